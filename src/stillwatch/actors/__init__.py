@@ -1,0 +1,1 @@
+"""Clues between accounts and the actors they add up to. It knows nothing of detectors."""

@@ -1,0 +1,1 @@
+"""Statements about subjects, one file each. It knows nothing of actors' making."""

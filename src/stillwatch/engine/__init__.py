@@ -1,0 +1,1 @@
+"""SQL engines behind one small face. It knows nothing of what the SQL says."""

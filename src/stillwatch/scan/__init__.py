@@ -1,0 +1,116 @@
+"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how any of it is drawn.
+
+`findings.json` holds exactly the contract that other tools depend on; `evidence.json` holds the rest of this
+(links, timelines, when each account was named), for the page and for `stillwatch explain`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """What has left: answered exchanges (status 200) and their output tokens."""
+
+    exchanges: int
+    output_tokens: int
+    value_tokens: float = 0.0  # output tokens weighted by what a student learns from them (see docs/harvest.md)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One detector's statement about a campaign, with the numbers that carry it."""
+
+    detector: str
+    text: str
+    bits: float
+    actual: float | None = None
+    baseline: float | None = None  # the same number for the population, median
+    population_p95: float | None = None
+    n: int | None = None  # how many exchanges or accounts the statement rests on
+
+
+@dataclass(frozen=True)
+class Link:
+    """One clue between an account and the campaign it was put in, or between two accounts."""
+
+    a: str
+    b: str
+    clue: str
+    bits: float
+    text: str
+    control: str  # "client" where the client chooses the attribute, "provider" where we observe it
+
+
+@dataclass(frozen=True)
+class BenignAlternative:
+    """What would make this honest, and what was found when that was checked."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Hour:
+    start: datetime
+    exchanges: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Campaign:
+    id: str
+    alarm_at: datetime
+    p_value: float
+    score_bits: float
+    accounts: tuple[str, ...]
+    harvest: Harvest
+    harvest_at_alarm: Harvest
+    reasons: tuple[Reason, ...]
+    benign_alternatives: tuple[BenignAlternative, ...]
+    suppressed_by: str | None = None
+    title: str = ""  # one sentence with numbers
+    named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
+    links: tuple[Link, ...] = ()  # strongest first
+    timeline: tuple[Hour, ...] = ()
+    next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"
+
+
+@dataclass(frozen=True)
+class AccountVerdict:
+    account: str
+    p_value: float | None
+    campaign: str | None
+    kind_of_use: str | None
+    exchanges: int = 0
+    kind_evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    exchanges: int
+    accounts: int
+    first: datetime | None
+    last: datetime | None
+    rejected: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An hour range in which the log holds far less than its own rhythm promises."""
+
+    start: datetime
+    end: datetime
+    text: str
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    version: str
+    scanned: Scanned
+    campaigns: tuple[Campaign, ...]
+    accounts: tuple[AccountVerdict, ...]
+    rejected_examples: tuple[str, ...] = ()  # "file:line: reason", the first few
+    gaps: tuple[Gap, ...] = ()
+    cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
