@@ -1,0 +1,276 @@
+"""`findings.json`, the contract that other tools depend on, and `evidence.json`, the rest. It judges nothing.
+
+Both are plain ASCII (a hostile account name cannot act in a terminal), sorted, and free of NaN; two runs over
+the same log differ in `scanned.seconds` alone.
+"""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import InputError
+from stillwatch.report.amounts import iso
+from stillwatch.scan import (
+    AccountVerdict,
+    BenignAlternative,
+    Campaign,
+    Gap,
+    Harvest,
+    Hour,
+    Link,
+    Reason,
+    Scanned,
+    ScanResult,
+)
+
+FINDINGS, EVIDENCE = "findings.json", "evidence.json"
+_DIGITS = 9  # significant digits kept: more differ between summation orders, fewer lose small p-values
+
+
+@dataclass(frozen=True)
+class Paths:
+    findings: Path
+    evidence: Path
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON Schema of `findings.json`."""
+    text = resources.files("stillwatch.report").joinpath("findings.schema.json").read_text("utf-8")
+    return dict(json.loads(text))
+
+
+def _number(value: float, what: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{what} is {value}; a finding must carry a finite number")
+    return float(f"{value:.{_DIGITS}g}") + 0.0  # + 0.0 turns -0.0 into 0.0
+
+
+def _maybe(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else _number(value, "number")
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else iso(value)
+
+
+def campaigns_by_harvest(result: ScanResult) -> list[Campaign]:
+    """Order campaigns as everything here shows them: the largest harvest first, then by id."""
+    return sorted(result.campaigns, key=lambda c: (-c.harvest.exchanges, -c.harvest.output_tokens, c.id))
+
+
+def _reasons(campaign: Campaign) -> list[Reason]:
+    return sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector, r.text))
+
+
+def _links(campaign: Campaign) -> list[Link]:
+    return sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
+
+
+def _harvest(harvest: Harvest) -> dict[str, int]:
+    return {"exchanges": int(harvest.exchanges), "output_tokens": int(harvest.output_tokens)}
+
+
+def _campaign_findings(c: Campaign) -> dict[str, Any]:
+    return {
+        "id": c.id,
+        "alarm_at": iso(c.alarm_at),
+        "p_value": _number(c.p_value, f"campaign {c.id}: p_value"),
+        "score_bits": _number(c.score_bits, f"campaign {c.id}: score_bits"),
+        "accounts": sorted(set(c.accounts)),
+        "harvest": _harvest(c.harvest),
+        "harvest_at_alarm": _harvest(c.harvest_at_alarm),
+        "reasons": [
+            {"detector": r.detector, "text": r.text, "bits": _number(r.bits, f"campaign {c.id}: bits")}
+            for r in _reasons(c)
+        ],
+        "benign_alternatives": [{"kind": b.kind, "text": b.text} for b in c.benign_alternatives],
+        "suppressed_by": c.suppressed_by,
+    }
+
+
+def findings_json(result: ScanResult) -> dict[str, Any]:
+    """Give exactly what `findings.json` promises: no key more, no key less, in a fixed order.
+
+    Raises: ValueError where a required number is not finite or a time has no zone.
+    """
+    s = result.scanned
+    return {
+        "stillwatch": result.version,
+        "scanned": {
+            "exchanges": int(s.exchanges),
+            "accounts": int(s.accounts),
+            "first": _time(s.first),
+            "last": _time(s.last),
+            "rejected": int(s.rejected),
+            "seconds": round(_number(s.seconds, "scanned.seconds"), 3),
+        },
+        "campaigns": [_campaign_findings(c) for c in campaigns_by_harvest(result)],
+        "accounts": [
+            {
+                "account": a.account,
+                "p_value": _maybe(a.p_value),
+                "campaign": a.campaign,
+                "kind_of_use": a.kind_of_use,
+            }
+            for a in sorted(result.accounts, key=lambda a: a.account)
+        ],
+    }
+
+
+def _campaign_evidence(c: Campaign) -> dict[str, Any]:
+    return {
+        "id": c.id,
+        "title": c.title,
+        "next_milestone": c.next_milestone,
+        "value_tokens": _maybe(c.harvest.value_tokens),
+        "value_tokens_at_alarm": _maybe(c.harvest_at_alarm.value_tokens),
+        "reasons": [
+            {
+                "actual": _maybe(r.actual),
+                "baseline": _maybe(r.baseline),
+                "population_p95": _maybe(r.population_p95),
+                "n": None if r.n is None else int(r.n),
+            }
+            for r in _reasons(c)
+        ],
+        "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
+        "links": [
+            [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
+            for k in _links(c)
+        ],
+        "timeline": [
+            [iso(h.start), int(h.exchanges), int(h.output_tokens)]
+            for h in sorted(c.timeline, key=lambda h: h.start)
+        ],
+    }
+
+
+def evidence_json(result: ScanResult) -> dict[str, Any]:
+    """Give everything that `findings.json` has no place for; `reasons` stand in the order they have there."""
+    return {
+        "stillwatch": result.version,
+        "findings_digest": _digest(findings_json(result)),
+        "campaigns": [_campaign_evidence(c) for c in campaigns_by_harvest(result)],
+        "accounts": [
+            {"account": a.account, "exchanges": int(a.exchanges), "kind_evidence": a.kind_evidence}
+            for a in sorted(result.accounts, key=lambda a: a.account)
+        ],
+        "rejected_examples": list(result.rejected_examples),
+        "gaps": [{"start": iso(g.start), "end": iso(g.end), "text": g.text} for g in result.gaps],
+        "cannot_claim": list(result.cannot_claim),
+    }
+
+
+def _digest(findings: dict[str, Any]) -> str:
+    """Name these findings whatever time the scan took, so that a pair of files from two scans is noticed."""
+    still = dict(findings, scanned=dict(findings["scanned"], seconds=0.0))
+    return hashlib.sha256(json.dumps(still, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
+
+
+def to_text(document: dict[str, Any]) -> str:
+    """Write a document as it stands in the file: ASCII, a final newline, one space of indent."""
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put a text in place as a whole or not at all: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write(result: ScanResult, out_dir: Path) -> Paths:
+    """Write both files into a folder, which is made if it is not there."""
+    paths = Paths(findings=out_dir / FINDINGS, evidence=out_dir / EVIDENCE)
+    texts = to_text(findings_json(result)), to_text(evidence_json(result))  # all or nothing: before any file
+    write_atomically(paths.evidence, texts[1])
+    write_atomically(paths.findings, texts[0])
+    return paths
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; run `stillwatch scan LOG... --out {path.parent}` first"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a report that can be read ({error}); scan again") from None
+    if not isinstance(document, dict) or "stillwatch" not in document:
+        raise InputError(f"{path}: not written by stillwatch scan")
+    return document
+
+
+def _when(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
+    at = datetime.fromisoformat
+    return Campaign(
+        id=f["id"],
+        alarm_at=at(f["alarm_at"]),
+        p_value=f["p_value"],
+        score_bits=f["score_bits"],
+        accounts=tuple(f["accounts"]),
+        harvest=Harvest(**f["harvest"], value_tokens=e["value_tokens"] or 0.0),
+        harvest_at_alarm=Harvest(**f["harvest_at_alarm"], value_tokens=e["value_tokens_at_alarm"] or 0.0),
+        reasons=tuple(Reason(**a, **b) for a, b in zip(f["reasons"], e["reasons"], strict=True)),
+        benign_alternatives=tuple(BenignAlternative(**b) for b in f["benign_alternatives"]),
+        suppressed_by=f["suppressed_by"],
+        title=e["title"],
+        named_at={a: at(t) for a, t in e["named_at"].items()},
+        links=tuple(Link(*k) for k in e["links"]),
+        timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
+        next_milestone=e["next_milestone"],
+    )
+
+
+def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
+    s = f["scanned"]
+    return ScanResult(
+        version=f["stillwatch"],
+        scanned=Scanned(**dict(s, first=_when(s["first"]), last=_when(s["last"]))),
+        campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
+        accounts=tuple(
+            AccountVerdict(**a, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"])
+            for a, b in zip(f["accounts"], e["accounts"], strict=True)
+        ),
+        rejected_examples=tuple(e["rejected_examples"]),
+        gaps=tuple(
+            Gap(datetime.fromisoformat(g["start"]), datetime.fromisoformat(g["end"]), g["text"])
+            for g in e["gaps"]
+        ),
+        cannot_claim=tuple(e["cannot_claim"]),
+    )
+
+
+def load(out_dir: Path) -> ScanResult:
+    """Read a report folder back, in the order the files have.
+
+    Raises: InputError where a file is missing, unreadable, or the two are not of one scan.
+    """
+    findings, evidence = _read(out_dir / FINDINGS), _read(out_dir / EVIDENCE)
+    try:
+        if evidence["findings_digest"] != _digest(findings):
+            raise InputError(f"{out_dir}: {FINDINGS} and {EVIDENCE} are not of one scan; scan again")
+        return _result(findings, evidence)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{out_dir}: not a whole report ({error!r}); scan again") from None
