@@ -1,0 +1,125 @@
+"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It does not know the exchanges."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import ACCOUNTS, content, csv_text, json_text, lines, sources
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.values import Clock, as_text, as_time
+
+ALIASES = {
+    "account": ("account_id", "customer", "customer_id", "id"),
+    "org": ("organization", "organisation", "org_id", "team"),
+    "created": ("created_at", "signup", "sign_up", "signed_up_at"),
+    "tier": ("plan",),
+    "country": ("country_code",),
+    "email_domain": ("domain",),
+    "payment": ("payment_fingerprint", "card_fingerprint"),
+    "declared_use": ("use", "purpose"),
+    "permissions": ("permission",),
+}
+COLUMN_OF = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
+
+
+def read_accounts(
+    path: str | Path, *, rejects: Rejects, assume_utc: bool = False, now: datetime | None = None
+) -> pa.Table:
+    """Read one accounts file (or folder, or glob). A bad row is refused; of one account's rows the last counts.
+
+    Raises: InputError when nothing in it can be used.
+    """
+    clock = Clock(now or datetime.now(UTC), assume_utc)
+    found: dict[str, Row] = {}
+    before = rejects.count
+    for source in sources.find([path]):
+        try:
+            for item in _items(source.path):
+                place = f"{source.shown}:{item.number}"
+                if isinstance(item, Bad):
+                    rejects.add(place, item.reason, item.raw, offset=item.offset)
+                    continue
+                for value in item.value if isinstance(item.value, list) else [item.value]:
+                    try:
+                        row = _row(value, clock)
+                        found[str(row["account"])] = row
+                    except Refused as why:
+                        rejects.add(place, str(why), item.raw, offset=item.offset)
+        except Refused as why:
+            rejects.add_file(source.shown, str(why))
+        except (pa.ArrowException, OSError) as why:
+            rejects.add_file(source.shown, f"damaged: {str(why)[:200]}")
+    if not found:
+        example = rejects.examples[-1] if rejects.count > before and rejects.examples else str(path)
+        raise InputError(f"no account could be read. {example}")
+    rows = list(found.values())
+    return pa.Table.from_arrays(
+        [pa.array([row.get(f.name) for row in rows], type=f.type) for f in ACCOUNTS], schema=ACCOUNTS
+    )
+
+
+def _items(path: Path) -> Iterator[Good | Bad]:
+    limits = Limits()
+    with Unpacked(path, limits) as data:
+        head = data.peek()
+        kind = content.kind_of(head)
+        if kind in ("json", "csv"):
+            text = head.removeprefix(content.BOM)
+            chunks = data.chunks()
+            first = next(chunks, b"").removeprefix(content.BOM)
+            whole = (part for parts in ([first], chunks) for part in parts)
+            if kind == "csv":
+                yield from csv_text.records(lines.split(whole, limits.record_bytes), limits.record_bytes)
+            elif json_text.looks_like_lines(text):
+                yield from json_text.per_line(lines.split(whole, limits.record_bytes))
+            else:
+                yield from json_text.spanning(whole, limits.record_bytes)
+            return
+    if kind != "parquet":
+        raise Refused("is protobuf; right would be Parquet, JSONL or CSV")
+    number = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            for obj in batch.to_pylist():
+                number += 1
+                yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
+
+
+def _row(value: object, clock: Clock) -> Row:
+    if not isinstance(value, dict):
+        raise Refused("is no object; right would be one account a line")
+    row: Row = {}
+    for written, cell in value.items():
+        name = COLUMN_OF.get(str(written))
+        if name is None or cell is None or (name in row and written != name):
+            continue
+        try:
+            row[name] = _cell(name, cell, clock)
+        except Refused as why:
+            raise Refused(str(why) if name == "created" else f"column {name} {why}") from None
+    if row.get("account") in (None, ""):
+        raise Refused(f"has no account (accepted too: {', '.join(ALIASES['account'])})")
+    return row
+
+
+def _cell(name: str, cell: object, clock: Clock) -> object:
+    if name == "created":
+        return as_time(cell, clock)
+    if name != "permissions":
+        return as_text(cell)
+    if isinstance(cell, str):
+        cell = (
+            decode(cell.encode()) if cell.startswith("[") else [p for p in cell.replace(";", ",").split(",")]
+        )
+    if not isinstance(cell, list):
+        raise Refused("must be a list of texts")
+    return [as_text(part).strip() for part in cell if part is not None]

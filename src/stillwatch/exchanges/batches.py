@@ -1,0 +1,41 @@
+"""Rows into Arrow batches of the record. It does not know where the rows came from."""
+
+from collections.abc import Collection
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges import ids as row_ids
+from stillwatch.exchanges.formats import Row
+
+TEXTS = ("system", "prompt", "completion")
+ALWAYS = ("time", "account")
+ID = RECORD.get_field_index("exchange_id")
+
+
+def from_rows(rows: list[Row]) -> pa.RecordBatch:
+    """One batch of rows that `values.tidy` has passed."""
+    return pa.RecordBatch.from_arrays(
+        [pa.array([row.get(f.name) for row in rows], type=f.type) for f in RECORD], schema=RECORD
+    )
+
+
+def finish(batch: pa.RecordBatch, *, columns: Collection[str] | None, keep_text: bool) -> pa.RecordBatch:
+    """Give every row its id and leave null what was not asked for."""
+    wanted = {f.name for f in RECORD if columns is None or f.name in columns or f.name in ALWAYS}
+    if not keep_text:
+        wanted.difference_update(TEXTS)
+    given = batch.column(ID)
+    if "exchange_id" in wanted and given.null_count:
+        made = row_ids.derive(batch)
+        arrays = batch.columns
+        arrays[ID] = pc.coalesce(given, made)
+        batch = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
+    if len(wanted) < len(RECORD):
+        arrays = [
+            column if field.name in wanted else pa.nulls(batch.num_rows, field.type)
+            for field, column in zip(RECORD, batch.columns, strict=True)
+        ]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
+    return batch

@@ -1,0 +1,188 @@
+"""A batch in our own shape, whatever its Arrow types, into the record: whole columns at a time.
+
+The same rules as `values.py`, row by row only where a column cannot be converted as a whole. It does not read files.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.values import BOOLS, CONVERT, FLOATS, INTS, Clock, as_time, check_time
+
+Bad = dict[int, str]  # row in the batch -> why it is refused
+
+
+def convert(batch: pa.RecordBatch, plan: dict[str, str], clock: Clock) -> tuple[pa.RecordBatch, Bad]:
+    """Convert `batch`, where `plan` gives the written name of each record column at hand.
+
+    Returns the good rows and the refused ones. Raises: Refused when a column's type can be no such column.
+    """
+    bad: Bad = {}
+    arrays = []
+    for field in RECORD:
+        written = plan.get(field.name)
+        if written is None:
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+            continue
+        column = batch.column(written)
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        try:
+            arrays.append(_column(field, column, clock, bad))
+        except Refused as why:
+            raise Refused(f"column '{written}' is of type {column.type}: {why}") from None
+    _needed(arrays, bad, clock)
+    whole = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
+    if bad:
+        keep = np.ones(batch.num_rows, dtype=bool)
+        keep[list(bad)] = False
+        whole = whole.filter(pa.array(keep))
+    return whole, bad
+
+
+def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
+    if pa.types.is_null(column.type):
+        return pa.nulls(len(column), field.type)
+    if field.name == "time":
+        return _time(column, clock, bad)
+    if field.name == "tools" and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        return pc.list_value_length(column).cast(pa.int32())
+    if field.name in INTS:
+        return _ints(field, column, bad)
+    if field.name in FLOATS:
+        return _floats(field, column, bad)
+    if field.name in BOOLS:
+        return column if pa.types.is_boolean(column.type) else _by_row(field, column, bad)
+    return _texts(field, column, bad)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    if not (_is_text(column.type) or pa.types.is_integer(column.type) or _is_binary(column.type)):
+        raise Refused("right would be text")
+    try:
+        text = column.cast(pa.string())
+        text.validate(full=True)  # Parquet promises UTF-8 and does not check it
+        return text
+    except pa.ArrowInvalid:
+        return _by_row(field, column.cast(pa.binary()), bad)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    if pa.types.is_floating(column.type):
+        column = _no_nan(column)
+    if (
+        pa.types.is_integer(column.type)
+        or pa.types.is_floating(column.type)
+        or pa.types.is_decimal(column.type)
+    ):
+        low, high = INTS[field.name]
+        try:
+            found = column.cast(pa.int64())
+            span = pc.min_max(found).as_py()
+            if span["min"] is None or (span["min"] >= low and span["max"] <= high):
+                return found.cast(field.type)
+        except pa.ArrowInvalid:
+            pass
+        return _by_row(field, column, bad)
+    if _is_text(column.type):
+        return _by_row(field, column, bad)
+    raise Refused("right would be whole numbers")
+
+
+def _floats(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    if _is_text(column.type):
+        return _by_row(field, column, bad)
+    if not (
+        pa.types.is_floating(column.type)
+        or pa.types.is_integer(column.type)
+        or pa.types.is_decimal(column.type)
+    ):
+        raise Refused("right would be numbers")
+    found = _no_nan(column.cast(pa.float64(), safe=False))
+    if pc.any(pc.is_inf(found)).as_py():
+        return _by_row(field, found, bad)
+    return found
+
+
+def _no_nan(column: pa.Array) -> pa.Array:
+    """NaN in a column store is NumPy's way of saying null."""
+    nan = pc.is_nan(column)
+    return pc.if_else(nan, None, column) if pc.any(nan).as_py() else column
+
+
+def _by_row(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
+    convert_one: Callable[[object], object] = CONVERT.get(field.name, _utf8)
+    return pa.array(_each(column, lambda v: convert_one(v), field.name, bad), type=field.type)
+
+
+def _utf8(value: object) -> object:
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        raise Refused("is not UTF-8") from None
+
+
+def _each(column: pa.Array, one: Callable[[object], object], name: str, bad: Bad) -> list[object]:
+    out: list[object] = []
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            out.append(None if value is None else one(value))
+        except Refused as why:
+            bad.setdefault(row, str(why) if name == "time" else f"column {name} {why}")
+            out.append(None)
+    return out
+
+
+def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
+    kind = column.type
+    target = pa.timestamp("us", tz="UTC")
+    if pa.types.is_timestamp(kind):
+        if kind.tz is None and not clock.assume_utc:
+            raise Refused(
+                "a time without a zone; right would be timestamp[us, tz=UTC] (or say that such times are UTC: "
+                "--assume-utc)"
+            )
+        return column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(target)
+    if pa.types.is_integer(kind):
+        raw = column.cast(pa.int64(), safe=False)
+        values = raw.fill_null(0).to_numpy(zero_copy_only=False)
+        size = np.abs(values)
+        unit = np.select([size < 10**11, size < 10**14, size < 10**17], [1_000_000, 1_000, 1], default=0)
+        us = np.where(unit == 0, values // 1000, values * unit)
+        return pa.array(us, type=pa.int64(), mask=raw.is_null().to_numpy(zero_copy_only=False)).cast(target)
+    if _is_text(kind) or pa.types.is_floating(kind):
+        found = _each(column, lambda value: as_time(value, clock), "time", bad)
+        return pa.array(found, type=pa.int64()).cast(target)
+    raise Refused("right would be a timestamp with a zone, ISO 8601 text or an epoch number")
+
+
+def _needed(arrays: list[pa.Array], bad: Bad, clock: Clock) -> None:
+    time = arrays[RECORD.get_field_index("time")]
+    account = arrays[RECORD.get_field_index("account")]
+    us = time.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero((us < clock.first_us) | (us > clock.last_us)):
+        index = int(row)
+        if index in bad:
+            continue
+        if not time[index].is_valid:
+            bad[index] = "column time is empty; every exchange needs one"
+            continue
+        try:
+            check_time(int(us[index]), clock)
+        except Refused as why:
+            bad[index] = str(why)
+    empty = pc.fill_null(pc.equal(account, ""), True).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(empty):
+        bad.setdefault(int(row), "column account is empty; every exchange needs one")

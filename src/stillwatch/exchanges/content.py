@@ -1,0 +1,55 @@
+"""What kind of file this is, from its first bytes alone; its name is never asked."""
+
+from typing import Literal
+
+from stillwatch.exchanges.formats import Refused
+
+Kind = Literal["parquet", "json", "csv", "protobuf"]
+
+BOM = b"\xef\xbb\xbf"
+
+
+def kind_of(head: bytes) -> Kind:
+    """Tell the kind by content. Raises: Refused for what is certainly none of them."""
+    if not head:
+        raise Refused("is empty: no line to read")
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Refused("is UTF-16; right would be UTF-8")
+    if is_protobuf(head):
+        return "protobuf"
+    text = head.removeprefix(BOM).lstrip()
+    if not text:
+        raise Refused("holds only white space: no line to read")
+    if text.startswith((b"{", b"[")):
+        return "json"
+    if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
+        return "json"  # a damaged first line, then JSON
+    sample = head[:4096]
+    if b"\x00" in sample or sum(byte < 9 for byte in sample) * 20 > len(sample):
+        raise Refused("is binary and no Parquet, gzip, zstd or OTLP protobuf")
+    return "csv"
+
+
+def is_protobuf(head: bytes) -> bool:
+    """An OTLP export: field 1, length-delimited, whose content opens with a resource or a scope.
+
+    With or without the 4-byte big-endian length that the OpenTelemetry Collector's file exporter puts before each.
+    """
+    if not any(byte < 9 or 13 < byte < 32 for byte in head[:4096]) and not is_text_free(head):
+        return False
+    return _message(head) or (len(head) > 4 and 0 < int.from_bytes(head[:4], "big") and _message(head[4:]))
+
+
+def is_text_free(head: bytes) -> bool:
+    return head[:1] == b"\x0a" and not head.isascii()
+
+
+def _message(head: bytes) -> bool:
+    if head[:1] != b"\x0a":
+        return False
+    at = 1
+    while at < min(len(head), 10) and head[at] & 0x80:
+        at += 1
+    return head[at + 1 : at + 2] in (b"\x0a", b"\x12")

@@ -1,0 +1,104 @@
+"""CSV text into one mapping a record, with its place. It does not know what the columns mean.
+
+A quoted field may hold line ends. When a quote never closes, only the line that opened it is refused.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.json_text import Bad, Good, long_line
+from stillwatch.exchanges.lines import Line, LongLine
+
+LOOKAHEAD = 4 << 20  # bytes searched for the end of a quoted field
+DELIMITERS = b",;\t|"
+
+
+def delimiter_of(header: bytes) -> str:
+    """The delimiter that a header line uses most."""
+    best = max(DELIMITERS, key=header.count)
+    return chr(best)
+
+
+def fields(raw: bytes, delimiter: str) -> list[str]:
+    """The fields of one record. Raises: Refused."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as why:
+        raise Refused(f"not UTF-8: {why.reason}") from None
+    if "\x00" in text:
+        raise Refused("holds a NUL byte: not CSV (binary, or a gap in the file)")
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as why:
+        raise Refused(f"not CSV: {why}") from None
+
+
+def records(lines: Iterator[Line | LongLine], limit: int) -> Iterator[Good | Bad]:
+    """Yield each record after the header as a mapping column -> text (empty: None)."""
+    csv.field_size_limit(max(csv.field_size_limit(), limit))
+    waiting: deque[Line | LongLine] = deque()
+    header: list[str] = []
+    delimiter = ","
+    while (line := _next(waiting, lines)) is not None:
+        if isinstance(line, LongLine):
+            yield long_line(line)
+            continue
+        if not line.raw.strip():
+            continue
+        raw = _whole(line, waiting, lines)
+        if raw is not None:
+            raw = raw.removesuffix(b"\r")
+        if not header:
+            delimiter = delimiter_of(line.raw)
+        try:
+            if raw is None:
+                raise Refused("not CSV: a quote opens and does not close")
+            found = fields(raw, delimiter)
+            if not header:
+                header = _header(found)
+                continue
+            if len(found) != len(header):
+                raise Refused(f"has {len(found)} fields where the header has {len(header)}")
+        except Refused as why:
+            yield Bad(line.number, line.offset, str(why), line.raw)
+            continue
+        value: dict[str, object] = {
+            name: cell if cell != "" else None for name, cell in zip(header, found, strict=True)
+        }
+        yield Good(line.number, line.offset, raw or line.raw, value)
+
+
+def _header(names: list[str]) -> list[str]:
+    names = [name.strip() for name in names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Refused(f"column {twice[:40]!r} stands twice in the header")
+    return names
+
+
+def _next(waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> Line | LongLine | None:
+    return waiting.popleft() if waiting else next(lines, None)
+
+
+def _whole(line: Line, waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> bytes | None:
+    """The record that begins at `line`, joined over its lines; None if its quote never closes."""
+    if line.raw.count(b'"') % 2 == 0:
+        return line.raw
+    parts = [line.raw]
+    taken: list[Line | LongLine] = []
+    size = 0
+    while size < LOOKAHEAD:
+        following = _next(waiting, lines)
+        if following is None:
+            break
+        taken.append(following)
+        if isinstance(following, LongLine):
+            break
+        parts.append(following.raw)
+        size += len(following.raw) + 1
+        if following.raw.count(b'"') % 2:
+            return b"\n".join(parts)
+    waiting.extendleft(reversed(taken))
+    return None

@@ -1,0 +1,57 @@
+"""What a log format is: how it is recognised, and how one of its objects becomes rows of the record.
+
+A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it by looking.
+A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from stillwatch.errors import StillwatchError
+
+Json = Mapping[str, object]
+Row = dict[
+    str, object
+]  # field of the record -> value as the source wrote it; values.tidy() checks and converts
+
+
+class Refused(StillwatchError):
+    """This object, or one part of it, cannot become a row. The reader that caught it adds the place."""
+
+
+ASIDE: Literal["aside"] = (
+    "aside"  # read and understood, but no exchange of its own (a piece, a join row, a span)
+)
+
+Item = Row | Refused | Literal["aside"]
+
+
+class Session(Protocol):
+    """One format's memory during one `read`. Only formats that join or re-assemble need any."""
+
+    def take(self, obj: Json) -> Iterator[Item]: ...
+
+    def finish(self) -> Iterator[Item]: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    name: str  # as it stands in messages and docs
+    order: int  # asked in this order: the more particular first
+    sniff: Callable[[Json], bool]  # does this object look like one of ours? cheap: keys only
+    open: Callable[[], Session]
+    protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such
+
+
+@dataclass(frozen=True)
+class Stateless:
+    """A session for formats in which each object stands alone."""
+
+    rows: Callable[[Json], Iterator[Item]]
+
+    def take(self, obj: Json) -> Iterator[Item]:
+        return self.rows(obj)
+
+    def finish(self) -> Iterator[Item]:
+        return iter(())

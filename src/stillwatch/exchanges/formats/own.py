@@ -1,0 +1,94 @@
+"""Our own record, as JSONL or CSV rows (Parquet takes the vectorised road of `columnar.py`, same names).
+
+The names of the columns come first, then the aliases by which the same thing is usually called.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from stillwatch.exchanges import NEEDED, RECORD
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "exchange_id": ("request_id", "id", "requestid"),
+    "time": ("timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime"),
+    "account": ("account_id", "customer", "customer_id", "org_id", "organization", "api_key", "api_key_id"),
+    "end_user": ("user", "user_id", "enduser", "safety_identifier"),
+    "client_ip": ("ip", "ip_address", "remote_addr", "source_ip"),
+    "asn": ("as_number",),
+    "user_agent": ("ua", "useragent"),
+    "operation": ("endpoint", "call_type"),
+    "model": ("model_id", "model_name"),
+    "conversation": ("conversation_id", "session_id", "thread_id"),
+    "system": ("system_prompt", "instructions"),
+    "prompt": ("user_prompt", "input", "question", "text"),
+    "tools": ("tool_count", "num_tools"),
+    "input_tokens": ("prompt_tokens",),
+    "output_tokens": ("completion_tokens",),
+    "max_tokens": ("max_output_tokens", "max_completion_tokens"),
+    "stream": ("streaming",),
+    "status": ("status_code", "http_status"),
+    "finish_reason": ("stop_reason",),
+    "latency_ms": ("duration_ms",),
+    "completion": ("output", "answer", "response_text"),
+}
+COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
+    alias: name for name, aliases in ALIASES.items() for alias in aliases
+}
+# a CSV of a spreadsheet or a Parquet of another tool: "Account ID" and "accountId" are the same words
+_FOLD = str.maketrans("", "", " _-.")
+FOLDED: dict[str, str] = {}
+for _written, _name in COLUMN_OF.items():
+    FOLDED.setdefault(_written.lower().translate(_FOLD), _name)
+
+
+def column_of(written: str) -> str | None:
+    """The record's column that a name means, or None."""
+    return COLUMN_OF.get(written) or FOLDED.get(written.lower().translate(_FOLD))
+
+
+def columns_of(names: list[str]) -> dict[str, str]:
+    """Record column -> the name it is written under. An exact name wins over an alias."""
+    found: dict[str, str] = {}
+    for written in names:
+        name = column_of(written)
+        if name and (name not in found or written == name):
+            found[name] = written
+    return found
+
+
+def missing(names: list[str]) -> str | None:
+    """What is wrong with these column names, as a sentence, or None."""
+    found = columns_of(names)
+    for name in NEEDED:
+        if name not in found:
+            also = ", ".join(ALIASES[name])
+            return f"has no column '{name}', without which nothing can be scanned (accepted too: {also})"
+    return None
+
+
+@lru_cache(maxsize=64)
+def _plan(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    return tuple(columns_of(list(names)).items()), missing(list(names))
+
+
+def sniff(obj: Json) -> bool:
+    """At least two of the three needed columns: so that a record with one left out is named, not puzzled over."""
+    found = dict(_plan(tuple(obj))[0])
+    return sum(name in found for name in NEEDED) >= 2
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    found, wrong = _plan(tuple(obj))
+    if wrong:
+        raise Refused(wrong)
+    row = {name: obj[written] for name, written in found}
+    tools, shape = row.get("tools"), row.get("response_format")
+    if isinstance(tools, list):  # the request's own list of tools
+        row["tools"] = len(tools)
+    if isinstance(shape, dict):
+        row["response_format"] = shape.get("type")
+    yield row
+
+
+FORMAT = Format(name="Stillwatch record", order=90, sniff=sniff, open=lambda: Stateless(rows))

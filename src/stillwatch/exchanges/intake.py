@@ -1,0 +1,107 @@
+"""Decoded objects into checked rows: asks the formats, keeps the count, names the place of what is refused.
+
+It does not know files or compression, nor what any one format looks like.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session
+from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.registry import recognise
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.values import Clock, tidy
+
+MANY = 6  # keys shown of an object that nobody recognises
+
+
+class Intake:
+    """One `read`'s formats in use, and what they remember across files."""
+
+    def __init__(self, rejects: Rejects, clock: Clock) -> None:
+        self.rejects = rejects
+        self.clock = clock
+        self.used = 0  # objects of the current file that were understood
+        self.current: Format | None = None
+        self._sessions: dict[str, Session] = {}
+
+    def new_file(self) -> None:
+        self.used = 0
+        self.current = None
+
+    def rows(self, items: Iterable[Good | Bad], file: str) -> Iterator[tuple[Row, int]]:
+        """Yield each good row with the size of what it was read from."""
+        for item in items:
+            place = f"{file}:{item.number}"
+            if isinstance(item, Bad):
+                if item.length is None:
+                    self.rejects.add(place, item.reason, item.raw, offset=item.offset)
+                else:
+                    self.rejects.add_long(
+                        place, item.reason, length=item.length, head=item.raw, offset=item.offset
+                    )
+                continue
+            for value in item.value if isinstance(item.value, list) else [item.value]:
+                for row in self.take(value, place, item.raw, item.offset):
+                    yield row, len(item.raw)
+
+    def take(self, value: object, place: str, raw: bytes | None, offset: int | None) -> Iterator[Row]:
+        """The checked rows of one object; what is refused is recorded at `place`."""
+        try:
+            if not isinstance(value, dict):
+                raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
+            found = self._format(value)
+            yield from self._checked(self.session(found).take(value), place, raw, offset)
+        except Refused as why:
+            self.rejects.add(place, str(why), raw, offset=offset)
+
+    def finish(self) -> Iterator[Row]:
+        """The rows that formats held back until everything was seen."""
+        for name, session in self._sessions.items():
+            yield from self._checked(session.finish(), name, None, None)
+
+    def session(self, found: Format) -> Session:
+        if found.name not in self._sessions:
+            self._sessions[found.name] = found.open()
+        return self._sessions[found.name]
+
+    def _format(self, value: Json) -> Format:
+        if self.current is not None and self.current.sniff(value):
+            return self.current
+        found = recognise(value)
+        if found is not None:
+            self.current = found
+            return found
+        if self.current is not None:
+            return self.current  # let it say what is missing
+        keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])
+        more = ", ..." if len(value) > MANY else ""
+        raise Refused(
+            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an object with "
+            "time, account and prompt, or one of the sources in docs/exchanges.md"
+        )
+
+    def _checked(
+        self, items: Iterator[Item], place: str, raw: bytes | None, offset: int | None
+    ) -> Iterator[Row]:
+        for item in items:
+            if isinstance(item, Refused):
+                self.rejects.add(place, str(item), raw, offset=offset)
+            elif item == "aside":
+                self.used += 1
+                self.rejects.aside += 1
+            else:
+                assert isinstance(item, dict)
+                try:
+                    row = tidy(item, self.clock)
+                except Refused as why:
+                    self.rejects.add(place, str(why), raw, offset=offset)
+                    continue
+                self.used += 1
+                self.rejects.without_prompt += row.get("prompt") is None
+                yield row
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    return {str: "text", bool: "truth value", list: "array"}.get(type(value), "number")

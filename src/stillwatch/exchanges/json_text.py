@@ -1,0 +1,199 @@
+"""JSON text into values with their place: one value a line, or one big array, or values over many lines.
+
+It does not know what the values mean. A bad value is reported and the next one is read.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.lines import Line, LongLine
+from stillwatch.exchanges.rejects import RAW_LIMIT
+from stillwatch.exchanges.strict_json import decode
+
+SAMPLE_LINES = 32
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A value that could not be decoded."""
+
+    number: int
+    offset: int
+    reason: str
+    raw: bytes
+    length: int | None = None  # where `raw` is only the head
+
+
+class Good(NamedTuple):
+    number: int
+    offset: int
+    raw: bytes
+    value: object
+
+
+def looks_like_lines(head: bytes) -> bool:
+    """Whether the file holds one JSON value a line (else: values that span lines, or one array)."""
+    lines = [text.strip() for text in head.split(b"\n")[: SAMPLE_LINES + 1]]
+    whole = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line]
+    if not whole:
+        return True
+    if len(whole) == 1 and whole[0].startswith(b"["):
+        return False  # one line, maybe cut off: element by element loses least
+    if _decodes(whole[0]):
+        return True
+    if whole[0].startswith(b"["):
+        return False
+    flush_left = [line for line in head.split(b"\n")[1:SAMPLE_LINES] if line.startswith(b"{")]
+    if any(_decodes(line.strip()) for line in flush_left):
+        return True
+    second = head.split(b"\n")[1] if len(whole) > 1 else b""
+    return not (whole[0].startswith(b"{") and second[:1] in (b" ", b"\t", b'"', b"}"))
+
+
+def _decodes(raw: bytes) -> bool:
+    try:
+        return isinstance(decode(raw), dict | list)
+    except Refused:
+        return False
+
+
+def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | Bad]:
+    """One value a line; empty lines are nothing."""
+    for line in lines:
+        if isinstance(line, LongLine):
+            yield long_line(line)
+            continue
+        raw = line.raw
+        if not raw or raw.isspace():
+            continue
+        try:
+            yield Good(line.number, line.offset, raw, decode(raw))
+        except Refused as why:
+            yield Bad(line.number, line.offset, str(why), raw)
+
+
+def long_line(line: LongLine) -> Bad:
+    if b"\x00" in line.head:
+        reason = f"is {line.length:,} bytes of binary (NUL bytes), not text"
+    else:
+        reason = f"is {line.length:,} bytes long, more than a line may be"
+    return Bad(line.number, line.offset, reason, line.head, line.length)
+
+
+_TOKEN = re.compile(rb'[{}\[\]"\n]')
+_STRING_END = re.compile(rb'["\\\n]')
+
+
+def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | Bad]:
+    """Values one after another, over as many lines as they like; an outer array is opened and its elements given.
+
+    Holds one value at most, `limit` bytes. What stands between values (commas, the outer brackets) is nothing;
+    other text there is reported once per line.
+    """
+    scan = _Scan(limit)
+    for chunk in chunks:
+        yield from scan.feed(chunk)
+    yield from scan.end()
+
+
+class _Scan:
+    """Where the scanner stands: depth, inside a string or not, and the bytes of the open value."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.number, self.offset = 1, 0  # of the next byte
+        self.depth = 0
+        self.in_string = False
+        self.escaped = False
+        self.held: list[bytes] = []
+        self.length = 0
+        self.dropped = False
+        self.began = (1, 0)
+        self.outer_seen = False
+        self.stray_line = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Good | Bad]:
+        at = mark = 0  # the open value's bytes in this chunk begin at mark
+        size = len(chunk)
+        while at < size:
+            if self.in_string:
+                if self.escaped:
+                    self.escaped = False
+                    at += 1
+                    continue
+                found = _STRING_END.search(chunk, at)
+                if found is None:
+                    break
+                at = found.end()
+                token = found[0]
+                if token == b"\\":
+                    self.escaped = True
+                elif token == b"\n":
+                    self.number += 1
+                else:
+                    self.in_string = False
+                continue
+            found = _TOKEN.search(chunk, at)
+            stop = found.start() if found else size
+            if self.depth == 0:
+                yield from self._between(chunk[at:stop], at)
+            if found is None:
+                break
+            at, token = found.end(), found[0]
+            if token == b"\n":
+                self.number += 1
+            elif token == b'"':
+                self.in_string = self.depth > 0
+            elif token in b"{[":
+                if token == b"[" and self.depth == 0 and not self.outer_seen:
+                    self.outer_seen = True  # the outer array: its elements are the values
+                    continue
+                if self.depth == 0:
+                    mark = stop
+                    self.began = (self.number, self.offset + stop)
+                self.depth += 1
+            elif self.depth:
+                self.depth -= 1
+                if self.depth == 0:
+                    self._hold(chunk[mark:at])
+                    yield self._take()
+        if self.depth:
+            self._hold(chunk[mark:] if mark else chunk)
+        self.offset += size
+
+    def _between(self, text: bytes, at: int) -> Iterator[Bad]:
+        if text.strip(b" \t\r\n,") and self.stray_line != self.number:
+            self.stray_line = self.number
+            yield Bad(
+                self.number, self.offset + at, "not JSON: text between values", text[:RAW_LIMIT], len(text)
+            )
+
+    def _hold(self, piece: bytes) -> None:
+        self.length += len(piece)
+        if self.dropped:
+            return
+        self.held.append(piece)
+        if self.length > self.limit:
+            self.dropped = True
+            self.held = [b"".join(self.held)[:RAW_LIMIT]]
+
+    def _take(self) -> Good | Bad:
+        raw = b"".join(self.held)
+        number, offset = self.began
+        length, dropped = self.length, self.dropped
+        self.held, self.length, self.dropped = [], 0, False
+        if dropped:
+            return Bad(number, offset, f"is {length:,} bytes long, more than a value may be", raw, length)
+        try:
+            return Good(number, offset, raw, decode(raw))
+        except Refused as why:
+            return Bad(number, offset, str(why), raw)
+
+    def end(self) -> Iterator[Good | Bad]:
+        if not self.depth:
+            return
+        raw = b"".join(self.held)
+        yield Bad(*self.began, "not JSON: the file ends inside this value", raw, self.length)

@@ -1,0 +1,90 @@
+"""Parquet files, streamed by row group. Our own shape goes through whole columns at a time, others row by row."""
+
+from collections.abc import Callable, Collection, Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.exchanges import RECORD, batches, columnar
+from stillwatch.exchanges.formats import Refused, Row, own
+from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.registry import recognise
+from stillwatch.exchanges.sources import Source
+
+
+def read(
+    source: Source,
+    intake: Intake,
+    *,
+    batch_rows: int,
+    columns: Collection[str] | None,
+    tick: Callable[[int], None],
+) -> Iterator[pa.RecordBatch]:
+    """Yield the good rows in the RECORD schema, ids not yet given. Raises: Refused for the file as a whole."""
+    try:
+        with pq.ParquetFile(source.path) as file:
+            rows = max(file.metadata.num_rows, 1)
+            if file.metadata.num_rows == 0:
+                raise Refused("is empty: no row to read")
+            done = 0
+            names = list(file.schema_arrow.names)
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise Refused(f"column '{twice}' stands twice")
+            wrong = own.missing(names)
+            plan = own.columns_of(names)
+            wanted = None if wrong else _wanted(plan, columns)
+            for batch in file.iter_batches(batch_rows, columns=wanted):
+                if wrong is None:
+                    yield _fast(
+                        batch,
+                        {k: v for k, v in plan.items() if v in batch.schema.names},
+                        source,
+                        intake,
+                        done,
+                    )
+                else:
+                    yield from _by_row(batch, wrong, source, intake, done)
+                done += batch.num_rows
+                tick(source.size * done // rows)
+    except (pa.ArrowException, OSError) as why:
+        first = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
+        raise Refused(f"damaged Parquet: {first}") from None
+
+
+def _wanted(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
+    """The file's columns to read: all that are known when ids must be made from content."""
+    if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
+        return list(plan.values())
+    return [written for name, written in plan.items() if name in columns or name in batches.ALWAYS]
+
+
+def _fast(
+    batch: pa.RecordBatch, plan: dict[str, str], source: Source, intake: Intake, done: int
+) -> pa.RecordBatch:
+    good, bad = columnar.convert(batch, plan, intake.clock)
+    for row in sorted(bad):
+        raw = _raw(batch.slice(row, 1).to_pylist()[0]) if intake.rejects.wants_raw else None
+        intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
+    intake.used += good.num_rows
+    if "prompt" in plan:
+        intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
+    return good
+
+
+def _by_row(
+    batch: pa.RecordBatch, wrong: str, source: Source, intake: Intake, done: int
+) -> Iterator[pa.RecordBatch]:
+    objects = batch.to_pylist()
+    if done == 0 and (not objects or recognise(objects[0]) in (None, own.FORMAT)):
+        raise Refused(wrong)
+    rows: list[Row] = []
+    for index, obj in enumerate(objects):
+        rows.extend(intake.take(obj, f"{source.shown}:row {done + index + 1}", _raw(obj), None))
+    if rows:
+        yield batches.from_rows(rows)
+
+
+def _raw(obj: object) -> bytes:
+    return msgspec.json.encode(obj, enc_hook=repr)

@@ -1,0 +1,171 @@
+"""Read logs of any known source into the exchange record, streaming, and say what could not be read.
+
+It does not know what the exchanges are for, and it makes no sketches.
+"""
+
+import importlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import batches, content, csv_text, json_text, lines, parquet, sources
+from stillwatch.exchanges.accounts import read_accounts
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.registry import all_formats
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sources import Source
+from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.values import Clock
+
+__all__ = ["Limits", "Rejects", "read", "read_accounts"]
+
+Progress = Callable[[int, int], None]
+
+BATCH_BYTES = (
+    64 << 20
+)  # a batch ends early when its sources weigh this much: long prompts bound memory, not rows
+
+
+def read(
+    paths: Sequence[str | Path],
+    *,
+    rejects: Rejects,
+    keep_text: bool = True,
+    batch_rows: int = 65_536,
+    columns: Collection[str] | None = None,
+    progress: Progress | None = None,
+    assume_utc: bool = False,
+    now: datetime | None = None,
+    limits: Limits | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the end.
+
+    `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the columns
+    system, prompt and completion are null. `progress` is called with (bytes done, bytes in all). `now` bounds how
+    late a time may be; the current time by default.
+
+    Raises: InputError when a path names nothing, or no file could be used at all.
+    """
+    clock = Clock(now or datetime.now(UTC), assume_utc)
+    found = sources.find(paths)
+    total = sum(source.size for source in found)
+    intake = Intake(rejects, clock)
+    done = useful = 0
+    first_problem = ""
+    for source in found:
+        before = rejects.count
+        intake.new_file()
+
+        def tick(position: int, start: int = done) -> None:
+            if progress is not None:
+                progress(start + position, total)
+
+        try:
+            for batch in _file(source, intake, batch_rows, columns, limits or Limits(), tick):
+                if batch.num_rows:
+                    yield batches.finish(batch, columns=columns, keep_text=keep_text)
+        except Refused as why:
+            rejects.add_file(source.shown, str(why))
+            first_problem = first_problem or f"{source.shown}: {why}"
+        if intake.used:
+            useful += 1
+        elif not first_problem and rejects.count > before and rejects.examples:
+            first_problem = rejects.examples[min(before, len(rejects.examples) - 1)]
+        done += source.size
+        tick(0, done)
+    for batch in _batched(((row, 0) for row in intake.finish()), batch_rows):
+        yield batches.finish(batch, columns=columns, keep_text=keep_text)
+    if not useful:
+        several = "none of the files" if len(found) > 1 else "the file"
+        raise InputError(f"{several} could be read. {first_problem}")
+
+
+def _file(
+    source: Source,
+    intake: Intake,
+    batch_rows: int,
+    columns: Collection[str] | None,
+    limits: Limits,
+    tick: Callable[[int], None],
+) -> Iterator[pa.RecordBatch]:
+    try:
+        with Unpacked(source.path, limits) as data:
+            head = data.peek()
+            kind = content.kind_of(head)
+            if kind != "parquet":
+                rows = _rows(data, head, kind, source, intake, limits)
+                for batch in _batched(rows, batch_rows):
+                    yield batch
+                    tick(data.position)
+                return
+            if data.packing:
+                raise Refused(
+                    f"is Parquet inside {data.packing}; right would be plain (Parquet packs itself)"
+                )
+    except OSError as why:
+        raise Refused(f"cannot be read: {why.strerror or why}") from None
+    yield from parquet.read(source, intake, batch_rows=batch_rows, columns=columns, tick=tick)
+
+
+def _rows(
+    data: Unpacked, head: bytes, kind: content.Kind, source: Source, intake: Intake, limits: Limits
+) -> Iterator[tuple[Row, int]]:
+    if kind == "protobuf":
+        yield from intake.rows(_protobuf(data, limits), source.shown)
+        return
+    chunks = _without_bom(data.chunks())
+    items: Iterator[json_text.Good | json_text.Bad]
+    if kind == "csv":
+        items = csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes)
+    elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
+        items = json_text.per_line(lines.split(chunks, limits.record_bytes))
+    else:
+        items = json_text.spanning(chunks, limits.record_bytes)
+    yield from intake.rows(items, source.shown)
+
+
+def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    yield first.removeprefix(content.BOM)
+    yield from chunks
+
+
+def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.Bad]:
+    name = next(f.protobuf for f in all_formats() if f.protobuf)
+    try:
+        module = importlib.import_module(name)
+    except ImportError as why:
+        if why.name is None or not why.name.startswith(("opentelemetry", "google")):
+            raise
+        raise InputError(
+            "the log is OTLP protobuf, which needs one more package: pip install 'stillwatch[otlp]'"
+        ) from None
+    for number, (offset, raw, value) in enumerate(
+        module.objects(data.chunks(), limits.record_bytes), start=1
+    ):
+        if isinstance(value, Refused):
+            yield json_text.Bad(number, offset, str(value), raw)
+        else:
+            yield json_text.Good(number, offset, raw, value)
+
+
+def _batched(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    held: list[Row] = []
+    size = 0
+    try:
+        for row, weight in rows:
+            held.append(row)
+            size += weight
+            if len(held) >= batch_rows or size >= BATCH_BYTES:
+                yield batches.from_rows(held)
+                held, size = [], 0
+    except Refused:
+        if held:
+            yield batches.from_rows(held)
+        raise
+    if held:
+        yield batches.from_rows(held)

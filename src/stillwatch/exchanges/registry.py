@@ -1,0 +1,23 @@
+"""Which formats there are: every module in `formats/` that has a `FORMAT`. It does not know any by name."""
+
+import importlib
+import pkgutil
+from functools import cache
+
+from stillwatch.exchanges import formats
+from stillwatch.exchanges.formats import Format, Json
+
+
+@cache
+def all_formats() -> tuple[Format, ...]:
+    """The formats, the more particular first."""
+    found = []
+    for module in pkgutil.iter_modules(formats.__path__):
+        if not module.name.endswith("_protobuf"):  # loaded only when such bytes are seen
+            found.append(importlib.import_module(f"{formats.__name__}.{module.name}").FORMAT)
+    return tuple(sorted(found, key=lambda f: (f.order, f.name)))
+
+
+def recognise(obj: Json) -> Format | None:
+    """The first format that says this object is one of its own."""
+    return next((f for f in all_formats() if f.sniff(obj)), None)

@@ -1,0 +1,100 @@
+"""The dead-letter file: what could not be read, where it stood, and why. It does not know any format."""
+
+import base64
+import json
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+RAW_LIMIT = 4096  # bytes of a refused line that are kept, with keep_text
+EXAMPLES = 20
+DEAD_LETTERS = (
+    1_000_000  # lines written; beyond it they are only counted, so that a hostile log fills no disk
+)
+
+
+class Rejects:
+    """Collects refused lines. `path` is opened at the first of them; None counts only.
+
+    Without `keep_text` a line's own bytes are not stored, only their length and a hash.
+    """
+
+    def __init__(self, path: str | Path | None = None, *, keep_text: bool = False) -> None:
+        self.path = None if path is None else Path(path)
+        self.keep_text = keep_text
+        self.count = 0  # refused lines, rows and files
+        self.files = 0  # of these: files refused as a whole
+        self.aside = 0  # lines understood that are no exchange of their own (join rows, pieces, other spans)
+        self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
+        self.examples: list[str] = []
+        self._out: IO[str] | None = None
+
+    @property
+    def wants_raw(self) -> bool:
+        """Whether a refused line's bytes would be looked at."""
+        return self.path is not None and self.count < DEAD_LETTERS
+
+    def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:
+        """Record one refused line at `place` (`file:line`), `offset` bytes into the unpacked file."""
+        self._add(place, reason, {} if raw is None else self._shown(raw), offset)
+
+    def add_long(self, place: str, reason: str, *, length: int, head: bytes, offset: int) -> None:
+        """Record a line that was too long to hold: only its head is at hand."""
+        fields = self._shown(head)
+        fields["raw_bytes"] = length
+        fields.pop("raw_blake2b", None)
+        self._add(place, reason, fields, offset)
+
+    def add_file(self, file: str, reason: str) -> None:
+        """Record a file that cannot be used as a whole."""
+        self.files += 1
+        self._add(file, reason, {}, None)
+
+    def _add(self, place: str, reason: str, fields: dict[str, object], offset: int | None) -> None:
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{place}: {reason}")
+        if self.path is None or self.count > DEAD_LETTERS:
+            return
+        if self._out is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._out = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+        letter: dict[str, object] = {"place": place, "offset": offset, "reason": reason, **fields}
+        if self.count == DEAD_LETTERS:
+            letter["note"] = (
+                f"the file ends here: beyond {DEAD_LETTERS:,} refused lines they are only counted"
+            )
+        self._out.write(json.dumps(letter, ensure_ascii=False) + "\n")
+
+    def _shown(self, raw: bytes) -> dict[str, object]:
+        fields: dict[str, object] = {"raw_bytes": len(raw)}
+        if not self.keep_text:
+            fields["raw_blake2b"] = blake2b(raw, digest_size=16).hexdigest()
+            return fields
+        head = raw[:RAW_LIMIT]
+        try:
+            fields["raw"] = head.decode("utf-8")
+        except UnicodeDecodeError:
+            fields["raw_base64"] = base64.b64encode(head).decode("ascii")
+        return fields
+
+    def close(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+            self.path = (
+                None  # closed for good: later refusals are counted, and never truncate what was written
+            )
+
+    def flush(self) -> None:
+        if self._out is not None:
+            self._out.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

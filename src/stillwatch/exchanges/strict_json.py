@@ -1,0 +1,70 @@
+"""JSON as a log must write it: no NaN, no key twice, whole UTF-8. It knows nothing of records.
+
+msgspec does the work; a key that stands twice is found by counting: every key is followed by a colon, so when a
+text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow decoder looks.
+"""
+
+import json
+import re
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused
+
+_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+
+
+def decode(raw: bytes) -> object:
+    """Decode one JSON value. Raises: Refused with a reason fit to show (no content of the text in it)."""
+    if b"\x00" in raw:
+        raise Refused("holds a NUL byte: not JSON (binary, or a gap in the file)")
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.MsgspecError as why:
+        raise Refused(_said(raw, str(why))) from None
+    except UnicodeDecodeError as why:
+        raise Refused(f"not UTF-8: {why.reason}") from None
+    except RecursionError:
+        raise Refused("nested too deeply to be a log record") from None
+    if isinstance(value, dict | list) and len(_KEY_END.findall(raw)) != _keys(value):
+        _refuse_duplicates(raw)
+    return value
+
+
+def _said(raw: bytes, why: str) -> str:
+    if re.search(rb"(?<![\w\"])-?(NaN|Infinity)(?![\w\"])", raw):
+        return "not JSON: NaN or Infinity is no JSON number; right would be null"
+    if re.search(rb"\\u[dD][89a-fA-F]", raw):
+        return f"not JSON: half a surrogate pair (\\ud800...), or {why}"
+    return f"not JSON: {why}"
+
+
+def _keys(value: object) -> int:
+    count = 0
+    todo = [value]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, dict):
+            count += len(inner)
+            todo.extend(v for v in inner.values() if type(v) is dict or type(v) is list)
+        elif isinstance(inner, list):
+            todo.extend(v for v in inner if type(v) is dict or type(v) is list)
+    return count
+
+
+def _refuse_duplicates(raw: bytes) -> None:
+    try:
+        json.loads(raw, object_pairs_hook=_unique)
+    except RecursionError:
+        raise Refused("nested too deeply to be a log record") from None
+    except ValueError as why:  # the two decoders disagree: trust neither
+        raise Refused(f"not JSON: {type(why).__name__}") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(f"key {twice[:40]!r} stands twice in one object; which one holds is anyone's guess")
+    return found

@@ -1,0 +1,101 @@
+"""A file's bytes, unpacked as they stream and bounded. It does not know what the bytes mean."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+
+from stillwatch.exchanges.formats import Refused
+
+CHUNK = 1 << 18
+RATIO_FREE = 1 << 30  # an archive may unpack to this much at any ratio
+
+MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may cost."""
+
+    unpacked_bytes: int = 200_000_000_000  # per file
+    ratio: int = 1000  # unpacked by packed, beyond the first RATIO_FREE bytes; real logs pack 5 to 100 times
+    record_bytes: int = 32 << 20  # one line or JSON value; a request body at the large APIs is at most 32 MB
+
+
+class Unpacked:
+    """A file opened for reading in chunks, gzip (all members) and zstd (all frames) undone.
+
+    Memory stays bounded by the chunk and the format's window (zstd: 128 MB at most, its own default).
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._raw = path.open("rb")
+        self._limits = limits
+        self.done = 0  # bytes handed out
+        self._pushed = b""
+        head = self._raw.read(8)
+        self._raw.seek(0)
+        self.packing = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+        other = next((name for magic, name in OTHER_ARCHIVES.items() if head.startswith(magic)), None)
+        if other:
+            self._raw.close()
+            raise Refused(f"is a {other} archive; right would be plain, gzip or zstd (unpack it first)")
+        source = pa.PythonFile(self._raw, mode="r")
+        self._stream = pa.CompressedInputStream(source, self.packing) if self.packing else source
+
+    @property
+    def position(self) -> int:
+        """How far the file itself has been read."""
+        return 0 if self._raw.closed else self._raw.tell()
+
+    def peek(self, size: int = CHUNK) -> bytes:
+        """The first bytes, without using them up. Call before anything else."""
+        while len(self._pushed) < size:
+            more = self._read(size - len(self._pushed))
+            if not more:
+                break
+            self._pushed += more
+        return self._pushed
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the file in order. Raises: Refused where it is cut off, damaged or unpacks to too much."""
+        pushed, self._pushed = self._pushed, b""
+        if pushed:
+            yield pushed
+        while chunk := self._read(CHUNK):
+            yield chunk
+
+    def _read(self, size: int) -> bytes:
+        try:
+            chunk: bytes = self._stream.read(size)
+        except OSError as why:
+            kind = self.packing or "file"
+            if "runcated" in str(why):
+                raise Refused(f"{kind} data ends too early, after {self.done:,} bytes unpacked") from None
+            raise Refused(f"damaged {kind} data after {self.done:,} bytes unpacked") from None
+        self.done += len(chunk)
+        self._check_size()
+        return chunk
+
+    def _check_size(self) -> None:
+        if self.packing is None or self.done <= RATIO_FREE:
+            return
+        used = max(self.position, 1)
+        if self.done > self._limits.unpacked_bytes:
+            raise Refused(f"unpacks to more than {self._limits.unpacked_bytes:,} bytes: refused as a bomb")
+        if self.done / used > self._limits.ratio:
+            raise Refused(
+                f"unpacks to {self.done // used:,} times its size (limit {self._limits.ratio:,}): refused as a bomb"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._raw.close()

@@ -1,0 +1,218 @@
+"""One value at a time: from what a source wrote to the record's type, exactly or not at all.
+
+It knows the record's columns and their bounds; it does not know where a value came from.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from stillwatch.exchanges.formats import Refused, Row
+
+EARLIEST = datetime(2015, 1, 1, tzinfo=UTC)  # no model API to watch is older
+SKEW = timedelta(minutes=5)  # how far ahead of us a writer's clock may run
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+INT64 = 2**63
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970, exactly."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What counts as a possible time. `now` comes from outside; nothing here looks at a watch."""
+
+    now: datetime
+    assume_utc: bool = False
+
+    @property
+    def first_us(self) -> int:
+        return micros(EARLIEST)
+
+    @property
+    def last_us(self) -> int:
+        return micros(self.now + SKEW)
+
+
+def show(value: object) -> str:
+    """A value for a message: short, on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def as_time(value: object, clock: Clock) -> int:
+    """Microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns (by size)."""
+    if isinstance(value, str):
+        value = _parsed(value.strip())
+    if isinstance(value, bool) or value is None:
+        raise Refused(f"time {show(value)} is no time; right would be 2026-03-01T12:00:00Z or epoch seconds")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            if not clock.assume_utc:
+                raise Refused(
+                    f"time {show(value.isoformat())} has no zone; right would be {value.isoformat()}Z or "
+                    f"{value.isoformat()}+02:00 (or say that such times are UTC: --assume-utc)"
+                )
+            value = value.replace(tzinfo=UTC)
+        us = micros(value)
+    elif isinstance(value, int | float):
+        us = _from_epoch(value)
+    else:
+        raise Refused(f"time {show(value)} is no time; right would be 2026-03-01T12:00:00Z or epoch seconds")
+    check_time(us, clock)
+    return us
+
+
+def check_time(us: int, clock: Clock) -> None:
+    """Raise Refused when `us` lies before 2015 or ahead of the clock."""
+    if clock.first_us <= us <= clock.last_us:
+        return
+    try:
+        shown = (EPOCH + timedelta(microseconds=us)).isoformat()
+    except OverflowError:
+        shown = f"{us} us"
+    if us < clock.first_us:
+        raise Refused(f"time {shown} is before 2015; right would be the time of the request, with its zone")
+    raise Refused(f"time {shown} lies in the future (now is {clock.now.isoformat(timespec='seconds')})")
+
+
+def _parsed(text: str) -> datetime | float | int:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    try:  # Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"
+        return datetime.fromisoformat(text.removesuffix("UTC").removesuffix("Z").strip() + "+00:00")
+    except ValueError:
+        raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z") from None
+
+
+def _from_epoch(value: float) -> int:
+    if not math.isfinite(value):
+        raise Refused(f"time {show(value)} is no time")
+    size = abs(value)
+    if size < 1e11:  # seconds until the year 5138
+        return round(value * 1_000_000)
+    if size < 1e14:  # milliseconds
+        return round(value * 1_000)
+    if size < 1e17:
+        return round(value)
+    return round(value) // 1_000 if isinstance(value, int) else round(value / 1_000)
+
+
+def as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # an account written as a number is still that account
+    raise Refused(f"must be a text, is {show(value)} ({type(value).__name__})")
+
+
+def as_int(value: object, low: int, high: int) -> int:
+    """An exact integer: 12, "12" and 12.0, not 12.5, true or "twelve"."""
+    number: int
+    if isinstance(value, bool):
+        raise Refused(f"must be a whole number, is {show(value)}")
+    if isinstance(value, int):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif isinstance(value, str):
+        try:
+            number = int(value)
+        except ValueError:
+            as_number = as_float(value)
+            if not as_number.is_integer():
+                raise Refused(f"must be a whole number, is {show(value)}") from None
+            number = int(as_number)
+    else:
+        raise Refused(f"must be a whole number, is {show(value)}")
+    if not low <= number <= high:
+        raise Refused(f"must be from {low} to {high}, is {show(value)}")
+    return number
+
+
+def as_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Refused(f"must be a number, is {show(value)}")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise Refused(f"must be a number, is {show(value)}") from None
+    if not math.isfinite(number):
+        raise Refused(f"must be a finite number, is {show(value)}")
+    return number
+
+
+def as_bool(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    said = value.strip().lower() if isinstance(value, str) else value
+    if said in ("true", "1", "t", 1):
+        return True
+    if said in ("false", "0", "f", 0):
+        return False
+    raise Refused(f"must be true or false, is {show(value)}")
+
+
+INT32_MAX = 2**31 - 1
+INTS: dict[str, tuple[int, int]] = {  # bounds by column
+    "asn": (0, 2**32 - 1),
+    "turn": (0, INT32_MAX),
+    "tools": (0, INT32_MAX),
+    "input_tokens": (0, INT64 - 1),
+    "output_tokens": (0, INT64 - 1),
+    "reasoning_tokens": (0, INT64 - 1),
+    "max_tokens": (-1, INT64 - 1),  # some clients write -1 for "no limit"
+    "n": (0, INT32_MAX),
+    "seed": (-INT64, INT64 - 1),
+    "top_logprobs": (0, INT32_MAX),
+    "status": (0, 999),
+    "latency_ms": (0, INT64 - 1),
+}
+FLOATS = ("temperature", "top_p")
+BOOLS = ("stream",)
+
+
+def _int_of(name: str) -> Callable[[object], object]:
+    low, high = INTS[name]
+    return lambda value: as_int(value, low, high)
+
+
+CONVERT: dict[str, Callable[[object], object]] = {
+    **{name: _int_of(name) for name in INTS},
+    **dict.fromkeys(FLOATS, as_float),
+    **dict.fromkeys(BOOLS, as_bool),
+}
+
+
+def tidy(row: Row, clock: Clock) -> Row:
+    """Check and convert a row in place and return it; null stays null.
+
+    Raises: Refused, naming the column, when a value is no exact value of the column's type.
+    """
+    for name, value in row.items():
+        if value is None:
+            continue
+        if name == "time":
+            row[name] = as_time(value, clock)
+        elif type(value) is not str or name in CONVERT:
+            try:
+                row[name] = CONVERT.get(name, as_text)(value)
+            except Refused as why:
+                raise Refused(f"column {name} {why}") from None
+    for name in ("time", "account"):
+        if row.get(name) in (None, ""):
+            raise Refused(f"column {name} is empty; every exchange needs one")
+    return row
