@@ -1,0 +1,132 @@
+"""Folds a campaign's links into a picture small enough to read: groups of accounts beside what they share.
+
+It does not know why a clue is worth its bits. However many accounts there are, at most `MARKS` marks are drawn.
+"""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+
+from stillwatch.scan import Campaign, Link
+
+SHARED = 8  # nodes on the right
+GROUPS = 7  # nodes on the left
+MARKS = 40  # nodes and lines together
+_OTHER = ("other clues", "")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What accounts share: a row of the table of links and a node of the picture."""
+
+    letter: str
+    clue: str
+    text: str
+    control: str
+    accounts: int
+    links: int
+    bits: float  # median over its links
+    total_bits: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Accounts that share exactly the same things."""
+
+    accounts: int
+    letters: tuple[str, ...]
+    example: str
+    mixed: bool  # the rest, put together: its accounts do not all share all of `letters`
+
+
+@dataclass(frozen=True)
+class Line:
+    group: int
+    shared: int
+    accounts: int
+
+
+@dataclass(frozen=True)
+class Folded:
+    shared: tuple[Shared, ...]  # most bits first
+    groups: tuple[Group, ...]
+    lines: tuple[Line, ...]
+    lines_left_out: int
+    unlinked: int  # accounts without a link of their own
+
+
+def _members(link: Link, accounts: frozenset[str]) -> list[str]:
+    return [x for x in dict.fromkeys((link.a, link.b)) if x in accounts]
+
+
+def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Map each (clue, text) to its node: common ones to themselves, the rare ones of a clue to one node."""
+    seen = Counter((k.clue, k.text) for k in links)
+    of_clue: dict[str, list[tuple[str, str]]] = {}
+    for key in sorted(seen, key=lambda x: (-seen[x], x)):
+        of_clue.setdefault(key[0], []).append(key)
+    nodes: dict[tuple[str, str], tuple[str, str]] = {}
+    for clue, keys in of_clue.items():
+        for i, key in enumerate(keys):
+            nodes[key] = key if len(keys) <= 3 or (i < 2 and seen[key] > 2) else (clue, "")
+    weight: dict[tuple[str, str], float] = {}
+    for k in links:
+        node = nodes[k.clue, k.text]
+        weight[node] = weight.get(node, 0.0) + k.bits
+    kept = sorted(weight, key=lambda x: (-weight[x], x))
+    if len(kept) > SHARED:
+        rest = set(kept[SHARED - 1 :])
+        nodes = {key: (_OTHER if node in rest else node) for key, node in nodes.items()}
+    return nodes
+
+
+def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Shared], dict[str, set[int]]]:
+    nodes = _key_of_each(links)
+    by_node: dict[tuple[str, str], list[Link]] = {}
+    for k in links:
+        by_node.setdefault(nodes[k.clue, k.text], []).append(k)
+    order = sorted(by_node, key=lambda x: (-sum(k.bits for k in by_node[x]), x))
+    rows, of_account = [], {a: set[int]() for a in accounts}
+    for i, node in enumerate(order):
+        mine = by_node[node]
+        members = {a for k in mine for a in _members(k, accounts)}
+        for a in members:
+            of_account[a].add(i)
+        texts = {k.text for k in mine}
+        text = node[1] or f"{len(texts):,} different ones, such as: {min(texts)}"
+        bits = [k.bits for k in mine]
+        control = ", ".join(sorted({k.control for k in mine}))
+        letter = chr(ord("A") + i)
+        rows.append(
+            Shared(
+                letter, node[0], text, control, len(members), len(mine), statistics.median(bits), sum(bits)
+            )
+        )
+    return rows, of_account
+
+
+def fold(campaign: Campaign) -> Folded:
+    """Group accounts by what they share; the same campaign always gives the same picture."""
+    accounts = frozenset(campaign.accounts)
+    rows, of_account = _shared(campaign.links, accounts)
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for a in sorted(accounts):
+        if of_account[a]:
+            alike.setdefault(tuple(sorted(of_account[a])), []).append(a)
+    ranked = sorted(alike.items(), key=lambda x: (-len(x[1]), x[0]))
+    whole, rest = (ranked, []) if len(ranked) <= GROUPS else (ranked[: GROUPS - 1], ranked[GROUPS - 1 :])
+    made = [(Counter({i: len(who) for i in key}), who, False) for key, who in whole]
+    if rest:
+        counts: Counter[int] = Counter()
+        for key, who in rest:
+            counts.update({i: len(who) for i in key})
+        made.append((counts, [a for _, who in rest for a in who], True))
+    made.sort(key=lambda g: (g[2], sum(g[0]) / len(g[0]), -len(g[1]), g[1][0]))  # fewer crossings
+    groups = tuple(
+        Group(len(who), tuple(rows[i].letter for i in sorted(n)), min(who), mixed) for n, who, mixed in made
+    )
+    lines = [Line(g, i, n) for g, (counted, _, _) in enumerate(made) for i, n in counted.items()]
+    lines.sort(key=lambda x: (-x.accounts, x.group, x.shared))
+    room = MARKS - len(rows) - len(groups)
+    unlinked = sum(not s for s in of_account.values())
+    return Folded(tuple(rows), groups, tuple(lines[:room]), max(0, len(lines) - room), unlinked)

@@ -1,0 +1,243 @@
+"""One self-contained HTML page about a scan, for a person with a minute. It does not know how anything was found.
+
+Everything on it may come from an attacker: the template escapes, `visible` defuses, and the page's own policy
+allows no request and no script but the one it was made with.
+"""
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from stillwatch.report import amounts
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, write_atomically
+from stillwatch.report.folded import Folded, fold
+from stillwatch.report.meter import Meter, meter
+from stillwatch.report.timeline import Timeline, timeline
+from stillwatch.report.visible import pieces, visible
+from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+
+PAGE = "index.html"
+FULL = 25  # campaigns shown with pictures; the rest are rows of a table
+ROWS = 400  # campaigns in the table at the top
+HEAVY = 25  # heavy honest accounts
+LINKS = 12  # single links shown for a campaign
+REASONS = 20
+EXAMPLES = 20
+GAPS = 50
+
+
+@dataclass(frozen=True)
+class Named:
+    account: str
+    named_at: datetime | None
+    exchanges: int | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class CampaignView:
+    campaign: Campaign
+    anchor: str
+    since: datetime
+    meter: Meter
+    timeline: Timeline
+    folded: Folded
+    reasons: tuple[Reason, ...]
+    links: tuple[Link, ...]
+    named: tuple[Named, ...]
+    named_left_out: int
+    place: int  # where its full list is: campaigns[place] in findings.json
+
+
+@dataclass(frozen=True)
+class KindRow:
+    kind: str
+    accounts: int
+    exchanges: int
+    in_campaigns: int
+
+
+@dataclass(frozen=True)
+class View:
+    result: ScanResult
+    headline: str
+    since: datetime | None
+    open: tuple[CampaignView, ...]
+    suppressed: tuple[CampaignView, ...]
+    rows: tuple[tuple[Campaign, str | None], ...]  # every open campaign, with the anchor of its part
+    rows_left_out: int
+    accounts: int
+    exchanges: int
+    output_tokens: int
+    at_alarm: int
+    kinds: tuple[KindRow, ...]
+    heavy: tuple[AccountVerdict, ...]
+    honest: int
+
+
+def started(campaign: Campaign) -> datetime:
+    """Tell when a campaign's first answer left, as far as its hours say."""
+    return min((h.start for h in campaign.timeline if h.exchanges), default=campaign.alarm_at)
+
+
+def headline(result: ScanResult) -> str:
+    """Say in one sentence how many campaigns, over how many accounts, took how much, since when."""
+    found = [c for c in result.campaigns if c.suppressed_by is None]
+    s = result.scanned
+    if not found:
+        scope = f"{amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
+        return f"No campaign found in {scope}."
+    accounts = len({a for c in found for a in c.accounts})
+    taken = sum(c.harvest.exchanges for c in found)
+    tokens = sum(c.harvest.output_tokens for c in found)
+    verb = "has" if len(found) == 1 else "have"
+    since = min(started(c) for c in found)
+    return (
+        f"{amounts.counted(len(found), 'campaign')} over {amounts.counted(accounts, 'account')} {verb} taken "
+        f"{amounts.counted(taken, 'exchange')} ({amounts.short(tokens)} output tokens) "
+        f"since {since.day} {since:%B %Y}."
+    )
+
+
+def _campaign_view(
+    c: Campaign, number: int, place: int, result: ScanResult, verdicts: dict[str, AccountVerdict], most: int
+) -> CampaignView:
+    def named(account: str) -> Named:
+        v = verdicts.get(account)
+        return Named(account, c.named_at.get(account), v.exchanges if v else None, v.p_value if v else None)
+
+    order = sorted(c.accounts, key=lambda a: (c.named_at.get(a, c.alarm_at), a))
+    return CampaignView(
+        campaign=c,
+        anchor=f"campaign-{number}",
+        since=started(c),
+        meter=meter(c.harvest.exchanges, c.harvest_at_alarm.exchanges),
+        timeline=timeline(c, result.scanned, result.gaps),
+        folded=fold(c),
+        reasons=tuple(sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
+        links=tuple(sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
+        named=tuple(named(a) for a in order[:most]),
+        named_left_out=max(0, len(order) - most),
+        place=place,
+    )
+
+
+def _kinds(result: ScanResult) -> tuple[KindRow, ...]:
+    accounts: Counter[str] = Counter()
+    exchanges: Counter[str] = Counter()
+    inside: Counter[str] = Counter()
+    for a in result.accounts:
+        kind = a.kind_of_use or "not recognised"
+        accounts[kind] += 1
+        exchanges[kind] += a.exchanges
+        inside[kind] += a.campaign is not None
+    order = sorted(accounts, key=lambda k: (-exchanges[k], k))
+    return tuple(KindRow(k, accounts[k], exchanges[k], inside[k]) for k in order)
+
+
+def view(result: ScanResult) -> View:
+    """Choose what the page shows, within its caps."""
+    ordered = campaigns_by_harvest(result)
+    verdicts = {a.account: a for a in result.accounts}
+    places = {c.id: i for i, c in enumerate(ordered)}
+    found = [c for c in ordered if c.suppressed_by is None]
+    quiet = [c for c in ordered if c.suppressed_by is not None]
+    most = 200 if len(ordered) <= 6 else 50
+
+    def look(c: Campaign, number: int) -> CampaignView:
+        return _campaign_view(c, number, places[c.id], result, verdicts, most)
+
+    shown = tuple(look(c, i + 1) for i, c in enumerate(found[:FULL]))
+    honest = [a for a in result.accounts if a.campaign is None]
+    return View(
+        result=result,
+        headline=headline(result),
+        since=min((started(c) for c in found), default=None),
+        open=shown,
+        suppressed=tuple(look(c, len(found) + i + 1) for i, c in enumerate(quiet[:FULL])),
+        rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(found[:ROWS])),
+        rows_left_out=max(0, len(found) - ROWS),
+        accounts=len({a for c in found for a in c.accounts}),
+        exchanges=sum(c.harvest.exchanges for c in found),
+        output_tokens=sum(c.harvest.output_tokens for c in found),
+        at_alarm=sum(c.harvest_at_alarm.exchanges for c in found),
+        kinds=_kinds(result),
+        heavy=tuple(sorted(honest, key=lambda a: (-a.exchanges, a.account))[:HEAVY]),
+        honest=len(honest),
+    )
+
+
+def _shown(text: str | None, limit: int = 160) -> Markup:
+    """Escape twice over: for HTML, and each character that acts or hides as a marked escape."""
+    if not text:
+        return Markup('<span class="ctl">(empty)</span>') if text == "" else Markup("-")
+    parts = (
+        Markup('<span class="ctl">{}</span>').format(shown) if is_escape else escape(shown)
+        for shown, is_escape in pieces(text, limit)
+    )
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+
+def _label(text: str, letters: int = 60) -> str:
+    """Cut a name to fit a picture; the table beside it has the whole."""
+    whole = visible(text.replace("_", " "), 1000)
+    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
+
+
+def _file(name: str) -> Markup:
+    text = resources.files("stillwatch.report").joinpath("templates", name).read_text("utf-8")
+    return Markup(text)  # our own style and script, fixed at build time
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("stillwatch.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=amounts.count,
+        short=amounts.short,
+        number=amounts.number,
+        p_value=amounts.p_value,
+        moment=amounts.moment,
+        shown=_shown,
+        label=_label,
+    )
+    environment.globals.update(share=amounts.share, counted=amounts.counted, findings_file=FINDINGS)
+    return environment
+
+
+def render(result: ScanResult) -> str:
+    """Give the page as text."""
+    style, script = _file("page.css"), _file("page.js")
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        view=view(result), style=style, script=script, policy=policy, examples=EXAMPLES, gaps=GAPS
+    )
+
+
+def write_page(result: ScanResult, out_dir: Path) -> Path:
+    """Write `index.html` into a folder, whole or not at all."""
+    path = out_dir / PAGE
+    write_atomically(path, render(result))
+    return path

@@ -1,0 +1,132 @@
+"""The timeline: exchanges per hour, with the alarm and the log's gaps. It knows one campaign and the log's span."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from stillwatch.scan import Campaign, Gap, Hour, Scanned
+
+BARS = 336  # a fortnight of hours; longer logs have bars of several hours
+HEIGHT = 100  # units of the bars' own drawing
+_WHOLE_LOG = timedelta(days=31)  # a longer log shows the campaign's own span only
+_STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
+
+
+@dataclass(frozen=True)
+class Mark:
+    x: float  # percent of the width
+    label: str
+    minor: bool = False  # left out on narrow screens
+
+
+@dataclass(frozen=True)
+class Shade:
+    x: float
+    width: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Day:
+    label: str
+    exchanges: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """`before` and `after` are SVG paths in a box of `bars` by 100."""
+
+    bars: int
+    step_h: int
+    before: str
+    after: str
+    peak: int
+    peak_at: datetime
+    alarm: Mark
+    alarm_anchor: str
+    days: tuple[Mark, ...]
+    gaps: tuple[Shade, ...]
+    table: tuple[Day, ...]
+    table_left_out: int
+
+
+def _floor(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _span(campaign: Campaign, scanned: Scanned) -> tuple[datetime, datetime]:
+    times = [h.start for h in campaign.timeline] + [campaign.alarm_at]
+    start, end = _floor(min(times)), _floor(max(times)) + timedelta(hours=1)
+    if scanned.first and scanned.last and scanned.last - scanned.first <= _WHOLE_LOG:
+        return min(start, _floor(scanned.first)), max(end, _floor(scanned.last) + timedelta(hours=1))
+    pad = max(timedelta(hours=2), (end - start) // 10)
+    return _floor(start - pad), _floor(end + pad)
+
+
+def _path(counts: list[int], peak: int, chosen: range) -> str:
+    parts = []
+    for i in chosen:
+        if counts[i]:
+            high = max(1, round(HEIGHT * counts[i] / peak))
+            parts.append(f"M{i} {HEIGHT}v-{high}h.85v{high}z")
+    return "".join(parts)
+
+
+def _day_marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
+    whole = (end - start).total_seconds()
+    midnight = start.replace(hour=0) + timedelta(days=0 if start.hour == 0 else 1)
+    step = max(1, -(-(end - start).days // 8))
+    marks: list[Mark] = []
+    while midnight < end:
+        x = round(100 * (midnight - start).total_seconds() / whole, 2)
+        if x <= 94:
+            marks.append(Mark(x, f"{midnight.day} {midnight:%b}", minor=len(marks) % 2 == 1))
+        midnight += timedelta(days=step)
+    return tuple(marks)
+
+
+def _days(hours: tuple[Hour, ...], most: int) -> tuple[tuple[Day, ...], int]:
+    sums: dict[str, list[int]] = {}
+    for h in sorted(hours, key=lambda h: h.start):
+        row = sums.setdefault(h.start.astimezone(UTC).strftime("%Y-%m-%d"), [0, 0])
+        row[0] += h.exchanges
+        row[1] += h.output_tokens
+    days = [Day(name, row[0], row[1]) for name, row in sums.items()]
+    return tuple(days[:most]), max(0, len(days) - most)
+
+
+def timeline(
+    campaign: Campaign, scanned: Scanned, gaps: tuple[Gap, ...] = (), most_days: int = 62
+) -> Timeline:
+    """Draw a campaign's hours on the log's span (on its own span where the log is longer than a month)."""
+    start, end = _span(campaign, scanned)
+    hours = int((end - start).total_seconds()) // 3600
+    step = next((s for s in _STEPS_H if hours <= s * BARS), -(-hours // BARS))
+    bars = -(-hours // step)
+    counts = [0] * bars
+    for h in campaign.timeline:
+        counts[int((h.start - start).total_seconds() // 3600) // step] += h.exchanges
+    peak = max(max(counts), 1)
+    whole = timedelta(hours=bars * step)
+    alarm_x = round(100 * (campaign.alarm_at - start) / whole, 2)
+    split = min(bars, int((campaign.alarm_at - start) / timedelta(hours=step)))
+    shades = []
+    for g in gaps:
+        a, b = max(g.start, start), min(g.end, end)
+        if a < b:
+            shades.append(Shade(round(100 * (a - start) / whole, 2), round(100 * (b - a) / whole, 2), g.text))
+    table, left_out = _days(campaign.timeline, most_days)
+    return Timeline(
+        bars=bars,
+        step_h=step,
+        before=_path(counts, peak, range(split)),
+        after=_path(counts, peak, range(split, bars)),
+        peak=peak,
+        peak_at=start + timedelta(hours=step * counts.index(max(counts))),
+        alarm=Mark(alarm_x, "alarm"),
+        alarm_anchor="start" if alarm_x < 60 else "end",
+        days=_day_marks(start, start + whole),
+        gaps=tuple(shades),
+        table=table,
+        table_left_out=left_out,
+    )
