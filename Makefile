@@ -1,0 +1,104 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= stillwatch-report
+PYTEST := $(BIN)/python -m pytest -q
+
+# One thread a library: two suites or two scans on one machine would otherwise fight over the cores.
+export OMP_NUM_THREADS ?= 2
+export NUMBA_NUM_THREADS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.DEFAULT_GOAL := help
+.SILENT:
+.PHONY: help demo test test-slow test-browser check format range bench screenshots lock wheel clean distclean
+
+help: ## Show what there is to make
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- environment -----------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	if [ -z "$(PYTHON)" ]; then \
+		echo "Stillwatch needs Python 3.11 or newer; found $$(python3 --version 2>&1 || echo none)." >&2; \
+		echo "Install one (Debian: apt-get install python3 python3-venv) or say which: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+	echo "Making $(VENV) with $$($(PYTHON) --version)"
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Could not make an environment. On Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# The package is installed editable, so a stamp is stale only when the locks or the metadata change.
+# A dev environment holds the core as well: the core stamp then needs no second look.
+$(VENV)/.core: requirements.lock pyproject.toml | $(BIN)/python
+	echo "Installing what requirements.lock names (a minute or two the first time)"
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	echo "Installing what requirements-dev.lock names (a minute or two the first time)"
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/.core
+
+# --- for everybody ---------------------------------------------------------------------------------------
+
+demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
+	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT)
+	echo "Open $(abspath $(OUT))/report.html in a browser."
+
+test: $(VENV)/.dev ## Run the fast tests (under a minute)
+	$(PYTEST) -m "not slow and not browser"
+
+# --- for those who change it -----------------------------------------------------------------------------
+
+test-slow: $(VENV)/.dev ## Run the tests that take minutes
+	$(PYTEST) -m "slow and not browser"
+
+test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
+	$(PYTEST) -m browser
+
+check: $(VENV)/.dev ## Format, lint, floors, types
+	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(VENV)/.dev ## Put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+range: $(VENV)/.dev ## Score a scan of the development scenes
+	$(BIN)/python benchmarks/range.py
+
+bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
+	$(BIN)/python benchmarks/speed.py
+
+screenshots: $(VENV)/.dev ## Redo the README's pictures from the sample log
+	$(BIN)/python benchmarks/screenshots.py
+
+# The lock is made on a machine that reaches PyPI; the file names versions and hashes, never an index.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links pyproject.toml
+lock: | $(BIN)/python ## Write both lock files anew from pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv
+	build/lock/bin/$(LOCK) --upgrade --extra dev --extra otlp --extra clickhouse -o requirements-dev.lock
+	printf 'hatchling\neditables\n' > build/lock/builders.in
+	build/lock/bin/$(LOCK) build/lock/builders.in -c requirements-dev.lock -o requirements.lock
+	echo "Wrote requirements.lock and requirements-dev.lock"
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+	ls dist/*.whl
+
+clean: ## Remove reports, caches and builds
+	rm -rf $(OUT) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## Remove the environment as well
+	rm -rf $(VENV)
