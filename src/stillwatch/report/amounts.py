@@ -1,5 +1,6 @@
 """How numbers and times are written for people. It does not know what they count."""
 
+import math
 from datetime import UTC, datetime
 
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -21,7 +22,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def short(number: float) -> str:
+def short(number: float, gap: str = " ") -> str:
     """Three significant digits with a unit letter.
 
     >>> short(812), short(17_000), short(1_234_000), short(5.2e9)
@@ -30,7 +31,7 @@ def short(number: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size * 0.9995:
             scaled = f"{number / size:.3g}"
-            return f"{float(scaled):g} {letter}"
+            return f"{float(scaled):g}{gap}{letter}"
     return f"{number:.3g}" if number % 1 else f"{number:.0f}"
 
 
@@ -40,7 +41,7 @@ def number(value: float | None) -> str:
     >>> number(None), number(0.0312), number(41250.0), number(3.0)
     ('-', '0.0312', '41,250', '3')
     """
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
@@ -52,7 +53,7 @@ def p_value(p: float | None, plain: bool = False) -> str:
     >>> p_value(0.25), p_value(2.5e-6), p_value(2.5e-6, plain=True), p_value(None)
     ('0.25', '2.5 × 10⁻⁶', '2.5e-06', '-')
     """
-    if p is None:
+    if p is None or not math.isfinite(p):
         return "-"
     if p >= 1e-3:
         return f"{p:.2g}"

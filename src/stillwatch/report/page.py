@@ -32,6 +32,7 @@ LINKS = 12  # single links shown for a campaign
 REASONS = 20
 EXAMPLES = 20
 GAPS = 50
+NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def headline(result: ScanResult) -> str:
     since = min(started(c) for c in found)
     return (
         f"{amounts.counted(len(found), 'campaign')} over {amounts.counted(accounts, 'account')} {verb} taken "
-        f"{amounts.counted(taken, 'exchange')} ({amounts.short(tokens)} output tokens) "
+        f"{amounts.counted(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
         f"since {since.day} {since:%B %Y}."
     )
 

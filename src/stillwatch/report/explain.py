@@ -1,0 +1,229 @@
+"""Why an account or a campaign stands where it stands, with the numbers. It knows only what the report holds.
+
+Blind to: anything the scan did not keep. It repeats evidence and ranks p-values; it weighs nothing anew.
+"""
+
+import bisect
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from stillwatch.errors import InputError
+from stillwatch.report import amounts
+from stillwatch.report.folded import fold
+from stillwatch.report.terminal import plain_table, print_list, safe
+from stillwatch.report.visible import visible
+from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+
+NEAR = 5  # names offered when a subject is not found
+LINKS = 15  # single links printed
+CONTROL = {"provider": "observed by us", "client": "chosen by the client"}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything the report holds about one subject."""
+
+    subject: str
+    sort: Literal["campaign", "account"]
+    campaign: Campaign | None  # the campaign itself, or the one the account is named in
+    verdict: AccountVerdict | None  # of an account
+    named_at: datetime | None
+    reasons: tuple[Reason, ...]  # most bits first
+    links: tuple[Link, ...]  # of a campaign all, of an account its own; most bits first
+    compared_with: tuple[str, ...]  # sentences: where the p-value stands among which others
+    cannot_claim: tuple[str, ...]
+
+
+def _near(wanted: str, names: Iterable[str]) -> list[str]:
+    pool = sorted(names)
+    stem = wanted[: max(3, len(wanted) // 2)]
+    close = [n for n in pool if stem and n.startswith(stem)][:2000]
+    return difflib.get_close_matches(wanted, close or pool[:20_000], n=NEAR, cutoff=0.5)
+
+
+def _find(result: ScanResult, subject: str) -> tuple[Literal["campaign", "account"], str]:
+    """Find a subject by exact name, by its name as shown, or by a prefix that only one name has.
+
+    Raises: InputError, with near names, where there is none or more than one.
+    """
+    wanted, sorts = subject, {"campaign", "account"}
+    names: list[tuple[Literal["campaign", "account"], str]] = [("campaign", c.id) for c in result.campaigns]
+    names += [("account", a.account) for a in result.accounts]
+    for sort in ("campaign", "account"):
+        if subject.startswith(f"{sort}:") and ("account", subject) not in names:
+            wanted, sorts = subject.removeprefix(f"{sort}:"), {sort}
+    names = [n for n in names if n[0] in sorts]
+    exact = [n for n in names if n[1] == wanted] or [n for n in names if visible(n[1], 10_000) == wanted]
+    found = exact or [n for n in names if wanted and n[1].startswith(wanted)]
+    found = found or [n for n in names if wanted and visible(n[1], 10_000).startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    shown = visible(subject, 80)
+    if found and exact:
+        raise InputError(
+            f"{shown}: both a campaign and an account have this name; write campaign:NAME or account:NAME"
+        )
+    if found:
+        some = ", ".join(visible(n, 80) for _, n in sorted(found)[:NEAR])
+        raise InputError(f"{shown}: {len(found):,} subjects begin so ({some}{', ...' * (len(found) > NEAR)})")
+    near = _near(wanted, (n for _, n in names))
+    hint = f"near it: {', '.join(visible(n, 80) for n in near)}" if near else "no name is near it"
+    raise InputError(f"{shown}: no such account or campaign in this report; {hint}")
+
+
+def _rank(p: float, among: list[float], whom: str) -> str:
+    smaller = bisect.bisect_left(sorted(among), p)
+    equal = sum(x == p for x in among) - 1
+    same = f" ({equal:,} others have the same)" if equal > 0 else ""
+    verb = "is" if smaller == 1 else "are"
+    return f"Of {len(among):,} p-values of {whom}, {smaller:,} {verb} smaller{same}."
+
+
+def _compared(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
+    if verdict.p_value is None:
+        return ("It has no p-value: the log holds too little of it, or nothing to compare it with.",)
+    known = [(a.kind_of_use, a.p_value) for a in result.accounts if a.p_value is not None]
+    lines = [_rank(verdict.p_value, [p for _, p in known], "accounts in this log")]
+    if verdict.kind_of_use is not None:
+        alike = [p for kind, p in known if kind == verdict.kind_of_use]
+        lines.append(_rank(verdict.p_value, alike, f"accounts of its kind ({verdict.kind_of_use})"))
+    worst = max((c.p_value for c in result.campaigns), default=None)
+    if worst is not None and verdict.campaign is None:
+        lines.append(f"The weakest campaign here has p = {amounts.p_value(worst, plain=True)}.")
+    return tuple(lines)
+
+
+def explain(result: ScanResult, subject: str) -> Explanation:
+    """Gather the evidence about an account or a campaign, named in full or by a unique prefix.
+
+    Raises: InputError where no subject, or more than one, has that name.
+    """
+    sort, name = _find(result, subject)
+    campaigns = {c.id: c for c in result.campaigns}
+    verdict = next((a for a in result.accounts if a.account == name), None) if sort == "account" else None
+    where = name if sort == "campaign" else verdict.campaign if verdict else None
+    campaign = campaigns.get(where) if where is not None else None
+    links: tuple[Link, ...] = campaign.links if campaign else ()
+    if sort == "account":
+        links = tuple(k for k in links if name in (k.a, k.b))
+    return Explanation(
+        subject=name,
+        sort=sort,
+        campaign=campaign,
+        verdict=verdict,
+        named_at=campaign.named_at.get(name) if campaign and sort == "account" else None,
+        reasons=tuple(sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector))) if campaign else (),
+        links=tuple(sorted(links, key=lambda k: (-k.bits, k.clue, k.a, k.b))),
+        compared_with=_compared(result, verdict) if verdict else (),
+        cannot_claim=result.cannot_claim,
+    )
+
+
+def _print_reasons(e: Explanation, console: Console) -> None:
+    console.print(Text("\nWhy the campaign was found", style="bold"))
+    table = plain_table(console)
+    for name in ("bits", "here", "median", "p95", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for r in e.reasons:
+        sentence = safe(r.text, console, 400) + Text(" (") + safe(r.detector, console, 60) + Text(")")
+        numbers = (amounts.number(x) for x in (r.bits, r.actual, r.baseline, r.population_p95, r.n))
+        table.add_row(*numbers, sentence)
+    console.print(table)
+
+
+def _print_shared(c: Campaign, console: Console) -> None:
+    console.print(Text("\nWhat links the accounts", style="bold"))
+    table = plain_table(console)
+    for name in ("accounts", "bits each", "in all"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("clue", overflow="fold")
+    table.add_column("who chooses it", overflow="fold")
+    table.add_column("evidence", overflow="fold", ratio=1)
+    for s in fold(c).shared:
+        numbers = (amounts.count(s.accounts), amounts.number(s.bits), amounts.short(s.total_bits))
+        control = safe(CONTROL.get(s.control, s.control), console, 40)
+        table.add_row(*numbers, safe(s.clue, console, 60), control, safe(s.text, console, 400))
+    console.print(table)
+
+
+def _print_links(e: Explanation, console: Console) -> None:
+    console.print(Text(f"\n{amounts.counted(len(e.links), 'link')}, strongest first", style="bold"))
+    table = plain_table(console)
+    table.add_column("bits", justify="right", no_wrap=True)
+    table.add_column("clue", overflow="fold")
+    table.add_column("who chooses it", overflow="fold")
+    table.add_column("with", overflow="fold")
+    table.add_column("evidence", overflow="fold", ratio=1)
+    for k in e.links[:LINKS]:
+        ends = " - ".join(x for x in (k.a, k.b) if x != e.subject)
+        control = safe(CONTROL.get(k.control, k.control), console, 40)
+        cells = safe(k.clue, console, 60), control, safe(ends, console, 60), safe(k.text, console, 400)
+        table.add_row(amounts.number(k.bits), *cells)
+    console.print(table)
+    if len(e.links) > LINKS:
+        console.print(Text(f"... and {len(e.links) - LINKS:,} weaker ones in evidence.json"))
+
+
+def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
+    console.print(Text("Account ", style="bold") + safe(e.subject, console, 200, "bold"))
+    kind = v.kind_of_use or "not recognised"
+    line = Text(f"  {amounts.counted(v.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
+    console.print(
+        line + (Text("; evidence: ") + safe(v.kind_evidence, console, 400) if v.kind_evidence else Text(""))
+    )
+    console.print(Text(f"  p-value {amounts.p_value(v.p_value, plain=True)}"))
+    for sentence in e.compared_with:
+        console.print(Text("  ") + safe(sentence, console, 400))
+    if e.campaign is None:
+        console.print(Text("  It is in no campaign."))
+        return
+    at = f", at {amounts.iso(e.named_at)}" if e.named_at else ""
+    console.print(Text("  Named in campaign ") + safe(e.campaign.id, console, 60) + Text(at))
+
+
+def _print_campaign(c: Campaign, console: Console) -> None:
+    console.print(Text("\nCampaign ", style="bold") + safe(c.id, console, 60, "bold"))
+    if c.title:
+        console.print(Text("  ") + safe(c.title, console, 400))
+    taken, early = c.harvest, c.harvest_at_alarm
+    console.print(
+        Text(
+            f"  {amounts.counted(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
+            f"{taken.exchanges:,} exchanges taken ({amounts.short(taken.output_tokens)} output tokens), "
+            f"{early.exchanges:,} of them before the alarm; {amounts.number(c.score_bits)} bits, "
+            f"p = {amounts.p_value(c.p_value, plain=True)}"
+        )
+    )
+    if c.suppressed_by is not None:
+        console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
+    if c.next_milestone:
+        console.print(Text("  Reaches ") + safe(c.next_milestone, console, 200))
+
+
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """Print an explanation: the subject, then reasons and links with their numbers, then what speaks against."""
+    e = explanation
+    if e.verdict is not None:
+        _print_account(e, e.verdict, console)
+    if e.campaign is not None:
+        _print_campaign(e.campaign, console)
+        if e.reasons:
+            _print_reasons(e, console)
+        if e.links:
+            if e.sort == "campaign":
+                _print_shared(e.campaign, console)
+            _print_links(e, console)
+        elif e.sort == "account":
+            console.print(
+                Text("\nNo link of its own is recorded: it was named with the campaign as a whole.")
+            )
+        honest = [f"{b.kind}: {b.text}" for b in e.campaign.benign_alternatives]
+        print_list("What would make it honest", honest, console)
+    print_list("What this scan cannot claim", e.cannot_claim, console)

@@ -1,0 +1,159 @@
+"""A scan in the terminal: a table of campaigns, a few lines, and progress while it runs. It decides nothing.
+
+Every text is shown through `visible` and never parsed as markup: a name in the log cannot move the cursor.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from stillwatch.report import amounts
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest
+from stillwatch.report.page import headline, started
+from stillwatch.report.visible import visible
+from stillwatch.scan import Campaign, ScanResult
+
+ROWS = 30  # campaigns shown; the rest are counted
+EXAMPLES = 5  # rejected lines and gaps shown
+WIDE = 130  # columns from which the strongest reason fits into the table
+
+Tell = Callable[[str, int, int | None], None]  # (stage, done so far, of how many or None)
+
+
+def safe(text: str, console: Console, limit: int = 160, style: str = "") -> Text:
+    """Make a text that can be printed: no escape acts, no markup is read, nothing the terminal cannot encode."""
+    return Text(visible(text, limit, ascii_only=not console.encoding.lower().startswith("utf")), style=style)
+
+
+def plain_table(console: Console) -> Table:
+    """Make a table without lines where a program reads it, with a rule under the head for a person."""
+    return Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None,
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+
+
+def _row(c: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
+    when = "%Y-%m-%d %H:%M" if wide else "%m-%d %H:%M"
+    cells: tuple[Text | str, ...] = (
+        safe(c.id, console, 24, "bold"),
+        amounts.count(len(c.accounts)),
+        amounts.count(c.harvest.exchanges),
+        amounts.count(c.harvest_at_alarm.exchanges),
+        started(c).strftime(when),
+        c.alarm_at.strftime(when),
+        amounts.p_value(c.p_value, plain=True),
+    )
+    return (*cells, safe(_top(c), console)) if wide else cells
+
+
+def _top(c: Campaign) -> str:
+    top = max(c.reasons, key=lambda r: r.bits, default=None)
+    return top.text if top else "no reason is recorded"
+
+
+def _print_table(campaigns: list[Campaign], console: Console) -> None:
+    """On a wide terminal the strongest reason is a column, on a narrow one a list below."""
+    wide = console.width >= WIDE
+    table = plain_table(console)
+    table.add_column("campaign", overflow="fold")
+    for name in ("accounts", "taken", "at alarm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("since", "alarm", "p"):
+        table.add_column(name, no_wrap=True)
+    if wide:
+        table.add_column("strongest reason", overflow="fold", ratio=1)
+    for c in campaigns[:ROWS]:
+        table.add_row(*_row(c, console, wide))
+    console.print(table)
+    if len(campaigns) > ROWS:
+        console.print(
+            Text(f"... and {amounts.counted(len(campaigns) - ROWS, 'more campaign')} in {FINDINGS}")
+        )
+    if not wide:
+        reasons = [f"{c.id}: {_top(c)}" for c in campaigns[:ROWS]]
+        print_list("Strongest reason", reasons, console)
+
+
+def print_list(title: str, lines: Sequence[str], console: Console) -> None:
+    """Print sentences under a title, or nothing where there is none."""
+    if not lines:
+        return
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for line in lines:
+        grid.add_row("  -", safe(line, console, 500))
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print(grid)
+
+
+def print_result(result: ScanResult, console: Console, page: Path | None = None) -> None:
+    """Print what a person needs after a scan; `page` is where the HTML page was written."""
+    ordered = campaigns_by_harvest(result)
+    found = [c for c in ordered if c.suppressed_by is None]
+    console.print(Text(headline(result).replace("\u00a0", " "), style="bold"))
+    s = result.scanned
+    read = f"Scanned {amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
+    if s.first and s.last:
+        read += f", {s.first:%Y-%m-%d %H:%M} to {s.last:%Y-%m-%d %H:%M} UTC"
+    console.print(Text(f"{read}, in {s.seconds:.1f} s."))
+    if found:
+        console.print()
+        _print_table(found, console)
+    suppressed = [
+        f"{c.id}: {c.title} Suppressed by: {c.suppressed_by}" for c in ordered if c.suppressed_by is not None
+    ]
+    print_list("Suppressed campaigns", suppressed[:ROWS], console)
+    if s.rejected:
+        shown = list(result.rejected_examples[:EXAMPLES])
+        lines = shown + ([f"and {s.rejected - len(shown):,} more"] if s.rejected > len(shown) > 0 else [])
+        print_list(f"{amounts.counted(s.rejected, 'line')} could not be read", lines, console)
+    gaps = [f"{g.start:%Y-%m-%d %H:%M} to {g.end:%Y-%m-%d %H:%M}: {g.text}" for g in result.gaps]
+    more = [f"and {len(gaps) - EXAMPLES:,} more"] if len(gaps) > EXAMPLES else []
+    print_list("Gaps in the log", gaps[:EXAMPLES] + more, console)
+    print_list("What this scan cannot claim", result.cannot_claim, console)
+    if page is not None:
+        console.print()
+        console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)
+
+
+@contextmanager
+def progress(console: Console, quiet: bool = False) -> Iterator[Tell]:
+    """Show a bar per stage while the block runs; say nothing when `quiet` or when nobody watches.
+
+    The block gets `tell(stage, done, total)`. A stage is finished when another begins or `done` reaches `total`.
+    """
+    if quiet or not console.is_terminal:
+        yield lambda stage, done, total: None
+        return
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def tell(stage: str, done: int, total: int | None) -> None:
+        if stage not in tasks:
+            for task in bars.tasks:
+                if task.total is None:
+                    bars.update(task.id, total=task.completed, completed=task.completed)
+            tasks[stage] = bars.add_task(visible(stage, 40), total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    with bars:
+        yield tell
