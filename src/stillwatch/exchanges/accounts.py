@@ -1,4 +1,5 @@
-"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It does not know the exchanges."""
+"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It does not know the
+exchanges."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -34,7 +35,8 @@ COLUMN_OF = {name: name for name in ALIASES} | {a: name for name, also in ALIASE
 def read_accounts(
     path: str | Path, *, rejects: Rejects, assume_utc: bool = False, now: datetime | None = None
 ) -> pa.Table:
-    """Read one accounts file (or folder, or glob). A bad row is refused; of one account's rows the last counts.
+    """Read one accounts file (or folder, or glob). A bad row is refused; of one account's rows the last
+    counts.
 
     Raises: InputError when nothing in it can be used.
     """
@@ -117,9 +119,7 @@ def _cell(name: str, cell: object, clock: Clock) -> object:
     if name != "permissions":
         return as_text(cell)
     if isinstance(cell, str):
-        cell = (
-            decode(cell.encode()) if cell.startswith("[") else [p for p in cell.replace(";", ",").split(",")]
-        )
+        cell = decode(cell.encode()) if cell.startswith("[") else cell.replace(";", ",").split(",")
     if not isinstance(cell, list):
         raise Refused("must be a list of texts")
     return [as_text(part).strip() for part in cell if part is not None]

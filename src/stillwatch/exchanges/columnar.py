@@ -1,6 +1,7 @@
 """A batch in our own shape, whatever its Arrow types, into the record: whole columns at a time.
 
-The same rules as `values.py`, row by row only where a column cannot be converted as a whole. It does not read files.
+The same rules as `values.py`, row by row only where a column cannot be converted as a whole. It does not
+read files.
 """
 
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Arr
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
@@ -76,7 +77,7 @@ def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
@@ -151,8 +152,8 @@ def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
     if pa.types.is_timestamp(kind):
         if kind.tz is None and not clock.assume_utc:
             raise Refused(
-                "a time without a zone; right would be timestamp[us, tz=UTC] (or say that such times are UTC: "
-                "--assume-utc)"
+                "a time without a zone; right would be timestamp[us, tz=UTC] (or say that such times are "
+                "UTC: --assume-utc)"
             )
         return column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(target)
     if pa.types.is_integer(kind):

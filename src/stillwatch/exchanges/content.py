@@ -35,11 +35,12 @@ def kind_of(head: bytes) -> Kind:
 def is_protobuf(head: bytes) -> bool:
     """An OTLP export: field 1, length-delimited, whose content opens with a resource or a scope.
 
-    With or without the 4-byte big-endian length that the OpenTelemetry Collector's file exporter puts before each.
+    With or without the 4-byte big-endian length that the OpenTelemetry Collector's file exporter puts before
+    each.
     """
     if not any(byte < 9 or 13 < byte < 32 for byte in head[:4096]) and not is_text_free(head):
         return False
-    return _message(head) or (len(head) > 4 and 0 < int.from_bytes(head[:4], "big") and _message(head[4:]))
+    return _message(head) or (len(head) > 4 and int.from_bytes(head[:4], "big") > 0 and _message(head[4:]))
 
 
 def is_text_free(head: bytes) -> bool:

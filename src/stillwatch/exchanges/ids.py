@@ -1,9 +1,10 @@
 """An exchange id from a row's content, for sources that give none: the same row always gets the same id.
 
-128 bits from two 64-bit lanes of multiply-and-xor over each column's bytes (the mixing of wyhash, Wang Yi 2019).
-Fast, the same on every machine, and *not* cryptographic: someone who chooses texts could make two collide, but the
-time and the account, which he does not choose, are mixed in. Rows that are equal in every column get one id and so
-count once: where a log has neither ids nor times finer than a second, true repetitions within a second merge.
+128 bits from two 64-bit lanes of multiply-and-xor over each column's bytes (the mixing of wyhash, Wang Yi
+2019). Fast, the same on every machine, and *not* cryptographic: someone who chooses texts could make two
+collide, but the time and the account, which he does not choose, are mixed in. Rows that are equal in every
+column get one id and so count once: where a log has neither ids nor times finer than a second, true
+repetitions within a second merge.
 """
 
 import numpy as np
@@ -82,7 +83,7 @@ def derive(batch: pa.RecordBatch) -> pa.Array:
             _texts(state, text, offsets.astype(np.int64), valid)
         else:
             _numbers(state, _as_words(column), valid)
-    _numbers(state, state[:, 1].copy(), np.ones(rows, dtype=np.bool_))
+    state[:, 0] ^= state[:, 1] * _K1  # the lanes depend on each other, so that 128 bits are 128 bits
     lanes = np.ascontiguousarray(state.astype(">u8")).view(np.uint8).tobytes().hex()
     return pa.array([f"row_{lanes[i : i + 32]}" for i in range(0, 32 * rows, 32)], pa.string())
 

@@ -50,7 +50,7 @@ class Intake:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
             found = self._format(value)
-            yield from self._checked(self.session(found).take(value), place, raw, offset)
+            yield from self._checked(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
 
@@ -76,8 +76,8 @@ class Intake:
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])
         more = ", ..." if len(value) > MANY else ""
         raise Refused(
-            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an object with "
-            "time, account and prompt, or one of the sources in docs/exchanges.md"
+            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an object "
+            "with time, account and prompt, or one of the sources in docs/exchanges.md"
         )
 
     def _checked(
@@ -85,7 +85,7 @@ class Intake:
     ) -> Iterator[Row]:
         for item in items:
             if isinstance(item, Refused):
-                self.rejects.add(place, str(item), raw, offset=offset)
+                self.rejects.add(item.place or place, str(item), raw, offset=offset)
             elif item == "aside":
                 self.used += 1
                 self.rejects.aside += 1

@@ -88,10 +88,11 @@ _STRING_END = re.compile(rb'["\\\n]')
 
 
 def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | Bad]:
-    """Values one after another, over as many lines as they like; an outer array is opened and its elements given.
+    """Values one after another, over as many lines as they like; an outer array is opened and its elements
+    given.
 
-    Holds one value at most, `limit` bytes. What stands between values (commas, the outer brackets) is nothing;
-    other text there is reported once per line.
+    Holds one value at most, `limit` bytes. What stands between values (commas, the outer brackets) is
+    nothing; other text there is reported once per line.
     """
     scan = _Scan(limit)
     for chunk in chunks:

@@ -1,4 +1,5 @@
-"""Bytes into lines, with number and offset, none of them held beyond a bound. It does not know JSON or CSV."""
+"""Bytes into lines, with number and offset, none of them held beyond a bound. It does not know JSON or
+CSV."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ class LongLine:
 def split(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
     """Yield every line, the last one also without its line end. Holds at most `limit` bytes and a chunk.
 
-    When `chunks` raises, the lines before it have been yielded and the open one is dropped with the error: the
-    caller gives it one place.
+    When `chunks` raises, the lines before it have been yielded and the open one is dropped with the error:
+    the caller gives it one place.
     """
     number, offset = 1, 0
     held: list[bytes] = []

@@ -1,4 +1,5 @@
-"""Parquet files, streamed by row group. Our own shape goes through whole columns at a time, others row by row."""
+"""Parquet files, streamed by row group. Our own shape goes through whole columns at a time, others row by
+row."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -21,7 +22,8 @@ def read(
     columns: Collection[str] | None,
     tick: Callable[[int], None],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the good rows in the RECORD schema, ids not yet given. Raises: Refused for the file as a whole."""
+    """Yield the good rows in the RECORD schema, ids not yet given. Raises: Refused for the file as a
+    whole."""
     try:
         with pq.ParquetFile(source.path) as file:
             rows = max(file.metadata.num_rows, 1)

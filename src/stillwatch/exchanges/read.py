@@ -42,11 +42,12 @@ def read(
     now: datetime | None = None,
     limits: Limits | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the end.
+    """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
+    end.
 
-    `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the columns
-    system, prompt and completion are null. `progress` is called with (bytes done, bytes in all). `now` bounds how
-    late a time may be; the current time by default.
+    `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
+    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
+    `now` bounds how late a time may be; the current time by default.
 
     Raises: InputError when a path names nothing, or no file could be used at all.
     """

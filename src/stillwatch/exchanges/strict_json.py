@@ -1,7 +1,8 @@
 """JSON as a log must write it: no NaN, no key twice, whole UTF-8. It knows nothing of records.
 
-msgspec does the work; a key that stands twice is found by counting: every key is followed by a colon, so when a
-text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow decoder looks.
+msgspec does the work; a key that stands twice is found by counting: every key is followed by a colon, so
+when a text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow
+decoder looks.
 """
 
 import json

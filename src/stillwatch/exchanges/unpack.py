@@ -88,9 +88,8 @@ class Unpacked:
         if self.done > self._limits.unpacked_bytes:
             raise Refused(f"unpacks to more than {self._limits.unpacked_bytes:,} bytes: refused as a bomb")
         if self.done / used > self._limits.ratio:
-            raise Refused(
-                f"unpacks to {self.done // used:,} times its size (limit {self._limits.ratio:,}): refused as a bomb"
-            )
+            times = f"{self.done // used:,} times its size (limit {self._limits.ratio:,})"
+            raise Refused(f"unpacks to {times}: refused as a bomb")
 
     def __enter__(self) -> Self:
         return self

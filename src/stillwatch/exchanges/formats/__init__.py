@@ -1,7 +1,7 @@
 """What a log format is: how it is recognised, and how one of its objects becomes rows of the record.
 
-A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it by looking.
-A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
+A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it by
+looking. A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,10 @@ Row = dict[
 class Refused(StillwatchError):
     """This object, or one part of it, cannot become a row. The reader that caught it adds the place."""
 
+    def __init__(self, reason: str, place: str | None = None) -> None:
+        super().__init__(reason)
+        self.place = place  # only where the object was read earlier than it is refused
+
 
 ASIDE: Literal["aside"] = (
     "aside"  # read and understood, but no exchange of its own (a piece, a join row, a span)
@@ -30,7 +34,7 @@ Item = Row | Refused | Literal["aside"]
 class Session(Protocol):
     """One format's memory during one `read`. Only formats that join or re-assemble need any."""
 
-    def take(self, obj: Json) -> Iterator[Item]: ...
+    def take(self, obj: Json, place: str) -> Iterator[Item]: ...
 
     def finish(self) -> Iterator[Item]: ...
 
@@ -50,7 +54,7 @@ class Stateless:
 
     rows: Callable[[Json], Iterator[Item]]
 
-    def take(self, obj: Json) -> Iterator[Item]:
+    def take(self, obj: Json, place: str) -> Iterator[Item]:
         return self.rows(obj)
 
     def finish(self) -> Iterator[Item]:

@@ -73,7 +73,8 @@ def _plan(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | No
 
 
 def sniff(obj: Json) -> bool:
-    """At least two of the three needed columns: so that a record with one left out is named, not puzzled over."""
+    """At least two of the three needed columns: so that a record with one left out is named, not puzzled
+    over."""
     found = dict(_plan(tuple(obj))[0])
     return sum(name in found for name in NEEDED) >= 2
 

@@ -1,0 +1,140 @@
+"""AWS Bedrock model invocation logs (ModelInvocationLog 1.0), from S3 or CloudWatch.
+
+Bodies over 100 KB are not in the log but at an S3 path beside it (`inputBodyS3Path`): such a row has no
+prompt here. The account is the caller's ARN without its session name, which the caller chooses; the session
+is the end user.
+
+Source: docs.aws.amazon.com/bedrock/latest/userguide/model-invocation-logging.html (read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.openai import completion, first_text
+from stillwatch.exchanges.messages import Talk, count, dig, first, from_text, joined, talk, text_of
+
+
+def sniff(obj: Json) -> bool:
+    if obj.get("schemaType") == "ModelInvocationLog":
+        return True
+    message = obj.get("message", obj.get("@message"))  # CloudWatch export
+    return isinstance(message, str | dict) and "ModelInvocationLog" in str(message)[:400]
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    if obj.get("schemaType") != "ModelInvocationLog":
+        inner = from_text(obj.get("message", obj.get("@message")))
+        if not isinstance(inner, dict):
+            raise Refused("its message is no whole ModelInvocationLog (CloudWatch cuts at 256 KB)")
+        obj = inner
+    body = from_text(dig(obj, "input", "inputBodyJson"))
+    answer = from_text(dig(obj, "output", "outputBodyJson"))
+    chunks = answer if isinstance(answer, list) else None
+    said = _said(body)
+    account, session = _who(dig(obj, "identity", "arn"), obj.get("accountId"))
+    config = dig(body, "inferenceConfig")
+    operation = obj.get("operation")
+    about = obj.get("requestMetadata")
+    row: Row = {
+        "exchange_id": obj.get("requestId"),
+        "time": obj.get("timestamp"),
+        "account": account,
+        "end_user": first(*(dig(about, key) for key in ("end_user", "user_id", "userId", "user")), session),
+        "operation": "embeddings" if "embed" in str(obj.get("modelId")) else "chat",
+        "model": obj.get("modelId"),
+        "conversation": first(*(dig(about, key) for key in ("conversation_id", "session_id", "sessionId"))),
+        "turn": said.turn,
+        "system": said.system,
+        "prompt": said.prompt,
+        "tools": count(first(dig(body, "toolConfig", "tools"), dig(body, "tools"))),
+        "input_tokens": first(dig(obj, "input", "inputTokenCount"), dig(answer, "usage", "inputTokens")),
+        "output_tokens": first(dig(obj, "output", "outputTokenCount"), dig(answer, "usage", "outputTokens")),
+        "temperature": first(
+            dig(body, "temperature"), dig(config, "temperature"), _titan(body, "temperature")
+        ),
+        "top_p": first(dig(body, "top_p"), dig(config, "topP"), _titan(body, "topP")),
+        "max_tokens": first(
+            dig(body, "max_tokens"), dig(body, "max_tokens_to_sample"), dig(body, "max_gen_len"),
+            dig(config, "maxTokens"), _titan(body, "maxTokenCount"),
+        ),
+        "stream": isinstance(operation, str) and "Stream" in operation,
+        "status": _status(obj.get("errorCode")),
+        "finish_reason": _ended(answer, chunks),
+        "latency_ms": first(dig(answer, "metrics", "latencyMs"), _chunk_latency(chunks)),
+        "completion": _streamed(chunks) if chunks is not None else _answer(answer),
+    }  # fmt: skip
+    if row["account"] is None:
+        raise Refused("has no account: identity.arn and accountId are both empty")
+    yield row
+
+
+def _who(arn: object, account_id: object) -> tuple[object, str | None]:
+    if isinstance(arn, str) and ":assumed-role/" in arn:
+        role, _, session = arn.rpartition("/")
+        if not role.endswith(":assumed-role"):
+            return role, session
+    return first(arn, account_id), None
+
+
+def _said(body: object) -> Talk:
+    if not isinstance(body, dict):
+        return Talk(None, None, None)
+    if body.get("messages") is not None:  # Converse, Anthropic messages, Nova
+        return talk(body["messages"], body.get("system"))
+    return talk(first(body.get("prompt"), body.get("inputText")))  # Llama, Anthropic text, Mistral; Titan
+
+
+def _titan(body: object, key: str) -> object:
+    return dig(body, "textGenerationConfig", key)
+
+
+def _status(error: object) -> int | None:
+    codes = {"ThrottlingException": 429, "AccessDeniedException": 403, "ValidationException": 400,
+             "ModelTimeoutException": 408, "ServiceQuotaExceededException": 400}  # fmt: skip
+    return 200 if error is None else codes.get(str(error), 500)
+
+
+def _answer(answer: object) -> str | None:
+    if not isinstance(answer, dict):
+        return None
+    converse = dig(answer, "output", "message", "content")
+    if converse is not None:
+        return text_of(converse)
+    titan = dig(answer, "results", 0, "outputText")
+    return first_text(answer.get("completion"), answer.get("generation"), titan) or completion(answer)
+
+
+def _streamed(chunks: list[object]) -> str | None:
+    """Streams are logged as the list of their events; the text lies in the deltas."""
+    return joined(
+        first_text(
+            dig(chunk, "delta", "text"), dig(chunk, "contentBlockDelta", "delta", "text"),
+            dig(chunk, "generation"), dig(chunk, "outputText"), dig(chunk, "completion"),
+        )
+        for chunk in chunks
+    )  # fmt: skip
+
+
+def _ended(answer: object, chunks: list[object] | None) -> object:
+    ends: list[object] = []
+    for part in chunks if chunks is not None else [answer]:
+        ends.append(
+            first(
+                dig(part, "stop_reason"), dig(part, "stopReason"), dig(part, "delta", "stop_reason"),
+                dig(part, "messageStop", "stopReason"), dig(part, "completionReason"),
+                dig(part, "results", 0, "completionReason"),
+            )
+        )  # fmt: skip
+    return first(*reversed(ends))
+
+
+def _chunk_latency(chunks: list[object] | None) -> object:
+    if not chunks:
+        return None
+    return first(
+        dig(chunks[-1], "amazon-bedrock-invocationMetrics", "invocationLatency"),
+        dig(chunks[-1], "metadata", "metrics", "latencyMs"),
+    )
+
+
+FORMAT = Format(name="AWS Bedrock", order=20, sniff=sniff, open=lambda: Stateless(rows))

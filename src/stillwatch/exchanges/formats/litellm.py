@@ -1,0 +1,117 @@
+"""LiteLLM: the StandardLoggingPayload of its callbacks, and exports of its LiteLLM_SpendLogs table.
+
+Spend logs hold texts only where prompt storage is switched on, and then cut at 2,048 characters
+(`MAX_STRING_LENGTH_PROMPT_IN_DB`, 1.108.7): metadata, not evidence. A client may silence the callbacks with
+`"no-log": true`; what was never logged cannot be seen here.
+
+Source: docs.litellm.ai/docs/proxy/logging_spec (read 2026-11); litellm/proxy/schema.prisma.
+"""
+
+import re
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.openai import completion
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk
+
+_NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
+
+
+def sniff(obj: Json) -> bool:
+    if "startTime" not in obj or "call_type" not in obj:
+        return "standard_logging_object" in obj
+    return "metadata" in obj or "api_key" in obj or "request_id" in obj
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    inner = obj.get("standard_logging_object")
+    if isinstance(inner, dict):
+        obj = inner
+    spend_log = "request_id" in obj and ("api_key" in obj or "spend" in obj)
+    metadata = from_text(obj.get("metadata"))
+    asked = from_text(first(obj.get("model_parameters"), obj.get("proxy_server_request")))
+    asked = first(dig(asked, "body"), asked)
+    response = from_text(obj.get("response"))
+    messages = from_text(obj.get("messages"))
+    if spend_log and (not messages or messages == {}):
+        messages = first(dig(asked, "messages"), dig(asked, "input"), dig(asked, "prompt"))
+    said = talk(messages, first(dig(asked, "system"), dig(asked, "instructions")))
+    usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
+    row: Row = {
+        "exchange_id": first(
+            obj.get("request_id") if spend_log else obj.get("id"), obj.get("litellm_call_id")
+        ),
+        "time": _utc(obj.get("startTime")) if spend_log else obj.get("startTime"),
+        "account": first(
+            obj.get("api_key") if spend_log else None,
+            dig(metadata, "user_api_key_hash"), dig(metadata, "user_api_key_alias"),
+            dig(metadata, "user_api_key_user_id"), dig(metadata, "user_api_key_team_id"),
+            dig(metadata, "user_api_key_org_id"), obj.get("user"), obj.get("team_id"),
+            obj.get("organization_id"),
+        ),
+        "end_user": first(obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(asked, "user")),
+        "client_ip": first(obj.get("requester_ip_address"), dig(metadata, "requester_ip_address")),
+        "user_agent": first(obj.get("user_agent"), dig(metadata, "user_agent")),
+        "operation": _operation(obj.get("call_type")),
+        "model": first(obj.get("model_group"), obj.get("model")),
+        "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
+        "turn": said.turn,
+        "system": said.system,
+        "prompt": said.prompt,
+        "tools": count(first(dig(asked, "tools"), dig(asked, "functions"))),
+        "input_tokens": obj.get("prompt_tokens"),
+        "output_tokens": obj.get("completion_tokens"),
+        "reasoning_tokens": dig(usage, "completion_tokens_details", "reasoning_tokens"),
+        "temperature": dig(asked, "temperature"),
+        "top_p": dig(asked, "top_p"),
+        "max_tokens": first(dig(asked, "max_completion_tokens"), dig(asked, "max_tokens")),
+        "n": dig(asked, "n"),
+        "seed": dig(asked, "seed"),
+        "top_logprobs": dig(asked, "top_logprobs"),
+        "stream": first(obj.get("stream"), dig(asked, "stream")),
+        "response_format": format_name(dig(asked, "response_format")),
+        "status": _status(obj, metadata),
+        "finish_reason": dig(response, "choices", 0, "finish_reason"),
+        "latency_ms": _latency(obj),
+        "completion": completion(response) if isinstance(response, dict) else response or None,
+    }  # fmt: skip
+    if row["account"] is None:
+        raise Refused(
+            "has no account: metadata.user_api_key_hash (or _alias, _user_id, _team_id, _org_id) is empty"
+        )
+    yield row
+
+
+def _utc(value: object) -> object:
+    """Postgres exports write no zone, and Prisma stores UTC: here the schema, not a guess, supplies it."""
+    return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
+
+
+def _operation(call_type: object) -> str | None:
+    names = {"completion": "chat", "responses": "chat", "anthropic_messages": "chat",
+             "text_completion": "text_completion", "embedding": "embeddings"}  # fmt: skip
+    if not isinstance(call_type, str):
+        return None
+    plain = call_type.rsplit("/", 1)[-1]
+    return names.get(plain, names.get(plain.removeprefix("a"), plain))
+
+
+def _status(obj: Json, metadata: object) -> int | None:
+    status = first(obj.get("status"), dig(metadata, "status"))
+    code = first(
+        dig(obj, "error_information", "error_code"), dig(metadata, "error_information", "error_code")
+    )
+    if (isinstance(code, str) and code.isdigit()) or (isinstance(code, int) and not isinstance(code, bool)):
+        return int(code)
+    return {"success": 200, "failure": 500}.get(status) if isinstance(status, str) else None
+
+
+def _latency(obj: Json) -> int | None:
+    start, end = obj.get("startTime"), obj.get("endTime")
+    if isinstance(start, int | float) and isinstance(end, int | float) and 0 <= end - start < 1e6:
+        return round((end - start) * 1000)
+    spent = obj.get("request_duration_ms")
+    return spent if isinstance(spent, int) and not isinstance(spent, bool) else None
+
+
+FORMAT = Format(name="LiteLLM", order=10, sniff=sniff, open=lambda: Stateless(rows))

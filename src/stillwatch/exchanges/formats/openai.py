@@ -1,0 +1,152 @@
+"""Raw OpenAI request and response pairs, and Batch API lines; Anthropic bodies in the same wrapping are read
+too.
+
+`exchange()` maps one request body and one response body: other formats that hold the same bodies use it.
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.own import ALIASES
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, joined, talk, text_of
+
+OPERATIONS = (
+    ("/chat/completions", "chat"),
+    ("/completions", "text_completion"),
+    ("/responses", "chat"),
+    ("/messages", "chat"),
+    ("/embeddings", "embeddings"),
+)
+BESIDE = (  # what logs write beside the pair, under the usual names
+    "exchange_id", "time", "account", "end_user", "client_ip", "asn", "user_agent", "operation",
+    "conversation", "turn", "status", "latency_ms",
+)  # fmt: skip
+AMBIGUOUS = ("id", "created", "input", "text")  # in these logs such keys are the bodies' own, not the line's
+
+
+def sniff(obj: Json) -> bool:
+    if "request" in obj and ("response" in obj or "messages" in _body(obj.get("request"))):
+        return True
+    return "custom_id" in obj and ("body" in obj or "response" in obj)
+
+
+def _body(value: object) -> dict[str, object]:
+    """The API body in a request or response: itself, its `body`, or either as JSON in a text."""
+    value = from_text(value)
+    inner = from_text(dig(value, "body"))
+    found = inner if isinstance(inner, dict) else value
+    return found if isinstance(found, dict) else {}
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    batch = "custom_id" in obj
+    request = _body(obj.get("body") if batch and "body" in obj else obj.get("request"))
+    if not request:
+        raise Refused(
+            "has no request body: a Batch API result names its question only in the input file; right would be "
+            "lines that hold both, body and response"
+        )
+    response = _body(obj.get("response"))
+    row = exchange(request, response)
+    for name in BESIDE:
+        beside = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ())) if key not in AMBIGUOUS))
+        if beside is not None:
+            row[name] = beside
+    row["exchange_id"] = first(
+        obj.get("exchange_id"), obj.get("request_id"), obj.get("id"), response.get("id")
+    )
+    row["status"] = first(
+        row.get("status"), dig(obj, "response", "status_code"), dig(obj, "response", "status"),
+        200 if any(response.get(name) for name in ("choices", "output", "content")) else None,
+    )  # fmt: skip
+    if isinstance(row["status"], str) and not row["status"].isdigit():
+        row["status"] = 200 if row["status"] in ("completed", "success", "succeeded") else None
+    url = first(obj.get("url"), obj.get("path"), obj.get("endpoint"), dig(obj, "request", "url"))
+    if row.get("operation") is None or "/" in str(row["operation"]):
+        row["operation"] = operation_of(url, request)
+    if row.get("time") is None:
+        row["time"] = first(response.get("created"), response.get("created_at"))
+    if row.get("account") is None:
+        row["account"] = first(dig(obj, "metadata", "account"), dig(obj, "metadata", "user_api_key_hash"))
+    for name in ("time", "account"):
+        if row.get(name) is None:
+            raise Refused(
+                f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])})"
+            )
+    yield row
+
+
+def operation_of(url: object, request: Json) -> str | None:
+    if isinstance(url, str):
+        for ending, name in OPERATIONS:
+            if url.split("?")[0].endswith(ending):
+                return name
+    return "chat" if "messages" in request or "instructions" in request else None
+
+
+def exchange(request: Json, response: Json) -> Row:
+    """The record's fields that an OpenAI (or Anthropic) request and response body hold."""
+    said = talk(
+        first(request.get("messages"), request.get("input"), request.get("prompt")),
+        first(request.get("system"), request.get("instructions")),
+    )
+    usage = response.get("usage")
+    return {
+        "model": first(request.get("model"), response.get("model")),
+        "end_user": first(
+            request.get("safety_identifier"), request.get("user"), dig(request, "metadata", "user_id")
+        ),
+        "conversation": first(request.get("conversation"), dig(request, "conversation", "id"))
+        if not isinstance(request.get("conversation"), dict)
+        else dig(request, "conversation", "id"),
+        "turn": said.turn,
+        "system": said.system,
+        "prompt": said.prompt,
+        "tools": count(first(request.get("tools"), request.get("functions"))),
+        "input_tokens": first(dig(usage, "prompt_tokens"), dig(usage, "input_tokens")),
+        "output_tokens": first(dig(usage, "completion_tokens"), dig(usage, "output_tokens")),
+        "reasoning_tokens": first(
+            dig(usage, "completion_tokens_details", "reasoning_tokens"),
+            dig(usage, "output_tokens_details", "reasoning_tokens"),
+        ),
+        "temperature": request.get("temperature"),
+        "top_p": request.get("top_p"),
+        "max_tokens": first(
+            request.get("max_completion_tokens"), request.get("max_output_tokens"), request.get("max_tokens")
+        ),
+        "n": request.get("n"),
+        "seed": request.get("seed"),
+        "top_logprobs": first(request.get("top_logprobs"), *_logprobs(request)),
+        "stream": request.get("stream"),
+        "response_format": format_name(first(request.get("response_format"), request.get("text"))),
+        "finish_reason": first(
+            dig(response, "choices", 0, "finish_reason"),
+            response.get("stop_reason"),
+            dig(response, "incomplete_details", "reason"),
+        ),
+        "completion": completion(response),
+    }
+
+
+def _logprobs(request: Json) -> list[object]:
+    """`logprobs` is a number in the old completions API and a switch in chat."""
+    asked = request.get("logprobs")
+    return [] if isinstance(asked, bool) else [asked]
+
+
+def completion(response: Json) -> str | None:
+    """The answer's text: chat, completions, Responses, Anthropic. The first choice stands for all `n`."""
+    choice = dig(response, "choices", 0)
+    if isinstance(choice, dict):
+        return first_text(dig(choice, "message", "content"), choice.get("text"))
+    output = response.get("output")
+    if isinstance(output, list):
+        return joined(text_of(dig(item, "content")) for item in output if dig(item, "type") == "message")
+    return first_text(response.get("output_text"), response.get("content"))
+
+
+def first_text(*values: object) -> str | None:
+    return next((text for text in map(text_of, values) if text is not None), None)
+
+
+FORMAT = Format(name="OpenAI request and response", order=60, sniff=sniff, open=lambda: Stateless(rows))

@@ -1,0 +1,239 @@
+"""OpenTelemetry GenAI spans and log events, OTLP JSON (protobuf: `otlp_protobuf.py`), in all their dialects.
+
+The conventions are still in development and emitters disagree; the names accepted for one thing stand in
+`NAMES`. They name no billing account: the first of `ACCOUNT` counts. A span without texts waits for its log
+events.
+
+Source: open-telemetry/semantic-conventions-genai (end of 2026), semantic-conventions 1.27 to 1.37,
+OpenLLMetry, OpenInference's semantic conventions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
+from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.otlp_text import completion_of, request_of
+
+ACCOUNT = (
+    "account.id", "litellm.api_key.hash", "api_key.hash", "tenant.id", "organization.id", "litellm.team.id",
+    "user.id", "enduser.id", "gen_ai.user",
+)  # fmt: skip
+NAMES: dict[str, tuple[str, ...]] = {
+    "end_user": ("litellm.end_user.id", "enduser.id", "gen_ai.user", "user.id"),
+    "client_ip": ("client.address", "net.peer.ip", "http.client_ip"),
+    "user_agent": ("user_agent.original", "http.user_agent"),
+    "operation": ("gen_ai.operation.name", "llm.request.type"),
+    "model": ("gen_ai.request.model", "llm.model_name", "llm.request.model", "gen_ai.response.model"),
+    "conversation": ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id"),
+    "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
+                     "llm.usage.prompt_tokens"),
+    "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens",
+                      "llm.token_count.completion", "llm.usage.completion_tokens"),
+    "reasoning_tokens": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
+                         "llm.token_count.completion_details.reasoning"),
+    "temperature": ("gen_ai.request.temperature",),
+    "top_p": ("gen_ai.request.top_p",),
+    "max_tokens": ("gen_ai.request.max_tokens",),
+    "n": ("gen_ai.request.choice.count",),
+    "seed": ("gen_ai.request.seed", "gen_ai.openai.request.seed"),
+    "stream": ("gen_ai.request.stream", "llm.is_streaming", "gen_ai.request.is_stream"),
+    "response_format": ("gen_ai.output.type", "gen_ai.openai.request.response_format"),
+    "status": ("http.response.status_code", "http.status_code"),
+}  # fmt: skip
+ABOVE = (
+    "invoke_agent",
+    "create_agent",
+    "invoke_workflow",
+    "execute_tool",
+    "plan",
+    "retrieval",
+)  # not calls of a model
+WHOLE_EVENT = "gen_ai.client.inference.operation.details"
+Attributes = dict[str, object]
+Event = tuple[int, str, Attributes, object]  # time, name, attributes, body
+
+
+def sniff(obj: Json) -> bool:
+    return any(key in obj for key in ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs"))
+
+
+def any_value(value: object) -> object:
+    """An OTLP any-value as a plain value; 64-bit integers are written as text."""
+    if not isinstance(value, dict):
+        return value
+    for key, inner in value.items():
+        if key in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
+            return inner
+        if key == "intValue":
+            return int(inner) if isinstance(inner, str) and inner.lstrip("-").isdigit() else inner
+        if key == "arrayValue":
+            return [any_value(part) for part in _list(dig(inner, "values"))]
+        if key == "kvlistValue":
+            return attributes(dig(inner, "values"))
+    return None
+
+
+def attributes(pairs: object) -> Attributes:
+    return {
+        pair["key"]: any_value(pair.get("value"))
+        for pair in _list(pairs)
+        if isinstance(pair, dict) and isinstance(pair.get("key"), str)
+    }
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _get(obj: object, camel: str, snake: str) -> object:
+    return first(dig(obj, camel), dig(obj, snake))
+
+
+@dataclass
+class Waiting:
+    """A model call whose texts come, if at all, as log events; or such events whose span has not come."""
+
+    place: str
+    span: Json | None = None
+    resource: Attributes = field(default_factory=dict)
+    events: list[tuple[int, str, Attributes, object]] = field(
+        default_factory=list
+    )  # time, name, attributes, body
+
+
+@dataclass
+class Otlp:
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+
+    def take(self, obj: Json, place: str) -> Iterator[Item]:
+        for block in _list(_get(obj, "resourceSpans", "resource_spans")):
+            resource = attributes(dig(block, "resource", "attributes"))
+            scopes = first(
+                _get(block, "scopeSpans", "scope_spans"), dig(block, "instrumentationLibrarySpans")
+            )
+            for scope in _list(scopes):
+                for span in _list(dig(scope, "spans")):
+                    yield self._span(span, resource, place)
+        for block in _list(_get(obj, "resourceLogs", "resource_logs")):
+            resource = attributes(dig(block, "resource", "attributes"))
+            for scope in _list(_get(block, "scopeLogs", "scope_logs")):
+                for record in _list(_get(scope, "logRecords", "log_records")):
+                    yield self._log(record, resource, place)
+
+    def _span(self, span: object, resource: Attributes, place: str) -> Item:
+        if not isinstance(span, dict):
+            return Refused("holds a span that is no object")
+        found = attributes(span.get("attributes"))
+        if not is_model_call(found):
+            return ASIDE
+        events: list[Event] = [
+            (_nanos(dig(e, "timeUnixNano")), str(dig(e, "name")), attributes(dig(e, "attributes")), None)
+            for e in _list(span.get("events"))
+        ]
+        try:
+            row = to_row(span, found, resource, events)
+        except Refused as why:
+            return why
+        if row.get("prompt") is not None:
+            return row
+        key = _key(span)
+        held = self.waiting.setdefault(key, Waiting(place))
+        held.span, held.resource = span, resource
+        held.events.extend(events)
+        return ASIDE
+
+    def _log(self, record: object, resource: Attributes, place: str) -> Item:
+        if not isinstance(record, dict):
+            return Refused("holds a log record that is no object")
+        found = attributes(record.get("attributes"))
+        name = str(first(_get(record, "eventName", "event_name"), found.get("event.name"), ""))
+        if not name.startswith("gen_ai."):
+            return ASIDE
+        held = self.waiting.setdefault(_key(record), Waiting(place, resource=resource))
+        time = _nanos(first(record.get("timeUnixNano"), record.get("observedTimeUnixNano")))
+        held.events.append((time, name, found, any_value(record.get("body"))))
+        return ASIDE
+
+    def finish(self) -> Iterator[Item]:
+        for key, held in sorted(self.waiting.items()):
+            events = sorted(held.events, key=lambda event: event[0])
+            whole = next((found for _, name, found, _ in events if name == WHOLE_EVENT), {})
+            span: Json | None = held.span
+            if span is None and whole:
+                trace, _, number = key.partition(":")
+                span = {"traceId": trace, "spanId": number, "startTimeUnixNano": events[0][0]}
+            if span is None:
+                continue  # its span came with its own texts, or was sampled away: messages are no exchange
+            try:
+                yield to_row(span, attributes(span.get("attributes")) | whole, held.resource, events)
+            except Refused as why:
+                yield Refused(str(why), held.place)
+
+
+def is_model_call(found: Attributes) -> bool:
+    """Whether a span is one request to a model, and not an agent or tool around it."""
+    kind = found.get("openinference.span.kind")
+    if kind is not None:
+        return kind in ("LLM", "EMBEDDING")
+    operation = first(found.get("gen_ai.operation.name"), found.get("llm.request.type"))
+    if operation is not None:
+        return operation not in ABOVE
+    return any(name in found for name in NAMES["model"])
+
+
+def _key(record: Json) -> str:
+    return f"{_get(record, 'traceId', 'trace_id')}:{_get(record, 'spanId', 'span_id')}"
+
+
+def _nanos(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return 0
+    text = str(value)
+    return int(text) if text.isdigit() else 0
+
+
+def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
+    """Raises: Refused when nothing names an account."""
+    account = first(*(found.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
+    if account is None:
+        raise Refused(f"span has no account; accepted as span or resource attribute: {', '.join(ACCOUNT)}")
+    start = _nanos(first(_get(span, "startTimeUnixNano", "start_time_unix_nano")))
+    end = _nanos(first(_get(span, "endTimeUnixNano", "end_time_unix_nano")))
+    row: Row = {name: first(*(found.get(key) for key in keys)) for name, keys in NAMES.items()}
+    said, tools = request_of(found, events)
+    answer, ended = completion_of(found, events)
+    failed = dig(span, "status", "code") in (2, "STATUS_CODE_ERROR") or "error.type" in found
+    kind = found.get("openinference.span.kind")
+    row |= {
+        "exchange_id": _key(span),
+        "time": start // 1000 if start else None,
+        "account": account,
+        "end_user": row["end_user"] if row["end_user"] != account else None,
+        "operation": first(row["operation"], {"LLM": "chat", "EMBEDDING": "embeddings"}.get(str(kind))),
+        "turn": said.turn,
+        "system": said.system,
+        "prompt": said.prompt,
+        "tools": tools,
+        "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
+        "finish_reason": first(dig(found.get("gen_ai.response.finish_reasons"), 0), ended),
+        "latency_ms": (end - start) // 1_000_000 if end >= start > 0 else None,
+        "completion": answer,
+    }
+    return row
+
+
+def _error_status(error: object) -> int:
+    text = str(error)
+    if text.isdigit() and len(text) == 3:
+        return int(text)
+    return 429 if "rate" in text.lower() else 500
+
+
+FORMAT = Format(
+    name="OpenTelemetry GenAI",
+    order=40,
+    sniff=sniff,
+    open=Otlp,
+    protobuf="stillwatch.exchanges.formats.otlp_protobuf",
+)

@@ -1,0 +1,133 @@
+"""Chat messages, in the shapes the APIs write them: the last user message, the system text, the turn.
+
+OpenAI chat and Responses, Anthropic, Bedrock Converse and OpenTelemetry parts. It does not know log formats.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.strict_json import decode
+
+SYSTEM_ROLES = ("system", "developer")
+TEXT_PARTS = ("text", "input_text", "output_text")
+DEEP = 6  # how deep text may lie inside parts
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What the record keeps of a list of messages."""
+
+    prompt: str | None
+    system: str | None
+    turn: int | None  # how many user messages so far
+
+
+def text_of(content: object, depth: int = 0) -> str | None:
+    """The text in a message's content: a text, a list of parts, or a part. Images, files, tool calls:
+    none."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        found = [part for part in (text_of(inner, depth + 1) for inner in content) if part is not None]
+        return "\n".join(found) if found else None
+    if not isinstance(content, dict) or depth > DEEP:
+        return None
+    kind = content.get("type")
+    if kind is not None and kind not in TEXT_PARTS and kind != "message":
+        return None
+    for key in ("text", "content", "parts"):  # OpenAI, Anthropic, Converse | OpenTelemetry | message
+        if content.get(key) is not None:
+            return text_of(content[key], depth + 1)
+    return None
+
+
+def message_text(message: object) -> str | None:
+    """The text of one message, whatever its content is called."""
+    if not isinstance(message, dict):
+        return text_of(message)
+    for key in ("content", "parts"):
+        if message.get(key) is not None:
+            return text_of(message[key])
+    return None
+
+
+def talk(messages: object, system: object = None) -> Talk:
+    """Read a conversation. `system` is the text that some APIs keep beside the messages.
+
+    A plain text is one user message. A message that holds tool results only is no user message.
+    """
+    system_texts = [text for text in [text_of(system)] if text]
+    if isinstance(messages, str):
+        return Talk(messages, "\n".join(system_texts) or None, 1)
+    if isinstance(messages, dict):
+        messages = messages.get("messages", [messages])
+    if not isinstance(messages, list):
+        return Talk(None, "\n".join(system_texts) or None, None)
+    prompt: str | None = None
+    turn = 0
+    for message in messages:
+        if isinstance(
+            message, str
+        ):  # a batch of texts (completions, embeddings): the last one stands for them
+            prompt, turn = message, turn + 1
+            continue
+        if not isinstance(message, dict):
+            continue
+        role = message.get("role")
+        said = message_text(message)
+        if role in SYSTEM_ROLES and said:
+            system_texts.append(said)
+        elif role == "user" and said is not None:
+            prompt, turn = said, turn + 1
+    return Talk(prompt, "\n".join(system_texts) or None, turn or None)
+
+
+def from_text(value: object) -> object:
+    """A value that a log may hold as JSON inside a text; a text that is no JSON stays a text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        try:
+            return decode(value.encode("utf-8"))
+        except Refused as why:
+            if "twice" in str(why):
+                raise
+            return value
+        except UnicodeEncodeError:
+            return value
+    return value
+
+
+def dig(value: object, *path: str | int) -> object:
+    """The value at a path of keys and indexes, or None."""
+    for step in path:
+        if isinstance(step, int):
+            if not isinstance(value, list) or not -len(value) <= step < len(value):
+                return None
+            value = value[step]
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def first(*values: object) -> object:
+    """The first value that says anything: not None and not an empty text."""
+    return next((value for value in values if value is not None and value != ""), None)
+
+
+def count(tools: object) -> int | None:
+    """How many tools were offered."""
+    return len(tools) if isinstance(tools, list) else None
+
+
+def format_name(response_format: object) -> str | None:
+    """The kind of a response format: its `type` in the request, or the text itself."""
+    if isinstance(response_format, dict):
+        kind = response_format.get("type") or dig(response_format, "format", "type")
+        return kind if isinstance(kind, str) else None
+    return response_format if isinstance(response_format, str) else None
+
+
+def joined(texts: Iterable[str | None]) -> str | None:
+    """The texts as one, or None where there is none."""
+    said = [text for text in texts if text is not None]
+    return "".join(said) if said else None

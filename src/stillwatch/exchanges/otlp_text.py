@@ -1,0 +1,114 @@
+"""The texts in an OpenTelemetry span or its events, in each dialect. It knows neither spans nor accounts."""
+
+from collections.abc import Iterable
+
+from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk, text_of
+
+Attributes = dict[str, object]
+Events = Iterable[tuple[int, str, Attributes, object]]
+
+INPUT = ("gen_ai.input.messages", "gen_ai.prompt", "llm.prompts", "traceloop.entity.input", "input.value")
+OUTPUT = ("gen_ai.output.messages", "gen_ai.completion", "output.value")
+SYSTEM = ("gen_ai.system_instructions", "gen_ai.system.instructions", "llm.system")
+TOOLS = ("gen_ai.tool.definitions", "gen_ai.request.tools", "llm.tools")
+NUMBERED_INPUT = (("gen_ai.prompt.", ""), ("llm.prompts.", ""), ("llm.input_messages.", "message."))
+NUMBERED_OUTPUT = (("gen_ai.completion.", ""), ("llm.completions.", ""), ("llm.output_messages.", "message."))
+MESSAGE_EVENTS = {
+    "gen_ai.system.message": "system",
+    "gen_ai.user.message": "user",
+    "gen_ai.assistant.message": "assistant",
+}
+
+
+def request_of(found: Attributes, events: Events) -> tuple[Talk, int | None]:
+    """What was asked, and how many tools were offered."""
+    events = list(events)
+    everything = _with_events(found, events)
+    system = first(*(from_text(everything.get(name)) for name in SYSTEM[:2]))
+    messages: object = from_text(everything.get(INPUT[0]))
+    if messages is None:
+        messages = _numbered(everything, NUMBERED_INPUT) or _from_events(events) or None
+    if messages is None:
+        messages = first(*(from_text(everything.get(name)) for name in INPUT[1:]))
+    tools = from_text(first(*(everything.get(name) for name in TOOLS)))
+    offered = len(tools) if isinstance(tools, list) else _count(everything, "llm.tools.")
+    return talk(messages, system), offered
+
+
+def completion_of(found: Attributes, events: Events) -> tuple[str | None, object]:
+    """What was answered, and why it ended."""
+    events = list(events)
+    everything = _with_events(found, events)
+    messages: object = from_text(everything.get(OUTPUT[0]))
+    if messages is None:
+        messages = _numbered(everything, NUMBERED_OUTPUT) or None
+    if isinstance(messages, list) and messages:
+        said = [text for text in map(message_text, messages) if text is not None]
+        return "\n".join(said) if said else None, dig(messages, 0, "finish_reason")
+    for _, name, attributes, body in events:
+        if name == "gen_ai.choice":
+            choice = body if isinstance(body, dict) else attributes
+            message = first(from_text(choice.get("message")), choice)
+            return message_text(message), choice.get("finish_reason")
+    value = first(*(from_text(everything.get(name)) for name in OUTPUT[1:]))
+    if isinstance(value, dict):
+        value = first(dig(value, "choices", 0, "message"), value)
+        return message_text(value), None
+    return text_of(value), None
+
+
+def _with_events(found: Attributes, events: Events) -> Attributes:
+    """Span attributes, and below them those of events that hold whole messages."""
+    merged = dict(found)
+    for _, name, attributes, body in events:
+        if name in ("gen_ai.content.prompt", "gen_ai.content.completion") or name.endswith(
+            "operation.details"
+        ):
+            for key, value in (attributes | (body if isinstance(body, dict) else {})).items():
+                merged.setdefault(key, value)
+    return merged
+
+
+def _from_events(events: Events) -> list[object]:
+    """The conversation in events of one message each (conventions up to 1.36)."""
+    messages: list[object] = []
+    for _, name, attributes, body in events:
+        if name in MESSAGE_EVENTS:
+            content = body if isinstance(body, dict) else attributes
+            messages.append(
+                {
+                    "role": MESSAGE_EVENTS[name],
+                    "content": body if isinstance(body, str) else content.get("content"),
+                }
+            )
+    return messages
+
+
+def _numbered(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
+    """Messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
+    for prefix, inner in shapes:
+        messages: dict[int, dict[str, object]] = {}
+        for key, value in found.items():
+            if not key.startswith(prefix):
+                continue
+            number, _, rest = key[len(prefix) :].partition(".")
+            if not number.isdigit() or not rest.startswith(inner):
+                continue
+            message = messages.setdefault(int(number), {})
+            name = rest[len(inner) :]
+            if name in ("role", "finish_reason"):
+                message[name] = value
+            elif name == "content":
+                message["content"] = from_text(value) if str(value).startswith("[") else value
+            elif name.startswith("contents.") and name.endswith(".text"):
+                message["content"] = "\n".join(filter(None, [text_of(message.get("content")), str(value)]))
+        if messages:
+            for message in messages.values():
+                message.setdefault("role", "user" if prefix in ("gen_ai.prompt.", "llm.prompts.") else None)
+            return [messages[number] for number in sorted(messages)]
+    return []
+
+
+def _count(found: Attributes, prefix: str) -> int | None:
+    numbers = {key[len(prefix) :].partition(".")[0] for key in found if key.startswith(prefix)}
+    return len(numbers) or None
