@@ -1,0 +1,102 @@
+"""The `stillwatch` command: finds the verbs in this folder and turns refusals into one line and an exit code.
+
+A verb is one module beside this one. It either has `register(app)`, which adds its commands to the top, or a
+Typer app named `app`, which is mounted under the module's name. This module does not know what any verb does.
+"""
+
+import os
+import pkgutil
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import stillwatch
+import stillwatch.cli
+from stillwatch.errors import StillwatchError
+
+CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
+BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
+
+EXAMPLES = """
+Examples:
+
+  stillwatch scan logs/*.parquet                 find the campaigns in a log
+
+  stillwatch scan api.jsonl.gz --accounts a.csv  the same, knowing the accounts
+
+  stillwatch explain acct_1234                   why an account was named
+"""
+
+
+def one_line(text: str) -> str:
+    r"""Make text from a log safe to print: one line, nothing that steers a terminal.
+
+    >>> one_line("a.jsonl:3: bad\nvalue \x1b[2J")
+    'a.jsonl:3: bad value \\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
+class Verbs(TyperGroup):
+    """The group of all verbs: every refusal below it becomes one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except StillwatchError as error:
+            print(f"stillwatch: {one_line(str(error))}", file=sys.stderr)
+            raise typer.Exit(CANNOT) from error
+        except BrokenPipeError as error:
+            # Python flushes once more at exit: let that go nowhere instead of printing a second complaint.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(BROKEN_PIPE) from error
+        return result
+
+
+app = typer.Typer(
+    name="stillwatch",
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a decorated traceback may print what the log holds
+    epilog=EXAMPLES,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"stillwatch {stillwatch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def stillwatch_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Watch a model API for unauthorised distillation: find the actor behind any number of accounts."""
+
+
+def mount_verbs() -> None:
+    """Add every verb that lies in this folder."""
+    for found in pkgutil.iter_modules(stillwatch.cli.__path__):
+        if found.name == "main":
+            continue
+        module = import_module(f"stillwatch.cli.{found.name}")
+        if hasattr(module, "register"):
+            module.register(app)
+        elif isinstance(getattr(module, "app", None), typer.Typer):
+            app.add_typer(module.app, name=found.name)
+
+
+mount_verbs()
+
+
+def run() -> None:
+    """Run the command line (the entry point of the installed `stillwatch`)."""
+    app()
