@@ -1,0 +1,323 @@
+"""Compose a scene: an honest population re-drawn from a scene at hand, with fresh campaigns put into it.
+
+It writes the layout of the shipped scenes (exchanges, accounts, truth, truth_exchanges, scene.toml). The same
+world gives the same bytes. What it does not know: how real campaigns hide. Arrival hours, token counts and
+identities of campaigns are made, and a detector fitted to them would learn the composer.
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stillwatch.errors import InputError
+from stillwatch.range.campaigns import Plan, Request, accounts_of, requests
+from stillwatch.range.identity import Donor, Identity, identities, token
+from stillwatch.range.stock import Corpora, read_corpora
+
+MS_PER_TOKEN = {"mira-mini": 7.0, "mira-large": 15.5, "mira-think": 10.7, "mira-think-2": 10.7}
+REASONS = ("mira-think", "mira-think-2")
+DONOR_KINDS = ("chat", "small_dev", "longform", "public_template")
+
+
+Row = dict[str, Any]  # one Arrow row by column name
+
+
+@dataclass(frozen=True)
+class World:
+    """One scene to be composed."""
+
+    name: str
+    base: str  # the scene whose honest population is used
+    seed: int
+    campaigns: tuple[Plan, ...] = ()
+    keep_accounts: float = 1.0  # share of honest accounts that stay
+    drop_kinds: tuple[str, ...] = ()
+    drop_corpora: tuple[str, ...] = ()  # honest accounts that mostly send these corpora's prompts go
+    borrow_kinds: tuple[str, ...] = ()  # honest kinds taken over from `lender`, moved to this fortnight
+    lender: str = ""
+
+
+@dataclass(frozen=True)
+class Population:
+    """Exchanges, accounts and truth of honest accounts, with the scene's calendar."""
+
+    exchanges: pa.Table
+    accounts: pa.Table
+    truth: pa.Table
+    begin: datetime
+    new_model_day: float
+
+
+def _of(table: pa.Table, accounts: pa.Array) -> pa.Table:
+    return table.filter(pc.is_in(table["account"], value_set=accounts))
+
+
+def read_population(folder: Path) -> Population:
+    """Read the honest part of a scene."""
+    if not (folder / "scene.toml").exists():
+        raise InputError(f"{folder} is no scene: it has no scene.toml")
+    scene = tomllib.loads((folder / "scene.toml").read_text())
+    truth = pq.read_table(folder / "truth.parquet")
+    truth = truth.filter(pc.is_null(truth["campaign"]))
+    honest = truth["account"].combine_chunks()
+    begin = datetime.fromisoformat(scene["begin"]).replace(tzinfo=UTC)
+    exchanges = _of(pq.read_table(folder / "exchanges.parquet"), honest)
+    accounts = _of(pq.read_table(folder / "accounts.parquet"), honest)
+    return Population(exchanges, accounts, truth, begin, scene["new_model_day"])
+
+
+def redraw(people: Population, world: World, shared: Path, rng: np.random.Generator) -> Population:
+    """Drop and keep accounts as the world says, then take over the borrowed kinds."""
+    names = people.truth["account"].to_pylist()
+    gone = {
+        n for n, kind in zip(names, people.truth["kind"].to_pylist(), strict=True) if kind in world.drop_kinds
+    }
+    gone |= _senders(people.exchanges, _prompts(shared / "corpora", world.drop_corpora))
+    kept = [
+        n
+        for n, u in zip(names, rng.random(len(names)), strict=True)
+        if u < world.keep_accounts and n not in gone
+    ]
+    tables = [_of(t, pa.array(kept)) for t in (people.exchanges, people.accounts, people.truth)]
+    if world.borrow_kinds:
+        lender = read_population(shared / world.lender)
+        wanted = pc.is_in(lender.truth["kind"], value_set=pa.array(world.borrow_kinds))
+        extra = lender.truth.filter(wanted)["account"].combine_chunks()
+        shift = pa.scalar(people.begin - lender.begin, pa.duration("us"))
+        sent = _of(lender.exchanges, extra)
+        known = pc.is_in(sent["prompt"], value_set=tables[0]["prompt"].combine_chunks())
+        sent = sent.filter(pc.invert(known))
+        sent = sent.set_column(sent.column_names.index("time"), "time", pc.add(sent["time"], shift))
+        day = pc.divide(pc.subtract(sent["time"], people.begin).cast(pa.int64()), 86_400_000_000)
+        early = pc.and_(pc.equal(sent["model"], "mira-think-2"), pc.less(day, int(people.new_model_day)))
+        model = pc.if_else(early, "mira-think", sent["model"])
+        sent = sent.set_column(sent.column_names.index("model"), "model", model)
+        extra = sent["account"].unique()
+        rows = _of(lender.accounts, extra)
+        rows = rows.set_column(rows.column_names.index("created"), "created", pc.add(rows["created"], shift))
+        tables = [
+            pa.concat_tables(pair)
+            for pair in zip(tables, (sent, rows, _of(lender.truth, extra)), strict=True)
+        ]
+    return Population(tables[0], tables[1], tables[2], people.begin, people.new_model_day)
+
+
+def _prompts(folder: Path, corpora: tuple[str, ...]) -> set[str]:
+    if not corpora:
+        return set()
+    rows = pq.read_table(folder / "benign.parquet", columns=["corpus", "messages"]).to_pylist()
+    wanted = [json.loads(row["messages"]) for row in rows if row["corpus"] in corpora]
+    return {m["content"] for messages in wanted for m in messages if m["role"] == "user"}
+
+
+def _senders(exchanges: pa.Table, prompts: set[str]) -> set[str]:
+    if not prompts:
+        return set()
+    hit = pc.is_in(exchanges["prompt"], value_set=pa.array(sorted(prompts)))
+    each = pa.table({"account": exchanges["account"], "hit": hit.cast(pa.float64())})
+    share = each.group_by("account").aggregate([("hit", "mean")])
+    return set(share.filter(pc.greater(share["hit_mean"], 0.3))["account"].to_pylist())
+
+
+def donors_of(people: Population) -> list[Donor]:
+    """List the traits of ordinary honest accounts, one exchange each."""
+    kind = pc.is_in(people.truth["kind"], value_set=pa.array(DONOR_KINDS))
+    plain = people.truth.filter(kind)["account"].combine_chunks()
+    first: dict[str, Row] = {}
+    for row in _of(people.exchanges, plain).to_pylist():
+        if row["max_tokens"] is None or row["max_tokens"] >= 4096:
+            first.setdefault(row["account"], row)
+    about = {row["account"]: row for row in people.accounts.to_pylist()}
+    names = [f.name for f in fields(Donor)]
+    donors = []
+    for account in sorted(first):
+        row = {**about[account], **first[account]}
+        row["age"] = people.begin - row["created"]
+        row["conversations"] = row["conversation"] is not None
+        donors.append(Donor(**{name: row[name] for name in names}))
+    return donors
+
+
+def cover(
+    plan: Plan, sent: list[Request], talks: list[tuple[str, ...]], rng: np.random.Generator
+) -> list[Request]:
+    """Honest talk of the campaign's accounts: before it at tradecraft 2, and beside it as the plan says.
+
+    Takes what it uses off the end of `talks`.
+    """
+    beside = round(len(sent) * plan.cover / (1 - plan.cover))
+    ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
+    slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
+    honest: list[Request] = []
+    while slots or beside > 0:
+        early = bool(slots)
+        account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
+        day = day if early else plan.start + plan.days * float(rng.random())
+        if not talks:
+            raise InputError(f"{plan.name}: no unused honest talk is left for cover")
+        for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
+            honest.append(Request(account, day, prompt, turn=turn, covert=False))
+            day += float(rng.uniform(30, 400)) / 86400
+            beside -= not early
+    return honest
+
+
+def _row(
+    r: Request, who: Identity, plan: Plan, begin: datetime, new_day: float, rng: np.random.Generator
+) -> Row:
+    like = who.donor
+    model = r.model or (plan.model if r.covert else like.model)
+    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.05:
+        model = ("mira-mini", "mira-large")[rng.integers(2)]
+    if model == "mira-think" and r.day >= new_day and rng.random() < 0.15:
+        model = "mira-think-2"
+    elif model == "mira-think-2" and r.day < new_day:
+        model = "mira-think"
+    text = r.prompt + (r.system or "")
+    wide = sum(ord(c) > 0x2E7F for c in text)
+    visible = plan.visible_tokens if r.covert else 260.0
+    shown = max(1, int(rng.lognormal(np.log(visible), 0.7)))
+    median = plan.reasoning_tokens if r.covert else 1300.0
+    thought = min(28000, int(rng.lognormal(np.log(median), 1.2))) if model in REASONS else 0
+    refused = r.refused or rng.random() < 0.004
+    if refused:
+        shown, thought = int(rng.integers(18, 70)), thought // 8
+    cap = r.max_tokens or like.max_tokens or 10**6
+    output, thought = min(shown + thought, cap), min(thought, cap)
+    status = 200 if rng.random() > 0.006 else (400, 429)[rng.integers(2)]
+    if status != 200:
+        output = thought = 0
+    finish = "refusal" if refused else ("length" if output == cap else "stop")
+    ip, asn = who.addresses[rng.integers(len(who.addresses))]
+    micro = int((max(r.day, 0.0)) * 86_400_000_000)
+    return {
+        "exchange_id": f"req_{token(rng, 22)}",
+        "time": begin + timedelta(microseconds=micro),
+        "account": who.account,
+        "client_ip": ip,
+        "asn": asn,
+        "user_agent": like.user_agent,
+        "operation": "chat",
+        "model": model,
+        "conversation": f"conv_{token(rng, 16)}" if like.conversations else None,
+        "turn": r.turn,
+        "system": r.system,
+        "prompt": r.prompt,
+        "tools": 0,
+        "input_tokens": max(1, int((len(text) - wide) * rng.normal(0.26, 0.01) + wide * 0.8)),
+        "output_tokens": output,
+        "reasoning_tokens": thought,
+        "temperature": like.temperature,
+        "top_p": like.top_p,
+        "max_tokens": r.max_tokens or like.max_tokens,
+        "n": 1,
+        "top_logprobs": r.top_logprobs,
+        "stream": like.stream,
+        "response_format": like.response_format,
+        "status": status,
+        "finish_reason": finish if status == 200 else None,
+        "latency_ms": int(rng.uniform(180, 420) + output * MS_PER_TOKEN[model] * rng.lognormal(0, 0.1)),
+    }  # fmt: skip
+
+
+def _inject(
+    plan: Plan, people: Population, donors: list[Donor], corpora: Corpora, talks: list[tuple[str, ...]],
+    rng: np.random.Generator,
+) -> tuple[list[Row], list[Row], list[Row], list[Row]]:  # fmt: skip
+    covert = requests(plan, corpora, rng, people.new_model_day)
+    sent = [r for r in covert + cover(plan, covert, talks, rng) if r.day < 14.0]
+    if plan.model in REASONS:  # nobody pays for thinking and cuts it off
+        donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
+    if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
+        donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
+    whose: list[Identity] = []
+    for wave in range(1 + len(plan.bans)):
+        at = plan.start + plan.days * (0.0, *plan.bans)[wave]
+        start = people.begin + timedelta(days=at)
+        whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
+    rows = [_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
+    total, taken = np.zeros(len(whose)), np.zeros(len(whose))
+    for r in sent:
+        total[r.account] += 1
+        taken[r.account] += r.covert
+    used = [n for n in range(len(whose)) if taken[n]]
+    rows = [row for r, row in zip(sent, rows, strict=True) if taken[r.account]]
+    marks = [
+        {"exchange_id": row["exchange_id"], "campaign": plan.name}
+        for row, r in zip(rows, (r for r in sent if taken[r.account]), strict=True)
+        if r.covert
+    ]
+    about = []
+    for n in used:
+        who, like = whose[n], whose[n].donor
+        entry = {
+            f: getattr(like, f) for f in ("org", "tier", "country", "email_domain", "payment", "declared_use")
+        }
+        about.append({"account": who.account, "created": who.created, "permissions": [], **entry})
+    truth = [
+        {"account": whose[n].account, "kind": "campaign", "campaign": plan.name, "style": plan.style,
+         "covert_share": taken[n] / total[n]}
+        for n in used
+    ]  # fmt: skip
+    return rows, about, truth, marks
+
+
+def compose(world: World, shared: Path, out: Path) -> Path:
+    """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
+
+    Raises:
+        InputError: a scene, style or pipeline is unknown, or a stock is too small.
+    """
+    seed = int.from_bytes(hashlib.sha256(f"{world.seed}:{world.name}".encode()).digest()[:8])
+    rng = np.random.default_rng(seed)
+    whole = read_population(shared / world.base)
+    people = redraw(whole, world, shared, rng)
+    exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
+    marks: list[Row] = []
+    if world.campaigns:
+        donors = donors_of(whole)
+        corpora = read_corpora(shared / "corpora", set(people.exchanges["prompt"].to_pylist()))
+        talks = [corpora.talks[i] for i in rng.permutation(len(corpora.talks))]
+        parts = [_inject(plan, people, donors, corpora, talks, rng) for plan in world.campaigns]
+        new = [[row for part in parts for row in part[i]] for i in range(4)]
+        exchanges = pa.concat_tables([exchanges, pa.Table.from_pylist(new[0], exchanges.schema)])
+        accounts = pa.concat_tables([accounts, pa.Table.from_pylist(new[1], accounts.schema)])
+        truth = pa.concat_tables([truth, pa.Table.from_pylist(new[2], truth.schema)])
+        marks = new[3]
+    folder = out / world.name
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [("time", "ascending"), ("exchange_id", "ascending")]
+    pq.write_table(exchanges.sort_by(keys), folder / "exchanges.parquet", compression="zstd")
+    pq.write_table(accounts.sort_by("account"), folder / "accounts.parquet", compression="zstd")
+    pq.write_table(truth.sort_by("account"), folder / "truth.parquet", compression="zstd")
+    schema = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
+    pq.write_table(
+        pa.Table.from_pylist(marks, schema), folder / "truth_exchanges.parquet", compression="zstd"
+    )
+    (folder / "scene.toml").write_text(scene_toml(world, people))
+    return folder
+
+
+def scene_toml(world: World, people: Population) -> str:
+    """Say what was composed, in the shape of the shipped scenes' scene.toml."""
+    early = any(plan.start < 7 for plan in world.campaigns)
+    lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
+    lines += [f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]
+    lines += [f"new_model_day = {people.new_model_day}", f"keep_accounts = {world.keep_accounts}"]
+    for name in ("drop_kinds", "drop_corpora", "borrow_kinds"):
+        lines.append(f"{name} = {json.dumps(list(getattr(world, name)))}")
+    for plan in world.campaigns:
+        lines += ["", "[[campaign]]"]
+        for f in fields(plan):
+            value = getattr(plan, f.name)
+            lines.append(f"{f.name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
+    return "\n".join(lines) + "\n"
