@@ -25,7 +25,7 @@ Examples:
 
   stillwatch scan logs/*.parquet                 find the campaigns in a log
 
-  stillwatch scan api.jsonl.gz --accounts a.csv  the same, knowing the accounts
+  stillwatch scan api.jsonl.gz --accounts a.csv  the same, accounts known
 
   stillwatch explain acct_1234                   why an account was named
 """
