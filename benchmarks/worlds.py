@@ -54,7 +54,7 @@ W3 = (
     Plan("c5", "failover", 20, 1100, 8.1, 5.0, ("critique",), 2, "mira-large", bans=(0.4,), wording=1),
     Plan("c6", "wrapped_pool", 100, 1500, 8.5, 4.5, ("orca_flan", "airoboros"), 2, wording=0),
     Plan("c7", "logprob_harvest", 40, 450, 10.0, 3.0, ("mebert_boolq_random",), 2, "mira-mini", **LABELS),
-    Plan("c8", "drip", 200, 1800, 7.3, 6.2, ("reasoning_sft_code", "backtranslate"), 2, language="es"),
+    Plan("c8", "drip", 200, 1800, 7.3, 6.2, ("reasoning_sft_code", "digest"), 2, language="es"),
 )  # fmt: skip
 W4 = (
     Plan("c1", "bare_partition", 200, 2900, 7.4, 6.0, ("alpaca_relabel", "gpteacher_roleplay"), 2,
@@ -81,7 +81,7 @@ W5 = (
 W6 = (
     Plan("c1", "drip", 700, 5200, 7.3, 6.3, ("passage_qa",), 2, "mira-large", wording=1, **LONG),
     Plan("c2", "wrapped_pool", 600, 5000, 7.5, 6.0, ("evolve", "reasoning_sft_math", "orca_flan"), 2),
-    Plan("c3", "shared_template_pool", 550, 5100, 7.7, 6.0, ("passage_qa",), 1, "mira-large", language="de"),
+    Plan("c3", "shared_template_pool", 550, 5100, 7.7, 6.0, ("digest",), 1, "mira-large", language="de"),
 )  # fmt: skip
 
 WORLDS = (
@@ -100,7 +100,7 @@ NOTE = """Composed worlds (stillwatch: benchmarks/worlds.py). Same layout as /wo
 Score: stillwatch range score FINDINGS /tmp/worlds/W (or the reference score.py with W/exchanges.parquet).
 w7 is w1 with only time, account and prompt and no accounts table;
 score it with --exchanges /tmp/worlds/w1/exchanges.parquet.
-Pipelines passage_qa, evolve, backtranslate, critique, tool_calls, pairs and seeds are our own over
+Pipelines passage_qa, digest, evolve, backtranslate, critique, tool_calls, pairs and seeds are our own over
 real texts.
 
 """

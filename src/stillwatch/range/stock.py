@@ -72,7 +72,9 @@ class Corpora:
         if name not in MAKERS:
             known = ", ".join(sorted([*self.pipelines, *MAKERS, "pairs", "seeds"]))
             raise InputError(f"pipeline {name!r} is unknown; known are {known}")
-        source = {"tool_calls": self.tools, "passage_qa": self.passages}.get(name, self.pairs)
+        source = {"tool_calls": self.tools, "passage_qa": self.passages, "digest": self.passages}.get(
+            name, self.pairs
+        )
         form = MAKERS[name]
         made = (Item(form.format(q=x.question, a=x.answer)) for x in source)
         keys = (x.question[:150] if name in ("evolve", "tool_calls") else x.answer[:150] for x in source)

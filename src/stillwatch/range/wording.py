@@ -151,6 +151,8 @@ MAKERS: dict[str, str] = {
     "passage_qa": "Source text follows between bars.\n|||\n{a}\n|||\nCompose three exam questions that "
     "only this text "
     "can answer, hardest last, each with a reference solution.",
+    "digest": "{a}\n\n== end of excerpt ==\nWrite what a careful reader should remember: theses, their grounds, one "
+    "objection and your reply to it.",
     "evolve": "ORIGINAL: {q}\nMake a variant that needs one more inference than the original and stays "
     "answerable. "
     "Output the variant, then solve it.",
