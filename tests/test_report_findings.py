@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
-from test_report_world import HOSTILE, empty, result
 
 from stillwatch.errors import InputError
 from stillwatch.report.findings import evidence_json, findings_json, load, schema, to_text, write
+from test_report_world import HOSTILE, empty, result
 
 KEYS = {
     "": ["stillwatch", "scanned", "campaigns", "accounts"],
@@ -33,7 +33,8 @@ KEYS = {
 @pytest.mark.parametrize("made", [result(300), empty()], ids=["full", "empty"])
 def test_findings_have_exactly_the_keys_of_the_contract_in_its_order(made) -> None:
     document = findings_json(made)
-    assert list(document) == KEYS[""] and list(document["scanned"]) == KEYS["scanned"]
+    assert list(document) == KEYS[""]
+    assert list(document["scanned"]) == KEYS["scanned"]
     for c in document["campaigns"]:
         assert list(c) == KEYS["campaign"]
         assert list(c["harvest"]) == list(c["harvest_at_alarm"]) == ["exchanges", "output_tokens"]
@@ -85,18 +86,21 @@ def test_the_files_are_ascii_without_nan_and_the_order_of_what_came_in_does_not_
     assert one.read_text("ascii").replace("12.346", "99.0") == two.read_text("ascii")
     evidence = (tmp_path / "a/evidence.json").read_text("ascii")
     assert evidence == (tmp_path / "b/evidence.json").read_text("ascii")
-    assert "NaN" not in evidence and "\x1b" not in evidence
+    assert "NaN" not in evidence
+    assert "\x1b" not in evidence
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     made = result(300)
     paths = write(made, tmp_path / "deep" / "report")
     again = load(tmp_path / "deep" / "report")
-    assert findings_json(again) == findings_json(made) and evidence_json(again) == evidence_json(made)
+    assert findings_json(again) == findings_json(made)
+    assert evidence_json(again) == evidence_json(made)
     assert {a.account for a in again.accounts} >= set(HOSTILE)
     by_id = {c.id: c for c in again.campaigns}
     for c in made.campaigns:
-        assert by_id[c.id].named_at == c.named_at and by_id[c.id].timeline == c.timeline
+        assert by_id[c.id].named_at == c.named_at
+        assert by_id[c.id].timeline == c.timeline
         assert set(by_id[c.id].links) == set(c.links)
     assert sorted(p.name for p in paths.findings.parent.iterdir()) == ["evidence.json", "findings.json"]
 
@@ -120,7 +124,7 @@ def test_a_finding_without_a_finite_number_is_refused_and_nothing_is_written(val
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    broken = dataclasses.replace(result(300).campaigns[0], alarm_at=datetime(2026, 3, 1))
+    broken = dataclasses.replace(result(300).campaigns[0], alarm_at=datetime(2026, 3, 1))  # noqa: DTZ001 - the fault under test
     with pytest.raises(ValueError, match="no zone"):
         findings_json(dataclasses.replace(empty(), campaigns=(broken,)))
     assert datetime.fromisoformat(findings_json(result(300))["scanned"]["first"]).tzinfo == UTC

@@ -127,7 +127,7 @@ LOAD = Reason("complementary_load", "The hourly loads fill each other's gaps.", 
 
 @cache
 def result(many: int = 25_000) -> ScanResult:
-    """Make three campaigns (one of `many` accounts, one hostile), one suppressed, and 2,600 honest accounts."""
+    """Make three campaigns (one of `many` accounts, one hostile), one suppressed, 2,600 honest accounts."""
     rng = random.Random(5)
     big = campaign(
         "c-7f3a19",

@@ -208,7 +208,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print an explanation: the subject, then reasons and links with their numbers, then what speaks against."""
+    """Print an explanation: the subject, reasons and links with their numbers, what speaks against."""
     e = explanation
     if e.verdict is not None:
         _print_account(e, e.verdict, console)

@@ -1,8 +1,9 @@
-"""Folds a campaign's links into a picture small enough to read: groups of accounts beside what they share.
+"""Folds a campaign's links into a small picture: groups of accounts beside what they share.
 
-It does not know why a clue is worth its bits. However many accounts there are, at most `MARKS` marks are drawn.
+It does not know why a clue is worth its bits. Of any number of accounts, at most `MARKS` marks are drawn.
 """
 
+import math
 import statistics
 from collections import Counter
 from dataclasses import dataclass
@@ -69,10 +70,10 @@ def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
     for clue, keys in of_clue.items():
         for i, key in enumerate(keys):
             nodes[key] = key if len(keys) <= 3 or (i < 2 and seen[key] > 2) else (clue, "")
-    weight: dict[tuple[str, str], float] = {}
+    bits: dict[tuple[str, str], list[float]] = {}
     for k in links:
-        node = nodes[k.clue, k.text]
-        weight[node] = weight.get(node, 0.0) + k.bits
+        bits.setdefault(nodes[k.clue, k.text], []).append(k.bits)
+    weight = {node: math.fsum(mine) for node, mine in bits.items()}  # exact: any order of links, one picture
     kept = sorted(weight, key=lambda x: (-weight[x], x))
     if len(kept) > SHARED:
         rest = set(kept[SHARED - 1 :])
@@ -85,7 +86,7 @@ def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Sha
     by_node: dict[tuple[str, str], list[Link]] = {}
     for k in links:
         by_node.setdefault(nodes[k.clue, k.text], []).append(k)
-    order = sorted(by_node, key=lambda x: (-sum(k.bits for k in by_node[x]), x))
+    order = sorted(by_node, key=lambda x: (-math.fsum(k.bits for k in by_node[x]), x))
     rows, of_account = [], {a: set[int]() for a in accounts}
     for i, node in enumerate(order):
         mine = by_node[node]
@@ -99,7 +100,14 @@ def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Sha
         letter = chr(ord("A") + i)
         rows.append(
             Shared(
-                letter, node[0], text, control, len(members), len(mine), statistics.median(bits), sum(bits)
+                letter,
+                node[0],
+                text,
+                control,
+                len(members),
+                len(mine),
+                statistics.median(bits),
+                math.fsum(bits),
             )
         )
     return rows, of_account

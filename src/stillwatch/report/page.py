@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a scan, for a person with a minute. It does not know how anything was found.
+"""One self-contained HTML page about a scan, for a person with a minute. It knows not how it was found.
 
 Everything on it may come from an attacker: the template escapes, `visible` defuses, and the page's own policy
 allows no request and no script but the one it was made with.

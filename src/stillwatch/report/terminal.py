@@ -27,7 +27,7 @@ Tell = Callable[[str, int, int | None], None]  # (stage, done so far, of how man
 
 
 def safe(text: str, console: Console, limit: int = 160, style: str = "") -> Text:
-    """Make a text that can be printed: no escape acts, no markup is read, nothing the terminal cannot encode."""
+    """Make a text that can be printed: no escape acts, no markup is read, all of it can be encoded."""
     return Text(visible(text, limit, ascii_only=not console.encoding.lower().startswith("utf")), style=style)
 
 
@@ -132,7 +132,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
 def progress(console: Console, quiet: bool = False) -> Iterator[Tell]:
     """Show a bar per stage while the block runs; say nothing when `quiet` or when nobody watches.
 
-    The block gets `tell(stage, done, total)`. A stage is finished when another begins or `done` reaches `total`.
+    The block gets `tell(stage, done, total)`. A stage ends when another begins or `done` reaches `total`.
     """
     if quiet or not console.is_terminal:
         yield lambda stage, done, total: None

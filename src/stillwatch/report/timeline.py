@@ -1,4 +1,4 @@
-"""The timeline: exchanges per hour, with the alarm and the log's gaps. It knows one campaign and the log's span."""
+"""The timeline: exchanges per hour, with the alarm and the log's gaps. It does not know what was asked."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,7 @@
-"""Shows text that an attacker chose: nothing in it can act, hide or reorder. It does not know where it is printed.
+"""Shows text that an attacker chose: none of it can act, hide or reorder. It knows not where it is printed.
 
-Account names, user agents and reasons quote what clients sent. A terminal obeys ESC, a browser obeys bidirectional
-overrides, and a reader is fooled by zero-width letters; here each of them becomes a visible escape.
+Account names, user agents and reasons quote what clients sent. A terminal obeys ESC, a browser obeys
+bidirectional overrides, and a reader is fooled by zero-width letters; here each becomes a visible escape.
 """
 
 import unicodedata
