@@ -1,8 +1,8 @@
-"""Check the sample's prompts against corpora whose licences are known: `check_sources.py CORPORA_DIR [SCENE_DIR]`.
+"""Check a scene's texts against corpora of known licence: `check_sources.py CORPORA_DIR [SCENE_DIR]`.
 
-Every long line of a prompt or system text is looked up, by fifty characters from its middle, in the corpora that
-may be redistributed and in those that may not. It cannot tell the composer's own wording from a passage of a corpus
-that it was not given: both count as `unknown`.
+Every long line of a prompt or system text is looked up, by fifty of its characters, in the corpora that may
+be redistributed and then in those that may not. It cannot tell the composer's own wording from a passage of a
+corpus that it was not given: both count as `unknown`.
 """
 
 import collections
