@@ -1,0 +1,72 @@
+"""What can be used is written down: verbs, detectors, clues, and links that lead somewhere."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import stillwatch
+from stillwatch.cli.main import app
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(stillwatch.__file__).parent
+PARTS = ("Null:", "Blind to:", "Fooled by:", "Source:")
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "sample" / "README.md",
+    *(ROOT / "docs").rglob("*.md"),
+]
+
+
+def verbs(command: Any, name: str) -> Iterator[str]:
+    """Every command below `command`, as it is typed."""
+    for word, below in getattr(command, "commands", {}).items():
+        if hasattr(below, "commands"):
+            yield from verbs(below, f"{name} {word}")
+        else:
+            yield f"{name} {word}"
+
+
+def implementations(folder: str) -> list[Path]:
+    """The files in a folder of the package that each implement one thing."""
+    return sorted(path for path in (PACKAGE / folder).glob("*.py") if not path.name.startswith("_"))
+
+
+DETECTORS = implementations("detectors")
+CLUES = implementations("actors/clues")
+
+
+def test_every_verb_is_documented() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    missing = [verb for verb in verbs(typer.main.get_command(app), "stillwatch") if verb not in text]
+    assert not missing, f"in neither README.md nor docs/: {missing}"
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [(path, "docs/detectors.md") for path in DETECTORS] + [(path, "docs/actors.md") for path in CLUES],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
+def test_every_detector_and_clue_is_documented(path: Path, page: str) -> None:
+    assert re.search(rf"\b{path.stem}\b", (ROOT / page).read_text()), f"{path.stem} is not in {page}"
+
+
+@pytest.mark.parametrize("path", DETECTORS + CLUES, ids=lambda path: path.stem)
+def test_every_detector_and_clue_says_what_it_assumes(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    missing = [part for part in PARTS if not re.search(rf"^\s*{part}\s*\S", docstring, re.MULTILINE)]
+    assert not missing, f"{path.relative_to(ROOT)}: the module docstring lacks {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|<img[^>]+src=\"([^\"]+)\"", prose)
+    local = [link or image for link, image in targets if ":" not in (link or image)]
+    missing = [target for target in local if not (page.parent / target).exists()]
+    assert not missing, f"{page.relative_to(ROOT)} links to nothing: {missing}"
