@@ -80,7 +80,9 @@ def _items(path: Path) -> Iterator[Good | Bad]:
             first = next(chunks, b"").removeprefix(content.BOM)
             whole = (part for parts in ([first], chunks) for part in parts)
             if kind == "csv":
-                yield from csv_text.records(lines.split(whole, limits.record_bytes), limits.record_bytes)
+                yield from csv_text.records(
+                    lines.split(whole, limits.record_bytes), limits.record_bytes, _check
+                )
             elif json_text.looks_like_lines(text):
                 yield from json_text.per_line(lines.split(whole, limits.record_bytes))
             else:
@@ -94,6 +96,11 @@ def _items(path: Path) -> Iterator[Good | Bad]:
             for obj in batch.to_pylist():
                 number += 1
                 yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
+
+
+def _check(names: list[str]) -> None:
+    if not any(COLUMN_OF.get(name) == "account" for name in names):
+        raise Refused(f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])})")
 
 
 def _row(value: object, clock: Clock) -> Row:

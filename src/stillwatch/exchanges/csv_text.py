@@ -5,7 +5,7 @@ A quoted field may hold line ends. When a quote never closes, only the line that
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.json_text import Bad, Good, long_line
@@ -35,8 +35,13 @@ def fields(raw: bytes, delimiter: str) -> list[str]:
         raise Refused(f"not CSV: {why}") from None
 
 
-def records(lines: Iterator[Line | LongLine], limit: int) -> Iterator[Good | Bad]:
-    """Yield each record after the header as a mapping column -> text (empty: None)."""
+def records(
+    lines: Iterator[Line | LongLine], limit: int, check: Callable[[list[str]], None]
+) -> Iterator[Good | Bad]:
+    """Yield each record after the header as a mapping column -> text (empty: None).
+
+    Raises: what `check` raises when the header's columns cannot be used at all.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), limit))
     waiting: deque[Line | LongLine] = deque()
     header: list[str] = []
@@ -56,13 +61,15 @@ def records(lines: Iterator[Line | LongLine], limit: int) -> Iterator[Good | Bad
             if raw is None:
                 raise Refused("not CSV: a quote opens and does not close")
             found = fields(raw, delimiter)
-            if not header:
-                header = _header(found)
-                continue
-            if len(found) != len(header):
+            if header and len(found) != len(header):
                 raise Refused(f"has {len(found)} fields where the header has {len(header)}")
         except Refused as why:
             yield Bad(line.number, line.offset, str(why), line.raw)
+            continue
+        if not header:
+            header = [name.strip() for name in found]
+            _refuse_twice(header)
+            check(header)
             continue
         value: dict[str, object] = {
             name: cell if cell != "" else None for name, cell in zip(header, found, strict=True)
@@ -70,12 +77,10 @@ def records(lines: Iterator[Line | LongLine], limit: int) -> Iterator[Good | Bad
         yield Good(line.number, line.offset, raw or line.raw, value)
 
 
-def _header(names: list[str]) -> list[str]:
-    names = [name.strip() for name in names]
+def _refuse_twice(names: list[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise Refused(f"column {twice[:40]!r} stands twice in the header")
-    return names
 
 
 def _next(waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> Line | LongLine | None:

@@ -5,7 +5,7 @@ It does not know files or compression, nor what any one format looks like.
 
 from collections.abc import Iterable, Iterator
 
-from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
 from stillwatch.exchanges.json_text import Bad, Good
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
@@ -53,6 +53,14 @@ class Intake:
             yield from self._checked(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
+
+    def check_header(self, names: list[str]) -> None:
+        """Raises: Refused when a table of these columns is of no known format."""
+        found = recognise(dict.fromkeys(names, "x"))
+        if found is None or found.name == own.FORMAT.name:
+            wrong = own.missing(names)
+            if wrong:
+                raise Refused(wrong)
 
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""

@@ -74,6 +74,9 @@ def read(
             first_problem = first_problem or f"{source.shown}: {why}"
         if intake.used:
             useful += 1
+        elif rejects.count == before:
+            rejects.add_file(source.shown, "holds no record")
+            first_problem = first_problem or f"{source.shown}: holds no record"
         elif not first_problem and rejects.count > before and rejects.examples:
             first_problem = rejects.examples[min(before, len(rejects.examples) - 1)]
         done += source.size
@@ -121,7 +124,9 @@ def _rows(
     chunks = _without_bom(data.chunks())
     items: Iterator[json_text.Good | json_text.Bad]
     if kind == "csv":
-        items = csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes)
+        items = csv_text.records(
+            lines.split(chunks, limits.record_bytes), limits.record_bytes, intake.check_header
+        )
     elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
         items = json_text.per_line(lines.split(chunks, limits.record_bytes))
     else:

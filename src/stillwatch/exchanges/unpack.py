@@ -11,7 +11,6 @@ import pyarrow as pa
 from stillwatch.exchanges.formats import Refused
 
 CHUNK = 1 << 18
-RATIO_FREE = 1 << 30  # an archive may unpack to this much at any ratio
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
@@ -22,7 +21,8 @@ class Limits:
     """What one file may cost."""
 
     unpacked_bytes: int = 200_000_000_000  # per file
-    ratio: int = 1000  # unpacked by packed, beyond the first RATIO_FREE bytes; real logs pack 5 to 100 times
+    free_bytes: int = 1 << 30  # an archive may unpack to this much at any ratio
+    ratio: int = 1000  # unpacked by packed, beyond the free bytes; real logs pack 5 to 100 times
     record_bytes: int = 32 << 20  # one line or JSON value; a request body at the large APIs is at most 32 MB
 
 
@@ -82,7 +82,7 @@ class Unpacked:
         return chunk
 
     def _check_size(self) -> None:
-        if self.packing is None or self.done <= RATIO_FREE:
+        if self.packing is None or self.done <= self._limits.free_bytes:
             return
         used = max(self.position, 1)
         if self.done > self._limits.unpacked_bytes:

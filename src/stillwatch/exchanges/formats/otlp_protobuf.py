@@ -56,19 +56,26 @@ def _block(held: bytearray, framed: bool) -> int | None:
 
 
 def _decoded(raw: bytes) -> dict[str, object] | Refused:
+    """Traces and logs look alike on the wire: it is traces if a span with a whole trace id comes out."""
     traces = ExportTraceServiceRequest()
-    try:
-        traces.ParseFromString(raw)
+    if _parses(traces, raw):
         spans = [s for block in traces.resource_spans for scope in block.scope_spans for s in scope.spans]
-        if any(len(span.trace_id) == 16 for span in spans) or (not spans and not raw):
+        if any(len(span.trace_id) == 16 for span in spans):
             return _traces(traces)
-        logs = ExportLogsServiceRequest()
-        logs.ParseFromString(raw)
-    except (DecodeError, RecursionError):
+    logs = ExportLogsServiceRequest()
+    if not _parses(logs, raw):
         return Refused("is no OTLP protobuf, or damaged")
     if any(scope.log_records for block in logs.resource_logs for scope in block.scope_logs):
         return _logs(logs)
     return Refused("is protobuf but holds no spans and no log records")
+
+
+def _parses(message: ExportTraceServiceRequest | ExportLogsServiceRequest, raw: bytes) -> bool:
+    try:
+        message.ParseFromString(raw)
+    except (DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _traces(message: ExportTraceServiceRequest) -> dict[str, object]:

@@ -1,0 +1,287 @@
+"""Each source's real-shaped example, and what its own traps are."""
+
+import gzip
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.formats.otlp import attributes
+from stillwatch.exchanges.read import Rejects, read, read_accounts
+from stillwatch.exchanges.registry import all_formats
+
+DATA = Path(__file__).parent / "data" / "formats"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def rows(*names: str | Path, rejects: Rejects | None = None, **more) -> list[dict]:
+    paths = [DATA / name for name in names]
+    found = []
+    for batch in read(paths, rejects=rejects or Rejects(), now=NOW, **more):
+        assert batch.schema == RECORD
+        found.extend(batch.to_pylist())
+    return found
+
+
+def prompts(found: list[dict]) -> list[str | None]:
+    return [row["prompt"] for row in found]
+
+
+def test_our_record_as_jsonl_and_csv_with_aliases():
+    found = rows("record.jsonl")
+    assert prompts(found) == ["Name three rivers.", "Zähle bis drei.", "And to five?"]
+    assert found[0]["time"] == datetime(2026, 3, 2, 8, 0, 0, 690, tzinfo=UTC)
+    assert found[1]["time"] == datetime(2026, 3, 2, 8, 0, 1, tzinfo=UTC)
+    assert found[1]["output_tokens"] == 7, "a number in quotes is that number"
+    assert found[2]["time"] == datetime(2026, 3, 2, 8, 0, 2, 500_000, tzinfo=UTC)
+    table = rows("record.csv")
+    assert prompts(table) == ['Two lines,\nand a "quote"', "Plain"]
+    assert [row["account"] for row in table] == ["acct-1", "acct-2"]
+    assert [row["stream"] for row in table] == [True, False]
+
+
+def test_accounts_from_jsonl_with_aliases():
+    table = read_accounts(DATA / "accounts.jsonl", rejects=Rejects(), now=NOW)
+    assert table.column("account").to_pylist() == ["acct-1", "acct-2"]
+    assert table.column("permissions").to_pylist() == [["synthetic_data"], None]
+
+
+def test_litellm_payload_lines_and_array():
+    found = rows("litellm_payload.ndjson", "litellm_payload.json")
+    assert prompts(found) == [f"Capital of {name}?" for name in ("Kenya", "Peru", "Chad", "Fiji")]
+    first = found[0]
+    assert first["account"].startswith("88dc28d0")
+    assert (first["end_user"], first["client_ip"], first["system"]) == (
+        "customer-77",
+        "203.0.113.9",
+        "Answer in one word.",
+    )
+    assert (first["tools"], first["response_format"], first["latency_ms"]) == (1, "json_object", 1500)
+    assert [row["status"] for row in found] == [200, 429, 200, 200]
+    assert first["completion"] == "Nairobi"
+
+
+def test_litellm_spend_logs_are_utc_by_their_schema_and_mostly_without_text():
+    rejects = Rejects()
+    found = rows("litellm_spend_logs.csv", rejects=rejects)
+    assert prompts(found) == [None, "Capital of Mali?"]
+    assert found[0]["time"] == datetime(2026, 3, 2, 8, 0, 0, 250_000, tzinfo=UTC)
+    assert (rejects.count, rejects.without_prompt) == (0, 1)
+
+
+OTLP_PROMPTS = [
+    "Weather in Paris?", "Structured any-value?", "Numbered prompt?", "OpenInference prompt?", "Event prompt?",
+    "Input value prompt?", "Details event prompt?",
+]  # fmt: skip
+
+
+def test_otlp_dialects_and_the_join_with_log_events():
+    rejects = Rejects()
+    found = rows("otlp_spans.json", "otlp_logs.jsonl", rejects=rejects)
+    assert prompts(found) == OTLP_PROMPTS
+    assert [row["account"] for row in found] == [
+        "user-a",
+        "user-a",
+        "user-b",
+        "user-c",
+        "user-d",
+        "88dc",
+        "user-a",
+    ]
+    assert found[0]["system"] == "Be a guide." and found[0]["turn"] == 2 and found[0]["tools"] == 1
+    assert [row["completion"] for row in found][:3] == ["Rainy.", "Yes.", "Numbered answer."]
+    assert [row["input_tokens"] for row in found][:4] == [14, 14, 9, 11]
+    assert found[6]["status"] == 500
+    assert rejects.count == 0 and rejects.aside == 5, (
+        "agent and HTTP spans, the waiting span, two log records"
+    )
+    assert prompts(rows("otlp_logs.jsonl", "otlp_spans.json")) == OTLP_PROMPTS, "in either order"
+
+
+def _protobuf(obj: dict) -> bytes:
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    def put(into, value):
+        ((kind, inner),) = value.items()
+        if kind == "arrayValue":
+            into.array_value.SetInParent()
+            for part in inner["values"]:
+                put(into.array_value.values.add(), part)
+        elif kind == "kvlistValue":
+            pairs(into.kvlist_value.values, inner["values"])
+        else:
+            name = {"stringValue": "string_value", "intValue": "int_value", "doubleValue": "double_value"}[
+                kind
+            ]
+            setattr(into, name, int(inner) if kind == "intValue" else inner)
+
+    def pairs(into, found):
+        for pair in found:
+            added = into.add()
+            added.key = pair["key"]
+            put(added.value, pair["value"])
+
+    traces, logs = ExportTraceServiceRequest(), ExportLogsServiceRequest()
+    for block in obj.get("resourceSpans", []):
+        target = traces.resource_spans.add()
+        pairs(target.resource.attributes, block["resource"]["attributes"])
+        for span in block["scopeSpans"][0]["spans"]:
+            made = target.scope_spans.add().spans.add()
+            made.trace_id, made.span_id = bytes.fromhex(span["traceId"]), bytes.fromhex(span["spanId"])
+            made.start_time_unix_nano = int(span["startTimeUnixNano"])
+            made.end_time_unix_nano = int(span["endTimeUnixNano"])
+            made.status.code = span["status"]["code"]
+            pairs(made.attributes, span["attributes"])
+            for event in span["events"]:
+                noted = made.events.add()
+                noted.name, noted.time_unix_nano = event["name"], int(event["timeUnixNano"])
+                pairs(noted.attributes, event["attributes"])
+    for block in obj.get("resourceLogs", []):
+        target = logs.resource_logs.add()
+        for record in block["scopeLogs"][0]["logRecords"]:
+            made = target.scope_logs.add().log_records.add()
+            made.trace_id, made.span_id = bytes.fromhex(record["traceId"]), bytes.fromhex(record["spanId"])
+            made.time_unix_nano, made.event_name = int(record["timeUnixNano"]), record["eventName"]
+            pairs(made.attributes, record["attributes"])
+    return traces.SerializeToString() + logs.SerializeToString()
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["plain", "collector-framed"])
+def test_otlp_protobuf_says_the_same_as_json(tmp_path, framed):
+    spans = _protobuf(json.loads((DATA / "otlp_spans.json").read_text()))
+    logs = _protobuf(json.loads((DATA / "otlp_logs.jsonl").read_text()))
+    frames = [len(part).to_bytes(4, "big") + part if framed else part for part in (spans, logs)]
+    (tmp_path / "a").write_bytes(b"".join(frames))
+    rejects = Rejects()
+    assert rows(tmp_path / "a", rejects=rejects) == rows("otlp_spans.json", "otlp_logs.jsonl")
+    assert rejects.count == 0
+    (tmp_path / "a").write_bytes(b"".join(frames)[:-30])
+    cut = Rejects()
+    assert prompts(rows(tmp_path / "a", rejects=cut))[:6] == OTLP_PROMPTS[:6]
+    assert cut.count == 1
+
+
+def test_otlp_protobuf_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(_protobuf(json.loads((DATA / "otlp_spans.json").read_text())))
+    monkeypatch.delitem(sys.modules, "stillwatch.exchanges.formats.otlp_protobuf", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.proto.collector.logs.v1.logs_service_pb2", None)
+    with pytest.raises(InputError, match=r"pip install 'stillwatch\[otlp\]'"):
+        rows(tmp_path / "a")
+
+
+def test_otlp_any_values():
+    assert attributes([{"key": "n", "value": {"intValue": "7"}}, {"key": "x"}, "junk"]) == {"n": 7, "x": None}
+
+
+def test_azure_pieces_are_put_together_and_joined_with_their_caller():
+    rejects = Rejects()
+    found = rows("azure_apim.jsonl", rejects=rejects)
+    assert [row["account"] for row in found] == ["sub-contoso", "sub-fabrikam", "sub-contoso"]
+    assert found[0]["prompt"] == "Sort these names: " + "Ada, Bob, " * 30
+    assert (found[0]["system"], found[0]["completion"], found[0]["client_ip"]) == (
+        "You are a clerk.", "Ada, Bob.", "198.51.100.7",
+    )  # fmt: skip
+    assert found[2]["prompt"] == "Logged by the gateway itself."
+    assert rejects.count == 1 and "azure_apim.jsonl:7: exchange c-3" in rejects.examples[0]
+
+
+def test_azure_tables_join_across_files_in_any_order(tmp_path):
+    lines = (DATA / "azure_apim.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "1").write_text("".join(lines[::-2]))
+    (tmp_path / "2").write_text("".join(lines[-2::-2]))
+    assert rows(tmp_path / "2", tmp_path / "1") == rows("azure_apim.jsonl")
+
+
+def test_azure_with_a_piece_missing_keeps_the_row_without_a_prompt(tmp_path):
+    lines = (DATA / "azure_apim.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "log").write_text("".join(lines[1:4]))  # the second half of the request is gone
+    rejects = Rejects()
+    assert prompts(rows(tmp_path / "log", rejects=rejects)) == [None]
+    assert rejects.without_prompt == 1
+
+
+def test_azure_openai_diagnostics_have_no_text_and_are_kept_for_volume_and_timing():
+    rejects = Rejects()
+    found = rows("azure_openai_diagnostics.json", rejects=rejects)
+    assert prompts(found) == [None, None] and rejects.without_prompt == 2 and rejects.aside == 1
+    assert found[0]["account"] == "9f1c-entra" and found[1]["account"].endswith("/ACCOUNTS/AOAI-1")
+    assert [row["latency_ms"] for row in found] == [1021, None], "a negative duration is none"
+    assert [row["status"] for row in found] == [200, 429]
+
+
+def test_bedrock_bodies_of_each_provider_and_operation():
+    found = rows("bedrock.jsonl")
+    kinds = ["Converse", "Claude", "Streamed", "Llama", "Titan", "ConverseStream"]
+    assert prompts(found) == [f"{kind} prompt?" for kind in kinds] + [None]
+    assert [row["completion"] for row in found] == [f"{kind} answer." for kind in kinds] + [None]
+    assert found[0]["account"] == "arn:aws:sts::123456789012:assumed-role/AppRole"
+    assert [row["end_user"] for row in found][:2] == ["tenant-5", "session-5"]
+    assert [row["stream"] for row in found] == [False, False, True, False, False, True, False]
+    assert found[6]["status"] == 429 and found[6]["account"].endswith(":user/ann")
+    assert [row["max_tokens"] for row in found][:5] == [512, 200, 200, 128, 64]
+
+
+def test_openai_pairs_and_batch_lines():
+    found = rows("openai_pairs.jsonl", "openai_batch.jsonl")
+    assert prompts(found) == [
+        "Pair prompt?", "Responses prompt?", "Anthropic prompt?", "Batch prompt 0?", "Batch prompt 1?",
+    ]  # fmt: skip
+    assert [row["completion"] for row in found] == [
+        "Pair answer.", "Responses answer.", "Anthropic answer.", "Batch answer 0.", "Batch answer 1.",
+    ]  # fmt: skip
+    pair = found[0]
+    assert (pair["n"], pair["seed"], pair["top_logprobs"], pair["tools"]) == (2, 11, 5, 2)
+    assert (pair["system"], pair["response_format"]) == ("Be terse.", "json_schema")
+    assert [row["reasoning_tokens"] for row in found][:2] == [0, 32]
+    assert [row["operation"] for row in found] == ["chat"] * 5
+
+
+@pytest.mark.parametrize("key", ["messages", "model"])
+def test_a_request_key_given_twice_is_refused(tmp_path, key):
+    line = (DATA / "openai_pairs.jsonl").read_text().splitlines()[0]
+    hidden = json.dumps(key)[:-2] + f"\\u{ord(key[-1]):04x}" + '"'
+    bad = line.replace('"request": {', '"request": {' + hidden + ' : "x", ', 1)
+    (tmp_path / "log").write_text(bad + "\n" + line + "\n")
+    rejects = Rejects()
+    assert len(rows(tmp_path / "log", rejects=rejects)) == 1
+    assert f"key '{key}' stands twice" in rejects.examples[0]
+
+
+def test_every_format_is_packed_named_and_mixed_at_will(tmp_path):
+    """Gzip of two members, zstd of two frames, misleading names, all in one folder."""
+    files = sorted(p for p in DATA.iterdir() if p.name not in ("accounts.jsonl",))
+    plain = rows(*files)
+    for number, file in enumerate(files):
+        raw = file.read_bytes()
+        half = len(raw) // 2
+        if number % 2:
+            packed = gzip.compress(raw[:half]) + gzip.compress(raw[half:])
+        else:
+            packed = zstandard.compress(raw[:half]) + zstandard.compress(raw[half:])
+        (tmp_path / "in" / "deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / "deep" / f"{number:02d}.parquet").write_bytes(packed)
+    rejects = Rejects()
+    assert rows(tmp_path / "in", rejects=rejects) == plain
+    assert rejects.count == 1  # the Azure exchange without a caller
+
+
+def test_other_formats_as_parquet(tmp_path):
+    lines = [json.loads(line) for line in (DATA / "litellm_payload.ndjson").read_text().splitlines()]
+    pq.write_table(
+        pa.Table.from_pylist([{k: v for k, v in line.items() if v is not None} for line in lines]),
+        tmp_path / "p",
+    )
+    assert prompts(rows(tmp_path / "p")) == ["Capital of Kenya?", "Capital of Peru?"]
+
+
+def test_formats_are_found_and_do_not_claim_each_others_objects():
+    names = [f.name for f in all_formats()]
+    assert len(names) == len(set(names)) == 6 and names[-1] == "Stillwatch record"

@@ -1,0 +1,161 @@
+"""Whatever bytes come: no traceback, and every line is read, refused or set aside."""
+
+import gzip
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.errors import StillwatchError
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.read import Rejects, read
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.values import tidy
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+GOOD = json.dumps({"time": "2026-03-02T08:00:00Z", "account": "a", "prompt": "p"}).encode()
+LIGHT = settings(max_examples=80, deadline=None)
+
+
+def outcome(raw: bytes) -> tuple[int, Rejects]:
+    """Rows read from a file of these bytes, and what was refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        path.write_bytes(raw)
+        rejects = Rejects()
+        try:
+            return sum(batch.num_rows for batch in read([path], rejects=rejects, now=NOW)), rejects
+        except StillwatchError:
+            return 0, rejects
+
+
+starts = st.sampled_from([b"", b"{", b"[", b"\n", b"\x0a\x05\x0a", b"\x1f\x8b\x08\x00", b"(\xb5/\xfd", b"PAR1", b"\xef\xbb\xbf",
+                          b"time,account,prompt\n", GOOD + b"\n", b"[" + GOOD + b","])  # fmt: skip
+
+
+@LIGHT
+@given(start=starts, raw=st.binary(max_size=400))
+def test_arbitrary_bytes_are_read_or_refused(start, raw):
+    rows, rejects = outcome(start + raw)
+    assert rows or rejects.count or rejects.aside
+
+
+@LIGHT
+@given(
+    st.lists(
+        st.one_of(
+            st.just(GOOD), st.binary(min_size=1, max_size=60).filter(lambda b: b"\n" not in b and b.strip())
+        ),
+        min_size=1,
+    )
+)
+def test_every_line_after_a_good_one_is_counted_once(lines):
+    rows, rejects = outcome(b"\n".join([GOOD, *lines]) + b"\n")
+    assert rows + rejects.count + rejects.aside == 1 + len(lines)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+names = st.sampled_from([*RECORD.names, "request", "response", "messages", "resourceSpans", "metadata", "startTime", "call_type",
+                         "CorrelationId", "SequenceNumber", "RequestMessages", "schemaType", "input", "body", "custom_id",
+                         "records", "Type", "properties"])  # fmt: skip
+
+
+@LIGHT
+@given(st.lists(st.dictionaries(names, values, max_size=8), min_size=1, max_size=4))
+def test_objects_of_known_keys_and_wild_values_never_break_a_reader(objects):
+    rows, rejects = outcome(b"\n".join(json.dumps(o).encode() for o in objects) + b"\n" + GOOD)
+    assert rows >= 1
+
+
+samples = sorted((Path(__file__).parent / "data" / "formats").iterdir())
+
+
+@LIGHT
+@given(
+    sample=st.sampled_from(samples),
+    at=st.floats(0, 1),
+    junk=st.binary(max_size=6),
+    drop=st.integers(0, 40),
+    packed=st.booleans(),
+)
+def test_damaged_examples_of_every_format(sample, at, junk, drop, packed):
+    raw = sample.read_bytes()
+    place = int(at * len(raw))
+    damaged = raw[:place] + junk + raw[place + drop :]
+    rows, rejects = outcome(gzip.compress(damaged, 1) if packed else damaged)
+    assert rows or rejects.count or rejects.aside
+
+
+@LIGHT
+@given(values)
+def test_strict_json_agrees_with_the_standard_library(value):
+    raw = json.dumps(value).encode()
+    try:
+        assert json.loads(raw) == decode(raw)
+    except Refused as why:
+        assert "half a surrogate" in str(why) or "range" in str(why)
+
+
+@LIGHT
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.text("ab", max_size=2)), max_size=5))
+def test_a_key_given_twice_is_always_found(pairs):
+    raw = (
+        b"{"
+        + b" ,".join(json.dumps(k).encode() + b" : " + json.dumps(v + '":').encode() for k, v in pairs)
+        + b"}"
+    )
+    twice = len({k for k, _ in pairs}) != len(pairs)
+    try:
+        decode(raw)
+        assert not twice
+    except Refused:
+        assert twice
+
+
+record_rows = st.fixed_dictionaries(
+    {"time": st.datetimes(datetime(2015, 1, 2), datetime(2026, 5, 31), timezones=st.just(UTC)), "account": st.text("ab", min_size=1)},
+    optional={
+        "prompt": st.text(max_size=30), "system": st.text(max_size=10), "n": st.integers(0, 9), "seed": st.integers(-(2**63), 2**63 - 1),
+        "temperature": st.floats(0, 2), "stream": st.booleans(), "latency_ms": st.integers(0, 10**12),
+    },
+)  # fmt: skip
+
+
+@LIGHT
+@given(st.lists(record_rows, min_size=1, max_size=6))
+def test_ids_and_rows_are_the_same_from_parquet_and_jsonl(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [{"prompt": None} | row for row in rows]
+        table = pa.Table.from_pylist(
+            rows, schema=pa.schema([f for f in RECORD if any(f.name in row for row in rows)])
+        )
+        pq.write_table(table, Path(folder) / "p")
+        lines = [json.dumps({k: v.isoformat() if k == "time" else v for k, v in row.items()}) for row in rows]
+        (Path(folder) / "j").write_text("\n".join(lines), encoding="utf-8")
+        one, two = (
+            pa.Table.from_batches(read([Path(folder) / name], rejects=Rejects(), now=NOW), schema=RECORD)
+            for name in "pj"
+        )
+        assert one.equals(two)
+
+
+def test_tidy_is_idempotent():
+    from stillwatch.exchanges.values import Clock
+
+    row = {"time": "2026-03-02T08:00:00Z", "account": "a", "n": "3", "stream": "true", "temperature": "0.5"}
+    once = tidy(dict(row), Clock(NOW))
+    assert tidy(dict(once), Clock(NOW)) == once

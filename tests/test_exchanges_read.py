@@ -1,0 +1,433 @@
+"""Reading: what is accepted, what is refused and how, and that nothing is lost."""
+
+import gzip
+import json
+import resource
+import struct
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+GOOD = {"time": "2026-03-02T08:00:00Z", "account": "a", "prompt": "hello"}
+
+
+def line(**more: object) -> str:
+    return json.dumps(GOOD | more)
+
+
+def take(*paths: Path, rejects: Rejects | None = None, **more) -> pa.Table:
+    return pa.Table.from_batches(read(paths, rejects=rejects or Rejects(), now=NOW, **more), schema=RECORD)
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refused(path: Path, **more) -> list[str]:
+    """The examples of a log in which one good line must survive."""
+    rejects = Rejects()
+    table = take(path, rejects=rejects, **more)
+    assert table.num_rows == 1 and rejects.count == len(rejects.examples)
+    return rejects.examples
+
+
+BAD_LINES = {
+    "truncated": (line()[:-9], "not JSON"),
+    "nan": (line(temperature=0).replace(": 0}", ": NaN}"), "NaN or Infinity"),
+    "infinity": (line(temperature=0).replace(": 0}", ": -Infinity}"), "NaN or Infinity"),
+    "huge number": (line(temperature=0).replace(": 0}", ": 1e999}"), "not JSON"),
+    "duplicate key": ('{"account": "b", ' + line()[1:], "key 'account' stands twice"),
+    "duplicate, escaped and spaced": (
+        '{"acc\\u006funt" \t: "b", ' + line()[1:],
+        "key 'account' stands twice",
+    ),
+    "int out of range": (line(seed=2**63), "column seed must be from"),
+    "int32 out of range": (line(n=2**31), "column n must be from"),
+    "negative": (line(output_tokens=-5), "column output_tokens must be from"),
+    "text for a number": (line(output_tokens="many"), "column output_tokens must be a number"),
+    "fraction for a number": (line(output_tokens=1.5), "column output_tokens must be a whole number"),
+    "truth for a number": (line(output_tokens=True), "column output_tokens must be a whole number"),
+    "object for a text": (line(model={"a": 1}), "column model must be a text"),
+    "number for a truth": (line(stream=2), "column stream must be true or false"),
+    "list for an account": (line(account=["a"]), "column account must be a text"),
+    "empty account": (line(account=""), "column account is empty"),
+    "null time": (line(time=None), "column time is empty"),
+    "no zone": (line(time="2026-03-02T08:00:00"), "has no zone; right would be 2026-03-02T08:00:00Z"),
+    "date only": (line(time="2026-03-02"), "has no zone"),
+    "far future": (line(time="2099-01-01T00:00:00Z"), "lies in the future"),
+    "before 2015": (line(time="2014-12-31T23:59:59Z"), "before 2015"),
+    "no time at all": (line(time="yesterday"), "is no time"),
+    "year 100000": (line(time=3e12), "lies in the future"),
+    "not an object": ('"just text"', "is a JSON text"),
+    "null": ("null", "is a JSON null"),
+    "deep": ("[" * 100_000, "nested too deeply"),
+    "deep objects": ('{"a":' * 100_000, "nested too deeply"),
+    "nul": ('{"time": "2026\x00"}', "NUL byte"),
+    "half a surrogate": (line(prompt="\ud800"), "half a surrogate"),
+    "missing prompt": ('{"time": "2026-03-02T08:00:00Z", "account": "a"}', "no column 'prompt'"),
+    "missing account": ('{"time": "2026-03-02T08:00:00Z", "prompt": "a"}', "no column 'account'"),
+    "unknown": ('{"colour": 1}', "no column"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LINES)
+def test_a_bad_line_is_refused_with_its_place_and_the_rest_is_read(tmp_path, name):
+    bad, reason = BAD_LINES[name]
+    log = write(tmp_path / "log", line() + "\n" + bad + "\n")
+    (example,) = refused(log)
+    assert example.startswith(f"{log}:2: ") and reason in example, example
+
+
+def test_bad_bytes_and_long_lines(tmp_path):
+    log = write(
+        tmp_path / "log",
+        line(prompt="\xff").replace("\\u00ff", "\xff").encode("latin-1") + b"\n" + line().encode(),
+    )
+    assert refused(log)[0].startswith(f"{log}:1: not UTF-8")
+    log = write(tmp_path / "log", line(prompt="x" * 5000) + "\n" + line())
+    assert "5,0" in refused(log, limits=Limits(record_bytes=4000))[0]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path):
+    log = write(tmp_path / "log", "\ufeff" + line() + "\r\n\r\n" + line(account="b") + "\r\n")
+    assert take(log).column("account").to_pylist() == ["a", "b"]
+    log = write(tmp_path / "log", '\ufefftime,account,prompt\r\n2026-03-02T08:00:00Z,a,"x\r\ny"\r\n')
+    assert take(log).column("prompt").to_pylist() == ["x\r\ny"]
+
+
+@pytest.mark.parametrize("number", [1772438400, 1772438400.0, "1772438400", 1772438400000, 1772438400000000,
+                                    1772438400000000000])  # fmt: skip
+def test_epoch_times_in_any_unit(tmp_path, number):
+    log = write(tmp_path / "log", line(time=number))
+    assert take(log).column("time").to_pylist() == [datetime(2026, 3, 2, 8, tzinfo=UTC)]
+
+
+def test_times_without_a_zone_when_told_that_they_are_utc(tmp_path):
+    log = write(tmp_path / "log", line(time="2026-03-02 08:00:00"))
+    assert take(log, assume_utc=True).column("time").to_pylist() == [datetime(2026, 3, 2, 8, tzinfo=UTC)]
+
+
+def test_dead_letters_hold_place_offset_and_no_text_by_default(tmp_path):
+    log = write(tmp_path / "log", line() + "\n" + line(prompt="secret", time="x") + "\n")
+    with Rejects(tmp_path / "out" / "dead.jsonl") as rejects:
+        take(log, rejects=rejects)
+    (letter,) = map(json.loads, (tmp_path / "out" / "dead.jsonl").read_text().splitlines())
+    assert letter["place"] == f"{log}:2" and letter["offset"] == len(line()) + 1
+    assert letter["raw_bytes"] == len(line(prompt="secret", time="x")) and "raw_blake2b" in letter
+    assert "secret" not in (tmp_path / "out" / "dead.jsonl").read_text()
+    with Rejects(tmp_path / "kept.jsonl", keep_text=True) as rejects:
+        take(log, rejects=rejects)
+    assert "secret" in json.loads((tmp_path / "kept.jsonl").read_text())["raw"]
+
+
+def test_no_dead_letter_file_without_a_dead_letter(tmp_path):
+    with Rejects(tmp_path / "dead.jsonl") as rejects:
+        take(write(tmp_path / "log", line()), rejects=rejects)
+    assert not (tmp_path / "dead.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b" \n\n", "only white space"),
+        (bytes(range(256)) * 20, "binary"),
+        ("time,account\n1,2".encode(), "no column 'prompt'"),
+        ("hello".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04rest", "zip archive"),
+        (b"PAR1 and then nothing", "damaged Parquet"),
+        (b"\x1f\x8b\x08 no gzip", "damaged gzip"),
+        (b"time;account\n", "no column"),
+        (b"time,account,prompt\n", "holds no record"),
+        (b"[]", "holds no record"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_reject_and_the_others_are_read(tmp_path, content, reason):
+    write(tmp_path / "a", content)
+    write(tmp_path / "b", line())
+    example = refused(tmp_path)[0]
+    assert example.startswith(str(tmp_path / "a")) and reason in example
+    with pytest.raises(InputError, match=reason):
+        take(tmp_path / "a")
+
+
+def test_a_missing_column_names_file_column_and_aliases(tmp_path):
+    with pytest.raises(InputError, match=r"log: .*no column 'prompt'.*user_prompt, input"):
+        take(write(tmp_path / "log", "time,account\n2026-03-02T08:00:00Z,a\n"))
+
+
+def test_no_such_path(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        take(tmp_path / "nothing*")
+    with pytest.raises(InputError, match="no log given"):
+        take()
+
+
+def test_truncated_gzip_and_zstd_give_what_they_hold(tmp_path):
+    noise = np.random.default_rng(1)
+    many = "".join(line(conversation=str(noise.random())) + "\n" for _ in range(20_000)).encode()
+    for pack in (gzip.compress, zstandard.compress):
+        log = write(tmp_path / "log", pack(many)[:-2000])
+        rejects = Rejects()
+        table = take(log, rejects=rejects)
+        assert 1000 < table.num_rows < 20_000
+        assert rejects.count == 1 and "ends too early" in rejects.examples[0]
+
+
+def test_a_truncated_array_and_pretty_printed_objects(tmp_path):
+    text = json.dumps([GOOD, GOOD | {"account": "b"}, GOOD], indent=2)
+    assert take(write(tmp_path / "log", text)).num_rows == 3
+    rejects = Rejects()
+    assert take(write(tmp_path / "log", text[:-20]), rejects=rejects).num_rows == 2
+    assert rejects.examples == [f"{tmp_path / 'log'}:12: not JSON: the file ends inside this value"]
+    flat = "[" + ",".join([line(), line(), line()])
+    assert take(write(tmp_path / "log", flat[:-10])).num_rows == 2
+    assert take(write(tmp_path / "log", (json.dumps(GOOD, indent=1) + "\n") * 3)).num_rows == 3
+
+
+def test_a_damaged_first_line_does_not_hide_the_rest(tmp_path):
+    for first in ('{"time": "2026-03', "garbage", line()[:-1]):
+        log = write(tmp_path / "log", first + "\n" + line() + "\n")
+        assert len(refused(log)) == 1
+
+
+def test_csv_that_is_broken_in_one_place(tmp_path):
+    head = "time,account,prompt\n"
+    row = '2026-03-02T08:00:00Z,a,"fine"\n'
+    assert "has 2 fields where the header has 3" in refused(write(tmp_path / "l", head + "1,2\n" + row))[0]
+    example = refused(write(tmp_path / "l", head + '2026-03-02T08:00:00Z,a,"open\n' + row))[0]
+    assert f"{tmp_path / 'l'}:2: not CSV" in example
+
+
+def _bomb(path: Path, packing: str, size: int, block: bytes) -> Path:
+    with path.open("wb") as file:
+        packer = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) if packing == "gzip" else None
+        out = packer or zstandard.ZstdCompressor(level=1).stream_writer(file, closefd=False)
+        out.write(line(account="b").encode() + b"\n")
+        for _ in range(size // len(block)):
+            out.write(block)
+        out.close()
+    return path
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+@pytest.mark.parametrize("block", [bytes(1 << 20), b" " * (1 << 20), b'{"a":"' + b"x" * ((1 << 20) - 6)])
+def test_a_bomb_is_refused_and_memory_stays_flat(tmp_path, packing, block):
+    write(tmp_path / "ok", line())
+    bomb = _bomb(tmp_path / "bomb", packing, 192 << 20, block)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rejects = Rejects()
+    table = take(
+        tmp_path,
+        rejects=rejects,
+        limits=Limits(unpacked_bytes=160 << 20, record_bytes=8 << 20, free_bytes=64 << 20),
+    )
+    assert table.num_rows == 2 and "refused as a bomb" in " ".join(rejects.examples)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+    assert bomb.stat().st_size < 192 << 14
+
+
+@pytest.mark.slow
+def test_a_real_bomb_at_the_default_limits(tmp_path):
+    _bomb(tmp_path / "bomb", "zstd", 3 << 30, bytes(1 << 22))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (example,) = refused(tmp_path / "bomb")
+    assert "refused as a bomb" in example
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_line_of_200_mb_is_refused_without_being_held(tmp_path):
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.write(line().encode() + b'\n{"prompt": "')
+        for _ in range(200):
+            file.write(b"y" * 1_000_000)
+        file.write(b'"}\n')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (example,) = refused(log)
+    assert f"{log}:2: is 200,000,014 bytes long" in example
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_the_same_file_given_twice_changes_nothing(tmp_path):
+    log = write(tmp_path / "a.jsonl", line() + "\n" + line(account="b"))
+    write(tmp_path / "copy.jsonl", log.read_bytes())
+    (tmp_path / "link.jsonl").symlink_to(log)
+    once = take(log)
+    assert take(log, log, tmp_path, str(tmp_path / "*.jsonl")).equals(once)
+
+
+def test_ids_come_from_content_alone_and_are_the_same_from_every_format(tmp_path):
+    table = pa.Table.from_pylist(
+        [
+            {"time": datetime(2026, 3, 2, 8, i, tzinfo=UTC), "account": a, "prompt": p, "output_tokens": t, "system": s}
+            for i, (a, p, t, s) in enumerate([("a", "x", 1, None), ("a", "x", None, ""), ("b", "", 1, "x"), ("a", "é" * 99, 2, "y")])
+        ]
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "1.parquet")
+    pq.write_table(table.slice(2), tmp_path / "2.parquet", row_group_size=1)
+    write(tmp_path / "3.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
+    whole = take(tmp_path / "1.parquet").column("exchange_id").to_pylist()
+    assert len(set(whole)) == 4 and all(len(made) == len("row_") + 32 for made in whole)
+    assert take(tmp_path / "2.parquet").column("exchange_id").to_pylist() == whole[2:]
+    assert take(tmp_path / "3.jsonl").column("exchange_id").to_pylist() == whole
+
+
+def test_a_text_moved_to_another_column_or_a_null_for_an_empty_text_is_another_row(tmp_path):
+    variants = [GOOD, GOOD | {"system": ""}, GOOD | {"system": "hello", "prompt": ""}, GOOD | {"model": "hello"},
+                GOOD | {"n": 1}, GOOD | {"tools": 1}, GOOD | {"prompt": "hello\0"}]  # fmt: skip
+    log = write(tmp_path / "log", "\n".join(json.dumps(row) for row in variants))
+    assert len(set(take(log).column("exchange_id").to_pylist())) == len(variants)
+
+
+def test_columns_and_texts_not_asked_for_are_null(tmp_path):
+    log = write(tmp_path / "log", line(model="m", system="s"))
+    table = take(log, columns=["model"])
+    row = table.to_pylist()[0]
+    assert (
+        row["model"] == "m" and row["account"] == "a" and row["prompt"] is None and row["exchange_id"] is None
+    )
+    bare = take(log, keep_text=False).to_pylist()[0]
+    assert bare["prompt"] is None and bare["system"] is None and bare["model"] == "m"
+    assert bare["exchange_id"] == take(log).to_pylist()[0]["exchange_id"]
+
+
+def test_progress_reaches_the_whole(tmp_path):
+    for name in "ab":
+        write(tmp_path / name, line(account=name) + "\n")
+    seen: list[tuple[int, int]] = []
+    take(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    total = sum(p.stat().st_size for p in tmp_path.iterdir())
+    assert seen == sorted(seen) and seen[-1] == (total, total)
+
+
+def _parquet(path: Path, **columns: pa.Array) -> Path:
+    base = {
+        "time": pa.array([1772438400000000] * 3, pa.timestamp("us", tz="UTC")),
+        "account": pa.array(["a", "b", "c"]),
+        "prompt": pa.array(["x", "y", None]),
+    }
+    pq.write_table(pa.table(base | columns), path)
+    return path
+
+
+def test_parquet_rows_are_refused_one_by_one(tmp_path):
+    us = [1772438400000000, None, 4070908800000000]
+    path = _parquet(
+        tmp_path / "p", time=pa.array(us, pa.timestamp("us", tz="UTC")), account=pa.array(["a", "b", "c"])
+    )
+    examples = refused(path)
+    assert [e.split(": ")[0] for e in examples] == [f"{path}:row 2", f"{path}:row 3"]
+    assert "time is empty" in examples[0] and "future" in examples[1]
+    path = _parquet(tmp_path / "p", account=pa.array(["", None, "c"]))
+    assert len(refused(path)) == 2
+    path = _parquet(tmp_path / "p", n=pa.array([2**40, -1, 1]))
+    assert [("column n" in e) for e in refused(path)] == [True, True]
+    path = _parquet(tmp_path / "p", output_tokens=pa.array(["7", "many", "1.5"]))
+    assert len(refused(path)) == 2
+    invalid = pa.StringArray.from_buffers(
+        3, pa.py_buffer(struct.pack("<4i", 0, 1, 2, 3)), pa.py_buffer(b"a\xff\xfe")
+    )
+    path = _parquet(tmp_path / "p", account=invalid)
+    assert all("not UTF-8" in e for e in refused(path))
+    path = _parquet(tmp_path / "p", temperature=pa.array([0.5, float("inf"), float("-inf")]))
+    assert len(refused(path)) == 2
+
+
+def test_parquet_types_that_convert_exactly(tmp_path):
+    path = _parquet(
+        tmp_path / "p",
+        time=pa.array([1772438400, 1772438400000, 1772438400000000000]),
+        account=pa.array([7, 8, 9], pa.int64()),
+        model=pa.array(["m", "m", "k"]).dictionary_encode(),
+        max_tokens=pa.array([5.0, float("nan"), 7.0]),
+        stream=pa.array(["true", "0", None]),
+        seed=pa.array([1, 2, 3], pa.uint8()),
+    )
+    table = take(path)
+    assert set(table.column("time").to_pylist()) == {datetime(2026, 3, 2, 8, tzinfo=UTC)}
+    assert table.column("account").to_pylist() == ["7", "8", "9"]
+    assert table.column("max_tokens").to_pylist() == [5, None, 7]
+    assert table.column("stream").to_pylist() == [True, False, None]
+    text = _parquet(
+        tmp_path / "q", time=pa.array(["2026-03-02T08:00:00Z", "2026-03-02T10:00:00+02:00", "1772438400"])
+    )
+    assert set(take(text).column("time").to_pylist()) == {datetime(2026, 3, 2, 8, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"time": pa.array([0, 0, 0], pa.timestamp("us"))}, "without a zone"),
+        ({"time": pa.array([True, True, False])}, "right would be a timestamp"),
+        ({"account": pa.array([[1], [2], [3]])}, "right would be text"),
+        ({"output_tokens": pa.array([True, False, True])}, "right would be whole numbers"),
+        ({"temperature": pa.array([[0.1], [0.2], [0.3]])}, "right would be numbers"),
+    ],
+)
+def test_parquet_columns_of_a_hopeless_type_refuse_the_file(tmp_path, columns, reason):
+    with pytest.raises(InputError, match=reason):
+        take(_parquet(tmp_path / "p", **columns))
+
+
+def test_a_parquet_file_that_breaks_in_the_middle(tmp_path):
+    rows = [GOOD | {"time": datetime(2026, 3, 2, tzinfo=UTC), "prompt": f"{i} " * 50} for i in range(4000)]
+    pq.write_table(
+        pa.Table.from_pylist(rows),
+        tmp_path / "p",
+        row_group_size=1000,
+        compression="zstd",
+        use_dictionary=False,
+    )
+    raw = bytearray((tmp_path / "p").read_bytes())
+    middle = len(raw) // 2
+    raw[middle : middle + 2000] = bytes(2000)
+    rejects = Rejects()
+    table = take(write(tmp_path / "p", bytes(raw)), rejects=rejects, batch_rows=500)
+    assert 500 <= table.num_rows < 4000 and rejects.count == 1 and "damaged Parquet" in rejects.examples[0]
+
+
+def test_csv_and_parquet_and_jsonl_of_one_table_agree(tmp_path):
+    rng = np.random.default_rng(7)
+    prompts = ['a "b", c\nd', "é\t\r\n", "x", "\u2028 line", "'"]
+    table = pa.table({
+        "exchange_id": [f"e{i}" for i in range(50)],
+        "time": pa.array(rng.integers(1772438400_000000, 1772538400_000000, 50), pa.timestamp("us", tz="UTC")),
+        "account": [f"acct-{i % 7}" for i in range(50)],
+        "prompt": [prompts[i % 5] for i in range(50)],
+        "output_tokens": pa.array(rng.integers(0, 99, 50)),
+        "stream": [i % 2 == 0 for i in range(50)],
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "t.parquet")
+    pacsv.write_csv(table, tmp_path / "t.csv")
+    write(tmp_path / "t.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
+    one = take(tmp_path / "t.parquet")
+    assert one.equals(take(tmp_path / "t.csv")) and one.equals(take(tmp_path / "t.jsonl"))
+    assert one.equals(take(tmp_path / "t.jsonl", batch_rows=7).combine_chunks())
+
+
+def test_accounts_from_parquet_and_csv(tmp_path):
+    write(
+        tmp_path / "a.csv",
+        "account,org,created,permissions\na,o,2026-01-01T00:00:00Z,synthetic_data;red_team\nb,,,\n,x,,\n",
+    )
+    rejects = Rejects()
+    table = read_accounts(tmp_path / "a.csv", rejects=rejects, now=NOW)
+    assert table.column("permissions").to_pylist() == [["synthetic_data", "red_team"], None]
+    assert rejects.count == 1 and "has no account" in rejects.examples[0]
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read_accounts(tmp_path / "a.parquet", rejects=Rejects(), now=NOW).equals(table)
+    with pytest.raises(InputError, match="no account could be read"):
+        read_accounts(write(tmp_path / "b", "colour\nred\n"), rejects=Rejects())
