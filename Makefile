@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= stillwatch-report
 PYTEST := $(BIN)/python -m pytest -q
 
-# One thread a library: two suites or two scans on one machine would otherwise fight over the cores.
+# As many threads as the smallest machine has cores; say more on a larger one.
 export OMP_NUM_THREADS ?= 2
 export NUMBA_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -50,7 +50,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT)
-	echo "Open $(abspath $(OUT))/report.html in a browser."
+	echo "Open $(abspath $(OUT))/index.html in a browser."
 
 test: $(VENV)/.dev ## Run the fast tests (under a minute)
 	$(PYTEST) -m "not slow and not browser"
