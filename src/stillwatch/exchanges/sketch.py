@@ -1,0 +1,91 @@
+"""Sketches: what is kept of a text instead of the text. Keyed; without the key they match no text.
+
+It does not know what a sketch is compared with.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.text.classes import CLASSES
+from stillwatch.text.kernel import PHRASES, sketch
+from stillwatch.text.phrase_table import phrase_table
+
+SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
+DEFAULT_KEY = b"stillwatch: no sketch leaves this process"
+
+
+@dataclass(frozen=True)
+class Sketches:
+    """Sketches of one batch of texts, one row per text. 0 where a text is missing or too short."""
+
+    exact: np.ndarray  # (n,) uint64, of the text with white space and case folded
+    head: np.ndarray  # (n,) uint64, first six tokens, numbers and links masked
+    tail: np.ndarray  # (n,) uint64, last six
+    cell: np.ndarray  # (n,) uint16, SimHash of the words: near texts fall into near cells
+    classes: np.ndarray  # (n,) uint32, one bit a lexical class
+    words: np.ndarray  # (n,) int32, tokens
+    phrases: np.ndarray  # (n, k) uint32, the k smallest hashes of three-token phrases: a MinHash sketch
+
+
+class Sketcher:
+    """Sketches columns of texts under one deployment's key."""
+
+    def __init__(self, key: bytes = DEFAULT_KEY) -> None:
+        if len(key) < 16:
+            raise ValueError(f"a sketch key of {len(key)} bytes: give at least 16 bytes")
+        digest = hashlib.blake2b(key, digest_size=16, person=b"stillwatch.key").digest()
+        self._key0, self._key1 = (np.uint64(v) for v in np.frombuffer(digest, np.uint64))
+        self._table, self._needs = phrase_table(CLASSES)
+
+    def __call__(self, texts: pa.Array, phrases: int = PHRASES) -> Sketches:
+        """Sketch an Arrow string array; nulls sketch like the empty text."""
+        data, offsets = _utf8(texts)
+        n = len(texts)
+        out = Sketches(
+            np.zeros(n, np.uint64),
+            np.zeros(n, np.uint64),
+            np.zeros(n, np.uint64),
+            np.zeros(n, np.uint16),
+            np.zeros(n, np.uint32),
+            np.zeros(n, np.int32),
+            np.zeros((n, phrases), np.uint32),
+        )
+        sketch(
+            data,
+            offsets,
+            self._key0,
+            self._key1,
+            self._table,
+            self._needs,
+            out.exact,
+            out.head,
+            out.tail,
+            out.cell,
+            out.classes,
+            out.words,
+            out.phrases,
+        )
+        return out
+
+    def hashes(self, texts: pa.Array) -> np.ndarray:
+        """(n,) uint64 keyed hash of each text's tokens; 0 for null and empty texts."""
+        return self(texts, phrases=1).exact
+
+
+def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """An Arrow string array's bytes and int64 offsets, without copying the bytes."""
+    if isinstance(texts, pa.ChunkedArray):
+        texts = texts.combine_chunks()
+    if texts.null_count:
+        texts = pc.fill_null(texts, "")
+    if pa.types.is_null(texts.type) or len(texts) == 0:
+        return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    wide = pa.types.is_large_string(texts.type)
+    _, offsets, data = texts.buffers()
+    raw = np.frombuffer(offsets, np.int64 if wide else np.int32)
+    raw = raw[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    return (np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)), raw

@@ -1,0 +1,45 @@
+"""Lexical classes as one open-addressed hash table that the kernel walks. It does not know the classes' meaning."""
+
+import numpy as np
+
+from stillwatch.text.classes import LexicalClass
+from stillwatch.text.kernel import BASIS, FNV, mix
+
+
+def word_hash(word: str) -> np.uint64:
+    """FNV-1a of a lower-case ASCII word, as the kernel computes it."""
+    w = BASIS
+    with np.errstate(over="ignore"):
+        for byte in word.encode():
+            w = (w ^ np.uint64(byte)) * FNV
+    return w
+
+
+def phrase_hash(phrase: str) -> np.uint64:
+    """Hash of one to four lower-case ASCII words, as the kernel computes it over a text's words."""
+    first, *rest = phrase.split()
+    h = mix(word_hash(first))
+    for word in rest:
+        h = mix(h ^ word_hash(word))
+    return h
+
+
+def phrase_table(classes: tuple[LexicalClass, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (table, needs): (slots, 2) uint64 and (classes,) int64.
+
+    A slot holds the phrase's hash, and its class | number << 8 | 12 bits of its last word's hash << 16.
+    """
+    total = sum(len(c.phrases) for c in classes)
+    slots = 1 << max(4, int(np.ceil(np.log2(8 * total))))
+    table = np.zeros((slots, 2), np.uint64)
+    needs = np.zeros(max(c.bit for c in classes) + 1, np.int64)
+    for c in classes:
+        needs[c.bit] = c.needs
+        for number, phrase in enumerate(c.phrases):
+            h = phrase_hash(phrase)
+            s = int(h) & (slots - 1)
+            while table[s, 0]:
+                s = (s + 1) & (slots - 1)
+            last = int(mix(word_hash(phrase.split()[-1]))) & 0xFFF
+            table[s] = h, np.uint64(c.bit | min(number, 62) << 8 | last << 16)
+    return table, needs
