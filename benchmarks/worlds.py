@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from stillwatch.range.campaigns import Plan
-from stillwatch.range.compose import World, compose
+from stillwatch.range.compose import compose
+from stillwatch.range.population import World
 
 SHARED = Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range"))
 OUT = Path(os.environ.get("STILLWATCH_WORLDS", "/tmp/worlds"))

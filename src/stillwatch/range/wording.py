@@ -7,8 +7,7 @@ All of it was written for the composer, so that composed worlds share no wording
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "en": (
         "[ITEM]\n{q}\n[/ITEM]\nProduce two sections. SCRATCH holds every consideration in the order it "
-        "came up, "
-        "wrong turns included. RESULT holds only the conclusion.",
+        "came up, wrong turns included. RESULT holds only the conclusion.",
         'You receive one record from a study set.\n"""\n{q}\n"""\nReturn a worked solution a newcomer can '
         "replay, "
         "then a line that begins with FINAL and gives the outcome.",
@@ -16,13 +15,11 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
     "de": (
         "Aufgabe:\n{q}\n\nSchreibe zuerst den vollständigen Gedankengang in nummerierten Schritten auf, "
-        "prüfe ihn "
-        "einmal und nenne das Ergebnis in der letzten Zeile nach dem Wort ERGEBNIS.",
+        "prüfe ihn einmal und nenne das Ergebnis in der letzten Zeile nach dem Wort ERGEBNIS.",
     ),
     "es": (
         "### Enunciado\n{q}\n### Se pide\nDesarrolla cada paso del razonamiento, señala las dudas y "
-        "termina con "
-        "una línea que empiece por RESPUESTA.",
+        "termina con una línea que empiece por RESPUESTA.",
     ),
     "fr": (
         "Énoncé : {q}\n\nRédige le brouillon complet, étape par étape, puis une relecture critique, puis la "
@@ -31,8 +28,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "zh": ("【题目】{q}\n【要求】请先写出完整的思考过程,逐步推导并自我检查,最后一行以“结论:”开头给出答案。",),
     "pt": (
         "Item do conjunto:\n{q}\n\nEscreva o raciocínio inteiro antes de responder, com as hipóteses "
-        "descartadas, "
-        "e feche com SOLUÇÃO: e o resultado.",
+        "descartadas, e feche com SOLUÇÃO: e o resultado.",
     ),
 }
 
@@ -136,34 +132,27 @@ SYSTEMS = (
 
 RUBRICS = (
     "GRADING SHEET\nPrompt given to the candidate:\n{q}\n\nCandidate wrote:\n{a}\n\nAward 0 to 10 points "
-    "each for "
-    "usefulness, truth and tone. One line of grounds per mark, then TOTAL.",
+    "each for usefulness, truth and tone. One line of grounds per mark, then TOTAL.",
     "Two stewards review replies. Be the second.\n<request>{q}</request>\n<reply>{a}</reply>\nGive a "
-    "verdict among "
-    "{{keep, revise, discard}}, the weakest sentence, and a preference score between -1 and 1.",
+    "verdict among {{keep, revise, discard}}, the weakest sentence, and a preference score between -1 and 1.",
     "Bewerte die Antwort.\nFrage: {q}\nAntwort: {a}\nNoten von 1 bis 6 für Richtigkeit, Nutzen und Stil, "
-    "je ein "
-    "Satz Begründung, zuletzt GESAMT.",
+    "je ein Satz Begründung, zuletzt GESAMT.",
 )
 
 # What a pipeline of our own does with a real text, so that a stock of any size can be made.
 MAKERS: dict[str, str] = {
     "passage_qa": "Source text follows between bars.\n|||\n{a}\n|||\nCompose three exam questions that "
-    "only this text "
-    "can answer, hardest last, each with a reference solution.",
-    "digest": "{a}\n\n== end of excerpt ==\nWrite what a careful reader should remember: theses, their grounds, one "
-    "objection and your reply to it.",
+    "only this text can answer, hardest last, each with a reference solution.",
+    "digest": "{a}\n\n== end of excerpt ==\nWrite what a careful reader should remember: theses, their "
+    "grounds, one objection and your reply to it.",
     "evolve": "ORIGINAL: {q}\nMake a variant that needs one more inference than the original and stays "
-    "answerable. "
-    "Output the variant, then solve it.",
+    "answerable. Output the variant, then solve it.",
     "backtranslate": "The following is a reply whose question was lost.\n~~~\n{a}\n~~~\nRecover the "
-    "question that "
-    "fits best, then say which words of the reply gave it away.",
+    "question that fits best, then say which words of the reply gave it away.",
     "critique": "Q> {q}\nA> {a}\nPoint out each flaw of A, quote it, mend it, and close with a full "
     "corrected A.",
     "tool_calls": "Tools at hand (JSON):\n{a}\n\nUser says: {q}\nNarrate how you pick a tool and its "
-    "arguments, emit "
-    "the call, invent a plausible result, and reply to the user.",
+    "arguments, emit the call, invent a plausible result, and reply to the user.",
 }
 
 PROBE_HEADS = (

@@ -1,0 +1,72 @@
+"""`stillwatch range`: score findings against a scene with known truth. It neither scans nor composes."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.errors import InputError
+from stillwatch.range.score import score
+
+app = typer.Typer(help="The benchmark: scenes with known truth.", no_args_is_help=True, add_completion=False)
+
+EXAMPLES = """
+Examples:
+
+  stillwatch range score stillwatch-report/findings.json scenes/dev-a
+
+  stillwatch range score stillwatch-report scenes/dev-a --json
+
+  stillwatch range score findings.json truth/ --exchanges logs.parquet
+"""
+
+
+@app.callback()
+def range_verbs() -> None:
+    """The benchmark: scenes with known truth."""
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text; a findings.json is wanted") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; a findings.json is wanted")
+    return content
+
+
+@app.command("score", epilog=EXAMPLES)
+def score_command(
+    findings: Annotated[
+        Path, typer.Argument(metavar="FINDINGS", help="findings.json, or the folder that holds it.")
+    ],
+    truth: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="A scene: truth.parquet, truth_exchanges.parquet.")
+    ],
+    exchanges: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The scene's log, if it is not in TRUTH.")
+    ] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="evidence.json; by default the one beside FINDINGS.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+) -> None:
+    """Score findings against a scene: campaigns exposed, harvest before the alarm, honest accounts named."""
+    file = findings / "findings.json" if findings.is_dir() else findings
+    beside = file.with_name("evidence.json")
+    more = evidence or (beside if beside.is_file() else None)
+    if not truth.is_dir():
+        raise InputError(f"{truth} is no folder; a scene is a folder with truth.parquet")
+    result = score(_content(file), truth, exchanges, None if more is None else _content(more))
+    if as_json:
+        rows = [asdict(row) for row in result.rows]
+        print(json.dumps({**result.as_dict(), "beyond": result.beyond(), "rows": rows}, indent=1))
+    else:
+        print(result.table(), end="")

@@ -1,0 +1,45 @@
+"""How well accounts were put together: pairs and B-cubed. It knows nothing of time or harvest."""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """Agreement of two groupings of the same accounts; None where there is nothing to divide by."""
+
+    pair_precision: float | None
+    pair_recall: float | None
+    bcubed_precision: float | None
+    bcubed_recall: float | None
+    bcubed_f1: float | None
+
+
+def _pairs(groups: Counter[Hashable]) -> int:
+    return sum(n * (n - 1) // 2 for n in groups.values())
+
+
+def linkage(found: Sequence[Hashable], true: Sequence[Hashable]) -> Linkage:
+    """Compare the group each account was put in (`found`) with the one it is of (`true`).
+
+    Source: Bagga and Baldwin 1998 (B-cubed), averaged over accounts.
+
+    >>> linkage([1, 1, 2], ["a", "a", "a"]).bcubed_recall
+    0.5555555555555556
+    """
+    if not found:
+        return Linkage(None, None, None, None, None)
+    in_found, in_true = Counter(found), Counter(true)
+    both = Counter(zip(found, true, strict=True))
+    shared, together, belonging = _pairs(Counter(both)), _pairs(in_found), _pairs(in_true)
+    pairs = list(zip(found, true, strict=True))
+    precision = sum(both[f, t] / in_found[f] for f, t in pairs) / len(pairs)
+    recall = sum(both[f, t] / in_true[t] for f, t in pairs) / len(pairs)
+    return Linkage(
+        shared / together if together else None,
+        shared / belonging if belonging else None,
+        precision,
+        recall,
+        2 * precision * recall / (precision + recall),
+    )
