@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import RECORD
+from stillwatch.exchanges import RECORD, formats, registry
 from stillwatch.exchanges.formats.otlp import attributes
 from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.registry import all_formats
@@ -77,8 +77,8 @@ def test_litellm_spend_logs_are_utc_by_their_schema_and_mostly_without_text():
 
 
 OTLP_PROMPTS = [
-    "Weather in Paris?", "Structured any-value?", "Numbered prompt?", "OpenInference prompt?", "Event prompt?",
-    "Input value prompt?", "Details event prompt?",
+    "Weather in Paris?", "Structured any-value?", "Numbered prompt?", "OpenInference prompt?",
+    "Event prompt?", "Input value prompt?", "Details event prompt?",
 ]  # fmt: skip
 
 
@@ -95,13 +95,14 @@ def test_otlp_dialects_and_the_join_with_log_events():
         "88dc",
         "user-a",
     ]
-    assert found[0]["system"] == "Be a guide." and found[0]["turn"] == 2 and found[0]["tools"] == 1
+    assert found[0]["system"] == "Be a guide."
+    assert found[0]["turn"] == 2
+    assert found[0]["tools"] == 1
     assert [row["completion"] for row in found][:3] == ["Rainy.", "Yes.", "Numbered answer."]
     assert [row["input_tokens"] for row in found][:4] == [14, 14, 9, 11]
     assert found[6]["status"] == 500
-    assert rejects.count == 0 and rejects.aside == 5, (
-        "agent and HTTP spans, the waiting span, two log records"
-    )
+    assert rejects.count == 0
+    assert rejects.aside == 5, "agent and HTTP spans, the waiting span, two log records"
     assert prompts(rows("otlp_logs.jsonl", "otlp_spans.json")) == OTLP_PROMPTS, "in either order"
 
 
@@ -177,6 +178,55 @@ def test_otlp_protobuf_without_its_package_says_what_to_install(tmp_path, monkey
         rows(tmp_path / "a")
 
 
+def _span(**found: str) -> dict:
+    pairs = [
+        {"key": k, "value": {"stringValue": v}}
+        for k, v in ({"user.id": "u", "llm.model_name": "m"} | found).items()
+    ]
+    span = {
+        "traceId": "a" * 32,
+        "spanId": "b" * 16,
+        "startTimeUnixNano": "1772438400000000000",
+        "attributes": pairs,
+    }
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+
+@pytest.mark.parametrize(
+    "prompt", ["[1, 2, 3]", '{"a": 1, "a": 2}', '[{"k": 1, "k": 2}]', '{"text": 5}', "[", '["x"']
+)
+@pytest.mark.parametrize(
+    "name", ["gen_ai.prompt.0.content", "input.value", "llm.input_messages.0.message.content"]
+)
+def test_a_prompt_that_is_json_itself_stays_a_prompt(tmp_path, prompt, name):
+    more = {"llm.input_messages.0.message.role": "user"} if name.startswith("llm.") else {}
+    (tmp_path / "log").write_text(json.dumps(_span(**{name: prompt}, **more)))
+    assert prompts(rows(tmp_path / "log")) == [prompt]
+
+
+def test_a_value_deeper_than_a_format_walks_is_refused(tmp_path):
+    deep = '{"arrayValue":{"values":[' * 150 + '{"intValue":"1"}' + "]}}" * 150
+    bad = '{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"x","value":' + deep + "}]}]}]}]}"
+    for times in (1, 2):
+        bad = bad if times == 1 else bad.replace(deep, deep.replace('{"intValue":"1"}', deep))
+        (tmp_path / "log").write_text(bad + "\n" + json.dumps(_span(**{"input.value": "x"})) + "\n")
+        rejects = Rejects()
+        assert prompts(rows(tmp_path / "log", rejects=rejects)) == ["x"]
+        assert rejects.count + rejects.aside == 1
+
+
+def test_redacted_messages_are_no_prompt(tmp_path):
+    payload = json.loads((DATA / "litellm_payload.ndjson").read_text().splitlines()[0])
+    payload |= {
+        "messages": [{"role": "user", "content": "redacted-by-litellm"}],
+        "response": "redacted-by-litellm",
+    }
+    (tmp_path / "log").write_text(json.dumps(payload))
+    (row,) = rows(tmp_path / "log")
+    assert row["prompt"] is None
+    assert row["completion"] is None
+
+
 def test_otlp_any_values():
     assert attributes([{"key": "n", "value": {"intValue": "7"}}, {"key": "x"}, "junk"]) == {"n": 7, "x": None}
 
@@ -190,7 +240,8 @@ def test_azure_pieces_are_put_together_and_joined_with_their_caller():
         "You are a clerk.", "Ada, Bob.", "198.51.100.7",
     )  # fmt: skip
     assert found[2]["prompt"] == "Logged by the gateway itself."
-    assert rejects.count == 1 and "azure_apim.jsonl:7: exchange c-3" in rejects.examples[0]
+    assert rejects.count == 1
+    assert "azure_apim.jsonl:7: exchange c-3" in rejects.examples[0]
 
 
 def test_azure_tables_join_across_files_in_any_order(tmp_path):
@@ -211,8 +262,11 @@ def test_azure_with_a_piece_missing_keeps_the_row_without_a_prompt(tmp_path):
 def test_azure_openai_diagnostics_have_no_text_and_are_kept_for_volume_and_timing():
     rejects = Rejects()
     found = rows("azure_openai_diagnostics.json", rejects=rejects)
-    assert prompts(found) == [None, None] and rejects.without_prompt == 2 and rejects.aside == 1
-    assert found[0]["account"] == "9f1c-entra" and found[1]["account"].endswith("/ACCOUNTS/AOAI-1")
+    assert prompts(found) == [None, None]
+    assert rejects.without_prompt == 2
+    assert rejects.aside == 1
+    assert found[0]["account"] == "9f1c-entra"
+    assert found[1]["account"].endswith("/ACCOUNTS/AOAI-1")
     assert [row["latency_ms"] for row in found] == [1021, None], "a negative duration is none"
     assert [row["status"] for row in found] == [200, 429]
 
@@ -225,7 +279,8 @@ def test_bedrock_bodies_of_each_provider_and_operation():
     assert found[0]["account"] == "arn:aws:sts::123456789012:assumed-role/AppRole"
     assert [row["end_user"] for row in found][:2] == ["tenant-5", "session-5"]
     assert [row["stream"] for row in found] == [False, False, True, False, False, True, False]
-    assert found[6]["status"] == 429 and found[6]["account"].endswith(":user/ann")
+    assert found[6]["status"] == 429
+    assert found[6]["account"].endswith(":user/ann")
     assert [row["max_tokens"] for row in found][:5] == [512, 200, 200, 128, 64]
 
 
@@ -284,4 +339,27 @@ def test_other_formats_as_parquet(tmp_path):
 
 def test_formats_are_found_and_do_not_claim_each_others_objects():
     names = [f.name for f in all_formats()]
-    assert len(names) == len(set(names)) == 6 and names[-1] == "Stillwatch record"
+    assert len(names) == len(set(names)) == 6
+    assert names[-1] == "Stillwatch record"
+
+
+def test_the_worked_example_in_the_docs_reads_its_format(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "exchanges.md").read_text()
+    code = next(block for block in text.split("```python\n") if block.startswith('"""Helicone')).split("```")[
+        0
+    ]
+    scope: dict[str, object] = {}
+    exec(compile(code, "docs/exchanges.md", "exec"), scope)
+    monkeypatch.setattr(registry, "all_formats", lambda: (scope["FORMAT"], *all_formats()))
+    body = {"model": "m", "messages": [{"role": "user", "content": "From the docs?"}]}
+    line = {"request_created_at": "2026-03-02T08:00:00Z", "request_user_id": "u", "request_body": body}
+    (tmp_path / "log").write_text(json.dumps(line))
+    assert prompts(rows(tmp_path / "log")) == ["From the docs?"]
+
+
+def test_the_docs_name_every_column_and_format_file():
+    text = (Path(__file__).parents[1] / "docs" / "exchanges.md").read_text()
+    assert [name for name in RECORD.names if f"`{name}`" not in text] == []
+    folder = Path(formats.__file__).parent
+    files = [f.name for f in folder.glob("*.py") if f.name not in ("__init__.py", "otlp_protobuf.py")]
+    assert [name for name in files if f"formats/{name}" not in text] == []

@@ -3,7 +3,7 @@
 import gzip
 import json
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,9 +16,10 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.read import Rejects, read
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.exchanges.values import tidy
+from stillwatch.exchanges.values import Clock, tidy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+EPOCH = datetime(2015, 1, 2, tzinfo=UTC)
 GOOD = json.dumps({"time": "2026-03-02T08:00:00Z", "account": "a", "prompt": "p"}).encode()
 LIGHT = settings(max_examples=80, deadline=None)
 
@@ -35,8 +36,9 @@ def outcome(raw: bytes) -> tuple[int, Rejects]:
             return 0, rejects
 
 
-starts = st.sampled_from([b"", b"{", b"[", b"\n", b"\x0a\x05\x0a", b"\x1f\x8b\x08\x00", b"(\xb5/\xfd", b"PAR1", b"\xef\xbb\xbf",
-                          b"time,account,prompt\n", GOOD + b"\n", b"[" + GOOD + b","])  # fmt: skip
+magic = [b"\x0a\x05\x0a", b"\x1f\x8b\x08\x00", b"(\xb5/\xfd", b"PAR1", b"\xef\xbb\xbf"]
+texts = [b"", b"{", b"[", b"\n", b"time,account,prompt\n", GOOD + b"\n", b"[" + GOOD + b","]
+starts = st.sampled_from(magic + texts)
 
 
 @LIGHT
@@ -64,20 +66,22 @@ values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-names = st.sampled_from([*RECORD.names, "request", "response", "messages", "resourceSpans", "metadata", "startTime", "call_type",
-                         "CorrelationId", "SequenceNumber", "RequestMessages", "schemaType", "input", "body", "custom_id",
-                         "records", "Type", "properties"])  # fmt: skip
+foreign = (
+    "request response messages resourceSpans resourceLogs metadata startTime call_type CorrelationId "
+    "SequenceNumber RequestMessages schemaType message input body custom_id records Type category properties"
+)
+names = st.sampled_from([*RECORD.names, *foreign.split()])
 
 
 @LIGHT
 @given(st.lists(st.dictionaries(names, values, max_size=8), min_size=1, max_size=4))
 def test_objects_of_known_keys_and_wild_values_never_break_a_reader(objects):
-    rows, rejects = outcome(b"\n".join(json.dumps(o).encode() for o in objects) + b"\n" + GOOD)
+    rows, _ = outcome(b"\n".join(json.dumps(o).encode() for o in objects) + b"\n" + GOOD)
     assert rows >= 1
 
 
@@ -104,10 +108,7 @@ def test_damaged_examples_of_every_format(sample, at, junk, drop, packed):
 @given(values)
 def test_strict_json_agrees_with_the_standard_library(value):
     raw = json.dumps(value).encode()
-    try:
-        assert json.loads(raw) == decode(raw)
-    except Refused as why:
-        assert "half a surrogate" in str(why) or "range" in str(why)
+    assert json.loads(raw) == decode(raw)
 
 
 @LIGHT
@@ -127,12 +128,20 @@ def test_a_key_given_twice_is_always_found(pairs):
 
 
 record_rows = st.fixed_dictionaries(
-    {"time": st.datetimes(datetime(2015, 1, 2), datetime(2026, 5, 31), timezones=st.just(UTC)), "account": st.text("ab", min_size=1)},
-    optional={
-        "prompt": st.text(max_size=30), "system": st.text(max_size=10), "n": st.integers(0, 9), "seed": st.integers(-(2**63), 2**63 - 1),
-        "temperature": st.floats(0, 2), "stream": st.booleans(), "latency_ms": st.integers(0, 10**12),
+    {
+        "time": st.timedeltas(timedelta(0), timedelta(days=4000)).map(lambda after: EPOCH + after),
+        "account": st.text("ab", min_size=1),
     },
-)  # fmt: skip
+    optional={
+        "prompt": st.text(max_size=30),
+        "system": st.text(max_size=10),
+        "n": st.integers(0, 9),
+        "seed": st.integers(-(2**63), 2**63 - 1),
+        "temperature": st.floats(0, 2),
+        "stream": st.booleans(),
+        "latency_ms": st.integers(0, 10**12),
+    },
+)
 
 
 @LIGHT
@@ -154,8 +163,6 @@ def test_ids_and_rows_are_the_same_from_parquet_and_jsonl(rows):
 
 
 def test_tidy_is_idempotent():
-    from stillwatch.exchanges.values import Clock
-
     row = {"time": "2026-03-02T08:00:00Z", "account": "a", "n": "3", "stream": "true", "temperature": "0.5"}
     once = tidy(dict(row), Clock(NOW))
     assert tidy(dict(once), Clock(NOW)) == once

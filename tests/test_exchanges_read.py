@@ -4,7 +4,7 @@ import gzip
 import json
 import resource
 import struct
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
+US = pa.timestamp("us", tz="UTC")
 GOOD = {"time": "2026-03-02T08:00:00Z", "account": "a", "prompt": "hello"}
 
 
@@ -39,7 +41,8 @@ def refused(path: Path, **more) -> list[str]:
     """The examples of a log in which one good line must survive."""
     rejects = Rejects()
     table = take(path, rejects=rejects, **more)
-    assert table.num_rows == 1 and rejects.count == len(rejects.examples)
+    assert table.num_rows == 1
+    assert rejects.count == len(rejects.examples)
     return rejects.examples
 
 
@@ -87,7 +90,8 @@ def test_a_bad_line_is_refused_with_its_place_and_the_rest_is_read(tmp_path, nam
     bad, reason = BAD_LINES[name]
     log = write(tmp_path / "log", line() + "\n" + bad + "\n")
     (example,) = refused(log)
-    assert example.startswith(f"{log}:2: ") and reason in example, example
+    assert example.startswith(f"{log}:2: ")
+    assert reason in example
 
 
 def test_bad_bytes_and_long_lines(tmp_path):
@@ -124,8 +128,10 @@ def test_dead_letters_hold_place_offset_and_no_text_by_default(tmp_path):
     with Rejects(tmp_path / "out" / "dead.jsonl") as rejects:
         take(log, rejects=rejects)
     (letter,) = map(json.loads, (tmp_path / "out" / "dead.jsonl").read_text().splitlines())
-    assert letter["place"] == f"{log}:2" and letter["offset"] == len(line()) + 1
-    assert letter["raw_bytes"] == len(line(prompt="secret", time="x")) and "raw_blake2b" in letter
+    assert letter["place"] == f"{log}:2"
+    assert letter["offset"] == len(line()) + 1
+    assert letter["raw_bytes"] == len(line(prompt="secret", time="x"))
+    assert "raw_blake2b" in letter
     assert "secret" not in (tmp_path / "out" / "dead.jsonl").read_text()
     with Rejects(tmp_path / "kept.jsonl", keep_text=True) as rejects:
         take(log, rejects=rejects)
@@ -144,7 +150,7 @@ def test_no_dead_letter_file_without_a_dead_letter(tmp_path):
         (b"", "is empty"),
         (b" \n\n", "only white space"),
         (bytes(range(256)) * 20, "binary"),
-        ("time,account\n1,2".encode(), "no column 'prompt'"),
+        (b"time,account\n1,2", "no column 'prompt'"),
         ("hello".encode("utf-16"), "UTF-16"),
         (b"PK\x03\x04rest", "zip archive"),
         (b"PAR1 and then nothing", "damaged Parquet"),
@@ -158,7 +164,8 @@ def test_a_file_that_cannot_be_used_is_one_reject_and_the_others_are_read(tmp_pa
     write(tmp_path / "a", content)
     write(tmp_path / "b", line())
     example = refused(tmp_path)[0]
-    assert example.startswith(str(tmp_path / "a")) and reason in example
+    assert example.startswith(str(tmp_path / "a"))
+    assert reason in example
     with pytest.raises(InputError, match=reason):
         take(tmp_path / "a")
 
@@ -183,7 +190,8 @@ def test_truncated_gzip_and_zstd_give_what_they_hold(tmp_path):
         rejects = Rejects()
         table = take(log, rejects=rejects)
         assert 1000 < table.num_rows < 20_000
-        assert rejects.count == 1 and "ends too early" in rejects.examples[0]
+        assert rejects.count == 1
+        assert "ends too early" in rejects.examples[0]
 
 
 def test_a_truncated_array_and_pretty_printed_objects(tmp_path):
@@ -234,7 +242,8 @@ def test_a_bomb_is_refused_and_memory_stays_flat(tmp_path, packing, block):
         rejects=rejects,
         limits=Limits(unpacked_bytes=160 << 20, record_bytes=8 << 20, free_bytes=64 << 20),
     )
-    assert table.num_rows == 2 and "refused as a bomb" in " ".join(rejects.examples)
+    assert table.num_rows == 2
+    assert "refused as a bomb" in " ".join(rejects.examples)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
     assert bomb.stat().st_size < 192 << 14
 
@@ -270,24 +279,28 @@ def test_the_same_file_given_twice_changes_nothing(tmp_path):
 
 
 def test_ids_come_from_content_alone_and_are_the_same_from_every_format(tmp_path):
+    rows = [("a", "x", 1, None), ("a", "x", None, ""), ("b", "", 1, "x"), ("a", "é" * 99, 2, "y")]
+    keys = ("account", "prompt", "output_tokens", "system")
     table = pa.Table.from_pylist(
         [
-            {"time": datetime(2026, 3, 2, 8, i, tzinfo=UTC), "account": a, "prompt": p, "output_tokens": t, "system": s}
-            for i, (a, p, t, s) in enumerate([("a", "x", 1, None), ("a", "x", None, ""), ("b", "", 1, "x"), ("a", "é" * 99, 2, "y")])
+            {"time": AT + timedelta(minutes=i)} | dict(zip(keys, row, strict=True))
+            for i, row in enumerate(rows)
         ]
-    )  # fmt: skip
+    )
     pq.write_table(table, tmp_path / "1.parquet")
     pq.write_table(table.slice(2), tmp_path / "2.parquet", row_group_size=1)
     write(tmp_path / "3.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
     whole = take(tmp_path / "1.parquet").column("exchange_id").to_pylist()
-    assert len(set(whole)) == 4 and all(len(made) == len("row_") + 32 for made in whole)
+    assert len(set(whole)) == 4
+    assert all(len(made) == len("row_") + 32 for made in whole)
     assert take(tmp_path / "2.parquet").column("exchange_id").to_pylist() == whole[2:]
     assert take(tmp_path / "3.jsonl").column("exchange_id").to_pylist() == whole
 
 
 def test_a_text_moved_to_another_column_or_a_null_for_an_empty_text_is_another_row(tmp_path):
-    variants = [GOOD, GOOD | {"system": ""}, GOOD | {"system": "hello", "prompt": ""}, GOOD | {"model": "hello"},
-                GOOD | {"n": 1}, GOOD | {"tools": 1}, GOOD | {"prompt": "hello\0"}]  # fmt: skip
+    variants = [GOOD, GOOD | {"system": ""}, GOOD | {"system": "hello", "prompt": ""},
+                GOOD | {"model": "hello"}, GOOD | {"n": 1}, GOOD | {"tools": 1},
+                GOOD | {"prompt": "hello\0"}]  # fmt: skip
     log = write(tmp_path / "log", "\n".join(json.dumps(row) for row in variants))
     assert len(set(take(log).column("exchange_id").to_pylist())) == len(variants)
 
@@ -296,11 +309,14 @@ def test_columns_and_texts_not_asked_for_are_null(tmp_path):
     log = write(tmp_path / "log", line(model="m", system="s"))
     table = take(log, columns=["model"])
     row = table.to_pylist()[0]
-    assert (
-        row["model"] == "m" and row["account"] == "a" and row["prompt"] is None and row["exchange_id"] is None
-    )
+    assert row["model"] == "m"
+    assert row["account"] == "a"
+    assert row["prompt"] is None
+    assert row["exchange_id"] is None
     bare = take(log, keep_text=False).to_pylist()[0]
-    assert bare["prompt"] is None and bare["system"] is None and bare["model"] == "m"
+    assert bare["prompt"] is None
+    assert bare["system"] is None
+    assert bare["model"] == "m"
     assert bare["exchange_id"] == take(log).to_pylist()[0]["exchange_id"]
 
 
@@ -310,7 +326,8 @@ def test_progress_reaches_the_whole(tmp_path):
     seen: list[tuple[int, int]] = []
     take(tmp_path, progress=lambda done, total: seen.append((done, total)))
     total = sum(p.stat().st_size for p in tmp_path.iterdir())
-    assert seen == sorted(seen) and seen[-1] == (total, total)
+    assert seen == sorted(seen)
+    assert seen[-1] == (total, total)
 
 
 def _parquet(path: Path, **columns: pa.Array) -> Path:
@@ -330,7 +347,8 @@ def test_parquet_rows_are_refused_one_by_one(tmp_path):
     )
     examples = refused(path)
     assert [e.split(": ")[0] for e in examples] == [f"{path}:row 2", f"{path}:row 3"]
-    assert "time is empty" in examples[0] and "future" in examples[1]
+    assert "time is empty" in examples[0]
+    assert "future" in examples[1]
     path = _parquet(tmp_path / "p", account=pa.array(["", None, "c"]))
     assert len(refused(path)) == 2
     path = _parquet(tmp_path / "p", n=pa.array([2**40, -1, 1]))
@@ -396,7 +414,9 @@ def test_a_parquet_file_that_breaks_in_the_middle(tmp_path):
     raw[middle : middle + 2000] = bytes(2000)
     rejects = Rejects()
     table = take(write(tmp_path / "p", bytes(raw)), rejects=rejects, batch_rows=500)
-    assert 500 <= table.num_rows < 4000 and rejects.count == 1 and "damaged Parquet" in rejects.examples[0]
+    assert 500 <= table.num_rows < 4000
+    assert rejects.count == 1
+    assert "damaged Parquet" in rejects.examples[0]
 
 
 def test_csv_and_parquet_and_jsonl_of_one_table_agree(tmp_path):
@@ -404,7 +424,7 @@ def test_csv_and_parquet_and_jsonl_of_one_table_agree(tmp_path):
     prompts = ['a "b", c\nd', "é\t\r\n", "x", "\u2028 line", "'"]
     table = pa.table({
         "exchange_id": [f"e{i}" for i in range(50)],
-        "time": pa.array(rng.integers(1772438400_000000, 1772538400_000000, 50), pa.timestamp("us", tz="UTC")),
+        "time": pa.array(rng.integers(1772438400_000000, 1772538400_000000, 50), US),
         "account": [f"acct-{i % 7}" for i in range(50)],
         "prompt": [prompts[i % 5] for i in range(50)],
         "output_tokens": pa.array(rng.integers(0, 99, 50)),
@@ -414,7 +434,8 @@ def test_csv_and_parquet_and_jsonl_of_one_table_agree(tmp_path):
     pacsv.write_csv(table, tmp_path / "t.csv")
     write(tmp_path / "t.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in table.to_pylist()))
     one = take(tmp_path / "t.parquet")
-    assert one.equals(take(tmp_path / "t.csv")) and one.equals(take(tmp_path / "t.jsonl"))
+    assert one.equals(take(tmp_path / "t.csv"))
+    assert one.equals(take(tmp_path / "t.jsonl"))
     assert one.equals(take(tmp_path / "t.jsonl", batch_rows=7).combine_chunks())
 
 
@@ -426,7 +447,8 @@ def test_accounts_from_parquet_and_csv(tmp_path):
     rejects = Rejects()
     table = read_accounts(tmp_path / "a.csv", rejects=rejects, now=NOW)
     assert table.column("permissions").to_pylist() == [["synthetic_data", "red_team"], None]
-    assert rejects.count == 1 and "has no account" in rejects.examples[0]
+    assert rejects.count == 1
+    assert "has no account" in rejects.examples[0]
     pq.write_table(table, tmp_path / "a.parquet")
     assert read_accounts(tmp_path / "a.parquet", rejects=Rejects(), now=NOW).equals(table)
     with pytest.raises(InputError, match="no account could be read"):

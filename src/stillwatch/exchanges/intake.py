@@ -53,6 +53,8 @@ class Intake:
             yield from self._checked(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
+        except RecursionError:  # decoded, but deeper than a format's own walk
+            self.rejects.add(place, "nested too deeply to be a log record", raw, offset=offset)
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
@@ -84,8 +86,8 @@ class Intake:
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])
         more = ", ..." if len(value) > MANY else ""
         raise Refused(
-            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an object "
-            "with time, account and prompt, or one of the sources in docs/exchanges.md"
+            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an "
+            "object with time, account and prompt, or one of the sources in docs/exchanges.md"
         )
 
     def _checked(

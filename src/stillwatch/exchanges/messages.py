@@ -12,6 +12,10 @@ from stillwatch.exchanges.strict_json import decode
 SYSTEM_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text")
 DEEP = 6  # how deep text may lie inside parts
+REDACTED = {
+    "redacted-by-litellm",
+    "__REDACTED__",
+}  # LiteLLM and OpenInference with message logging off: no text
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ def text_of(content: object, depth: int = 0) -> str | None:
     """The text in a message's content: a text, a list of parts, or a part. Images, files, tool calls:
     none."""
     if isinstance(content, str):
-        return content
+        return None if content in REDACTED else content
     if isinstance(content, list):
         found = [part for part in (text_of(inner, depth + 1) for inner in content) if part is not None]
         return "\n".join(found) if found else None
@@ -59,7 +63,7 @@ def talk(messages: object, system: object = None) -> Talk:
     """
     system_texts = [text for text in [text_of(system)] if text]
     if isinstance(messages, str):
-        return Talk(messages, "\n".join(system_texts) or None, 1)
+        return Talk(text_of(messages), "\n".join(system_texts) or None, 1)
     if isinstance(messages, dict):
         messages = messages.get("messages", [messages])
     if not isinstance(messages, list):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk, text_of
 
 Attributes = dict[str, object]
@@ -29,7 +30,10 @@ def request_of(found: Attributes, events: Events) -> tuple[Talk, int | None]:
     if messages is None:
         messages = _numbered(everything, NUMBERED_INPUT) or _from_events(events) or None
     if messages is None:
-        messages = first(*(from_text(everything.get(name)) for name in INPUT[1:]))
+        raw = first(*(everything.get(name) for name in INPUT[1:]))
+        messages = _parts(raw)
+        if talk(messages).prompt is None:  # a prompt that is JSON itself, not messages in JSON
+            messages = raw
     tools = from_text(first(*(everything.get(name) for name in TOOLS)))
     offered = len(tools) if isinstance(tools, list) else _count(everything, "llm.tools.")
     return talk(messages, system), offered
@@ -99,7 +103,7 @@ def _numbered(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[ob
             if name in ("role", "finish_reason"):
                 message[name] = value
             elif name == "content":
-                message["content"] = from_text(value) if str(value).startswith("[") else value
+                message["content"] = value if text_of(_parts(value)) is None else _parts(value)
             elif name.startswith("contents.") and name.endswith(".text"):
                 message["content"] = "\n".join(filter(None, [text_of(message.get("content")), str(value)]))
         if messages:
@@ -107,6 +111,14 @@ def _numbered(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[ob
                 message.setdefault("role", "user" if prefix in ("gen_ai.prompt.", "llm.prompts.") else None)
             return [messages[number] for number in sorted(messages)]
     return []
+
+
+def _parts(value: object) -> object:
+    """Content parts in a JSON text, where that is what the text is; a prompt may be any JSON, good or bad."""
+    try:
+        return from_text(value)
+    except Refused:
+        return value
 
 
 def _count(found: Attributes, prefix: str) -> int | None:

@@ -83,6 +83,7 @@ def read(
         tick(0, done)
     for batch in _batched(((row, 0) for row in intake.finish()), batch_rows):
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
+    rejects.flush()
     if not useful:
         several = "none of the files" if len(found) > 1 else "the file"
         raise InputError(f"{several} could be read. {first_problem}")

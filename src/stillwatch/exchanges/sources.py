@@ -44,7 +44,7 @@ def _expand(path: str | Path) -> Iterable[Path]:
     matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
     files: list[Path] = []
     for match in matches:
-        files.extend(_expand(match) if match.is_dir() else [match])
+        files.extend(_expand(match) if match.is_dir() else [match] if match.is_file() else [])
     if not files:
         raise InputError(f"{given}: no such file or folder, and as a pattern it matches nothing")
     return files

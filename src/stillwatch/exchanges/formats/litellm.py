@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk, text_of
 
 _NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
 
@@ -73,7 +73,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "status": _status(obj, metadata),
         "finish_reason": dig(response, "choices", 0, "finish_reason"),
         "latency_ms": _latency(obj),
-        "completion": completion(response) if isinstance(response, dict) else response or None,
+        "completion": completion(response) if isinstance(response, dict) else text_of(response or None),
     }  # fmt: skip
     if row["account"] is None:
         raise Refused(

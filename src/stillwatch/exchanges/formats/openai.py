@@ -43,8 +43,8 @@ def rows(obj: Json) -> Iterator[Item]:
     request = _body(obj.get("body") if batch and "body" in obj else obj.get("request"))
     if not request:
         raise Refused(
-            "has no request body: a Batch API result names its question only in the input file; right would be "
-            "lines that hold both, body and response"
+            "has no request body: a Batch API result names its question only in the input file; right would "
+            "be lines that hold both, body and response"
         )
     response = _body(obj.get("response"))
     row = exchange(request, response)
