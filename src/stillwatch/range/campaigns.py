@@ -55,6 +55,7 @@ class Request:
     prompt: str
     system: str | None = None
     turn: int = 1
+    talk: int | None = None  # requests with the same number are turns of one conversation
     covert: bool = True
     refused: bool = False
     model: str | None = None  # the plan's own, unless said
@@ -241,7 +242,8 @@ def dialogue(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_d
     """The question alone first, the elicitation as a follow-up in the same conversation."""
     first = _ask(plan, corpora.draw(plan.pipelines, plan.exchanges // 2, rng), bare, rng)
     sent: list[Request] = []
-    for request in first:
+    for talk, opening in enumerate(first):
+        request = replace(opening, talk=talk)
         later = request.day + float(rng.uniform(40, 240)) / 86400
         ask = FOLLOW_UPS[rng.integers(len(FOLLOW_UPS))]
         sent += [request, replace(request, day=later, prompt=ask, turn=2)]

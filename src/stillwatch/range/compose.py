@@ -40,6 +40,7 @@ def cover(
     ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
     slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
     honest: list[Request] = []
+    talk = -1  # cover counts downwards, campaigns upwards
     while slots or beside > 0:
         early = bool(slots)
         account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
@@ -47,9 +48,10 @@ def cover(
         if not talks:
             raise InputError(f"{plan.name}: no unused honest talk is left for cover")
         for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
-            honest.append(Request(account, day, prompt, turn=turn, covert=False))
+            honest.append(Request(account, day, prompt, turn=turn, talk=talk, covert=False))
             day += float(rng.uniform(30, 400)) / 86400
             beside -= not early
+        talk -= 1
     return honest
 
 
@@ -57,7 +59,8 @@ def _row(
     r: Request, who: Identity, plan: Plan, begin: datetime, new_day: float, rng: np.random.Generator
 ) -> Row:
     like = who.donor
-    model = r.model or (plan.model if r.covert else like.model)
+    # honest accounts mostly keep to one model: cover on another would show
+    model = r.model or (plan.model if r.covert or rng.random() < 0.93 else like.model)
     if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.05:
         model = ("mira-mini", "mira-large")[rng.integers(2)]
     if model == "mira-think" and r.day >= new_day and rng.random() < 0.15:
@@ -111,6 +114,18 @@ def _row(
     }  # fmt: skip
 
 
+def _join_turns(sent: list[Request], rows: list[Row]) -> None:
+    """Give the turns of one talk one conversation, and each the earlier turns as input."""
+    before: dict[int, tuple[str | None, int]] = {}
+    for r, row in zip(sent, rows, strict=True):
+        if r.talk is not None:
+            conversation, history = before.get(r.talk, (row["conversation"], 0))
+            row["conversation"] = conversation
+            row["input_tokens"] += history
+            visible = row["output_tokens"] - row["reasoning_tokens"]
+            before[r.talk] = (conversation, row["input_tokens"] + visible)
+
+
 def _inject(
     plan: Plan, people: Population, donors: list[Donor], corpora: Corpora, talks: list[tuple[str, ...]],
     rng: np.random.Generator,
@@ -127,6 +142,7 @@ def _inject(
         start = people.begin + timedelta(days=at)
         whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
     rows = [_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
+    _join_turns(sent, rows)
     total, taken = np.zeros(len(whose)), np.zeros(len(whose))
     for r in sent:
         total[r.account] += 1

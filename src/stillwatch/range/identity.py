@@ -116,10 +116,11 @@ def _bought(
 
 def _aged(count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator) -> list[Identity]:
     made = []
+    donors = [d for d in donors if d.age > timedelta(days=4)]
     for _ in range(count):
         like = donors[rng.integers(len(donors))]
         traits = {name: getattr(like, name) for name in Donor.__slots__}
-        traits["age"] = max(like.age + timedelta(hours=float(rng.uniform(-60, 60))), timedelta(hours=1))
+        traits["age"] = like.age + timedelta(hours=float(rng.uniform(-60, 60)))
         traits["payment"] = like.payment and token(rng, 16)
         traits["org"] = like.org and f"org_{token(rng, 10)}"
         if like.email_domain.startswith("d") and like.email_domain.endswith(".com"):
