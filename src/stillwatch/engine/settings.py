@@ -1,0 +1,36 @@
+"""What engines are given, checked before any engine sees it. It does not know which engine asks."""
+
+import re
+
+from stillwatch.engine import EngineError
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s?([KMGT])(i?)B", re.IGNORECASE)
+
+
+def table_name(name: str) -> str:
+    """Return `name` if it can stand in SQL unquoted. Raises: EngineError."""
+    if not NAME.fullmatch(name):
+        raise EngineError(f"{name!r} is no table name; letters, digits and _ only")
+    return name
+
+
+def thread_count(threads: int) -> int:
+    """Return `threads` if it is one or more. Raises: EngineError."""
+    if threads < 1:
+        raise EngineError(f"threads is {threads}; at least 1 is needed")
+    return threads
+
+
+def size_bytes(size: str) -> int:
+    """Read a size such as "3GB" or "512MiB". Raises: EngineError.
+
+    >>> size_bytes("3GB"), size_bytes("512MiB")
+    (3000000000, 536870912)
+    """
+    match = SIZE.fullmatch(size)
+    if match is None:
+        raise EngineError(f"memory_limit is {size!r}; write a size such as '3GB' or '512MiB'")
+    number, letter, binary = match.groups()
+    power = "KMGT".index(letter.upper()) + 1
+    return int(float(number) * (1024 if binary else 1000) ** power)

@@ -1,0 +1,165 @@
+"""The SQL of additive states: one level that makes them from exchanges, one that merges them per account.
+
+It does not know an engine. Every state is a whole number below 2**63, so that sums are equal, bit for bit, in
+any order, on any number of threads and after any split of the log. The one exception is the squares of gaps:
+exact when the parts follow one another in time, off by a little where they overlap (late rows).
+"""
+
+from stillwatch.features.definitions import FEATURES, FIXED_POINT, HOURS, Dimension
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+GAP_CAP_CS = 30 * 24 * 360_000  # keeps a sum of squares below 2**63 for logs of up to 11 years
+
+
+def sum_states() -> dict[str, str]:
+    """Name and per-exchange expression of every summed state, each once.
+
+    Raises: ValueError if two features give one name to two expressions.
+    """
+    states: dict[str, str] = {}
+    for feature in FEATURES:
+        for name, expression in feature.sums:
+            if states.setdefault(name, expression) != expression:
+                raise ValueError(f"state {name} of feature {feature.name} is defined twice, differently")
+    return states
+
+
+def sums(source: str) -> str:
+    """Level 1: summed states per account, from exchanges."""
+    columns = [f"CAST(SUM({expression}) AS BIGINT) AS {name}" for name, expression in sum_states().items()]
+    return (
+        f"SELECT account, CAST(COUNT(*) AS BIGINT) AS exchanges, {', '.join(columns)} "
+        f"FROM {source} GROUP BY account"
+    )
+
+
+def merged_sums(source: str) -> str:
+    """Level 2: the same states from any number of parts."""
+    columns = [f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in ("exchanges", *sum_states())]
+    return f"SELECT account, {', '.join(columns)} FROM {source} GROUP BY account"
+
+
+def counts(source: str, dimension: Dimension) -> str:
+    """Level 1: exchanges per account and value, from exchanges."""
+    where = f" WHERE NOT ({dimension.absent})" if dimension.absent else ""
+    return (
+        f"SELECT account, {dimension.column} AS value, CAST(COUNT(*) AS BIGINT) AS n "
+        f"FROM {source}{where} GROUP BY account, {dimension.column}"
+    )
+
+
+def merged_counts(source: str) -> str:
+    """Level 1 merged: one row per account and value, from any number of parts."""
+    return f"SELECT account, value, CAST(SUM(n) AS BIGINT) AS n FROM {source} GROUP BY account, value"
+
+
+def value_statistics(source: str, dimension: Dimension) -> str:
+    """Level 2: how many values, the commonest's count, and n log2 n, from one row per account and value."""
+    column = dimension.column
+    nlogn = f"CAST(FLOOR(n * LOG2(n) * {FIXED_POINT} + 0.5) AS BIGINT)"
+    return (
+        f"SELECT account, CAST(COUNT(*) AS BIGINT) AS {column}_values, "
+        f"CAST(MAX(n) AS BIGINT) AS {column}_top, CAST(SUM(n) AS BIGINT) AS {column}_n, "
+        f"CAST(SUM({nlogn}) AS BIGINT) AS {column}_nlogn "
+        f"FROM {source} GROUP BY account"
+    )
+
+
+def shared_counts(source: str) -> str:
+    """Level 2: exchanges of each account whose value another account shows too, from one row per pair."""
+    return (
+        f"SELECT account, CAST(SUM(n) AS BIGINT) AS exact_shared FROM {source} WHERE value IN "
+        f"(SELECT value FROM {source} GROUP BY value HAVING COUNT(*) > 1) GROUP BY account"
+    )
+
+
+def spans(source: str) -> str:
+    """Level 1: first, last and squared gaps (in hundredths of a second) per account, from exchanges."""
+    stepped = f"SELECT account, ts_us, LAG(ts_us, 1, ts_us) OVER ({_IN_TIME}) AS previous_us FROM {source}"
+    return (
+        "SELECT account, MIN(ts_us) AS first_us, MAX(ts_us) AS last_us, "
+        f"CAST(SUM({_squared_gap('ts_us')}) AS BIGINT) AS gap_squares "
+        f"FROM ({stepped}) AS stepped GROUP BY account"
+    )
+
+
+def merged_spans(source: str) -> str:
+    """Level 2: the same from any number of parts; the gap between one part and the next is added here."""
+    order = "PARTITION BY account ORDER BY first_us, last_us, gap_squares"
+    stepped = (
+        "SELECT account, first_us, last_us, gap_squares, "
+        f"LAG(last_us, 1, first_us) OVER ({order}) AS previous_us FROM {source}"
+    )
+    return (
+        "SELECT account, MIN(first_us) AS first_us, MAX(last_us) AS last_us, "
+        f"CAST(SUM(gap_squares + {_squared_gap('first_us')}) AS BIGINT) AS gap_squares "
+        f"FROM ({stepped}) AS stepped GROUP BY account"
+    )
+
+
+def hours(source: str) -> str:
+    """Level 1: exchanges per account and UTC hour, from exchanges."""
+    hour = f"ts_us - ts_us % {HOUR_US}"
+    return (
+        f"SELECT account, {hour} AS value, CAST(COUNT(*) AS BIGINT) AS n "
+        f"FROM {source} GROUP BY account, {hour}"
+    )
+
+
+def day_statistics(source: str) -> str:
+    """Level 2: active days and the busiest, from one row per account and hour."""
+    day = f"value - value % {DAY_US}"
+    by_day = f"SELECT account, {day} AS day_us, SUM(n) AS n FROM {source} GROUP BY account, {day}"
+    return (
+        "SELECT account, CAST(COUNT(*) AS BIGINT) AS active_days, CAST(MAX(n) AS BIGINT) AS peak_day "
+        f"FROM ({by_day}) AS by_day GROUP BY account"
+    )
+
+
+def hour_statistics(source: str) -> str:
+    """Level 2: active hours, the busiest, and counts by hour of the day, from one row per account, hour."""
+    by_hour = (
+        f"SELECT account, value % {DAY_US} AS hour_us, SUM(n) AS n, COUNT(*) AS hours, MAX(n) AS peak "
+        f"FROM {source} GROUP BY account, value % {DAY_US}"
+    )
+    of_day = [
+        f"CAST(SUM(CASE WHEN hour_us = {h * HOUR_US} THEN n ELSE 0 END) AS BIGINT) AS {name}"
+        for h, name in enumerate(HOURS)
+    ]
+    return (
+        "SELECT account, CAST(SUM(hours) AS BIGINT) AS active_hours, CAST(MAX(peak) AS BIGINT) AS peak_hour, "
+        f"{', '.join(of_day)} FROM ({by_hour}) AS by_hour GROUP BY account"
+    )
+
+
+def final(tables: dict[str, list[str]]) -> str:
+    """The feature table from the merged states: `tables` names each table and its state columns.
+
+    The table `sums` holds every account; where another lacks an account, its states are 0.
+    """
+    states = ", ".join(
+        f"COALESCE({table}.{column}, 0) AS {column}"
+        for table, columns in tables.items()
+        for column in columns
+    )
+    joins = " ".join(
+        f"LEFT JOIN {table} ON state_sums.account = {table}.account"
+        for table in tables
+        if table != "state_sums"
+    )
+    columns = ", ".join(f"CAST({f.sql} AS {'BIGINT' if f.whole else 'DOUBLE'}) AS {f.name}" for f in FEATURES)
+    return (
+        f"SELECT account, {columns} FROM (SELECT state_sums.account AS account, {states} "
+        f"FROM state_sums {joins}) AS states ORDER BY account"
+    )
+
+
+def _squared_gap(later: str) -> str:
+    """The gap since `previous_us`, in whole hundredths of a second so that steps add up, capped, squared."""
+    step = f"CAST((({later} - {later} % 10000) - (previous_us - previous_us % 10000)) / 10000 AS BIGINT)"
+    gap = f"LEAST(GREATEST({step}, 0), {GAP_CAP_CS})"
+    return f"{gap} * {gap}"
+
+
+_IN_TIME = "PARTITION BY account ORDER BY ts_us"
