@@ -61,9 +61,10 @@ def _row(
     like = who.donor
     # honest accounts mostly keep to one model: cover on another would show
     model = r.model or (plan.model if r.covert or rng.random() < 0.93 else like.model)
-    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.05:
+    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.03:
         model = ("mira-mini", "mira-large")[rng.integers(2)]
-    if model == "mira-think" and r.day >= new_day and rng.random() < 0.15:
+    keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
+    if model == "mira-think" and r.day >= new_day and keen:
         model = "mira-think-2"
     elif model == "mira-think-2" and r.day < new_day:
         model = "mira-think"
