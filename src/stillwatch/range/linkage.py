@@ -25,8 +25,8 @@ def linkage(found: Sequence[Hashable], true: Sequence[Hashable]) -> Linkage:
 
     Source: Bagga and Baldwin 1998 (B-cubed), averaged over accounts.
 
-    >>> linkage([1, 1, 2], ["a", "a", "a"]).bcubed_recall
-    0.5555555555555556
+    >>> linkage([1, 1, 2], ["a", "a", "b"]).bcubed_f1
+    1.0
     """
     if not found:
         return Linkage(None, None, None, None, None)
