@@ -360,6 +360,13 @@ def test_parquet_rows_are_refused_one_by_one(tmp_path):
     )
     path = _parquet(tmp_path / "p", account=invalid)
     assert all("not UTF-8" in e for e in refused(path))
+    path = _parquet(tmp_path / "p", time=invalid)
+    with pytest.raises(InputError, match="is no time"):
+        take(path)
+    with Rejects(tmp_path / "dead", keep_text=True) as rejects:  # times beyond what Python can show
+        far = pa.array([2**62, 1772438400000000, -(2**62)], US)
+        assert take(_parquet(tmp_path / "p", time=far), rejects=rejects).num_rows == 1
+    assert (tmp_path / "dead").read_text().count("\n") == 2
     path = _parquet(tmp_path / "p", temperature=pa.array([0.5, float("inf"), float("-inf")]))
     assert len(refused(path)) == 2
 

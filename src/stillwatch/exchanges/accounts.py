@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import ACCOUNTS, content, csv_text, json_text, lines, sources
+from stillwatch.exchanges import ACCOUNTS, content, csv_text, json_text, lines, parquet, sources
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.json_text import Bad, Good
 from stillwatch.exchanges.rejects import Rejects
@@ -93,7 +93,7 @@ def _items(path: Path) -> Iterator[Good | Bad]:
     number = 0
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
-            for obj in batch.to_pylist():
+            for obj in parquet.plain(batch):
                 number += 1
                 yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
 

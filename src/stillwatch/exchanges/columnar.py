@@ -137,6 +137,9 @@ def _utf8(value: object) -> object:
 
 def _each(column: pa.Array, one: Callable[[object], object], name: str, bad: Bad) -> list[object]:
     out: list[object] = []
+    if _is_text(column.type):
+        column = column.cast(pa.binary())  # what is no UTF-8 must fail row by row, not as a column
+        plain, one = one, lambda value: plain(_utf8(value))
     for row, value in enumerate(column.to_pylist()):
         try:
             out.append(None if value is None else one(value))

@@ -67,7 +67,7 @@ def _fast(
 ) -> pa.RecordBatch:
     good, bad = columnar.convert(batch, plan, intake.clock)
     for row in sorted(bad):
-        raw = _raw(batch.slice(row, 1).to_pylist()[0]) if intake.rejects.wants_raw else None
+        raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
     if "prompt" in plan:
@@ -78,7 +78,7 @@ def _fast(
 def _by_row(
     batch: pa.RecordBatch, wrong: str, source: Source, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
-    objects = batch.to_pylist()
+    objects = plain(batch)
     if done == 0 and (not objects or recognise(objects[0]) in (None, own.FORMAT)):
         raise Refused(wrong)
     rows: list[Row] = []
@@ -86,6 +86,31 @@ def _by_row(
         rows.extend(intake.take(obj, f"{source.shown}:row {done + index + 1}", _raw(obj), None))
     if rows:
         yield batches.from_rows(rows)
+
+
+def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
+    """Rows as mappings. A column that Python cannot hold (no UTF-8, the year 300000) comes as bytes or numbers."""
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            columns[name] = column.to_pylist()
+        except UnicodeDecodeError:
+            columns[name] = _bytes(column)
+        except (ValueError, OverflowError):
+            columns[name] = (
+                column.view(pa.int64()).to_pylist() if column.type.bit_width == 64 else _none(column)
+            )
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _bytes(column: pa.Array) -> list[object]:
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return list(column.cast(pa.binary()).to_pylist())
+    return _none(column)
+
+
+def _none(column: pa.Array) -> list[object]:
+    return [None] * len(column)
 
 
 def _raw(obj: object) -> bytes:
