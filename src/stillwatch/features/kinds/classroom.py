@@ -1,0 +1,25 @@
+"""A class: many students, one assignment.
+
+Evidence: an education tier with a roster (one mail domain, one payment); prompts that classmates send too.
+Looks the same: one prompt going round among strangers, a hackathon, and repeated sampling of one question by a
+ring of accounts.
+Imitated by: declaring education and sharing an assignment; the education tier, where the provider checks it, is
+what cannot be declared.
+"""
+
+from stillwatch.features.kinds import Sign, Subject
+from stillwatch.features.kinds.grades import grade, weakest
+
+
+def recognise(subject: Subject) -> Sign | None:
+    record = subject.record
+    shared = subject["repeats_across_accounts"]
+    light = grade(subject["peak_day"], 200, 60)
+    numbers = f"{shared:.0%} of its prompts come from other accounts too, at most {subject['peak_day']:.0f} a day"
+    if (record.tier or "").lower() in ("edu", "education") and record.roster_accounts >= 5:
+        text = f"education tier, one of {record.roster_accounts} accounts on one roster; {numbers}"
+        return Sign(0.95 * max(light, 0.5), text, "provider")
+    if "educat" not in (record.declared_use or "").lower():
+        return None
+    fit = weakest(grade(subject["exchanges"], 2, 8), grade(shared, 0.3, 0.8), light)
+    return Sign(0.4 * fit, f"declares education, which anybody can; {numbers}") if fit else None
