@@ -85,7 +85,15 @@ def test_objects_of_known_keys_and_wild_values_never_break_a_reader(objects):
     assert rows >= 1
 
 
-samples = sorted((Path(__file__).parent / "data" / "formats").iterdir())
+def _as_parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    rows = [{"time": EPOCH + timedelta(days=i), "account": "a", "prompt": "p" * i} for i in range(20)]
+    pq.write_table(pa.Table.from_pylist(rows), sink, row_group_size=5)
+    return sink.getvalue().to_pybytes()
+
+
+samples = [path.read_bytes() for path in sorted((Path(__file__).parent / "data" / "formats").iterdir())]
+samples += [_as_parquet()] * 4
 
 
 @LIGHT
@@ -97,9 +105,8 @@ samples = sorted((Path(__file__).parent / "data" / "formats").iterdir())
     packed=st.booleans(),
 )
 def test_damaged_examples_of_every_format(sample, at, junk, drop, packed):
-    raw = sample.read_bytes()
-    place = int(at * len(raw))
-    damaged = raw[:place] + junk + raw[place + drop :]
+    place = int(at * len(sample))
+    damaged = sample[:place] + junk + sample[place + drop :]
     rows, rejects = outcome(gzip.compress(damaged, 1) if packed else damaged)
     assert rows or rejects.count or rejects.aside
 

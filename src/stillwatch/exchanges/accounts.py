@@ -58,7 +58,7 @@ def read_accounts(
                         rejects.add(place, str(why), item.raw, offset=item.offset)
         except Refused as why:
             rejects.add_file(source.shown, str(why))
-        except (pa.ArrowException, OSError) as why:
+        except parquet.DAMAGED as why:
             rejects.add_file(source.shown, f"damaged: {str(why)[:200]}")
     if not found:
         example = rejects.examples[-1] if rejects.count > before and rejects.examples else str(path)

@@ -13,6 +13,9 @@ from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sources import Source
 
+# what pyarrow raises on a broken file; the names in its footer may be no UTF-8
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
+
 
 def read(
     source: Source,
@@ -50,7 +53,7 @@ def read(
                     yield from _by_row(batch, wrong, source, intake, done)
                 done += batch.num_rows
                 tick(source.size * done // rows)
-    except (pa.ArrowException, OSError) as why:
+    except DAMAGED as why:
         first = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
         raise Refused(f"damaged Parquet: {first}") from None
 
@@ -89,7 +92,7 @@ def _by_row(
 
 
 def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
-    """Rows as mappings. A column that Python cannot hold (no UTF-8, the year 300000) comes as bytes or numbers."""
+    """Rows as mappings. A column that Python cannot hold (no UTF-8, year 300000): bytes or numbers."""
     columns = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
