@@ -33,6 +33,9 @@ class Spread:
     at_us: np.ndarray  # (links,) int64 when the link arose
     weight: np.ndarray  # (links,) int64 thousandths of a bit
     kind: np.ndarray  # (links,) int8 index into KINDS
+    entry_party: np.ndarray  # (entries,) int32 first uses of markers that were ever hot, in time order
+    entry_marker: np.ndarray  # (entries,) int32
+    entry_us: np.ndarray  # (entries,) int64
     row: np.ndarray  # (uses,) int32 exchange that carries a hot marker, in time order
     marker: np.ndarray  # (uses,) int32 which marker
     hot_from_us: np.ndarray  # (markers,) int64 first moment at which it was hot
@@ -65,17 +68,23 @@ def spread(log: ExchangeLog, party: np.ndarray) -> Spread:
         marker, who, when, known, len(kinds), int(WINDOW_DAYS * DAY_US), MIN_ENTRANTS, NOVELTY, NEIGHBOURS
     )
     order = np.lexsort((b, a, which, at))
-    use = hot_from[codes] < np.iinfo(np.int64).max
+    ever = hot_from < np.iinfo(np.int64).max
+    use = ever[codes]
+    entered = ever[entry_marker]
+    dense = np.cumsum(ever) - 1  # only markers that were ever hot keep a number
     return Spread(
         a[order],
         b[order],
         at[order],
         weight[order],
         kinds[which[order]],
+        entry_party[entered],
+        dense[entry_marker[entered]].astype(np.int32),
+        ts[entry_row[entered]],
         rows[use],
-        codes[use],
-        hot_from,
-        kinds,
+        dense[codes[use]].astype(np.int32),
+        hot_from[ever],
+        kinds[ever],
     )
 
 
