@@ -1,5 +1,6 @@
 """Every engine answers alike; the rest is refusals that a person can act on."""
 
+import doctest
 import pathlib
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from stillwatch.engine import EngineError
+from stillwatch.engine import EngineError, settings
 from stillwatch.engine.named import ENGINES, open_engine
 
 pytest.importorskip("chdb")
@@ -135,3 +136,7 @@ def test_default_engine_works_without_chdb():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "stillwatch[clickhouse]" in done.stdout
+
+
+def test_sizes_read_as_documented():
+    assert doctest.testmod(settings).failed == 0

@@ -1,42 +1,42 @@
-"""Kinds of honest heavy use, one file each. It knows what an account looks like, never whether it is innocent.
+"""Kinds of honest heavy use, one file each. It knows how an account is used, never whether it is innocent.
 
-A kind is a description. It excuses an account only where it rests on something the provider knows by itself (a
-permission it granted, one organisation with one payment); whatever rests on shape alone can be imitated, and each
-file says how.
+A kind is a description. It excuses an account only where it rests on something the provider knows by itself
+(a permission it granted, one organisation with one payment); whatever rests on shape alone can be imitated,
+and each file says how.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-RestsOn = Literal["shape", "provider"]
+Excuses = Literal["nothing", "sharing", "case"]
 SHAPE_CEILING = 0.8  # a shape that a client can choose is never worth more
 PROVIDER_CEILING = 0.99
 
 
 @dataclass(frozen=True)
 class Sign:
-    """What one kind's file found: how well it fits (0..1), a sentence with the numbers, and what it rests on."""
+    """What one kind's file found: how well it fits (0..1), a sentence with the numbers, what it excuses."""
 
     confidence: float
     evidence: str
-    rests_on: RestsOn = "shape"
+    excuses: Excuses = "nothing"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The kind of use an account shows best."""
+    """The kind of use an account shows best.
+
+    `excuses` says what the kind may set aside by itself: "nothing" (it rests on shape), "sharing" (the
+    provider knows why these accounts look alike; they are then one party, and its harvest still counts), or
+    "case" (the provider has allowed this use; measuring goes on).
+    """
 
     account_code: int
     kind: str
     confidence: float
     evidence: str
-    rests_on: RestsOn = "shape"
-
-    @property
-    def excuses(self) -> bool:
-        """Whether the kind may suppress a case by itself; it never suppresses the measurement."""
-        return self.rests_on == "provider"
+    excuses: Excuses = "nothing"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Record:
     created_us: int | None = None
     tier: str | None = None
     roster_accounts: int = 0  # accounts of the same tier, mail domain and payment
+    domain_accounts: int = 0  # accounts with the same mail domain
+    domain_education_share: float = 0.0  # how many of those declare education
     declared_use: str | None = None
     permissions: tuple[str, ...] = ()
 
@@ -68,3 +70,8 @@ class Subject:
     def says(self, name: str) -> bool:
         """Whether the log says anything of a feature."""
         return self.features[name] is not None
+
+
+def declares_education(declared_use: str | None) -> bool:
+    """Whether a declared use speaks of education; anybody can declare it."""
+    return "educat" in (declared_use or "").lower()

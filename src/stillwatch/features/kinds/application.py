@@ -1,8 +1,9 @@
 """An application with many end users behind one account.
 
-Evidence: nearly every exchange names an end user, and there are many of them; or, weaker, one system text, questions
-that vary freely and little rest.
-Looks the same: a proxy that resells access and passes its customers' names on; retrieval with short contexts.
+Evidence: nearly every exchange names an end user, and there are many of them; or, weaker, one system text,
+questions that vary freely and little rest.
+Looks the same: a proxy that resells access and passes its customers' names on; retrieval with short
+contexts.
 Imitated by: inventing end users; the client writes that field, so it never excuses.
 """
 
@@ -31,5 +32,7 @@ def recognise(subject: Subject) -> Sign | None:
     )
     if not by_shape:
         return None
-    text = f"one system text in {fixed:.0%}, {heads:.2f} different beginnings per exchange, no end users named"
+    text = (
+        f"one system text in {fixed:.0%}, {heads:.2f} different beginnings per exchange, no end users named"
+    )
     return Sign(0.5 * SHAPE_CEILING * by_shape, text)

@@ -2,8 +2,11 @@
 
 Evidence: a permission to resell; or first and later turns mixed, beginnings that hardly repeat, no common
 system text and no quiet hours; several models, and streaming for some only, support it.
-Looks the same: a company's internal gateway; the proxy networks that campaigns rent, mixed with honest traffic.
-Imitated by: mixing a harvest into such traffic. The account is then both; look below it, at end users and wording.
+Looks the same: a company's internal gateway; the proxy networks that campaigns rent, mixed with honest
+traffic.
+Imitated by: mixing a harvest into such traffic. A permission explains the
+unlike customers, not what one of them takes. The account is then both; look below it, at end users and
+wording.
 """
 
 from stillwatch.features.kinds import PROVIDER_CEILING, SHAPE_CEILING, Sign, Subject
@@ -18,7 +21,7 @@ def recognise(subject: Subject) -> Sign | None:
     )
     granted = [p for p in subject.record.permissions if "resell" in p.lower() or "gateway" in p.lower()]
     if granted:
-        return Sign(PROVIDER_CEILING, f"the provider has granted {', '.join(granted)}; {numbers}", "provider")
+        return Sign(PROVIDER_CEILING, f"the provider has granted {', '.join(granted)}; {numbers}", "sharing")
     fit = weakest(
         grade(n, 100, 400),
         grade(heads / n, 0.3, 0.6),

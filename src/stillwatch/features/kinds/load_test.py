@@ -2,7 +2,8 @@
 
 Evidence: many exchanges, hardly any different prompts, most of them in a day or two.
 Looks the same: sampling one question many times for its best answer (rejection sampling) from one account.
-Imitated by: doing just that; the answers to one prompt are worth little to a student beyond the first few dozen.
+Imitated by: doing just that; the answers to one prompt are worth little to a student beyond the first few
+dozen.
 """
 
 from stillwatch.features.kinds import SHAPE_CEILING, Sign, Subject

@@ -2,7 +2,8 @@
 
 Evidence: an account days old at its first exchange, in use most hours since, no day far above the others.
 Looks the same: a fresh account of a ring, which also starts at full load; a trial account; a new pipeline.
-Imitated by: nothing needs to be imitated, so this kind is never worth half; a declared former provider would help.
+Imitated by: nothing needs to be imitated, so this kind is never worth half; a declared former provider would
+help.
 """
 
 from stillwatch.features.kinds import Sign, Subject

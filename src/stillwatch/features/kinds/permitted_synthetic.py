@@ -2,8 +2,8 @@
 
 Evidence: a granted permission for synthetic data in the provider's own accounts table.
 Looks the same: every distillation campaign; without the permission nothing in the log tells them apart.
-Imitated by: nobody through traffic; only by obtaining or taking over a permitted account. Volume beyond what was
-agreed is not covered, and the permission's scope is not known here.
+Imitated by: nobody through traffic; only by obtaining or taking over a permitted account. Volume beyond what
+was agreed is not covered, and the permission's scope is not known here.
 """
 
 from stillwatch.features.kinds import PROVIDER_CEILING, Sign, Subject
@@ -14,4 +14,4 @@ def recognise(subject: Subject) -> Sign | None:
     if not granted:
         return None
     text = f"the provider has granted {', '.join(granted)}; {subject['exchanges']:.0f} exchanges"
-    return Sign(PROVIDER_CEILING, text, "provider")
+    return Sign(PROVIDER_CEILING, text, "case")

@@ -1,18 +1,25 @@
 """Which kind of honest use each account shows best. It knows no campaign and no other account's traffic.
 
-Every kind is asked; the most confident answer wins, and where none reaches `LEAST` the kind is "unknown". The
-confidence is a fit to a description, not a probability: nothing here is trained.
+Every kind is asked. What rests on the provider's knowledge wins over shape, then the most confident answer;
+where none reaches `LEAST` the kind is "unknown". The confidence is a fit to a description, not a
+probability: nothing here is trained.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pyarrow as pa
 
-from stillwatch.features.kinds import Kind, Record, Sign, Subject
+from stillwatch.features.kinds import Kind, Record, Sign, Subject, declares_education
 
-# In order of precedence where two are equally confident: what the provider knows first.
+Rule = Callable[[Subject], Sign | None]
+Roster = tuple[str, str, str]  # tier, mail domain, payment
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+# In order of precedence where two are equally confident.
 KINDS = (
     "permitted_synthetic",
     "red_team",
@@ -50,45 +57,47 @@ def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[Ki
     return found
 
 
-def _best(code: int, subject: Subject, rules: list[tuple[str, Callable[[Subject], Sign | None]]]) -> Kind:
-    best = Kind(code, UNKNOWN, 0.0, "fits no described kind of use")
-    for name, rule in rules:
-        sign = rule(subject)
-        if sign is not None and sign.confidence >= LEAST and sign.confidence > best.confidence:
-            best = Kind(code, name, round(sign.confidence, 3), sign.evidence, sign.rests_on)
-    return best
+def _best(code: int, subject: Subject, rules: list[tuple[str, Rule]]) -> Kind:
+    signs = [(name, sign) for name, rule in rules if (sign := rule(subject)) and sign.confidence >= LEAST]
+    if not signs:
+        return Kind(code, UNKNOWN, 0.0, "fits no described kind of use")
+    name, sign = max(signs, key=lambda s: (s[1].excuses != "nothing", s[1].confidence))
+    return Kind(code, name, round(sign.confidence, 3), sign.evidence, sign.excuses)
 
 
-def _rule(name: str) -> Callable[[Subject], Sign | None]:
-    rule: Callable[[Subject], Sign | None] = import_module(f"stillwatch.features.kinds.{name}").recognise
+def _rule(name: str) -> Rule:
+    rule: Rule = import_module(f"stillwatch.features.kinds.{name}").recognise
     return rule
 
 
 def _records(accounts: pa.Table) -> dict[int, Record]:
     rows = accounts.to_pylist()
-    orgs = Counter(row["org"] for row in rows if row["org"])
-    payments: dict[str, set[str]] = {}
-    rosters: Counter[tuple[str, str, str]] = Counter()
+    orgs, domains, pupils, rosters = Counter[str](), Counter[str](), Counter[str](), Counter[Roster]()
+    payments = defaultdict[str, set[str]](set)
     for row in rows:
-        if row["org"]:
-            payments.setdefault(row["org"], set()).add(row["payment"] or f"none of {row['account_code']}")
-        if roster := _roster(row["tier"], row["email_domain"], row["payment"]):
-            rosters[roster] += 1
+        domain = row["email_domain"] or ""
+        domains[domain] += 1
+        pupils[domain] += declares_education(row["declared_use"])
+        rosters[_roster(row)] += 1
+        orgs[row["org"] or ""] += 1
+        payments[row["org"] or ""].add(row["payment"] or f"none of {row['account_code']}")
     records = {}
     for row in rows:
-        roster = _roster(row["tier"], row["email_domain"], row["payment"])
+        org, domain, roster = row["org"] or "", row["email_domain"] or "", _roster(row)
         records[row["account_code"]] = Record(
-            org=row["org"] or None,
-            org_accounts=orgs[row["org"]] if row["org"] else 0,
-            org_payments=len(payments[row["org"]]) if row["org"] else 0,
-            created_us=None if row["created"] is None else int(row["created"].timestamp() * 1_000_000),
+            org=org or None,
+            org_accounts=orgs[org] if org else 0,
+            org_payments=len(payments[org]) if org else 0,
+            created_us=None if row["created"] is None else (row["created"] - EPOCH) // MICROSECOND,
             tier=row["tier"],
-            roster_accounts=rosters[roster] if roster else 0,
+            roster_accounts=rosters[roster] if all(roster) else 0,
+            domain_accounts=domains[domain] if domain else 0,
+            domain_education_share=pupils[domain] / domains[domain] if domain else 0.0,
             declared_use=row["declared_use"],
             permissions=tuple(row["permissions"] or ()),
         )
     return records
 
 
-def _roster(tier: str | None, domain: str | None, payment: str | None) -> tuple[str, str, str] | None:
-    return (tier, domain, payment) if tier and domain and payment else None
+def _roster(row: dict[str, str | None]) -> Roster:
+    return row["tier"] or "", row["email_domain"] or "", row["payment"] or ""

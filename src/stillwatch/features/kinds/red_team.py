@@ -14,7 +14,7 @@ def recognise(subject: Subject) -> Sign | None:
     numbers = f"{refused:.0%} refused, {hidden:.0%} ask for hidden text"
     granted = [p for p in subject.record.permissions if "red_team" in p.lower().replace(" ", "_")]
     if granted:
-        return Sign(PROVIDER_CEILING, f"the provider has granted {', '.join(granted)}; {numbers}", "provider")
+        return Sign(PROVIDER_CEILING, f"the provider has granted {', '.join(granted)}; {numbers}", "case")
     fit = weakest(
         grade(subject["exchanges"], 10, 40),
         grade(refused, 0.1, 0.4),
