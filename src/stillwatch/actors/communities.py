@@ -12,7 +12,9 @@ LEVELS = 6
 PASSES = 12
 
 
-def communities(begin: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, resolution: float) -> np.ndarray:
+def communities(
+    begin: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, resolution: float
+) -> np.ndarray:
     """(nodes,) int64 label of each node, from a symmetric graph in compressed rows.
 
     begin: (nodes + 1,) int64; neighbour, weight: (edges,) int32 and float64, each edge in both directions.

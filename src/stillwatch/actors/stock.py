@@ -47,7 +47,9 @@ def carried_rows(row, marker, lo, hi, own, needed):
     return out[:n].copy()
 
 
-def choices(rows: np.ndarray, party: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def choices(
+    rows: np.ndarray, party: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Who carries the rows, how many each, and each carrier's most used value of every setting.
 
     rows: (rows,) of exchanges; values: (settings, exchanges). Returns carriers (n,), counts (n,) and dominant

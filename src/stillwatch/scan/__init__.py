@@ -14,7 +14,9 @@ class Harvest:
 
     exchanges: int
     output_tokens: int
-    value_tokens: float = 0.0  # output tokens weighted by what a student learns from them (see docs/harvest.md)
+    value_tokens: float = (
+        0.0  # output tokens weighted by what a student learns from them (see docs/harvest.md)
+    )
 
 
 @dataclass(frozen=True)

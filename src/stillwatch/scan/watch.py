@@ -25,6 +25,7 @@ WINDOW_US = int(WINDOW_DAYS * DAY_US)
 RESOLUTIONS = (2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
 LEAST_PARTIES = 5
 ATTACHED = 0.25  # of the median member's bits: below it a member hangs on by chance
+TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 # Within-group correlation that honest groups are granted at least: a framework may set a default.
@@ -32,6 +33,7 @@ CORRELATION_FLOOR = (0.03, 0.08, 0.08)
 ALPHA_CEILING = 5e-4
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
+CONFIRMED = 0.35  # of an alarm's looks since a party was named, those that name it
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a marker that tells two groups apart: share of their exchanges
 
@@ -49,6 +51,13 @@ class Alarm:
     p_settings: tuple[float, ...] = ()  # at the alarm
     markers: Counter = field(default_factory=Counter)  # stock markers and how many looks held them
     looks: Counter = field(default_factory=Counter)  # party -> looks that named it
+    looked_at_us: list[int] = field(default_factory=list)
+
+    def confirmed(self) -> dict[int, int]:
+        """The named parties that later looks kept naming; a party named in passing is let go."""
+        looked = np.array(self.looked_at_us)
+        since = {p: int((looked >= at).sum()) for p, at in self.named.items()}
+        return {p: at for p, at in self.named.items() if self.looks[p] >= CONFIRMED * since[p]}
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,9 @@ class _Watcher:
         self.alarms: list[Alarm] = []
         self.owner: dict[int, int] = {}
         self.tests = 0
-        self.quiet: list[list[np.ndarray]] = [[] for _ in SETTINGS]  # choices of groups that raised no alarm
+        self.quiet: list[list[tuple[int, int, float]]] = [
+            [] for _ in SETTINGS
+        ]  # choices of groups that raised no alarm
         self.use_us = log["ts_us"][self.spread.row]
 
     def steps(self) -> np.ndarray:
@@ -150,8 +161,9 @@ class _Watcher:
             if members in seen:
                 continue
             seen.add(members)
-            if self._maybe(members, until, since):
-                candidate = self._test(members, resolution, until, since)
+            p_members = self._maybe(members, until)
+            if p_members < 0.05:
+                candidate = self._test(members, p_members, resolution, until, since)
                 if candidate is not None and candidate.p_value < PART_ALPHA:
                     candidates.append(candidate)
         for candidate, parts in self._chosen(candidates, alpha, until, since):
@@ -175,8 +187,10 @@ class _Watcher:
         for s, codes in enumerate(self.codes):
             tally = np.bincount(dominant[s][counted >= 2], minlength=len(codes)) + 0.5
             self.base.append(tally / tally.sum())
-            self.correlation[s] = within_correlation(self.quiet[s][-200:], self.base[s], CORRELATION_FLOOR[s])
-            self.quiet[s] = [np.pad(q, (0, len(codes) - len(q))) for q in self.quiet[s][-200:]]
+            self.quiet[s] = self.quiet[s][-200:]
+            self.correlation[s] = within_correlation(
+                self.quiet[s], _tries(self.base[s]), CORRELATION_FLOOR[s]
+            )
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
         self.active_per_day = float(len(np.unique(self.party[day[0] : day[1]])))
 
@@ -189,7 +203,7 @@ class _Watcher:
         return min(ALPHA_CEILING, allowed / (2 * max(groups, 1)))
 
     def _groups(self, graph, until: int, since: int) -> list[tuple[frozenset[int], float]]:
-        counted, self.dominant = posture(
+        self.counted, self.dominant = posture(
             self.hot.begin,
             self.hot.row,
             self.hot.ts_us,
@@ -203,8 +217,8 @@ class _Watcher:
         found = []
         for resolution in RESOLUTIONS:
             label = communities(*graph, resolution)
-            inner = _inner_weight(*graph, label)
-            index = np.flatnonzero((counted >= 2) & (inner > 0))
+            inner, around, degree = _inside(*graph, label)
+            index = np.flatnonzero((self.counted >= 2) & (inner > 0))
             index = index[np.argsort(label[index], kind="stable")]
             if len(index) == 0:
                 continue
@@ -212,11 +226,19 @@ class _Watcher:
             for members in np.split(index, cut):
                 if len(members) < LEAST_PARTIES:
                     continue
-                weight = inner[members]
-                members = members[weight >= ATTACHED * np.median(weight)]
+                members = self._attached(members, inner, around, degree)
                 if len(members) >= LEAST_PARTIES:
                     found.append((frozenset(members.tolist()), resolution))
         return found
+
+    def _attached(self, members: np.ndarray, inner: np.ndarray, around: np.ndarray, degree: np.ndarray):
+        """The members that belong: by bits, by how many members they are tied to, and by where their ties go."""
+        bits, ties, share = inner[members], around[members], inner[members] / degree[members]
+        return members[
+            (bits >= ATTACHED * np.median(bits))
+            & (ties >= TIED * np.median(ties))
+            & (share >= TIED * np.median(share))
+        ]
 
     def _tails(self, dominant: np.ndarray) -> tuple[list[float], list[int], list[float], list[np.ndarray]]:
         n = dominant.shape[1]
@@ -229,31 +251,32 @@ class _Watcher:
             shares.append(tally[value] / n)
             if len(base) < 2:
                 continue
-            tries = int(np.clip((base > 0.02).sum(), 1, 8))  # any of the common values could have won
             tail = concentration_tail(int(tally[value]), n, round(float(base[value]), 3), self.correlation[s])
-            tails.append(min(1.0, tries * tail))
+            tails.append(min(1.0, _tries(base) * tail))
         return tails, values, shares, tallies
 
-    def _maybe(self, members: frozenset[int], until: int, since: int) -> bool:
-        """A cheap look at the group itself: only what could matter is tested on its stock's carriers."""
+    def _maybe(self, members: frozenset[int], until: int) -> float:
+        """The p-value of the group itself: only what could matter is tested on its stock's carriers."""
         self.tests += 1
         dominant = self.dominant[:, sorted(members)]
         tails, _, _, tallies = self._tails(dominant)
         if not tails:
-            return False
+            return 1.0
         if until % BASE_EVERY_US == 0:
             for s, tally in enumerate(tallies):
                 self._remember(s, tally)
-        return combine(tails) < 0.05
+        return combine(tails)
 
     def _remember(self, s: int, tally: np.ndarray) -> None:
         """Keep a group's choices for the within-group correlation, unless they are a campaign's beyond doubt."""
         top, n = int(tally.max()), int(tally.sum())
-        share = float(self.base[s][tally.argmax()])
-        if concentration_tail(top, n, round(share, 3), CORRELATION_FLOOR[s]) > 1e-3:
-            self.quiet[s].append(tally)
+        share = round(float(self.base[s][tally.argmax()]), 3)
+        if concentration_tail(top, n, share, CORRELATION_FLOOR[s]) > 1e-3:
+            self.quiet[s].append((top, n, share))
 
-    def _test(self, members: frozenset[int], resolution: float, until: int, since: int) -> _Candidate | None:
+    def _test(
+        self, members: frozenset[int], p_members: float, resolution: float, until: int, since: int
+    ) -> _Candidate | None:
         inside = np.zeros(self.parties, np.bool_)
         inside[list(members)] = True
         lo, hi = np.searchsorted(self.spread.entry_us, [since, until])
@@ -269,8 +292,8 @@ class _Watcher:
         )
         lo, hi = np.searchsorted(self.use_us, [since, until])
         rows = carried_rows(self.spread.row, self.spread.marker, lo, hi, own, NEEDED)
-        if len(rows) == 0:
-            return None
+        if len(np.unique(self.party[rows])) < 0.5 * len(members):
+            return self._by_members(members, p_members, resolution)
         carriers, counts, dominant = choices(rows, self.party, self.values)
         since_taken_up = self._since_taken_up(rows, carriers, until)
         often = (counts >= 2) & (counts >= CARRIED_SHARE * since_taken_up)
@@ -290,6 +313,24 @@ class _Watcher:
             tuple(shares),
             tuple(tails),
             np.flatnonzero(own),
+            resolution,
+        )
+
+    def _by_members(self, members: frozenset[int], p_members: float, resolution: float) -> _Candidate | None:
+        """A group whose texts share a manner but no stock: nobody outside it can be counted, nor its exchanges."""
+        index = np.array(sorted(members))
+        tails, values, shares, _ = self._tails(self.dominant[:, index])
+        matching = index[self.dominant[0, index] == values[0]]
+        if len(matching) < LEAST_PARTIES:
+            return None
+        return _Candidate(
+            p_members,
+            frozenset(matching.tolist()),
+            frozenset(matching.tolist()),
+            tuple(values),
+            tuple(shares),
+            tuple(tails),
+            np.zeros(0, np.int64),
             resolution,
         )
 
@@ -343,7 +384,9 @@ class _Watcher:
         for x in range(len(parts)):
             for y in range(x):
                 a, b = shares[x], shares[y]
-                marks = ((a >= SIGNATURE_IN) & (b <= SIGNATURE_OUT)) | ((b >= SIGNATURE_IN) & (a <= SIGNATURE_OUT))
+                marks = ((a >= SIGNATURE_IN) & (b <= SIGNATURE_OUT)) | (
+                    (b >= SIGNATURE_IN) & (a <= SIGNATURE_OUT)
+                )
                 if marks.sum() < 3:
                     return False
         return True
@@ -363,6 +406,7 @@ class _Watcher:
         alarm = Alarm(min(whole.named[p] for p in moved), part.p_value, p_settings=part.p_settings)
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
         alarm.markers.update(part.own.tolist())
+        alarm.looked_at_us = list(whole.looked_at_us)
         for p in moved:
             alarm.named[p] = whole.named.pop(p)
             alarm.looks[p] = whole.looks.pop(p)
@@ -385,17 +429,29 @@ class _Watcher:
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.markers.update(candidate.own.tolist())
+        alarm.looked_at_us.append(until)
         for p in sorted(candidate.matching):
             if self.owner.setdefault(p, number) == number:
                 alarm.named.setdefault(p, until)
                 alarm.looks[p] += 1
 
 
+def _tries(base: np.ndarray) -> int:
+    """How many of a setting's values are common enough to have been a group's commonest."""
+    return int(np.clip((base > 0.02).sum(), 1, 8))
+
+
 @njit(cache=True, nogil=True)
-def _inner_weight(begin, neighbour, weight, label):
-    out = np.zeros(len(begin) - 1)
-    for i in range(len(begin) - 1):
+def _inside(begin, neighbour, weight, label):
+    """Per node: its weight to its own community, how many of it it is tied to, and its whole weight."""
+    n = len(begin) - 1
+    inner = np.zeros(n)
+    around = np.zeros(n, np.int64)
+    degree = np.zeros(n)
+    for i in range(n):
         for j in range(begin[i], begin[i + 1]):
+            degree[i] += weight[j]
             if label[neighbour[j]] == label[i]:
-                out[i] += weight[j]
-    return out
+                inner[i] += weight[j]
+                around[i] += 1
+    return inner, around, degree

@@ -6,10 +6,9 @@ It does not know what the categories are.
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import gammaln
 from scipy.stats import betabinom
 
-GRID = np.array([0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.27, 0.4])
+GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.4])
 
 
 @lru_cache(maxsize=200_000)
@@ -23,32 +22,24 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
     0.255
     """
     strength = (1 - correlation) / correlation
-    tail = betabinom.sf(count - 1, members, share * strength, (1 - share) * strength)
-    return float(max(tail, 1e-300))
+    above = np.arange(count, members + 1)  # summed term by term: 1 - cdf would lose a small tail
+    tail = np.exp(betabinom.logpmf(above, members, share * strength, (1 - share) * strength)).sum()
+    return float(np.clip(tail, 1e-300, 1.0))
 
 
-def within_correlation(counts: list[np.ndarray], base: np.ndarray, floor: float) -> float:
-    """The within-group correlation at which the groups' choices are most likely, not below `floor`.
+def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: float) -> float:
+    """The least within-group correlation, not below `floor`, that explains a log's unsuspected groups.
 
-    counts: one (categories,) vector per group; base: (categories,) shares of the population. Maximum
-    likelihood of a Dirichlet-multinomial over a fixed grid, so that equal input gives equal output.
+    groups: (count of the commonest choice, members, population share of that choice) each; tries: how many
+    choices could have been the commonest. The correlation is raised until at most a quarter of the groups have
+    a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit, hardly
+    matter.
     """
-    if not counts:
-        return floor
-    table = np.asarray(counts, float)
-    best, best_value = floor, -np.inf
-    for correlation in GRID[floor <= GRID]:
-        strength = (1 - correlation) / correlation
-        alpha = base * strength
-        total = table.sum(1)
-        value = np.sum(
-            gammaln(strength)
-            - gammaln(strength + total)
-            + np.sum(gammaln(table + alpha) - gammaln(alpha), axis=1)
-        )
-        if value > best_value + 1e-9:
-            best, best_value = float(correlation), value
-    return best
+    for correlation in (floor, *GRID[floor < GRID]):
+        tails = [concentration_tail(k, n, share, float(correlation)) for k, n, share in groups]
+        if not tails or np.mean(tries * np.array(tails) < 0.2) <= 0.25:
+            return float(correlation)
+    return float(GRID[-1])
 
 
 def combine(p_values: list[float]) -> float:

@@ -143,7 +143,9 @@ def tokens(data, begin, end, raw, masked, plain):
             alone = _alone(_codepoint(data, i, end))
             kind = 2 if alone else 0
             first = True
-            while i < end and (first or (not alone and data[i] >= 128 and not _alone(_codepoint(data, i, end)))):
+            while i < end and (
+                first or (not alone and data[i] >= 128 and not _alone(_codepoint(data, i, end)))
+            ):
                 first = False
                 h = (h ^ np.uint64(data[i])) * FNV
                 i += 1
