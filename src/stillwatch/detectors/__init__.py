@@ -1,1 +1,81 @@
-"""Statements about subjects, one file each. It knows nothing of actors' making."""
+"""Detectors: what an actor's traffic says by itself, one file each. It knows nothing of how actors are made.
+
+A detector is a pure function from the feature table to a score with a sentence. `lone_harvest` alone raises
+alarms, on single payers; the others state what kind of harvest an alarmed actor's is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A detector's word on a subject: bits, a sentence, and the numbers behind it."""
+
+    bits: float
+    text: str
+    actual: float
+    baseline: float  # the population's median
+    population_p95: float
+    n: int  # exchanges it rests on
+
+
+class Population:
+    """The feature table of the accounts a subject is compared with."""
+
+    def __init__(self, features: pa.Table, least_exchanges: int = 5) -> None:
+        self._table = features.filter(pa.compute.greater_equal(features["exchanges"], least_exchanges))
+
+    def quantile(self, feature: str, q: float) -> float:
+        """Quantile q of a feature over the population's accounts; 0 where no account has it."""
+        values = self._values(feature)
+        return float(np.quantile(values, q)) if len(values) else 0.0
+
+    def share_at_least(self, feature: str, value: float) -> float:
+        """Share of the population's accounts at or above a value, never quite 0: (k + 1) / (n + 1)."""
+        values = self._values(feature)
+        return float(((values >= value).sum() + 1) / (len(values) + 1))
+
+    def _values(self, feature: str) -> np.ndarray:
+        column = self._table[feature].drop_null()
+        return column.to_numpy().astype(float)
+
+
+class Detector(Protocol):
+    """What a module in this room offers. Subject: one row of the feature table."""
+
+    NAME: str
+
+    def state(self, subject: Mapping[str, float | int | None], population: Population) -> Statement | None: ...
+
+
+MOST_BITS = 20.0
+
+
+def unusual_share(
+    subject: Mapping[str, float | int | None], population: Population, feature: str, least: float, text: str
+) -> Statement | None:
+    """State that a share is at least `least` and rare among accounts: bits are -log2 of the share that reach it.
+
+    text: a sentence with {actual}, {p95} and {n} to fill in.
+    """
+    actual = float(subject[feature] or 0.0)
+    if actual < least:
+        return None
+    bits = -float(np.log2(population.share_at_least(feature, actual)))
+    if bits < 1:
+        return None
+    p95 = population.quantile(feature, 0.95)
+    n = int(subject["exchanges"] or 0)
+    return Statement(
+        min(bits, MOST_BITS),
+        text.format(actual=f"{actual:.0%}", p95=f"{p95:.0%}", n=f"{n:,}"),
+        actual,
+        population.quantile(feature, 0.5),
+        p95,
+        n,
+    )

@@ -64,6 +64,16 @@ class Sighting:
     def total_bits(self) -> float:
         return float(sum(self.bits))
 
+    @property
+    def text(self) -> str:
+        """The sighting as a sentence, the rarest trait first."""
+        held = sorted(zip(self.bits, TRAITS, self.traits, strict=True), key=lambda t: -t[0])
+        told = "; ".join(f"{trait.text} ({bits:.1f} bits)" for bits, trait, has in held if has)
+        return (
+            f"after {self.exchanges:,} exchanges within five days this payer {told}. It ranks "
+            f"{round(self.p_value * (self.peers + 1))} of {self.peers + 1} heavy payers"
+        )
+
 
 def sightings(log: ExchangeLog, payer: np.ndarray, private: np.ndarray) -> list[Sighting]:
     """Every payer's first step at which it stands out, in time order; each judged by what came before it.
@@ -242,3 +252,4 @@ def _steps(order, begin, ts, model, exact, head, tail, system, others, marked, h
             values[k, 9] = wanted / n
             k += 1
     return who[:k].copy(), at[:k].copy(), seen[:k].copy(), values[:k].copy()
+

@@ -33,7 +33,7 @@ CORRELATION_FLOOR = (0.03, 0.08, 0.08)
 ALPHA_CEILING = 5e-4
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
-CONFIRMED = 0.35  # of an alarm's looks since a party was named, those that name it
+CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a marker that tells two groups apart: share of their exchanges
 
@@ -56,8 +56,9 @@ class Alarm:
     def confirmed(self) -> dict[int, int]:
         """The named parties that later looks kept naming; a party named in passing is let go."""
         looked = np.array(self.looked_at_us)
-        since = {p: int((looked >= at).sum()) for p, at in self.named.items()}
-        return {p: at for p, at in self.named.items() if self.looks[p] >= CONFIRMED * since[p]}
+        kept = {p: self.looks[p] / max(int((looked >= at).sum()), 1) for p, at in self.named.items()}
+        least = CONFIRMED * float(np.median(list(kept.values()))) if kept else 0.0
+        return {p: at for p, at in self.named.items() if kept[p] >= least}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Watched:
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
+    settings: tuple[str, ...]  # those tested, as in an alarm's p_settings
     untested_settings: tuple[str, ...]
 
 
@@ -111,6 +113,7 @@ def watch(
         watcher.codes,
         tuple(watcher.base),
         watcher.tests,
+        tuple(n for n in SETTINGS if n not in watcher.untested),
         watcher.untested,
     )
 
@@ -360,7 +363,7 @@ class _Watcher:
             parts: list[_Candidate] = []
             for other in sorted(ranked, key=lambda c: (-len(c.carriers), sorted(c.carriers))):
                 inside = len(other.carriers & candidate.carriers) >= 0.7 * len(other.carriers)
-                if other is candidate or not inside or not 0.15 * size <= len(other.carriers) <= 0.9 * size:
+                if other is candidate or not inside or not 0.3 * size <= len(other.carriers) <= 0.9 * size:
                     continue
                 if not any(len(other.carriers & p.carriers) > 0.1 * len(other.carriers) for p in parts):
                     parts.append(other)

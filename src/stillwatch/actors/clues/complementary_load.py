@@ -1,0 +1,47 @@
+"""One account is throttled and another of the actor's takes over at once.
+
+Null: after a 429 the next exchange of another member comes as soon as the members' joint rate lets expect
+    (Poisson); binomial tail over the throttled exchanges.
+Blind to: pools that back off together, and logs without refused requests.
+Fooled by: a load balancer that one customer runs over its own several accounts (see one organisation).
+Source: FIELD.md signal 13.
+"""
+
+import numpy as np
+from scipy.stats import binom
+
+from stillwatch.actors import MOST_BITS, Actor, Weighed, World
+
+NAME = "complementary_load"
+CONTROL = "provider"
+WITHIN_US = 60_000_000
+LEAST_THROTTLED = 5
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """How often another member's exchange follows a 429 within a minute, beside what the joint rate explains."""
+    log = world.log
+    rows = np.sort(actor.rows)
+    ts, account, status = log["ts_us"][rows], log["account"][rows], log["status"][rows]
+    throttled = np.flatnonzero(status == 429)
+    if len(throttled) < LEAST_THROTTLED or len(actor.accounts) < 2:
+        return None
+    followed = 0
+    for k in throttled:
+        end = np.searchsorted(ts, ts[k] + WITHIN_US, side="right")
+        followed += bool(np.any(account[k + 1 : end] != account[k]))
+    hours = np.unique(ts // 3_600_000_000)
+    expected = float(1 - np.exp(-len(rows) / max(len(hours), 1) / 60))
+    p_value = float(binom.sf(followed - 1, len(throttled), expected))
+    if p_value > 0.01:
+        return None
+    actual = followed / len(throttled)
+    return Weighed(
+        float(min(MOST_BITS, -np.log2(max(p_value, 1e-12)))),
+        f"after {actual:.0%} of {len(throttled)} throttled requests another account went on within a minute; "
+        f"the joint rate explains {expected:.0%}",
+        actual,
+        expected,
+        None,
+        len(throttled),
+    )

@@ -1,0 +1,39 @@
+"""Accounts that write alike and never ask the same: parts of one list, dealt out by a queue.
+
+Null: accounts that share wording also share some of their prompts, as the log's other accounts with shared
+    wording do.
+Blind to: a queue that samples with replacement (see repeated question); items that differ in a number only.
+Fooled by: a template filled with each user's own documents: alone it says little.
+Source: FIELD.md signal 7.
+"""
+
+import numpy as np
+
+from stillwatch.actors import Actor, Weighed, World
+
+NAME = "complementary_parts"
+CONTROL = "client"
+LEAST_ROWS = 100
+MOST_OVERLAP = 0.02
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Share of prompts that only one account sent, once; two bits where nearly all are."""
+    log = world.log
+    if len(actor.accounts) < 3 or len(actor.rows) < LEAST_ROWS:
+        return None
+    _, at, counts = np.unique(log["exact"][actor.rows], return_inverse=True, return_counts=True)
+    overlap = float((counts[at] > 1).mean())
+    _, every_at, every = np.unique(log["exact"], return_inverse=True, return_counts=True)
+    baseline = float((every[every_at] > 1).mean())
+    if overlap > MOST_OVERLAP or baseline <= overlap:
+        return None
+    return Weighed(
+        2.0,
+        f"{len(actor.accounts):,} accounts sent {len(actor.rows):,} prompts and only {overlap:.1%} of them twice, "
+        f"as if dealt out from one list; in the whole log {baseline:.0%} are repeats",
+        overlap,
+        baseline,
+        None,
+        len(actor.rows),
+    )

@@ -1,0 +1,40 @@
+"""The work is dealt out evenly: the accounts' volumes differ less than people's do.
+
+Null: volumes of the actor's accounts scatter (in logarithms) like those of random accounts of the log.
+Blind to: a queue that deals out heavy-tailed shares.
+Fooled by: a class or a hackathon with set tasks. So it is told, and weighs two bits at most.
+Source: FIELD.md signals 7 and 12.
+"""
+
+import numpy as np
+
+from stillwatch.actors import Actor, Weighed, World
+
+NAME = "even_shares"
+CONTROL = "provider"
+LEAST_ACCOUNTS = 8
+LEAST_MEAN = 5
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Standard deviation of log volume among the actor's accounts beside the population's."""
+    counts = np.bincount(world.log["account"][actor.rows], minlength=len(world.log.accounts))
+    own = counts[actor.accounts]
+    own = own[own > 0]
+    every = np.bincount(world.log["account"], minlength=len(world.log.accounts))
+    others = np.delete(every, actor.accounts)
+    others = others[others >= 2]
+    if len(own) < LEAST_ACCOUNTS or np.median(own) < LEAST_MEAN or len(others) < LEAST_ACCOUNTS:
+        return None
+    actual, baseline = float(np.std(np.log(own))), float(np.std(np.log(others)))
+    if actual >= 0.6 * baseline:
+        return None
+    return Weighed(
+        2.0,
+        f"the accounts' volumes are even: half of them sent {np.quantile(own, 0.25):.0f} to "
+        f"{np.quantile(own, 0.75):.0f} exchanges (spread {actual:.2f} in logarithms, population {baseline:.2f})",
+        actual,
+        baseline,
+        None,
+        len(own),
+    )

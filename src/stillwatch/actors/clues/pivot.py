@@ -1,0 +1,59 @@
+"""The accounts move to a new model within a day of its first appearance.
+
+Null: the actor's accounts try a new model as early as the log's other active accounts do (binomial tail).
+Blind to: campaigns that stay with one model; logs in which no model is new.
+Fooled by: a customer base that a vendor moves over at once.
+Source: FIELD.md signal 13 (Anthropic 2026-02: half of a campaign's traffic moved within 24 hours).
+"""
+
+import numpy as np
+from scipy.stats import binom
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+
+NAME = "pivot"
+CONTROL = "provider"
+DAY_US = 86_400_000_000
+SETTLED_US = 2 * DAY_US  # a model first seen later than this into the log is new
+LEAST_ACCOUNTS = 5
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Share of active members that used the newest model within 24 hours of its first use, beside all others."""
+    log = world.log
+    start = log["ts_us"][0]
+    best: Weighed | None = None
+    for model, name in enumerate(log.models):
+        used = log["model"] == model
+        if not used.any():
+            continue
+        born = int(log["ts_us"][used.argmax()])
+        if born < start + SETTLED_US:
+            continue
+        window = (log["ts_us"] >= born) & (log["ts_us"] < born + DAY_US)
+        active = np.unique(log["account"][window])
+        early = np.unique(log["account"][window & used])
+        mine = np.intersect1d(active, actor.accounts)
+        moved = np.intersect1d(early, actor.accounts)
+        others = len(active) - len(mine)
+        if len(mine) < LEAST_ACCOUNTS or others < LEAST_ACCOUNTS:
+            continue
+        baseline = (len(early) - len(moved) + 0.5) / (others + 1)
+        p_value = float(binom.sf(len(moved) - 1, len(mine), baseline))
+        if p_value > 0.001:
+            continue
+        actual = len(moved) / len(mine)
+        bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
+        weighed = Weighed(
+            bits,
+            f"{len(moved):,} of {len(mine):,} active accounts used {name} within a day of its first appearance; "
+            f"of the others {baseline:.0%} did",
+            actual,
+            float(baseline),
+            None,
+            len(mine),
+            tuple(Tie(int(a), float(min(6.0, bits)), f"used {name} within a day of its first appearance") for a in moved),
+        )
+        if best is None or weighed.bits > best.bits:
+            best = weighed
+    return best

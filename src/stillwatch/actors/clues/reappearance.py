@@ -1,0 +1,59 @@
+"""Accounts fall silent and fresh ones take their work up within hours: a ban, and the pool behind it.
+
+Null: when a member stops, as many accounts take the actor's wording up in the next hours as at other times
+    (Poisson over the campaign's span).
+Blind to: a pool that pauses for longer than the window after a ban.
+Fooled by: shift work: a team whose members hand over every morning.
+Source: FIELD.md signal 14 (GTG-16005: a second pool took over after a ban).
+"""
+
+import numpy as np
+from scipy.stats import poisson
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+
+NAME = "reappearance"
+CONTROL = "provider"
+HOUR_US = 3_600_000_000
+WITHIN_US = 12 * HOUR_US
+SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the log ends has stopped
+LEAST_STOPPED = 4
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Accounts that start within twelve hours after a wave of members stopped, beside the campaign's usual rate."""
+    log = world.log
+    account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
+    names, at = np.unique(account, return_inverse=True)
+    first = np.full(len(names), np.iinfo(np.int64).max)
+    last = np.zeros(len(names), np.int64)
+    np.minimum.at(first, at, ts)
+    np.maximum.at(last, at, ts)
+    # what follows the stop must be the campaign going on: its own last day shows nothing
+    stops = np.sort(last[last < min(int(log["ts_us"][-1]), int(ts.max())) - SILENT_US])
+    if len(stops) < LEAST_STOPPED:
+        return None
+    ends = np.searchsorted(stops, stops + 6 * HOUR_US)
+    waves = ends - np.arange(len(stops))
+    k = int(np.argmax(waves))
+    if waves[k] < LEAST_STOPPED:
+        return None
+    moment = int(stops[min(ends[k], len(stops)) - 1])
+    fresh = (first > moment) & (first <= moment + WITHIN_US)
+    begun = first > first.min() + WITHIN_US
+    span = max(int(ts.max() - ts.min()), WITHIN_US)
+    expected = max(begun.sum() * WITHIN_US / span, 0.5)
+    p_value = float(poisson.sf(int(fresh.sum()) - 1, expected))
+    if fresh.sum() < LEAST_STOPPED or p_value > 0.001:
+        return None
+    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
+    return Weighed(
+        bits,
+        f"{int(waves[k])} accounts fell silent within six hours, and {int(fresh.sum())} fresh ones took the work up "
+        f"within twelve; {expected:.1f} were to be expected",
+        float(fresh.sum()),
+        float(expected),
+        None,
+        len(names),
+        tuple(Tie(int(a), float(min(6.0, bits)), "took the work up after others were silenced") for a in names[fresh]),
+    )

@@ -1,0 +1,20 @@
+"""Nearly all of the actor's accounts aim at one model.
+
+Null: each account chooses its model independently, as the population does, but for the within-group correlation
+    that the log's unsuspected groups show (beta-binomial tail, counted among everyone who carries the wording).
+Blind to: a campaign that spreads its requests over models as the population does.
+Fooled by: a framework or course that sets one model for everybody who uses it, once the log holds few such groups.
+Source: Skellam 1948 (beta-binomial); FIELD.md: a pivot of half the traffic to one model (Anthropic 2026-02).
+"""
+
+from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors.clues.settings import common_value
+
+NAME = "same_model"
+CONTROL = "provider"
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """The share of accounts that mostly use the commonest model, beside the population's share."""
+    models = world.log.models
+    return common_value(actor, world, "model", "the model", lambda v: models[v] or "(unnamed)")

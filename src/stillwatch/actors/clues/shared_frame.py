@@ -1,0 +1,45 @@
+"""One opening, ending or system text, new in the log, around most of what the actor's accounts send.
+
+Null: as for shared wording; a frame is a whole head, tail or system text with numbers and links masked.
+Blind to: frames varied for each account or request (see shared wording).
+Fooled by: a framework's default prompt, released while the log runs, and a hackathon's starter kit.
+Source: FIELD.md signal 1 (Anthropic 2026-02: "identical patterns"; GTG-16005: one fixed prompt in every request).
+"""
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors.clues.carried import carried_markers
+from stillwatch.actors.spread import KINDS as KIND_NAMES
+
+NAME = "shared_frame"
+CONTROL = "client"
+KINDS = (2, 3, 5)
+LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """The commonest new frame: how many accounts carry it, in how much of their traffic."""
+    carried = carried_markers(actor, world, KINDS)
+    if carried is None:
+        return None
+    best = int(np.argmax(carried.uses))
+    share = carried.uses[best] / len(actor.rows)
+    if share < LEAST_SHARE:
+        return None
+    kind = KIND_NAMES[world.marker_kind[carried.markers[best]]]
+    rarity = np.log2(len(world.log.accounts) / max(int(world.entrants[carried.markers[best]]), 1))
+    ties = tuple(
+        Tie(int(a), float(min(MOST_BITS, 2 * rarity)), f"uses the campaign's {kind}")
+        for a in carried.accounts
+    )
+    return Weighed(
+        float(min(MOST_BITS, 2 * rarity)),
+        f"one {kind}, new in this log, is in {share:.0%} of the campaign's exchanges and used by "
+        f"{carried.spread[best]:,} of its {len(actor.accounts):,} accounts",
+        float(share),
+        None,
+        None,
+        int(carried.spread[best]),
+        ties,
+    )

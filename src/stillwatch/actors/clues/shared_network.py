@@ -1,0 +1,54 @@
+"""Accounts that come from the same few networks (/24 or /48), hubs suppressed.
+
+Null: the actor's accounts draw their networks independently from the population's; a network with many other
+    accounts (a campus, a cloud range, an office) is worth little.
+Blind to: residential proxies and one address for each account.
+Fooled by: a campus or corporate egress that is new in the log, when most of its people do the same.
+Source: FIELD.md signal 15; RFC 6177 for the /48.
+"""
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+
+NAME = "shared_network"
+CONTROL = "provider"
+HUB = 3.0  # other accounts behind a network per member behind it, past which it says nothing
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Members that share a network with other members; bits by how few others are behind those networks."""
+    log = world.log
+    known = np.flatnonzero(log["net"] >= 0)
+    if len(known) == 0:
+        return None
+    accounts = len(log.accounts)
+    pairs = np.unique(log["net"][known].astype(np.int64) * accounts + log["account"][known])
+    net, who = pairs // accounts, pairs % accounts
+    behind = np.bincount(net)
+    rows = actor.rows[log["net"][actor.rows] >= 0]
+    own = np.unique(log["net"][rows].astype(np.int64) * accounts + log["account"][rows])
+    own_net, own_who = own // accounts, own % accounts
+    mine = np.bincount(own_net, minlength=len(behind))
+    useful = (mine >= 2) & (behind - mine <= HUB * mine)
+    tied = useful[own_net]
+    members = np.unique(own_who[tied])
+    if len(members) < 2 or len(members) < 0.1 * len(actor.accounts):
+        return None
+    best = np.zeros(accounts)
+    rarity = np.log2(accounts / np.maximum(behind, 1))
+    np.maximum.at(best, own_who[tied], rarity[own_net[tied]])
+    share = len(members) / len(actor.accounts)
+    bits = float(min(MOST_BITS, 2 * np.median(best[members]) * share))
+    multi = np.bincount(net[behind[net] >= 2] * 0 + who[behind[net] >= 2], minlength=accounts) > 0
+    baseline = float(np.delete(multi, actor.accounts).mean()) if accounts > len(actor.accounts) else None
+    return Weighed(
+        bits,
+        f"{len(members):,} of {len(actor.accounts):,} accounts share {int(useful[np.unique(own_net)].sum()):,} networks "
+        "with other accounts of the campaign that hardly anyone else uses",
+        float(share),
+        baseline,
+        None,
+        len(actor.accounts),
+        tuple(Tie(int(a), float(min(best[a], MOST_BITS)), "shares a network with other accounts of the campaign") for a in members),
+    )

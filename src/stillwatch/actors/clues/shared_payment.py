@@ -1,0 +1,48 @@
+"""Accounts paid for by one instrument that belong to no organisation.
+
+Null: unrelated customers do not share a payment instrument; hubs (an instrument behind many accounts outside the
+    actor too) are worth little.
+Blind to: one card for each account, and prepaid or virtual cards.
+Fooled by: a school, a family, a reseller that pays for its customers.
+Source: FIELD.md signal 15 (Anthropic 2026-02: "shared payment methods"); hub suppression as in Splink's term
+    frequencies.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+
+NAME = "shared_payment"
+CONTROL = "provider"
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Members that share an instrument; bits by how rare it is to share one, less where it is a hub."""
+    if world.known is None:
+        return None
+    payment, org = world.known.payment, world.known.org
+    every = Counter(p for p in payment if p)
+    mine = Counter(payment[a] for a in actor.accounts if payment[a] and not org[a])
+    shared = {p: n for p, n in mine.items() if n >= 2}
+    if not shared:
+        return None
+    top = max(shared, key=lambda p: (shared[p], p))
+    outside = every[top] - shared[top]
+    rarity = float(np.log2(len(payment) / (1 + outside)))
+    bits = min(MOST_BITS, rarity * min(np.log2(shared[top]), 3.0))
+    members = [int(a) for a in actor.accounts if payment[a] in shared and not org[a]]
+    if bits < 1:
+        return None
+    return Weighed(
+        float(bits),
+        f"{sum(shared.values()):,} of {len(actor.accounts):,} accounts share {len(shared)} payment instrument"
+        f"{'s' if len(shared) > 1 else ''} and belong to no organisation"
+        + (f"; {outside} others share it" if outside else ""),
+        sum(shared.values()) / len(actor.accounts),
+        float(np.mean([every[p] > 1 for p in payment if p])) if every else None,
+        None,
+        len(actor.accounts),
+        tuple(Tie(a, float(rarity), "pays with an instrument that other accounts of the campaign pay with") for a in members),
+    )

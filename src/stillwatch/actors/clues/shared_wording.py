@@ -1,0 +1,46 @@
+"""Phrases that were new among accounts and that the actor's accounts share.
+
+Null: the accounts are independent and take a new phrase up as often as the other accounts of the log do.
+Blind to: wrappers paraphrased afresh for each account; texts in which every phrase is common.
+Fooled by: a viral prompt, a framework's new template, a class's assignment: shared wording alone links nobody.
+Source: Broder 1997 (resemblance and MinHash); FIELD.md signals 1 and 7.
+"""
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors.clues.carried import carried_markers
+
+NAME = "shared_wording"
+CONTROL = "client"
+KINDS = (0, 1)
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Phrases carried by at least three of the actor's accounts; bits by how rare they are among all accounts."""
+    carried = carried_markers(actor, world, KINDS)
+    if carried is None:
+        return None
+    accounts = len(world.log.accounts)
+    rarity = np.log2(accounts / np.maximum(world.entrants[carried.markers], 1))
+    bits = float(min(np.median(rarity), MOST_BITS)) if len(rarity) else 0.0
+    ties = tuple(
+        Tie(
+            int(account),
+            float(min(MOST_BITS, bits * min(n, 3))),
+            f"carries {n} of the {len(carried.markers)} phrases that are the campaign's own",
+        )
+        for account, n in zip(carried.accounts, carried.per_account, strict=True)
+    )
+    share = len(carried.accounts) / len(actor.accounts)
+    return Weighed(
+        min(MOST_BITS, bits * 2),
+        f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
+        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of them and "
+        f"by {np.median(world.entrants[carried.markers]):.0f} parties in all",
+        share,
+        None,
+        None,
+        len(carried.markers),
+        ties,
+    )

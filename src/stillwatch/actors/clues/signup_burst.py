@@ -1,0 +1,51 @@
+"""Accounts that signed up in one burst.
+
+Null: the actor's accounts signed up at independent times, as the log's accounts did (binomial tail for the
+    densest two days).
+Blind to: aged and bought accounts.
+Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
+Source: FIELD.md signal 15.
+"""
+
+import numpy as np
+from scipy.stats import binom
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+
+NAME = "signup_burst"
+CONTROL = "provider"
+BURST_US = 2 * 86_400_000_000
+LEAST_ACCOUNTS = 4
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """The densest two days of the members' sign-ups, beside the population's share of sign-ups in them."""
+    if world.known is None:
+        return None
+    created = world.known.created_us
+    codes = actor.accounts[created[actor.accounts] > 0]
+    if len(codes) < LEAST_ACCOUNTS:
+        return None
+    times = np.sort(created[codes])
+    within = np.searchsorted(times, times + BURST_US, side="right") - np.arange(len(times))
+    k = int(np.argmax(within))
+    begin, count = times[k], int(within[k])
+    others = np.delete(created, actor.accounts)
+    others = others[others > 0]
+    inside = ((others >= begin) & (others <= begin + BURST_US)).sum()
+    baseline = float((inside + 0.5) / (len(others) + 1))
+    p_value = float(min(1.0, len(times) * binom.sf(count - 1, len(times), baseline)))
+    if count < LEAST_ACCOUNTS or p_value > 0.001:
+        return None
+    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
+    members = codes[(created[codes] >= begin) & (created[codes] <= begin + BURST_US)]
+    return Weighed(
+        bits,
+        f"{count:,} of {len(times):,} accounts signed up within two days of each other; of the others {baseline:.1%} "
+        "signed up then",
+        count / len(times),
+        baseline,
+        None,
+        len(times),
+        tuple(Tie(int(a), float(min(6.0, np.log2(1 / baseline))), "signed up in the campaign's burst") for a in members),
+    )

@@ -1,0 +1,43 @@
+"""The accounts take the work up together, and put it down together.
+
+Null: accounts that come to share wording do so at independent times over the log.
+Blind to: a pool that is phased in over weeks.
+Fooled by: a course, a hackathon, a product launch: events synchronise strangers. Two bits at most.
+Source: FIELD.md signal 13 (Anthropic 2026-02: "synchronised traffic across accounts").
+"""
+
+import numpy as np
+
+from stillwatch.actors import Actor, Weighed, World
+
+NAME = "synchronous_start"
+CONTROL = "provider"
+LEAST_ACCOUNTS = 8
+HOUR_US = 3_600_000_000
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Hours within which the middle 80 % of accounts start, and stop, as shares of the log's span."""
+    log = world.log
+    account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
+    if len(actor.accounts) < LEAST_ACCOUNTS:
+        return None
+    first = np.full(len(log.accounts), np.iinfo(np.int64).max)
+    np.minimum.at(first, account, ts)
+    last = np.zeros(len(log.accounts), np.int64)
+    np.maximum.at(last, account, ts)
+    active = np.unique(account)
+    starts, stops = (np.diff(np.quantile(x[active], [0.1, 0.9]))[0] / HOUR_US for x in (first, last))
+    span = (log["ts_us"][-1] - log["ts_us"][0]) / HOUR_US
+    if span < 72 or starts > 0.25 * span:
+        return None
+    return Weighed(
+        float(min(2.0, np.log2(0.8 * span / max(starts, 1.0)))),
+        f"four in five of the accounts took it up within {starts:.0f} hours of each other"
+        + (f" and put it down within {stops:.0f}" if stops < 0.25 * span else "")
+        + f", in a log of {span:.0f} hours",
+        float(starts),
+        float(0.8 * span),
+        None,
+        len(active),
+    )

@@ -1,0 +1,113 @@
+"""`stillwatch scan` and `stillwatch explain`: parse the words, run, print. It knows no statistics."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.report.explain import explain, print_explanation
+from stillwatch.report.findings import findings_json, load, to_text, write
+from stillwatch.report.page import write_page
+from stillwatch.report.terminal import print_result, progress
+from stillwatch.scan.pipeline import Options, run
+
+REPORT = Path("stillwatch-report")
+KEY_VARIABLE = "STILLWATCH_KEY_FILE"
+FOUND, REJECTED = 1, 3
+
+SCAN_EXAMPLES = """
+Examples:
+
+  stillwatch scan logs/*.parquet
+
+  stillwatch scan logs/ --accounts accounts.csv --out report
+
+  stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
+
+Exit codes: 0 scanned; 3 scanned, but lines were rejected; 2 could not scan; 1 only with --fail-on-campaign,
+when a campaign was found.
+"""
+EXPLAIN_EXAMPLES = """
+Examples:
+
+  stillwatch explain acct_4112b93e705092
+
+  stillwatch explain sw-1f0c22aa90 --report report
+"""
+
+
+def scan_command(
+    logs: Annotated[
+        list[str], typer.Argument(help="Files, folders or globs; told apart by content.", show_default=False)
+    ],
+    accounts: Annotated[
+        Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = REPORT,
+    json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of the table.")] = False,
+    fail_on_campaign: Annotated[bool, typer.Option(help="Exit with 1 when a campaign was found.")] = False,
+    false_cases: Annotated[
+        float, typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100)
+    ] = 1.0,
+    assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    keep_text: Annotated[
+        bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
+    ] = False,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Key for the sketches, at least 16 bytes.", envvar=KEY_VARIABLE)
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
+) -> None:
+    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
+    errors = Console(stderr=True)
+    out.mkdir(parents=True, exist_ok=True)
+    options = Options(
+        false_cases_per_10k_account_days=false_cases,
+        threads=threads,
+        assume_utc=assume_utc,
+        keep_text=keep_text,
+        **({} if key_file is None else {"key": _key(key_file)}),
+    )
+    dead_letters = out / "rejected.jsonl"
+    dead_letters.unlink(missing_ok=True)
+    with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
+        result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
+    write(result, out)
+    page = write_page(result, out)
+    if json:
+        print(to_text(findings_json(result)), end="")
+    else:
+        print_result(result, Console(), page)
+    if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
+        raise typer.Exit(FOUND)
+    if result.scanned.rejected:
+        errors.print(f"{result.scanned.rejected:,} lines were rejected; see {dead_letters}", markup=False)
+        raise typer.Exit(REJECTED)
+
+
+def explain_command(
+    subject: Annotated[str, typer.Argument(help="An account or a campaign, or the beginning of its name.")],
+    report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = REPORT,
+) -> None:
+    """Show the evidence on an account or a campaign, link by link, with numbers and what they are compared with."""
+    print_explanation(explain(load(report), subject), Console())
+
+
+def _key(path: Path) -> bytes:
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the sketch key: {error.strerror}") from error
+    if len(key) < 16:
+        raise InputError(f"{path}: a sketch key of {len(key)} bytes; give at least 16")
+    return key
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the top of the command line."""
+    app.command("scan", epilog=SCAN_EXAMPLES)(scan_command)
+    app.command("explain", epilog=EXPLAIN_EXAMPLES)(explain_command)

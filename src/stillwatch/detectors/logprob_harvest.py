@@ -1,0 +1,24 @@
+"""Log-probabilities with the answers: a student learns more from each, and only few customers ask.
+
+Null: an account's share of such requests is drawn from the population's.
+Blind to: harvests of text alone.
+Fooled by: evaluation harnesses that score choices by likelihood.
+Source: FIELD.md signal 9; Carlini et al. 2024 (stealing part of a production language model).
+"""
+
+from collections.abc import Mapping
+
+from stillwatch.detectors import Population, Statement, unusual_share
+
+NAME = "logprob_harvest"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Share of exchanges that ask for log-probabilities."""
+    return unusual_share(
+        subject,
+        population,
+        "logprob_share",
+        0.2,
+        "{actual} of {n} exchanges ask for log-probabilities; 95 % of accounts stay below {p95}",
+    )

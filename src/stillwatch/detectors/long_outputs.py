@@ -1,0 +1,35 @@
+"""Long answers, hardly ever cut: outputs sized for a training set.
+
+Null: an account's mean output length (in logarithms) is drawn from the population's.
+Blind to: harvests of labels and short answers.
+Fooled by: writers of long texts, reasoning models used for hard questions.
+Source: FIELD.md signal 9; a reasoning trace is 3,000 to 8,000 tokens.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stillwatch.detectors import MOST_BITS, Population, Statement
+
+NAME = "long_outputs"
+FEATURE = "log2_output_mean"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Mean log2 output tokens, beside the population's 95th percentile."""
+    actual = subject[FEATURE]
+    if actual is None:
+        return None
+    p95 = population.quantile(FEATURE, 0.95)
+    if actual < p95:
+        return None
+    bits = -float(np.log2(population.share_at_least(FEATURE, float(actual))))
+    return Statement(
+        min(bits, MOST_BITS),
+        f"answers are {2**actual - 1:,.0f} tokens long in the (geometric) mean; 95 % of accounts stay below {2**p95 - 1:,.0f}",
+        float(actual),
+        population.quantile(FEATURE, 0.5),
+        p95,
+        int(subject["exchanges"] or 0),
+    )

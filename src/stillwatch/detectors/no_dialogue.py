@@ -1,0 +1,29 @@
+"""Never a second question: no follow-up turns, no end users, nobody in the loop.
+
+Null: an account's share of follow-up turns is drawn from the population's.
+Blind to: relays of real users' conversations, and campaigns that add dialogue.
+Fooled by: batches, retrieval, evaluation: they ask once too. One bit at most.
+Source: FIELD.md signal 10.
+"""
+
+from collections.abc import Mapping
+
+from stillwatch.detectors import Population, Statement
+
+NAME = "no_dialogue"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Share of exchanges that are follow-up turns, where the log tells turns."""
+    share = subject["follow_up_share"]
+    if share is None or share > 0.01 or population.quantile("follow_up_share", 0.95) < 0.05:
+        return None
+    n = int(subject["exchanges"] or 0)
+    return Statement(
+        1.0,
+        f"{share:.1%} of {n:,} exchanges follow up on an answer",
+        float(share),
+        population.quantile("follow_up_share", 0.5),
+        population.quantile("follow_up_share", 0.95),
+        n,
+    )

@@ -1,0 +1,24 @@
+"""Refused, again and again: a search for the wording that works, before the harvest.
+
+Null: an account's share of refused exchanges is drawn from the population's.
+Blind to: searches on models that seldom refuse, and logs without a finish reason.
+Fooled by: red teams (a permission tells them apart), moderation pipelines that send unsafe text.
+Source: FIELD.md signal 11 (over 12,000 requests, nearly each a different trick, mostly refused).
+"""
+
+from collections.abc import Mapping
+
+from stillwatch.detectors import Population, Statement, unusual_share
+
+NAME = "reconnaissance"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Share of exchanges that the model refused."""
+    return unusual_share(
+        subject,
+        population,
+        "refusal_share",
+        0.05,
+        "{actual} of {n} exchanges were refused; 95 % of accounts stay below {p95}",
+    )

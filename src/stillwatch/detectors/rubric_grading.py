@@ -1,0 +1,24 @@
+"""The model as a reward model: most of the actor's traffic asks it to grade answers by a rubric.
+
+Null: an account's share of grading requests is drawn from the population's.
+Blind to: rubrics in other languages or words than the class lists.
+Fooled by: evaluation vendors and judges; they grade too. It is stated of alarmed actors only.
+Source: FIELD.md signal 4 (Anthropic 2026-02: rubric-based grading by one of three labs).
+"""
+
+from collections.abc import Mapping
+
+from stillwatch.detectors import Population, Statement, unusual_share
+
+NAME = "rubric_grading"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Share of exchanges in the rubric-grading class."""
+    return unusual_share(
+        subject,
+        population,
+        "rubric_grading_share",
+        0.3,
+        "{actual} of {n} exchanges ask the model to grade answers by a rubric; 95 % of accounts stay below {p95}",
+    )

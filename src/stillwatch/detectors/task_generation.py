@@ -1,0 +1,24 @@
+"""New tasks from the model: the actor has it write instructions, problems, personas for a training set.
+
+Null: an account's share of such requests is drawn from the population's.
+Blind to: generation in other languages or words than the class lists.
+Fooled by: permitted synthetic data, test generation. It is stated of alarmed actors only.
+Source: FIELD.md signal 5; Wang et al. 2023 (Self-Instruct), Ge et al. 2024 (Persona Hub).
+"""
+
+from collections.abc import Mapping
+
+from stillwatch.detectors import Population, Statement, unusual_share
+
+NAME = "task_generation"
+
+
+def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+    """Share of exchanges in the task-generation class."""
+    return unusual_share(
+        subject,
+        population,
+        "task_generation_share",
+        0.2,
+        "{actual} of {n} exchanges have the model write new tasks or personas; 95 % of accounts stay below {p95}",
+    )

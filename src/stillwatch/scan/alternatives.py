@@ -1,0 +1,91 @@
+"""What would make a campaign honest, and what was found when that was checked. It does not decide anything."""
+
+from collections import Counter
+
+import numpy as np
+
+from stillwatch.actors import Actor, World
+from stillwatch.scan import BenignAlternative
+
+
+def alternatives(actor: Actor, world: World) -> tuple[BenignAlternative, ...]:
+    """The honest explanations that fit an actor's shape, each with the outcome of its check."""
+    found = [_novelty(actor, world), _repeats(actor, world), _people(actor, world)]
+    if world.known is None:
+        found.insert(
+            0,
+            BenignAlternative("one organisation", "not checked: no accounts table was given (--accounts)"),
+        )
+    else:
+        found[:0] = [_organisation(actor, world), _permission(actor, world)]
+        if _school(actor, world) is not None:
+            found.append(_school(actor, world))
+    return tuple(a for a in found if a is not None)
+
+
+def _organisation(actor: Actor, world: World) -> BenignAlternative:
+    orgs = Counter(world.known.org[a] for a in actor.accounts if world.known.org[a])
+    n = len(actor.accounts)
+    if not orgs:
+        text = f"none of the {n:,} accounts belongs to an organisation"
+    else:
+        top = max(orgs.values())
+        text = (
+            f"{sum(orgs.values()):,} of {n:,} accounts belong to {len(orgs):,} different organisations, "
+            f"{top:,} at most to one"
+        )
+    return BenignAlternative("one organisation's own work", text)
+
+
+def _permission(actor: Actor, world: World) -> BenignAlternative:
+    held = Counter(p for a in actor.accounts for p in world.known.permissions[a])
+    if not held:
+        return BenignAlternative("permitted synthetic data", "no account holds a permission")
+    listed = ", ".join(f"{p} ({n:,})" for p, n in sorted(held.items()))
+    return BenignAlternative("permitted synthetic data", f"permissions held: {listed}")
+
+
+def _school(actor: Actor, world: World) -> BenignAlternative | None:
+    n = sum(world.known.tier[a] == "edu" for a in actor.accounts)
+    if not n:
+        return None
+    return BenignAlternative("a class", f"{n:,} of {len(actor.accounts):,} accounts have an education tier")
+
+
+def _novelty(actor: Actor, world: World) -> BenignAlternative:
+    if len(actor.own_markers) == 0:
+        return BenignAlternative("a new public template", "no wording of its own is shared: does not apply")
+    log = world.log
+    mine = np.zeros(len(log), np.bool_)
+    mine[actor.rows] = True
+    own = np.zeros(len(world.marker_kind), np.bool_)
+    own[actor.own_markers] = True
+    rows = np.unique(world.use_row[own[world.use_marker] & ~mine[world.use_row]])
+    others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
+    return BenignAlternative(
+        "a new public template or viral prompt",
+        f"{others:,} accounts outside use some of its wording too; people who share a template would choose "
+        "models and settings of their own, as the tests above did not find",
+    )
+
+
+def _repeats(actor: Actor, world: World) -> BenignAlternative:
+    log = world.log
+    zero = float((log["temperature_milli"][actor.rows] == 0).mean())
+    outside = ~np.isin(log["account"], actor.accounts)
+    known = float(np.isin(log["exact"][actor.rows], log["exact"][outside]).mean())
+    return BenignAlternative(
+        "an evaluation on a public test set",
+        f"{zero:.0%} of its exchanges are at temperature 0, and {known:.0%} of its prompts were sent by accounts "
+        "outside it too",
+    )
+
+
+def _people(actor: Actor, world: World) -> BenignAlternative:
+    log = world.log
+    users = len(np.unique(log["end_user"][actor.rows])) - 1
+    follow = float((log["turn"][actor.rows] > 1).mean())
+    return BenignAlternative(
+        "an application with people behind it",
+        f"{max(users, 0):,} end users are named and {follow:.0%} of its exchanges follow up on an answer",
+    )

@@ -1,0 +1,171 @@
+"""From alarms to campaigns: reasons, links, harvest, honest alternatives. It raises no alarm and drops none."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib import import_module
+from pkgutil import iter_modules
+
+import numpy as np
+import pyarrow as pa
+
+import stillwatch.actors.clues
+import stillwatch.detectors
+from stillwatch.actors import Actor, Clue, Weighed, World
+from stillwatch.detectors import Detector, Population
+from stillwatch.engine import Engine
+from stillwatch.features.compute import account_features
+from stillwatch.scan import Campaign, Link, Reason
+from stillwatch.scan.alternatives import alternatives
+from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
+
+TEST_NAME = "coordinated_harvest"
+
+
+def clues() -> list[Clue]:
+    """Every clue in actors/clues, by file name."""
+    return [m for m in _modules(stillwatch.actors.clues) if hasattr(m, "weigh")]
+
+
+def detectors() -> list[Detector]:
+    """Every detector in this house that states something of a subject's features, by file name."""
+    return [m for m in _modules(stillwatch.detectors) if hasattr(m, "state")]
+
+
+def _modules(package) -> list:
+    names = sorted(found.name for found in iter_modules(package.__path__))
+    return [import_module(f"{package.__name__}.{name}") for name in names]
+
+
+def campaign(
+    actor: Actor,
+    world: World,
+    *,
+    at_us: int,
+    p_value: float,
+    named_at_us: dict[int, int],
+    first_reason: Reason,
+    features: dict,
+    population: Population,
+) -> Campaign:
+    """Put together what is known of one alarmed actor.
+
+    named_at_us: account code -> when it was named; features: the actor's own row of the feature table.
+    """
+    log = world.log
+    names = log.accounts
+    reasons, links = [first_reason], []
+    number = campaign_id(actor, world)
+    for clue in clues():
+        weighed = clue.weigh(actor, world)
+        if weighed is None:
+            continue
+        reasons.append(_reason(clue.NAME, weighed))
+        for tie in weighed.ties:
+            other = number if tie.other is None else names[tie.other]
+            links.append(Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL))
+    for detector in detectors():
+        said = detector.state(features, population)
+        if said is not None:
+            reasons.append(
+                Reason(
+                    detector.NAME,
+                    said.text,
+                    round(said.bits, 3),
+                    said.actual,
+                    said.baseline,
+                    said.population_p95,
+                    said.n,
+                )
+            )
+    taken = harvest(log, actor.rows)
+    accounts = tuple(sorted(names[a] for a in actor.accounts))
+    head, *rest = reasons
+    ranked = (head, *sorted(rest, key=lambda r: (-r.bits, r.detector)))
+    return Campaign(
+        id=number,
+        alarm_at=moment(at_us),
+        p_value=p_value,
+        score_bits=round(float(sum(r.bits for r in ranked)), 3),
+        accounts=accounts,
+        harvest=taken,
+        harvest_at_alarm=harvest(log, actor.rows, at_us),
+        reasons=ranked,
+        benign_alternatives=alternatives(actor, world),
+        suppressed_by=_permission(actor, world),
+        title=_title(actor, world, taken.exchanges, ranked),
+        named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
+        links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
+        timeline=timeline(log, actor.rows),
+        next_milestone=next_milestone(log, actor.rows, taken.exchanges),
+    )
+
+
+def campaign_id(actor: Actor, world: World) -> str:
+    """A name that the same accounts in the same log always get."""
+    digest = hashlib.blake2b(digest_size=5, person=b"stillwatch.actor")
+    for account in sorted(world.log.accounts[a] for a in actor.accounts):
+        digest.update(account.encode("utf-8", "surrogatepass") + b"\0")
+    return f"sw-{digest.hexdigest()}"
+
+
+def actor_features(engine: Engine, world: World, actors: Iterable[Actor]) -> list[dict]:
+    """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges."""
+    actors = list(actors)
+    if not actors:
+        return []
+    table = world.log.table()
+    rows = np.concatenate([a.rows for a in actors])
+    subject = np.concatenate([np.full(len(a.rows), k, np.int32) for k, a in enumerate(actors)])
+    picked = table.take(pa.array(rows))
+    at = picked.schema.get_field_index("account")
+    picked = picked.set_column(at, "account", pa.array(subject))
+    engine.register("actors", picked)
+    found = {row["account"]: row for row in account_features(engine, "actors").to_pylist()}
+    engine.forget("actors")
+    return [found[k] for k in range(len(actors))]
+
+
+def _reason(name: str, weighed: Weighed) -> Reason:
+    return Reason(
+        name,
+        weighed.text,
+        round(weighed.bits, 3),
+        weighed.actual,
+        weighed.baseline,
+        weighed.population_p95,
+        weighed.n,
+    )
+
+
+def _permission(actor: Actor, world: World) -> str | None:
+    """The permission that most of the actor's accounts hold: it suppresses the case, not the measurement."""
+    if world.known is None:
+        return None
+    held = [world.known.permissions[a] for a in actor.accounts]
+    for name in sorted({p for permissions in held for p in permissions}):
+        if sum(name in permissions for permissions in held) * 2 > len(held):
+            return f"permission: {name}"
+    return None
+
+
+def _title(actor: Actor, world: World, exchanges: int, reasons: tuple[Reason, ...]) -> str:
+    n = len(actor.accounts)
+    model = np.bincount(world.log["model"][actor.rows], minlength=len(world.log.models))
+    share = model.max() / len(actor.rows)
+    name = world.log.models[int(model.argmax())]
+    told = {r.detector for r in reasons}
+    what = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
+    for detector, words in (
+        ("repeated_question", "asking the same questions again and again"),
+        ("rubric_grading", "grading answers by rubric"),
+        ("task_generation", "having new training tasks written"),
+        ("trace_elicitation", "asking for reasoning traces"),
+        ("logprob_harvest", "collecting log-probabilities"),
+        ("shared_frame", "through one template"),
+        ("shared_wording", "in shared wording"),
+    ):
+        if detector in told:
+            what = words
+            break
+    target = f" of {name}" if name and share >= 0.6 else ""
+    return f"{n:,} account{'s' if n != 1 else ''} took {exchanges:,} answers{target}, {what}."

@@ -1,0 +1,86 @@
+"""The harvest meter: what a campaign has taken, and when it reaches the next size that sufficed others.
+
+It does not know how a campaign was found.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import Harvest, Hour
+
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class Milestone:
+    exchanges: int
+    name: str
+
+
+# Sizes of published training sets that were enough for a student (FIELD.md, "How much is damage").
+MILESTONES = (
+    Milestone(1_000, "s1K"),
+    Milestone(17_000, "Sky-T1"),
+    Milestone(52_000, "Alpaca"),
+    Milestone(114_000, "OpenThoughts"),
+    Milestone(800_000, "DeepSeek-R1's students"),
+)
+
+
+def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> Harvest:
+    """Answered exchanges and their output tokens among `rows`, up to a moment.
+
+    Value tokens weigh an answer by what is new in it: the k-th answer to the same prompt counts 1/k, and an
+    answer that was refused or cut off counts nothing. A convention, written down in docs/harvest.md.
+    """
+    rows = np.sort(rows)
+    if until_us is not None:
+        rows = rows[log["ts_us"][rows] < until_us]
+    rows = rows[log["status"][rows] == 200]
+    tokens = np.maximum(log["output_tokens"][rows], 0)
+    whole = ~np.isin(log["finish"][rows], (2, 3))
+    exact = log["exact"][rows]
+    order = np.argsort(exact, kind="stable")
+    starts = np.r_[True, exact[order][1:] != exact[order][:-1]] if len(rows) else np.zeros(0, bool)
+    place = np.arange(len(rows)) - np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
+    nth = np.empty(len(rows))
+    nth[order] = place + 1
+    return Harvest(len(rows), int(tokens.sum()), round(float((tokens * whole / nth).sum()), 3))
+
+
+def timeline(log: ExchangeLog, rows: np.ndarray) -> tuple[Hour, ...]:
+    """Answered exchanges per hour, hours without any left out."""
+    rows = np.sort(rows)
+    rows = rows[log["status"][rows] == 200]
+    hours, at = np.unique(log["ts_us"][rows] // HOUR_US, return_inverse=True)
+    counts = np.bincount(at, minlength=len(hours))
+    tokens = np.bincount(at, weights=np.maximum(log["output_tokens"][rows], 0), minlength=len(hours))
+    return tuple(
+        Hour(moment(int(h) * HOUR_US), int(n), int(k)) for h, n, k in zip(hours, counts, tokens, strict=True)
+    )
+
+
+def next_milestone(log: ExchangeLog, rows: np.ndarray, taken: int) -> str | None:
+    """When the campaign reaches the next published size, at the pace of its own last day."""
+    ahead = [m for m in MILESTONES if m.exchanges > taken]
+    rows = rows[log["status"][rows] == 200]
+    if not ahead or len(rows) == 0:
+        return None
+    ts = log["ts_us"][rows]
+    end, last = int(log["ts_us"][-1]), int(ts.max())
+    if last < end - 24 * HOUR_US:
+        return f"stopped on {moment(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
+    pace = max(int((ts >= end - 24 * HOUR_US).sum()), 1)  # a day
+    days = (ahead[0].exchanges - taken) / pace
+    if days > 3650:
+        return None
+    when = moment(end) + timedelta(days=days)
+    return f"{ahead[0].exchanges:,} exchanges ({ahead[0].name}) on {when:%Y-%m-%d} at the pace of its last day"
+
+
+def moment(us: int) -> datetime:
+    """UTC microseconds as an aware datetime."""
+    return datetime.fromtimestamp(us // 1_000_000, UTC).replace(microsecond=us % 1_000_000)

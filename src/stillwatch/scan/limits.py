@@ -1,0 +1,75 @@
+"""What a log is too short or too bare to support, and where it has holes. It accuses nobody."""
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+SHORT_DAYS = 3
+FEW_ACCOUNTS = 50
+GAP_SHARE = 0.02  # of the hour's usual traffic
+GAP_LEAST = 30  # exchanges that the hour usually holds
+
+
+def cannot_claim(
+    log: ExchangeLog, accounts_known: bool, untested: tuple[str, ...], anything_spread: bool
+) -> tuple[str, ...]:
+    """Sentences for people, the weightiest first."""
+    said = []
+    days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
+    if days < SHORT_DAYS:
+        said.append(
+            f"The log spans {days:.1f} days. What is new in it cannot be told from what is old: with at least "
+            f"{SHORT_DAYS} days before a campaign, its first hours are seen."
+        )
+    if len(log.accounts) < FEW_ACCOUNTS:
+        said.append(
+            f"The log has {len(log.accounts)} accounts. Groups are judged against the population, and this one is "
+            f"too small to be judged against (at least {FEW_ACCOUNTS})."
+        )
+    if "model" not in log.has or len(log.models) < 2:
+        said.append(
+            "The log names no model, or only one. Whether accounts aim at the same model is the strongest test of "
+            "a group; without it most campaigns that hide their identity will not be found."
+        )
+    elif untested:
+        named = ", ".join(name.removesuffix("_milli") for name in untested)
+        said.append(f"The log holds no variation in: {named}. Groups were tested without it.")
+    if not accounts_known:
+        said.append(
+            "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were not "
+            "checked: one organisation's own accounts may be taken for a pool, a permitted user for a lone harvest."
+        )
+    if "status" not in log.has:
+        said.append("The log has no status: every exchange was counted as answered.")
+    if "output_tokens" not in log.has:
+        said.append("The log has no output tokens: the harvest is counted in exchanges only.")
+    if not anything_spread:
+        said.append("No wording spread over accounts within the log: nothing could be grouped.")
+    return tuple(said)
+
+
+def gaps(log: ExchangeLog) -> list[tuple[int, int, str]]:
+    """Runs of hours that hold next to nothing where the same hour of other days holds plenty."""
+    hours = log["ts_us"] // HOUR_US
+    first, last = int(hours[0]), int(hours[-1])
+    if last - first < 72:
+        return []
+    counts = np.bincount((hours - first).astype(np.int64), minlength=last - first + 1)
+    of_day = (np.arange(len(counts)) + first) % 24
+    usual = np.array([np.median(counts[of_day == h]) for h in range(24)])[of_day]
+    hole = (usual >= GAP_LEAST) & (counts <= GAP_SHARE * usual)
+    out = []
+    k = 0
+    while k < len(hole):
+        if hole[k]:
+            end = k
+            while end < len(hole) and hole[end]:
+                end += 1
+            missing = usual[k:end].sum() - counts[k:end].sum()
+            text = f"about {missing:,.0f} exchanges fewer than these hours hold on other days"
+            out.append(((first + k) * HOUR_US, (first + end) * HOUR_US, text))
+            k = end
+        k += 1
+    return out

@@ -1,0 +1,31 @@
+"""An account's volume among accounts of its own kind: a rank, as a p-value. It accuses nobody.
+
+Null: within a kind of use the accounts are exchangeable; the account, not the window, is the unit.
+Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least as large) / (n + 1).
+"""
+
+from collections import defaultdict
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.features.kinds import Kind
+
+LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in ten
+
+
+def volume_p_values(features: pa.Table, kinds: dict[int, Kind]) -> list[float | None]:
+    """One p-value per row of the feature table, by the busiest day; None where a kind has too few accounts."""
+    peak = features["peak_day"].to_numpy()
+    groups: dict[str, list[int]] = defaultdict(list)
+    for k, code in enumerate(features["account"].to_pylist()):
+        groups[kinds[code].kind if code in kinds else "unknown"].append(k)
+    out: list[float | None] = [None] * len(peak)
+    for rows in groups.values():
+        if len(rows) <= LEAST_PEERS:
+            continue
+        values = np.sort(peak[rows])
+        for k in rows:
+            above = len(values) - np.searchsorted(values, peak[k])  # itself included
+            out[k] = float(above / len(rows))
+    return out
