@@ -51,7 +51,8 @@ def scan_command(
     json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of the table.")] = False,
     fail_on_campaign: Annotated[bool, typer.Option(help="Exit with 1 when a campaign was found.")] = False,
     false_cases: Annotated[
-        float, typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100)
+        float,
+        typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
     keep_text: Annotated[

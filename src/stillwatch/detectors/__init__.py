@@ -50,7 +50,9 @@ class Detector(Protocol):
 
     NAME: str
 
-    def state(self, subject: Mapping[str, float | int | None], population: Population) -> Statement | None: ...
+    def state(
+        self, subject: Mapping[str, float | int | None], population: Population
+    ) -> Statement | None: ...
 
 
 MOST_BITS = 20.0

@@ -252,4 +252,3 @@ def _steps(order, begin, ts, model, exact, head, tail, system, others, marked, h
             values[k, 9] = wanted / n
             k += 1
     return who[:k].copy(), at[:k].copy(), seen[:k].copy(), values[:k].copy()
-

@@ -62,7 +62,9 @@ def campaign(
         reasons.append(_reason(clue.NAME, weighed))
         for tie in weighed.ties:
             other = number if tie.other is None else names[tie.other]
-            links.append(Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL))
+            links.append(
+                Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
+            )
     for detector in detectors():
         said = detector.state(features, population)
         if said is not None:

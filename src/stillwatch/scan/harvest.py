@@ -72,13 +72,17 @@ def next_milestone(log: ExchangeLog, rows: np.ndarray, taken: int) -> str | None
     ts = log["ts_us"][rows]
     end, last = int(log["ts_us"][-1]), int(ts.max())
     if last < end - 24 * HOUR_US:
-        return f"stopped on {moment(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
+        return (
+            f"stopped on {moment(last):%Y-%m-%d %H:%M} UTC, before {ahead[0].exchanges:,} ({ahead[0].name})"
+        )
     pace = max(int((ts >= end - 24 * HOUR_US).sum()), 1)  # a day
     days = (ahead[0].exchanges - taken) / pace
     if days > 3650:
         return None
     when = moment(end) + timedelta(days=days)
-    return f"{ahead[0].exchanges:,} exchanges ({ahead[0].name}) on {when:%Y-%m-%d} at the pace of its last day"
+    return (
+        f"{ahead[0].exchanges:,} exchanges ({ahead[0].name}) on {when:%Y-%m-%d} at the pace of its last day"
+    )
 
 
 def moment(us: int) -> datetime:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.actors import Actor, Known, World
+from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.engine.named import open_engine
@@ -218,7 +219,7 @@ def _campaigns(
         accounts, named_at = _accounts_of(named, party, excused)
         if len(accounts) < LEAST_PARTIES:
             continue
-        own = np.array(sorted(alarm.markers), np.int64)
+        own = alarm.own_markers()
         actor = Actor(
             accounts,
             _rows_since(world, accounts, own),
@@ -242,9 +243,7 @@ def _campaigns(
         own = np.zeros(0, np.int64)
         actor = Actor(accounts, rows, own, {})
         named_at = {int(a): sighting.at_us for a in accounts}
-        reason = Reason(
-            lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges
-        )
+        reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
         found.append((actor, sighting.at_us, sighting.p_value, named_at, reason))
     rows_of = actor_features(engine, world, [f[0] for f in found])
     population = Population(features)
@@ -277,15 +276,19 @@ def _accounts_of(named: dict[int, int], party: np.ndarray, excused: set[int]):
 
 
 def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Every exchange of the accounts since each first carried a marker of the actor's own."""
+    """Every exchange of the accounts since each first carried two of the actor's own markers at once.
+
+    Where the actor has no markers of its own, since each first carried any two that were new in the log.
+    """
     log = world.log
     mine = np.zeros(len(log.accounts), bool)
     mine[accounts] = True
-    first = np.full(len(log.accounts), len(log), np.int64)
     marker = np.zeros(len(world.marker_kind), bool)
     marker[own] = True
     use = marker[world.use_marker] if len(own) else np.ones(len(world.use_marker), bool)
-    rows = world.use_row[use]
+    rows, carried = np.unique(world.use_row[use], return_counts=True)
+    rows = rows[carried >= NEEDED]
+    first = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
     index = np.arange(len(log))
     return index[mine[log["account"]] & (index >= first[log["account"]])]

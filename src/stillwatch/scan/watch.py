@@ -34,6 +34,7 @@ ALPHA_CEILING = 5e-4
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
 CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
+KEPT = 0.1  # of the looks that the most lasting marker had
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a marker that tells two groups apart: share of their exchanges
 
@@ -52,6 +53,11 @@ class Alarm:
     markers: Counter = field(default_factory=Counter)  # stock markers and how many looks held them
     looks: Counter = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
+
+    def own_markers(self) -> np.ndarray:
+        """The markers that looks kept finding to be the group's own, sorted."""
+        most = max(self.markers.values(), default=0)
+        return np.array(sorted(m for m, n in self.markers.items() if n >= KEPT * most), np.int64)
 
     def confirmed(self) -> dict[int, int]:
         """The named parties that later looks kept naming; a party named in passing is let go."""

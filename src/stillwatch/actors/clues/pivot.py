@@ -52,7 +52,10 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
             float(baseline),
             None,
             len(mine),
-            tuple(Tie(int(a), float(min(6.0, bits)), f"used {name} within a day of its first appearance") for a in moved),
+            tuple(
+                Tie(int(a), float(min(6.0, bits)), f"used {name} within a day of its first appearance")
+                for a in moved
+            ),
         )
         if best is None or weighed.bits > best.bits:
             best = weighed

@@ -55,5 +55,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         float(expected),
         None,
         len(names),
-        tuple(Tie(int(a), float(min(6.0, bits)), "took the work up after others were silenced") for a in names[fresh]),
+        tuple(
+            Tie(int(a), float(min(6.0, bits)), "took the work up after others were silenced")
+            for a in names[fresh]
+        ),
     )

@@ -28,14 +28,21 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     actual = float(shared.mean())
     every = np.flatnonzero(long)
     outside = every[~np.isin(log["account"][every], actor.accounts)]
-    baseline = float(_sent_by_two(log["exact"][outside], log["account"][outside]).mean()) if len(outside) else 0.0
+    baseline = (
+        float(_sent_by_two(log["exact"][outside], log["account"][outside]).mean()) if len(outside) else 0.0
+    )
     if actual < LEAST_SHARE:
         return None
-    per_account = {int(a): int(n) for a, n in zip(*np.unique(account[shared], return_counts=True), strict=True)}
+    per_account = {
+        int(a): int(n) for a, n in zip(*np.unique(account[shared], return_counts=True), strict=True)
+    }
     bits = float(min(MOST_BITS, max(0.0, 4 * np.log2((actual + 0.01) / (baseline + 0.01)))))
     if bits <= 0:
         return None
-    ties = tuple(Tie(a, bits, f"sent {n} prompts that other accounts of the campaign sent too") for a, n in per_account.items())
+    ties = tuple(
+        Tie(a, bits, f"sent {n} prompts that other accounts of the campaign sent too")
+        for a, n in per_account.items()
+    )
     return Weighed(
         bits,
         f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too; "

@@ -19,14 +19,20 @@ def common_value(actor: Actor, world: World, column: str, name: str, shown) -> W
     log = world.log
     values, account = log[column][actor.rows], log["account"][actor.rows]
     own = _mostly(values, account)
-    value, count = max(zip(*np.unique(list(own.values()), return_counts=True), strict=True), key=lambda x: (x[1], -x[0]))
+    value, count = max(
+        zip(*np.unique(list(own.values()), return_counts=True), strict=True), key=lambda x: (x[1], -x[0])
+    )
     outside = ~np.isin(log["account"], actor.accounts)
     others = _mostly(log[column][outside], log["account"][outside])
     baseline = float(np.mean(np.array(list(others.values())) == value)) if others else 0.0
     bits = float(min(MOST_BITS, -np.log2(p_value)))
     actual = count / len(own)
     ties = tuple(
-        Tie(a, float(min(MOST_BITS, np.log2(1 / max(baseline, 0.02)))), f"mostly uses {name} {shown(value)}, like the rest")
+        Tie(
+            a,
+            float(min(MOST_BITS, np.log2(1 / max(baseline, 0.02)))),
+            f"mostly uses {name} {shown(value)}, like the rest",
+        )
         for a, v in own.items()
         if v == value
     )

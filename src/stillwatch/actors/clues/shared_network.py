@@ -50,5 +50,10 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         baseline,
         None,
         len(actor.accounts),
-        tuple(Tie(int(a), float(min(best[a], MOST_BITS)), "shares a network with other accounts of the campaign") for a in members),
+        tuple(
+            Tie(
+                int(a), float(min(best[a], MOST_BITS)), "shares a network with other accounts of the campaign"
+            )
+            for a in members
+        ),
     )

@@ -44,5 +44,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         float(np.mean([every[p] > 1 for p in payment if p])) if every else None,
         None,
         len(actor.accounts),
-        tuple(Tie(a, float(rarity), "pays with an instrument that other accounts of the campaign pay with") for a in members),
+        tuple(
+            Tie(a, float(rarity), "pays with an instrument that other accounts of the campaign pay with")
+            for a in members
+        ),
     )

@@ -47,5 +47,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         baseline,
         None,
         len(times),
-        tuple(Tie(int(a), float(min(6.0, np.log2(1 / baseline))), "signed up in the campaign's burst") for a in members),
+        tuple(
+            Tie(int(a), float(min(6.0, np.log2(1 / baseline))), "signed up in the campaign's burst")
+            for a in members
+        ),
     )
