@@ -3,36 +3,45 @@
 Sixteen million exchanges take about 3 GB. It does not know what anything in it means.
 """
 
+# mypy: allow-untyped-defs
+
 import ipaddress
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numba import njit
 
-from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher, Sketches
+from stillwatch.exchanges import ids
+from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
+from stillwatch.text.keyed import M1
+
+Columns = dict[str, np.ndarray]
 
 FINISH = {"stop": 1, "end_turn": 1, "stop_sequence": 1, "eos": 1, "completed": 1}
 FINISH |= {"length": 2, "max_tokens": 2, "incomplete": 2}
 FINISH |= {"refusal": 3, "content_filter": 3, "content_filtered": 3, "guardrail_intervened": 3}
 FINISH |= {"tool_calls": 4, "tool_use": 4, "function_call": 4}
 
-# column -> (dtype, the value that stands for null)
+# column -> (dtype, the value that stands for null); what lies beyond the dtype is cut to its limit
 NUMBERS: dict[str, tuple[type, int]] = {
     "turn": (np.int32, 0),
     "asn": (np.int32, -1),
     "tools": (np.int32, -1),
-    "input_tokens": (np.int64, -1),
-    "output_tokens": (np.int64, -1),
-    "reasoning_tokens": (np.int64, -1),
-    "max_tokens": (np.int64, -1),
+    "input_tokens": (np.int32, -1),
+    "output_tokens": (np.int32, -1),
+    "reasoning_tokens": (np.int32, -1),
+    "max_tokens": (np.int32, -1),
     "n": (np.int32, -1),
     "top_logprobs": (np.int32, -1),
-    "latency_ms": (np.int64, -1),
+    "latency_ms": (np.int32, -1),
     "status": (np.int16, 200),
 }
+STEP = 16  # a column that is full grows by one such part
 CODED = ("account", "model", "user_agent", "client_ip")
 
 
@@ -59,14 +68,37 @@ class ExchangeLog:
         return pa.table({k: pa.array(v) for k, v in self.columns.items() if k != "id"})
 
 
+class _Growing:
+    """Columns that grow in place as batches come: never there twice, in parts and whole."""
+
+    def __init__(self) -> None:
+        self.columns: Columns = {}
+        self.length = 0
+
+    def add(self, part: Columns) -> None:
+        end = self.length + len(part["ts_us"])
+        for name, values in part.items():
+            column = self.columns.setdefault(name, np.empty((0, *values.shape[1:]), values.dtype))
+            if end > len(column):
+                room = end + end // STEP  # the system moves pages, not bytes, when a large array grows
+                column.resize((room, *values.shape[1:]), refcheck=False)
+            column[self.length : end] = values
+        self.length = end
+
+    def whole(self) -> Columns:
+        for column in self.columns.values():
+            column.resize((self.length, *column.shape[1:]), refcheck=False)
+        return self.columns
+
+
 class _Codes:
     """Strings to dense numbers in the order of first sight; renumbered by name when the log is closed."""
 
-    def __init__(self, key: object = None) -> None:
+    def __init__(self) -> None:
         self.index: dict[str, int] = {}
 
-    def encode(self, column: pa.Array, transform=None) -> np.ndarray:
-        coded = column.dictionary_encode() if not pa.types.is_dictionary(column.type) else column
+    def encode(self, column: pa.Array, transform: Callable[[str], str | None] | None = None) -> np.ndarray:
+        coded = column.dictionary_encode()
         names = coded.dictionary.to_pylist()
         index = self.index
         codes = np.empty(len(names) + 1, np.int32)
@@ -87,64 +119,63 @@ class _Codes:
 
 
 def network(address: str) -> str | None:
-    """The /24 (IPv4) or /48 (IPv6) that an address lies in, or None where it is no address.
+    """The /24 (IPv4, mapped or not) or /48 (IPv6) that an address lies in, or None where it is no address.
 
     >>> network("192.0.2.17"), network("2001:db8:1:2::9"), network("unknown")
     ('192.0.2', '2001:db8:1', None)
     """
-    head, dot, last = address.rpartition(".")
-    if dot and head.count(".") == 2 and last.isdigit():
-        return head
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    if parsed.version == 4:
-        return str(parsed).rpartition(".")[0]
-    return ":".join(f"{int(part, 16):x}" for part in parsed.exploded.split(":")[:3])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return ":".join(f"{int(parsed) >> shift & 0xFFFF:x}" for shift in (112, 96, 80))
+        parsed = parsed.ipv4_mapped
+    return str(parsed).rpartition(".")[0]
 
 
 def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int = 2) -> ExchangeLog:
     """Read batches of the exchange record into a log; texts are sketched and let go.
 
-    Batches are sketched on `threads` threads while the next ones are read; the result does not depend on it.
+    Batches are sketched on `threads` threads while the next ones are read; the result does not depend on it,
+    nor on the order of the exchanges or how they are batched.
     """
-    parts: list[dict[str, np.ndarray]] = []
+    columns = _Growing()
     codes = {name: _Codes() for name in CODED}
     has: set[str] = set()
-    waiting: list[tuple[dict[str, np.ndarray], Future[Sketches], Future[Sketches]]] = []
-
-    def settle(keep: int) -> None:
-        while len(waiting) > keep:
-            part, prompt, system = waiting.pop(0)
-            p, s = prompt.result(), system.result()
-            part |= {"exact": p.exact, "head": p.head, "tail": p.tail, "cell": p.cell, "classes": p.classes}
-            part |= {"words": p.words, "phrases": p.phrases, "system": s.exact, "system_phrases": s.phrases}
-            parts.append(part)
-
+    waiting: deque[Future[Columns]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             if batch.num_rows == 0:
                 continue
-            prompt = pool.submit(sketcher, batch.column("prompt"))
-            system = pool.submit(sketcher, batch.column("system"), SYSTEM_PHRASES)
             has.update(name for name in batch.schema.names if batch.column(name).null_count < batch.num_rows)
-            waiting.append((_columns(batch, codes, sketcher), prompt, system))
-            settle(2 * threads)
-        settle(0)
-    return _close(parts, codes, frozenset(has))
+            coded = {
+                "account": codes["account"].encode(batch.column("account")),
+                "model": codes["model"].encode(batch.column("model").fill_null("")),
+                "agent": codes["user_agent"].encode(batch.column("user_agent")),
+                "net": codes["client_ip"].encode(batch.column("client_ip"), network),
+            }
+            waiting.append(pool.submit(_columns, batch, coded, sketcher))
+            while len(waiting) > 2 * threads:
+                columns.add(waiting.popleft().result())
+        while waiting:
+            columns.add(waiting.popleft().result())
+    return _close(columns.whole(), codes, frozenset(has))
 
 
-def _columns(batch: pa.RecordBatch, codes: dict[str, _Codes], sketcher: Sketcher) -> dict[str, np.ndarray]:
-    part: dict[str, np.ndarray] = {
+def _columns(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
+    prompt = sketcher(batch.column("prompt"))
+    system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES)
+    exchange_id = batch.column("exchange_id")
+    if exchange_id.null_count:
+        exchange_id = pc.coalesce(exchange_id, ids.derive(batch))
+    part: Columns = {
         "ts_us": batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False),
-        "id": sketcher.hashes(batch.column("exchange_id")),
-        "account": codes["account"].encode(batch.column("account")),
-        "model": codes["model"].encode(batch.column("model").fill_null("")),
-        "agent": codes["user_agent"].encode(batch.column("user_agent")),
-        "net": codes["client_ip"].encode(batch.column("client_ip"), network),
-        "end_user": sketcher.hashes(batch.column("end_user")).astype(np.uint32),
-        "conversation": sketcher.hashes(batch.column("conversation")).astype(np.uint32),
+        "id": sketcher.hashes(exchange_id),
+        **coded,
+        "end_user": _short(sketcher.hashes(batch.column("end_user"))),
+        "conversation": _short(sketcher.hashes(batch.column("conversation"))),
     }
     for name, (dtype, null) in NUMBERS.items():
         values = pc.fill_null(batch.column(name), null).to_numpy(zero_copy_only=False)
@@ -152,7 +183,8 @@ def _columns(batch: pa.RecordBatch, codes: dict[str, _Codes], sketcher: Sketcher
         part[name] = np.clip(values, limits.min, limits.max).astype(dtype)
     for name in ("temperature", "top_p"):
         values = pc.fill_null(batch.column(name), -0.001).to_numpy(zero_copy_only=False)
-        part[f"{name}_milli"] = np.clip(np.rint(values * 1000), -1, 1_000_000).astype(np.int32)
+        bounded = np.clip(np.nan_to_num(values, nan=-0.001), -0.001, 1000.0)
+        part[f"{name}_milli"] = np.rint(bounded * 1000).astype(np.int32)
     stream = batch.column("stream").cast(pa.int8())
     part["stream"] = pc.fill_null(stream, -1).to_numpy(zero_copy_only=False).astype(np.int8)
     shape = pc.fill_null(pc.match_substring(batch.column("response_format"), "json"), False)
@@ -161,38 +193,84 @@ def _columns(batch: pa.RecordBatch, codes: dict[str, _Codes], sketcher: Sketcher
     kinds = [FINISH.get(str(name).lower(), 5) for name in finish.dictionary.to_pylist()]
     lookup = np.array([*kinds, 0], np.int8)
     part["finish"] = lookup[finish.indices.fill_null(len(kinds)).to_numpy(zero_copy_only=False)]
-    return part
+    part |= {"exact": prompt.exact, "head": prompt.head, "tail": prompt.tail, "cell": prompt.cell}
+    part |= {"classes": prompt.classes, "words": prompt.words, "phrases": prompt.phrases}
+    return part | {"system": system.exact, "system_phrases": system.phrases}
 
 
-def _close(parts: list[dict[str, np.ndarray]], codes: dict[str, _Codes], has: frozenset[str]) -> ExchangeLog:
-    if not parts:
+def _short(wide: np.ndarray) -> np.ndarray:
+    """The low half of each hash; 0 stays the mark of what is missing, and of nothing else."""
+    low = wide.astype(np.uint32)
+    low[(low == 0) & (wide != 0)] = 1
+    return low
+
+
+def _close(columns: Columns, codes: dict[str, _Codes], has: frozenset[str]) -> ExchangeLog:
+    if not columns:
         return ExchangeLog(
             {"ts_us": np.zeros(0, np.int64)}, *(np.zeros((0, 1), np.uint32),) * 2, (), (), has, 0
         )
     names = {name: code.by_name() for name, code in codes.items()}
-    ts = np.concatenate([p["ts_us"] for p in parts])
-    ids = np.concatenate([p.pop("id") for p in parts])
-    order = np.lexsort((ids, ts))
-    total = len(order)
-    first = np.ones(total, bool)
-    by_id = np.argsort(ids[order], kind="stable")
-    repeated = ids[order][by_id]
-    first[by_id[1:]] = repeated[1:] != repeated[:-1]
-    order = order[first]
-    columns = {"ts_us": ts[order], "id": ids[order]}
-    del ts, ids, by_id, repeated, first
-    for name in [k for k in parts[0] if k not in ("ts_us", "id")]:
-        columns[name] = np.concatenate([p.pop(name) for p in parts])[order]
     recode = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
-    for column, source in recode.items():
-        columns[column] = names[source][1][columns[column]]
+    for name, source in recode.items():
+        columns[name][:] = names[source][1][columns[name]]
+    total = len(columns["ts_us"])
+    order = _order(columns)
+    order = order[_first_seen(columns["id"], order)]
+    kept = len(order)
+    if kept < total or (np.diff(order) != 1).any():
+        for column in columns.values():  # one at a time, phrases one of them at a time: little is there twice
+            for flat in [column] if column.ndim == 1 else column.T:
+                flat[:kept] = flat[order]
+            column.resize((kept, *column.shape[1:]), refcheck=False)
     phrases, system_phrases = columns.pop("phrases"), columns.pop("system_phrases")
     return ExchangeLog(
-        columns,
-        phrases,
-        system_phrases,
-        names["account"][0],
-        names["model"][0],
-        has,
-        total - len(order),
+        columns, phrases, system_phrases, names["account"][0], names["model"][0], has, total - kept
     )
+
+
+def _order(columns: Columns) -> np.ndarray:
+    """Rows by time, then id, then content: where two exchanges claim one id, input order must not choose."""
+    ts, keys = columns["ts_us"], columns["id"]
+    order = np.argsort(ts, kind="stable").astype(np.int32 if len(ts) < 2**31 else np.int64)
+    tied = _runs(ts[order])
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((keys[rows], ts[rows]))]
+    tied = tied[_runs(ts[order[tied]], keys[order[tied]])]
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((_contents(columns, rows), keys[rows], ts[rows]))]
+    return order
+
+
+def _runs(*sorted_columns: np.ndarray) -> np.ndarray:
+    """Positions whose values equal a neighbour's."""
+    same = np.logical_and.reduce([column[1:] == column[:-1] for column in sorted_columns])
+    return np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+
+
+def _contents(columns: Columns, rows: np.ndarray) -> np.ndarray:
+    """(rows,) uint64 of all that is known of each row."""
+    state = np.zeros(len(rows), np.uint64)
+    for column in columns.values():
+        for flat in [column] if column.ndim == 1 else column.T:
+            state = (state ^ flat[rows].astype(np.uint64)) * M1
+            state ^= state >> np.uint64(32)
+    return state
+
+
+@njit(cache=True, nogil=True)
+def _first_seen(keys, order):
+    """(rows,) bool, in the given order: whether a row is the first with its key."""
+    size = 1024
+    while size < 2 * len(order):
+        size *= 2
+    taken = np.zeros(size, np.uint64)  # keys are never 0
+    first = np.ones(len(order), np.bool_)
+    for k in range(len(order)):
+        key = keys[order[k]]
+        s = np.int64(key) & (size - 1)
+        while taken[s] != np.uint64(0) and taken[s] != key:
+            s = (s + 1) & (size - 1)
+        first[k] = taken[s] != key
+        taken[s] = key
+    return first

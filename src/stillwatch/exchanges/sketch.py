@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from stillwatch.text.classes import CLASSES
 from stillwatch.text.kernel import PHRASES, sketch
+from stillwatch.text.keyed import hash_texts
 from stillwatch.text.phrase_table import phrase_table
 
 SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
+PROBE = 4096  # texts looked at to tell whether a column repeats itself
 DEFAULT_KEY = b"stillwatch: no sketch leaves this process"
 
 
@@ -71,15 +73,32 @@ class Sketcher:
         )
         return out
 
+    def repeated(self, texts: pa.Array, phrases: int = PHRASES) -> Sketches:
+        """As a call, but each distinct text is sketched once: for columns that repeat themselves."""
+        texts = _whole(texts)
+        probe = texts.slice(0, PROBE)
+        if len(texts) <= PROBE or len(probe.unique()) > PROBE // 2:
+            return self(texts, phrases)
+        coded = pc.fill_null(texts, "").dictionary_encode()
+        once = self(coded.dictionary, phrases)
+        at = coded.indices.to_numpy()
+        return Sketches(**{name: column[at] for name, column in vars(once).items()})
+
     def hashes(self, texts: pa.Array) -> np.ndarray:
-        """(n,) uint64 keyed hash of each text's tokens; 0 for null and empty texts."""
-        return self(texts, phrases=1).exact
+        """(n,) uint64 keyed hash of each text's bytes, case and space included; 0 for null and empty."""
+        data, offsets = _utf8(texts)
+        out = np.empty(len(texts), np.uint64)
+        hash_texts(data, offsets, self._key0, self._key1, out)
+        return out
+
+
+def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
 def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """An Arrow string array's bytes and int64 offsets, without copying the bytes."""
-    if isinstance(texts, pa.ChunkedArray):
-        texts = texts.combine_chunks()
+    texts = _whole(texts)
     if texts.null_count:
         texts = pc.fill_null(texts, "")
     if pa.types.is_null(texts.type) or len(texts) == 0:

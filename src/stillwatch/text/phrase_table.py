@@ -1,9 +1,10 @@
-"""Lexical classes as one open-addressed hash table that the kernel walks. It does not know the classes' meaning."""
+"""Lexical classes as one open-addressed hash table for the kernel. It does not know what they mean."""
 
 import numpy as np
 
 from stillwatch.text.classes import LexicalClass
-from stillwatch.text.kernel import BASIS, FNV, mix
+from stillwatch.text.kernel import BASIS, FNV
+from stillwatch.text.keyed import mix
 
 
 def word_hash(word: str) -> np.uint64:
@@ -27,7 +28,8 @@ def phrase_hash(phrase: str) -> np.uint64:
 def phrase_table(classes: tuple[LexicalClass, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Returns (table, needs): (slots, 2) uint64 and (classes,) int64.
 
-    A slot holds the phrase's hash, and its class | number << 8 | 12 bits of its last word's hash << 16.
+    A slot holds the phrase's hash, and its class | number << 8 | 12 bits of its last word's hash << 16
+    | 12 bits of its last two words' hash << 28 | one word only << 40.
     """
     total = sum(len(c.phrases) for c in classes)
     slots = 1 << max(4, int(np.ceil(np.log2(8 * total))))
@@ -40,6 +42,9 @@ def phrase_table(classes: tuple[LexicalClass, ...]) -> tuple[np.ndarray, np.ndar
             s = int(h) & (slots - 1)
             while table[s, 0]:
                 s = (s + 1) & (slots - 1)
-            last = int(mix(word_hash(phrase.split()[-1]))) & 0xFFF
-            table[s] = h, np.uint64(c.bit | min(number, 62) << 8 | last << 16)
+            words = phrase.split()
+            last = int(phrase_hash(words[-1])) & 0xFFF
+            pair = int(phrase_hash(" ".join(words[-2:]))) & 0xFFF
+            alone = len(words) == 1
+            table[s] = h, np.uint64(c.bit | min(number, 62) << 8 | last << 16 | pair << 28 | alone << 40)
     return table, needs
