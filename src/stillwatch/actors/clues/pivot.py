@@ -25,7 +25,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     best: Weighed | None = None
     for model, name in enumerate(log.models):
         used = log["model"] == model
-        if not used.any():
+        if not name or not used.any():  # where a source stops naming models, nobody has moved
             continue
         born = int(log["ts_us"][used.argmax()])
         if born < start + SETTLED_US:

@@ -1,5 +1,7 @@
 """Rare questions sent word for word by several of the actor's accounts: one item sampled many times.
 
+A question is the actor's own where more of its accounts sent it than accounts outside did.
+
 Null: independent accounts send the same longer prompt as often as the rest of the log's accounts do.
 Blind to: repeats that are paraphrased, and k samples asked for in one request.
 Fooled by: a public benchmark run by several parties, a class's assignment, a viral prompt.
@@ -17,20 +19,21 @@ LEAST_WORDS = 6
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Share of the actor's exchanges whose exact prompt another of its accounts sent too, beside the population's."""
+    """Share of the actor's exchanges whose exact prompt others of its accounts sent too, beside the population's."""
     log = world.log
     long = log["words"] >= LEAST_WORDS
     rows = actor.rows[long[actor.rows]]
     if len(rows) == 0:
         return None
-    exact, account = log["exact"][rows], log["account"][rows]
-    shared = _sent_by_two(exact, account)
-    actual = float(shared.mean())
+    account = log["account"][rows]
     every = np.flatnonzero(long)
     outside = every[~np.isin(log["account"][every], actor.accounts)]
-    baseline = (
-        float(_sent_by_two(log["exact"][outside], log["account"][outside]).mean()) if len(outside) else 0.0
-    )
+    senders = _senders(log["exact"][rows], account)
+    known = _senders(log["exact"][outside], log["account"][outside], log["exact"][rows])
+    shared = (senders >= 2) & (senders > known)
+    actual = float(shared.mean())
+    elsewhere = _senders(log["exact"][outside], log["account"][outside])
+    baseline = float((elsewhere >= 2).mean()) if len(outside) else 0.0
     if actual < LEAST_SHARE:
         return None
     per_account = {
@@ -45,7 +48,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
     return Weighed(
         bits,
-        f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too; "
+        f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too, and by fewer outside; "
         f"elsewhere {baseline:.1%}",
         actual,
         baseline,
@@ -55,9 +58,14 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _sent_by_two(exact: np.ndarray, account: np.ndarray) -> np.ndarray:
-    """(rows,) bool: whether the prompt came from at least two accounts."""
+def _senders(exact: np.ndarray, account: np.ndarray, asked: np.ndarray | None = None) -> np.ndarray:
+    """How many accounts sent each row's prompt, or each prompt of `asked`."""
     prompts, at = np.unique(exact, return_inverse=True)
     pairs = np.unique(at.astype(np.int64) << 32 | account)
     senders = np.bincount(pairs >> 32, minlength=len(prompts))
-    return senders[at] >= 2
+    if asked is None:
+        return senders[at]
+    if len(prompts) == 0:
+        return np.zeros(len(asked), np.int64)
+    place = np.minimum(np.searchsorted(prompts, asked), len(prompts) - 1)
+    return np.where(prompts[place] == asked, senders[place], 0)

@@ -1,21 +1,23 @@
 """Accounts that signed up in one burst.
 
-Null: the actor's accounts signed up at independent times, as the log's accounts did (binomial tail for the
-    densest two days).
+Null: the actor's accounts signed up as the log's other accounts did, but for a within-group correlation: people
+    bring friends, courses come together (beta-binomial tail for the densest two days).
 Blind to: aged and bought accounts.
 Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
 Source: FIELD.md signal 15.
 """
 
 import numpy as np
-from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.stats.groups import concentration_tail
 
 NAME = "signup_burst"
 CONTROL = "provider"
 BURST_US = 2 * 86_400_000_000
 LEAST_ACCOUNTS = 4
+LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
+CORRELATION = 0.1  # what honest groups are granted, about as for their settings (scan/watch.py)
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
@@ -32,9 +34,11 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     begin, count = times[k], int(within[k])
     others = np.delete(created, actor.accounts)
     others = others[others > 0]
+    if len(others) < LEAST_OTHERS:
+        return None
     inside = ((others >= begin) & (others <= begin + BURST_US)).sum()
     baseline = float((inside + 0.5) / (len(others) + 1))
-    p_value = float(min(1.0, len(times) * binom.sf(count - 1, len(times), baseline)))
+    p_value = min(1.0, len(times) * concentration_tail(count, len(times), round(baseline, 6), CORRELATION))
     if count < LEAST_ACCOUNTS or p_value > 0.001:
         return None
     bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
