@@ -1,4 +1,4 @@
-"""Small worlds for the detection tests: honest people, and a pool planted among them. Seeded, no real prompts.
+"""Small worlds for the detection tests: honest people, and a pool planted among them. Seeded, no real texts.
 
 It imitates no provider: it knows only what each test needs, and texts are made of invented words.
 """
@@ -70,7 +70,7 @@ class Crowd:
         record: Callable[[int], dict[str, Any]] | None = None,
         **columns: Any,
     ) -> list[str]:
-        """`many` accounts that speak at `hours(k)`. A column may be a value, or a function of the account's number.
+        """`many` accounts that speak at `hours(k)`. A column may be a value, or a function of the number.
 
         record: what the provider knows of account k.
         """
@@ -218,7 +218,7 @@ def pool(
     stock: Sequence[str] | None = None,
     **record: Any,
 ) -> tuple[str, ...]:
-    """One hand behind `many` accounts: a stock of wrappers around items that are dealt out, one model, one limit."""
+    """One hand behind `many` accounts: a stock of wrappers around items dealt out, one model, one limit."""
     rng = crowd.rng
     frames = list(stock) if stock else [f"{sentence(rng, 9)} | {sentence(rng, 7)}" for _ in range(3)]
     names = tuple(f"acct-{rng.getrandbits(40):010x}" for _ in range(many))

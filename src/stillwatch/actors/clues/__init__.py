@@ -1,1 +1,1 @@
-"""Clues, one file each: a reason to tie accounts, in bits. To add one, add a file with NAME, CONTROL and weigh()."""
+"""Clues, one file each: a reason to tie accounts, in bits. A new one is a file with NAME, CONTROL and weigh()."""

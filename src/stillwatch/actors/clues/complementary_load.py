@@ -19,7 +19,7 @@ LEAST_THROTTLED = 5
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """How often another member's exchange follows a 429 within a minute, beside what the joint rate explains."""
+    """How often another member's exchange follows a 429 within a minute, beside what the joint rate makes."""
     log = world.log
     rows = np.sort(actor.rows)
     ts, account, status = log["ts_us"][rows], log["account"][rows], log["status"][rows]

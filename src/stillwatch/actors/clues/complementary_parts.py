@@ -30,8 +30,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         return None
     return Weighed(
         2.0,
-        f"{len(actor.accounts):,} accounts sent {len(actor.rows):,} prompts and only {overlap:.1%} of them twice, "
-        f"as if dealt out from one list; in the whole log {baseline:.0%} are repeats",
+        f"{len(actor.accounts):,} accounts sent {len(actor.rows):,} prompts and only {overlap:.1%} of them "
+        f"twice, as if dealt out from one list; in the whole log {baseline:.0%} are repeats",
         overlap,
         baseline,
         None,

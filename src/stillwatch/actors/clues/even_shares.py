@@ -32,7 +32,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     return Weighed(
         2.0,
         f"the accounts' volumes are even: half of them sent {np.quantile(own, 0.25):.0f} to "
-        f"{np.quantile(own, 0.75):.0f} exchanges (spread {actual:.2f} in logarithms, population {baseline:.2f})",
+        f"{np.quantile(own, 0.75):.0f} exchanges (spread {actual:.2f} in logarithms, "
+        f"population {baseline:.2f})",
         actual,
         baseline,
         None,

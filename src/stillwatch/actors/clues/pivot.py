@@ -19,7 +19,7 @@ LEAST_ACCOUNTS = 5
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Share of active members that used the newest model within 24 hours of its first use, beside all others."""
+    """Share of active members that used a new model within 24 hours of its first use, beside all others."""
     log = world.log
     start = log["ts_us"][0]
     best: Weighed | None = None
@@ -46,8 +46,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
         weighed = Weighed(
             bits,
-            f"{len(moved):,} of {len(mine):,} active accounts used {name} within a day of its first appearance; "
-            f"of the others {baseline:.0%} did",
+            f"{len(moved):,} of {len(mine):,} active accounts used {name} within a day of its first "
+            f"appearance; of the others {baseline:.0%} did",
             actual,
             float(baseline),
             None,

@@ -21,7 +21,7 @@ LEAST_STOPPED = 4
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Accounts that start within twelve hours after a wave of members stopped, beside the campaign's usual rate."""
+    """Accounts that start within twelve hours after a wave of members stopped, beside the usual rate."""
     log = world.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
     names, at = np.unique(account, return_inverse=True)
@@ -49,8 +49,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
     return Weighed(
         bits,
-        f"{int(waves[k])} accounts fell silent within six hours, and {int(fresh.sum())} fresh ones took the work up "
-        f"within twelve; {expected:.1f} were to be expected",
+        f"{int(waves[k])} accounts fell silent within six hours, and {int(fresh.sum())} fresh ones took the "
+        f"work up within twelve; {expected:.1f} were to be expected",
         float(fresh.sum()),
         float(expected),
         None,

@@ -19,7 +19,7 @@ LEAST_WORDS = 6
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Share of the actor's exchanges whose exact prompt others of its accounts sent too, beside the population's."""
+    """Share of the actor's exchanges whose prompt others of its accounts sent too, beside the population's."""
     log = world.log
     long = log["words"] >= LEAST_WORDS
     rows = actor.rows[long[actor.rows]]
@@ -48,8 +48,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
     return Weighed(
         bits,
-        f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too, and by fewer outside; "
-        f"elsewhere {baseline:.1%}",
+        f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too "
+        f"and by fewer outside; elsewhere {baseline:.1%} are shared",
         actual,
         baseline,
         None,

@@ -38,7 +38,8 @@ def common_value(actor: Actor, world: World, column: str, name: str, shown) -> W
     )
     return Weighed(
         bits,
-        f"{count:,} of {len(own):,} accounts mostly use {name} {shown(value)}; of the log's other accounts {baseline:.0%} do",
+        f"{count:,} of {len(own):,} accounts mostly use {name} {shown(value)}; of the log's other "
+        f"accounts {baseline:.0%} do",
         float(actual),
         baseline,
         None,

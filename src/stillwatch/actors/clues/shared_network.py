@@ -40,11 +40,11 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     np.maximum.at(best, own_who[tied], rarity[own_net[tied]])
     share = len(members) / len(actor.accounts)
     bits = float(min(MOST_BITS, 2 * np.median(best[members]) * share))
-    multi = np.bincount(net[behind[net] >= 2] * 0 + who[behind[net] >= 2], minlength=accounts) > 0
+    multi = np.bincount(who[behind[net] >= 2], minlength=accounts) > 0
     baseline = float(np.delete(multi, actor.accounts).mean()) if accounts > len(actor.accounts) else None
     return Weighed(
         bits,
-        f"{len(members):,} of {len(actor.accounts):,} accounts share {int(useful[np.unique(own_net)].sum()):,} networks "
+        f"{len(members):,} of {len(actor.accounts):,} accounts share {useful[np.unique(own_net)].sum():,} networks "
         "with other accounts of the campaign that hardly anyone else uses",
         float(share),
         baseline,

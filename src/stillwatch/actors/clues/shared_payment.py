@@ -1,7 +1,7 @@
 """Accounts paid for by one instrument that belong to no organisation.
 
-Null: unrelated customers do not share a payment instrument; hubs (an instrument behind many accounts outside the
-    actor too) are worth little.
+Null: unrelated customers do not share a payment instrument; hubs (an instrument behind many accounts
+    outside the actor too) are worth little.
 Blind to: one card for each account, and prepaid or virtual cards.
 Fooled by: a school, a family, a reseller that pays for its customers.
 Source: FIELD.md signal 15 (Anthropic 2026-02: "shared payment methods"); hub suppression as in Splink's term

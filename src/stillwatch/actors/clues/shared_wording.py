@@ -2,7 +2,7 @@
 
 Null: the accounts are independent and take a new phrase up as often as the other accounts of the log do.
 Blind to: wrappers paraphrased afresh for each account; texts in which every phrase is common.
-Fooled by: a viral prompt, a framework's new template, a class's assignment: shared wording alone links nobody.
+Fooled by: a viral prompt, a framework's new template, a class's assignment: wording alone links nobody.
 Source: Broder 1997 (resemblance and MinHash); FIELD.md signals 1 and 7.
 """
 
@@ -17,7 +17,7 @@ KINDS = (0, 1)
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Phrases carried by at least three of the actor's accounts; bits by how rare they are among all accounts."""
+    """Phrases that at least three of the actor's accounts carry; bits by how rare they are among all accounts."""
     carried = carried_markers(actor, world, KINDS)
     if carried is None:
         return None
@@ -36,8 +36,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     return Weighed(
         min(MOST_BITS, bits * 2),
         f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
-        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of them and "
-        f"by {np.median(world.entrants[carried.markers]):.0f} parties in all",
+        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of them "
+        f"and by {np.median(world.entrants[carried.markers]):.0f} parties in all",
         share,
         None,
         None,

@@ -1,6 +1,6 @@
 """Accounts that signed up in one burst.
 
-Null: the actor's accounts signed up as the log's other accounts did, but for a within-group correlation: people
+Null: the actor's accounts signed up as the log's other accounts did, but for a correlation within groups: people
     bring friends, courses come together (beta-binomial tail for the densest two days).
 Blind to: aged and bought accounts.
 Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
@@ -45,8 +45,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     members = codes[(created[codes] >= begin) & (created[codes] <= begin + BURST_US)]
     return Weighed(
         bits,
-        f"{count:,} of {len(times):,} accounts signed up within two days of each other; of the others {baseline:.1%} "
-        "signed up then",
+        f"{count:,} of {len(times):,} accounts signed up within two days of each other; of the others "
+        f"{baseline:.1%} signed up then",
         count / len(times),
         baseline,
         None,
