@@ -11,6 +11,9 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+MOST_BITS = 20.0
+LEAST_BITS = 1.0  # what half of the accounts reach is not worth a sentence
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -45,6 +48,11 @@ class Population:
         return column.to_numpy().astype(float)
 
 
+def rarity_bits(population: Population, feature: str, value: float) -> float:
+    """Minus log2 of the share of accounts that reach a value, at most MOST_BITS."""
+    return min(MOST_BITS, -float(np.log2(population.share_at_least(feature, value))))
+
+
 class Detector(Protocol):
     """What a module in this room offers. Subject: one row of the feature table."""
 
@@ -55,26 +63,23 @@ class Detector(Protocol):
     ) -> Statement | None: ...
 
 
-MOST_BITS = 20.0
-
-
 def unusual_share(
     subject: Mapping[str, float | int | None], population: Population, feature: str, least: float, text: str
 ) -> Statement | None:
-    """State that a share is at least `least` and rare among accounts: bits are -log2 of the share that reach it.
+    """State that a share is at least `least` and rare among accounts: bits are -log2 of that rarity.
 
     text: a sentence with {actual}, {p95} and {n} to fill in.
     """
     actual = float(subject[feature] or 0.0)
     if actual < least:
         return None
-    bits = -float(np.log2(population.share_at_least(feature, actual)))
-    if bits < 1:
+    bits = rarity_bits(population, feature, actual)
+    if bits < LEAST_BITS:
         return None
     p95 = population.quantile(feature, 0.95)
     n = int(subject["exchanges"] or 0)
     return Statement(
-        min(bits, MOST_BITS),
+        bits,
         text.format(actual=f"{actual:.0%}", p95=f"{p95:.0%}", n=f"{n:,}"),
         actual,
         population.quantile(feature, 0.5),

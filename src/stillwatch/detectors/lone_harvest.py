@@ -1,14 +1,14 @@
 """Volume and coverage by one payer: heavy use with none of the marks that honest heavy use leaves.
 
-Each time a payer's traffic of five days reaches another step, its traits are taken. A trait's weight is how rare
-it is among the log's other heavy payers, in bits; honest heavy users have several, hardly ever all.
+Each time a payer's traffic of five days reaches another step, its traits are taken. A trait's weight is how
+rare it is among the log's other heavy payers, in bits; honest heavy users have several, hardly ever all.
 
 Null: the payer is one more of the log's heavy payers; its rank among them is the p-value, 1/(n+1) at best.
-Blind to: a harvest below the first step, one spread over payers (see coordinated harvest), one that imitates an
-    application: end users, follow-ups, tools, a fixed schedule.
+Blind to: a harvest below the first step, one spread over payers (see coordinated harvest), one that imitates
+    an application: end users, follow-ups, tools, a fixed schedule.
 Fooled by: a large one-off job of a private person (a migration, a personal archive) that runs day and night.
-Source: FIELD.md signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google GTIG 2026-02); the bar of 10.5 bits was set on
-    the development scenes, see docs/evidence.md.
+Source: FIELD.md signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google GTIG 2026-02); the bar of 10.5 bits
+    was set on the development scenes, see docs/evidence.md.
 """
 
 from dataclasses import dataclass
@@ -127,9 +127,17 @@ def _standing_out(who, at, seen, traits) -> list[Sighting]:
         needed = traits[k][PRIVATE] and traits[k][NEVER_REPEATS]
         if needed and p not in named and peers >= LEAST_PEERS and bits.sum() >= LEAST_BITS:
             above = sum(other != p and total >= bits.sum() for other, total in totals.items())
-            value = (1 + above) / (peers + 1)
+            value = float((1 + above) / (peers + 1))
             found.append(
-                Sighting(p, int(at[k]), int(seen[k]), tuple(map(bool, traits[k])), tuple(bits), value, peers)
+                Sighting(
+                    p,
+                    int(at[k]),
+                    int(seen[k]),
+                    tuple(map(bool, traits[k])),
+                    tuple(map(float, bits)),
+                    value,
+                    peers,
+                )
             )
             named.add(p)
         latest[p] = k

@@ -8,9 +8,7 @@ Source: FIELD.md signal 9; a reasoning trace is 3,000 to 8,000 tokens.
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from stillwatch.detectors import MOST_BITS, Population, Statement
+from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
 
 NAME = "long_outputs"
 FEATURE = "log2_output_mean"
@@ -24,10 +22,13 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
     p95 = population.quantile(FEATURE, 0.95)
     if actual < p95:
         return None
-    bits = -float(np.log2(population.share_at_least(FEATURE, float(actual))))
+    bits = rarity_bits(population, FEATURE, float(actual))
+    if bits < LEAST_BITS:
+        return None
     return Statement(
-        min(bits, MOST_BITS),
-        f"answers are {2**actual - 1:,.0f} tokens long in the (geometric) mean; 95 % of accounts stay below {2**p95 - 1:,.0f}",
+        bits,
+        f"answers are {2**actual - 1:,.0f} tokens long in the (geometric) mean; 95 % of accounts stay below "
+        f"{2**p95 - 1:,.0f}",
         float(actual),
         population.quantile(FEATURE, 0.5),
         p95,

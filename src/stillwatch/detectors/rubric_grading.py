@@ -20,5 +20,5 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         population,
         "rubric_grading_share",
         0.3,
-        "{actual} of {n} exchanges ask the model to grade answers by a rubric; 95 % of accounts stay below {p95}",
+        "{actual} of {n} exchanges have it grade answers by a rubric; 95 % of accounts stay below {p95}",
     )

@@ -20,5 +20,5 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         population,
         "task_generation_share",
         0.2,
-        "{actual} of {n} exchanges have the model write new tasks or personas; 95 % of accounts stay below {p95}",
+        "{actual} of {n} exchanges have the model write tasks or personas; 95 % of accounts stay below {p95}",
     )

@@ -8,24 +8,25 @@ Source: FIELD.md signal 7; Juuti et al. 2019 (PRADA) judges streams, not actors.
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from stillwatch.detectors import MOST_BITS, Population, Statement
+from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
 
 NAME = "volume_and_coverage"
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
-    """Exchanges of the actor, and the share of them that are different, beside the population's 95th percentile."""
+    """Exchanges of the actor, and the share of them that differ, beside the population's 95th percentile."""
     n = float(subject["exchanges"] or 0)
     p95 = population.quantile("exchanges", 0.95)
     if n < p95:
         return None
     distinct = float(subject["distinct_prompt_share"] or 0.0)
-    bits = -float(np.log2(population.share_at_least("exchanges", n)))
+    bits = rarity_bits(population, "exchanges", n)
+    if bits < LEAST_BITS:
+        return None
     return Statement(
-        min(bits, MOST_BITS),
-        f"together {n:,.0f} exchanges, {distinct:.0%} of them different prompts; 95 % of accounts stay below {p95:,.0f}",
+        bits,
+        f"together {n:,.0f} exchanges, {distinct:.0%} of them different prompts; 95 % of accounts stay below "
+        f"{p95:,.0f}",
         n,
         population.quantile("exchanges", 0.5),
         p95,
