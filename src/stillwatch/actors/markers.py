@@ -1,0 +1,292 @@
+"""Which markers of a log were ever hot: new among its parties, and shared. Exact, and linear in the log.
+
+Markers are dealt into rounds by hash, and within a round into buckets that fit a cache; every marker is then
+followed alone. Rounds know nothing of each other, so threads may take them in any order. What a marker is and
+when it is hot, `spread` says. It does not know what links two parties.
+"""
+
+# mypy: allow-untyped-defs
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
+
+PLACE_BITS = 5  # a use's place in a word: its row, and below it which of at most 32 markers of the row
+ROUND_USES = 1 << 25  # 256 MB a round and thread
+BUCKET_USES = 1 << 15
+FAR = np.iinfo(np.int64).max
+SALT = np.array([0, 0x5BD1E995, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F], np.uint32)
+LEAST_WORDS = 6  # a shorter prompt is no question of its own: "yes", "continue"
+
+
+@dataclass(frozen=True)
+class HotMarkers:
+    """Markers that were ever hot, in order of first use; entries grouped by marker, in time order."""
+
+    value: np.ndarray  # (markers,) uint32
+    kind: np.ndarray  # (markers,) int8
+    hot_from_us: np.ndarray  # (markers,) int64
+    begin: np.ndarray  # (markers + 1,) int64 into entry_row
+    entry_row: np.ndarray  # (entries,) int32 first use by each party
+    uses: np.ndarray  # (exchanges,) uint32, one bit for each marker of the row that was ever hot
+    entries: np.ndarray  # (exchanges,) uint32, one bit for each that is its party's first use
+
+
+def hot_markers(
+    columns: Columns, party: np.ndarray, ts: np.ndarray, window: int, least: int, novelty: float, threads: int
+) -> HotMarkers:
+    """Find them. columns: what `marker` takes; window in µs; least, novelty: as `is_hot` takes them."""
+    n = len(ts)
+    parties = int(party.max()) + 1 if n else 0
+    rounds = max(threads, -(-n * width(columns) // ROUND_USES))
+    edges = np.linspace(0, 1 << 32, rounds + 1).astype(np.int64)
+
+    def some(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
+        """Every `threads`-th round, from the first."""
+        uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
+        found = [
+            _round(columns, party, ts, parties, edges[r], edges[r + 1], window, least, novelty, uses, entries)
+            for r in range(first, rounds, threads)
+        ]
+        return uses, entries, found
+
+    with ThreadPoolExecutor(threads) as pool:
+        shares = list(pool.map(some, range(threads)))
+    uses, entries, found = shares[0]
+    for more_uses, more_entries, more in shares[1:]:
+        uses |= more_uses
+        entries |= more_entries
+        found = found + more
+    value, place, hot_from, length, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+    kinds = np.array(kinds_of(columns), np.int8)
+    order = np.argsort(place)  # no two markers share a place
+    starts = np.cumsum(length) - length
+    begin = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(length[order], out=begin[1:])
+    rows = _regroup(rows, starts[order], begin)
+    kind = kinds[place[order] & np.uint32((1 << PLACE_BITS) - 1)]
+    return HotMarkers(value[order], kind, hot_from[order], begin, rows, uses, entries)
+
+
+def kinds_of(columns: Columns) -> list[int]:
+    """Kind of each of a row's markers: phrases, system phrases, head, tail, whole prompt, system text."""
+    return [0] * columns[0].shape[1] + [1] * columns[1].shape[1] + [2, 3, 4, 5]
+
+
+def width(columns: Columns) -> int:
+    """How many markers a row has at most."""
+    return len(kinds_of(columns))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def marker(columns, i, j):
+    """The j-th marker of exchange i, 0 where it has none. Equal hashes of two kinds are two markers."""
+    phrases, system_phrases, head, tail, exact, system, words = columns
+    k = phrases.shape[1]
+    s = k + system_phrases.shape[1]
+    kind = 0
+    if j < k:
+        value = phrases[i, j]
+    elif j < s:
+        value = system_phrases[i, j - k]
+        kind = 1
+    else:
+        kind = j - s + 2
+        wide = np.uint64(0)
+        if kind == 2:
+            wide = head[i]
+        elif kind == 3:
+            wide = tail[i]
+        elif kind == 5:
+            wide = system[i]
+        elif words[i] >= LEAST_WORDS:
+            wide = exact[i]
+        value = np.uint32(wide >> np.uint64(32))
+    if value == np.uint32(0):
+        return value
+    value ^= SALT[kind]
+    return value if value != np.uint32(0) else np.uint32(1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_hot(recent, earlier, least, novelty):
+    """Whether enough parties entered lately, and far more than before."""
+    return recent >= least and recent >= novelty * earlier
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _hash(value):
+    return np.int64((np.uint64(value) * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF))
+
+
+@njit(cache=True, nogil=True)
+def _round(columns, party, ts, parties, low, high, window, least, novelty, uses, entries):
+    """Follow the markers whose hash lies in [low, high)."""
+    packed, begin = _deal(columns, low, high)
+    biggest = 0
+    for b in range(len(begin) - 1):
+        biggest = max(biggest, begin[b + 1] - begin[b])
+    size = 1024
+    while size < 2 * biggest:
+        size *= 2
+    keys = np.zeros(size, np.uint32)
+    code_of = np.empty(size, np.int32)
+    codes = np.empty(biggest, np.int32)
+    count = np.empty(biggest + 1, np.int64)
+    places = np.empty(biggest, np.uint32)
+    entrants = np.empty(biggest, np.uint32)
+    stamp = np.full(parties + 1, -1, np.int64)
+    stamps = 0
+    value = np.empty(1024, np.uint32)
+    place = np.empty(1024, np.uint32)
+    hot_from = np.empty(1024, np.int64)
+    length = np.empty(1024, np.int64)
+    rows = np.empty(4096, np.int32)
+    found = 0
+    filled = 0
+    for b in range(len(begin) - 1):
+        bucket = packed[begin[b] : begin[b + 1]]
+        size = 64
+        while size < 2 * len(bucket):
+            size *= 2
+        keys[:size] = 0
+        different = 0
+        for k in range(len(bucket)):
+            v = np.uint32(bucket[k] >> np.uint64(32))
+            s = (np.int64(v) * 0x2545F491 >> 12) & (size - 1)
+            while keys[s] != np.uint32(0) and keys[s] != v:
+                s = (s + 1) & (size - 1)
+            if keys[s] == np.uint32(0):
+                keys[s] = v
+                code_of[s] = different
+                count[different] = 0
+                different += 1
+            codes[k] = code_of[s]
+            count[code_of[s]] += 1
+        end = 0
+        for c in range(different):
+            many = count[c]
+            count[c] = end if many >= least else -1
+            end += many if many >= least else 0
+        for k in range(len(bucket)):
+            at = count[codes[k]]
+            if at >= 0:
+                places[at] = np.uint32(bucket[k] & np.uint64(0xFFFFFFFF))
+                count[codes[k]] += 1
+        start = 0
+        for c in range(different):
+            if count[c] < 0:
+                continue
+            group = places[start : count[c]]
+            start = count[c]
+            m = 0
+            stamps += 1
+            for k in range(len(group)):
+                p = party[group[k] >> np.uint32(PLACE_BITS)] + 1
+                if stamp[p] != stamps:
+                    stamp[p] = stamps
+                    entrants[m] = group[k]
+                    m += 1
+            since = _hot_from(entrants[:m], ts, window, least, novelty)
+            if since == FAR:
+                continue
+            if found == len(value):
+                value, place = _twice(value), _twice(place)
+                hot_from, length = _twice(hot_from), _twice(length)
+            while filled + m > len(rows):
+                rows = _twice(rows)
+            first = group[0]
+            value[found] = marker(columns, first >> np.uint32(PLACE_BITS), np.int64(first & np.uint32(31)))
+            place[found] = first
+            hot_from[found] = since
+            length[found] = m
+            found += 1
+            _mark(group, uses)
+            _mark(entrants[:m], entries)
+            for k in range(m):
+                rows[filled + k] = entrants[k] >> np.uint32(PLACE_BITS)
+            filled += m
+    return (
+        value[:found].copy(),
+        place[:found].copy(),
+        hot_from[:found].copy(),
+        length[:found].copy(),
+        rows[:filled].copy(),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _deal(columns, low, high):
+    """The uses of the markers whose hash lies in [low, high), by bucket, in row order within each.
+
+    A use is its marker's value in the upper half and its place in the lower.
+    """
+    n = len(columns[2])
+    each = columns[0].shape[1] + columns[1].shape[1] + 4
+    buckets = 1
+    while buckets * BUCKET_USES < n * each * ((high - low) / 2.0**32):
+        buckets *= 2
+    shift = 0
+    while (high - 1 - low) >> shift >= buckets:
+        shift += 1
+    begin = np.zeros(buckets + 1, np.int64)
+    for i in range(n):
+        for j in range(each):
+            value = marker(columns, i, j)
+            if value != np.uint32(0):
+                h = _hash(value)
+                if low <= h < high:
+                    begin[((h - low) >> shift) + 1] += 1
+    begin = np.cumsum(begin)
+    fill = begin[:-1].copy()
+    packed = np.empty(begin[buckets], np.uint64)
+    for i in range(n):
+        for j in range(each):
+            value = marker(columns, i, j)
+            if value != np.uint32(0):
+                h = _hash(value)
+                if low <= h < high:
+                    b = (h - low) >> shift
+                    packed[fill[b]] = np.uint64(value) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
+                    fill[b] += 1
+    return packed, begin
+
+
+@njit(cache=True, nogil=True)
+def _hot_from(entrants, ts, window, least, novelty):
+    """The first entry's time at which a marker is hot, or FAR."""
+    old = 0
+    for j in range(len(entrants)):
+        now = ts[entrants[j] >> np.uint32(PLACE_BITS)]
+        while ts[entrants[old] >> np.uint32(PLACE_BITS)] < now - window:
+            old += 1
+        if is_hot(j - old + 1, old, least, novelty):
+            return now
+    return FAR
+
+
+@njit(cache=True, nogil=True)
+def _mark(places, bits):
+    for k in range(len(places)):
+        bits[places[k] >> np.uint32(PLACE_BITS)] |= np.uint32(1) << (places[k] & np.uint32(31))
+
+
+@njit(cache=True, nogil=True)
+def _twice(values):
+    more = np.empty(2 * len(values), values.dtype)
+    more[: len(values)] = values
+    return more
+
+
+@njit(cache=True, nogil=True)
+def _regroup(rows, starts, begin):
+    """Groups that lie at `starts` moved to `begin`."""
+    out = np.empty(len(rows), np.int32)
+    for g in range(len(starts)):
+        for k in range(begin[g + 1] - begin[g]):
+            out[begin[g] + k] = rows[starts[g] + k]
+    return out
