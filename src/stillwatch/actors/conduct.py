@@ -10,6 +10,7 @@ from numba import njit
 
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.dealing import deal
 
 NEVER = np.iinfo(np.int64).max
 NEEDED = 2  # hot markers that an exchange must carry: one may be chance
@@ -40,10 +41,7 @@ def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
 
 
 def _by_party(rows, counts_from, ts, party, parties) -> HotRows:
-    who = party[rows]
-    order = np.argsort(who, kind="stable")
-    begin = np.zeros(parties + 1, np.int64)
-    np.cumsum(np.bincount(who, minlength=parties), out=begin[1:])
+    begin, order = deal(party[rows], parties)
     rows = rows[order]
     return HotRows(begin, rows, ts[rows], counts_from[order])
 
@@ -73,10 +71,11 @@ def _counts_from(row, marker, hot_from, ts, needed):
 
 @njit(cache=True, nogil=True)
 def posture(begin, row, ts, counts_from, until, since, values, levels, look_back):
-    """Each party's most used value of each setting, over its counted exchanges in [since, until).
+    """Each party's most used value of each setting, over its latest counted exchanges in [since, until).
 
-    values: (settings, exchanges) int32 codes from 0; levels: how many codes there are at most.
-    Returns (counted (parties,) int32, dominant (settings, parties) int32 with -1 where nothing was counted).
+    values: (settings, exchanges) int32 codes from 0; levels: how many codes there are at most; look_back: how
+    many exchanges are counted at most. Returns (counted (parties,) int32, dominant (settings, parties) int32
+    with -1 where nothing was counted).
     """
     parties = len(begin) - 1
     settings = values.shape[0]
@@ -87,16 +86,13 @@ def posture(begin, row, ts, counts_from, until, since, values, levels, look_back
     for p in range(parties):
         hi = begin[p] + np.searchsorted(ts[begin[p] : begin[p + 1]], until)
         m = 0
-        total = 0
         k = hi - 1
-        while k >= begin[p] and ts[k] >= since:
+        while m < look_back and k >= begin[p] and ts[k] >= since:
             if counts_from[k] < until:
-                if m < look_back:
-                    picked[m] = row[k]
-                    m += 1
-                total += 1
+                picked[m] = row[k]
+                m += 1
             k -= 1
-        counted[p] = total
+        counted[p] = m
         if m == 0:
             continue
         for s in range(settings):

@@ -7,62 +7,173 @@ stock is counted, in the group or not. It does not know whether carriers are one
 import numpy as np
 from numba import njit
 
+from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.spread import Spread
+from stillwatch.stats.dealing import deal
+
 LEAST_IN = 3  # members that must have entered a marker
 PURITY = 0.6  # share of a marker's entrants that must be members
 NEEDED = 2  # stock markers in one exchange
 
 
-@njit(cache=True, nogil=True)
-def stock_of(entry_party, entry_marker, lo, hi, hot_from, until, members, markers):
-    """(markers,) bool: which markers are the group's own, by the entries lo..hi; and (markers,) entrants in it."""
-    inside = np.zeros(markers, np.int32)
-    every = np.zeros(markers, np.int32)
-    for k in range(lo, hi):
-        m = entry_marker[k]
-        every[m] += 1
-        if members[entry_party[k]]:
-            inside[m] += 1
-    own = np.zeros(markers, np.bool_)
-    for m in range(markers):
-        own[m] = inside[m] >= LEAST_IN and inside[m] >= PURITY * every[m] and hot_from[m] < until
-    return own, inside
+class Stock:
+    """A log's markers, indexed by who entered them and by the exchanges that carry them."""
+
+    def __init__(self, spread: Spread, parties: int) -> None:
+        markers = len(spread.hot_from_us)
+        self._hot_from_us = spread.hot_from_us
+        self._entry_us, self._entry_marker = spread.entry_us, spread.entry_marker
+        self._by_party = deal(spread.entry_party, parties)
+        begin, order = deal(spread.entry_marker, markers)
+        self._entered = (begin, spread.entry_us[order])
+        begin, order = deal(spread.marker, markers)
+        self._carried = (begin, spread.row[order])
+        self._use_row, self._use_marker = spread.row, spread.marker
+        self._inside = np.zeros(markers, np.int32)  # scratch, left at nought
+
+    def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+        """The markers that are mostly the members' own by the entries in [since, until), sorted."""
+        return _own(
+            members,
+            *self._by_party,
+            self._entry_us,
+            self._entry_marker,
+            *self._entered,
+            self._hot_from_us,
+            self._inside,
+            since_us,
+            until_us,
+        )
+
+    def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
+        """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
+        return _repeated(np.sort(_carried(own, *self._carried, row_lo, row_hi)), needed)
+
+    def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
+        """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
+        tally, marked = _tally(
+            parties,
+            rows.begin,
+            rows.row,
+            row_lo,
+            row_hi,
+            self._use_row,
+            self._use_marker,
+            len(self._hot_from_us),
+        )
+        return tally / max(marked, 1)
 
 
 @njit(cache=True, nogil=True)
-def carried_rows(row, marker, lo, hi, own, needed):
-    """Exchanges that carry at least `needed` of the own markers, by the uses lo..hi (sorted by row)."""
-    out = np.empty(hi - lo, np.int32)
+def _tally(parties, begin, row, row_lo, row_hi, use_row, use_marker, markers):
+    tally = np.zeros(markers, np.int64)
+    marked = 0
+    for p in parties:
+        rows = row[begin[p] : begin[p + 1]]
+        for r in rows[np.searchsorted(rows, row_lo) : np.searchsorted(rows, row_hi)]:
+            k = np.searchsorted(use_row, r)
+            marked += k < len(use_row) and use_row[k] == r
+            while k < len(use_row) and use_row[k] == r:
+                tally[use_marker[k]] += 1
+                k += 1
+    return tally, marked
+
+
+@njit(cache=True, nogil=True)
+def _own(
+    members, begin, entry, entry_us, entry_marker, entered_at, entered_us, hot_from_us, inside, since, until
+):
+    touched = []
+    for p in members:
+        for k in range(begin[p], begin[p + 1]):
+            e = entry[k]
+            if since <= entry_us[e] < until:
+                m = entry_marker[e]
+                if inside[m] == 0:
+                    touched.append(m)
+                inside[m] += 1
+    own = np.empty(len(touched), np.int64)
     n = 0
-    k = lo
-    while k < hi:
-        r = row[k]
-        found = 0
-        while k < hi and row[k] == r:
-            if own[marker[k]]:
-                found += 1
+    for m in touched:
+        if inside[m] >= LEAST_IN and hot_from_us[m] < until:
+            times = entered_us[entered_at[m] : entered_at[m + 1]]
+            every = np.searchsorted(times, until) - np.searchsorted(times, since)
+            if inside[m] >= PURITY * every:
+                own[n] = m
+                n += 1
+        inside[m] = 0
+    return np.sort(own[:n])
+
+
+@njit(cache=True, nogil=True)
+def _carried(own, begin, row, row_lo, row_hi):
+    """Uses of the own markers: a row once for each that it carries."""
+    lo = np.empty(len(own), np.int64)
+    hi = np.empty(len(own), np.int64)
+    total = 0
+    for k in range(len(own)):
+        rows = row[begin[own[k]] : begin[own[k] + 1]]
+        lo[k] = begin[own[k]] + np.searchsorted(rows, row_lo)
+        hi[k] = begin[own[k]] + np.searchsorted(rows, row_hi)
+        total += hi[k] - lo[k]
+    out = np.empty(total, np.int32)
+    at = 0
+    for k in range(len(own)):
+        out[at : at + hi[k] - lo[k]] = row[lo[k] : hi[k]]
+        at += hi[k] - lo[k]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _repeated(rows, needed):
+    """Of sorted rows those that are there at least `needed` times, each once."""
+    out = np.empty(len(rows), np.int32)
+    n = 0
+    k = 0
+    while k < len(rows):
+        begun = k
+        while k < len(rows) and rows[k] == rows[begun]:
             k += 1
-        if found >= needed:
-            out[n] = r
+        if k - begun >= needed:
+            out[n] = rows[begun]
             n += 1
     return out[:n].copy()
 
 
-def choices(
-    rows: np.ndarray, party: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Who carries the rows, how many each, and each carrier's most used value of every setting.
+@njit(cache=True, nogil=True)
+def choices(rows, party, values, levels):
+    """Who carries the rows, how many each, the first row of each, and its most used value of every setting.
 
-    rows: (rows,) of exchanges; values: (settings, exchanges). Returns carriers (n,), counts (n,) and dominant
-    (settings, n); ties go to the smaller code.
+    rows: (rows,) of exchanges, ascending; values: (settings, exchanges) codes below `levels`. Returns
+    carriers, counts, first rows (n,) and dominant (settings, n) int32; ties go to the smaller code.
     """
-    carriers, at, counts = np.unique(party[rows], return_inverse=True, return_counts=True)
-    dominant = np.empty((len(values), len(carriers)), np.int32)
-    for s, column in enumerate(values):
-        picked = column[rows]
-        levels = int(picked.max()) + 1
-        pairs, n = np.unique(at.astype(np.int64) * levels + picked, return_counts=True)
-        who, what = pairs // levels, pairs % levels
-        order = np.lexsort((what, -n, who))
-        first = np.r_[True, who[order][1:] != who[order][:-1]]
-        dominant[s, who[order][first]] = what[order][first]
-    return carriers, counts, dominant
+    order = np.argsort(party[rows], kind="mergesort")
+    n = 0
+    for k in range(len(rows)):
+        n += k == 0 or party[rows[order[k]]] != party[rows[order[k - 1]]]
+    carriers = np.empty(n, np.int32)
+    counts = np.empty(n, np.int64)
+    first = np.empty(n, np.int64)
+    dominant = np.empty((len(values), n), np.int32)
+    tally = np.zeros(levels, np.int32)
+    k = 0
+    for c in range(n):
+        begun = k
+        who = party[rows[order[k]]]
+        while k < len(rows) and party[rows[order[k]]] == who:
+            k += 1
+        carriers[c] = who
+        counts[c] = k - begun
+        first[c] = rows[order[begun]]
+        for s in range(len(values)):
+            best = -1
+            for q in range(begun, k):
+                tally[values[s, rows[order[q]]]] += 1
+            for q in range(begun, k):
+                v = values[s, rows[order[q]]]
+                if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
+                    best = v
+            dominant[s, c] = best
+            for q in range(begun, k):
+                tally[values[s, rows[order[q]]]] = 0
+    return carriers, counts, first, dominant

@@ -4,9 +4,10 @@ It does not know what the categories are.
 """
 
 from functools import lru_cache
+from math import atan, pi, tan
 
 import numpy as np
-from scipy.stats import betabinom
+from scipy.special import betaln
 
 GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.4])
 
@@ -23,16 +24,18 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
     """
     strength = (1 - correlation) / correlation
     above = np.arange(count, members + 1)  # summed term by term: 1 - cdf would lose a small tail
-    tail = np.exp(betabinom.logpmf(above, members, share * strength, (1 - share) * strength)).sum()
-    return float(np.clip(tail, 1e-300, 1.0))
+    a, b = share * strength, (1 - share) * strength
+    ways = -np.log(members + 1) - betaln(members - above + 1, above + 1)
+    tail = np.exp(ways + betaln(above + a, members - above + b) - betaln(a, b)).sum()
+    return float(min(max(tail, 1e-300), 1.0))
 
 
 def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: float) -> float:
     """The least within-group correlation, not below `floor`, that explains a log's unsuspected groups.
 
     groups: (count of the commonest choice, members, population share of that choice) each; tries: how many
-    choices could have been the commonest. The correlation is raised until at most a quarter of the groups have
-    a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit, hardly
+    choices could have been the commonest. The correlation is raised until at most a quarter of the groups
+    have a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit, hardly
     matter.
     """
     for correlation in (floor, *GRID[floor < GRID]):
@@ -54,5 +57,6 @@ def combine(p_values: list[float]) -> float:
     least = min(p_values)
     if least < 1e-10:
         return min(1.0, least * len(p_values))
-    clipped = np.clip(p_values, 1e-15, 0.99)  # a p of exactly 1 would outvote any evidence
-    return float(0.5 - np.arctan(np.mean(np.tan((0.5 - clipped) * np.pi))) / np.pi)
+    # a p of exactly 1 would outvote any evidence
+    angles = [tan((0.5 - min(max(p, 1e-15), 0.99)) * pi) for p in p_values]
+    return 0.5 - atan(sum(angles) / len(angles)) / pi

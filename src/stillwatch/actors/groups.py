@@ -1,0 +1,98 @@
+"""Groups of parties by what they say: communities of the links' graph, less those who hang on by chance.
+
+It does not know what the members do, nor whether a group is honest.
+"""
+
+import numpy as np
+from numba import njit
+
+from stillwatch.actors.communities import communities
+from stillwatch.actors.window import Graph
+
+LEAST_PARTIES = 5
+LEAST_COUNTED = 2  # exchanges of a party that carry the new wording
+ATTACHED = 0.25  # of the median member's bits: below it a member hangs on by chance
+TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group
+
+
+def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
+    """The groups at one resolution: where each begins (groups + 1,), and their members, ascending in each.
+
+    counted: (parties,) exchanges of each party that carry wording new and shared.
+    """
+    label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
+    return _attached(graph.begin, graph.neighbour, graph.weight, label, counted >= LEAST_COUNTED)
+
+
+@njit(cache=True, nogil=True)
+def commonest(dominant, begin, member):
+    """Each group's commonest value of each setting, and how many members have it; ties to the smaller.
+
+    dominant: (settings, parties) int32. Returns two (settings, groups) int32 arrays.
+    """
+    settings, count = len(dominant), len(begin) - 1
+    value = np.zeros((settings, count), np.int32)
+    having = np.zeros((settings, count), np.int32)
+    for s in range(settings):
+        tally = np.zeros(max(int(dominant[s].max()) + 1, 1), np.int32)
+        for g in range(count):
+            best = -1
+            for k in range(begin[g], begin[g + 1]):
+                tally[dominant[s, member[k]]] += 1
+            for k in range(begin[g], begin[g + 1]):
+                v = dominant[s, member[k]]
+                if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
+                    best = v
+            value[s, g] = best
+            having[s, g] = tally[best]
+            for k in range(begin[g], begin[g + 1]):
+                tally[dominant[s, member[k]]] = 0
+    return value, having
+
+
+@njit(cache=True, nogil=True)
+def _attached(begin, neighbour, weight, label, active):
+    """The members that belong: by bits, by how many members they are tied to, and by where their ties go."""
+    n = len(begin) - 1
+    inner = np.zeros(n, np.int64)
+    around = np.zeros(n, np.int64)
+    degree = np.zeros(n, np.int64)
+    size = np.zeros(n + 1, np.int64)
+    for i in range(n):
+        for j in range(begin[i], begin[i + 1]):
+            degree[i] += weight[j]
+            if label[neighbour[j]] == label[i]:
+                inner[i] += weight[j]
+                around[i] += 1
+        if active[i] and inner[i] > 0:
+            size[label[i] + 1] += 1
+    first = np.cumsum(size)
+    fill = first[:-1].copy()
+    node = np.empty(first[n], np.int32)
+    for i in range(n):
+        if active[i] and inner[i] > 0:
+            node[fill[label[i]]] = i
+            fill[label[i]] += 1
+    member = np.empty(len(node), np.int32)
+    start = np.zeros(n + 1, np.int64)
+    found = 0
+    at = 0
+    for g in range(n):
+        own = node[first[g] : first[g + 1]]
+        if len(own) < LEAST_PARTIES:
+            continue
+        share = inner[own] / degree[own]
+        bits = ATTACHED * np.median(inner[own])
+        ties = TIED * np.median(around[own])
+        inside = TIED * np.median(share)
+        begun = at
+        for k in range(len(own)):
+            if inner[own[k]] >= bits and around[own[k]] >= ties and share[k] >= inside:
+                member[at] = own[k]
+                at += 1
+        if at - begun < LEAST_PARTIES:
+            at = begun
+            continue
+        found += 1
+        start[found] = at
+    return start[: found + 1].copy(), member[:at].copy()
