@@ -36,8 +36,8 @@ def links(
     total = int(ends[-1])
     a, b = np.empty(total, np.int32), np.empty(total, np.int32)
     at, weight, kind = np.empty(total, np.int64), np.empty(total, np.int32), np.empty(total, np.int8)
-    cuts = np.searchsorted(ends, np.linspace(0, total, 4 * threads + 1))
-    cuts = _between_moments(cuts, entry, which, hot.entry_row, ts)
+    even = np.searchsorted(ends, np.linspace(0, total, 4 * threads + 1))
+    cuts = _between_moments(even, entry, which, hot.entry_row, ts)
 
     def fill(k: int) -> None:
         _fill_links(

@@ -99,10 +99,10 @@ def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
 def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """An Arrow string array's bytes and int64 offsets, without copying the bytes."""
     texts = _whole(texts)
-    if texts.null_count:
-        texts = pc.fill_null(texts, "")
     if pa.types.is_null(texts.type) or len(texts) == 0:
         return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    if texts.null_count:
+        texts = pc.fill_null(texts, "")
     wide = pa.types.is_large_string(texts.type)
     _, offsets, data = texts.buffers()
     raw = np.frombuffer(offsets, np.int64 if wide else np.int32)

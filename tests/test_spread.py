@@ -1,0 +1,218 @@
+"""How wording spreads, against a slow reading of its definition, and looking back only."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.actors import markers
+from stillwatch.actors.spread import (
+    DAY_US,
+    MIN_ENTRANTS,
+    NEIGHBOURS,
+    NOVELTY,
+    WINDOW_DAYS,
+    Spread,
+    spread,
+)
+from stillwatch.errors import InputError
+from stillwatch.exchanges.log import ExchangeLog
+
+PHRASES, SYSTEM = 3, 2
+WIDTH = PHRASES + SYSTEM + 4
+KIND_OF = [0] * PHRASES + [1] * SYSTEM + [2, 3, 4, 5]
+
+
+def log_of(ts, values, words=None):
+    """values: (rows, WIDTH) small numbers, 0 where a row has no such marker."""
+    values = np.asarray(values, np.uint64).reshape(len(ts), WIDTH)
+    wide = {
+        name: values[:, PHRASES + SYSTEM + k] << np.uint64(32)
+        for k, name in enumerate(("head", "tail", "exact", "system"))
+    }
+    words = np.full(len(ts), 9, np.int32) if words is None else np.asarray(words, np.int32)
+    columns = {"ts_us": np.asarray(ts, np.int64), "words": words, **wide}
+    phrases = values[:, :PHRASES].astype(np.uint32)
+    return ExchangeLog(
+        columns, phrases, values[:, PHRASES:][:, :SYSTEM].astype(np.uint32), (), (), frozenset(), 0
+    )
+
+
+def slow_spread(log, party):
+    """The definition, marker by marker, in plain Python. Links as (at, first use, a, b, weight, kind)."""
+    ts = log["ts_us"].tolist()
+    uses = {}  # marker -> [(row, place in the row)]
+    for row in range(len(ts)):
+        exact = log["exact"][row] if log["words"][row] >= 6 else 0
+        wide = [log["head"][row], log["tail"][row], exact, log["system"][row]]
+        here = [*log.phrases[row], *log.system_phrases[row], *(int(v) >> 32 for v in wide)]
+        for place, value in enumerate(here):
+            if value:
+                uses.setdefault((KIND_OF[place], int(value)), []).append((row, place))
+    first_seen = {}
+    for row, p in enumerate(party):
+        first_seen.setdefault(p, ts[row])
+    links, hot_markers = [], []
+    for (kind, _), used in uses.items():
+        entrants = {}
+        for row, place in used:
+            entrants.setdefault(party[row], (row, place))
+        entries = [(ts[row], p, (row, place)) for p, (row, place) in entrants.items()]
+        hot_from, was_hot = None, False
+        for j, (now, _, _) in enumerate(entries):
+            recent = [k for k in range(j + 1) if entries[k][0] >= now - WINDOW_DAYS * DAY_US]
+            earlier = j + 1 - len(recent)
+            hot = len(recent) >= MIN_ENTRANTS and len(recent) >= NOVELTY * earlier
+            if hot:
+                hot_from = now if hot_from is None else hot_from
+                active = sum(t <= now for t in first_seen.values())
+                bits = math.log2(active / len(recent))
+                if bits > 0:
+                    weight = int(1000 * bits / min(len(recent), NEIGHBOURS))
+                    for x in [j] if was_hot else recent[1:]:
+                        for y in range(max(recent[0], x - NEIGHBOURS), x):
+                            links.append((now, used[0], entries[x][1], entries[y][1], weight, kind))
+            was_hot = hot
+        if hot_from is not None:
+            hot_markers.append((used[0], hot_from, kind, used, entries))
+    hot_markers.sort(key=lambda m: m[0])
+    all_uses = sorted((at, number) for number, m in enumerate(hot_markers) for at in m[3])
+    all_entries = sorted((at, number, p, t) for number, m in enumerate(hot_markers) for t, p, at in m[4])
+    links.sort(key=lambda link: link[:4])
+    columns = {
+        "a": [link[2] for link in links],
+        "b": [link[3] for link in links],
+        "at_us": [link[0] for link in links],
+        "weight": [link[4] for link in links],
+        "kind": [link[5] for link in links],
+        "entry_party": [e[2] for e in all_entries],
+        "entry_marker": [e[1] for e in all_entries],
+        "entry_us": [e[3] for e in all_entries],
+        "row": [at[0] for at, _ in all_uses],
+        "marker": [number for _, number in all_uses],
+        "hot_from_us": [m[1] for m in hot_markers],
+        "marker_kind": [m[2] for m in hot_markers],
+    }
+    return Spread(**{name: np.array(values, np.int64) for name, values in columns.items()})
+
+
+def assert_same(a, b):
+    for f in dataclasses.fields(Spread):
+        assert getattr(a, f.name).tolist() == getattr(b, f.name).tolist(), f.name
+
+
+def random_log(rng, rows, parties, values, days, grain_us):
+    ts = np.sort(rng.integers(0, int(days * DAY_US) // grain_us, rows) * grain_us)
+    held = rng.integers(0, values, (rows, WIDTH)) * (rng.random((rows, WIDTH)) < 0.6)
+    held = np.where(rng.random((rows, WIDTH)) < 0.4, held * 1000 + rng.integers(0, 4, (rows, WIDTH)), held)
+    party = rng.integers(0, parties, rows).astype(np.int32)
+    return log_of(ts, held, rng.integers(3, 12, rows)), party
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 250),
+    st.sampled_from([2, 5, 12, 60]),
+    st.sampled_from([2, 6, 40]),
+    st.sampled_from([0.01, 4, 30]),
+    st.sampled_from([1, DAY_US // 24, DAY_US]),
+    st.integers(1, 3),
+)
+def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, threads):
+    log, party = random_log(
+        np.random.default_rng(seed), rows, parties, values, max(days, grain_us / DAY_US), grain_us
+    )
+    assert_same(spread(log, party, threads=threads), slow_spread(log, party))
+
+
+@pytest.mark.parametrize("bucket", [4, 64])
+def test_rounds_and_buckets_do_not_matter(monkeypatch, bucket):
+    log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
+    whole = spread(log, party)
+    monkeypatch.setattr(markers, "ROUND_USES", bucket * 16)
+    assert_same(spread(log, party, threads=1), whole)
+    assert_same(whole, slow_spread(log, party))
+    assert len(whole.a) > 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0, 1))
+def test_nothing_later_changes_what_was_seen(seed, share):
+    """The spread of a log's beginning is the beginning of its spread."""
+    log, party = random_log(np.random.default_rng(seed), 250, 25, 8, 20, DAY_US // 24)
+    cut_us = int(log["ts_us"][0] + share * (log["ts_us"][-1] - log["ts_us"][0]))
+    n = int(np.searchsorted(log["ts_us"], cut_us))
+    begun = dataclasses.replace(
+        log,
+        columns={name: column[:n] for name, column in log.columns.items()},
+        phrases=log.phrases[:n],
+        system_phrases=log.system_phrases[:n],
+    )
+    whole, part = spread(log, party), spread(begun, party[:n])
+    seen = whole.at_us < cut_us
+    for name in ("a", "b", "at_us", "weight", "kind"):
+        assert getattr(whole, name)[seen].tolist() == getattr(part, name).tolist(), name
+    known = np.flatnonzero(whole.hot_from_us < cut_us)  # markers that were hot by then, in the same order
+    assert whole.hot_from_us[known].tolist() == part.hot_from_us.tolist()
+    number = np.full(len(whole.hot_from_us) + 1, -1)
+    number[known] = np.arange(len(known))
+    kept = (whole.row < n) & (number[whole.marker] >= 0)
+    assert whole.row[kept].tolist() == part.row.tolist()
+    assert number[whole.marker[kept]].tolist() == part.marker.tolist()
+    kept = (whole.entry_us < cut_us) & (number[whole.entry_marker] >= 0)
+    assert whole.entry_party[kept].tolist() == part.entry_party.tolist()
+
+
+def one_marker(times_days, others=100):
+    """One opening used by a new party at each time, among many parties that are active from the start."""
+    ts = np.r_[np.zeros(others), np.asarray(times_days) * DAY_US].astype(np.int64)
+    values = np.zeros((len(ts), WIDTH))
+    values[others:, PHRASES + SYSTEM] = 5
+    order = np.argsort(ts, kind="stable")
+    return log_of(ts[order], values[order]), np.arange(len(ts), dtype=np.int32)[order]
+
+
+def test_new_and_shared_is_hot():
+    log, party = one_marker([1, 2, 3, 4])
+    found = spread(log, party)
+    assert found.hot_from_us.tolist() == [4 * DAY_US]
+    assert found.marker_kind.tolist() == [2]
+    assert len(found.a) == 6  # each of four with each before it
+    assert set(found.at_us.tolist()) == {4 * DAY_US}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [1, 2, 3],  # too few
+        [1, 4, 7, 10, 13, 16],  # never four within the window
+        [0.1, 1, 1.1, 20, 20.1, 20.2, 20.3, 20.4],  # three were there long before: five do not outnumber them
+    ],
+)
+def test_old_or_rare_is_not_hot(times):
+    log, party = one_marker(times)
+    assert len(spread(log, party).hot_from_us) == 0
+
+
+def test_one_party_alone_spreads_nothing():
+    log, party = one_marker([1, 2, 3, 4, 5, 6])
+    assert len(spread(log, np.where(party >= 100, 100, party).astype(np.int32)).row) == 0
+
+
+def test_a_marker_costs_linear_links():
+    log, party = one_marker(np.linspace(1, 2, 300), others=2000)
+    assert len(spread(log, party).a) <= 300 * NEIGHBOURS
+
+
+def test_empty_and_endless_logs():
+    nothing = spread(log_of([], []), np.zeros(0, np.int32))
+    assert all(len(getattr(nothing, f.name)) == 0 for f in dataclasses.fields(Spread))
+    endless = ExchangeLog(
+        {"ts_us": np.broadcast_to(np.int64(0), 1 << 27)}, *(np.zeros((0, 1)),) * 2, (), (), frozenset(), 0
+    )
+    with pytest.raises(InputError, match="134,217,728 exchanges is too long"):
+        spread(endless, np.zeros(0, np.int32))
