@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +118,12 @@ def scan_log(
         features = account_features(engine, "l0")
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
+        tell("spread", 0, 1)
         watched = watch(
             log,
             party[log["account"]],
             false_cases_per_10k_account_days=options.false_cases_per_10k_account_days,
+            threads=options.threads,
             progress=lambda done, total: tell("watching", done, total),
         )
         world = World(

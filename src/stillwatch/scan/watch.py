@@ -78,6 +78,8 @@ def watch(
     """
     watcher = _Watcher(log, party, false_cases_per_10k_account_days)
     steps = watcher.steps()
+    if progress:
+        progress(0, len(steps))
     with ThreadPoolExecutor(threads) as pool:
         for k, hour in enumerate(watcher.hours(steps, pool)):
             watcher.look(hour)
@@ -281,7 +283,7 @@ class _Watcher:
         )
 
     def _distinct(self, parts: list[Candidate], hour: _Hour) -> bool:
-        """Whether every two parts are told apart by markers, in many exchanges of one and in few of the other."""
+        """Whether every two parts are told apart by markers, in many exchanges of one, few of the other."""
         rows = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         shares = [
             self.stock.shares(np.array(sorted(part.carriers), np.int32), self.all, *rows) for part in parts

@@ -35,8 +35,8 @@ def within_correlation(groups: list[tuple[int, int, float]], tries: int, floor: 
 
     groups: (count of the commonest choice, members, population share of that choice) each; tries: how many
     choices could have been the commonest. The correlation is raised until at most a quarter of the groups
-    have a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit, hardly
-    matter.
+    have a p-value below 0.2; so a few campaigns among them, which would mislead a maximum-likelihood fit,
+    hardly matter.
     """
     for correlation in (floor, *GRID[floor < GRID]):
         tails = [concentration_tail(k, n, share, float(correlation)) for k, n, share in groups]
