@@ -43,7 +43,7 @@ def test_modularity_is_that_of_networkx(seed, resolution):
 
 
 def test_modularity_in_noise_is_that_of_networkx_on_average():
-    """Where groups hardly show, one run of either is luck: ours over orders of the nodes, theirs over seeds."""
+    """Where groups hardly show, one run is luck: ours over orders of the nodes, theirs over seeds."""
     graph = planted(5, 8, 20, 0.4, 0.11)
     ours, theirs = [], []
     for seed in range(6):
