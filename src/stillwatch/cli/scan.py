@@ -1,5 +1,6 @@
 """`stillwatch scan` and `stillwatch explain`: parse the words, run, print. It knows no statistics."""
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
 from stillwatch.report.page import write_page
@@ -65,16 +67,17 @@ def scan_command(
 ) -> None:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
     errors = Console(stderr=True)
-    out.mkdir(parents=True, exist_ok=True)
+    if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
+        raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     options = Options(
         false_cases_per_10k_account_days=false_cases,
         threads=threads,
+        key=DEFAULT_KEY if key_file is None else _key(key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
-        **({} if key_file is None else {"key": _key(key_file)}),
     )
     dead_letters = out / "rejected.jsonl"
-    dead_letters.unlink(missing_ok=True)
+    _prepare(out, dead_letters)
     with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
         result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
     write(result, out)
@@ -94,8 +97,17 @@ def explain_command(
     subject: Annotated[str, typer.Argument(help="An account or a campaign, or the beginning of its name.")],
     report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = REPORT,
 ) -> None:
-    """Show the evidence on an account or a campaign, link by link, with numbers and what they are compared with."""
+    """Show the evidence on an account or a campaign, link by link, with the numbers and their baselines."""
     print_explanation(explain(load(report), subject), Console())
+
+
+def _prepare(out: Path, dead_letters: Path) -> None:
+    """Make the folder before any work is done for it, and let no earlier scan's dead letters lie in it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        dead_letters.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot hold the report: {error.strerror}; give another --out") from error
 
 
 def _key(path: Path) -> bytes:

@@ -1,30 +1,27 @@
-"""What would make a campaign honest, and what was found when that was checked. It does not decide anything."""
+"""What would make a campaign honest, and what was found when that was checked. It decides nothing."""
 
 from collections import Counter
 
 import numpy as np
 
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, Known, World
 from stillwatch.scan import BenignAlternative
 
 
 def alternatives(actor: Actor, world: World) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
-    found = [_novelty(actor, world), _repeats(actor, world), _people(actor, world)]
+    shape = (_novelty(actor, world), _repeats(actor, world), _people(actor, world))
     if world.known is None:
-        found.insert(
-            0,
-            BenignAlternative("one organisation", "not checked: no accounts table was given (--accounts)"),
-        )
-    else:
-        found[:0] = [_organisation(actor, world), _permission(actor, world)]
-        if _school(actor, world) is not None:
-            found.append(_school(actor, world))
-    return tuple(a for a in found if a is not None)
+        unchecked = "not checked: no accounts table was given (--accounts)"
+        return (BenignAlternative("one organisation", unchecked), *shape)
+    known = world.known
+    school = _school(actor, known)
+    told = (_organisation(actor, known), _permission(actor, known), *shape)
+    return told if school is None else (*told, school)
 
 
-def _organisation(actor: Actor, world: World) -> BenignAlternative:
-    orgs = Counter(world.known.org[a] for a in actor.accounts if world.known.org[a])
+def _organisation(actor: Actor, known: Known) -> BenignAlternative:
+    orgs = Counter(known.org[a] for a in actor.accounts if known.org[a])
     n = len(actor.accounts)
     if not orgs:
         text = f"none of the {n:,} accounts belongs to an organisation"
@@ -37,16 +34,16 @@ def _organisation(actor: Actor, world: World) -> BenignAlternative:
     return BenignAlternative("one organisation's own work", text)
 
 
-def _permission(actor: Actor, world: World) -> BenignAlternative:
-    held = Counter(p for a in actor.accounts for p in world.known.permissions[a])
+def _permission(actor: Actor, known: Known) -> BenignAlternative:
+    held = Counter(p for a in actor.accounts for p in known.permissions[a])
     if not held:
         return BenignAlternative("permitted synthetic data", "no account holds a permission")
     listed = ", ".join(f"{p} ({n:,})" for p, n in sorted(held.items()))
     return BenignAlternative("permitted synthetic data", f"permissions held: {listed}")
 
 
-def _school(actor: Actor, world: World) -> BenignAlternative | None:
-    n = sum(world.known.tier[a] == "edu" for a in actor.accounts)
+def _school(actor: Actor, known: Known) -> BenignAlternative | None:
+    n = sum(known.tier[a] == "edu" for a in actor.accounts)
     if not n:
         return None
     return BenignAlternative("a class", f"{n:,} of {len(actor.accounts):,} accounts have an education tier")
@@ -76,16 +73,16 @@ def _repeats(actor: Actor, world: World) -> BenignAlternative:
     known = float(np.isin(log["exact"][actor.rows], log["exact"][outside]).mean())
     return BenignAlternative(
         "an evaluation on a public test set",
-        f"{zero:.0%} of its exchanges are at temperature 0, and {known:.0%} of its prompts were sent by accounts "
-        "outside it too",
+        f"{zero:.0%} of its exchanges are at temperature 0, and {known:.0%} of its prompts were sent by "
+        "accounts outside it too",
     )
 
 
 def _people(actor: Actor, world: World) -> BenignAlternative:
     log = world.log
-    users = len(np.unique(log["end_user"][actor.rows])) - 1
+    users = np.count_nonzero(np.unique(log["end_user"][actor.rows]))  # 0 stands for none named
     follow = float((log["turn"][actor.rows] > 1).mean())
     return BenignAlternative(
         "an application with people behind it",
-        f"{max(users, 0):,} end users are named and {follow:.0%} of its exchanges follow up on an answer",
+        f"{users:,} end users are named and {follow:.0%} of its exchanges follow up on an answer",
     )

@@ -1,9 +1,11 @@
-"""From alarms to campaigns: reasons, links, harvest, honest alternatives. It raises no alarm and drops none."""
+"""From alarms to campaigns: reasons, links, harvest, alternatives. It raises no alarm and drops none."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +16,13 @@ from stillwatch.actors import Actor, Clue, Weighed, World
 from stillwatch.detectors import Detector, Population
 from stillwatch.engine import Engine
 from stillwatch.features.compute import account_features
+from stillwatch.features.kinds import Record, Subject, permitted_synthetic, red_team
 from stillwatch.scan import Campaign, Link, Reason
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
 TEST_NAME = "coordinated_harvest"
+Features = Mapping[str, float | int | None]
 
 
 def clues() -> list[Clue]:
@@ -31,7 +35,7 @@ def detectors() -> list[Detector]:
     return [m for m in _modules(stillwatch.detectors) if hasattr(m, "state")]
 
 
-def _modules(package) -> list:
+def _modules(package: ModuleType) -> list[Any]:
     names = sorted(found.name for found in iter_modules(package.__path__))
     return [import_module(f"{package.__name__}.{name}") for name in names]
 
@@ -44,7 +48,7 @@ def campaign(
     p_value: float,
     named_at_us: dict[int, int],
     first_reason: Reason,
-    features: dict,
+    features: Features,
     population: Population,
 ) -> Campaign:
     """Put together what is known of one alarmed actor.
@@ -93,7 +97,7 @@ def campaign(
         harvest_at_alarm=harvest(log, actor.rows, at_us),
         reasons=ranked,
         benign_alternatives=alternatives(actor, world),
-        suppressed_by=_permission(actor, world),
+        suppressed_by=_permission(actor, world, features),
         title=_title(actor, world, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
@@ -110,7 +114,7 @@ def campaign_id(actor: Actor, world: World) -> str:
     return f"sw-{digest.hexdigest()}"
 
 
-def actor_features(engine: Engine, world: World, actors: Iterable[Actor]) -> list[dict]:
+def actor_features(engine: Engine, world: World, actors: Iterable[Actor]) -> list[Features]:
     """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges."""
     actors = list(actors)
     if not actors:
@@ -139,15 +143,22 @@ def _reason(name: str, weighed: Weighed) -> Reason:
     )
 
 
-def _permission(actor: Actor, world: World) -> str | None:
-    """The permission that most of the actor's accounts hold: it suppresses the case, not the measurement."""
+def _permission(actor: Actor, world: World, features: Features) -> str | None:
+    """The permission for such use that most of the actor's accounts hold: it suppresses the case only."""
     if world.known is None:
         return None
     held = [world.known.permissions[a] for a in actor.accounts]
     for name in sorted({p for permissions in held for p in permissions}):
-        if sum(name in permissions for permissions in held) * 2 > len(held):
+        if _excuses(name, features) and sum(name in permissions for permissions in held) * 2 > len(held):
             return f"permission: {name}"
     return None
+
+
+def _excuses(permission: str, features: Features) -> bool:
+    """Whether a permission is for harvesting or probing; most are for something else."""
+    subject = Subject(features, Record(permissions=(permission,)))
+    signs = (permitted_synthetic.recognise(subject), red_team.recognise(subject))
+    return any(sign is not None and sign.excuses == "case" for sign in signs)
 
 
 def _title(actor: Actor, world: World, exchanges: int, reasons: tuple[Reason, ...]) -> str:

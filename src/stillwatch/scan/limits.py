@@ -20,26 +20,27 @@ def cannot_claim(
     days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
     if days < SHORT_DAYS:
         said.append(
-            f"The log spans {days:.1f} days. What is new in it cannot be told from what is old: with at least "
-            f"{SHORT_DAYS} days before a campaign, its first hours are seen."
+            f"The log spans {days:.1f} days. What is new in it cannot be told from what is old: with "
+            f"at least {SHORT_DAYS} days before a campaign, its first hours are seen."
         )
     if len(log.accounts) < FEW_ACCOUNTS:
         said.append(
-            f"The log has {len(log.accounts)} accounts. Groups are judged against the population, and this one is "
-            f"too small to be judged against (at least {FEW_ACCOUNTS})."
+            f"The log has {len(log.accounts)} account{'s' * (len(log.accounts) != 1)}. Groups are judged "
+            f"against the population, and this one is too small for that (at least {FEW_ACCOUNTS})."
         )
     if "model" not in log.has or len(log.models) < 2:
         said.append(
-            "The log names no model, or only one. Whether accounts aim at the same model is the strongest test of "
-            "a group; without it most campaigns that hide their identity will not be found."
+            "The log names no model, or only one. Whether accounts aim at the same model is the strongest "
+            "test of a group; without it most campaigns that hide their identity will not be found."
         )
     elif untested:
         named = ", ".join(name.removesuffix("_milli") for name in untested)
         said.append(f"The log holds no variation in: {named}. Groups were tested without it.")
     if not accounts_known:
         said.append(
-            "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were not "
-            "checked: one organisation's own accounts may be taken for a pool, a permitted user for a lone harvest."
+            "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were "
+            "not checked: one organisation's own accounts may be taken for a pool, a permitted user for a "
+            "lone harvest."
         )
     if "status" not in log.has:
         said.append("The log has no status: every exchange was counted as answered.")

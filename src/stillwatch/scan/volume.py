@@ -15,7 +15,7 @@ LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in te
 
 
 def volume_p_values(features: pa.Table, kinds: dict[int, Kind]) -> list[float | None]:
-    """One p-value per row of the feature table, by the busiest day; None where a kind has too few accounts."""
+    """One p-value per row of the feature table, by the busiest day; None where a kind has few accounts."""
     peak = features["peak_day"].to_numpy()
     groups: dict[str, list[int]] = defaultdict(list)
     for k, code in enumerate(features["account"].to_pylist()):
