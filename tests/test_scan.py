@@ -1,0 +1,506 @@
+"""A scan finds planted pools, leaves honest people alone, looks back only, and repeats itself to the byte."""
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from scan_world import START, Crowd, Scene, habits, honest, log_of, pool, scene, sentence, stage
+from stillwatch.actors import Actor
+from stillwatch.errors import InputError
+from stillwatch.exchanges import ACCOUNTS, RECORD
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.features.compute import SCHEMA
+from stillwatch.features.kinds import Kind
+from stillwatch.range.score import score
+from stillwatch.report.findings import evidence_json, findings_json, to_text
+from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan.alternatives import alternatives
+from stillwatch.scan.harvest import harvest, next_milestone, timeline
+from stillwatch.scan.limits import gaps
+from stillwatch.scan.pipeline import Options, run, scan_log
+from stillwatch.scan.volume import volume_p_values
+
+SAMPLE = Path(__file__).parent.parent / "sample"
+ONE = Options(threads=1)
+
+
+def scan(table: pa.Table, accounts: pa.Table | None = None, options: Options = ONE) -> ScanResult:
+    return scan_log(log_of(table), accounts, options=options)
+
+
+def texts(result: ScanResult) -> tuple[str, str]:
+    """Both files, without the time that the scan took."""
+    still = replace(result, scanned=replace(result.scanned, seconds=0.0))
+    return to_text(findings_json(still)), to_text(evidence_json(still))
+
+
+def named(result: ScanResult) -> set[str]:
+    return {account for c in result.campaigns for account in c.accounts}
+
+
+def alarms(campaigns: Sequence[Campaign], until: datetime) -> list[tuple[datetime, float]]:
+    return sorted((c.alarm_at, c.p_value) for c in campaigns if c.alarm_at <= until)
+
+
+@pytest.fixture(scope="module")
+def world() -> Scene:
+    return scene(0, pools=2)
+
+
+@pytest.fixture(scope="module")
+def found(world: Scene) -> ScanResult:
+    return scan(world.table, world.accounts)
+
+
+# --- found, and left alone --------------------------------------------------------------------------------
+
+
+def members(planted: Scene) -> set[str]:
+    return {account for names in planted.pools.values() for account in names}
+
+
+def check_found(planted: Scene, result: ScanResult) -> None:
+    for name, pool_accounts in planted.pools.items():
+        mine = [c for c in result.campaigns if set(c.accounts) & set(pool_accounts)]
+        assert mine, f"{name} was not found"
+        assert len(named(result) & set(pool_accounts)) >= 36, name
+        first = min(c.alarm_at for c in mine)
+        sent = sum(r["account"] in pool_accounts and r["time"] < first for r in planted.crowd.rows)
+        assert 0 < sent < 300
+    assert len(named(result) - members(planted)) <= 1
+
+
+def test_planted_pools_are_found_and_nobody_else(world: Scene, found: ScanResult) -> None:
+    check_found(world, found)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_planted_pool_is_found_in_other_worlds(seed: int) -> None:
+    planted = scene(seed)
+    check_found(planted, scan(planted.table, planted.accounts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10, 18))
+def test_a_planted_pool_is_found_in_many_worlds(seed: int) -> None:
+    planted = scene(seed)
+    check_found(planted, scan(planted.table, planted.accounts))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_campaign_there_is_none(seed: int) -> None:
+    calm = scene(seed, pools=0)
+    assert scan(calm.table, calm.accounts).campaigns == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3, 23))
+def test_without_a_campaign_there_is_none_in_many_worlds(seed: int) -> None:
+    calm = scene(seed, pools=0)
+    assert scan(calm.table, calm.accounts).campaigns == ()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="watch: with resolutions of 2 and more a pool that holds over half of the links is torn apart",
+)
+def test_a_pool_is_found_where_little_else_is_new() -> None:
+    planted = scene(2, novelties=0)
+    check_found(planted, scan(planted.table, planted.accounts))
+
+
+def test_a_campaign_carries_what_the_contract_promises(world: Scene, found: ScanResult) -> None:
+    ids = [c.id for c in found.campaigns]
+    assert len(set(ids)) == len(ids)
+    for c in found.campaigns:
+        assert 0 < c.p_value <= 5e-4
+        assert list(c.accounts) == sorted(set(c.accounts))
+        assert set(c.named_at) == set(c.accounts)
+        assert all(at >= c.alarm_at for at in c.named_at.values())
+        assert c.harvest_at_alarm.exchanges <= c.harvest.exchanges
+        assert c.harvest.exchanges == sum(h.exchanges for h in c.timeline)
+        assert c.score_bits == pytest.approx(sum(r.bits for r in c.reasons), abs=0.01)
+        assert c.reasons[0].detector == "coordinated_harvest"
+        assert c.benign_alternatives
+        assert c.suppressed_by is None
+        assert str(len(c.accounts)) in c.title
+        assert {k.a for k in c.links} <= set(c.accounts)
+        assert {v.campaign for v in found.accounts if v.account in c.accounts} == {c.id}
+    assert len(found.accounts) == found.scanned.accounts == len(world.accounts)
+
+
+def test_sizes_of_what_was_taken_are_the_pools_own(world: Scene, found: ScanResult) -> None:
+    taken = sum(c.harvest.exchanges for c in found.campaigns)
+    sent = sum(row["account"] in members(world) for row in world.crowd.rows)
+    assert 0.9 * sent <= taken <= sent
+
+
+# --- nothing later may influence it -----------------------------------------------------------------------
+
+
+def check_prefixes(table: pa.Table, accounts: pa.Table, hours: Sequence[float]) -> None:
+    whole = scan(table, accounts)
+    for hour in hours:
+        until = START + timedelta(hours=hour)
+        part = scan(table.filter(pc.less(table["time"], pa.scalar(until, table["time"].type))), accounts)
+        assert alarms(part.campaigns, until) == alarms(whole.campaigns, until), f"after {hour} hours"
+
+
+def test_an_alarm_depends_on_what_came_before_alone(world: Scene) -> None:
+    check_prefixes(world.table, world.accounts, [100, 150, 156, 168, 171.5, 216])
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="watch: a setting's values are counted over the whole log, so a value first seen later shifts p",
+)
+def test_settings_that_come_later_change_no_earlier_alarm(world: Scene) -> None:
+    rng = random.Random(9)
+    late = [
+        dict(row, exchange_id=f"late-{k}", time=START + timedelta(hours=200 + k / 10), max_tokens=5000 + k)
+        for k, row in enumerate(rng.sample(world.crowd.rows, 200))
+        if row["account"] not in members(world)
+    ]
+    table = pa.concat_tables([world.table, pa.Table.from_pylist(late, RECORD)])
+    check_prefixes(table, world.accounts, [190])
+
+
+def lone_then_pooled() -> Scene:
+    """One account harvests alone first; days later it takes part in a pool."""
+    crowd = Crowd(4)
+    honest(crowd, 300, 10.0)
+    rng = crowd.rng
+    for k in range(24):  # heavy payers to be compared with: sessions, repeats, follow-ups
+        mine, asked = habits(rng), [sentence(rng, 7) for _ in range(100)]
+        sessions = [rng.uniform(0, 90) for _ in range(15)]
+        for j in range(400):
+            at = rng.choice(sessions) + rng.expovariate(1.0)
+            crowd.says(f"heavy-{k}", at, rng.choice(asked), turn=1 + j % 2, status=200, **mine)
+    head, tail = sentence(rng, 9), sentence(rng, 7)
+    names = pool(crowd, "p", begin_day=7.0, stock=[f"{head} | {tail}"])
+    for j in range(900):
+        text = f"{sentence(rng, 7)} with every reasoning step {sentence(rng, 8)}"
+        crowd.says("lone", 90 + 60 * j / 900, text, model="mira-think", turn=1, status=200)
+    for j in range(300):
+        text = f"{head} {sentence(rng, 15)} {tail}"
+        crowd.says(
+            "lone",
+            168 + j / 5,
+            text,
+            model="mira-think",
+            temperature=0.7,
+            max_tokens=4096,
+            turn=1,
+            status=200,
+        )
+    return Scene(crowd.table(), crowd.accounts(), {"p": (*names, "lone")}, crowd)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="pipeline: a lone alarm is let go when its account is named in a group later"
+)
+def test_a_lone_alarm_stands_whatever_the_account_does_later() -> None:
+    planted = lone_then_pooled()
+    before = START + timedelta(hours=160)
+    early = planted.table.filter(pc.less(planted.table["time"], pa.scalar(before)))
+    assert [c.accounts for c in scan(early, planted.accounts).campaigns] == [("lone",)], "no alarm"
+    check_prefixes(planted.table, planted.accounts, [160])
+
+
+# --- framing ----------------------------------------------------------------------------------------------
+
+
+def framed(
+    model: str, agent: str | None = None, end_user: str | None = None, template: bool = True
+) -> set[str]:
+    """Who is named where a bystander was there first: with the template a pool copies, or its user agent."""
+    crowd = Crowd(3)
+    honest(crowd, 300, 10.0)
+    rng = crowd.rng
+    head, tail = sentence(rng, 9), sentence(rng, 7)
+    for j in range(60):
+        text = f"{head} {sentence(rng, 15)} {tail}" if template else sentence(rng, 15)
+        crowd.says(
+            "bystander",
+            4 * j + rng.random(),
+            text,
+            model=model,
+            temperature=0.3,
+            max_tokens=512,
+            status=200,
+            user_agent=agent,
+            end_user=end_user,
+        )
+    crowd.known.append({"account": "bystander", "payment": "own", "created": START - timedelta(days=300)})
+    stock = [f"{head} | {tail}", f"{sentence(rng, 9)} | {sentence(rng, 7)}"]
+    names = pool(crowd, "p", stock=stock if template else stock[1:])
+    for row in crowd.rows:
+        if row["account"] in names:
+            row |= {"user_agent": agent, "end_user": end_user}
+    result = scan(crowd.table(), crowd.accounts())
+    assert len(named(result) & set(names)) >= 20, "the pool itself must be found"
+    return named(result)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="watch: who used the wording long before anyone copied it is named as devoted to it",
+)
+@pytest.mark.parametrize("model", ["mira-small", "mira-think"])
+def test_who_had_the_template_first_is_not_named(model: str) -> None:
+    assert "bystander" not in framed(model)
+
+
+def test_who_shares_a_user_agent_and_an_end_user_is_not_named() -> None:
+    assert "bystander" not in framed("mira-think", "distiller/0.1", "boss", template=False)
+
+
+# --- the same to the byte ---------------------------------------------------------------------------------
+
+
+def files(folder: Path, table: pa.Table, accounts: pa.Table, group: int) -> tuple[Path, Path]:
+    log, known = folder / "log.parquet", folder / "accounts.parquet"
+    pq.write_table(table, log, row_group_size=group)
+    pq.write_table(accounts, known)
+    return log, known
+
+
+@pytest.fixture(scope="module")
+def small() -> Scene:
+    return scene(5, people=250)
+
+
+def test_order_row_groups_and_threads_change_nothing(tmp_path: Path, small: Scene) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    log, known = files(tmp_path / "a", small.table, small.accounts, 100_000)
+    order = np.random.default_rng(2).permutation(len(small.table))
+    turned = small.accounts.take(pa.array(np.arange(len(small.accounts))[::-1]))
+    log_b, known_b = files(tmp_path / "b", small.table.take(pa.array(order)), turned, 700)
+    first = run([log], accounts=known, options=Options(threads=1))
+    assert first.campaigns, "nothing to compare"
+    assert texts(run([log], accounts=known, options=Options(threads=1))) == texts(first)
+    assert texts(run([log_b], accounts=known_b, options=Options(threads=2))) == texts(first)
+
+
+def test_a_log_in_pieces_and_twice_is_the_same_log(tmp_path: Path, small: Scene) -> None:
+    log, known = files(tmp_path, small.table, small.accounts, 3000)
+    half = len(small.table) // 2
+    pq.write_table(small.table.slice(half), tmp_path / "1.parquet")
+    pq.write_table(small.table.slice(0, half), tmp_path / "2.parquet")
+    once = texts(run([log], accounts=known))
+    again = [tmp_path / "1.parquet", tmp_path / "2.parquet", log]
+    assert texts(run(again, accounts=known)) == once
+
+
+def test_another_key_finds_the_same_pool(small: Scene, tmp_path: Path) -> None:
+    """Not the same to the byte: the key decides which phrases of a text a sketch keeps."""
+    log, known = files(tmp_path, small.table, small.accounts, 100_000)
+    found = run([log], accounts=known, options=Options(key=b"another key of this deployment"))
+    assert named(found) <= members(small)
+    assert len(named(found)) >= 20
+
+
+# --- short, bare and strange logs -------------------------------------------------------------------------
+
+
+def test_time_account_and_prompt_suffice(world: Scene, tmp_path: Path) -> None:
+    bare = world.table.select(["time", "account", "prompt"])
+    pq.write_table(bare, tmp_path / "bare.parquet")
+    result = run([tmp_path / "bare.parquet"])
+    said = " ".join(result.cannot_claim)
+    for what in ("names no model", "No accounts table", "no status", "no output tokens"):
+        assert what in said
+    assert len(named(result) - members(world)) == 0
+    assert result.scanned.exchanges == len(world.table)
+
+
+def rows(many: int, hours: Callable[[int], float], account: Callable[[int], str]) -> pa.Table:
+    crowd = Crowd(1)
+    for k in range(many):
+        crowd.says(account(k), hours(k))
+    return crowd.table()
+
+
+TINY = {
+    "one row": rows(1, lambda k: 0, lambda k: "a"),
+    "two rows": rows(2, float, lambda k: "a"),
+    "one account": rows(400, lambda k: k / 4, lambda k: "a"),
+    "one moment": rows(60, lambda k: 0, lambda k: f"a{k % 30}"),
+    "many accounts once": rows(300, lambda k: k / 3, lambda k: f"a{k}"),
+    "three days of nothing": rows(100, lambda k: k / 10 if k < 50 else 90 + k / 10, lambda k: f"a{k % 7}"),
+}
+
+
+@pytest.mark.parametrize("table", TINY.values(), ids=list(TINY))
+def test_a_tiny_log_is_scanned_and_accuses_nobody(table: pa.Table) -> None:
+    result = scan(table)
+    assert result.campaigns == ()
+    assert result.cannot_claim
+    assert result.scanned.exchanges == len(table)
+    texts(result)
+
+
+def test_the_same_prompt_from_everybody_at_once_is_no_campaign() -> None:
+    crowd = Crowd(1)
+    for k in range(200):
+        crowd.says(f"a{k}", 1.0, "the same words from everybody at the same moment today")
+    assert scan(crowd.table()).campaigns == ()
+
+
+def test_where_there_is_too_little_it_says_so() -> None:
+    said = " ".join(scan(TINY["one row"]).cannot_claim)
+    for what in ("spans 0.0 days", "has 1 account.", "nothing could be grouped"):
+        assert what in said
+
+
+def test_no_exchange_at_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"time": "never", "account": "a", "prompt": "b"}\n')
+    with pytest.raises(InputError, match=r"bad\.jsonl"):
+        run([tmp_path / "bad.jsonl"])
+
+
+def test_a_refused_line_is_counted_and_the_rest_is_scanned(tmp_path: Path) -> None:
+    good = [
+        json.dumps({"time": f"2026-03-02T10:00:{k:02}Z", "account": "a", "prompt": f"hello {k}"})
+        for k in range(30)
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join([*good[:10], "{broken", *good[10:]]) + "\n")
+    rejects = Rejects()
+    result = run([tmp_path / "log.jsonl"], rejects=rejects)
+    assert (result.scanned.exchanges, result.scanned.rejected) == (30, 1)
+    assert "log.jsonl:11" in result.rejected_examples[0]
+
+
+# --- permission, alternatives, harvest, limits, volume ----------------------------------------------------
+
+
+def test_a_permission_takes_the_case_away() -> None:
+    allowed = scene(0, permissions=["synthetic_data"])
+    result = scan(allowed.table, allowed.accounts)
+    assert all(c.suppressed_by for c in result.campaigns if set(c.accounts) & members(allowed))
+    kinds = {v.kind_of_use for v in result.accounts if v.account in members(allowed)}
+    assert kinds == {"permitted_synthetic"}
+
+
+def test_a_permission_for_something_else_takes_nothing_away(world: Scene) -> None:
+    held = scene(0, permissions=["zero_retention"])
+    result = scan(held.table, held.accounts)
+    assert any(set(c.accounts) & members(held) for c in result.campaigns)
+    assert all(c.suppressed_by is None for c in result.campaigns)
+
+
+def case(**columns: Any) -> tuple[Actor, Any]:
+    crowd = Crowd(2)
+    honest(crowd, 60, 6.0)
+    names = pool(crowd, "p", many=6, begin_day=2.0)
+    for row in crowd.rows:
+        if row["account"] in names:
+            row |= {name: v(row) if callable(v) else v for name, v in columns.items()}
+    return stage(crowd, names)
+
+
+def test_end_users_are_counted_whether_or_not_all_are_named() -> None:
+    for share, people in ((1.0, 5), (0.5, 5)):
+        rng = random.Random(1)
+        actor, world = case(
+            end_user=lambda row, r=rng, s=share: f"u{r.randrange(5)}" if r.random() < s else None
+        )
+        told = {a.kind: a.text for a in alternatives(actor, world)}
+        assert told["an application with people behind it"].startswith(f"{people} end users")
+
+
+def test_alternatives_say_what_was_not_checked() -> None:
+    actor, world = case()
+    told = {a.kind: a.text for a in alternatives(actor, replace(world, known=None))}
+    assert "not checked" in told["one organisation"]
+    assert len({a.kind for a in alternatives(actor, world)}) == len(alternatives(actor, world)) >= 4
+
+
+def test_the_harvest_counts_answers_and_what_is_new_in_them() -> None:
+    crowd = Crowd(1)
+    for k, (prompt, status, finish) in enumerate(
+        [("a b c", 200, "stop"), ("a b c", 200, "stop"), ("d e f", 429, None), ("g h i", 200, "length")]
+    ):
+        crowd.says("x", k, prompt, status=status, finish_reason=finish, output_tokens=100)
+    log = crowd.log()
+    everything = np.arange(4)
+    taken = harvest(log, everything)
+    assert (taken.exchanges, taken.output_tokens, taken.value_tokens) == (3, 300, 150.0)
+    assert harvest(log, everything, int(log["ts_us"][1])).exchanges == 1
+    assert harvest(log, everything[:0]).exchanges == 0
+    assert [h.exchanges for h in timeline(log, everything)] == [1, 1, 1]
+
+
+def test_the_next_milestone_is_told_at_the_pace_of_the_last_day() -> None:
+    crowd = Crowd(1)
+    for k in range(480):
+        crowd.says("x", k / 10, status=200)
+    log = crowd.log()
+    assert next_milestone(log, np.arange(480), 480) == (
+        "1,000 exchanges (s1K) on 2026-03-06 at the pace of its last day"
+    )
+    crowd.says("y", 200, status=200)
+    assert "stopped on 2026-03-03 23:54 UTC, before 1,000 (s1K)" in str(
+        next_milestone(crowd.log(), np.arange(480), 480)
+    )
+    assert next_milestone(crowd.log(), np.arange(480), 900_000) is None
+
+
+def test_a_hole_in_the_log_is_told() -> None:
+    crowd = Crowd(1)
+    for hour in range(24 * 6):
+        if not 70 <= hour < 74:
+            for k in range(40):
+                crowd.says(f"a{k}", hour + k / 60, "x")
+    ((begin, end, text),) = gaps(crowd.log())
+    assert (end - begin) == 4 * 3_600_000_000
+    assert begin == int((START + timedelta(hours=70)).timestamp()) * 1_000_000
+    assert "160" in text
+
+
+def test_volume_is_ranked_among_accounts_of_one_kind() -> None:
+    table = pa.Table.from_pylist(
+        [dict.fromkeys(SCHEMA.names) | {"account": k, "peak_day": k} for k in range(23)], SCHEMA
+    )
+    kinds = {k: Kind(k, "chat" if k < 20 else "batch", 0.5, "") for k in range(23)}
+    p = volume_p_values(table, kinds)
+    assert p[19] == pytest.approx(1 / 20)
+    assert p[0] == 1.0
+    assert p[20:] == [None, None, None]
+    assert volume_p_values(table.slice(0, 0), {}) == []
+
+
+# --- the sample that is shipped ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sample() -> ScanResult:
+    return run([SAMPLE / "exchanges.parquet"], accounts=SAMPLE / "accounts.parquet")
+
+
+def test_the_sample_is_solved(sample: ScanResult) -> None:
+    result = score(findings_json(sample), SAMPLE, evidence=evidence_json(sample))
+    assert (result.campaigns, result.half_named) == (4, 4)
+    assert result.false_cases == 0
+    assert result.named_accounts >= 0.5 * result.campaign_accounts
+    assert result.honest_in_true_findings <= 0.03 * result.named_accounts
+
+
+@pytest.mark.slow
+def test_in_the_sample_too_an_alarm_depends_on_what_came_before_alone() -> None:
+    table = pq.read_table(SAMPLE / "exchanges.parquet")
+    given = {f.name: table[f.name].cast(f.type) for f in RECORD if f.name in table.column_names}
+    table = pa.table([given.get(f.name, pa.nulls(len(table), f.type)) for f in RECORD], schema=RECORD)
+    accounts = pq.read_table(SAMPLE / "accounts.parquet").select(ACCOUNTS.names)
+    check_prefixes(table, accounts, [212, 240, 264, 300])
