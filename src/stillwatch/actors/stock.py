@@ -45,6 +45,15 @@ class Stock:
             until_us,
         )
 
+    def entries(self, own: np.ndarray, parties: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+        """(parties,) how many of the own markers each took up, for the first time, in [since, until)."""
+        self._inside[own] = 1
+        counts = _entries_into(
+            parties, *self._by_party, self._entry_us, self._entry_marker, self._inside, since_us, until_us
+        )
+        self._inside[own] = 0
+        return counts
+
     def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
         return _repeated(np.sort(_carried(own, *self._carried, row_lo, row_hi)), needed)
@@ -77,6 +86,17 @@ def _tally(parties, begin, row, row_lo, row_hi, use_row, use_marker, markers):
                 tally[use_marker[k]] += 1
                 k += 1
     return tally, marked
+
+
+@njit(cache=True, nogil=True)
+def _entries_into(parties, begin, order, entry_us, entry_marker, wanted, since_us, until_us):
+    out = np.zeros(len(parties), np.int32)
+    for k in range(len(parties)):
+        for j in range(begin[parties[k]], begin[parties[k] + 1]):
+            entry = order[j]
+            if since_us <= entry_us[entry] < until_us:
+                out[k] += wanted[entry_marker[entry]]
+    return out
 
 
 @njit(cache=True, nogil=True)

@@ -11,6 +11,10 @@ import numpy as np
 
 from stillwatch.actors.groups import LEAST_PARTIES
 
+NEVER = np.iinfo(np.int64).max
+PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
+NAMED_AFTER = 3  # looks that must name a party before it is named
+DAY_US = 86_400_000_000
 CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
 KEPT = 0.1  # of the looks that the most lasting marker had
 
@@ -21,7 +25,8 @@ class Candidate:
 
     p_value: float
     carriers: frozenset[int]
-    matching: frozenset[int]  # carriers that have the common values
+    matching: frozenset[int]  # carriers that have the common values and took the stock up lately
+    used_to_match: frozenset[int]  # carriers that have the common values, whenever they took it up
     dominant: tuple[int, ...]
     share: tuple[float, ...]
     p_settings: tuple[float, ...]
@@ -32,8 +37,8 @@ class Candidate:
 class Alarm:
     """One campaign while the log is watched."""
 
-    at_us: int
-    p_value: float
+    at_us: int  # when it was raised; NEVER while too few looks agree
+    p_value: float  # at that moment
     named: dict[int, int] = field(default_factory=dict)  # party -> when it was named
     p_least: float = 1.0
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
@@ -42,6 +47,7 @@ class Alarm:
     markers: Counter = field(default_factory=Counter)  # stock markers and how many looks held them
     looks: Counter = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
+    devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
 
     def own_markers(self) -> np.ndarray:
         """The markers that looks kept finding to be the group's own, sorted."""
@@ -53,7 +59,7 @@ class Alarm:
         looked = np.array(self.looked_at_us)
         kept = {p: self.looks[p] / max(int((looked >= at).sum()), 1) for p, at in self.named.items()}
         least = CONFIRMED * float(np.median(list(kept.values()))) if kept else 0.0
-        return {p: at for p, at in self.named.items() if kept[p] >= least}
+        return {p: at for p, at in self.named.items() if p in self.devoted or kept[p] >= least}
 
 
 def chosen(
@@ -84,33 +90,54 @@ def chosen(
 
 
 class Alarms:
-    """The alarms raised so far, and which of them each named party belongs to."""
+    """The alarms so far, raised or still waiting for more looks, and which of them each party belongs to."""
 
     def __init__(self) -> None:
-        self.raised: list[Alarm] = []
+        self._all: list[Alarm] = []
         self._owner: dict[int, int] = {}
 
-    def name(self, candidate: Candidate, until_us: int) -> None:
-        """Name a candidate's matching parties, in the alarm that has most of its carriers or in a new one."""
-        alarm, number = None, len(self.raised)
+    @property
+    def raised(self) -> list[Alarm]:
+        """The alarms that enough looks agreed on, in the order of their first look."""
+        return [alarm for alarm in self._all if alarm.at_us != NEVER]
+
+    def suspected(self) -> frozenset[int]:
+        """Every party that belongs to an alarm, raised or not."""
+        return frozenset(self._owner)
+
+    def look(self, candidate: Candidate, until_us: int) -> None:
+        """Count a candidate as a look at the alarm that has most of its carriers, or at a new one."""
+        alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.carriers if p in self._owner)
         if owners:
             most, shared = min(owners.items(), key=lambda item: (-item[1], item[0]))
-            if shared >= 0.3 * min(len(candidate.carriers), len(self.raised[most].named)):
-                alarm, number = self.raised[most], most
+            if shared >= 0.3 * min(len(candidate.carriers), len(self._all[most].looks)):
+                alarm, number = self._all[most], most
         if alarm is None:
             if sum(p not in self._owner for p in candidate.matching) < LEAST_PARTIES:
                 return
-            alarm = Alarm(until_us, candidate.p_value, p_settings=candidate.p_settings)
-            self.raised.append(alarm)
+            alarm = Alarm(NEVER, candidate.p_value)
+            self._all.append(alarm)
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.markers.update(candidate.own.tolist())
         alarm.looked_at_us.append(until_us)
-        for p in sorted(candidate.matching):
+        recent = alarm.looked_at_us[-PERSISTENT:]
+        if alarm.at_us == NEVER and len(recent) == PERSISTENT and recent[0] > until_us - DAY_US:
+            alarm.at_us, alarm.p_value = until_us, candidate.p_value
+            alarm.p_settings = candidate.p_settings
+        old = {p for p in candidate.carriers if self._owner.get(p) == number}
+        for p in sorted(candidate.matching | (old & candidate.used_to_match)):
+            self._count(p, number, until_us)
+
+    def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
+        """Name parties that take up a raised alarm's stock and do little else."""
+        number = self._all.index(alarm)
+        for p in newcomers:
             if self._owner.setdefault(p, number) == number:
-                alarm.named.setdefault(p, until_us)
                 alarm.looks[p] += 1
+                alarm.devoted.add(p)
+                alarm.named.setdefault(p, until_us)
 
     def split(self, part: Candidate) -> None:
         """Give a part that is told apart an alarm of its own; its parties stay named since they were."""
@@ -118,18 +145,28 @@ class Alarms:
         if not owners:
             return
         number, shared = min(owners.items(), key=lambda item: (-item[1], item[0]))
-        whole = self.raised[number]
+        whole = self._all[number]
         moved = [p for p in sorted(part.matching) if self._owner.get(p) == number]
-        if len(moved) < LEAST_PARTIES or len(whole.named) - len(moved) < LEAST_PARTIES:
+        named = [p for p in moved if p in whole.named]
+        if len(named) < LEAST_PARTIES or len(whole.named) - len(named) < LEAST_PARTIES:
             return
         if shared < 0.5 * len(part.matching):
             return
-        alarm = Alarm(min(whole.named[p] for p in moved), part.p_value, p_settings=part.p_settings)
+        alarm = Alarm(min(whole.named[p] for p in named), part.p_value, p_settings=part.p_settings)
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
         alarm.markers.update(part.own.tolist())
         alarm.looked_at_us = list(whole.looked_at_us)
+        alarm.devoted = whole.devoted & set(moved)
         for p in moved:
-            alarm.named[p] = whole.named.pop(p)
+            if p in whole.named:
+                alarm.named[p] = whole.named.pop(p)
             alarm.looks[p] = whole.looks.pop(p)
-            self._owner[p] = len(self.raised)
-        self.raised.append(alarm)
+            self._owner[p] = len(self._all)
+        self._all.append(alarm)
+
+    def _count(self, p: int, number: int, until_us: int) -> None:
+        alarm = self._all[number]
+        if self._owner.setdefault(p, number) == number:
+            alarm.looks[p] += 1
+            if alarm.looks[p] >= NAMED_AFTER and alarm.at_us != NEVER:
+                alarm.named.setdefault(p, until_us)

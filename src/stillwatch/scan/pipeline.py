@@ -33,9 +33,11 @@ from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import LEAST_PARTIES, Watched, watch
+from stillwatch.scan.watch import LEAST_PARTIES, WINDOW_US, Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
+FEW_MARKERS = 20  # own markers below which nothing is asked of an account
+FEW_CARRIED = 6  # nor where the median account carries fewer than this
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 
 
@@ -219,12 +221,13 @@ def _campaigns(
         if len(named) < LEAST_PARTIES:
             continue
         accounts, named_at = _accounts_of(named, party, excused)
+        own = alarm.own_markers()
+        accounts = _carrying(world, accounts, own)
         if len(accounts) < LEAST_PARTIES:
             continue
-        own = alarm.own_markers()
         actor = Actor(
             accounts,
-            _rows_since(world, accounts, own),
+            _rows_since(world, accounts, own, alarm.at_us),
             own,
             dict(zip(watched.settings, alarm.p_settings, strict=True)),
         )
@@ -258,7 +261,7 @@ def _campaigns(
                 world,
                 at_us=at_us,
                 p_value=p_value,
-                named_at_us=named_at,
+                named_at_us={int(a): named_at[int(a)] for a in actor.accounts},
                 first_reason=reason,
                 features=row,
                 population=population,
@@ -277,10 +280,30 @@ def _accounts_of(named: dict[int, int], party: np.ndarray, excused: set[int]):
     return np.array(sorted(named_at), np.int32), named_at
 
 
-def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The accounts that carry at least a tenth of the markers that the median one carries, and three at least.
+
+    Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
+    """
+    if len(own) < FEW_MARKERS:
+        return accounts
+    log = world.log
+    marker = np.zeros(len(world.marker_kind), bool)
+    marker[own] = True
+    use = marker[world.use_marker]
+    pairs = np.unique(
+        log["account"][world.use_row[use]].astype(np.int64) * len(marker) + world.use_marker[use]
+    )
+    carried = np.bincount(pairs // len(marker), minlength=len(log.accounts))[accounts]
+    usual = float(np.median(carried))
+    return accounts[carried >= max(3.0, 0.1 * usual)] if usual >= FEW_CARRIED else accounts
+
+
+def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int) -> np.ndarray:
     """Every exchange of the accounts since each first carried two of the actor's own markers at once.
 
-    Where the actor has no markers of its own, since each first carried any two that were new in the log.
+    Where the actor has no markers of its own, since each first carried any two that were new in the log. What
+    lies further back from the alarm than the window that raised it is left out.
     """
     log = world.log
     mine = np.zeros(len(log.accounts), bool)
@@ -289,7 +312,7 @@ def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarr
     marker[own] = True
     use = marker[world.use_marker] if len(own) else np.ones(len(world.use_marker), bool)
     rows, carried = np.unique(world.use_row[use], return_counts=True)
-    rows = rows[carried >= NEEDED]
+    rows = rows[(carried >= NEEDED) & (log["ts_us"][rows] >= at_us - WINDOW_US)]
     first = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
     index = np.arange(len(log))

@@ -17,7 +17,7 @@ from numba import njit
 from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.spread import DAY_US, WINDOW_DAYS, Spread, spread
-from stillwatch.actors.stock import Stock, choices
+from stillwatch.actors.stock import NEEDED, Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.alarms import Alarm, Alarms, Candidate, chosen
@@ -31,8 +31,13 @@ BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 # Within-group correlation that honest groups are granted at least: a framework may set a default.
 CORRELATION_FLOOR = (0.03, 0.08, 0.08)
+# And at most: past it, groups staged to look of one mind would hide a campaign among them.
+CORRELATION_CEILING = (0.08, 0.15, 0.15)
+QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
 ALPHA_CEILING = 5e-4
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
+LEAST_STOCK = 5  # markers by which a known stock is recognised
+DEVOTED_LEAST = 3  # exchanges
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
@@ -121,8 +126,8 @@ class _Watcher:
         self.active_per_day = 0.0
         self.alarms = Alarms()
         self.tests = 0
-        # choices of groups that raised no alarm
-        self.quiet: list[list[tuple[int, int, float]]] = [[] for _ in SETTINGS]
+        # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
+        self.quiet: deque[list[list[tuple[int, int, float]]]] = deque(maxlen=QUIET_LOOKS)
 
     def steps(self) -> np.ndarray:
         """The hours at which something new could be seen."""
@@ -155,6 +160,8 @@ class _Watcher:
         found = [f.result() for f in hour.found]
         alpha = self._alpha(max(len(begin) - 1 for begin, _ in found))
         remember = until % BASE_EVERY_US == 0
+        suspected = self.alarms.suspected() if remember else frozenset()
+        quiet: list[list[tuple[int, int, float]]] = [[] for _ in SETTINGS]
         seen: set[bytes] = set()
         candidates = []
         for begin, member in found:
@@ -169,18 +176,47 @@ class _Watcher:
                 tails = self._tails(value[g], having[g], len(members))
                 if not tails:
                     continue
-                if remember:
-                    self._remember(value[g], having[g], len(members))
+                if remember and len(suspected.intersection(members.tolist())) < 0.2 * len(members):
+                    self._remember(quiet, value[g], having[g], len(members))
                 p_members = combine(tails)
                 if p_members >= MAYBE:
                     continue
                 candidate = self._test(members, hour, p_members, value[g], having[g], tails)
                 if candidate is not None and candidate.p_value < PART_ALPHA:
                     candidates.append(candidate)
+        if remember:
+            self.quiet.append(quiet)
         for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
-            self.alarms.name(candidate, until)
+            self.alarms.look(candidate, until)
             for part in parts[1:]:
                 self.alarms.split(part)
+        for alarm in self.alarms.raised:
+            self._follow(alarm, hour)
+
+    def _follow(self, alarm: Alarm, hour: _Hour) -> None:
+        """Name whoever takes up a raised alarm's stock and does little else: a pool behind the pool.
+
+        The group needs no second test: its wording is known, and the newcomers are devoted to it.
+        """
+        own = alarm.own_markers()
+        if len(own) < LEAST_STOCK:
+            return
+        row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
+        rows = self.stock.carried(own, row_lo, row_hi)
+        if len(rows) == 0:
+            return
+        carriers, counts, first, _ = choices(rows, self.party, self.values, self.levels)
+        since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
+        lately = self._entered(own, carriers, alarm.looked_at_us[0] - WINDOW_US, hour.until_us)
+        devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up) & lately
+        self.alarms.follow(alarm, carriers[devoted].tolist(), hour.until_us)
+
+    def _entered(self, own: np.ndarray, carriers: np.ndarray, since: int, until: int) -> np.ndarray:
+        """(carriers,) whether each took up at least two of the own markers in [since, until).
+
+        Who used them before is a bystander whose wording was copied, and is not named.
+        """
+        return self.stock.entries(own, carriers, since, until) >= NEEDED
 
     def _posture(self, rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         return posture(
@@ -201,10 +237,9 @@ class _Watcher:
         for s, codes in enumerate(self.codes):
             tally = np.bincount(dominant[s][counted >= LEAST_COUNTED], minlength=len(codes)) + 0.5
             self.base.append(tally / tally.sum())
-            self.quiet[s] = self.quiet[s][-200:]
-            self.correlation[s] = within_correlation(
-                self.quiet[s], _tries(self.base[s]), CORRELATION_FLOOR[s]
-            )
+            remembered = [choice for look in self.quiet for choice in look[s]]
+            least, most = CORRELATION_FLOOR[s], CORRELATION_CEILING[s]
+            self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
         self.rounded = [[round(share, 3) for share in base.tolist()] for base in self.base]
         self.tries = [_tries(base) for base in self.base]
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
@@ -229,12 +264,14 @@ class _Watcher:
             if len(shares) >= 2
         ]
 
-    def _remember(self, values: list[int], having: list[int], n: int) -> None:
+    def _remember(
+        self, quiet: list[list[tuple[int, int, float]]], values: list[int], having: list[int], n: int
+    ):
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, having, strict=True)):
             share = self.rounded[s][value]
             if concentration_tail(count, n, share, CORRELATION_FLOOR[s]) > 1e-3:
-                self.quiet[s].append((count, n, share))
+                quiet[s].append((count, n, share))
 
     def _test(
         self,
@@ -257,7 +294,7 @@ class _Watcher:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
-            return Candidate(p_members, alike, alike, tuple(values), shares, tuple(tails), nothing)
+            return Candidate(p_members, alike, alike, alike, tuple(values), shares, tuple(tails), nothing)
         since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -270,11 +307,13 @@ class _Watcher:
         if not tails:
             return None
         shares = tuple(count / n for count in having)
-        devoted = (counts >= 3) & (counts >= DEVOTED_SHARE * since_taken_up)
+        devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
+        lately = self._entered(own, carriers, hour.since_us, hour.until_us)
         alike = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
+            frozenset(carriers[often & (alike | devoted) & lately].tolist()),
             frozenset(carriers[often & (alike | devoted)].tolist()),
             tuple(values),
             shares,
