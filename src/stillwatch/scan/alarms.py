@@ -66,27 +66,28 @@ def chosen(
     candidates: list[Candidate], alpha: float, distinct: Callable[[list[Candidate]], bool]
 ) -> list[tuple[Candidate, list[Candidate]]]:
     """Of overlapping candidates the surest, each with its parts, largest first, where they are told apart."""
-    kept: list[tuple[Candidate, list[Candidate]]] = []
     ranked = sorted(candidates, key=lambda c: (c.p_value, -len(c.carriers), sorted(c.carriers)))
-    by_size = sorted(ranked, key=lambda c: (-len(c.carriers), sorted(c.carriers)))
-    for candidate in ranked:
-        size = len(candidate.carriers)
+    of_party: dict[int, list[int]] = {}
+    for rank, candidate in enumerate(ranked):
+        for party in candidate.carriers:
+            of_party.setdefault(party, []).append(rank)
+    kept: dict[int, tuple[Candidate, list[Candidate]]] = {}
+    for rank, candidate in enumerate(ranked):
         if candidate.p_value >= alpha:
             break
-        if any(len(candidate.carriers & c.carriers) > 0.5 * size for c, _ in kept):
+        size = len(candidate.carriers)
+        common = Counter(r for party in candidate.carriers for r in of_party[party])
+        if any(r in kept and n > 0.5 * size for r, n in common.items()):
             continue
+        inside = [ranked[r] for r, n in common.items() if r != rank and n >= 0.7 * len(ranked[r].carriers)]
         parts: list[Candidate] = []
-        for other in by_size:
-            if other is candidate or not 0.3 * size <= len(other.carriers) <= 0.9 * size:
-                continue
-            if len(other.carriers & candidate.carriers) < 0.7 * len(other.carriers):
-                continue
-            if not any(len(other.carriers & p.carriers) > 0.1 * len(other.carriers) for p in parts):
+        for other in sorted(inside, key=lambda c: (-len(c.carriers), sorted(c.carriers))):
+            if 0.3 * size <= len(other.carriers) <= 0.9 * size and not any(
+                len(other.carriers & p.carriers) > 0.1 * len(other.carriers) for p in parts
+            ):
                 parts.append(other)
-        if len(parts) < 2 or not distinct(parts):
-            parts = []
-        kept.append((candidate, parts))
-    return kept
+        kept[rank] = (candidate, parts if len(parts) >= 2 and distinct(parts) else [])
+    return list(kept.values())
 
 
 class Alarms:
