@@ -39,7 +39,7 @@ class HotMarkers:
 def hot_markers(
     columns: Columns, party: np.ndarray, ts: np.ndarray, window: int, least: int, novelty: float, threads: int
 ) -> HotMarkers:
-    """Find them. columns: what `marker` takes; window in µs; least, novelty: as `is_hot` takes them."""
+    """Find them. columns: what `fill_markers` takes; window in µs; least, novelty: as `is_hot` takes them."""
     n = len(ts)
     parties = int(party.max()) + 1 if n else 0
     rounds = max(threads, -(-n * width(columns) // ROUND_USES))
@@ -82,34 +82,28 @@ def width(columns: Columns) -> int:
     return len(kinds_of(columns))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def marker(columns, i, j):
-    """The j-th marker of exchange i, 0 where it has none. Equal hashes of two kinds are two markers."""
-    phrases, system_phrases, head, tail, exact, system, words = columns
+@njit(cache=True, nogil=True)
+def fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, out):
+    """Every marker of exchange i into out (width,), 0 where it has none. Equal hashes of two kinds differ."""
     k = phrases.shape[1]
     s = k + system_phrases.shape[1]
-    kind = 0
-    if j < k:
-        value = phrases[i, j]
-    elif j < s:
-        value = system_phrases[i, j - k]
-        kind = 1
-    else:
-        kind = j - s + 2
-        wide = np.uint64(0)
-        if kind == 2:
-            wide = head[i]
-        elif kind == 3:
-            wide = tail[i]
-        elif kind == 5:
-            wide = system[i]
-        elif words[i] >= LEAST_WORDS:
-            wide = exact[i]
-        value = np.uint32(wide >> np.uint64(32))
-    if value == np.uint32(0):
-        return value
-    value ^= SALT[kind]
-    return value if value != np.uint32(0) else np.uint32(1)
+    for j in range(k):
+        out[j] = phrases[i, j]
+    for j in range(k, s):
+        out[j] = _salted(system_phrases[i, j - k], SALT[1])
+    half = np.uint64(32)
+    out[s] = _salted(head[i] >> half, SALT[2])
+    out[s + 1] = _salted(tail[i] >> half, SALT[3])
+    out[s + 2] = _salted(exact[i] >> half if words[i] >= LEAST_WORDS else np.uint64(0), SALT[4])
+    out[s + 3] = _salted(system[i] >> half, SALT[5])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _salted(value, salt):
+    if value == 0:
+        return np.uint32(0)
+    salted = np.uint32(value) ^ salt
+    return salted if salted != np.uint32(0) else np.uint32(1)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -136,6 +130,7 @@ def _round(columns, party, ts, parties, low, high, window, least, novelty, uses,
     keys = np.zeros(size, np.uint32)
     code_of = np.empty(size, np.int32)
     codes = np.empty(biggest, np.int32)
+    names = np.empty(biggest, np.uint32)
     count = np.empty(biggest + 1, np.int64)
     places = np.empty(biggest, np.uint32)
     entrants = np.empty(biggest, np.uint32)
@@ -163,6 +158,7 @@ def _round(columns, party, ts, parties, low, high, window, least, novelty, uses,
             if keys[s] == np.uint32(0):
                 keys[s] = v
                 code_of[s] = different
+                names[different] = v
                 count[different] = 0
                 different += 1
             codes[k] = code_of[s]
@@ -200,7 +196,7 @@ def _round(columns, party, ts, parties, low, high, window, least, novelty, uses,
             while filled + m > len(rows):
                 rows = _twice(rows)
             first = group[0]
-            value[found] = marker(columns, first >> np.uint32(PLACE_BITS), np.int64(first & np.uint32(31)))
+            value[found] = names[c]
             place[found] = first
             hot_from[found] = since
             length[found] = m
@@ -233,26 +229,26 @@ def _deal(columns, low, high):
     shift = 0
     while (high - 1 - low) >> shift >= buckets:
         shift += 1
+    phrases, system_phrases, head, tail, exact, system, words = columns
+    values = np.empty(each, np.uint32)
     begin = np.zeros(buckets + 1, np.int64)
     for i in range(n):
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
         for j in range(each):
-            value = marker(columns, i, j)
-            if value != np.uint32(0):
-                h = _hash(value)
-                if low <= h < high:
-                    begin[((h - low) >> shift) + 1] += 1
+            h = _hash(values[j])
+            if low <= h < high and values[j] != np.uint32(0):
+                begin[((h - low) >> shift) + 1] += 1
     begin = np.cumsum(begin)
     fill = begin[:-1].copy()
     packed = np.empty(begin[buckets], np.uint64)
     for i in range(n):
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
         for j in range(each):
-            value = marker(columns, i, j)
-            if value != np.uint32(0):
-                h = _hash(value)
-                if low <= h < high:
-                    b = (h - low) >> shift
-                    packed[fill[b]] = np.uint64(value) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
-                    fill[b] += 1
+            h = _hash(values[j])
+            if low <= h < high and values[j] != np.uint32(0):
+                b = (h - low) >> shift
+                packed[fill[b]] = np.uint64(values[j]) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
+                fill[b] += 1
     return packed, begin
 
 

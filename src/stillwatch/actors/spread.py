@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from stillwatch.actors.links import links
-from stillwatch.actors.markers import PLACE_BITS, Columns, HotMarkers, hot_markers, marker, width
+from stillwatch.actors.markers import PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
 
@@ -178,15 +178,17 @@ def _slot(value, size):
 
 @njit(cache=True, nogil=True)
 def _fill_uses(columns, bits, wide, begin, end, keys, numbers, row, which):
+    phrases, system_phrases, head, tail, exact, system, words = columns
+    values = np.empty(wide, np.uint32)
     k = 0
     for i in range(begin, end):
         if bits[i] == np.uint32(0):
             continue
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
         for j in range(wide):
             if bits[i] >> np.uint32(j) & np.uint32(1):
-                value = marker(columns, i, j)
-                s = _slot(value, len(keys))
-                while keys[s] != value:
+                s = _slot(values[j], len(keys))
+                while keys[s] != values[j]:
                     s = (s + 1) & (len(keys) - 1)
                 row[k] = i
                 which[k] = numbers[s]
