@@ -237,12 +237,14 @@ def _campaigns(
         taken.update(int(a) for a in accounts)
     private = np.ones(len(log.accounts), bool)
     if world.known is not None:
-        held = zip(world.known.org, world.known.permissions, strict=True)
-        private = np.array([not org and not permissions for org, permissions in held], bool)
+        # permitted synthetic data is measured like any harvest: the permission then suppresses the case
+        measured = {code for code, kind in kinds.items() if kind.kind == "permitted_synthetic"}
+        held = enumerate(zip(world.known.org, world.known.permissions, strict=True))
+        private = np.array([not org and (not given or k in measured) for k, (org, given) in held], bool)
     for sighting in lone_harvest.sightings(log, payer[log["account"]], private):
         accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
         accounts = accounts[np.isin(accounts, log["account"])]
-        if taken & set(accounts.tolist()) or set(accounts.tolist()) & excused:
+        if taken & set(accounts.tolist()):
             continue
         rows = np.flatnonzero(np.isin(log["account"], accounts))
         own = np.zeros(0, np.int64)
