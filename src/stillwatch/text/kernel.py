@@ -196,7 +196,7 @@ def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, cla
             tail[t] = siphash_word(key0, key1, h)
         for k in range(seen):
             keyed[k] = mix(masked[k] ^ key0)
-        count = _smallest(keyed, seen, half if n > ROOM else 0, spare, best)
+        count = _smallest(keyed, seen, half if n > ROOM else 0, spare, masked, best)
         for j in range(count):
             p = np.uint32(siphash_word(key0, key1, best[j]) >> np.uint64(32))
             phrases[t, j] = p if p != np.uint32(0) else np.uint32(1)
@@ -214,7 +214,7 @@ def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, cla
 
 
 @njit(cache=True, nogil=True)
-def _smallest(keyed, n, gap, grams, best):
+def _smallest(keyed, n, gap, grams, few, best):
     """The smallest distinct phrase hashes, ascending, into best; returns how many. None spans the gap."""
     m = 0
     for k in range(2, n):
@@ -228,18 +228,23 @@ def _smallest(keyed, n, gap, grams, best):
         m > 3 * keep
     ):  # hashes are uniform: enough of them lie below this, nearly always, and few must be sorted
         limit = np.uint64(5 * keep // 3) * (np.uint64(0xFFFFFFFFFFFFFFFF) // np.uint64(m))
-        if _insert(grams, m, limit, best) == keep:
+        below = 0
+        for k in range(m):
+            few[below] = grams[k]
+            below += grams[k] <= limit
+        if _insert(few, below, best) == keep:
             return keep
-    return _insert(grams, m, np.uint64(0xFFFFFFFFFFFFFFFF), best)
+    return _insert(grams, m, best)
 
 
 @njit(cache=True, nogil=True)
-def _insert(grams, n, limit, best):
+def _insert(grams, n, best):
+    """The smallest distinct of n hashes, ascending, into best; returns how many."""
     keep = len(best)
     count = 0
     for k in range(n):
         g = grams[k]
-        if g > limit:
+        if count == keep and g >= best[keep - 1]:
             continue
         j = count - 1
         while j >= 0 and best[j] > g:
@@ -248,13 +253,9 @@ def _insert(grams, n, limit, best):
             continue
         if count < keep:
             count += 1
-        elif j == keep - 1:
-            continue
         for q in range(count - 1, j + 1, -1):
             best[q] = best[q - 1]
         best[j + 1] = g
-        if count == keep:
-            limit = best[keep - 1]
     return count
 
 
@@ -296,8 +297,8 @@ def _endings(table):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _in(filter_, h):
-    return filter_[h >> np.uint64(6) & np.uint64(63)] >> (h & np.uint64(63)) & np.uint64(1)
+def _in(filters, which, h):
+    return filters[which, h >> np.uint64(6) & np.uint64(63)] >> (h & np.uint64(63)) & np.uint64(1)
 
 
 @njit(cache=True, nogil=True)
@@ -306,12 +307,12 @@ def _classes(words, n, gap, table, endings, needs, hits):
     hits[:] = 0
     for k in range(n):
         last = mix(words[k])
-        if not _in(endings[0], last):
+        if not _in(endings, 0, last):
             continue
         first = max(k - 3, gap if k >= gap else 0)
-        if _in(endings[2], last):
+        if _in(endings, 2, last):
             _look_up(last, table, hits)
-        if first == k or not _in(endings[1], mix(mix(words[k - 1]) ^ words[k])):
+        if first == k or not _in(endings, 1, mix(mix(words[k - 1]) ^ words[k])):
             continue
         for begin in range(first, k):  # phrases of two to four words that end here
             h = mix(words[begin])
