@@ -1,4 +1,4 @@
-"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how any of it is drawn.
+"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how it is drawn.
 
 `findings.json` holds exactly the contract that other tools depend on; `evidence.json` holds the rest of this
 (links, timelines, when each account was named), for the page and for `stillwatch explain`.

@@ -44,8 +44,8 @@ class Alarm:
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
     share: tuple[float, ...] = ()  # and the share of carriers that has them
     p_settings: tuple[float, ...] = ()  # at the alarm
-    markers: Counter = field(default_factory=Counter)  # stock markers and how many looks held them
-    looks: Counter = field(default_factory=Counter)  # party -> looks that named it
+    markers: Counter[int] = field(default_factory=Counter)  # stock markers and how many looks held them
+    looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.actors import Actor, Known, World
+from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
@@ -33,7 +34,8 @@ from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import LEAST_PARTIES, WINDOW_US, Watched, watch
+from stillwatch.scan.alarms import Alarm
+from stillwatch.scan.watch import WINDOW_US, Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
@@ -272,7 +274,9 @@ def _campaigns(
     return sorted(campaigns, key=lambda c: (c.alarm_at, c.id))
 
 
-def _accounts_of(named: dict[int, int], party: np.ndarray, excused: set[int]):
+def _accounts_of(
+    named: dict[int, int], party: np.ndarray, excused: set[int]
+) -> tuple[np.ndarray, dict[int, int]]:
     """The accounts of named parties, less those whose use is permitted, and when each was named."""
     named_at = {
         int(code): named[int(p)]
@@ -283,7 +287,7 @@ def _accounts_of(named: dict[int, int], party: np.ndarray, excused: set[int]):
 
 
 def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The accounts that carry at least a tenth of the markers that the median one carries, and three at least.
+    """The accounts that carry a tenth of the markers that the median one carries, and three at least.
 
     Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
     """
@@ -321,7 +325,7 @@ def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int)
     return index[mine[log["account"]] & (index >= first[log["account"]])]
 
 
-def _group_reason(alarm, watched: Watched, log: ExchangeLog) -> Reason:
+def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
     model = log.models[int(watched.codes[0][alarm.dominant[0]])] if alarm.dominant else ""
     bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
     return Reason(

@@ -266,7 +266,7 @@ class _Watcher:
 
     def _remember(
         self, quiet: list[list[tuple[int, int, float]]], values: list[int], having: list[int], n: int
-    ):
+    ) -> None:
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, having, strict=True)):
             share = self.rounded[s][value]

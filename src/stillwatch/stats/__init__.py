@@ -1,1 +1,4 @@
-"""Statistics that the rooms above share: conformal p-values, false discovery rate, bounds. It knows nothing of exchanges."""
+"""Statistics that the rooms above share: tails of choices within groups, combined p-values, fast grouping.
+
+It knows nothing of exchanges.
+"""
