@@ -82,7 +82,14 @@ class Crowd:
         return names
 
     def table(self) -> pa.Table:
-        return pa.Table.from_pylist(self.rows, RECORD)
+        named = set().union(*self.rows)
+        columns = [
+            pa.array([row.get(f.name) for row in self.rows], f.type)
+            if f.name in named
+            else pa.nulls(len(self.rows), f.type)
+            for f in RECORD
+        ]
+        return pa.table(columns, schema=RECORD)
 
     def accounts(self) -> pa.Table:
         return pa.Table.from_pylist(self.known, ACCOUNTS)

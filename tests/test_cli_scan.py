@@ -291,9 +291,7 @@ def test_no_text_of_the_log_is_in_any_output(tmp_path: Path, shape: str) -> None
 @pytest.mark.xfail(
     strict=True, reason="exchanges/values.py: a refusal quotes the value, and with it a misplaced text"
 )
-@pytest.mark.parametrize(
-    "line", MISPLACED, ids=["in a number's place", "a prompt in a list", "in the time's place"]
-)
+@pytest.mark.parametrize("line", MISPLACED, ids=["a number", "a list", "a time"])
 def test_a_text_in_the_wrong_place_is_in_no_output(tmp_path: Path, line: str) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
     log.write_text(lines(bad=(line,)))
