@@ -16,6 +16,7 @@ import pyarrow as pa
 import stillwatch
 from stillwatch.actors import Actor, Known, World
 from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
@@ -38,6 +39,8 @@ from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.watch import WINDOW_US, Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
+COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
+COPIED_LEAST = 8  # markers
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
@@ -219,11 +222,12 @@ def _campaigns(
     taken: set[int] = set()
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     for alarm in watched.alarms:
-        named = alarm.confirmed()
+        own = alarm.own_markers()
+        copied = _copied_from(watched.spread, own)
+        named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
         if len(named) < LEAST_PARTIES:
             continue
         accounts, named_at = _accounts_of(named, party, excused)
-        own = alarm.own_markers()
         accounts = _carrying(world, accounts, own)
         if len(accounts) < LEAST_PARTIES:
             continue
@@ -286,12 +290,31 @@ def _accounts_of(
     return np.array(sorted(named_at), np.int32), named_at
 
 
+def _copied_from(spread: Spread, own: np.ndarray) -> frozenset[int]:
+    """Parties that used most of the markers they carry long before anybody else: the pool copied them.
+
+    Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
+    left out too where it tried the wording alone for so long.
+    """
+    mine = np.isin(spread.entry_marker, own)
+    marker, who, at = spread.entry_marker[mine], spread.entry_party[mine], spread.entry_us[mine]
+    order = np.argsort(marker, kind="stable")  # entries are in time order, so each marker's stay in it
+    marker, who, at = marker[order], who[order], at[order]
+    first = np.flatnonzero(np.r_[True, marker[1:] != marker[:-1]]) if len(marker) else np.zeros(0, np.int64)
+    first = first[np.diff(np.r_[first, len(marker)]) >= 2]
+    alone = at[first + 1] - at[first] >= COPIED_AFTER_US
+    parties = int(who.max()) + 1 if len(who) else 0
+    carried = np.bincount(who, minlength=parties)
+    led = np.bincount(who[first[alone]], minlength=parties)
+    return frozenset(np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist())
+
+
 def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
     """The accounts that carry a tenth of the markers that the median one carries, and three at least.
 
     Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
     """
-    if len(own) < FEW_MARKERS:
+    if len(own) < FEW_MARKERS or len(accounts) == 0:
         return accounts
     log = world.log
     marker = np.zeros(len(world.marker_kind), bool)
