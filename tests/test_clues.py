@@ -400,7 +400,7 @@ def test_a_clue_says_little_of_what_looks_alike(clue: Clue, case: Case) -> None:
 
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
 def test_a_clue_keeps_to_its_word(clue: Clue) -> None:
-    """Bits within bounds, a sentence with a number, ties on the actor's accounts; its file says what it assumes."""
+    """Bits within bounds, a sentence with a number, ties on its accounts; its file says what it assumes."""
     actor, world = staged(SEEN[clue.NAME])
     weighed = clue.weigh(actor, world)
     assert weighed is not None

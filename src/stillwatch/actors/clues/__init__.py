@@ -1,1 +1,1 @@
-"""Clues, one file each: a reason to tie accounts, in bits. A new one is a file with NAME, CONTROL and weigh()."""
+"""Clues, a file each: reasons to tie accounts, in bits. A new one: a file with NAME, CONTROL and weigh()."""

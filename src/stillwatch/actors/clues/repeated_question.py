@@ -19,7 +19,7 @@ LEAST_WORDS = 6
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Share of the actor's exchanges whose prompt others of its accounts sent too, beside the population's."""
+    """Share of the actor's exchanges whose prompt others of its accounts sent too, and fewer outside."""
     log = world.log
     long = log["words"] >= LEAST_WORDS
     rows = actor.rows[long[actor.rows]]

@@ -1,7 +1,7 @@
 """Nearly all of the actor's accounts aim at one model.
 
 Null: each account chooses its model independently, as the population does, but for the correlation within
-    groups that the log's unsuspected groups show (beta-binomial tail, among everyone who carries the wording).
+    groups that the log's unsuspected groups show (beta-binomial tail, among all who carry the wording).
 Blind to: a campaign that spreads its requests over models as the population does.
 Fooled by: a framework or course that sets one model for all its users, where the log holds few such groups.
 Source: Skellam 1948 (beta-binomial); FIELD.md: a pivot of half the traffic to one model (Anthropic 2026-02).

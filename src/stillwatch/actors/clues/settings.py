@@ -3,12 +3,16 @@
 Not a clue itself. It does not know which setting it is asked about.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
 
 
-def common_value(actor: Actor, world: World, column: str, name: str, shown) -> Weighed | None:
+def common_value(
+    actor: Actor, world: World, column: str, name: str, shown: Callable[[int], str]
+) -> Weighed | None:
     """Weigh the concentration of a setting: bits are minus log2 of the p-value the alarm's test gave it.
 
     shown: value code -> text for people.

@@ -44,8 +44,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     baseline = float(np.delete(multi, actor.accounts).mean()) if accounts > len(actor.accounts) else None
     return Weighed(
         bits,
-        f"{len(members):,} of {len(actor.accounts):,} accounts share {useful[np.unique(own_net)].sum():,} networks "
-        "with other accounts of the campaign that hardly anyone else uses",
+        f"{len(members):,} of {len(actor.accounts):,} accounts share {useful[np.unique(own_net)].sum():,} "
+        "networks with other accounts of the campaign that hardly anyone else uses",
         float(share),
         baseline,
         None,

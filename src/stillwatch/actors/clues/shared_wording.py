@@ -17,7 +17,7 @@ KINDS = (0, 1)
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
-    """Phrases that at least three of the actor's accounts carry; bits by how rare they are among all accounts."""
+    """Phrases that at least three of the actor's accounts carry; bits by how rare they are in the log."""
     carried = carried_markers(actor, world, KINDS)
     if carried is None:
         return None
@@ -36,8 +36,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     return Weighed(
         min(MOST_BITS, bits * 2),
         f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
-        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of them "
-        f"and by {np.median(world.entrants[carried.markers]):.0f} parties in all",
+        f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
+        f"them and by {np.median(world.entrants[carried.markers]):.0f} parties in all",
         share,
         None,
         None,

@@ -1,6 +1,6 @@
 """Accounts that signed up in one burst.
 
-Null: the actor's accounts signed up as the log's other accounts did, but for a correlation within groups: people
+Null: the actor's accounts signed up as the log's others did, but for a correlation within groups: people
     bring friends, courses come together (beta-binomial tail for the densest two days).
 Blind to: aged and bought accounts.
 Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
