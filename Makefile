@@ -80,7 +80,8 @@ bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
 	$(BIN)/python benchmarks/speed.py
 
 screenshots: $(VENV)/.dev ## Redo the README's pictures from the sample log
-	$(BIN)/python benchmarks/screenshots.py
+	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT) > /dev/null
+	$(BIN)/python benchmarks/screenshots.py $(OUT) docs/pictures
 
 # The lock is made on a machine that reaches PyPI; the file names versions and hashes, never an index.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

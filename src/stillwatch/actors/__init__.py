@@ -1,7 +1,7 @@
 """Actors: the accounts judged to be one party, and the clues that tie them. It knows nothing of detectors.
 
-A clue is one file in `clues/`, found by name. It looks at an actor beside the population and says what ties its
-accounts, in bits, or nothing.
+A clue is one file in `clues/`, found by name. It looks at an actor beside the population and says what ties
+its accounts, in bits, or nothing.
 """
 
 from collections.abc import Sequence

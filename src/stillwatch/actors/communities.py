@@ -6,6 +6,8 @@ gives the same communities. A node is weighed again only when a community around
 It does not know what the nodes are.
 """
 
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 

@@ -3,6 +3,8 @@
 Model, settings and volume of the exchanges that carry hot markers. It does not know who belongs together.
 """
 
+# mypy: allow-untyped-defs
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +42,9 @@ def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
     return _by_party(rows, log["ts_us"], log["ts_us"], party, parties)
 
 
-def _by_party(rows, counts_from, ts, party, parties) -> HotRows:
+def _by_party(
+    rows: np.ndarray, counts_from: np.ndarray, ts: np.ndarray, party: np.ndarray, parties: int
+) -> HotRows:
     begin, order = deal(party[rows], parties)
     rows = rows[order]
     return HotRows(begin, rows, ts[rows], counts_from[order])

@@ -3,6 +3,8 @@
 It does not know what the members do, nor whether a group is honest.
 """
 
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 

@@ -4,6 +4,8 @@ A group is found by its links, so its members are no fair sample. Its stock's ca
 stock is counted, in the group or not. It does not know whether carriers are one hand.
 """
 
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 
@@ -33,23 +35,29 @@ class Stock:
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The markers that are mostly the members' own by the entries in [since, until), sorted."""
-        return _own(
+        mine, order = self._by_party
+        entered, entered_us = self._entered
+        own: np.ndarray = _own(
             members,
-            *self._by_party,
+            mine,
+            order,
             self._entry_us,
             self._entry_marker,
-            *self._entered,
+            entered,
+            entered_us,
             self._hot_from_us,
             self._inside,
             since_us,
             until_us,
         )
+        return own
 
     def entries(self, own: np.ndarray, parties: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """(parties,) how many of the own markers each took up, for the first time, in [since, until)."""
+        begin, order = self._by_party
         self._inside[own] = 1
-        counts = _entries_into(
-            parties, *self._by_party, self._entry_us, self._entry_marker, self._inside, since_us, until_us
+        counts: np.ndarray = _entries_into(
+            parties, begin, order, self._entry_us, self._entry_marker, self._inside, since_us, until_us
         )
         self._inside[own] = 0
         return counts

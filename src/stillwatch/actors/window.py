@@ -3,6 +3,8 @@
 It does not know what a link stands for, nor how long a window is.
 """
 
+# mypy: allow-untyped-defs
+
 from dataclasses import dataclass
 
 import numpy as np

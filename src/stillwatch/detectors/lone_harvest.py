@@ -11,6 +11,8 @@ Source: FIELD.md signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google GTIG 202
     was set on the development scenes, see docs/evidence.md.
 """
 
+# mypy: allow-untyped-defs
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +112,7 @@ def sightings(log: ExchangeLog, payer: np.ndarray, private: np.ndarray) -> list[
     return _standing_out(who, at, seen, traits)
 
 
-def _standing_out(who, at, seen, traits) -> list[Sighting]:
+def _standing_out(who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray) -> list[Sighting]:
     """Walk the steps in time; weigh each against the latest step of every other payer so far."""
     found: list[Sighting] = []
     latest: dict[int, int] = {}

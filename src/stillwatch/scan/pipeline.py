@@ -31,11 +31,11 @@ from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Kind
 from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Reason, Scanned, ScanResult
+from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.watch import WINDOW_US, Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
@@ -194,7 +194,7 @@ def _parties(log: ExchangeLog, known: Known | None) -> np.ndarray:
 
 
 def _payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
-    """(accounts,) int32: as parties, and accounts without organisation behind one instrument are one payer."""
+    """(accounts,) int32: as parties; accounts without organisation behind one instrument are one payer."""
     payer = _parties(log, known)
     if known is not None:
         behind: dict[str, list[int]] = {}
@@ -353,8 +353,8 @@ def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
     bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
     return Reason(
         TEST_NAME,
-        f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly use "
-        f"{model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
+        f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly "
+        f"use {model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
         round(bits, 3),
         float(alarm.share[0]),
         float(watched.base[0][alarm.dominant[0]]),

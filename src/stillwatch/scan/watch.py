@@ -6,6 +6,8 @@ A group is found by what its members *say* (new shared wording); it is tested by
 settings, volume), among everyone who carries that wording. Only both together raise an alarm.
 """
 
+# mypy: allow-untyped-defs
+
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -309,12 +311,12 @@ class _Watcher:
         shares = tuple(count / n for count in having)
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
         lately = self._entered(own, carriers, hour.since_us, hour.until_us)
-        alike = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
+        agree = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
-            frozenset(carriers[often & (alike | devoted) & lately].tolist()),
-            frozenset(carriers[often & (alike | devoted)].tolist()),
+            frozenset(carriers[often & (agree | devoted) & lately].tolist()),
+            frozenset(carriers[often & (agree | devoted)].tolist()),
             tuple(values),
             shares,
             tuple(tails),

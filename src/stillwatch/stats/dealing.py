@@ -3,6 +3,8 @@
 It does not know what the numbers stand for.
 """
 
+# mypy: allow-untyped-defs
+
 import numpy as np
 from numba import njit
 
