@@ -4,13 +4,14 @@ A clue is one file in `clues/`, found by name. It looks at an actor beside the p
 its accounts, in bits, or nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.dealing import deal
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,37 @@ class World:
     use_marker: np.ndarray  # (uses,) int32
     marker_kind: np.ndarray  # (markers,) int8 into spread.KINDS
     entrants: np.ndarray  # (markers,) int32 parties that ever took a marker up
+    counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, count: Callable[..., Any], *more: Any) -> Any:
+        """What `count(self, *more)` gives, counted at the first call only: all actors ask for it."""
+        if (count, *more) not in self.counted:
+            self.counted[(count, *more)] = count(self, *more)
+        return self.counted[(count, *more)]
+
+    def rows_of(self, accounts: np.ndarray) -> np.ndarray:
+        """Every exchange of some accounts, in time order."""
+        return _gathered(self.once(_rows_by_account), accounts)
+
+    def uses_of(self, markers: np.ndarray) -> np.ndarray:
+        """Every use of some markers, as indices into `use_row` and `use_marker`, in time order."""
+        return _gathered(self.once(_uses_by_marker), markers)
+
+
+def _rows_by_account(world: World) -> tuple[np.ndarray, np.ndarray]:
+    dealt: tuple[np.ndarray, np.ndarray] = deal(world.log["account"], len(world.log.accounts))
+    return dealt
+
+
+def _uses_by_marker(world: World) -> tuple[np.ndarray, np.ndarray]:
+    dealt: tuple[np.ndarray, np.ndarray] = deal(world.use_marker, len(world.marker_kind))
+    return dealt
+
+
+def _gathered(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
+    begin, order = dealt
+    parts = [order[begin[k] : begin[k + 1]] for k in keys]
+    return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)

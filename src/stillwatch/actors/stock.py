@@ -37,11 +37,13 @@ class Stock:
         """The markers that are mostly the members' own by the entries in [since, until), sorted."""
         mine, order = self._by_party
         entered, entered_us = self._entered
+        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
         own: np.ndarray = _own(
             members,
             mine,
             order,
-            self._entry_us,
+            lo,
+            hi,
             self._entry_marker,
             entered,
             entered_us,
@@ -56,9 +58,8 @@ class Stock:
         """(parties,) how many of the own markers each took up, for the first time, in [since, until)."""
         begin, order = self._by_party
         self._inside[own] = 1
-        counts: np.ndarray = _entries_into(
-            parties, begin, order, self._entry_us, self._entry_marker, self._inside, since_us, until_us
-        )
+        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
+        counts: np.ndarray = _entries_into(parties, begin, order, lo, hi, self._entry_marker, self._inside)
         self._inside[own] = 0
         return counts
 
@@ -97,29 +98,27 @@ def _tally(parties, begin, row, row_lo, row_hi, use_row, use_marker, markers):
 
 
 @njit(cache=True, nogil=True)
-def _entries_into(parties, begin, order, entry_us, entry_marker, wanted, since_us, until_us):
+def _entries_into(parties, begin, order, lo, hi, entry_marker, wanted):
     out = np.zeros(len(parties), np.int32)
     for k in range(len(parties)):
-        for j in range(begin[parties[k]], begin[parties[k] + 1]):
-            entry = order[j]
-            if since_us <= entry_us[entry] < until_us:
-                out[k] += wanted[entry_marker[entry]]
+        own = order[begin[parties[k]] : begin[parties[k] + 1]]  # entries are numbered in time order
+        for e in own[np.searchsorted(own, lo) : np.searchsorted(own, hi)]:
+            out[k] += wanted[entry_marker[e]]
     return out
 
 
 @njit(cache=True, nogil=True)
 def _own(
-    members, begin, entry, entry_us, entry_marker, entered_at, entered_us, hot_from_us, inside, since, until
+    members, begin, entry, lo, hi, entry_marker, entered_at, entered_us, hot_from_us, inside, since, until
 ):
     touched = []
     for p in members:
-        for k in range(begin[p], begin[p + 1]):
-            e = entry[k]
-            if since <= entry_us[e] < until:
-                m = entry_marker[e]
-                if inside[m] == 0:
-                    touched.append(m)
-                inside[m] += 1
+        theirs = entry[begin[p] : begin[p + 1]]  # entries are numbered in time order
+        for e in theirs[np.searchsorted(theirs, lo) : np.searchsorted(theirs, hi)]:
+            m = entry_marker[e]
+            if inside[m] == 0:
+                touched.append(m)
+            inside[m] += 1
     own = np.empty(len(touched), np.int64)
     n = 0
     for m in touched:

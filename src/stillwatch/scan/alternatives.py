@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from stillwatch.actors import Actor, Known, World
+from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.scan import BenignAlternative
 
 
@@ -53,11 +54,7 @@ def _novelty(actor: Actor, world: World) -> BenignAlternative:
     if len(actor.own_markers) == 0:
         return BenignAlternative("a new public template", "no wording of its own is shared: does not apply")
     log = world.log
-    mine = np.zeros(len(log), np.bool_)
-    mine[actor.rows] = True
-    own = np.zeros(len(world.marker_kind), np.bool_)
-    own[actor.own_markers] = True
-    rows = np.unique(world.use_row[own[world.use_marker] & ~mine[world.use_row]])
+    rows = np.setdiff1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
     others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
     return BenignAlternative(
         "a new public template or viral prompt",
@@ -69,8 +66,9 @@ def _novelty(actor: Actor, world: World) -> BenignAlternative:
 def _repeats(actor: Actor, world: World) -> BenignAlternative:
     log = world.log
     zero = float((log["temperature_milli"][actor.rows] == 0).mean())
-    outside = ~np.isin(log["account"], actor.accounts)
-    known = float(np.isin(log["exact"][actor.rows], log["exact"][outside]).mean())
+    apart = elsewhere(actor.accounts, world)
+    number = world.once(prompts).number[actor.rows]
+    known = float((apart.rows[np.searchsorted(apart.prompt, number)] > 0).mean())
     return BenignAlternative(
         "an evaluation on a public test set",
         f"{zero:.0%} of its exchanges are at temperature 0, and {known:.0%} of its prompts were sent by "

@@ -10,6 +10,7 @@ Source: FIELD.md signal 7.
 import numpy as np
 
 from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors.prompts import prompts
 
 NAME = "complementary_parts"
 CONTROL = "client"
@@ -24,8 +25,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         return None
     _, at, counts = np.unique(log["exact"][actor.rows], return_inverse=True, return_counts=True)
     overlap = float((counts[at] > 1).mean())
-    _, every_at, every = np.unique(log["exact"], return_inverse=True, return_counts=True)
-    baseline = float((every[every_at] > 1).mean())
+    baseline = world.once(_repeats)
     if overlap > MOST_OVERLAP or baseline <= overlap:
         return None
     return Weighed(
@@ -37,3 +37,8 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         None,
         len(actor.rows),
     )
+
+
+def _repeats(world: World) -> float:
+    rows = world.once(prompts).rows
+    return float(rows[rows > 1].sum() / len(world.log))

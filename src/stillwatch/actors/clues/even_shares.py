@@ -21,7 +21,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     counts = np.bincount(world.log["account"][actor.rows], minlength=len(world.log.accounts))
     own = counts[actor.accounts]
     own = own[own > 0]
-    every = np.bincount(world.log["account"], minlength=len(world.log.accounts))
+    every = world.once(_volumes)
     others = np.delete(every, actor.accounts)
     others = others[others >= 2]
     if len(own) < LEAST_ACCOUNTS or np.median(own) < LEAST_MEAN or len(others) < LEAST_ACCOUNTS:
@@ -39,3 +39,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         None,
         len(own),
     )
+
+
+def _volumes(world: World) -> np.ndarray:
+    return np.bincount(world.log["account"], minlength=len(world.log.accounts))

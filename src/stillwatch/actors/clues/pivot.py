@@ -20,19 +20,8 @@ LEAST_ACCOUNTS = 5
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
     """Share of active members that used a new model within 24 hours of its first use, beside all others."""
-    log = world.log
-    start = log["ts_us"][0]
     best: Weighed | None = None
-    for model, name in enumerate(log.models):
-        used = log["model"] == model
-        if not name or not used.any():  # where a source stops naming models, nobody has moved
-            continue
-        born = int(log["ts_us"][used.argmax()])
-        if born < start + SETTLED_US:
-            continue
-        window = (log["ts_us"] >= born) & (log["ts_us"] < born + DAY_US)
-        active = np.unique(log["account"][window])
-        early = np.unique(log["account"][window & used])
+    for name, active, early in world.once(_new_models):
         mine = np.intersect1d(active, actor.accounts)
         moved = np.intersect1d(early, actor.accounts)
         others = len(active) - len(mine)
@@ -60,3 +49,19 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         if best is None or weighed.bits > best.bits:
             best = weighed
     return best
+
+
+def _new_models(world: World) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Models first used later than two days into the log: who was active that day, and who used the model."""
+    log = world.log
+    found = []
+    for model, name in enumerate(log.models):
+        used = log["model"] == model
+        if not name or not used.any():  # where a source stops naming models, nobody has moved
+            continue
+        born = int(log["ts_us"][used.argmax()])
+        if born < log["ts_us"][0] + SETTLED_US:
+            continue
+        window = (log["ts_us"] >= born) & (log["ts_us"] < born + DAY_US)
+        found.append((name, np.unique(log["account"][window]), np.unique(log["account"][window & used])))
+    return found

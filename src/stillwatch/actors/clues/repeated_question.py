@@ -11,11 +11,11 @@ Source: FIELD.md signal 8 (OpenThoughts: 16 samples a question).
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
 
 NAME = "repeated_question"
 CONTROL = "client"
 LEAST_SHARE = 0.2
-LEAST_WORDS = 6
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
@@ -26,14 +26,12 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     if len(rows) == 0:
         return None
     account = log["account"][rows]
-    every = np.flatnonzero(long)
-    outside = every[~np.isin(log["account"][every], actor.accounts)]
-    senders = _senders(log["exact"][rows], account)
-    known = _senders(log["exact"][outside], log["account"][outside], log["exact"][rows])
-    shared = (senders >= 2) & (senders > known)
+    apart = elsewhere(actor.accounts, world)
+    number = world.once(prompts).number[rows]
+    senders = _senders(number, account)
+    shared = (senders >= 2) & (senders > apart.senders[np.searchsorted(apart.prompt, number)])
     actual = float(shared.mean())
-    elsewhere = _senders(log["exact"][outside], log["account"][outside])
-    baseline = float((elsewhere >= 2).mean()) if len(outside) else 0.0
+    baseline = _baseline(apart, world)
     if actual < LEAST_SHARE:
         return None
     per_account = {
@@ -58,14 +56,26 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _senders(exact: np.ndarray, account: np.ndarray, asked: np.ndarray | None = None) -> np.ndarray:
-    """How many accounts sent each row's prompt, or each prompt of `asked`."""
-    prompts, at = np.unique(exact, return_inverse=True)
+def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
+    """How many accounts sent each row's prompt."""
+    prompt, at = np.unique(number, return_inverse=True)
     pairs = np.unique(at.astype(np.int64) << 32 | account)
-    senders = np.bincount(pairs >> 32, minlength=len(prompts))
-    if asked is None:
-        return senders[at]
-    if len(prompts) == 0:
-        return np.zeros(len(asked), np.int64)
-    place = np.minimum(np.searchsorted(prompts, asked), len(prompts) - 1)
-    return np.where(prompts[place] == asked, senders[place], 0)
+    return np.bincount(pairs >> 32, minlength=len(prompt))[at]
+
+
+def _baseline(apart: Elsewhere, world: World) -> float:
+    """Share of the exchanges outside whose prompt two accounts outside sent."""
+    every = world.once(prompts)
+    rows, shared = world.once(_shared)
+    long = every.long[apart.prompt]
+    mine = every.rows[apart.prompt]
+    outside = rows - int((mine - apart.rows)[long].sum())
+    shared -= int(mine[long & (every.senders[apart.prompt] >= 2)].sum())
+    shared += int(apart.rows[long & (apart.senders >= 2)].sum())
+    return shared / outside if outside else 0.0
+
+
+def _shared(world: World) -> tuple[int, int]:
+    """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
+    every = world.once(prompts)
+    return int(every.rows[every.long].sum()), int(every.rows[every.long & (every.senders >= 2)].sum())

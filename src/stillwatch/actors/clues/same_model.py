@@ -8,7 +8,7 @@ Source: Skellam 1948 (beta-binomial); FIELD.md: a pivot of half the traffic to o
 """
 
 from stillwatch.actors import Actor, Weighed, World
-from stillwatch.actors.clues.settings import common_value
+from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_model"
 CONTROL = "provider"

@@ -7,7 +7,7 @@ Source: FIELD.md signal 15 (client fingerprint), weighed as a likelihood ratio.
 """
 
 from stillwatch.actors import Actor, Weighed, World
-from stillwatch.actors.clues.settings import common_value
+from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_temperature"
 CONTROL = "client"

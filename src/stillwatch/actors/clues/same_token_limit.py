@@ -7,7 +7,7 @@ Source: FIELD.md signal 9.
 """
 
 from stillwatch.actors import Actor, Weighed, World
-from stillwatch.actors.clues.settings import common_value
+from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_token_limit"
 CONTROL = "client"

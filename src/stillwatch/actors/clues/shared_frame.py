@@ -9,7 +9,7 @@ Source: FIELD.md signal 1 (Anthropic 2026-02: "identical patterns"; GTG-16005: o
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
-from stillwatch.actors.clues.carried import carried_markers
+from stillwatch.actors.clues._carried import carried_markers
 from stillwatch.actors.spread import KINDS as KIND_NAMES
 
 NAME = "shared_frame"

@@ -19,12 +19,10 @@ HUB = 3.0  # other accounts behind a network per member behind it, past which it
 def weigh(actor: Actor, world: World) -> Weighed | None:
     """Members that share a network with other members; bits by how few others are behind those networks."""
     log = world.log
-    known = np.flatnonzero(log["net"] >= 0)
-    if len(known) == 0:
-        return None
     accounts = len(log.accounts)
-    pairs = np.unique(log["net"][known].astype(np.int64) * accounts + log["account"][known])
-    net, who = pairs // accounts, pairs % accounts
+    net, who = world.once(_behind)
+    if len(net) == 0:
+        return None
     behind = np.bincount(net)
     rows = actor.rows[log["net"][actor.rows] >= 0]
     own = np.unique(log["net"][rows].astype(np.int64) * accounts + log["account"][rows])
@@ -57,3 +55,11 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
             for a in members
         ),
     )
+
+
+def _behind(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """Every network together with every account behind it, once."""
+    log = world.log
+    known = np.flatnonzero(log["net"] >= 0)
+    pairs = np.unique(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
+    return pairs // len(log.accounts), pairs % len(log.accounts)

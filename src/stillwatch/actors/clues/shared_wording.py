@@ -9,7 +9,7 @@ Source: Broder 1997 (resemblance and MinHash); FIELD.md signals 1 and 7.
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
-from stillwatch.actors.clues.carried import carried_markers
+from stillwatch.actors.clues._carried import carried_markers
 
 NAME = "shared_wording"
 CONTROL = "client"

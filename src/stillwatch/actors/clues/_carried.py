@@ -23,12 +23,8 @@ class Carried:
 
 def carried_markers(actor: Actor, world: World, kinds: tuple[int, ...]) -> Carried | None:
     """The actor's own markers of some kinds that at least three of its accounts carry, or None."""
-    wanted = np.zeros(len(world.marker_kind), np.bool_)
-    wanted[actor.own_markers] = True
-    wanted &= np.isin(world.marker_kind, kinds)
-    mine = np.zeros(len(world.log), np.bool_)
-    mine[actor.rows] = True
-    use = wanted[world.use_marker] & mine[world.use_row]
+    use = world.uses_of(actor.own_markers[np.isin(world.marker_kind[actor.own_markers], kinds)])
+    use = use[np.isin(world.use_row[use], actor.rows)]
     marker, row = world.use_marker[use], world.use_row[use]
     account = world.log["account"][row]
     pairs = np.unique(marker.astype(np.int64) * len(world.log.accounts) + account)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.stats.dealing import coded
 
 
 def common_value(
@@ -26,9 +27,9 @@ def common_value(
     value, count = max(
         zip(*np.unique(list(own.values()), return_counts=True), strict=True), key=lambda x: (x[1], -x[0])
     )
-    outside = ~np.isin(log["account"], actor.accounts)
-    others = _mostly(log[column][outside], log["account"][outside])
-    baseline = float(np.mean(np.array(list(others.values())) == value)) if others else 0.0
+    everyone, theirs = world.once(_everyone, column)
+    others = theirs[~np.isin(everyone, actor.accounts)]
+    baseline = float(np.mean(others == value)) if len(others) else 0.0
     bits = float(min(MOST_BITS, -np.log2(p_value)))
     actual = count / len(own)
     ties = tuple(
@@ -52,9 +53,15 @@ def common_value(
     )
 
 
+def _everyone(world: World, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The log's accounts and the commonest value of each."""
+    found = _mostly(world.log[column], world.log["account"])
+    return np.array(list(found)), np.array(list(found.values()))
+
+
 def _mostly(values: np.ndarray, account: np.ndarray) -> dict[int, int]:
     """Each account's commonest value; ties to the smaller."""
-    levels, code = np.unique(values, return_inverse=True)
+    levels, code = coded(values)
     pairs, n = np.unique(account.astype(np.int64) * len(levels) + code, return_counts=True)
     who, what = pairs // len(levels), pairs % len(levels)
     order = np.lexsort((what, -n, who))

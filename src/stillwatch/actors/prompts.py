@@ -1,0 +1,69 @@
+"""Which prompts a log holds, how often each was sent and by how many accounts, with or without some of them.
+
+A prompt is known by its exact sketch alone. It does not know which accounts belong together.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from stillwatch.actors import World
+from stillwatch.stats.dealing import deal
+
+LEAST_WORDS = 6  # a shorter prompt says little about who sent it
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """One entry per distinct prompt, but `number`: which prompt each exchange of the log sent."""
+
+    number: np.ndarray  # (exchanges,) int32
+    rows: np.ndarray  # (prompts,) int64
+    senders: np.ndarray  # (prompts,) int32
+    long: np.ndarray  # (prompts,) bool
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The prompts that some accounts sent, in order, and what all other accounts did with them."""
+
+    prompt: np.ndarray  # (their prompts,) numbers
+    rows: np.ndarray  # (their prompts,) int64
+    senders: np.ndarray  # (their prompts,) int32
+
+
+def prompts(world: World) -> Prompts:
+    """Count a log's prompts; to be called as `world.once(prompts)`."""
+    log = world.log
+    _, first, number, rows = np.unique(
+        log["exact"], return_index=True, return_inverse=True, return_counts=True
+    )
+    number = number.astype(np.int32)
+    begin, order = deal(number, len(rows))
+    senders = _distinct(begin, order, log["account"], len(log.accounts))
+    return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
+
+
+def elsewhere(accounts: np.ndarray, world: World) -> Elsewhere:
+    """What accounts other than these sent of the same prompts."""
+    every = world.once(prompts)
+    rows = world.rows_of(accounts)
+    prompt, at, sent = np.unique(every.number[rows], return_inverse=True, return_counts=True)
+    pairs = np.unique(at.astype(np.int64) << 32 | world.log["account"][rows])
+    senders = np.bincount(pairs >> 32, minlength=len(prompt))
+    return Elsewhere(prompt, every.rows[prompt] - sent, every.senders[prompt] - senders)
+
+
+@njit(cache=True, nogil=True)
+def _distinct(begin: np.ndarray, order: np.ndarray, account: np.ndarray, accounts: int) -> np.ndarray:
+    """(groups,) int32 how many accounts the rows of each group have."""
+    out = np.zeros(len(begin) - 1, np.int32)
+    last = np.full(accounts, -1, np.int64)
+    for g in range(len(out)):
+        for k in range(begin[g], begin[g + 1]):
+            a = account[order[k]]
+            if last[a] != g:
+                last[a] = g
+                out[g] += 1
+    return out
