@@ -288,9 +288,6 @@ def test_no_text_of_the_log_is_in_any_output(tmp_path: Path, shape: str) -> None
     check_polite(stillwatch("explain", "a1", "--report", out), 0)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="exchanges/values.py: a refusal quotes the value, and with it a misplaced text"
-)
 @pytest.mark.parametrize("line", MISPLACED, ids=["a number", "a list", "a time"])
 def test_a_text_in_the_wrong_place_is_in_no_output(tmp_path: Path, line: str) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"

@@ -109,10 +109,6 @@ def test_without_a_campaign_there_is_none_in_many_worlds(seed: int) -> None:
     assert scan(calm.table, calm.accounts).campaigns == ()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="watch: with resolutions of 2 and more a pool that holds over half of the links is torn apart",
-)
 def test_a_pool_is_found_where_little_else_is_new() -> None:
     planted = scene(2, novelties=0)
     check_found(planted, scan(planted.table, planted.accounts))
@@ -169,10 +165,6 @@ def test_an_alarm_depends_on_what_came_before_alone_in_many_worlds(seed: int) ->
     check_prefixes(planted.table, planted.accounts, [100, 148, 152, 156, 160, 168, 192, 216])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="watch: a setting's values are counted over the whole log, so a value first seen later shifts p",
-)
 def test_settings_that_come_later_change_no_earlier_alarm(world: Scene) -> None:
     rng = random.Random(9)
     late = [
@@ -215,9 +207,6 @@ def lone_then_pooled() -> Scene:
     return Scene(crowd.table(), crowd.accounts(), {"p": (*names, "lone")}, crowd)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pipeline: a lone alarm is let go when its account is named in a group later"
-)
 def test_a_lone_alarm_stands_whatever_the_account_does_later() -> None:
     planted = lone_then_pooled()
     before = START + timedelta(hours=160)
@@ -504,7 +493,6 @@ def test_the_sample_is_solved(sample: ScanResult) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="as for later settings and for lone alarms, above")
 def test_in_the_sample_too_an_alarm_depends_on_what_came_before_alone() -> None:
     table = pq.read_table(SAMPLE / "exchanges.parquet")
     given = {f.name: table[f.name].cast(f.type) for f in RECORD if f.name in table.column_names}

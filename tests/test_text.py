@@ -103,7 +103,7 @@ def slow_tokens(text):
         elif match["word"] and 2 <= len(raw) <= 6 and text.startswith("://", at):
             rest = re.compile("[^\x00-\x20]*").match(text, at)
             at = rest.end()
-            h, masked = fnv(raw + rest[0].encode()), 0x6C6E6B
+            h, masked, word = fnv(raw + rest[0].encode()), 0x6C6E6B, 0
         found.append((h, masked, word))
     return found
 

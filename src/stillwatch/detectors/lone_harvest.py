@@ -47,7 +47,7 @@ TRAITS = (
     Trait("no template", "has no opening, ending or system text of its own"),
     Trait("harvest wording", "mostly asks for reasoning traces, gradings or new tasks"),
 )
-PRIVATE, NEVER_REPEATS = 0, 3  # without these two it is no lone harvest, whatever else is rare
+PRIVATE, NEVER_REPEATS, UNMARKED = 0, 3, 5  # without these three it is no lone harvest, whatever else is rare
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _standing_out(who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.
         peers = len(latest) - (p in latest)
         rarity = np.log2((peers + 2) / (count + 1))
         bits = np.where(traits[k], rarity, 0.0)
-        needed = traits[k][PRIVATE] and traits[k][NEVER_REPEATS]
+        needed = traits[k][[PRIVATE, NEVER_REPEATS, UNMARKED]].all()
         if needed and p not in named and peers >= LEAST_PEERS and bits.sum() >= LEAST_BITS:
             above = sum(other != p and total >= bits.sum() for other, total in totals.items())
             value = float((1 + above) / (peers + 1))

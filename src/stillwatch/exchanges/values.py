@@ -4,6 +4,7 @@ It knows the record's columns and their bounds; it does not know where a value c
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,8 +39,24 @@ class Clock:
         return micros(self.now + SKEW)
 
 
+_HARMLESS = re.compile(r"[-+]?[0-9][0-9T:.,+/ eE-]{0,38}[Zz]?")
+
+
 def show(value: object) -> str:
-    """A value for a message: short, on one line."""
+    """A value for a message, without its text: a prompt may stand in the wrong column.
+
+    >>> show("2026-13-45T00:00"), show("tell me a secret"), show([1, 2]), show(None)
+    ("'2026-13-45T00:00'", 'a text of 16 characters', 'a list of 2', 'null')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str | bytes):
+        harmless = isinstance(value, str) and _HARMLESS.fullmatch(value)
+        return repr(value) if harmless or not value else f"a text of {len(value)} characters"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object of {len(value)}"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -29,7 +29,7 @@ class Candidate:
     used_to_match: frozenset[int]  # carriers that have the common values, whenever they took it up
     dominant: tuple[int, ...]
     share: tuple[float, ...]
-    p_settings: tuple[float, ...]
+    p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # stock markers' numbers
 
 
@@ -43,7 +43,7 @@ class Alarm:
     p_least: float = 1.0
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
     share: tuple[float, ...] = ()  # and the share of carriers that has them
-    p_settings: tuple[float, ...] = ()  # at the alarm
+    p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
     markers: Counter[int] = field(default_factory=Counter)  # stock markers and how many looks held them
     looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)

@@ -14,12 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import stillwatch
-from stillwatch.actors import Actor, Known, World
-from stillwatch.actors.groups import LEAST_PARTIES
-from stillwatch.actors.spread import Spread
-from stillwatch.actors.stock import NEEDED
-from stillwatch.detectors import Population, lone_harvest
-from stillwatch.engine import Engine
+from stillwatch.actors import Known, World
 from stillwatch.engine.named import open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
@@ -30,19 +25,14 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Kind
 from stillwatch.features.kinds.recognise import kind_of_use
-from stillwatch.scan import AccountVerdict, Campaign, Gap, Reason, Scanned, ScanResult
-from stillwatch.scan.alarms import Alarm
-from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan import AccountVerdict, Campaign, Gap, Scanned, ScanResult
+from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import WINDOW_US, Watched, watch
+from stillwatch.scan.watch import watch
 
 Tell = Callable[[str, int, int | None], None]
-COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
-COPIED_LEAST = 8  # markers
-FEW_MARKERS = 20  # own markers below which nothing is asked of an account
-FEW_CARRIED = 6  # nor where the median account carries fewer than this
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 
 
@@ -141,15 +131,15 @@ def scan_log(
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
         )
-        campaigns = _campaigns(engine, world, watched, party, payer, features, kinds, tell)
-    verdicts = _verdicts(log, features, kinds, campaigns)
+        found = campaigns(engine, world, watched, party, payer, features, kinds, tell)
+    verdicts = _verdicts(log, features, kinds, found)
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
     )
     return ScanResult(
         stillwatch.__version__,
         scanned,
-        tuple(campaigns),
+        tuple(found),
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
@@ -207,166 +197,10 @@ def _payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
     return payer
 
 
-def _campaigns(
-    engine: Engine,
-    world: World,
-    watched: Watched,
-    party: np.ndarray,
-    payer: np.ndarray,
-    features: pa.Table,
-    kinds: dict[int, Kind],
-    tell: Tell,
-) -> list[Campaign]:
-    log = world.log
-    found: list[tuple[Actor, int, float, dict[int, int], Reason]] = []
-    taken: set[int] = set()
-    excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
-    for alarm in watched.alarms:
-        own = alarm.own_markers()
-        copied = _copied_from(watched.spread, own)
-        named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
-        if len(named) < LEAST_PARTIES:
-            continue
-        accounts, named_at = _accounts_of(named, party, excused)
-        accounts = _carrying(world, accounts, own)
-        if len(accounts) < LEAST_PARTIES:
-            continue
-        actor = Actor(
-            accounts,
-            _rows_since(world, accounts, own, alarm.at_us),
-            own,
-            dict(zip(watched.settings, alarm.p_settings, strict=True)),
-        )
-        if len(actor.rows) == 0:
-            continue
-        found.append((actor, alarm.at_us, alarm.p_value, named_at, _group_reason(alarm, watched, log)))
-        taken.update(int(a) for a in accounts)
-    private = np.ones(len(log.accounts), bool)
-    if world.known is not None:
-        # permitted synthetic data is measured like any harvest: the permission then suppresses the case
-        measured = {code for code, kind in kinds.items() if kind.kind == "permitted_synthetic"}
-        held = enumerate(zip(world.known.org, world.known.permissions, strict=True))
-        private = np.array([not org and (not given or k in measured) for k, (org, given) in held], bool)
-    for sighting in lone_harvest.sightings(log, payer[log["account"]], private):
-        accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
-        accounts = accounts[np.isin(accounts, log["account"])]
-        if taken & set(accounts.tolist()):
-            continue
-        rows = np.flatnonzero(np.isin(log["account"], accounts))
-        own = np.zeros(0, np.int64)
-        actor = Actor(accounts, rows, own, {})
-        named_at = {int(a): sighting.at_us for a in accounts}
-        reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
-        found.append((actor, sighting.at_us, sighting.p_value, named_at, reason))
-    rows_of = actor_features(engine, world, [f[0] for f in found])
-    population = Population(features)
-    campaigns = []
-    for k, ((actor, at_us, p_value, named_at, reason), row) in enumerate(zip(found, rows_of, strict=True)):
-        tell("campaigns", k + 1, len(found))
-        campaigns.append(
-            campaign(
-                actor,
-                world,
-                at_us=at_us,
-                p_value=p_value,
-                named_at_us={int(a): named_at[int(a)] for a in actor.accounts},
-                first_reason=reason,
-                features=row,
-                population=population,
-            )
-        )
-    return sorted(campaigns, key=lambda c: (c.alarm_at, c.id))
-
-
-def _accounts_of(
-    named: dict[int, int], party: np.ndarray, excused: set[int]
-) -> tuple[np.ndarray, dict[int, int]]:
-    """The accounts of named parties, less those whose use is permitted, and when each was named."""
-    named_at = {
-        int(code): named[int(p)]
-        for code, p in enumerate(party)
-        if int(p) in named and int(code) not in excused
-    }
-    return np.array(sorted(named_at), np.int32), named_at
-
-
-def _copied_from(spread: Spread, own: np.ndarray) -> frozenset[int]:
-    """Parties that used most of the markers they carry long before anybody else: the pool copied them.
-
-    Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
-    left out too where it tried the wording alone for so long.
-    """
-    mine = np.isin(spread.entry_marker, own)
-    marker, who, at = spread.entry_marker[mine], spread.entry_party[mine], spread.entry_us[mine]
-    order = np.argsort(marker, kind="stable")  # entries are in time order, so each marker's stay in it
-    marker, who, at = marker[order], who[order], at[order]
-    first = np.flatnonzero(np.r_[True, marker[1:] != marker[:-1]]) if len(marker) else np.zeros(0, np.int64)
-    first = first[np.diff(np.r_[first, len(marker)]) >= 2]
-    alone = at[first + 1] - at[first] >= COPIED_AFTER_US
-    parties = int(who.max()) + 1 if len(who) else 0
-    carried = np.bincount(who, minlength=parties)
-    led = np.bincount(who[first[alone]], minlength=parties)
-    return frozenset(np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist())
-
-
-def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The accounts that carry a tenth of the markers that the median one carries, and three at least.
-
-    Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
-    """
-    if len(own) < FEW_MARKERS or len(accounts) == 0:
-        return accounts
-    log = world.log
-    marker = np.zeros(len(world.marker_kind), bool)
-    marker[own] = True
-    use = marker[world.use_marker]
-    pairs = np.unique(
-        log["account"][world.use_row[use]].astype(np.int64) * len(marker) + world.use_marker[use]
-    )
-    carried = np.bincount(pairs // len(marker), minlength=len(log.accounts))[accounts]
-    usual = float(np.median(carried))
-    return accounts[carried >= max(3.0, 0.1 * usual)] if usual >= FEW_CARRIED else accounts
-
-
-def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int) -> np.ndarray:
-    """Every exchange of the accounts since each first carried two of the actor's own markers at once.
-
-    Where the actor has no markers of its own, since each first carried any two that were new in the log. What
-    lies further back from the alarm than the window that raised it is left out.
-    """
-    log = world.log
-    mine = np.zeros(len(log.accounts), bool)
-    mine[accounts] = True
-    marker = np.zeros(len(world.marker_kind), bool)
-    marker[own] = True
-    use = marker[world.use_marker] if len(own) else np.ones(len(world.use_marker), bool)
-    rows, carried = np.unique(world.use_row[use], return_counts=True)
-    rows = rows[(carried >= NEEDED) & (log["ts_us"][rows] >= at_us - WINDOW_US)]
-    first = np.full(len(log.accounts), len(log), np.int64)
-    np.minimum.at(first, log["account"][rows], rows)
-    index = np.arange(len(log))
-    return index[mine[log["account"]] & (index >= first[log["account"]])]
-
-
-def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
-    model = log.models[int(watched.codes[0][alarm.dominant[0]])] if alarm.dominant else ""
-    bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
-    return Reason(
-        TEST_NAME,
-        f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly "
-        f"use {model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
-        round(bits, 3),
-        float(alarm.share[0]),
-        float(watched.base[0][alarm.dominant[0]]),
-        None,
-        len(alarm.named),
-    )
-
-
 def _verdicts(
-    log: ExchangeLog, features: pa.Table, kinds: dict[int, Kind], campaigns: list[Campaign]
+    log: ExchangeLog, features: pa.Table, kinds: dict[int, Kind], found: list[Campaign]
 ) -> tuple[AccountVerdict, ...]:
-    in_campaign = {name: c for c in campaigns for name in c.accounts}
+    in_campaign = {name: c for c in found for name in c.accounts}
     p_values = volume_p_values(features, kinds)
     out = []
     for row, p_value in zip(features.select(["account", "exchanges"]).to_pylist(), p_values, strict=True):

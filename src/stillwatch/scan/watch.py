@@ -28,7 +28,7 @@ from stillwatch.stats.groups import combine, concentration_tail, within_correlat
 
 HOUR_US = 3_600_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
-RESOLUTIONS = (2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
+RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 # Within-group correlation that honest groups are granted at least: a framework may set a default.
@@ -56,7 +56,6 @@ class Watched:
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
-    settings: tuple[str, ...]  # those tested, as in an alarm's p_settings
     untested_settings: tuple[str, ...]
 
 
@@ -102,7 +101,6 @@ def watch(
         watcher.codes,
         tuple(watcher.base),
         watcher.tests,
-        tuple(n for n in SETTINGS if n not in watcher.untested),
         watcher.untested,
     )
 
@@ -120,6 +118,10 @@ class _Watcher:
         self.values = np.stack([v for _, v in levels_and_codes])
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
+        self.first_us = [
+            _first_seen(v, len(c), log["ts_us"]) for v, c in zip(self.values, self.codes, strict=True)
+        ]
+        self.tested = [False] * len(SETTINGS)  # a setting of one value so far says nothing
         self.base: list[np.ndarray] = []
         self.rounded: list[list[float]] = []  # of base, to share the tails of near values
         self.tries: list[int] = []
@@ -237,12 +239,15 @@ class _Watcher:
         counted, dominant = self._posture(self.all, until, since)
         self.base = []
         for s, codes in enumerate(self.codes):
-            tally = np.bincount(dominant[s][counted >= LEAST_COUNTED], minlength=len(codes)) + 0.5
-            self.base.append(tally / tally.sum())
+            tally = np.bincount(dominant[s][counted >= LEAST_COUNTED], minlength=len(codes))
+            seen = self.first_us[s] < until  # a value of later hours must not weigh now
+            weight = (tally + 0.5) * seen
+            self.base.append(weight / weight.sum())
+            self.tested[s] = bool(seen.sum() >= 2)
             remembered = [choice for look in self.quiet for choice in look[s]]
             least, most = CORRELATION_FLOOR[s], CORRELATION_CEILING[s]
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
-        self.rounded = [[round(share, 3) for share in base.tolist()] for base in self.base]
+        self.rounded = [[max(round(share, 3), 0.001) for share in base.tolist()] for base in self.base]
         self.tries = [_tries(base) for base in self.base]
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
         active = np.bincount(self.party[day[0] : day[1]], minlength=1)
@@ -260,11 +265,15 @@ class _Watcher:
         """The p-value of each setting's commonest value among n parties; untested settings left out."""
         return [
             min(1.0, tries * concentration_tail(count, n, shares[value], correlation))
-            for value, count, shares, tries, correlation in zip(
-                values, having, self.rounded, self.tries, self.correlation, strict=True
+            for value, count, shares, tries, correlation, tested in zip(
+                values, having, self.rounded, self.tries, self.correlation, self.tested, strict=True
             )
-            if len(shares) >= 2
+            if tested
         ]
+
+    def _named_tails(self, tails: list[float]) -> tuple[tuple[str, float], ...]:
+        tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
+        return tuple(zip(tested, tails, strict=True))
 
     def _remember(
         self, quiet: list[list[tuple[int, int, float]]], values: list[int], having: list[int], n: int
@@ -296,7 +305,8 @@ class _Watcher:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
-            return Candidate(p_members, alike, alike, alike, tuple(values), shares, tuple(tails), nothing)
+            named = self._named_tails(tails)
+            return Candidate(p_members, alike, alike, alike, tuple(values), shares, named, nothing)
         since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -319,7 +329,7 @@ class _Watcher:
             frozenset(carriers[often & (agree | devoted)].tolist()),
             tuple(values),
             shares,
-            tuple(tails),
+            self._named_tails(tails),
             own,
         )
 
@@ -338,6 +348,13 @@ class _Watcher:
                 if marks.sum() < 3:
                     return False
         return True
+
+
+def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:
+    """(codes,) int64 when each value was first used; rows are in time order."""
+    first = np.full(codes, len(values), np.int64)
+    np.minimum.at(first, values, np.arange(len(values)))
+    return ts_us[first]
 
 
 def _tries(base: np.ndarray) -> int:

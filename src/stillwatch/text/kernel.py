@@ -102,6 +102,7 @@ def tokens(data, begin, end, key, masked, plain):
                 else:
                     break
             m = h
+            plain[at] = h
             if i - start > LONG:
                 m = BLOB
             elif 2 <= i - start <= 6 and i + 2 < end and _colon_slashes(data, i):
@@ -109,7 +110,7 @@ def tokens(data, begin, end, key, masked, plain):
                     h = (h ^ np.uint64(data[i])) * FNV
                     i += 1
                 m = LINK
-            plain[at] = h
+                plain[at] = 0  # a link is no word
         elif kind == DIGIT:
             while i < end and KIND[data[i]] == DIGIT:
                 h = (h ^ np.uint64(data[i])) * FNV

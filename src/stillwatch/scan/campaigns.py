@@ -1,0 +1,197 @@
+"""Campaigns from alarms: which accounts, which exchanges, since when. It raises no alarm.
+
+What is kept of an alarm's accounts is decided here, with the whole log in sight; when they were named is not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.actors import Actor, Known, World
+from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.spread import Spread
+from stillwatch.actors.stock import NEEDED
+from stillwatch.detectors import Population, lone_harvest
+from stillwatch.engine import Engine
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.features.kinds import Kind
+from stillwatch.scan import Campaign, Reason
+from stillwatch.scan.alarms import NEVER, Alarm
+from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan.watch import WINDOW_US, Watched
+
+Tell = Callable[[str, int, int | None], None]
+COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
+COPIED_LEAST = 8  # markers
+FEW_MARKERS = 20  # own markers below which nothing is asked of an account
+FEW_CARRIED = 6  # nor where the median account carries fewer than this
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An alarm's actor before it is put into words."""
+
+    actor: Actor
+    at_us: int
+    p_value: float
+    named_at_us: dict[int, int]
+    reason: Reason
+
+
+def campaigns(
+    engine: Engine,
+    world: World,
+    watched: Watched,
+    party: np.ndarray,
+    payer: np.ndarray,
+    features: pa.Table,
+    kinds: dict[int, Kind],
+    tell: Tell,
+) -> list[Campaign]:
+    """Every alarm as a campaign, in the order of the alarms.
+
+    party, payer: (accounts,) int32, who counts as one; features, kinds: of every account.
+    """
+    log = world.log
+    found: list[_Found] = []
+    excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
+    sightings = lone_harvest.sightings(log, payer[log["account"]], _private(log, world.known, kinds))
+    alone_at = {s.payer: s.at_us for s in sightings}
+    taken: set[int] = set()
+    for alarm in watched.alarms:
+        own = alarm.own_markers()
+        copied = _copied_from(watched.spread, own)
+        named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
+        accounts, named_at = _accounts_of(named, party, excused)
+        # an alarm stands: who was named alone before stays alone
+        earlier = [named_at[int(a)] <= alone_at.get(int(payer[a]), NEVER) for a in accounts]
+        accounts = _carrying(world, accounts[np.array(earlier, bool)], own)
+        if len(accounts) < LEAST_PARTIES:
+            continue
+        rows = _rows_since(world, accounts, own, alarm.at_us)
+        if len(rows) == 0:
+            continue
+        actor = Actor(accounts, rows, own, dict(alarm.p_settings))
+        reason = _group_reason(alarm, watched, log)
+        found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason))
+        taken.update(accounts.tolist())
+    for sighting in sightings:
+        accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
+        accounts = accounts[np.isin(accounts, log["account"])]
+        if taken & set(accounts.tolist()):
+            continue
+        rows = np.flatnonzero(np.isin(log["account"], accounts))
+        actor = Actor(accounts, rows, np.zeros(0, np.int64), {})
+        named_at = {int(a): sighting.at_us for a in accounts}
+        reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
+        found.append(_Found(actor, sighting.at_us, sighting.p_value, named_at, reason))
+    rows_of = actor_features(engine, world, [f.actor for f in found])
+    population = Population(features)
+    told = []
+    for k, (f, row) in enumerate(zip(found, rows_of, strict=True)):
+        tell("campaigns", k + 1, len(found))
+        told.append(
+            campaign(
+                f.actor,
+                world,
+                at_us=f.at_us,
+                p_value=f.p_value,
+                named_at_us={int(a): f.named_at_us[int(a)] for a in f.actor.accounts},
+                first_reason=f.reason,
+                features=row,
+                population=population,
+            )
+        )
+    return sorted(told, key=lambda c: (c.alarm_at, c.id))
+
+
+def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, Kind]) -> np.ndarray:
+    """(accounts,) bool: no organisation, and no permission but one for synthetic data.
+
+    Permitted synthetic data is measured like any harvest: the permission then suppresses the case.
+    """
+    if known is None:
+        return np.ones(len(log.accounts), bool)
+    measured = {code for code, kind in kinds.items() if kind.kind == "permitted_synthetic"}
+    held = enumerate(zip(known.org, known.permissions, strict=True))
+    return np.array([not org and (not given or k in measured) for k, (org, given) in held], bool)
+
+
+def _accounts_of(
+    named: dict[int, int], party: np.ndarray, excused: set[int]
+) -> tuple[np.ndarray, dict[int, int]]:
+    """The accounts of named parties, less those whose use is permitted, and when each was named."""
+    named_at = {
+        int(code): named[int(p)]
+        for code, p in enumerate(party)
+        if int(p) in named and int(code) not in excused
+    }
+    return np.array(sorted(named_at), np.int32), named_at
+
+
+def _copied_from(spread: Spread, own: np.ndarray) -> frozenset[int]:
+    """Parties that used most of the markers they carry long before anybody else: the pool copied them.
+
+    Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
+    left out too where it tried the wording alone for so long.
+    """
+    mine = np.isin(spread.entry_marker, own)
+    marker, who, at = spread.entry_marker[mine], spread.entry_party[mine], spread.entry_us[mine]
+    order = np.argsort(marker, kind="stable")  # entries are in time order, so each marker's stay in it
+    marker, who, at = marker[order], who[order], at[order]
+    first = np.flatnonzero(np.r_[True, marker[1:] != marker[:-1]]) if len(marker) else np.zeros(0, np.int64)
+    first = first[np.diff(np.r_[first, len(marker)]) >= 2]
+    alone = at[first + 1] - at[first] >= COPIED_AFTER_US
+    parties = int(who.max()) + 1 if len(who) else 0
+    carried = np.bincount(who, minlength=parties)
+    led = np.bincount(who[first[alone]], minlength=parties)
+    return frozenset(np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist())
+
+
+def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The accounts that carry a tenth of the markers that the median one carries, and three at least.
+
+    Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
+    """
+    if len(own) < FEW_MARKERS or len(accounts) == 0:
+        return accounts
+    log = world.log
+    markers = len(world.marker_kind)
+    use = world.uses_of(own)
+    pairs = np.unique(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
+    carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
+    usual = float(np.median(carried))
+    return accounts[carried >= max(3.0, 0.1 * usual)] if usual >= FEW_CARRIED else accounts
+
+
+def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int) -> np.ndarray:
+    """Every exchange of the accounts since each first carried two of the actor's own markers at once.
+
+    Where the actor has no markers of its own, since each first carried any two that were new in the log. What
+    lies further back from the alarm than the window that raised it is left out.
+    """
+    log = world.log
+    used = world.use_row[world.uses_of(own)] if len(own) else world.use_row
+    rows, carried = np.unique(used, return_counts=True)
+    rows = rows[(carried >= NEEDED) & (log["ts_us"][rows] >= at_us - WINDOW_US)]
+    first = np.full(len(log.accounts), len(log), np.int64)
+    np.minimum.at(first, log["account"][rows], rows)
+    theirs = world.rows_of(accounts)
+    return theirs[theirs >= first[log["account"][theirs]]]
+
+
+def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
+    model = log.models[int(watched.codes[0][alarm.dominant[0]])] if alarm.dominant else ""
+    bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
+    return Reason(
+        TEST_NAME,
+        f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly "
+        f"use {model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
+        round(bits, 3),
+        float(alarm.share[0]),
+        float(watched.base[0][alarm.dominant[0]]),
+        None,
+        len(alarm.named),
+    )
