@@ -437,7 +437,10 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _frozen(v) for k, v in value.items()}
     if hasattr(value, "__dataclass_fields__"):
-        return {k: _frozen(getattr(value, k)) for k in value.__dataclass_fields__}
+        kept = (
+            k for k, f in value.__dataclass_fields__.items() if f.compare
+        )  # what is counted once is no input
+        return {k: _frozen(getattr(value, k)) for k in kept}
     return value
 
 

@@ -11,21 +11,20 @@ import pyarrow as pa
 
 from stillwatch.features.kinds import Kind
 
-LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in ten
+LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in ten: all accounts are the peers
 
 
-def volume_p_values(features: pa.Table, kinds: dict[int, Kind]) -> list[float | None]:
-    """One p-value per row of the feature table, by the busiest day; None where a kind has few accounts."""
+def volume_p_values(features: pa.Table, kinds: dict[int, Kind]) -> list[float]:
+    """One p-value per row of the feature table, by the busiest day."""
     peak = features["peak_day"].to_numpy()
     groups: dict[str, list[int]] = defaultdict(list)
     for k, code in enumerate(features["account"].to_pylist()):
         groups[kinds[code].kind if code in kinds else "unknown"].append(k)
-    out: list[float | None] = [None] * len(peak)
+    everyone = np.sort(peak)
+    out = [1.0] * len(peak)
     for rows in groups.values():
-        if len(rows) <= LEAST_PEERS:
-            continue
-        values = np.sort(peak[rows])
+        values = np.sort(peak[rows]) if len(rows) > LEAST_PEERS else everyone
         for k in rows:
             above = len(values) - np.searchsorted(values, peak[k])  # itself included
-            out[k] = float(above / len(rows))
+            out[k] = float(above / len(values))
     return out
