@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Worlds without a campaign: re-drawn honest accounts of the development scenes, scanned; each finding is false.
+"""Worlds without a campaign: honest accounts of the development scenes, re-drawn; each finding is false.
 
     python benchmarks/calm.py [--shared ../shared/range] [--seeds 4]
 
