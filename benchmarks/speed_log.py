@@ -116,7 +116,7 @@ def _respell(letters, ends, key):
             if at == begun:
                 at += 1
                 continue
-            if (value >> np.uint64(20)) % np.uint64(5) < np.uint64(3):
+            if (value >> np.uint64(20)) % np.uint64(10) < np.uint64(9):
                 for k in range(begun, at):
                     base = 65 if letters[k] < 97 else 97
                     shift = key[(np.int64(value >> np.uint64(40)) + k - begun) & 63]
