@@ -79,10 +79,9 @@ def campaigns(
         taken.update(accounts.tolist())
     for sighting in sightings:
         accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
-        accounts = accounts[np.isin(accounts, log["account"])]
         if taken & set(accounts.tolist()):
             continue
-        rows = np.flatnonzero(np.isin(log["account"], accounts))
+        rows = world.rows_of(accounts)
         actor = Actor(accounts, rows, np.zeros(0, np.int64), {})
         named_at = {int(a): sighting.at_us for a in accounts}
         reason = Reason(lone_harvest.NAME, sighting.text, round(sighting.total_bits, 3), n=sighting.exchanges)
