@@ -21,11 +21,8 @@ FLAGS = [
     "--disable-sync",
 ]
 SHOTS = (  # name, width, height, colour scheme, what to scroll to
-    ("report-light", 1280, 900, "light", "#headline"),
     ("report-dark", 1280, 900, "dark", "#headline"),
     ("campaign-light", 1280, 1000, "light", "#campaign-1"),
-    ("campaign-dark", 1280, 1000, "dark", "#campaign-1"),
-    ("report-phone", 390, 844, "light", "#headline"),
 )
 
 
