@@ -211,9 +211,9 @@ class _Watcher:
             return
         carriers, counts, first, _ = choices(rows, self.party, self.values, self.levels)
         since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
-        lately = self._entered(own, carriers, alarm.looked_at_us[0] - WINDOW_US, hour.until_us)
-        devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up) & lately
-        self.alarms.follow(alarm, carriers[devoted].tolist(), hour.until_us)
+        devoted = carriers[(counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)]
+        lately = self._entered(own, devoted, alarm.looked_at_us[0] - WINDOW_US, hour.until_us)
+        self.alarms.follow(alarm, devoted[lately].tolist(), hour.until_us)
 
     def _entered(self, own: np.ndarray, carriers: np.ndarray, since: int, until: int) -> np.ndarray:
         """(carriers,) whether each took up at least two of the own markers in [since, until).
@@ -300,13 +300,13 @@ class _Watcher:
         carriers, counts, first, dominant = choices(rows, self.party, self.values, self.levels)
         if len(carriers) < 0.5 * len(members):
             # its texts share a manner but no stock: nobody outside it can be counted, nor its exchanges
-            alike = frozenset(members[hour.dominant[0, members] == values[0]].tolist())
-            if len(alike) < LEAST_PARTIES:
+            same = frozenset(members[hour.dominant[0, members] == values[0]].tolist())
+            if len(same) < LEAST_PARTIES:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
             named = self._named_tails(tails)
-            return Candidate(p_members, alike, alike, alike, tuple(values), shares, named, nothing)
+            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing)
         since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -320,13 +320,14 @@ class _Watcher:
             return None
         shares = tuple(count / n for count in having)
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
-        lately = self._entered(own, carriers, hour.since_us, hour.until_us)
         agree = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
+        alike = carriers[often & (agree | devoted)]
+        lately = self._entered(own, alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
-            frozenset(carriers[often & (agree | devoted) & lately].tolist()),
-            frozenset(carriers[often & (agree | devoted)].tolist()),
+            frozenset(alike[lately].tolist()),
+            frozenset(alike.tolist()),
             tuple(values),
             shares,
             self._named_tails(tails),
