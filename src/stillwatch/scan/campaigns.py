@@ -172,13 +172,22 @@ def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int)
     lies further back from the alarm than the window that raised it is left out.
     """
     log = world.log
-    used = world.use_row[world.uses_of(own)] if len(own) else world.use_row
-    rows, carried = np.unique(used, return_counts=True)
-    rows = rows[(carried >= NEEDED) & (log["ts_us"][rows] >= at_us - WINDOW_US)]
+    theirs = world.rows_of(accounts)
+    if len(own):
+        rows, carried = np.unique(world.use_row[world.uses_of(own)], return_counts=True)
+        rows = rows[carried >= NEEDED]
+    else:
+        rows = theirs[world.once(_marked)[theirs]]
+    rows = rows[log["ts_us"][rows] >= at_us - WINDOW_US]
     first = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
-    theirs = world.rows_of(accounts)
     return theirs[theirs >= first[log["account"][theirs]]]
+
+
+def _marked(world: World) -> np.ndarray:
+    """(exchanges,) bool: those that carry at least two markers, whosever they are."""
+    marked: np.ndarray = np.bincount(world.use_row, minlength=len(world.log)) >= NEEDED
+    return marked
 
 
 def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
