@@ -48,7 +48,7 @@ BASELINES = (
 CITED = "Baselines: figures of shared/range/README.md, not run again here."
 LEFT_OUT = (
     "By pipeline and by honest kind, over all scenes. A scan learns from nothing but the log before it:"
-    "\nno training set to leave a pipeline or a corpus out of. These are development figures by group, no more."
+    "\nno training set to leave a pipeline or a corpus out of. These are development figures by group."
     "\nThe constants were set by hand while looking at dev-a and dev-b."
 )
 PIPELINE_HEADS = ("pipeline", "exposed", "of >= 1,000", "harvest before alarm, median", "lost")
