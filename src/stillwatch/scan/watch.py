@@ -29,6 +29,7 @@ from stillwatch.stats.groups import combine, concentration_tail, within_correlat
 HOUR_US = 3_600_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
+MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 # Within-group correlation that honest groups are granted at least: a framework may set a default.
@@ -149,7 +150,10 @@ class _Watcher:
             since = until - WINDOW_US
             graph = window.moved(since, until)
             counted, dominant = self._posture(self.hot, until, since)
-            found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in RESOLUTIONS)
+            looked_at: tuple[float, ...] = RESOLUTIONS
+            if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
+                looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
+            found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in looked_at)
             waiting.append(_Hour(since, until, dominant, found))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
