@@ -11,6 +11,7 @@ from rich.console import Console
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY
+from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
 from stillwatch.report.page import write_page
@@ -89,7 +90,7 @@ def scan_command(
     if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
         raise typer.Exit(FOUND)
     if result.scanned.rejected:
-        errors.print(f"{result.scanned.rejected:,} lines were rejected; see {dead_letters}", markup=False)
+        errors.print(f"{counted(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
         raise typer.Exit(REJECTED)
 
 
