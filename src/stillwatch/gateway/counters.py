@@ -1,0 +1,46 @@
+"""Counters that one process writes and any may read: int64s in a mapped file. No locks, no system calls.
+
+A counter is written by its owner alone; a reader may see it a moment late, never torn (8 aligned bytes).
+"""
+
+import mmap
+import struct
+from pathlib import Path
+
+NAMES = (
+    "requests", "answered", "refused_key", "refused_terms", "refused_body", "refused_capture", "streams",
+    "chunks", "bytes_in", "bytes_out", "output_tokens", "input_tokens", "client_left", "upstream_errors",
+    "upstream_connects", "upstream_reused", "cut_budget", "cut_model", "captured", "uncaptured", "gaps", "commits",
+    "commit_us", "wal_bytes", "open_clients", "open_upstreams", "in_flight", "reloads_terms", "reloads_tables",
+    "stripped", "marked", "model_mismatch",
+)  # fmt: skip
+GAUGES = frozenset({"open_clients", "open_upstreams", "in_flight"})
+PLACE = {name: k for k, name in enumerate(NAMES)}
+SIZE = 8 * len(NAMES)
+
+
+class Counters:
+    """One process's counters. `values` is a memoryview of int64: `values[PLACE["requests"]] += 1`."""
+
+    def __init__(self, path: Path) -> None:
+        with open(path, "a+b") as file:
+            file.truncate(4096)
+            self._map = mmap.mmap(file.fileno(), 4096)
+        self.values = memoryview(self._map).cast("q")
+        for name in GAUGES:  # what was open when the last process died is closed
+            self.values[PLACE[name]] = 0
+
+    def close(self) -> None:
+        self.values.release()
+        self._map.close()
+
+
+def read_all(run: Path) -> dict[str, int]:
+    """The sum over all processes' files in a run folder."""
+    total = dict.fromkeys(NAMES, 0)
+    for path in sorted(run.glob("*.counters")):
+        raw = path.read_bytes()[:SIZE]
+        if len(raw) == SIZE:
+            for name, value in zip(NAMES, struct.unpack(f"<{len(NAMES)}q", raw), strict=True):
+                total[name] += value
+    return total

@@ -1,0 +1,108 @@
+"""The folder of one gateway: where each part's files lie, and the secret all keys come from."""
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.errors import StillwatchError
+
+SECRET_BYTES = 32
+
+
+class FolderError(StillwatchError):
+    """The gateway's folder cannot be used."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Paths below one gateway's folder."""
+
+    path: Path
+
+    @property
+    def terms(self) -> Path:
+        return self.path / "terms.toml"
+
+    @property
+    def secret_file(self) -> Path:
+        return self.path / "secret"
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "serve.json"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.db"
+
+    @property
+    def wal(self) -> Path:
+        return self.path / "wal"
+
+    @property
+    def segments(self) -> Path:
+        return self.path / "segments"
+
+    @property
+    def gaps(self) -> Path:
+        return self.path / "gaps.jsonl"
+
+    @property
+    def detector(self) -> Path:
+        return self.path / "detector"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    def secret(self) -> bytes:
+        """The folder's secret. Raises: FolderError when it is missing or damaged."""
+        try:
+            found = self.secret_file.read_bytes()
+        except OSError as why:
+            raise FolderError(f"{self.secret_file}: cannot read the secret: {why.strerror}") from why
+        if len(found) != SECRET_BYTES:
+            raise FolderError(
+                f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that the "
+                "folder was made with: keys and captured exchanges cannot be read with another"
+            )
+        return found
+
+
+def open_folder(path: str | Path) -> Folder:
+    """Make what is missing of a gateway's folder; an existing one is left as it is.
+
+    Raises: FolderError where it cannot be written.
+    """
+    folder = Folder(Path(path).resolve())
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for below in (folder.wal, folder.segments, folder.detector, folder.run):
+            below.mkdir(exist_ok=True, mode=0o700)
+        if not folder.secret_file.exists():
+            _write_secret(folder.secret_file)
+    except OSError as why:
+        raise FolderError(
+            f"{why.filename or path}: cannot be used: {why.strerror}; give another --folder"
+        ) from why
+    folder.secret()
+    return folder
+
+
+def _write_secret(path: Path) -> None:
+    """Written beside and renamed: a crash leaves no half secret."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, secrets.token_bytes(SECRET_BYTES))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.rename(beside, path)
+
+
+def derive(secret: bytes, purpose: bytes) -> bytes:
+    """(32,) bytes: the key for one purpose (at most 16 bytes of name), from the folder's secret."""
+    return hashlib.blake2b(secret, digest_size=32, person=purpose).digest()
