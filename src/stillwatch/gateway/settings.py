@@ -1,0 +1,124 @@
+"""What `stillwatch serve` was started with, as `serve.json` in the folder. It holds no secret: the upstream's
+key comes by environment and is written nowhere.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from stillwatch.errors import StillwatchError
+
+UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
+MOST_WORKERS = 64
+
+
+class SettingsError(StillwatchError):
+    """The gateway cannot be started with these settings."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one gateway serves. Every process of it reads the same file.
+
+    Raises: SettingsError for a value that cannot work.
+    """
+
+    upstream: str  # "https://host[:port][/prefix]"; the path of a request is put behind it
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_port: int = 8081
+    workers: int = 1
+    upstream_ca: str | None = None  # file of certificates to trust besides the system's
+    upstream_timeout_s: float = (
+        600.0  # without one byte from the upstream; reasoning models think for minutes
+    )
+    admin_host: str = "127.0.0.1"
+    admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
+    detector_memory_mb: int = 4096  # the detector is ended and started again above this
+
+    def __post_init__(self) -> None:
+        _check_upstream(self.upstream)
+        for name in ("port", "admin_port"):
+            value = getattr(self, name)
+            if not 1 <= value <= 65535:
+                raise SettingsError(f"{name} is {value}; a port is 1 to 65535")
+        if self.port == self.admin_port:
+            raise SettingsError(f"port and admin_port are both {self.port}; give two different ports")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise SettingsError(f"workers is {self.workers}; give 1 to {MOST_WORKERS}")
+        if not 0 < self.upstream_timeout_s <= 86_400:
+            raise SettingsError(f"upstream_timeout_s is {self.upstream_timeout_s}; give 0 to 86,400 s")
+        if self.detector_memory_mb < 256:
+            raise SettingsError(f"detector_memory_mb is {self.detector_memory_mb}; it needs at least 256")
+        if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
+            raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
+
+    @classmethod
+    def load(cls, path: Path) -> "Settings":
+        """Read `serve.json`. Raises: SettingsError with the place when it cannot be used."""
+        try:
+            found = json.loads(path.read_bytes())
+        except OSError as why:
+            raise SettingsError(f"{path}: cannot be read: {why.strerror}") from why
+        except ValueError as why:
+            raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
+        if not isinstance(found, dict):
+            raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
+        return cls(**_checked(found, path))
+
+    def save(self, path: Path) -> None:
+        """Write `serve.json` as a whole or not at all."""
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.chmod(beside, 0o600)
+        os.replace(beside, path)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "upstream": (str,),
+    "host": (str,),
+    "port": (int,),
+    "admin_port": (int,),
+    "workers": (int,),
+    "upstream_ca": (str, type(None)),
+    "upstream_timeout_s": (int, float),
+    "admin_host": (str,),
+    "admin_names": (list,),
+    "detector_memory_mb": (int,),
+}
+
+
+def _checked(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Refuse unknown names and wrong kinds, so that a slip of the pen is not a silent default."""
+    known = {field.name for field in fields(Settings)}
+    unknown = sorted(set(found) - known)
+    if unknown:
+        raise SettingsError(f"{path}: {unknown[0]!r} is no setting; known: {', '.join(sorted(known))}")
+    if "upstream" not in found:
+        raise SettingsError(f"{path}: 'upstream' is missing")
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, _KINDS[name]):
+            wanted = " or ".join(kind.__name__ for kind in _KINDS[name])
+            raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}")
+    if "admin_names" in found:
+        found = found | {"admin_names": tuple(str(name) for name in found["admin_names"])}
+    return found
+
+
+def _check_upstream(upstream: str) -> None:
+    try:
+        parts = urlsplit(upstream)
+        port = parts.port
+    except ValueError as why:
+        raise SettingsError(f"upstream {upstream!r}: {why}; give https://host[:port][/prefix]") from why
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            f"upstream: holds a user name or password; give the upstream's key by {UPSTREAM_KEY_VARIABLE}"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise SettingsError(f"upstream {upstream!r}: give http://host[:port][/prefix] or https://…")
+    if parts.query or parts.fragment or any(c.isspace() or not c.isprintable() for c in upstream):
+        raise SettingsError(f"upstream {upstream!r}: no query, fragment or blank may be in it")
