@@ -1,0 +1,86 @@
+"""A model name without its disguise: confusable spellings folded, then letters and digits only.
+
+It does not know what a name means, nor spellings that put a digit for a letter ("d33pseek"): folding those here
+would touch innocent names ("gpt4" is not "gpta"). `resolve` tries them on distinctive words only.
+"""
+
+import re
+import unicodedata
+
+# Letters that are drawn like an ASCII one. Own table, chosen by eye over the scripts that Unicode Technical
+# Standard 39 (version 16.0, section 4) names as sources of whole-script confusables; what NFKC folds by itself
+# (full-width, mathematical, circled, superscript) is not repeated here. One row: ASCII letter, its look-alikes.
+LOOK_ALIKES = {
+    "a": "аᴀɑαΑАᎪꓮⲀⲁ⍺ӕ",
+    "b": "ьвʙβΒВᏴꓐЬƄ",
+    "c": "сϲᴄСϹᏟꓚⲤⲥƈ¢",
+    "d": "ԁᴅđɗɖᎠꓓꓒԀĐ",
+    "e": "еᴇɛεєΕЕᎬꓰҽ℮ɘǝэ",
+    "f": "ꜰƒꓝϝϜ",
+    "g": "ɡɢցԍᏀꓖԌǥ",
+    "h": "һʜհнħΗНᎻꓧҺⲎћ",
+    "i": "іıɪιΙІᎥꓲɩӀ",
+    "j": "јᴊϳЈᎫꓙʝ",
+    "k": "кᴋκΚКᏦꓗƙқ",
+    "l": "ӏʟłƖᏞꓡɭլ",
+    "m": "мᴍΜМᎷꓟ",
+    "n": "ոɴηΝꓠпռ",
+    "o": "оᴏοσΟОօꓳⲟⲞøØ",
+    "p": "рᴘρΡРᏢꓑþⲢⲣ",
+    "q": "ԛզգɋԚ",
+    "r": "гʀᴦᎡꓣɼɽяᖇ",
+    "s": "ѕꜱʂЅᏚꓢՏ",
+    "t": "тᴛτΤТᎢꓔŧ",
+    "u": "սᴜυцՍꓴʋ",
+    "v": "ѵᴠνѴᏙꓦ",
+    "w": "ԝᴡωшѡᎳꓪԜա",
+    "x": "хχΧХꓫ×",
+    "y": "уʏγΥУүҮꓬɣ",
+    "z": "ᴢΖᏃꓜʐƶ",
+}
+# Neither format characters nor marks to Unicode, but drawn as nothing (Default_Ignorable_Code_Point, Unicode 16.0).
+BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
+# Letters in boxes, which NFKC leaves alone: negative circled, negative squared, regional indicators.
+BOXED = (0x1F150, 0x1F170, 0x1F1E6)
+
+_FOLD: dict[int, str | None] = {ord(like): letter for letter, likes in LOOK_ALIKES.items() for like in likes}
+_FOLD |= {ord(blank): None for blank in BLANK_LETTERS}
+_FOLD |= {first + i: chr(ord("a") + i) for first in BOXED for i in range(26)}
+_NOT_ALNUM = re.compile(r"[^a-z0-9]+")
+_DROPPED = {"Cf", "Mn", "Me", "Cc"}
+
+
+def folded(name: str) -> str:
+    r"""Fold confusable spellings and case, and leave separators where they are.
+
+    >>> folded("ＤｅｅｐＳееk\u200b-R1")
+    'deepseek-r1'
+    """
+    if name.isascii():
+        return name.lower()
+    # Before NFKC, which makes of a lunate sigma (like c) a plain one (like o); and after it, for what it unfolds.
+    text = unicodedata.normalize("NFKC", name.translate(_FOLD)).translate(_FOLD)
+    text = unicodedata.normalize("NFKD", text)
+    text = "".join(_plain(c) for c in text if unicodedata.category(c) not in _DROPPED)
+    # Once more: a letter whose accent has gone may be a look-alike, and casefold may spell one letter as two.
+    return text.translate(_FOLD).casefold().translate(_FOLD)
+
+
+def skeleton(name: str) -> str:
+    """Reduce a name to its lower-case letters and digits.
+
+    Letters of scripts that look like none of ours are kept, so that two names in them stay different.
+
+    >>> skeleton("DEEPSEEK_R1"), skeleton("d e e p s e e k / r1")
+    ('deepseekr1', 'deepseekr1')
+    """
+    text = folded(name)
+    if text.isascii():
+        return _NOT_ALNUM.sub("", text)
+    return "".join(c for c in text if c.isalnum())
+
+
+def _plain(c: str) -> str:
+    """A digit of any script as an ASCII one."""
+    digit = unicodedata.decimal(c, None)
+    return c if digit is None else str(digit)
