@@ -1,0 +1,282 @@
+"""Standings and how they change: by actions, each of which can be undone, and by time. It judges nobody.
+
+An action puts one change on top of what stands for each of its accounts. What stands is the top change that
+is neither undone nor over; so an undo, or an end, restores exactly what lies below, whatever came between. An
+undo is an action too and can itself be undone. Nothing is ever deleted: the changes are the history.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stillwatch.gateway.migrations import StateError
+from stillwatch.gateway.state import Missing, State, named, write_event
+from stillwatch.terms import Standing, Step
+
+MOST_ACCOUNTS = 100_000  # of one action; the largest published campaign had 25,000 (Anthropic, 2026-02)
+_CHANGE = "c.step, c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c.until_us, c.mark"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One account's standing, as one action set it."""
+
+    change: int
+    action: int
+    at_us: int
+    who: str
+    why: str
+    account: str
+    standing: Standing
+    undone: bool
+    over: bool  # it ended by itself
+
+
+@dataclass(frozen=True)
+class Action:
+    """What one action was, and how many accounts it touched."""
+
+    action: int
+    at_us: int
+    who: str
+    why: str
+    undoes: int | None
+    accounts: int
+    in_force: bool
+
+
+def act(
+    state: State,
+    changes: Sequence[tuple[str, Standing]],
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> int:
+    """Set standings, all or none, and give the action's number. CLEAR lifts what stood before."""
+    _check(changes, why, now_us)
+    with state.writing(if_revision) as (db, revision):
+        return act_within(db, revision, changes, who=who, why=why, now_us=now_us)
+
+
+def act_within(
+    db: sqlite3.Connection,
+    revision: int,
+    changes: Sequence[tuple[str, Standing]],
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+) -> int:
+    """Set standings in a transaction that does more than that."""
+    action = _action(db, revision, who, why, None, now_us)
+    db.executemany(
+        "INSERT INTO changes (action, account, step, since_us, reason, campaign, output_tokens_per_hour,"
+        " until_us, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                action,
+                account,
+                int(s.step),
+                s.since_us,
+                s.reason,
+                s.campaign,
+                s.output_tokens_per_hour,
+                s.until_us,
+                s.mark,
+            )
+            for account, s in changes
+        ],
+    )
+    _settle(db, revision, [account for account, _ in changes])
+    steps = sorted({s.step.name.lower() for _, s in changes})
+    campaigns = sorted({s.campaign for _, s in changes if s.campaign})
+    detail = {"accounts": len(changes), "steps": steps, "campaigns": campaigns, "why": why}
+    write_event(db, now_us, who, "standings set", str(action), detail)
+    return action
+
+
+def undo(
+    state: State, action: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
+) -> int:
+    """Take an action back, or an undo, and give the number of the action that does it.
+
+    Raises: Missing; StateError when it is undone already.
+    """
+    with state.writing(if_revision) as (db, revision):
+        row = db.execute("SELECT root FROM actions WHERE action = ?", (action,)).fetchone()
+        if row is None:
+            raise Missing(f"there is no action {action}; `stillwatch standing log` shows them")
+        root = row[0]
+        newest = db.execute("SELECT max(action) FROM actions WHERE root = ?", (root,)).fetchone()[0]
+        if newest != action:
+            raise StateError(f"action {action} is undone already, by action {newest}; undo {newest} instead")
+        number = _action(db, revision, who, why, action, now_us, root)
+        in_force = db.execute("SELECT count(*) % 2 FROM actions WHERE root = ?", (root,)).fetchone()[0]
+        db.execute("UPDATE changes SET in_force = ? WHERE action = ?", (in_force, root))
+        accounts = [a for (a,) in db.execute("SELECT account FROM changes WHERE action = ?", (root,))]
+        _settle(db, revision, accounts)
+        detail = {"accounts": len(accounts), "in_force": bool(in_force), "why": why}
+        write_event(db, now_us, who, "action undone", str(action), detail)
+        return number
+
+
+def end_what_is_over(state: State, *, now_us: int) -> int:
+    """Let what has reached its end stand no longer; what lies below stands again. Gives how many changes."""
+    due = "SELECT change, account FROM changes WHERE over = 0 AND until_us IS NOT NULL AND until_us <= ?"
+    with state.reading() as db:
+        if db.execute(f"{due} LIMIT 1", (now_us,)).fetchone() is None:
+            return 0
+    with state.writing() as (db, revision):
+        ended = db.execute(due, (now_us,)).fetchall()
+        db.executemany("UPDATE changes SET over = 1 WHERE change = ?", [(change,) for change, _ in ended])
+        accounts = sorted({account for _, account in ended})
+        _settle(db, revision, accounts)
+        write_event(db, now_us, "stillwatch", "standings ended", "", {"accounts": len(accounts)})
+        return len(ended)
+
+
+def standings(
+    state: State,
+    accounts: Iterable[str] | None = None,
+    *,
+    step: Step | None = None,
+    campaign: str | None = None,
+    after: str = "",
+    limit: int = 1_000,
+) -> dict[str, Standing]:
+    """Give what stands now, by account; accounts that are clear are not in it."""
+    where = " FROM standings s JOIN changes c USING (change) WHERE c.step > 0"
+    with state.reading() as db:
+        if accounts is not None:
+            found: dict[str, Standing] = {}
+            for account in accounts:
+                row = db.execute(f"SELECT {_CHANGE}{where} AND s.account = ?", (account,)).fetchone()
+                if row is not None:
+                    found[account] = Standing(Step(row[0]), *row[1:])
+            return found
+        rows = db.execute(
+            f"SELECT s.account, {_CHANGE}{where} AND s.account > ?1 AND (?2 IS NULL OR c.step = ?2)"
+            " AND (?3 IS NULL OR c.campaign = ?3) ORDER BY s.account LIMIT ?4",
+            (after, None if step is None else int(step), campaign, limit),
+        )
+        return {row[0]: Standing(Step(row[1]), *row[2:]) for row in rows}
+
+
+def by_step(state: State) -> dict[Step, int]:
+    """Count the accounts on each step but clear."""
+    with state.reading() as db:
+        rows = db.execute(
+            "SELECT c.step, count(*) FROM standings s JOIN changes c USING (change)"
+            " WHERE c.step > 0 GROUP BY 1"
+        )
+        found = dict(rows.fetchall())
+    return {step: found.get(int(step), 0) for step in Step if step}
+
+
+def history(
+    state: State, account: str | None = None, *, before: int | None = None, limit: int = 100
+) -> list[Change]:
+    """List changes, of one account or all, newest first."""
+    with state.reading() as db:
+        rows = db.execute(
+            f"SELECT c.change, c.action, a.at_us, a.who, a.why, c.account, c.in_force, c.over, {_CHANGE}"
+            " FROM changes c JOIN actions a USING (action)"
+            " WHERE (?1 IS NULL OR c.account = ?1) AND (?2 IS NULL OR c.change < ?2)"
+            " ORDER BY c.change DESC LIMIT ?3",
+            (account, before, limit),
+        )
+        return [_change(*row) for row in rows]
+
+
+def actions(state: State, *, before: int | None = None, limit: int = 100) -> list[Action]:
+    """List actions, newest first."""
+    with state.reading() as db:
+        rows = db.execute(
+            "SELECT action, at_us, who, why, undoes,"
+            " (SELECT count(*) FROM changes c WHERE c.action = a.root),"
+            " (SELECT max(in_force) FROM changes c WHERE c.action = a.root)"
+            " FROM actions a WHERE ?1 IS NULL OR action < ?1 ORDER BY action DESC LIMIT ?2",
+            (before, limit),
+        )
+        return [_shown(*row) for row in rows]
+
+
+def accounts_of(state: State, action: int) -> list[str]:
+    """List the accounts that an action touched, or that the action it undoes touched. Raises: Missing."""
+    with state.reading() as db:
+        rows = db.execute(
+            "SELECT account FROM changes JOIN actions a ON changes.action = a.root WHERE a.action = ?"
+            " ORDER BY account",
+            (action,),
+        ).fetchall()
+    if not rows:
+        raise Missing(f"there is no action {action}; `stillwatch standing log` shows them")
+    return [account for (account,) in rows]
+
+
+def _change(
+    change: int,
+    action: int,
+    at_us: int,
+    who: str,
+    why: str,
+    account: str,
+    in_force: int,
+    over: int,
+    *rest: Any,
+) -> Change:
+    standing = Standing(Step(rest[0]), *rest[1:])
+    return Change(change, action, at_us, who, why, account, standing, not in_force, bool(over))
+
+
+def _shown(
+    action: int, at_us: int, who: str, why: str, undoes: int | None, accounts: int, force: int
+) -> Action:
+    return Action(action, at_us, who, why, undoes, accounts, bool(force))
+
+
+def _action(
+    db: sqlite3.Connection,
+    revision: int,
+    who: str,
+    why: str,
+    undoes: int | None,
+    now_us: int,
+    root: int | None = None,
+) -> int:
+    number = int(db.execute("SELECT coalesce(max(action), 0) + 1 FROM actions").fetchone()[0])
+    db.execute(
+        "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (number, now_us, who, why, undoes, number if root is None else root, revision),
+    )
+    return number
+
+
+def _settle(db: sqlite3.Connection, revision: int, accounts: Sequence[str]) -> None:
+    """Write down what the changes of these accounts come to now."""
+    db.executemany(
+        "INSERT OR REPLACE INTO standings SELECT ?1, (SELECT max(change) FROM changes"
+        " WHERE account = ?1 AND in_force = 1 AND over = 0), ?2",
+        [(account, revision) for account in accounts],
+    )
+
+
+def _check(changes: Sequence[tuple[str, Standing]], why: str, now_us: int) -> None:
+    if not changes:
+        raise StateError("no account was given; name at least one")
+    if len(changes) > MOST_ACCOUNTS:
+        raise StateError(f"{len(changes)} accounts in one action; give at most {MOST_ACCOUNTS}")
+    if not why.strip():
+        raise StateError("say why: it is what the next reader of the log has")
+    if len({account for account, _ in changes}) != len(changes):
+        raise StateError("an account is named twice in one action")
+    for account, standing in changes:
+        named(account, "account")
+        if standing.until_us is not None and standing.until_us <= now_us:
+            raise StateError(f"{account}: it would end before it begins; give a later end")
+        budget = standing.output_tokens_per_hour
+        if budget is not None and budget < 0:
+            raise StateError(f"{account}: a budget of {budget} tokens an hour; give 0 or more")

@@ -1,0 +1,138 @@
+"""How `state.db` came to its shape: a plain list of functions, run in order, once each. It knows no meaning.
+
+`PRAGMA user_version` says how many have run. Only append: a function that has been released is never changed.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from stillwatch.errors import StillwatchError
+
+
+class StateError(StillwatchError):
+    """`state.db` cannot be used, or what was asked of it cannot be done."""
+
+
+def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
+    """Begin: accounts and their keys; standings with every change; proposals; terms; events."""
+    for statement in (
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
+        "INSERT INTO meta VALUES ('revision', 0)",
+        """CREATE TABLE accounts (
+            number INTEGER PRIMARY KEY,             -- dense from 0, never used again
+            account TEXT NOT NULL UNIQUE,
+            org TEXT,
+            created_us INTEGER NOT NULL)""",
+        """CREATE TABLE keys (
+            key_id TEXT PRIMARY KEY,
+            digest BLOB NOT NULL,
+            account TEXT NOT NULL REFERENCES accounts (account),
+            issued_us INTEGER NOT NULL,
+            expires_us INTEGER,
+            revoked_us INTEGER,
+            replaces TEXT,                          -- the key this one was rotated from
+            revision INTEGER NOT NULL) WITHOUT ROWID""",
+        "CREATE INDEX keys_by_revision ON keys (revision)",
+        "CREATE INDEX keys_by_account ON keys (account)",
+        # One action touches one or many accounts; each touch is a change. What stands for an account is its
+        # last change that is neither undone nor over, so an undo restores exactly what lies below it.
+        """CREATE TABLE actions (
+            action INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            why TEXT NOT NULL,
+            undoes INTEGER REFERENCES actions (action),
+            root INTEGER NOT NULL,                  -- the action this undoes or brings back, or itself
+            revision INTEGER NOT NULL)""",
+        "CREATE INDEX actions_by_root ON actions (root)",
+        """CREATE TABLE changes (
+            change INTEGER PRIMARY KEY,
+            action INTEGER NOT NULL REFERENCES actions (action),
+            account TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            since_us INTEGER NOT NULL,
+            until_us INTEGER,
+            reason TEXT NOT NULL,
+            campaign TEXT,
+            output_tokens_per_hour INTEGER,
+            mark TEXT,
+            in_force INTEGER NOT NULL DEFAULT 1,    -- 0: undone
+            over INTEGER NOT NULL DEFAULT 0)""",  # 1: `until_us` has passed
+        "CREATE INDEX changes_by_account ON changes (account, change)",
+        "CREATE INDEX changes_by_action ON changes (action)",
+        "CREATE INDEX changes_by_end ON changes (until_us) WHERE over = 0 AND until_us IS NOT NULL",
+        """CREATE TABLE standings (                  -- what the changes come to now: for the workers
+            account TEXT PRIMARY KEY,
+            change INTEGER REFERENCES changes (change),  -- NULL: none, the account is clear
+            revision INTEGER NOT NULL) WITHOUT ROWID""",
+        "CREATE INDEX standings_by_revision ON standings (revision)",
+        """CREATE TABLE proposals (
+            proposal INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            campaign TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            why TEXT NOT NULL,
+            body TEXT NOT NULL,                     -- JSON: accounts, until, budget, why it waits
+            due_us INTEGER,                         -- applied by itself then; NULL: waits for a person
+            state TEXT NOT NULL,                    -- open, applied, dismissed, superseded
+            decided_us INTEGER,
+            decided_by TEXT,
+            action INTEGER REFERENCES actions (action),
+            revision INTEGER NOT NULL)""",
+        "CREATE INDEX proposals_by_state ON proposals (state, proposal)",
+        "CREATE INDEX proposals_by_campaign ON proposals (campaign, proposal)",
+        """CREATE TABLE terms (
+            version INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            at_us INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            PRIMARY KEY (version, digest)) WITHOUT ROWID""",
+        """CREATE TABLE events (
+            event INTEGER PRIMARY KEY,
+            at_us INTEGER NOT NULL,
+            who TEXT NOT NULL,
+            what TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL)""",
+        """CREATE TRIGGER events_only_grow BEFORE UPDATE ON events
+            BEGIN SELECT RAISE(ABORT, 'events are never changed'); END""",
+        """CREATE TRIGGER events_stay BEFORE DELETE ON events
+            BEGIN SELECT RAISE(ABORT, 'events are never taken out'); END""",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_keys_standings_proposals]
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a database to the newest shape, each step whole or not at all.
+
+    Raises: StateError for one that a newer version wrote.
+    """
+    if _version(db) == len(MIGRATIONS):
+        return  # without a lock: the usual case
+    while True:
+        db.execute("BEGIN IMMEDIATE")  # two that start at once: the second waits, then finds it done
+        try:
+            done = _version(db)
+            if done > len(MIGRATIONS):
+                raise StateError(
+                    f"{path}: written by a newer Stillwatch (shape {done}, this one knows "
+                    f"{len(MIGRATIONS)}); install that version again, or restore the back-up made before it"
+                )
+            if done == len(MIGRATIONS):
+                db.execute("ROLLBACK")
+                return
+            MIGRATIONS[done](db)
+            db.execute(f"PRAGMA user_version = {done + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,387 @@
+"""`state.db`: who may come in, what stands for whom, and who changed it. The one door for writing to it.
+
+SQLite in WAL mode with full synchronisation: what was answered is on the disk. The supervisor, the admin port
+and the command line all write through here, each in short transactions under SQLite's own lock; nothing is
+cached, so they need not know of each other. It does not know what a worker does with it (see `tables`).
+"""
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from stillwatch.gateway import keys
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.migrations import StateError, migrate
+
+BUSY_MS = 5_000
+LONGEST_NAME = 200
+ADMIN_TOKEN = "admin_token"
+_DAMAGED = (
+    "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
+    "state.db-wal and state.db-shm with it), or move it away to begin with no keys and standings"
+)
+
+
+class Stale(StateError):
+    """Somebody else changed it since the caller looked."""
+
+
+class Missing(StateError):
+    """There is no such key, action or proposal."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A client key as an administrator sees it: never its secret part."""
+
+    key_id: str
+    account: str
+    org: str | None
+    issued_us: int
+    expires_us: int | None
+    revoked_us: int | None
+    replaces: str | None
+
+
+@dataclass(frozen=True)
+class Event:
+    event: int
+    at_us: int
+    who: str
+    what: str
+    subject: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TermsVersion:
+    version: int
+    digest: str
+    at_us: int
+
+
+class State:
+    """One writer of `state.db`; any number may be open at once. Safe to share between threads.
+
+    Raises: StateError where the file cannot be used.
+    """
+
+    def __init__(self, path: Path, secret: bytes | None = None) -> None:
+        self.path = path
+        self._secret = secret
+        self._lock = threading.RLock()
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite, which would make it 0644
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as why:
+            raise StateError(f"{path}: cannot be opened: {why}") from why
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            migrate(self._db, path)
+        except sqlite3.Error as why:
+            self._db.close()
+            raise StateError(_DAMAGED.format(path=path, why=why)) from why
+        except StateError:
+            self._db.close()
+            raise
+
+    @property
+    def secret(self) -> bytes:
+        """The folder's secret, read when first needed."""
+        if self._secret is None:
+            self._secret = Folder(self.path.parent).secret()
+        return self._secret
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for reading one moment's state."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN")
+                yield self._db
+            except sqlite3.Error as why:
+                raise _refusal(self.path, why) from why
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self, if_revision: int | None = None) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """Lend the connection for one transaction, with the revision that its rows shall carry.
+
+        Raises: Stale when `if_revision` is not the present one; StateError when it cannot be written.
+        """
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                now = _revision(self._db)
+                if if_revision is not None and if_revision != now:
+                    raise Stale(f"this was asked for at revision {if_revision}, it is {now} now: look again")
+                self._db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now + 1,))
+                yield self._db, now + 1
+                self._db.execute("COMMIT")
+            except sqlite3.Error as why:
+                raise _refusal(self.path, why) from why
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def revision(self) -> int:
+        """Give the number of the last change."""
+        with self.reading() as db:
+            return _revision(db)
+
+    # --- keys ---
+
+    def issue(
+        self,
+        account: str,
+        org: str | None = None,
+        expires_us: int | None = None,
+        *,
+        now_us: int,
+        who: str = "owner",
+        if_revision: int | None = None,
+    ) -> str:
+        """Make a key for an account, which is made too if need be. It is given here and never again."""
+        named(account, "account")
+        if org is not None:
+            named(org, "org")
+        if expires_us is not None and expires_us <= now_us:
+            raise StateError("the key would have expired before it was issued; give a later time")
+        with self.writing(if_revision) as (db, revision):
+            _account(db, account, org, now_us, revision)
+            key, key_id = self._insert(db, account, expires_us, None, now_us, revision)
+            write_event(db, now_us, who, "key issued", key_id, {"account": account, "expires_us": expires_us})
+        return key
+
+    def revoke(self, key_id: str, *, now_us: int, who: str = "owner", if_revision: int | None = None) -> None:
+        """End a key now. Doing it twice is no error."""
+        with self.writing(if_revision) as (db, revision):
+            key = _key(db, key_id)
+            if key.revoked_us is None:
+                db.execute(
+                    "UPDATE keys SET revoked_us = ?, revision = ? WHERE key_id = ?",
+                    (now_us, revision, key_id),
+                )
+                write_event(db, now_us, who, "key revoked", key_id, {"account": key.account})
+
+    def rotate(
+        self,
+        key_id: str,
+        overlap_us: int,
+        *,
+        now_us: int,
+        who: str = "owner",
+        expires_us: int | None = None,
+        if_revision: int | None = None,
+    ) -> str:
+        """Issue a key in the place of another, which goes on working for `overlap_us` and then ends."""
+        with self.writing(if_revision) as (db, revision):
+            old = _key(db, key_id)
+            if old.revoked_us is not None or (old.expires_us is not None and old.expires_us <= now_us):
+                raise StateError(f"key {key_id} has ended already; issue a new one to {old.account}")
+            end = min(now_us + overlap_us, old.expires_us or now_us + overlap_us)
+            db.execute(
+                "UPDATE keys SET expires_us = ?, revision = ? WHERE key_id = ?", (end, revision, key_id)
+            )
+            key, new_id = self._insert(db, old.account, expires_us, key_id, now_us, revision)
+            detail = {"account": old.account, "replaces": key_id, "old_ends_us": end}
+            write_event(db, now_us, who, "key rotated", new_id, detail)
+        return key
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        account: str,
+        expires_us: int | None,
+        replaces: str | None,
+        now_us: int,
+        revision: int,
+    ) -> tuple[str, str]:
+        key, key_id, part = keys.new_key()
+        while db.execute("SELECT 1 FROM keys WHERE key_id = ?", (key_id,)).fetchone():
+            key, key_id, part = keys.new_key()
+        db.execute(
+            "INSERT INTO keys (key_id, digest, account, issued_us, expires_us, replaces, revision)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (key_id, keys.digest(part, self.secret), account, now_us, expires_us, replaces, revision),
+        )
+        return key, key_id
+
+    def key(self, key_id: str) -> Key:
+        """Give one key. Raises: Missing."""
+        with self.reading() as db:
+            return _key(db, key_id)
+
+    def keys(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Key]:
+        """List keys by id, those of one account or all, page by page."""
+        with self.reading() as db:
+            rows = db.execute(
+                f"{_KEYS} WHERE key_id > ?1 AND (?2 IS NULL OR account = ?2) ORDER BY key_id LIMIT ?3",
+                (after, account, limit),
+            )
+            return [Key(*row) for row in rows]
+
+    def accounts(self) -> list[tuple[str, str | None, int]]:
+        """List every account that a key was issued to: name, organisation, when it was made."""
+        with self.reading() as db:
+            return list(db.execute("SELECT account, org, created_us FROM accounts ORDER BY number"))
+
+    # --- the admin token ---
+
+    def admin_token(self, *, now_us: int, renew: bool = False, who: str = "owner") -> str | None:
+        """Make the admin token: None when there is one and it shall stay. Given here and never again."""
+        with self.writing() as (db, _):
+            if not renew and _meta(db, ADMIN_TOKEN) is not None:
+                return None
+            token = keys.new_admin_token()
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                (ADMIN_TOKEN, keys.admin_digest(token, self.secret)),
+            )
+            write_event(db, now_us, who, "admin token made", "", {})
+        return token
+
+    def is_admin(self, token: str) -> bool:
+        """Tell whether this is the admin token."""
+        with self.reading() as db:
+            kept = _meta(db, ADMIN_TOKEN)
+        return isinstance(kept, bytes) and keys.same(kept, keys.admin_digest(token, self.secret))
+
+    # --- terms and events ---
+
+    def record_terms(self, version: int, digest: str, text: str, *, now_us: int) -> bool:
+        """Keep terms that came into force; False when these are known already."""
+        with self.reading() as db:
+            if db.execute(
+                "SELECT 1 FROM terms WHERE version = ? AND digest = ?", (version, digest)
+            ).fetchone():
+                return False
+        with self.writing() as (db, _):
+            db.execute("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?)", (version, digest, now_us, text))
+            write_event(db, now_us, "stillwatch", "terms in force", str(version), {"digest": digest})
+        return True
+
+    def terms(self, before: int | None = None, limit: int = 100) -> list[TermsVersion]:
+        """List the terms that were in force, newest first."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT version, digest, at_us FROM terms WHERE ?1 IS NULL OR version < ?1"
+                " ORDER BY version DESC, at_us DESC LIMIT ?2",
+                (before, limit),
+            )
+            return [TermsVersion(*row) for row in rows]
+
+    def terms_text(self, version: int) -> str:
+        """Give the text of one version. Raises: Missing."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT text FROM terms WHERE version = ? ORDER BY at_us DESC LIMIT 1", (version,)
+            ).fetchone()
+        if row is None:
+            raise Missing(f"terms version {version} was never in force here")
+        return str(row[0])
+
+    def event(self, who: str, what: str, subject: str, detail: dict[str, Any], *, now_us: int) -> None:
+        """Write down something that happened."""
+        with self.writing() as (db, _):
+            write_event(db, now_us, who, what, subject, detail)
+
+    def events(self, before: int | None = None, limit: int = 100) -> list[Event]:
+        """List what happened, newest first."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT event, at_us, who, what, subject, detail FROM events WHERE ?1 IS NULL OR event < ?1"
+                " ORDER BY event DESC LIMIT ?2",
+                (before, limit),
+            )
+            return [
+                Event(event, at_us, who, what, subject, json.loads(detail))
+                for event, at_us, who, what, subject, detail in rows
+            ]
+
+
+_KEYS = (
+    "SELECT key_id, account, org, issued_us, expires_us, revoked_us, replaces"
+    " FROM keys JOIN accounts USING (account)"
+)
+
+
+def write_event(
+    db: sqlite3.Connection, at_us: int, who: str, what: str, subject: str, detail: dict[str, Any]
+) -> None:
+    """Append to the events, in the transaction of what they tell of."""
+    text = json.dumps(detail, sort_keys=True)
+    db.execute(
+        "INSERT INTO events (at_us, who, what, subject, detail) VALUES (?, ?, ?, ?, ?)",
+        (at_us, who, what, subject, text),
+    )
+
+
+def named(name: str, what: str) -> None:
+    """Refuse a name that cannot be shown or stored as it is. Raises: StateError."""
+    if not name or len(name) > LONGEST_NAME:
+        raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
+    if not name.isprintable() or name != name.strip():
+        raise StateError(f"{what} {name!a}: give printable characters, none of them a blank at an end")
+
+
+def _refusal(path: Path, why: sqlite3.Error) -> StateError:
+    text = str(why)
+    if "locked" in text or "busy" in text:
+        return StateError(f"{path}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
+    if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
+        return StateError(f"{path}: cannot be written: {text}; make room or give it back its rights")
+    return StateError(_DAMAGED.format(path=path, why=text))
+
+
+def _meta(db: sqlite3.Connection, name: str) -> Any:
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _revision(db: sqlite3.Connection) -> int:
+    return int(_meta(db, "revision"))
+
+
+def _account(db: sqlite3.Connection, account: str, org: str | None, now_us: int, revision: int) -> None:
+    row = db.execute("SELECT org FROM accounts WHERE account = ?", (account,)).fetchone()
+    if row is None:
+        db.execute(
+            "INSERT INTO accounts (number, account, org, created_us)"
+            " SELECT coalesce(max(number) + 1, 0), ?, ?, ? FROM accounts",
+            (account, org, now_us),
+        )
+    elif org is not None and row[0] is None:
+        db.execute("UPDATE accounts SET org = ? WHERE account = ?", (org, account))
+        db.execute("UPDATE keys SET revision = ? WHERE account = ?", (revision, account))
+    elif org is not None and row[0] != org:
+        raise StateError(f"account {account} belongs to {row[0]}, not to {org}")
+
+
+def _key(db: sqlite3.Connection, key_id: str) -> Key:
+    row = db.execute(f"{_KEYS} WHERE key_id = ?", (key_id,)).fetchone()
+    if row is None:
+        raise Missing(f"there is no key {key_id!a}; `stillwatch key list` shows them all")
+    return Key(*row)

@@ -1,0 +1,123 @@
+"""What a worker looks up, read from `state.db` and kept in memory. It writes nothing and decides nothing.
+
+A change is noticed by `PRAGMA data_version` on one open connection (some microseconds) and then only the rows
+of newer revisions are read. Whatever goes wrong with the file, the last good tables stay: serving does not
+depend on it once it has begun.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from stillwatch.gateway import KeyEntry, Tables
+from stillwatch.gateway.migrations import MIGRATIONS, StateError
+from stillwatch.terms import Standing, Step
+
+NONE = Tables(revision=-1)
+
+_KEYS = """SELECT key_id, digest, account, number, org, revoked_us IS NOT NULL, expires_us
+    FROM keys JOIN accounts USING (account) WHERE revision > ?"""
+_STANDINGS = """SELECT s.account, c.step,
+        c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c.until_us, c.mark
+    FROM standings s LEFT JOIN changes c USING (change) WHERE s.revision > ?"""
+
+
+def load_tables(path: Path) -> Tables:
+    """Read everything. Raises: StateError where it cannot be read."""
+    db = None
+    try:
+        db = _open(path)
+        return _read(db, NONE)
+    except (sqlite3.Error, OSError) as why:
+        raise StateError(f"{path}: cannot be read: {why}") from why
+    finally:
+        if db is not None:
+            db.close()
+
+
+class Follower:
+    """The tables as they are now, for one process. `poll` is cheap and never raises for a bad file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tables = NONE
+        self.error: str | None = f"{path}: not read yet"
+        self._db: sqlite3.Connection | None = None
+        self._file = (0, 0)
+        self._seen = -1
+
+    def poll(self) -> Tables | None:
+        """Give new tables when something changed since the last call, else None. See `error`."""
+        try:
+            return self._poll()
+        except (sqlite3.Error, OSError, StateError, ValueError) as why:
+            self.error = f"{self.path}: {why}"
+            self._drop()
+            return None
+
+    def close(self) -> None:
+        self._drop()
+
+    def _poll(self) -> Tables | None:
+        found = os.stat(self.path)
+        file = (found.st_dev, found.st_ino)
+        known = self.tables
+        if self._db is None or file != self._file:
+            self._drop()
+            self._db = _open(self.path)
+            if file != self._file:
+                known = NONE  # the first time, or a back-up was put in its place
+        seen = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if seen == self._seen:
+            return None
+        tables = _read(self._db, known)
+        self._seen, self._file, self.error = seen, file, None  # only now: a failed read is tried again
+        if tables is self.tables:
+            return None
+        self.tables = tables
+        return tables
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db, self._seen = None, -1
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """No waiting: a worker's event loop asks, and it asks again soon."""
+    # A worker polls from the thread it was made in or from none at all: SQLite itself is serialised.
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    shape = db.execute("PRAGMA user_version").fetchone()[0]
+    if shape != len(MIGRATIONS):
+        db.close()
+        raise StateError(f"has shape {shape}, this version reads {len(MIGRATIONS)}")
+    return db
+
+
+def _read(db: sqlite3.Connection, old: Tables) -> Tables:
+    """What is newer than `old`, put over it; everything when the file is older than what we have."""
+    db.execute("BEGIN")
+    try:
+        revision = int(db.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0])
+        if revision == old.revision:
+            return old
+        if revision < old.revision:
+            old = NONE
+        keys = dict(old.keys)
+        for key_id, digest, account, number, org, disabled, expires_us in db.execute(_KEYS, (old.revision,)):
+            keys[key_id] = KeyEntry(key_id, digest, account, number, org, bool(disabled), expires_us)
+        standings = dict(old.standings)
+        for account, step, *rest in db.execute(_STANDINGS, (old.revision,)):
+            if not step:  # none, or clear
+                standings.pop(account, None)
+            else:
+                standings[account] = Standing(Step(step), *rest)
+        return Tables(revision, keys, standings)
+    finally:
+        db.execute("ROLLBACK")
