@@ -11,6 +11,9 @@ from rich.console import Console
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.exchanges.sources import is_gateway
+from stillwatch.gateway.folder import Folder, derive
 from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
@@ -28,6 +31,8 @@ Examples:
   stillwatch scan logs/*.parquet
 
   stillwatch scan logs/ --accounts accounts.csv --out report
+
+  stillwatch scan stillwatch-serve    (a gateway's folder: its segments, under its own key)
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
@@ -73,7 +78,7 @@ def scan_command(
     options = Options(
         false_cases_per_10k_account_days=false_cases,
         threads=threads,
-        key=DEFAULT_KEY if key_file is None else _key(key_file),
+        key=_key_for(logs) if key_file is None else _key(key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
     )
@@ -109,6 +114,17 @@ def _prepare(out: Path, dead_letters: Path) -> None:
         dead_letters.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot hold the report: {error.strerror}; give another --out") from error
+
+
+def _key_for(logs: list[str]) -> bytes:
+    """The key that a gateway's folder holds the secret of, where one is scanned; else the default."""
+    folders = [Folder(Path(log)) for log in logs if is_gateway(Path(log))]
+    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
+    if len(keys) > 1:
+        raise InputError(
+            f"{folders[0].path} and {folders[1].path} were sketched under two keys; scan them one by one"
+        )
+    return keys.pop() if keys else DEFAULT_KEY
 
 
 def _key(path: Path) -> bytes:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from stillwatch.exchanges import ids
-from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
+from stillwatch.exchanges import RECORD, ids, sketched
+from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1
 
 Columns = dict[str, np.ndarray]
@@ -41,6 +41,7 @@ NUMBERS: dict[str, tuple[type, int]] = {
     "latency_ms": (np.int32, -1),
     "status": (np.int16, 200),
 }
+RECORD_NAMES = frozenset(RECORD.names)
 STEP = 16  # a column that is full grows by one such part
 CODED = ("account", "model", "user_agent", "client_ip")
 
@@ -149,7 +150,7 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
         for batch in batches:
             if batch.num_rows == 0:
                 continue
-            has.update(name for name in batch.schema.names if batch.column(name).null_count < batch.num_rows)
+            has.update(name for name in RECORD_NAMES & set(batch.schema.names) if _any(batch.column(name)))
             coded = {
                 "account": codes["account"].encode(batch.column("account")),
                 "model": codes["model"].encode(batch.column("model").fill_null("")),
@@ -164,9 +165,11 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
     return _close(columns.whole(), codes, frozenset(has))
 
 
+def _any(column: pa.Array) -> bool:
+    return column.null_count < len(column)
+
+
 def _columns(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
-    prompt = sketcher(batch.column("prompt"))
-    system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES)
     exchange_id = batch.column("exchange_id")
     if exchange_id.null_count:
         exchange_id = pc.coalesce(exchange_id, ids.derive(batch))
@@ -193,9 +196,9 @@ def _columns(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Colum
     kinds = [FINISH.get(str(name).lower(), 5) for name in finish.dictionary.to_pylist()]
     lookup = np.array([*kinds, 0], np.int8)
     part["finish"] = lookup[finish.indices.fill_null(len(kinds)).to_numpy(zero_copy_only=False)]
-    part |= {"exact": prompt.exact, "head": prompt.head, "tail": prompt.tail, "cell": prompt.cell}
-    part |= {"classes": prompt.classes, "words": prompt.words, "phrases": prompt.phrases}
-    return part | {"system": system.exact, "system_phrases": system.phrases}
+    if sketched.is_sketched(batch.schema):
+        return part | sketched.of_columns(batch)
+    return part | sketched.of_texts(batch, sketcher)
 
 
 def _short(wide: np.ndarray) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""Parquet files, streamed by row group. Our own shape goes through whole columns at a time, others row by
-row."""
+"""Parquet files, streamed by row group. Our own shapes, plain and sketched, go through whole columns at a
+time, others row by row."""
 
 from collections.abc import Callable, Collection, Iterator
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar
+from stillwatch.exchanges import RECORD, batches, columnar, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.registry import recognise
+from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
@@ -24,9 +26,12 @@ def read(
     batch_rows: int,
     columns: Collection[str] | None,
     tick: Callable[[int], None],
+    sketcher: Sketcher | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the good rows in the RECORD schema, ids not yet given. Raises: Refused for the file as a
-    whole."""
+    """Yield the good rows in the RECORD schema, ids not yet given; a sketched file's as SKETCHED.
+
+    Raises: Refused for the file as a whole; InputError for sketches under another key than `sketcher`'s.
+    """
     try:
         with pq.ParquetFile(source.path) as file:
             rows = max(file.metadata.num_rows, 1)
@@ -37,6 +42,13 @@ def read(
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise Refused(f"column '{twice}' stands twice")
+            if sketched.is_sketched(file.schema_arrow):
+                _check_sketched(file, source, sketcher)
+                for batch in file.iter_batches(batch_rows):
+                    yield _sketched(batch, source, intake, done)
+                    done += batch.num_rows
+                    tick(source.size * done // rows)
+                return
             wrong = own.missing(names)
             plan = own.columns_of(names)
             wanted = None if wrong else _wanted(plan, columns)
@@ -63,6 +75,43 @@ def _wanted(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
     if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
         return list(plan.values())
     return [written for name, written in plan.items() if name in columns or name in batches.ALWAYS]
+
+
+def _check_sketched(file: pq.ParquetFile, source: Source, sketcher: Sketcher | None) -> None:
+    if sketcher is None:
+        raise Refused("holds sketches instead of texts; right would be a log with its prompts")
+    sketched.check_key(file.metadata.metadata, sketcher, source.shown)
+
+
+def _sketched(batch: pa.RecordBatch, source: Source, intake: Intake, done: int) -> pa.RecordBatch:
+    """The rows whose record is good, with the sketches that belong to them."""
+    plan = {name: name for name in RECORD.names if name in batch.schema.names}
+    for name in ("exchange_id", "time", "account"):
+        if name not in plan:
+            raise Refused(f"has sketches and no column '{name}'")
+    good, bad = columnar.convert(batch, plan, intake.clock)
+    if batch.column("exchange_id").null_count:
+        first = int(np.argmax(batch.column("exchange_id").is_null().to_numpy(zero_copy_only=False)))
+        raise Refused(f"has sketches and no exchange_id in row {done + first + 1}")
+    for row in sorted(bad):
+        intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row])
+    intake.used += good.num_rows
+    if bad:
+        keep = np.ones(batch.num_rows, dtype=bool)
+        keep[list(bad)] = False
+        batch = batch.filter(pa.array(keep))
+    arrays = []
+    for field in sketched.SKETCHED:
+        if field.name in plan:
+            arrays.append(good.column(field.name))
+        elif field.name in batch.schema.names:
+            column = batch.column(field.name)
+            if not field.nullable and column.null_count:
+                raise Refused(f"column '{field.name}' has nulls; every exchange has its sketch")
+            arrays.append(column.cast(field.type))
+        else:
+            arrays.append(pa.nulls(batch.num_rows, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=sketched.SKETCHED)
 
 
 def _fast(

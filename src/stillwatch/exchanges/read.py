@@ -11,12 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import batches, content, csv_text, json_text, lines, parquet, sources
+from stillwatch.exchanges import batches, content, csv_text, json_text, lines, parquet, sketched, sources
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock
@@ -41,15 +42,20 @@ def read(
     assume_utc: bool = False,
     now: datetime | None = None,
     limits: Limits | None = None,
+    sketcher: Sketcher | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
+
+    With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
+    they are refused.
 
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
     columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
     `now` bounds how late a time may be; the current time by default.
 
-    Raises: InputError when a path names nothing, or no file could be used at all.
+    Raises: InputError when a path names nothing, no file could be used at all, or a file was sketched under
+    another key than `sketcher`'s.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found = sources.find(paths)
@@ -66,8 +72,10 @@ def read(
                 progress(start + position, total)
 
         try:
-            for batch in _file(source, intake, batch_rows, columns, limits or Limits(), tick):
-                if batch.num_rows:
+            for batch in _file(source, intake, batch_rows, columns, limits or Limits(), tick, sketcher):
+                if batch.num_rows and sketched.is_sketched(batch.schema):
+                    yield batch if keep_text else sketched.without_texts(batch)
+                elif batch.num_rows:
                     yield batches.finish(batch, columns=columns, keep_text=keep_text)
         except Refused as why:
             rejects.add_file(source.shown, str(why))
@@ -96,6 +104,7 @@ def _file(
     columns: Collection[str] | None,
     limits: Limits,
     tick: Callable[[int], None],
+    sketcher: Sketcher | None,
 ) -> Iterator[pa.RecordBatch]:
     try:
         with Unpacked(source.path, limits) as data:
@@ -113,7 +122,9 @@ def _file(
                 )
     except OSError as why:
         raise Refused(f"cannot be read: {why.strerror or why}") from None
-    yield from parquet.read(source, intake, batch_rows=batch_rows, columns=columns, tick=tick)
+    yield from parquet.read(
+        source, intake, batch_rows=batch_rows, columns=columns, tick=tick, sketcher=sketcher
+    )
 
 
 def _rows(

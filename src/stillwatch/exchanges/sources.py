@@ -19,6 +19,8 @@ class Source:
 def find(paths: Sequence[str | Path]) -> list[Source]:
     """Expand files, folders (recursively) and globs; leave out what is the same file or an identical copy.
 
+    Of a gateway's whole folder the segments are taken.
+
     Raises: InputError when a path names nothing.
     """
     found: dict[Path, Source] = {}
@@ -32,11 +34,18 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
     return _without_copies(list(found.values()))
 
 
+def is_gateway(path: Path) -> bool:
+    """Whether this is the folder that a gateway keeps everything in."""
+    return (path / "segments").is_dir() and (path / "wal").is_dir()
+
+
 def _expand(path: str | Path) -> Iterable[Path]:
     given = Path(path)
     if given.is_file():
         return [given]
     if given.is_dir():
+        if is_gateway(given):
+            given = given / "segments"  # the rest of it is no log
         inside = sorted(p for p in given.rglob("*") if p.is_file() and not _hidden(p.relative_to(given)))
         if not inside:
             raise InputError(f"{given}: the folder holds no file")

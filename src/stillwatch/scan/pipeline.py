@@ -70,14 +70,16 @@ def run(
     table = None
     if accounts is not None:
         table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
+    sketcher = Sketcher(options.key)
     batches = read(
         paths,
+        sketcher=sketcher,
         rejects=rejects,
         progress=lambda done, total: tell("reading", done, total),
         assume_utc=options.assume_utc,
         now=options.now,
     )
-    log = build(batches, Sketcher(options.key), threads=options.threads)
+    log = build(batches, sketcher, threads=options.threads)
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
         raise InputError(f"no exchange could be read from {', '.join(map(str, paths))}. {examples}".strip())

@@ -1,0 +1,161 @@
+"""Exchanges whose texts are sketched already: the record without its texts, as Arrow rows that can be stored.
+
+What a scan would compute of the texts stands in their place, so that a log can be kept without them and
+scanned as if they were there. Sketches of two keys cannot be compared: a batch says under which key its own
+were made. It does not know who wrote the rows, nor what is looked for in them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD, ids
+from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
+from stillwatch.text.kernel import PHRASES
+
+TEXTS = ("system", "prompt", "completion")
+OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
+FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
+FORM_NOW = b"1"  # to be raised when the kernel comes to sketch the same text otherwise
+PURPOSE = b"sketches"  # for which a gateway's folder derives the key of its sketches
+KEY = b"stillwatch.sketch_key"  # metadata: the key's fingerprint
+
+# of the prompt, but for the last two: 0 where the text is missing or too short (see sketch.Sketches)
+SKETCHES = pa.schema(
+    [
+        pa.field("prompt_exact", pa.uint64(), nullable=False),
+        pa.field("prompt_head", pa.uint64(), nullable=False),
+        pa.field("prompt_tail", pa.uint64(), nullable=False),
+        pa.field("prompt_cell", pa.uint16(), nullable=False),
+        pa.field("prompt_classes", pa.uint32(), nullable=False),
+        pa.field("prompt_words", pa.int32(), nullable=False),
+        pa.field("prompt_phrases", pa.list_(pa.uint32(), PHRASES), nullable=False),
+        pa.field("system_exact", pa.uint64(), nullable=False),
+        pa.field("system_phrases", pa.list_(pa.uint32(), SYSTEM_PHRASES), nullable=False),
+    ]
+)
+# what a gateway knows beside the record
+EXTRA = pa.schema(
+    [
+        ("served_model", pa.string()),  # as the reply names it
+        ("outcome", pa.string()),  # one of OUTCOMES
+        ("rule", pa.string()),  # of the terms: what decided on the request
+        ("key_id", pa.string()),  # public part of the client's key
+        ("delivered_bytes", pa.int64()),
+        ("sequence", pa.int64()),  # order of arrival within a worker
+        ("worker", pa.int32()),
+        ("received", pa.timestamp("us", tz="UTC")),  # on the gateway's clock
+        ("family", pa.string()),  # of the model that was asked for
+    ]
+)
+PLAIN = pa.schema([field for field in RECORD if field.name not in TEXTS])
+SKETCHED = pa.schema([*PLAIN, *SKETCHES, *EXTRA, *(RECORD.field(name) for name in TEXTS)])
+
+# sketch column -> its name among a log's columns
+COLUMN_OF = {
+    "prompt_exact": "exact",
+    "prompt_head": "head",
+    "prompt_tail": "tail",
+    "prompt_cell": "cell",
+    "prompt_classes": "classes",
+    "prompt_words": "words",
+    "prompt_phrases": "phrases",
+    "system_exact": "system",
+    "system_phrases": "system_phrases",
+}
+
+
+def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = False) -> pa.RecordBatch:
+    """Sketch a batch of the record, with or without EXTRA columns; what it lacks is null.
+
+    Rows without an id get the one that a scan of the plain rows would give them. The texts are null in the
+    result, unless `keep_text`.
+    """
+    record = pa.RecordBatch.from_arrays(
+        [_column(batch, field) for field in RECORD], schema=RECORD
+    )  # ids are made from all of it
+    given = record.column("exchange_id")
+    if given.null_count:
+        given = pc.coalesce(given, ids.derive(record))
+    made = of_texts(record, sketcher)
+    arrays = [given]
+    arrays += [record.column(field.name) for field in PLAIN if field.name != "exchange_id"]
+    arrays += [_stored(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
+    arrays += [_column(batch, field) for field in EXTRA]
+    arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema_under(sketcher))
+
+
+def schema_under(sketcher: Sketcher) -> pa.Schema:
+    """SKETCHED with the mark of the key, as it belongs into a stored file."""
+    return SKETCHED.with_metadata({FORM: FORM_NOW, KEY: sketcher.fingerprint.encode()})
+
+
+def is_sketched(schema: pa.Schema) -> bool:
+    """Whether rows of this schema hold sketches instead of texts."""
+    return set(SKETCHES.names) <= set(schema.names)
+
+
+def without_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A sketched batch, its texts let go."""
+    arrays = [
+        pa.nulls(batch.num_rows, field.type) if field.name in TEXTS else column
+        for field, column in zip(batch.schema, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place: str) -> None:
+    """Raises: InputError where sketches were made under another key, or by another form of sketch."""
+    found = metadata or {}
+    form, key = found.get(FORM), found.get(KEY)
+    if form is None or key is None:
+        raise InputError(f"{place}: holds sketches and does not say under which key they were made")
+    if form != FORM_NOW:
+        raise InputError(
+            f"{place}: its sketches are of form {form.decode(errors='replace')}, this program makes form "
+            f"{FORM_NOW.decode()}; scan it with the version that wrote it"
+        )
+    if key != sketcher.fingerprint.encode():
+        raise InputError(
+            f"{place}: was sketched under key {key.decode(errors='replace')}, and the key in use is "
+            f"{sketcher.fingerprint}; give the key that it was written with (--key-file)"
+        )
+
+
+def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
+    """A log's sketch columns from a batch with texts."""
+    prompt = sketcher(batch.column("prompt"))
+    system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES)
+    return {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
+
+
+def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """A log's sketch columns from a batch that holds them."""
+    return {COLUMN_OF[field.name]: _values(batch.column(field.name), field) for field in SKETCHES}
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    at = batch.schema.get_field_index(field.name)
+    if at < 0:
+        return pa.nulls(batch.num_rows, field.type)
+    found = batch.column(at)
+    return found if found.type == field.type else found.cast(field.type)
+
+
+def _stored(values: np.ndarray, field: pa.Field) -> pa.Array:
+    if values.ndim == 1:
+        return pa.array(values, field.type)
+    flat = pa.array(np.ascontiguousarray(values).ravel(), field.type.value_type)
+    return pa.FixedSizeListArray.from_arrays(flat, type=field.type)
+
+
+def _values(column: pa.Array, field: pa.Field) -> np.ndarray:
+    if not pa.types.is_fixed_size_list(field.type):
+        return np.asarray(column.cast(field.type).to_numpy(zero_copy_only=False))
+    flat: Any = column.cast(field.type).flatten().to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat.reshape(len(column), field.type.list_size))
