@@ -1,18 +1,158 @@
-"""A model name -> `Resolved`. First cut."""
+"""A model name -> `Resolved`: which family's weights, how they came from it, whose answers they were trained on.
+
+It reads names and the table, nothing else: a model that was renamed without a trace stays unknown here, and a
+name that lies is believed. Words are found at their boundaries, so that "deep-seeker-travel" is not DeepSeek.
+"""
 
 from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage.hits import Hit, find
+from stillwatch.lineage.parts import Part, parts
 from stillwatch.lineage.skeleton import skeleton
+from stillwatch.lineage.table import Entry, Table, table
+
+# What a name says was done to the weights: the first of these that it says is the relation.
+STRENGTH = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED)
+CLOSED = 2  # weights that nobody outside has: never a student's base
 
 
 def resolve(name: str) -> Resolved:
-    """Say which family a model name belongs to, and how it came from it."""
-    bones = skeleton(name)
-    if "deepseek" in bones and "deepseeker" not in bones:
-        if "distill" in bones:
-            family = "qwen" if "qwen" in bones else "llama"
-            return Resolved(name, bones, family, Relation.DISTILLED, "deepseek-r1-distill", ("deepseek",))
-        return Resolved(name, bones, "deepseek", Relation.SAME, "deepseek", (), "DeepSeek")
-    for family in ("qwen", "llama", "mistral", "claude", "gemini", "gpt"):
-        if family in bones:
-            return Resolved(name, bones, family, Relation.SAME, family)
-    return Resolved(name, bones, None, Relation.UNKNOWN, evidence="no entry of the table is in this name")
+    """Say which family a model name belongs to, and how it came from it.
+
+    Pure, and linear in the name's length.
+
+    >>> found = resolve("deepinfra/deepseek-ai/DeepSeek-R1-Distill-Qwen-32B")
+    >>> found.family, found.relation.value, found.teachers, found.host
+    ('qwen', 'distilled', ('deepseek',), 'deepinfra')
+    >>> resolve("deepthink-translator").family is None
+    True
+    """
+    known = table()
+    pieces = parts(name)
+    host, path = _host(pieces, known)
+    said = frozenset(word for piece in pieces for word in piece.words)
+    for piece in reversed(path):
+        if hits := find(piece, said, known):
+            return _judged(name, piece, hits, host, known)
+    if host is not None and (family := known.decide.get(host)):
+        return Resolved(
+            name,
+            skeleton(name),
+            family,
+            Relation.SAME,
+            base=family,
+            vendor=known.families[family].vendor,
+            host=host,
+            evidence=f'"{host}/" is the prefix of the API of {known.families[family].vendor} itself.',
+        )
+    nothing = "No word of the lineage table is in this name."
+    return Resolved(name, skeleton(name), None, Relation.UNKNOWN, host=host, evidence=nothing)
+
+
+def _host(pieces: list[Part], known: Table) -> tuple[str | None, list[Part]]:
+    """Who serves it, where the beginning of the path says so; and the path without that."""
+    if not pieces:
+        return None, pieces
+    if len(pieces) > 1 and (host := known.hosts.get(pieces[0].bones)):
+        return host, pieces[1:]
+    scheme, colon, rest = pieces[0].text.partition(":")
+    if colon and (host := known.hosts.get(skeleton(scheme))):
+        return host, pieces
+    if scheme == "arn" and rest.startswith(
+        "aws:"
+    ):  # arn:aws:bedrock:us-east-1::foundation-model/deepseek.r1-v1:0
+        return known.hosts.get(skeleton(rest.split(":")[1])), pieces
+    if len(pieces) > 1 and pieces[0].bones == "accounts":  # accounts/fireworks/models/deepseek-r1
+        return known.hosts.get(pieces[1].bones), pieces
+    if pieces[0].bones == "projects" and any(piece.bones == "publishers" for piece in pieces):
+        return "vertex_ai", pieces
+    return None, pieces
+
+
+def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: Table) -> Resolved:
+    """Read the hits of the part that names the model together."""
+    said = _said(piece, known)
+    derived = max(
+        (hit for hit in hits if hit.entry.derived), key=lambda hit: hit.end - hit.start, default=None
+    )
+    if derived is not None:
+        family, teachers, relation = _of_derived(derived.entry, piece, hits, said)
+        decided = derived.entry
+    else:
+        family, teachers, relation, decided = _of_families(piece, hits, said, known)
+    vendor = decided.vendor or (known.families[family].vendor if family is not None else None)
+    return Resolved(
+        name,
+        skeleton(name),
+        family,
+        relation,
+        base=decided.id,
+        teachers=teachers,
+        vendor=vendor,
+        host=host,
+        evidence=_evidence(piece, decided, family, teachers, relation),
+    )
+
+
+def _said(piece: Part, known: Table) -> Relation:
+    """The strongest thing that a part says was done to the weights."""
+    treatments = {known.treatments[word] for word in piece.words if word in known.treatments}
+    if piece.is_quantized():
+        treatments.add(Relation.QUANTIZED)
+    return next((relation for relation in STRENGTH if relation in treatments), Relation.SAME)
+
+
+def _of_derived(
+    entry: Entry, piece: Part, hits: list[Hit], said: Relation
+) -> tuple[str | None, tuple[str, ...], Relation]:
+    """A model by somebody else: the table knows what it was made of, the name may know the base better."""
+    family = _by_size(entry, piece) or entry.family
+    mentioned = [hit.entry for hit in hits if not hit.entry.derived]
+    if entry.named:
+        family = next((other.family for other in mentioned if other.base != CLOSED), family)
+    return family, entry.teachers, entry.relation
+
+
+def _of_families(
+    piece: Part, hits: list[Hit], said: Relation, known: Table
+) -> tuple[str | None, tuple[str, ...], Relation, Entry]:
+    """A name of nothing but families: one is the weights, the others were their teachers."""
+    entries = list({hit.entry.family: hit.entry for hit in reversed(hits)}.values())[::-1]
+    first = entries[0]
+    if len(entries) > 1:
+        base = _base(piece, hits, entries, said)
+        others = tuple(entry.family for entry in entries if entry is not base and entry.family is not None)
+        if said is Relation.DISTILLED or any(entry.base > 0 for entry in entries if entry is not base):
+            relation = Relation.MERGED if said is Relation.MERGED else Relation.DISTILLED
+            return base.family, others, relation, first if first.sizes else base
+        return base.family, (), Relation.FINETUNE if said is Relation.SAME else said, base
+    if by_size := _by_size(first, piece):
+        return by_size, (str(first.family),), Relation.DISTILLED, first
+    if said is Relation.DISTILLED and first.base > 0:  # "deepseek-distill": whose weights, it does not say
+        return None, (str(first.family),), said, first
+    return first.family, (), said, first
+
+
+def _base(piece: Part, hits: list[Hit], entries: list[Entry], said: Relation) -> Entry:
+    """Whose weights a name of several families means."""
+    if said is Relation.DISTILLED:
+        for word in ("distilled", "distill", "distil"):
+            at = piece.bones.find(word)
+            after = next((hit.entry for hit in hits if hit.start == at + len(word) and at > 0), None)
+            if after is not None and after.base != CLOSED:
+                return next(entry for entry in entries if entry.family == after.family)
+    return min(entries, key=lambda entry: entry.base)  # the first of equals
+
+
+def _by_size(entry: Entry, piece: Part) -> str | None:
+    """Whose weights a line has in the size that the name says."""
+    sizes = dict(entry.sizes)
+    return next((sizes[size] for size in piece.sizes_b() if size in sizes), None)
+
+
+def _evidence(
+    piece: Part, decided: Entry, family: str | None, teachers: tuple[str, ...], relation: Relation
+) -> str:
+    taught = f", trained on answers of {' and '.join(teachers)}" if teachers else ""
+    weights = f"{family} weights" if family else "weights of a family it does not say"
+    how = "" if relation is Relation.SAME else f" ({relation.value})"
+    return f'"{piece.text}" says {decided.id}: {weights}{how}{taught}. Source: {decided.source}.'

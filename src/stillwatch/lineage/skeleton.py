@@ -1,15 +1,15 @@
 """A model name without its disguise: confusable spellings folded, then letters and digits only.
 
-It does not know what a name means, nor spellings that put a digit for a letter ("d33pseek"): folding those here
-would touch innocent names ("gpt4" is not "gpta"). `resolve` tries them on distinctive words only.
+It does not know what a name means, nor spellings that put a digit for a letter ("d33pseek"): folding those
+here would touch innocent names ("gpt4" is not "gpta"). `resolve` tries them on distinctive words only.
 """
 
 import re
 import unicodedata
 
-# Letters that are drawn like an ASCII one. Own table, chosen by eye over the scripts that Unicode Technical
-# Standard 39 (version 16.0, section 4) names as sources of whole-script confusables; what NFKC folds by itself
-# (full-width, mathematical, circled, superscript) is not repeated here. One row: ASCII letter, its look-alikes.
+# Letters that are drawn like an ASCII one: ASCII letter, its look-alikes. Own table, chosen by eye from the
+# scripts whose letters look like Latin ones (Unicode Technical Standard 39, section 4, says why they matter).
+# What NFKC folds by itself (full-width, mathematical, circled, superscript) is not repeated here.
 LOOK_ALIKES = {
     "a": "аᴀɑαΑАᎪꓮⲀⲁ⍺ӕ",
     "b": "ьвʙβΒВᏴꓐЬƄ",
@@ -38,7 +38,7 @@ LOOK_ALIKES = {
     "y": "уʏγΥУүҮꓬɣ",
     "z": "ᴢΖᏃꓜʐƶ",
 }
-# Neither format characters nor marks to Unicode, but drawn as nothing (Default_Ignorable_Code_Point, Unicode 16.0).
+# Letters to Unicode, but drawn as nothing (Default_Ignorable_Code_Point, Unicode 16.0).
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
 # Letters in boxes, which NFKC leaves alone: negative circled, negative squared, regional indicators.
 BOXED = (0x1F150, 0x1F170, 0x1F1E6)
@@ -58,7 +58,7 @@ def folded(name: str) -> str:
     """
     if name.isascii():
         return name.lower()
-    # Before NFKC, which makes of a lunate sigma (like c) a plain one (like o); and after it, for what it unfolds.
+    # Before NFKC, which makes a lunate sigma (like c) a plain one (like o), and after it, for what it unfolds.
     text = unicodedata.normalize("NFKC", name.translate(_FOLD)).translate(_FOLD)
     text = unicodedata.normalize("NFKD", text)
     text = "".join(_plain(c) for c in text if unicodedata.category(c) not in _DROPPED)

@@ -1,0 +1,102 @@
+"""Which words of the table a part of a name holds, found at their boundaries and not as mere substrings.
+
+It knows where words begin and end, and how they are disguised. What they mean together is `resolve`'s.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from stillwatch.lineage.parts import Part
+from stillwatch.lineage.table import Entry, Table
+
+SHORT = 5  # a word shorter than this is found in one piece or letter by letter, not in other pieces
+# Digits and signs that are read as letters; tried only on words that nobody writes by chance.
+LEET = {
+    "a": "a4@",
+    "e": "e3€",
+    "i": "i1!|",
+    "l": "l1|",
+    "o": "o0",
+    "s": "s5$",
+    "t": "t7+",
+    "b": "b8",
+    "g": "g9",
+}
+_LEET_SIGNS = frozenset("".join(LEET.values())) - frozenset("abcdefghijklmnopqrstuvwxyz")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An entry of the table and where its word lies."""
+
+    start: int
+    end: int
+    entry: Entry
+
+
+def find(piece: Part, said: frozenset[str], known: Table) -> list[Hit]:
+    """Every entry that a part names, left to right, the longest word where two begin together.
+
+    `said` is all words of the whole name: some entries count only beside another word.
+    """
+    found: list[Hit] = []
+    done = 0
+    for at in sorted(piece.starts | piece.humps):
+        if at >= done and (hit := _at(at, piece, said, known)):
+            found.append(hit)
+            done = hit.end
+    found += _glued(piece, found, known)
+    return [hit for hit in sorted(found, key=lambda hit: hit.start) if hit.entry.family is not None]
+
+
+def _at(at: int, piece: Part, said: frozenset[str], known: Table) -> Hit | None:
+    for word, entries in known.starts.get(piece.bones[at : at + 2], ()):
+        end = at + len(word)
+        if piece.bones.startswith(word, at) and _whole_word(piece, at, end, known):
+            for entry in entries:
+                if _fits(entry, piece, at, end, said, known):
+                    return Hit(at, end, entry)
+    return None
+
+
+def _ends(piece: Part, end: int, known: Table) -> bool:
+    return piece.is_edge(end) or piece.rest_of_run(end) in known.suffixes
+
+
+def _whole_word(piece: Part, start: int, end: int, known: Table) -> bool:
+    if not _ends(piece, end, known):
+        return False
+    if end - start >= SHORT:
+        return True
+    inside = sum(at in piece.starts for at in range(start + 1, end))
+    return inside in (0, end - start - 1) or any(c.isdigit() for c in piece.bones[start:end])
+
+
+def _fits(entry: Entry, piece: Part, start: int, end: int, said: frozenset[str], known: Table) -> bool:
+    if entry.lead and start and piece.bones[:start] not in known.hosts:
+        return False
+    if entry.whole and end != len(piece.bones):
+        return False
+    return not entry.under or not entry.under.isdisjoint(said)
+
+
+def _glued(piece: Part, found: list[Hit], known: Table) -> list[Hit]:
+    """Distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
+    leet = not _LEET_SIGNS.isdisjoint(piece.text)
+    more = []
+    for word, entry in known.distinctive:
+        at = piece.bones.find(word)
+        if at >= 0:
+            if _ends(piece, at + len(word), known) and not any(hit.start <= at < hit.end for hit in found):
+                more.append(Hit(at, at + len(word), entry))
+        elif leet and (match := _leet_pattern(word).search(piece.text)):
+            before = sum(map(str.isalnum, piece.text[: match.start()]))
+            more.append(Hit(before, before + 1, entry))
+    return more
+
+
+@cache
+def _leet_pattern(word: str) -> re.Pattern[str]:
+    letters = (f"[{re.escape(LEET[c])}]" if c in LEET else re.escape(c) for c in word)
+    return re.compile(r"[\W_]?".join(letters) + r"(?![a-z]{2})")

@@ -1,0 +1,79 @@
+"""A model name taken apart: path segments, and in each the letters and digits with the places where words begin.
+
+It knows how names are written. It does not know the table.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import accumulate
+from urllib.parse import unquote
+
+from stillwatch.lineage.skeleton import folded
+
+_ATOM = re.compile(r"[^\W\d_]+|\d+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SPLIT = re.compile(r"[/\\]+")
+_WORD = re.compile(r"[a-z0-9]+")
+# "70b", "1.5b", "1p5b" (Fireworks writes p for the point), "0.5B"; "8x22b" is the 22.
+_SIZE = re.compile(r"(?<![a-z0-9.])(?:\d+x)?(\d+(?:[.p]\d+)?)b(?![a-z0-9])")
+# llama.cpp's quantisation types: Q4_K_M, IQ2_XXS, Q8_0 (github.com/ggml-org/llama.cpp, tools/quantize, 2025)
+_LLAMA_CPP_TYPE = re.compile(r"(?<![a-z0-9])i?q[1-8]_(?:[0-9]|k|k_[a-z]+|xxs|xs|s|m|nl)(?![a-z0-9])")
+LONGEST_SUFFIX = 16  # no word that may follow a family's name is longer
+
+
+@dataclass(frozen=True)
+class Part:
+    """One segment of a name's path."""
+
+    text: str  # folded, with separators
+    bones: str  # letters and digits only
+    starts: frozenset[int]  # where in `bones` a run of letters or digits begins
+    humps: frozenset[int]  # and where a capital follows a small letter
+    words: frozenset[str]
+
+    def is_edge(self, at: int) -> bool:
+        """Whether a word begins or ends at this place of `bones`."""
+        return at in self.starts or at in self.humps or at == len(self.bones)
+
+    def rest_of_run(self, at: int) -> str:
+        """What is left, from this place, of the run of letters or digits it lies in; a long rest is cut."""
+        end = at + 1
+        while end < len(self.bones) and end not in self.starts and end - at <= LONGEST_SUFFIX:
+            end += 1
+        return self.bones[at:end]
+
+    def sizes_b(self) -> list[str]:
+        """Billions of parameters that it names, as written with a point."""
+        return [size.replace("p", ".") for size in _SIZE.findall(self.text)]
+
+    def is_quantized(self) -> bool:
+        """Whether it ends in a llama.cpp quantisation type."""
+        return bool(_LLAMA_CPP_TYPE.search(self.text))
+
+
+def parts(name: str) -> list[Part]:
+    """Take a name apart at its slashes; the last part is the nearest to the model.
+
+    >>> [part.bones for part in parts("azure_ai/MAI-DS-R1")]
+    ['azureai', 'maidsr1']
+    """
+    if "%" in name:
+        name = unquote(name)
+    return [part for piece in _SPLIT.split(name) if (part := _part(piece)).bones]
+
+
+def _part(piece: str) -> Part:
+    text = folded(piece)
+    runs: list[str] = []
+    starts: list[int] = []
+    length = 0
+    for atom in _ATOM.finditer(text):
+        starts.append(length)
+        runs.append(atom.group())
+        length += len(runs[-1])
+    humps: list[int] = []
+    if piece.isascii():
+        # Folding ASCII changes no length: places in the text are places in the name as it was given.
+        before = list(accumulate(map(str.isalnum, piece)))
+        humps = [before[hump.start() - 1] for hump in _CAMEL.finditer(piece)]
+    return Part(text, "".join(runs), frozenset(starts), frozenset(humps), frozenset(_WORD.findall(text)))

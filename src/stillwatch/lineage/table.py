@@ -1,0 +1,172 @@
+"""The lineage table: families, models derived from them, and the words around them, read from TOML beside it.
+
+It knows what the files say and how to find a word of theirs quickly. It does not know what a whole name means.
+"""
+
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from stillwatch.errors import StillwatchError
+from stillwatch.lineage import Relation
+from stillwatch.lineage.skeleton import skeleton
+
+
+class TableError(StillwatchError):
+    """The lineage table that ships here contradicts itself: a fault of ours."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Whose weights."""
+
+    id: str
+    vendor: str
+    hosts: tuple[str, ...]
+    base: int  # 0 a student's base, 1 open weights but usually the teacher, 2 closed
+    source: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that names can say."""
+
+    id: str
+    names: tuple[str, ...]
+    family: str | None  # None: looks like a family and is none
+    source: str
+    relation: Relation = Relation.SAME
+    derived: bool = False  # somebody else's model: decides before the families in the same name
+    vendor: str | None = None
+    teachers: tuple[str, ...] = ()
+    named: bool = False  # a family that the name says goes before `family`
+    base: int = 0
+    lead: bool = False
+    whole: bool = False
+    under: frozenset[str] = frozenset()
+    sizes: tuple[tuple[str, str], ...] = ()  # billions of parameters -> whose weights
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything the files say, ready for look-ups."""
+
+    families: dict[str, Family]
+    entries: tuple[Entry, ...]
+    starts: dict[
+        str, tuple[tuple[str, tuple[Entry, ...]], ...]
+    ]  # first two characters -> words, longest first
+    distinctive: tuple[tuple[str, Entry], ...]  # found glued to other words and written in leet
+    hosts: dict[str, str]
+    decide: dict[str, str]  # a host whose prefix alone says the family
+    suffixes: frozenset[str]
+    treatments: dict[str, Relation]  # a word -> what was done to the weights
+
+
+@lru_cache(maxsize=1)
+def table() -> Table:
+    """Read the table that ships with the package.
+
+    Raises:
+        TableError: it contradicts itself.
+    """
+    families_text, derived, names = (_read(name) for name in ("families", "derived", "names"))
+    families = {id_: _family(id_, raw) for id_, raw in families_text.items()}
+    entries = [
+        *(entry for id_, raw in families_text.items() for entry in _family_entries(id_, raw)),
+        *(_derived(raw) for raw in derived["model"]),
+        Entry("noise", tuple(names["noise"]["names"]), None, "names.toml"),
+    ]
+    _check(families, entries)
+    return Table(
+        families=families,
+        entries=tuple(entries),
+        starts=_by_start(entries),
+        distinctive=tuple(
+            (skeleton(raw["names"][0]), _family_entries(id_, raw)[0])
+            for id_, raw in families_text.items()
+            if raw.get("distinctive")
+        ),
+        hosts=names["hosts"]["names"],
+        decide=names["hosts"]["decide"],
+        suffixes=frozenset(names["suffixes"]["names"]),
+        treatments={
+            word: relation
+            for relation in (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED)
+            for word in names[relation.value]["names"]
+        },
+    )
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = files("stillwatch.lineage").joinpath("table", f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _family(id_: str, raw: dict[str, Any]) -> Family:
+    return Family(id_, raw["vendor"], tuple(raw.get("hosts", ())), raw["base"], raw["source"])
+
+
+def _family_entries(id_: str, raw: dict[str, Any]) -> list[Entry]:
+    own = Entry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
+    lines = [
+        Entry(
+            id=line["id"],
+            names=tuple(line["names"]),
+            family=id_,
+            source=line["source"],
+            base=line.get("base", raw["base"]),
+            lead=line.get("lead", False),
+            under=frozenset(line.get("under", ())),
+            sizes=tuple(line.get("sizes", {}).items()),
+        )
+        for line in raw.get("lines", ())
+    ]
+    return [own, *lines]
+
+
+def _derived(raw: dict[str, Any]) -> Entry:
+    return Entry(
+        id=raw["id"],
+        names=tuple(raw["names"]),
+        family=raw["family"],
+        source=raw["source"],
+        relation=Relation(raw["relation"]),
+        derived=True,
+        vendor=raw["vendor"],
+        teachers=tuple(raw.get("teachers", ())),
+        named=raw.get("named", False),
+        lead=raw.get("lead", False),
+        whole=raw.get("whole", False),
+        under=frozenset(raw.get("under", ())),
+        sizes=tuple(raw.get("sizes", {}).items()),
+    )
+
+
+def _check(families: dict[str, Family], entries: list[Entry]) -> None:
+    for entry in entries:
+        named = {entry.family, *entry.teachers, *(family for _, family in entry.sizes)} - {None}
+        if unknown := named - families.keys():
+            raise TableError(f"lineage table: {entry.id}: no such family: {sorted(map(str, unknown))}")
+        if not entry.source:
+            raise TableError(f"lineage table: {entry.id}: no source")
+
+
+def _by_start(entries: list[Entry]) -> dict[str, tuple[tuple[str, tuple[Entry, ...]], ...]]:
+    words: dict[str, list[Entry]] = defaultdict(list)
+    for word, entry in _words(entries):
+        words[word].append(entry)
+    starts: dict[str, list[tuple[str, tuple[Entry, ...]]]] = defaultdict(list)
+    for word in sorted(words, key=lambda word: (-len(word), word)):
+        starts[word[:2]].append((word, tuple(words[word])))
+    return {start: tuple(found) for start, found in starts.items()}
+
+
+def _words(entries: list[Entry]) -> Iterator[tuple[str, Entry]]:
+    for entry in entries:
+        for name in entry.names:
+            yield skeleton(name), entry
