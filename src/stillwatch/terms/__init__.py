@@ -3,8 +3,24 @@
 Times are UTC microseconds. Everything here is immutable: a reload swaps one `Terms` for another.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import IPv4Network, IPv6Network
+
+from stillwatch.errors import StillwatchError
+
+MIB = 1 << 20
+
+
+class TermsError(StillwatchError):
+    """The terms cannot be used. `problems`: each `file:line: where: what is wrong; what would be right`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(
+            "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if problems[3:] else "")
+        )
+        self.problems = problems
 
 
 class Step(IntEnum):
@@ -44,6 +60,7 @@ class Ask:
     n: int = 1
     logprobs: bool = False  # asks for log-probabilities
     body_bytes: int = 0
+    org: str | None = None  # of the account, where the key says so: limits and exceptions may name it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,7 @@ class ModelVerdict:
     family: str | None = None
     reason: str = ""  # one sentence, fit for the client
     warn: str | None = None  # allowed, but the owner wants the client told
+    until_us: int | None = None  # an exception ends then: the verdict must be asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +102,168 @@ class Decision:
     mark: str | None = None
     output_tokens_left: int | None = None  # a stream is cut when it has delivered this many
     warn: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is who."""
+
+    keys: str = "issued"  # or "upstream": the client's own key is passed on and the account is its digest
+    end_user_header: str | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()  # whose x-forwarded-for is believed
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What is written down, and what happens when it cannot be."""
+
+    on_failure: str = "serve"  # with the gap recorded; or "refuse"
+    ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
+    max_body_bytes: int = 32 * MIB
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long it is kept."""
+
+    text_days: int = 0  # prompts and answers themselves; 0: never written
+    sketch_days: int = 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one account may use. None: no limit."""
+
+    requests_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    output_tokens_per_hour: int | None = None
+    output_tokens_per_day: int | None = None
+    max_n: int | None = None  # answers to one request
+    logprobs: bool = True  # whether log-probabilities may be asked for
+    accounts: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)  # what differs
+    orgs: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Which step follows a finding that meets all of these. The strictest one that fits counts."""
+
+    step: Step
+    act: bool  # taken without a person; else only proposed
+    name: str  # "ladder.rule 2", for the log
+    p_value_at_most: float = 1.0
+    age_at_least_s: int = 0  # since the alarm
+    exchanges_at_least: int = 0  # of the harvest
+    output_tokens_at_least: int = 0
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What a client is told. None of them says why: that would teach the next attempt."""
+
+    block: str = "This account is blocked by the owner's terms. Ask the owner of the service."
+    verify: str = "This account must be verified first. Ask the owner of the service."
+    throttle: str = "This account has used up its budget for this hour."
+    strip: str = "Log-probabilities and reasoning are withheld from this account."  # "": say nothing
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """How findings become standings."""
+
+    rungs: tuple[Rung, ...] = (Rung(Step.WATCH, act=True, name="ladder.watch"),)
+    dry_run: bool = False  # nothing is taken without a person, whatever the rungs say
+    delay_s: int = 0  # between the alarm and a step that the account can feel
+    jitter_s: int = 0
+    max_accounts: int = 50  # a step that would hit more is only proposed
+    throttle_output_tokens_per_hour: int = 20_000  # the budget where a standing names none
+    messages: Messages = Messages()
+
+
+@dataclass(frozen=True)
+class Models:
+    """Names of models, as clients write them and as the upstream takes them."""
+
+    unknown: str = "allow"  # or "deny": what to do with a name that the lineage table does not know
+    default: str | None = None  # what the upstream takes where a request names none
+    aliases: Mapping[str, str] = field(default_factory=dict)  # name -> what the upstream makes of it
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> what may answer instead
+    allow: tuple[str, ...] = ()  # where not empty, nothing else may be used
+    hide_banned: bool = True  # in /v1/models
+
+
+@dataclass(frozen=True)
+class Ban:
+    """One family that may not be used, and how far the ban reaches."""
+
+    family: str
+    hosted_by_others: bool = True
+    finetune: bool = True
+    quantized: bool = True
+    merged: bool = True
+    distilled: str = "warn"  # students of the family on other weights: "allow", "warn" or "deny"
+    hosts: tuple[str, ...] = ()  # "api.example.com", "*.example.com": banned whatever they serve
+    models: tuple[str, ...] = ()  # names that the lineage table does not know
+    prevent: bool = True  # else prohibited only: allowed, with a warning and a line in the log
+    message: str = "{reason}"
+
+
+@dataclass(frozen=True)
+class ModelException:
+    """Somebody may use what is banned, unknown or not on the list, until a day."""
+
+    approved_by: str
+    reason: str
+    expires_us: int
+    account: str | None = None  # "*": everybody. Exactly one of account and org is given
+    org: str | None = None
+    models: tuple[str, ...] = ()
+    family: str | None = None
+
+    @property
+    def who(self) -> str:
+        return self.account or self.org or ""
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Somebody may do what would look like a campaign. It suppresses the case, not the measurement."""
+
+    kind: str  # "synthetic-data", "red_team", "resell", ...
+    approved_by: str
+    expires_us: int
+    account: str | None = None
+    org: str | None = None
+
+
+@dataclass(frozen=True)
+class TermsTest:
+    """One request with what the terms must say of it."""
+
+    ask: Ask
+    expect: str
+    line: int
+    standing: Standing | None = None
+    spent: Spent = Spent()
+    served: str | None = None  # the reply's model: the test is then of the reply
+    resolves_to: str | None = None
+    rule: str | None = None
+    at_us: int | None = None  # when; None: when the tests are run
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The owner's rules, whole."""
+
+    version: int
+    owner: str = ""
+    identity: Identity = Identity()
+    capture: Capture = Capture()
+    retention: Retention = Retention()
+    limits: Limits = Limits()
+    ladder: Ladder = Ladder()
+    models: Models = Models()
+    bans: tuple[Ban, ...] = ()
+    exceptions: tuple[ModelException, ...] = ()
+    permissions: tuple[Permission, ...] = ()
+    tests: tuple[TermsTest, ...] = ()

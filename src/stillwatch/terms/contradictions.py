@@ -1,0 +1,116 @@
+"""What is wrong between two entries of the terms, and what is doubtful on a given day.
+
+It changes nothing: problems and warnings are noted, each at the later of the two entries.
+"""
+
+from collections.abc import Hashable, Iterable
+
+from stillwatch.lineage.resolve import resolve
+from stillwatch.lineage.skeleton import skeleton
+from stillwatch.terms import Step, Terms
+from stillwatch.terms.judge import judge
+from stillwatch.terms.places import Path
+from stillwatch.terms.reading import Notes, shown
+
+SOON_US = 14 * 86_400 * 1_000_000
+
+
+def contradictions(terms: Terms, notes: Notes) -> None:
+    """Note every problem that only shows between entries."""
+    _cycles(terms, notes)
+    _families(terms, notes)
+    _twice(notes, "ban", "bans the family", [skeleton(ban.family) for ban in terms.bans])
+    exceptions = [(e.account, e.org, frozenset(e.models), e.family) for e in terms.exceptions]
+    _twice(notes, "exception", "excepts the same models for the same", exceptions)
+    permissions = [(p.account, p.org, p.kind) for p in terms.permissions]
+    _twice(notes, "permission", "permits the same to the same", permissions)
+
+
+def _cycles(terms: Terms, notes: Notes) -> None:
+    aliases = terms.models.aliases
+    for name in aliases:
+        seen = [name]
+        while (target := aliases.get(seen[-1])) is not None and target not in seen:
+            seen.append(target)
+        if target == name:
+            way = " -> ".join([*seen, name])
+            notes.wrong(
+                ("models", "aliases", name), f"leads back to itself ({way}); name the upstream's model"
+            )
+
+
+def _families(terms: Terms, notes: Notes) -> None:
+    """A ban on a family that the lineage table does not know would ban nothing: that is no ban."""
+    for number, ban in enumerate(terms.bans):
+        if not ban.models and not ban.hosts and resolve(ban.family).family != ban.family:
+            notes.wrong(
+                ("ban", number, "family"),
+                f"{shown(ban.family)} is no family of the lineage table, so nothing would be banned; "
+                "`stillwatch ban check NAME` shows the family of a name, or list names under models",
+            )
+
+
+def _twice(notes: Notes, key: str, what: str, entries: Iterable[Hashable]) -> None:
+    first: dict[Hashable, int] = {}
+    for number, entry in enumerate(entries):
+        if entry in first:
+            line = notes.line((key, first[entry]))
+            notes.wrong((key, number), f"{what} as line {line}; leave one out")
+        first.setdefault(entry, number)
+
+
+def doubts(terms: Terms, notes: Notes, now_us: int) -> None:
+    """Warn of what is allowed to be written but does not do what it seems to do."""
+    _ends(terms, notes, now_us)
+    _idle(terms, notes)
+    _reachable(terms, notes, now_us)
+    for number, network in enumerate(terms.identity.trusted_proxies):
+        if network.prefixlen == 0:
+            notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
+    if terms.ladder.dry_run and any(rung.act and rung.step > Step.WATCH for rung in terms.ladder.rungs):
+        notes.warn(("ladder", "dry_run"), "nothing is done: every step is only named")
+
+
+def _ends(terms: Terms, notes: Notes, now_us: int) -> None:
+    dated: list[tuple[str, int, int]] = [
+        *(("exception", number, entry.expires_us) for number, entry in enumerate(terms.exceptions)),
+        *(("permission", number, entry.expires_us) for number, entry in enumerate(terms.permissions)),
+    ]
+    for key, number, expires_us in dated:
+        if expires_us <= now_us:
+            notes.warn((key, number, "expires"), f"this {key} has expired and does nothing; leave it out")
+        elif expires_us <= now_us + SOON_US:
+            days = (expires_us - now_us) // (86_400 * 1_000_000)
+            notes.warn((key, number, "expires"), f"this {key} ends in {days} days")
+
+
+def _idle(terms: Terms, notes: Notes) -> None:
+    families = {ban.family for ban in terms.bans}
+    for number, entry in enumerate(terms.exceptions):
+        if entry.family is not None and entry.family not in families:
+            notes.warn(
+                ("exception", number, "family"), f"{shown(entry.family)} is not banned: excepts nothing"
+            )
+    for number, ban in enumerate(terms.bans):
+        if resolve(ban.family).family != ban.family:
+            notes.warn(
+                ("ban", number, "family"),
+                f"{shown(ban.family)} is not in the lineage table: only its models and hosts are banned",
+            )
+
+
+def _reachable(terms: Terms, notes: Notes, now_us: int) -> None:
+    """Names that the terms hand out and refuse at once."""
+    named: list[tuple[Path, str]] = [
+        *((("models", "allow", number), name) for number, name in enumerate(terms.models.allow)),
+        *((("models", "aliases", name), target) for name, target in terms.models.aliases.items()),
+        *(
+            (("models", "fallbacks", name, number), hop)
+            for name, hops in terms.models.fallbacks.items()
+            for number, hop in enumerate(hops)
+        ),
+    ]
+    for path, name in named:
+        verdict = judge(terms, (name,), None, None, now_us)
+        if not verdict.allow and verdict.rule.startswith("ban:"):
+            notes.warn(path, f"{shown(name)} is banned ({verdict.rule}): it is refused all the same")

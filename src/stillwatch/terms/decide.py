@@ -1,0 +1,266 @@
+"""What the terms say of one request and of one reply. Pure: no clock, no look-up but in what is given.
+
+The order, first refusal wins: block -> model (ban, list, unknown) -> verification -> what one request may ask
+for (size, n, log-probabilities) -> limits -> the budget of a throttle. Unknown keys never come here.
+"""
+
+from typing import Any
+
+from stillwatch.terms import (
+    Ask,
+    Decision,
+    Limits,
+    ModelVerdict,
+    Permission,
+    Spent,
+    Standing,
+    Step,
+    Terms,
+)
+from stillwatch.terms.hops import hops
+from stillwatch.terms.judge import judge, on_host, quoted
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+NAMES_A_MODEL = frozenset({"chat", "responses", "completions", "embeddings", "messages"})
+NO_OUTPUT = frozenset(
+    {"models", "embeddings"}
+)  # operations that yield no tokens: budgets do not hold them up
+
+
+def model_verdict(
+    terms: Terms, model: str | None, account: str, now_us: int, org: str | None = None
+) -> ModelVerdict:
+    """Say whether a model may be used: on every upstream target that may answer under its name.
+
+    The verdict holds until its `until_us`, or until the terms change. It may cost 100 µs a target.
+    """
+    name = model or terms.models.default
+    if not name:
+        return _unnamed(terms)
+    verdicts = [judge(terms, hop.names, account, org, now_us) for hop in hops(terms.models, name)]
+    told = next((verdict for verdict in verdicts if verdict.warn), None)
+    until_us = min((verdict.until_us for verdict in verdicts if verdict.until_us is not None), default=None)
+    for number, verdict in enumerate(verdicts):
+        if not verdict.allow:
+            if number == 0:
+                return verdict
+            reason = f"{quoted(name)} may be answered by another model: {verdict.reason}"
+            return ModelVerdict(False, verdict.rule, verdict.target, verdict.family, reason)
+    first = verdicts[0]
+    if told is None:
+        return ModelVerdict(True, first.rule, first.target, first.family, until_us=until_us)
+    return ModelVerdict(True, told.rule, first.target, first.family, told.reason, told.warn, until_us)
+
+
+def _unnamed(terms: Terms) -> ModelVerdict:
+    """No name, and no default in the terms: nobody can say what would answer."""
+    if terms.models.unknown == "deny" or terms.models.allow or any(ban.prevent for ban in terms.bans):
+        return ModelVerdict(
+            False, "models.unnamed", None, reason="Name the model: the owner's terms ask for it."
+        )
+    return ModelVerdict(True, "models.unnamed", None)
+
+
+def reply_verdict(
+    terms: Terms, asked: str, served: str, account: str, now_us: int, org: str | None = None
+) -> ModelVerdict:
+    """Say whether a reply may be handed on, by the model that it names.
+
+    A banned model: no. One of another family than was asked for: yes, with a warning.
+    """
+    if not served:
+        return ModelVerdict(True, "reply.unnamed", None)
+    expected = hops(terms.models, asked) if asked else ()
+    if any(served in hop.names for hop in expected):  # an echo: what the request was judged by
+        return model_verdict(terms, asked, account, now_us, org)
+    verdict = judge(terms, (served,), account, org, now_us)
+    if verdict.family is None and served in terms.models.aliases:
+        verdict = model_verdict(terms, served, account, now_us, org)
+    if not verdict.allow and not verdict.rule.startswith("models."):
+        return verdict
+    families = {judge(terms, hop.names, account, org, now_us).family for hop in expected} - {None}
+    if verdict.allow or not expected:
+        return _mismatch(verdict, families, asked, served)
+    # The list and the policy on unknown names are for what is asked for: upstreams answer with longer names.
+    if verdict.family in families or (verdict.family is None and not families):
+        return ModelVerdict(True, "allowed", served, verdict.family)
+    return verdict
+
+
+def _mismatch(verdict: ModelVerdict, families: set[str | None], asked: str, served: str) -> ModelVerdict:
+    if verdict.family is None or not families or verdict.family in families or verdict.warn:
+        return verdict
+    what = f"{quoted(asked)} was asked for, and {quoted(served)} of the family {verdict.family} answered."
+    return ModelVerdict(True, "reply.mismatch", served, verdict.family, what, what, verdict.until_us)
+
+
+def host_verdict(terms: Terms, host: str) -> ModelVerdict:
+    """Say whether an upstream's host may be used at all."""
+    for ban in terms.bans:
+        if on_host(ban.hosts, host):
+            reason = f"{quoted(host)} is a host of the banned family {ban.family}."
+            warn = None if ban.prevent else reason
+            return ModelVerdict(not ban.prevent, f"ban:{ban.family}", None, ban.family, reason, warn)
+    return ModelVerdict(True, "allowed", None)
+
+
+def shown(terms: Terms, model: str, account: str, now_us: int, org: str | None = None) -> bool:
+    """Whether a model is listed for this account in /v1/models."""
+    return not terms.models.hide_banned or model_verdict(terms, model, account, now_us, org).allow
+
+
+def permissions_of(terms: Terms, account: str, org: str | None, now_us: int) -> tuple[Permission, ...]:
+    """What an account may do that would look like a campaign."""
+    return tuple(
+        entry
+        for entry in terms.permissions
+        if entry.expires_us > now_us and (entry.account or entry.org) == (account if entry.account else org)
+    )
+
+
+def limits_for(terms: Terms, account: str, org: str | None) -> Limits:
+    """The limits of one account: its own before its organisation's before everybody's."""
+    limits = terms.limits
+    if not limits.accounts and not limits.orgs:
+        return limits
+    own: dict[str, Any] = {**limits.orgs.get(org or "", {}), **limits.accounts.get(account, {})}
+    if not own:
+        return limits
+    return Limits(
+        own.get("requests_per_minute", limits.requests_per_minute),
+        own.get("output_tokens_per_minute", limits.output_tokens_per_minute),
+        own.get("output_tokens_per_hour", limits.output_tokens_per_hour),
+        own.get("output_tokens_per_day", limits.output_tokens_per_day),
+        own.get("max_n", limits.max_n),
+        own.get("logprobs", limits.logprobs),
+    )
+
+
+def decide(
+    terms: Terms,
+    standing: Standing | None,
+    ask: Ask,
+    verdict: ModelVerdict | None,
+    spent: Spent,
+    now_us: int,
+) -> Decision:
+    """Decide one request. A missing verdict, or one that rests on an ended exception, is made anew."""
+    step, messages = step_now(standing, now_us), terms.ladder.messages
+    if step is Step.BLOCK:
+        return Decision(False, "standing.block", 403, "account_blocked", messages.block)
+    if verdict is None or (verdict.until_us is not None and now_us >= verdict.until_us):
+        verdict = _verdict(terms, ask, now_us)
+    if verdict is not None and not verdict.allow:
+        code = "model_banned" if verdict.rule.startswith("ban:") else "model_not_allowed"
+        return Decision(False, verdict.rule, 403, code, verdict.reason)
+    if step is Step.VERIFY:
+        return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
+    limits = limits_for(terms, ask.account, ask.org)
+    refused = _too_much(terms, limits, ask) or _limited(limits, ask, spent, now_us)
+    if refused is not None:
+        return refused
+    left = _left(limits, spent)
+    if step < Step.THROTTLE or standing is None:
+        if verdict is None:
+            return Decision(True, output_tokens_left=left)
+        return Decision(True, verdict.rule, output_tokens_left=left, warn=verdict.warn)
+    budget = throttle_budget(terms, standing) - spent.output_tokens_hour
+    if budget <= 0 and ask.operation not in NO_OUTPUT:
+        wait_s = _until(HOUR_US, now_us)
+        return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
+    warn = None if verdict is None else verdict.warn
+    strip = step >= Step.STRIP
+    return Decision(
+        True,
+        f"standing.{step.name.lower()}",
+        strip=strip,
+        mark=standing.mark if step >= Step.MARK else None,
+        output_tokens_left=max(0, budget if left is None else min(left, budget)),
+        warn=" ".join(filter(None, (warn, messages.strip if strip else ""))) or None,
+    )
+
+
+def step_now(standing: Standing | None, now_us: int) -> Step:
+    """The step in force: a standing that has ended is none."""
+    if standing is None or (standing.until_us is not None and now_us >= standing.until_us):
+        return Step.CLEAR
+    return standing.step
+
+
+def throttle_budget(terms: Terms, standing: Standing) -> int:
+    """Output tokens an hour under a throttle: the standing's own, else the terms'."""
+    own = standing.output_tokens_per_hour
+    return terms.ladder.throttle_output_tokens_per_hour if own is None else own
+
+
+def _verdict(terms: Terms, ask: Ask, now_us: int) -> ModelVerdict | None:
+    if ask.model is None and ask.operation not in NAMES_A_MODEL:
+        return None  # nothing here names a model: a listing, a file
+    return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
+
+
+def _too_much(terms: Terms, limits: Limits, ask: Ask) -> Decision | None:
+    """What one request may ask for."""
+    if ask.body_bytes > terms.capture.max_body_bytes:
+        most = terms.capture.max_body_bytes
+        what = f"The request has {ask.body_bytes:,} bytes; at most {most:,} are taken."
+        return Decision(False, "capture.max_body_bytes", 413, "body_too_large", what)
+    if limits.max_n is not None and ask.n > limits.max_n:
+        what = f"{ask.n:,} answers were asked for; at most {limits.max_n:,} are given to one request."
+        return Decision(False, "limits.max_n", 400, "too_many_answers", what)
+    if ask.logprobs and not limits.logprobs:
+        return Decision(
+            False,
+            "limits.logprobs",
+            403,
+            "logprobs_not_allowed",
+            "Log-probabilities are not given to this account.",
+        )
+    return None
+
+
+def _limited(limits: Limits, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+    """The limit that is used up, the one with the longest wait."""
+    if ask.operation not in NO_OUTPUT:
+        for used, most, span_us, name in (
+            (spent.output_tokens_day, limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
+            (spent.output_tokens_hour, limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),
+            (
+                spent.output_tokens_minute,
+                limits.output_tokens_per_minute,
+                MINUTE_US,
+                "output_tokens_per_minute",
+            ),
+        ):
+            if most is not None and used >= most:
+                return _wait(name, most, span_us, now_us)
+    most = limits.requests_per_minute
+    if most is not None and spent.requests_minute >= most:
+        return _wait("requests_per_minute", most, MINUTE_US, now_us)
+    return None
+
+
+def _wait(name: str, most: int, span_us: int, now_us: int) -> Decision:
+    what, _, span = name.rpartition("_per_")
+    message = f"The limit of {most:,} {what.replace('_', ' ')} a {span} is used up."
+    return Decision(False, f"limits.{name}", 429, "rate_limited", message, _until(span_us, now_us))
+
+
+def _until(span_us: int, now_us: int) -> int:
+    """Whole seconds until the running minute, hour or day (UTC) has ended."""
+    return -(-(span_us - now_us % span_us) // 1_000_000)
+
+
+def _left(limits: Limits, spent: Spent) -> int | None:
+    """Output tokens that the narrowest limit leaves."""
+    left = None
+    for used, most in (
+        (spent.output_tokens_minute, limits.output_tokens_per_minute),
+        (spent.output_tokens_hour, limits.output_tokens_per_hour),
+        (spent.output_tokens_day, limits.output_tokens_per_day),
+    ):
+        if most is not None and (left is None or most - used < left):
+            left = max(0, most - used)
+    return left

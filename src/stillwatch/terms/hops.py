@@ -1,0 +1,61 @@
+"""Which upstream models may answer under a name: aliases and fallbacks followed. It knows no bans."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from stillwatch.lineage.skeleton import skeleton
+from stillwatch.terms import Models
+
+LONGEST_MODEL = 512  # characters; a longer name is no name but a way to make looking it up dear
+
+
+class Hop(NamedTuple):
+    """One upstream target; `names` ends with it and begins with what leads there."""
+
+    names: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return self.names[-1]
+
+
+def hops(models: Models, name: str) -> list[Hop]:
+    """Every target that may answer to a name, first the one that should.
+
+    A name that only looks like an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
+    not: then both are targets.
+    """
+    if not models.aliases and not models.fallbacks:
+        return [Hop((name,))]
+    waiting = [name, *_look_alikes(models, name)]
+    found: dict[tuple[str, ...], Hop] = {}
+    for one in waiting:  # grows while it is walked
+        names = _chain(models, one)
+        found.setdefault(names, Hop(names))
+        for called in names:
+            waiting.extend(other for other in models.fallbacks.get(called, ()) if other not in waiting)
+    return list(found.values())
+
+
+def _chain(models: Models, name: str) -> tuple[str, ...]:
+    """The name, what it stands for, what that stands for. Cycles are refused when terms are loaded."""
+    names = [name]
+    while (target := models.aliases.get(names[-1])) is not None and target not in names:
+        names.append(target)
+    return tuple(names)
+
+
+def _look_alikes(models: Models, name: str) -> tuple[str, ...]:
+    """Names in the tables that are the same but for spelling."""
+    if name in models.aliases or name in models.fallbacks or len(name) > LONGEST_MODEL:
+        return ()
+    return _by_skeleton(tuple(models.aliases), tuple(models.fallbacks)).get(skeleton(name), ())
+
+
+@lru_cache(maxsize=16)
+def _by_skeleton(*tables: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in dict.fromkeys(one for table in tables for one in table):
+        bones = skeleton(name)
+        found[bones] = (*found.get(bones, ()), name)
+    return found

@@ -1,0 +1,237 @@
+"""Typed reading of a TOML table: every problem is noted with its line. It knows no section of the terms."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from stillwatch.terms.places import Path
+
+LONGEST_NAME = 512  # characters; no account, host or model has a name as long
+LONGEST_TEXT = 2000
+LAST_YEAR = 2100  # an exception that outlives it has no end
+_TYPES = {
+    bool: "a boolean",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "an array",
+    dict: "a table",
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Notes:
+    """What was found wrong, by line."""
+
+    file: str
+    lines: dict[Path, int]
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    warnings: list[tuple[int, str]] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of a path, or of the nearest thing above it that is written."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def _sentence(self, path: Path, what: str) -> tuple[int, str]:
+        where = ".".join(str(part) for part in path if isinstance(part, str)) or "terms"
+        line = self.line(path)
+        return line, f"{self.file}:{line}: {where}: {what}"
+
+    def wrong(self, path: Path, what: str) -> None:
+        self.problems.append(self._sentence(path, what))
+
+    def warn(self, path: Path, what: str) -> None:
+        self.warnings.append(self._sentence(path, what))
+
+
+class Table:
+    """One table being read. What is never asked for is unknown, and `done()` says so."""
+
+    def __init__(self, content: dict[str, Any], path: Path, notes: Notes) -> None:
+        self.content = content
+        self.path = path
+        self.notes = notes
+        self.asked: list[str] = []
+
+    def wrong(self, key: str, what: str) -> None:
+        self.notes.wrong((*self.path, key) if key else self.path, what)
+
+    def has(self, key: str) -> bool:
+        return key in self.content
+
+    def done(self) -> None:
+        """Complain of every key that nobody asked for."""
+        for key in self.content:
+            if key not in self.asked:
+                near = difflib.get_close_matches(key, self.asked, n=1)
+                right = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(self.asked)
+                self.wrong(key, f"unknown key; {right}")
+
+    def _take(self, key: str, kind: type, right: str) -> Any:
+        """The value of a key, or None where it is missing or of another type (which is then noted)."""
+        self.asked.append(key)
+        value = self.content.get(key)
+        if value is None or (type(value) is kind):
+            return value
+        self.wrong(key, f"{shown(value)} is {_kind(value)}; {right}")
+        return None
+
+    def need(self, key: str, right: str) -> bool:
+        """Complain where a key is missing."""
+        if key not in self.content:
+            self.wrong("", f"`{key}` is missing; {right}")
+        return key in self.content
+
+    def whole(self, key: str, default: Any, low: int, high: int) -> Any:
+        """A whole number in [low, high]."""
+        right = f"give a whole number from {low:,} to {high:,}"
+        value = self._take(key, int, right)
+        if value is None:
+            return default
+        if not low <= value <= high:
+            self.wrong(key, f"{shown(value)} is out of range; {right}")
+            return default
+        return value
+
+    def share(self, key: str, default: float) -> float:
+        """A number in [0, 1]."""
+        right = "give a number from 0 to 1"
+        if type(self.content.get(key)) is int:
+            self.asked.append(key)
+            value: Any = self.content[key]
+        else:
+            value = self._take(key, float, right)
+        if value is None:
+            return default
+        if not 0 <= value <= 1:  # nan is in no range
+            self.wrong(key, f"{shown(value)} is out of range; {right}")
+            return default
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._take(key, bool, "give true or false")
+        return default if value is None else value
+
+    def choice(self, key: str, default: Any, words: Iterable[str]) -> Any:
+        words = list(words)
+        right = "give " + " or ".join(f'"{word}"' for word in words)
+        value = self._take(key, str, right)
+        if value is None:
+            return default
+        if value not in words:
+            self.wrong(key, f"{shown(value)} is not known; {right}")
+            return default
+        return value
+
+    def name(self, key: str, default: Any = None) -> Any:
+        """A name: one line, printable, not empty."""
+        value = self._take(key, str, "give a name in quotes")
+        return default if value is None or not self.fits(key, value) else value
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """An array of names, none twice."""
+        value = self._take(key, list, 'give an array of names, as in ["a", "b"]')
+        good: list[str] = []
+        for number, item in enumerate(value or ()):
+            path = (*self.path, key, number)
+            if type(item) is not str:
+                self.notes.wrong(path, f"{shown(item)} is {_kind(item)}; give a name in quotes")
+            elif item in good:
+                self.notes.wrong(path, f"{shown(item)} stands here twice; leave one out")
+            elif self.fits(key, item, path):
+                good.append(item)
+        return tuple(good)
+
+    def fits(self, key: str, value: str, path: Path | None = None) -> bool:
+        """Whether a text can be a name; else say why not."""
+        why = None
+        if not value.strip():
+            why = "is empty; give a name"
+        elif value != value.strip():
+            why = f"is {shown(value)}; leave out the space around the name"
+        elif len(value) > LONGEST_NAME:
+            why = f"is {len(value):,} characters long; a name has at most {LONGEST_NAME}"
+        elif not value.isprintable():
+            why = f"is {shown(value)}; a name has only characters that can be seen"
+        if why:
+            self.notes.wrong((*self.path, key) if path is None else path, why)
+        return why is None
+
+    def text(self, key: str, default: str) -> str:
+        """A text for people, which may have several lines."""
+        value = self._take(key, str, "give text in quotes")
+        if value is None:
+            return default
+        if len(value) > LONGEST_TEXT:
+            self.wrong(key, f"is {len(value):,} characters long; give at most {LONGEST_TEXT:,}")
+        elif not value.replace("\n", "").isprintable():
+            self.wrong(key, f"{shown(value)} holds characters that cannot be seen; leave them out")
+        else:
+            return value
+        return default
+
+    def moment(self, key: str, default: Any = None) -> Any:
+        """UTC microseconds of a time with zone, or of the end of a day."""
+        self.asked.append(key)
+        value = self.content.get(key)
+        right = (
+            "give a day, as in 2027-01-31, or a time with zone, as in 2027-01-31T12:00:00Z (without quotes)"
+        )
+        if value is None:
+            return default
+        if not isinstance(value, date):
+            self.wrong(key, f"{shown(value)} is no time; {right}")
+        elif not 1970 <= value.year <= LAST_YEAR:
+            self.wrong(key, f"{value.year} is out of range; give a year from 1970 to {LAST_YEAR}")
+        elif not isinstance(value, datetime):
+            end = datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
+            return (end - _EPOCH) // timedelta(microseconds=1)
+        elif value.tzinfo is None:
+            self.wrong(key, f"{value.isoformat()} has no zone; {right}")
+        else:
+            return (value - _EPOCH) // timedelta(microseconds=1)
+        return default
+
+    def table(self, key: str) -> "Table":
+        """The table under a key; an empty one where there is none."""
+        value = self._take(
+            key, dict, f"write [{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]"
+        )
+        return Table(value or {}, (*self.path, key), self.notes)
+
+    def tables(self, key: str) -> list["Table"]:
+        """The tables of an array of tables."""
+        right = f"write [[{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]]"
+        found = []
+        for number, item in enumerate(self._take(key, list, right) or ()):
+            path = (*self.path, key, number)
+            if type(item) is dict:
+                found.append(Table(item, path, self.notes))
+            else:
+                self.notes.wrong(path, f"{shown(item)} is {_kind(item)}; {right}")
+        return found
+
+
+def shown(value: object) -> str:
+    """A value for an error message: one short line."""
+    if isinstance(value, list | dict):
+        return "this"
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    text = (
+        str(value).lower()
+        if isinstance(value, bool)
+        else repr(value)
+        if isinstance(value, str)
+        else str(value)
+    )
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _kind(value: object) -> str:
+    return _TYPES.get(type(value), "a time")
