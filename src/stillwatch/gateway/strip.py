@@ -1,0 +1,370 @@
+"""Takes reasoning and log-probabilities out of a model's replies, whole and streamed; usage counts stay.
+
+OpenAI's chat, completions and Responses, Anthropic's messages, their batches, and what compatible servers add
+to them. What holds nothing of the kind stays byte for byte; what cannot be read is withheld, not passed on.
+It does not know whose reply it is, nor HTTP: the caller undoes content encodings and tells the new length.
+
+Blind to: reasoning that a model writes into its text (`<think>…</think>`: turn on the upstream's reasoning
+parser); native APIs of other shapes (Gemini, Bedrock); of a key written twice, the one that is not in force.
+"""
+
+import json
+import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+EVENT_LIMIT = 8 << 20  # bytes of one event: far above any delta, still bounded for hundreds of streams
+BODY_LIMIT = 64 << 20
+DEPTH_LIMIT = 16  # answers lie no deeper than batch line > response > body > output > item > content > part
+
+_ERROR = {"type": "api_error", "message": "The reply could not be passed on.", "code": "reply_withheld"}
+WITHHELD = msgspec.json.encode({"type": "error", "error": {**_ERROR, "param": None}})
+
+# One of these is in every reply that holds something to strip (`\u00`: a key may be written in escapes).
+_TELLTALE = re.compile(rb"logprob|probs|probabilit|reasoning|thinking|thought|rationale|\\u00", re.I)
+_LIKE_JSON = re.compile(r"[\s\ufeff]*[\[{]\s*(?:[\"{}\[\]]|-?\d|true|false|null|NaN|-?Infinity|$)")
+_NAME = re.compile(r"(?:^|_)(logprobs?|probs?|probabilities|reasoning|thinking|thoughts?|rationale)(?:_|$)")
+_TYPE = re.compile(r"(?:redacted_)?(?:reasoning|thinking|thought)(?:$|[_.])")
+_EVENT = re.compile(r"response\.(?:reasoning|thinking)")
+_DELTAS = ("thinking_delta", "signature_delta")
+_SETTINGS = {"reasoning_effort", "reasoning_format", "top_logprobs"}  # echoes of what was asked for
+# Where answers lie. Everything else (a tool's input, schemas, metadata, usage) is the user's own and stays.
+_PLACES = frozenset(
+    ["choices", "message", "delta", "output", "content", "item", "part", "content_block", "response", "body"]
+    + ["result", "data", "details", "tokens", "prefill", "meta_info", "provider_specific_fields"]
+)
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_SORTS = {ord("{"): "object", ord("["): "list", ord('"'): "text"} | dict.fromkeys(b"tfn", "word")
+
+Node = dict[
+    str, Any
+]  # its values: `msgspec.Raw`, or plain Python where only the standard library could read it
+
+
+class _Unreadable(ValueError):
+    """It may hold something to strip, and cannot be read."""
+
+
+# --- one document ----------------------------------------------------------------------------------------
+
+
+@lru_cache(4096)
+def _meaning(name: str) -> str:
+    """What the key `name` holds: "reasoning", "probabilities", or nothing that is to be stripped ("")."""
+    found = _NAME.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    if not found or name.endswith("_tokens"):
+        return ""
+    return "probabilities" if "prob" in found[1] else "reasoning"
+
+
+def _sort(value: Any) -> str:
+    """Which sort of JSON value it is: "object", "list", "text", "number", or "word" (true, false, null)."""
+    if isinstance(value, msgspec.Raw):
+        return _SORTS.get(memoryview(value)[0], "number")
+    if value is None or isinstance(value, bool):
+        return "word"
+    for kind, name in ((dict, "object"), (list, "list"), (str, "text")):
+        if isinstance(value, kind):
+            return name
+    return "number"
+
+
+def _open(value: Any) -> Any:
+    """An object or a list, one level deep."""
+    if not isinstance(value, msgspec.Raw):
+        return value
+    return (_OBJECT if memoryview(value)[0] == ord("{") else _LIST).decode(value)
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+
+
+def _type(value: Any) -> str:
+    """The `type` of an object; "" for anything without one."""
+    found = _plain(_open(value).get("type")) if _sort(value) == "object" else None
+    return found if isinstance(found, str) else ""
+
+
+def _emptied(node: Node) -> Node:
+    """What is left of a reasoning item that stands alone, so that its reader still finds its shape."""
+    kept: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
+    return kept | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
+
+
+def _stripped_field(node: Node, name: str, depth: int) -> Any:
+    """The field's new value; the same object where nothing changed; `...` where it is to go."""
+    value = node[name]
+    sort = _sort(value)
+    if sort == "word":
+        return value
+    meaning = _meaning(name)
+    if not meaning or (sort in ("text", "number") and name in _SETTINGS):
+        return _stripped(value, depth) if name in _PLACES else value
+    if meaning == "probabilities":
+        empty = sort == "list" and not _open(value)
+        return value if empty else [] if sort == "list" else None
+    # The Responses API says under this name how much was asked for; no text stands there.
+    setting = name == "reasoning" and sort == "object" and _plain(node.get("object")) == "response"
+    return value if setting or sort == "number" else ...
+
+
+def _stripped(value: Any, depth: int = 0) -> Any:
+    """`value` without what is to be stripped; the same object where there was nothing."""
+    sort = _sort(value)
+    if sort not in ("object", "list"):
+        return value
+    if depth > DEPTH_LIMIT:
+        raise _Unreadable("nested deeper than answers are")
+    opened = _open(value)
+    if sort == "list":
+        kept = [item for item in opened if not _TYPE.match(_type(item))]
+        made = [_stripped(item, depth + 1) for item in kept]
+        same = len(made) == len(opened) and all(new is old for new, old in zip(made, kept, strict=True))
+        return value if same else made
+    if _TYPE.match(_type(opened)):
+        return _emptied(opened)
+    fields = {name: _stripped_field(opened, name, depth + 1) for name in opened}
+    if all(fields[name] is opened[name] for name in opened):
+        return value
+    return {name: new for name, new in fields.items() if new is not ...}
+
+
+def _read(data: bytes) -> tuple[Any, bool]:
+    """The document, opened, and whether it could be read strictly. Raises: _Unreadable."""
+    try:
+        return _open(msgspec.Raw(data.strip(b" \t\r\n"))), True
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        pass  # NaN, a byte order mark, lone surrogates, UTF-16: clients in Python read those too
+    try:
+        return json.loads(data.decode(json.detect_encoding(data), "replace"), strict=False), False
+    except (ValueError, RecursionError) as error:
+        raise _Unreadable(str(error)) from None
+
+
+def _written(value: Any, strictly: bool) -> bytes:
+    return msgspec.json.encode(value) if strictly else json.dumps(value).encode()
+
+
+def _like_json(data: bytes) -> bool:
+    start = data.lstrip()[:4096]
+    return bool(_LIKE_JSON.match(start.decode(json.detect_encoding(start), "replace")))
+
+
+def _may_hold(data: bytes) -> bool:
+    """False only where there is surely nothing to strip. Zeros at the start: UTF-16."""
+    return bool(_TELLTALE.search(data)) or b"\0" in data[:4]
+
+
+def _strip_document(data: bytes) -> bytes:
+    """Raises: _Unreadable."""
+    value, strictly = _read(data)
+    made = _stripped(value)
+    return data if made is value else _written(made, strictly)
+
+
+def _strip_lines(data: bytes) -> bytes:
+    """The same for a document a line (batches, Ollama's streams)."""
+    lines = data.splitlines(keepends=True)
+    made = []
+    for line in lines:
+        bare = line.strip()
+        new = _strip_document(bare) if bare else bare
+        made.append(line if new is bare else new + b"\n")
+    return data if all(new is old for new, old in zip(made, lines, strict=True)) else b"".join(made)
+
+
+def strip_json(body: bytes) -> bytes:
+    """The reply without what is to be stripped: the same bytes where there is nothing or it is not JSON.
+
+    JSON that may hold something and cannot be read becomes the error `WITHHELD`.
+
+    >>> strip_json(b'{"choices":[{"delta":{"content":"4","reasoning_content":"2+2"},"logprobs":{}}]}')
+    b'{"choices":[{"delta":{"content":"4"},"logprobs":null}]}'
+    """
+    if not _may_hold(body) or not _like_json(body):
+        return body
+    for strip in (_strip_document, _strip_lines):
+        try:
+            return strip(body)
+        except _Unreadable:
+            continue
+    return WITHHELD
+
+
+class JsonStrip:
+    """A whole reply in pieces: nothing leaves before the end. `cut` tells that it was larger than `limit`."""
+
+    def __init__(self, limit: int = BODY_LIMIT) -> None:
+        self.cut = False
+        self._limit = limit
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        if not self.cut:
+            self._body += data
+            if len(self._body) > self._limit:
+                self.cut = True
+                self._body.clear()
+        return b""
+
+    def finish(self, whole: bool = True) -> bytes:
+        """The reply. `whole=False`: the upstream broke off, so that what is missing may say what this was."""
+        body = bytes(self._body)
+        self._body.clear()
+        if self.cut:
+            return WITHHELD
+        if not whole and _like_json(body):
+            try:
+                return _strip_document(body)
+            except _Unreadable:
+                return WITHHELD
+        return strip_json(body)
+
+
+# --- a stream of events ----------------------------------------------------------------------------------
+
+# A last \n that comes late passes as a blank line of its own.
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_BOM = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|$)")
+
+
+class _Gaps:
+    """Indexes that were taken out, and what the others become."""
+
+    def __init__(self) -> None:
+        self._out: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._out)
+
+    def __contains__(self, index: object) -> bool:
+        return isinstance(index, int) and index in self._out
+
+    def take_out(self, index: object) -> None:
+        if isinstance(index, int):
+            self._out.add(index)
+
+    def put_back(self, index: object) -> None:
+        """A server that counts anew gives the index to something that may be seen."""
+        if isinstance(index, int):
+            self._out.discard(index)
+
+    def moved(self, index: Any) -> Any:
+        return index - sum(out < index for out in self._out) if isinstance(index, int) else index
+
+    def clear(self) -> None:
+        self._out.clear()
+
+
+class SseStrip:
+    """A stream of events, however its bytes are split. What holds nothing to strip passes byte for byte.
+
+    An event that is all reasoning leaves a comment in its place: clients skip it, and whoever waits for bytes
+    sees that the model still works. Blocks and items behind it move up, as official clients count on. Of an
+    event beyond `limit` nothing more is passed on: an error event ends the stream, and `cut` says so.
+    """
+
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self.cut = False
+        self._limit = limit
+        self._held = bytearray()  # the event that has not ended yet
+        self._searched = 0  # so much of it holds no end
+        self._blocks = _Gaps()  # Anthropic: index
+        self._items = _Gaps()  # Responses: output_index
+
+    def feed(self, data: bytes) -> bytes:
+        """What may be passed on now."""
+        if self.cut:
+            return b""
+        self._held += data
+        made, start = [], 0
+        while end := _EVENT_END.search(self._held, max(start, self._searched)):
+            made.append(self._event(bytes(self._held[start : end.end()])))
+            start = self._searched = end.end()
+        del self._held[:start]
+        self._searched = max(0, len(self._held) - 3)
+        if len(self._held) > self._limit:
+            self._held.clear()
+            self.cut = True
+            made.append(b"event: error\ndata: " + WITHHELD + b"\n\n")
+        return b"".join(made)
+
+    def finish(self, whole: bool = True) -> bytes:
+        """What is left at the end: an event without its end, if it can be read. `whole` changes nothing here."""
+        left = bytes(self._held)
+        self._held.clear()
+        return self._event(left, ended=False) if left else b""
+
+    def _event(self, raw: bytes, ended: bool = True) -> bytes:
+        """One event with its end, rewritten where it must be."""
+        if ended and not (self._blocks or self._items or _TELLTALE.search(raw)):
+            return raw
+        name, data = "", []
+        for line, _ in _LINE.findall(raw):
+            field, _, value = line.removeprefix(_BOM).partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                name = value.decode("utf-8", "replace")
+        payload = b"\n".join(data)
+        if not _like_json(payload) and not _EVENT.match(name):
+            return raw
+        try:
+            value, strictly = _read(payload)
+            made = self._placed(value, name)
+        except _Unreadable:
+            made = None
+        if made is None:
+            return _comment(raw) if ended else b""
+        return raw if made is value else _rewritten(raw, _written(made, strictly))
+
+    def _placed(self, value: Any, name: str) -> Any:
+        """The event's document as it may be seen; None where nothing of it may."""
+        if _sort(value) != "object":
+            return _stripped(value)
+        kind = _type(value) or name
+        if kind in ("message_start", "response.created"):
+            self._blocks.clear()
+            self._items.clear()
+        hidden = bool(_EVENT.match(kind)) or _type(value.get("delta")) in _DELTAS
+        for field, gaps, begins in (
+            ("index", self._blocks, "content_block"),
+            ("output_index", self._items, "item"),
+        ):
+            index = _plain(value[field]) if field in value else None
+            if begins in value:
+                if _TYPE.match(_type(value[begins])):
+                    gaps.take_out(index)
+                else:
+                    gaps.put_back(index)
+            hidden = hidden or index in gaps
+            if gaps and gaps.moved(index) != index:
+                value = {**value, field: gaps.moved(index)}
+        return None if hidden else _stripped(value)
+
+
+def _comment(raw: bytes) -> bytes:
+    """An empty comment with the line ends of the event that it replaces."""
+    blank = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
+    ends = [end for _, end in _LINE.findall(raw[len(blank) :]) if end]
+    return blank + b":" + b"".join(ends[-2:])
+
+
+def _rewritten(raw: bytes, payload: bytes) -> bytes:
+    """The event with other data; its other fields and line ends as they were."""
+    made, told = [], False
+    for line, end in _LINE.findall(raw):
+        bare = line.removeprefix(_BOM)
+        if bare.partition(b":")[0] != b"data":
+            made.append(line + end)
+        elif not told:
+            told = True
+            made.append(line[: len(line) - len(bare)] + b"data: " + payload.replace(b"\n", b" ") + end)
+    return b"".join(made)
