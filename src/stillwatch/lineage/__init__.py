@@ -1,4 +1,4 @@
-"""Which family a model name belongs to, and how it came from it. It knows no rules: what to do about it is terms.
+"""Which family a model name belongs to, and how it came from it. It knows no rules: those are terms.
 
 A name says what somebody called a model. What the table does not know is `UNKNOWN`, never a guess.
 """

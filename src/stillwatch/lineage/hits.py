@@ -74,11 +74,19 @@ def _whole_word(piece: Part, start: int, end: int, known: Table) -> bool:
 
 
 def _fits(entry: Entry, piece: Part, start: int, end: int, said: frozenset[str], known: Table) -> bool:
-    if entry.lead and start and piece.bones[:start] not in known.hosts:
+    before = piece.bones[:start]
+    if entry.lead and start and before not in known.hosts and before != "ft":  # "ft:o4-mini:acme::7p4lURel"
+        return False
+    if entry.joined and (piece.starts & set(range(start + 1, end))) != _changes(piece.bones, start, end):
         return False
     if entry.whole and end != len(piece.bones):
         return False
     return not entry.under or not entry.under.isdisjoint(said)
+
+
+def _changes(bones: str, start: int, end: int) -> set[int]:
+    """Where letters change to digits or back: the only places where a joined word may be taken apart."""
+    return {at for at in range(start + 1, end) if bones[at].isdigit() != bones[at - 1].isdigit()}
 
 
 def _glued(piece: Part, found: list[Hit], known: Table) -> list[Hit]:

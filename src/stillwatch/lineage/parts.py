@@ -1,4 +1,4 @@
-"""A model name taken apart: path segments, and in each the letters and digits with the places where words begin.
+"""A model name taken apart: path segments, and in each the places where words begin and end.
 
 It knows how names are written. It does not know the table.
 """

@@ -1,4 +1,4 @@
-"""A model name -> `Resolved`: which family's weights, how they came from it, whose answers they were trained on.
+"""A model name -> `Resolved`: whose weights, how they came from them, whose answers they were trained on.
 
 It reads names and the table, nothing else: a model that was renamed without a trace stays unknown here, and a
 name that lies is believed. Words are found at their boundaries, so that "deep-seeker-travel" is not DeepSeek.

@@ -58,7 +58,7 @@ def folded(name: str) -> str:
     """
     if name.isascii():
         return name.lower()
-    # Before NFKC, which makes a lunate sigma (like c) a plain one (like o), and after it, for what it unfolds.
+    # Before NFKC, which makes a lunate sigma (like c) a plain one (like o), and after it, for what it gives.
     text = unicodedata.normalize("NFKC", name.translate(_FOLD)).translate(_FOLD)
     text = unicodedata.normalize("NFKD", text)
     text = "".join(_plain(c) for c in text if unicodedata.category(c) not in _DROPPED)

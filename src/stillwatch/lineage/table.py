@@ -1,6 +1,6 @@
-"""The lineage table: families, models derived from them, and the words around them, read from TOML beside it.
+"""The lineage table: families, models derived from them, and the words around them, as TOML.
 
-It knows what the files say and how to find a word of theirs quickly. It does not know what a whole name means.
+It knows what the files say and how to find a word of theirs. It does not know what a whole name means.
 """
 
 import tomllib
@@ -47,8 +47,18 @@ class Entry:
     base: int = 0
     lead: bool = False
     whole: bool = False
+    joined: bool = False
     under: frozenset[str] = frozenset()
     sizes: tuple[tuple[str, str], ...] = ()  # billions of parameters -> whose weights
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A published set of a teacher's answers."""
+
+    name: str
+    teachers: tuple[str, ...]
+    source: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class Table:
     decide: dict[str, str]  # a host whose prefix alone says the family
     suffixes: frozenset[str]
     treatments: dict[str, Relation]  # a word -> what was done to the weights
+    datasets: dict[str, Dataset]  # skeleton of a data set's name -> whose answers it holds
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +85,9 @@ def table() -> Table:
     Raises:
         TableError: it contradicts itself.
     """
-    families_text, derived, names = (_read(name) for name in ("families", "derived", "names"))
+    families_text, derived, names, taught = (
+        _read(name) for name in ("families", "derived", "names", "datasets")
+    )
     families = {id_: _family(id_, raw) for id_, raw in families_text.items()}
     entries = [
         *(entry for id_, raw in families_text.items() for entry in _family_entries(id_, raw)),
@@ -99,6 +112,11 @@ def table() -> Table:
             for relation in (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED)
             for word in names[relation.value]["names"]
         },
+        datasets={
+            skeleton(name): Dataset(name, tuple(raw["teachers"]), raw["source"])
+            for raw in taught["dataset"]
+            for name in raw["names"]
+        },
     )
 
 
@@ -121,6 +139,7 @@ def _family_entries(id_: str, raw: dict[str, Any]) -> list[Entry]:
             source=line["source"],
             base=line.get("base", raw["base"]),
             lead=line.get("lead", False),
+            joined=line.get("joined", False),
             under=frozenset(line.get("under", ())),
             sizes=tuple(line.get("sizes", {}).items()),
         )

@@ -1,0 +1,104 @@
+"""A model card's own words -> `Resolved`: the base model and the data sets that it names.
+
+It knows the fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags) and believes
+them. It does not read prose, weights or configurations: families that share nothing else share an architecture
+("DeepseekV3ForCausalLM" is Kimi K2's, too).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage.resolve import resolve
+from stillwatch.lineage.skeleton import skeleton
+from stillwatch.lineage.table import Dataset, table
+
+# huggingface.co/docs/hub/model-cards, Specifying a base model, 2025
+RELATIONS = {
+    "finetune": Relation.FINETUNE,
+    "adapter": Relation.FINETUNE,
+    "quantized": Relation.QUANTIZED,
+    "merge": Relation.MERGED,
+}
+STRONGER = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED, Relation.SAME)
+
+
+def resolve_card(card: Mapping[str, object]) -> Resolved:
+    """Resolve a model by its card: the metadata block, or what the hub's API answers for a model.
+
+    The weights are the base model's, as its name resolves; what the model's own name says is kept where the
+    card names no base that the table knows. Fields of another type than expected count as missing.
+
+    >>> found = resolve_card({"id": "acme/blue-7b", "base_model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"})
+    >>> found.family, found.relation.value, found.teachers
+    ('qwen', 'distilled', ('deepseek',))
+    """
+    name = next((one for key in ("id", "modelId", "model_name") for one in _texts(card.get(key))), "")
+    own = resolve(name)
+    meta = card.get("cardData")
+    fields = {**meta, **card} if isinstance(meta, Mapping) else dict(card)
+    tagged = list(_tagged_bases(fields))
+    bases = list(_texts(fields.get("base_model"))) or [base for _, base in tagged]
+    relation = _relation(fields, [relation for relation, _ in tagged], len(bases))
+    found = [base for base in map(resolve, bases) if base.family is not None or base.teachers]
+    known = _known_datasets(fields)
+    return _with_datasets(_with_bases(own, found, relation), known)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        yield from (one for one in value if isinstance(one, str))
+
+
+def _tagged_bases(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The bases in the hub's tags: "base_model:quantized:deepseek-ai/DeepSeek-R1"."""
+    for tag in _texts(fields.get("tags")):
+        kind, _, rest = tag.partition(":")
+        relation, colon, base = rest.partition(":")
+        if kind == "base_model" and colon and relation in RELATIONS:
+            yield relation, base
+
+
+def _relation(fields: Mapping[str, object], tagged: list[str], bases: int) -> Relation:
+    words = [*_texts(fields.get("base_model_relation")), *tagged]
+    said = next((RELATIONS[word] for word in words if word in RELATIONS), None)
+    return said or (Relation.MERGED if bases > 1 else Relation.FINETUNE)
+
+
+def _with_bases(own: Resolved, bases: list[Resolved], relation: Relation) -> Resolved:
+    if not bases:
+        return own
+    first = bases[0]
+    teachers = tuple(dict.fromkeys(t for one in (own, *bases) for t in one.teachers))
+    relations = {relation, own.relation, *(base.relation for base in bases)} - {Relation.UNKNOWN}
+    return replace(
+        own,
+        family=first.family,
+        relation=next(one for one in STRONGER if one in relations),
+        base=first.base,
+        teachers=teachers,
+        vendor=own.vendor if own.vendor and own.family == first.family else None,
+        evidence=f'Its card names the base model "{first.name}". {first.evidence}',
+    )
+
+
+def _known_datasets(fields: Mapping[str, object]) -> list[Dataset]:
+    known = table().datasets
+    return [known[bones] for one in _texts(fields.get("datasets")) if (bones := skeleton(one)) in known]
+
+
+def _with_datasets(found: Resolved, datasets: list[Dataset]) -> Resolved:
+    if not datasets:
+        return found
+    others = (teacher for dataset in datasets for teacher in dataset.teachers if teacher != found.family)
+    teachers = tuple(dict.fromkeys((*found.teachers, *others)))
+    said = " ".join(f'Its card names the data set "{one.name}". Source: {one.source}.' for one in datasets)
+    merged = found.relation is Relation.MERGED
+    return replace(
+        found,
+        teachers=teachers,
+        relation=Relation.MERGED if merged else Relation.DISTILLED if teachers else found.relation,
+        evidence=f"{found.evidence} {said}".strip(),
+    )
