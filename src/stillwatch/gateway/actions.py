@@ -69,9 +69,10 @@ def act_within(
     who: str,
     why: str,
     now_us: int,
+    ladder: bool = False,
 ) -> int:
-    """Set standings in a transaction that does more than that."""
-    action = _action(db, revision, who, why, None, now_us)
+    """Set standings in a transaction that does more than that. `ladder`: the ladder asked for it."""
+    action = _action(db, revision, who, why, None, now_us, ladder=ladder)
     db.executemany(
         "INSERT INTO changes (action, account, step, since_us, reason, campaign, output_tokens_per_hour,"
         " until_us, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -204,6 +205,22 @@ def actions(state: State, *, before: int | None = None, limit: int = 100) -> lis
         return [_shown(*row) for row in rows]
 
 
+def decided(state: State) -> dict[str, Step]:
+    """Give the accounts about which a person has decided, with the strictest step decided on or taken back.
+
+    A standing that a person set and that stands, and a step of the ladder that a person took back.
+    """
+    with state.reading() as db:
+        rows = db.execute(
+            "SELECT account, max(step) FROM ("
+            " SELECT s.account, c.step FROM standings s JOIN changes c USING (change)"
+            " JOIN actions a USING (action) WHERE a.ladder = 0"
+            " UNION ALL SELECT c.account, c.step FROM changes c JOIN actions a USING (action)"
+            " WHERE a.ladder = 1 AND c.in_force = 0) GROUP BY account"
+        )
+        return {account: Step(step) for account, step in rows}
+
+
 def accounts_of(state: State, action: int) -> list[str]:
     """List the accounts that an action touched, or that the action it undoes touched. Raises: Missing."""
     with state.reading() as db:
@@ -246,11 +263,12 @@ def _action(
     undoes: int | None,
     now_us: int,
     root: int | None = None,
+    ladder: bool = False,
 ) -> int:
     number = int(db.execute("SELECT coalesce(max(action), 0) + 1 FROM actions").fetchone()[0])
     db.execute(
-        "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (number, now_us, who, why, undoes, number if root is None else root, revision),
+        "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, now_us, who, why, undoes, number if root is None else root, ladder, revision),
     )
     return number
 

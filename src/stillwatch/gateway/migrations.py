@@ -44,6 +44,7 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
             why TEXT NOT NULL,
             undoes INTEGER REFERENCES actions (action),
             root INTEGER NOT NULL,                  -- the action this undoes or brings back, or itself
+            ladder INTEGER NOT NULL,                -- 1: what the ladder asked for, by itself or approved
             revision INTEGER NOT NULL)""",
         "CREATE INDEX actions_by_root ON actions (root)",
         """CREATE TABLE changes (
@@ -72,9 +73,11 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
             at_us INTEGER NOT NULL,
             campaign TEXT NOT NULL,
             step INTEGER NOT NULL,
+            rule TEXT NOT NULL,                     -- of the terms' ladder
             why TEXT NOT NULL,
-            body TEXT NOT NULL,                     -- JSON: accounts, until, budget, why it waits
+            accounts TEXT NOT NULL,                 -- JSON
             due_us INTEGER,                         -- applied by itself then; NULL: waits for a person
+            waits TEXT NOT NULL,                    -- why it waits for a person; '' where it does not
             state TEXT NOT NULL,                    -- open, applied, dismissed, superseded
             decided_us INTEGER,
             decided_by TEXT,

@@ -353,7 +353,9 @@ def _refusal(path: Path, why: sqlite3.Error) -> StateError:
         return StateError(f"{path}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
     if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
         return StateError(f"{path}: cannot be written: {text}; make room or give it back its rights")
-    return StateError(_DAMAGED.format(path=path, why=text))
+    if "malformed" in text or "not a database" in text:
+        return StateError(_DAMAGED.format(path=path, why=text))
+    return StateError(f"{path}: {text}")
 
 
 def _meta(db: sqlite3.Connection, name: str) -> Any:

@@ -1,0 +1,176 @@
+"""Proposals of the ladder as they are kept: written down, approved, dismissed. It asks for nothing itself."""
+
+import json
+import sqlite3
+from typing import Any
+
+from stillwatch.gateway.actions import act_within, decided
+from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted, standing
+from stillwatch.gateway.migrations import StateError
+from stillwatch.gateway.state import Missing, State, write_event
+from stillwatch.terms import Standing, Step
+
+LADDER = "ladder"  # who acts when nobody does
+_PROPOSAL = (
+    "SELECT proposal, at_us, campaign, step, rule, why, accounts, waits, due_us, state, decided_us,"
+    " decided_by, action FROM proposals"
+)
+
+
+def proposals(
+    state: State, which: str | None = None, *, before: int | None = None, limit: int = 100
+) -> list[Proposal]:
+    """List proposals, newest first; `which` is open, applied, dismissed or superseded."""
+    with state.reading() as db:
+        rows = db.execute(
+            f"{_PROPOSAL} WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR proposal < ?2)"
+            " ORDER BY proposal DESC LIMIT ?3",
+            (which, before, limit),
+        )
+        return [_proposal(*row) for row in rows]
+
+
+def proposal(state: State, number: int) -> Proposal:
+    """Give one. Raises: Missing."""
+    with state.reading() as db:
+        return _one(db, number)
+
+
+def write_down(state: State, found: Reconciled, *, now_us: int) -> None:
+    """Keep what the ladder asks for now; nothing is written when nothing changed."""
+    if not (found.new or found.changed or found.gone):
+        return
+    with state.writing() as (db, revision):
+        for new in found.new:
+            want = new.wanted
+            cursor = db.execute(
+                "INSERT INTO proposals"
+                " (at_us, campaign, step, rule, why, accounts, waits, due_us, state, revision)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+                (new.at_us, *_columns(want), new.due_us, revision),
+            )
+            detail = {
+                "step": want.step.name.lower(),
+                "accounts": len(want.accounts),
+                "campaign": want.campaign,
+            }
+            detail |= {"rule": want.rule, "waits": want.waits}
+            write_event(db, now_us, LADDER, "step proposed", str(cursor.lastrowid), detail)
+        for changed in found.changed:
+            db.execute(
+                "UPDATE proposals SET campaign = ?, step = ?, rule = ?, why = ?, accounts = ?, waits = ?,"
+                " revision = ? WHERE proposal = ? AND state = 'open'",
+                (*_columns(changed.wanted), revision, changed.proposal),
+            )
+        for gone in found.gone:
+            _decide(db, revision, gone.proposal, "superseded", LADDER, None, now_us)
+
+
+def apply(
+    state: State,
+    number: int,
+    *,
+    who: str,
+    why: str = "",
+    now_us: int,
+    until_us: int | None = None,
+    if_revision: int | None = None,
+) -> int | None:
+    """Take the step that a proposal asks for, and give the action's number; None if nothing is left to do.
+
+    By itself the ladder passes over accounts about which a person decided meanwhile.
+    Raises: Missing; StateError when it is not open any more.
+    """
+    overruled = overruled_by_people(state) if who == LADDER else {}
+    with state.writing(if_revision) as (db, revision):
+        found = _open_one(db, number)
+        want = found.wanted
+        set_to = standing(want, secret=state.secret, now_us=now_us, until_us=until_us)
+        changes: list[tuple[str, Standing]] = []
+        for account in want.accounts:
+            row = db.execute(
+                "SELECT c.step FROM standings s JOIN changes c USING (change) WHERE s.account = ?", (account,)
+            ).fetchone()
+            if (row is None or row[0] < want.step) and account not in overruled:
+                changes.append((account, set_to))
+        action = None
+        if changes:
+            because = why or f"{want.rule}: {want.why}"
+            action = act_within(db, revision, changes, who=who, why=because, now_us=now_us, ladder=True)
+        _decide(db, revision, number, "applied", who, action, now_us)
+        return action
+
+
+def dismiss(
+    state: State, number: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
+) -> None:
+    """Close a proposal. The ladder does not ask for that step on these accounts again."""
+    if not why.strip():
+        raise StateError("say why: it is what the next reader of the log has")
+    with state.writing(if_revision) as (db, revision):
+        _open_one(db, number)
+        _decide(db, revision, number, "dismissed", who, None, now_us, why)
+
+
+def overruled_by_people(state: State) -> dict[str, Step]:
+    """Give the accounts about which a person has decided, with the strictest step concerned.
+
+    By setting a standing that stands, taking back a step of the ladder, or dismissing a proposal.
+    """
+    found = decided(state)
+    with state.reading() as db:
+        for step, accounts in db.execute("SELECT step, accounts FROM proposals WHERE state = 'dismissed'"):
+            for account in json.loads(accounts):
+                found[account] = max(found.get(account, Step.CLEAR), Step(step))
+    return found
+
+
+def _columns(want: Wanted) -> tuple[str, int, str, str, str, str]:
+    return want.campaign, int(want.step), want.rule, want.why, json.dumps(want.accounts), want.waits
+
+
+def _proposal(
+    number: int,
+    at_us: int,
+    campaign: str,
+    step: int,
+    rule: str,
+    why: str,
+    accounts: str,
+    waits: str,
+    *rest: Any,
+) -> Proposal:
+    want = Wanted(campaign, Step(step), rule, why, tuple(json.loads(accounts)), waits)
+    return Proposal(number, at_us, want, *rest)
+
+
+def _one(db: sqlite3.Connection, number: int) -> Proposal:
+    row = db.execute(f"{_PROPOSAL} WHERE proposal = ?", (number,)).fetchone()
+    if row is None:
+        raise Missing(f"there is no proposal {number}; `stillwatch standing proposals` shows them")
+    return _proposal(*row)
+
+
+def _open_one(db: sqlite3.Connection, number: int) -> Proposal:
+    found = _one(db, number)
+    if found.state != "open":
+        raise StateError(f"proposal {number} is {found.state} already, by {found.decided_by}")
+    return found
+
+
+def _decide(
+    db: sqlite3.Connection,
+    revision: int,
+    number: int,
+    to: str,
+    who: str,
+    action: int | None,
+    now_us: int,
+    why: str = "",
+) -> None:
+    db.execute(
+        "UPDATE proposals SET state = ?, decided_us = ?, decided_by = ?, action = ?, revision = ?"
+        " WHERE proposal = ?",
+        (to, now_us, who, action, revision, number),
+    )
+    write_event(db, now_us, who, f"proposal {to}", str(number), {"action": action, "why": why})

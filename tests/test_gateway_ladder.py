@@ -1,0 +1,176 @@
+"""The ladder: what findings ask for under the terms, and who stays whole."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.gateway.ladder import Proposal, Wanted, climb, due, permitted, reconcile, standing
+from stillwatch.scan import Campaign, Harvest
+from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
+
+ALARM = datetime(2026, 11, 25, 9, tzinfo=UTC)
+NOW = int((ALARM + timedelta(hours=2)).timestamp() * 1e6)
+SECRET = b"s" * 32
+WATCH = Rung(Step.WATCH, act=True, name="ladder.rule 1")
+THROTTLE = Rung(Step.THROTTLE, act=True, name="ladder.rule 2", exchanges_at_least=500)
+BLOCK = Rung(Step.BLOCK, act=False, name="ladder.rule 3", p_value_at_most=1e-6)
+LADDER = Ladder(rungs=(WATCH, THROTTLE, BLOCK), max_accounts=5)
+
+
+def campaign(*accounts: str, **more: object) -> Campaign:
+    taken = Harvest(1_000, 500_000)
+    made = Campaign("sw-1", ALARM, 1e-9, 30.0, accounts or ("a", "b", "c"), taken, taken, (), ())
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def asked(
+    found: Campaign, ladder: Ladder = LADDER, **more: object
+) -> list[tuple[str, tuple[str, ...], bool]]:
+    nothing = {"standings": {}, "decided": {}, "permitted": frozenset(), "now_us": NOW}
+    wanted = climb([found], ladder, **(nothing | more))  # type: ignore[arg-type]
+    return [(w.step.name, w.accounts, not w.waits) for w in wanted]
+
+
+def test_the_strictest_step_that_acts_and_the_strictest_that_asks() -> None:
+    assert asked(campaign()) == [("THROTTLE", ("a", "b", "c"), True), ("BLOCK", ("a", "b", "c"), False)]
+
+
+def test_a_rung_asks_for_all_its_conditions() -> None:
+    small = campaign(harvest=Harvest(499, 1))
+    assert asked(small) == [("WATCH", ("a", "b", "c"), True), ("BLOCK", ("a", "b", "c"), False)]
+    assert asked(replace(small, p_value=1e-5)) == [("WATCH", ("a", "b", "c"), True)]
+    later = replace(WATCH, age_at_least_s=7_201)
+    assert asked(small, Ladder(rungs=(later,))) == []
+    assert asked(small, Ladder(rungs=(later,)), now_us=NOW + 1_000_000) == [("WATCH", ("a", "b", "c"), True)]
+
+
+def test_a_permission_takes_accounts_out_and_a_permitted_campaign_whole() -> None:
+    assert asked(campaign(suppressed_by="permission: synthetic-data")) == []
+    assert asked(campaign(), Ladder(), permitted=frozenset("ab")) == [("WATCH", ("c",), True)]
+
+
+def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> None:
+    given = [
+        Permission("synthetic-data", "ciso", NOW + 1, account="a"),
+        Permission("synthetic-data", "ciso", NOW, account="b"),
+        Permission("red_team", "ciso", NOW + 1, org="Lab"),
+    ]
+    assert permitted(given, {"c": "Lab", "d": None, "e": "Else"}, NOW) == {"a", "c"}
+
+
+def test_standings_only_rise() -> None:
+    stands = {"a": Standing(Step.BLOCK, 0), "b": Standing(Step.WATCH, 0)}
+    assert asked(campaign(), standings=stands) == [
+        ("THROTTLE", ("b", "c"), True),
+        ("BLOCK", ("b", "c"), False),
+    ]
+
+
+def test_a_step_on_too_many_accounts_waits_however_slowly_they_came() -> None:
+    stands = {f"a{k}": Standing(Step.THROTTLE, 0) for k in range(5)}
+    wanted = asked(campaign(*(f"a{k}" for k in range(6))), standings=stands)
+    assert wanted == [("THROTTLE", ("a5",), False), ("BLOCK", tuple(f"a{k}" for k in range(6)), False)]
+
+
+def test_watching_hits_nobody_and_has_no_limit() -> None:
+    many = tuple(f"a{k:03}" for k in range(500))
+    assert asked(campaign(*many), Ladder(max_accounts=0)) == [("WATCH", many, True)]
+
+
+def test_dry_run_takes_no_step() -> None:
+    assert [acts for _, _, acts in asked(campaign(), replace(LADDER, dry_run=True))] == [False, False]
+
+
+def test_where_a_person_decided_only_a_stricter_step_is_proposed() -> None:
+    decided = {"a": Step.THROTTLE, "b": Step.CLEAR}
+    assert asked(campaign(), decided=decided) == [
+        ("THROTTLE", ("c",), True),
+        ("THROTTLE", ("b",), False),
+        ("BLOCK", ("a", "b", "c"), False),
+    ]
+
+
+def test_nothing_alters_answers_by_default() -> None:
+    assert {rung.step for rung in Ladder().rungs} == {Step.WATCH}
+
+
+def test_delay_and_jitter_hold_only_for_what_is_felt() -> None:
+    ladder = replace(LADDER, delay_s=3_600, jitter_s=86_400)
+    watch, throttle = (Wanted("sw-1", step, "r", "w", ("a",)) for step in (Step.WATCH, Step.THROTTLE))
+    assert due(watch, ladder, SECRET, NOW) == NOW
+    late = due(throttle, ladder, SECRET, NOW)
+    assert late is not None
+    assert NOW + 3_600_000_000 <= late < NOW + (3_600 + 86_400) * 1_000_000
+    assert late == due(throttle, ladder, SECRET, NOW) != due(throttle, ladder, b"t" * 32, NOW)
+    assert due(replace(throttle, waits="x"), ladder, SECRET, NOW) is None
+
+
+def test_a_growing_campaign_keeps_its_due_time_under_a_new_name() -> None:
+    ladder = replace(LADDER, delay_s=60)
+    first = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"))
+    (new,) = reconcile([], [first], ladder, secret=SECRET, now_us=NOW).new
+    kept = replace(new, proposal=1)
+    grown = replace(first, campaign="sw-2", accounts=("a", "b", "c"))
+    found = reconcile([kept], [grown], ladder, secret=SECRET, now_us=NOW + 30)
+    assert (found.new, found.gone) == ((), ())
+    assert [(c.proposal, c.wanted, c.due_us) for c in found.changed] == [(1, grown, new.due_us)]
+
+
+def test_what_is_no_longer_asked_for_is_gone_and_what_changes_kind_begins_anew() -> None:
+    first = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"))
+    kept = Proposal(1, NOW, first, NOW + 10)
+    assert reconcile([kept], [], LADDER, secret=SECRET, now_us=NOW).gone == (kept,)
+    waits = replace(first, waits="it would hit 9 accounts, max_accounts is 5")
+    found = reconcile([kept], [waits], LADDER, secret=SECRET, now_us=NOW)
+    assert (found.gone, [n.due_us for n in found.new]) == ((kept,), [None])
+
+
+def test_a_mark_is_the_actor_s_own_and_keyed() -> None:
+    want = Wanted("sw-1", Step.MARK, "r", "w", ("a",))
+    mark = standing(want, secret=SECRET, now_us=NOW).mark
+    assert mark is not None
+    assert mark != standing(want, secret=b"t" * 32, now_us=NOW).mark
+    assert mark != standing(replace(want, campaign="sw-2"), secret=SECRET, now_us=NOW).mark
+    assert standing(replace(want, step=Step.BLOCK), secret=SECRET, now_us=NOW).mark is None
+
+
+steps = st.sampled_from([s for s in Step if s])
+rungs = st.builds(
+    Rung,
+    step=steps,
+    act=st.booleans(),
+    name=st.just("r"),
+    p_value_at_most=st.floats(0, 1),
+    exchanges_at_least=st.integers(0, 2_000),
+)
+names = st.sampled_from("abcdefgh")
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.frozensets(names, min_size=1), max_size=4),
+    st.builds(Ladder, rungs=st.lists(rungs, max_size=4).map(tuple), max_accounts=st.integers(0, 8)),
+    st.dictionaries(names, steps.map(lambda s: Standing(s, 0))),
+    st.dictionaries(names, st.sampled_from(list(Step))),
+    st.frozensets(names),
+)
+def test_whatever_the_findings_the_rules_hold(
+    groups: list[frozenset[str]],
+    ladder: Ladder,
+    standings: dict[str, Standing],
+    decided: dict[str, Step],
+    allowed: frozenset[str],
+) -> None:
+    found = [campaign(*sorted(g), id=f"sw-{k}") for k, g in enumerate(groups)]
+    wanted = climb(found, ladder, standings=standings, decided=decided, permitted=allowed, now_us=NOW)
+    for want in wanted:
+        assert want.accounts
+        assert allowed.isdisjoint(want.accounts)
+        assert all(a not in standings or standings[a].step < want.step for a in want.accounts)
+        assert all(decided.get(a, Step.CLEAR) < want.step or a not in decided for a in want.accounts)
+        if not want.waits:
+            assert decided.keys().isdisjoint(want.accounts)
+            assert want.step is Step.WATCH or len(want.accounts) <= ladder.max_accounts
+            assert any(r.act and r.step == want.step for r in ladder.rungs)
