@@ -4,9 +4,11 @@ It changes nothing: problems and warnings are noted, each at the later of the tw
 """
 
 from collections.abc import Hashable, Iterable
+from difflib import get_close_matches
 
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import skeleton
+from stillwatch.lineage.table import table
 from stillwatch.terms import Step, Terms
 from stillwatch.terms.judge import judge
 from stillwatch.terms.places import Path
@@ -41,13 +43,18 @@ def _cycles(terms: Terms, notes: Notes) -> None:
 
 def _families(terms: Terms, notes: Notes) -> None:
     """A ban on a family that the lineage table does not know would ban nothing: that is no ban."""
+    families = list(table().families)
     for number, ban in enumerate(terms.bans):
-        if not ban.models and not ban.hosts and resolve(ban.family).family != ban.family:
-            notes.wrong(
-                ("ban", number, "family"),
-                f"{shown(ban.family)} is no family of the lineage table, so nothing would be banned; "
-                "`stillwatch ban check NAME` shows the family of a name, or list names under models",
-            )
+        if ban.models or ban.hosts or ban.family in families:
+            continue
+        near = get_close_matches(ban.family, families, n=1)
+        meant = resolve(ban.family).family or (near[0] if near else None)
+        right = f"did you mean {shown(meant)}?" if meant else f"known: {', '.join(families)}."
+        notes.wrong(
+            ("ban", number, "family"),
+            f"{shown(ban.family)} is no family of the lineage table, so nothing would be banned; {right} "
+            "Names that the table does not know go under `models`",
+        )
 
 
 def _twice(notes: Notes, key: str, what: str, entries: Iterable[Hashable]) -> None:
@@ -92,7 +99,7 @@ def _idle(terms: Terms, notes: Notes) -> None:
                 ("exception", number, "family"), f"{shown(entry.family)} is not banned: excepts nothing"
             )
     for number, ban in enumerate(terms.bans):
-        if resolve(ban.family).family != ban.family:
+        if ban.family not in table().families:
             notes.warn(
                 ("ban", number, "family"),
                 f"{shown(ban.family)} is not in the lineage table: only its models and hosts are banned",

@@ -18,7 +18,7 @@ from stillwatch.terms import (
     Terms,
 )
 from stillwatch.terms.hops import hops
-from stillwatch.terms.judge import judge, on_host, quoted
+from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
@@ -99,7 +99,7 @@ def _mismatch(verdict: ModelVerdict, families: set[str | None], asked: str, serv
 def host_verdict(terms: Terms, host: str) -> ModelVerdict:
     """Say whether an upstream's host may be used at all."""
     for ban in terms.bans:
-        if on_host(ban.hosts, host):
+        if on_host(hosts_of(ban), host):
             reason = f"{quoted(host)} is a host of the banned family {ban.family}."
             warn = None if ban.prevent else reason
             return ModelVerdict(not ban.prevent, f"ban:{ban.family}", None, ban.family, reason, warn)

@@ -5,6 +5,7 @@ from functools import lru_cache
 from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import folded, skeleton
+from stillwatch.lineage.table import table
 from stillwatch.terms import Ban, ModelException, ModelVerdict, Terms
 from stillwatch.terms.hops import LONGEST_MODEL
 
@@ -64,10 +65,12 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
         bones for name in names for bones in _parts(name)
     ):
         return "deny"
-    if ban.hosts and any(on_host(ban.hosts, part) for part in _pieces(found.name)):
+    if any("." in piece and on_host(hosts_of(ban), piece) for piece in _pieces(found.name)):
         return "deny"
     if found.family == ban.family and not (found.relation is Relation.DISTILLED and not found.teachers):
         return "deny" if _included(ban, found) else None
+    if ban.family in found.teachers and found.relation is Relation.MERGED:
+        return "deny" if ban.merged else None
     if found.family == ban.family or ban.family in found.teachers:
         return ban.distilled
     return None
@@ -87,8 +90,7 @@ def _included(ban: Ban, found: Resolved) -> bool:
 
 
 def _is_own_host(ban: Ban, found: Resolved) -> bool:
-    host = _skeleton(found.host or "")
-    return host == _skeleton(ban.family) or (found.vendor is not None and host == _skeleton(found.vendor))
+    return found.host == ban.family or table().decide.get(found.host or "") == ban.family
 
 
 @lru_cache(maxsize=8192)
@@ -103,9 +105,16 @@ def _parts(name: str) -> frozenset[str]:
     return frozenset(map(skeleton, (name, *_pieces(name)))) - {""}
 
 
+def hosts_of(ban: Ban) -> tuple[str, ...]:
+    """The hosts that a ban names, and those that the family's vendor serves it from."""
+    family = table().families.get(ban.family)
+    vendors = family.hosts if family is not None else ()
+    return (*ban.hosts, *vendors, *(f"*.{host}" for host in vendors))
+
+
 def on_host(hosts: tuple[str, ...], host: str) -> bool:
     """Whether a host name is one of these; "*.example.com" is every name below example.com."""
-    host = host.lower().rstrip(".")
+    host = folded(host).rstrip(".")
     return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
 
 
@@ -120,7 +129,7 @@ def quoted(name: str) -> str:
 
 
 def _kinship(ban: Ban, found: Resolved) -> str:
-    if ban.family in found.teachers and found.family != ban.family:
+    if ban.family in found.teachers and found.relation is not Relation.MERGED:
         return f"a model trained on answers of the banned family {ban.family}."
     word = {
         Relation.FINETUNE: "a fine-tune of ",

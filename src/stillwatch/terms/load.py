@@ -117,7 +117,7 @@ def _terms(top: Table) -> Terms:
     top.need("version", "begin with version = 1 and raise it with every change")
     terms = Terms(
         version=top.whole("version", 1, 1, LARGEST_VERSION),
-        owner=top.name("owner", ""),
+        owner=top.text("owner", ""),
         identity=section.identity(top.table("identity")),
         capture=section.capture(top.table("capture")),
         retention=section.retention(top.table("retention")),

@@ -1,0 +1,282 @@
+"""What changes between two terms, in sentences by meaning. It compares rules, not texts: comments do not count."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
+
+STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
+DAY_US = 86_400 * 1_000_000
+COUNTS = (
+    "requests_per_minute",
+    "output_tokens_per_minute",
+    "output_tokens_per_hour",
+    "output_tokens_per_day",
+    "max_n",
+)
+SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference."""
+
+    direction: str  # "stricter", "looser" or "other", for those the terms are about
+    where: str  # "limits.max_n"
+    text: str
+
+
+def difference(old: Terms, new: Terms, now_us: int) -> tuple[Change, ...]:
+    """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
+    return tuple(
+        change
+        for part in (_general, _limits, _ladder, _models, _bans, _exceptions, _permissions)
+        for change in part(old, new)
+    ) + tuple(_ending(new, now_us))
+
+
+def _general(old: Terms, new: Terms) -> Iterator[Change]:
+    if old.version != new.version:
+        yield Change(OTHER, "version", f"version {old.version} becomes {new.version}")
+    if new.version < old.version or (new.version == old.version and new != old):
+        text = f"version {new.version} will not be taken where {old.version} is in force"
+        yield Change(OTHER, "version", text)
+    for where in ("identity", "capture", "retention"):
+        before, after = getattr(old, where), getattr(new, where)
+        for field in fields(before):
+            if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):
+                yield Change(OTHER, f"{where}.{field.name}", f"{field.name} {_shown(a)} becomes {_shown(b)}")
+    if old.owner != new.owner:
+        yield Change(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
+
+
+def _limits(old: Terms, new: Terms) -> Iterator[Change]:
+    yield from _limit_changes("limits", "everybody", _own(old), _own(new))
+    for kind, before, after in (
+        ("account", old.limits.accounts, new.limits.accounts),
+        ("org", old.limits.orgs, new.limits.orgs),
+    ):
+        for name in sorted({*before, *after}):
+            # An account without an entry of its own has what everybody has.
+            whole_before = {**_own(old), **before.get(name, {})}
+            whole_after = {**_own(new), **after.get(name, {})}
+            general = {key for key in whole_before if key not in before.get(name, {}) | after.get(name, {})}
+            yield from _limit_changes(
+                f"limits.{kind}.{name}",
+                f"the {'account' if kind == 'account' else 'organisation'} {name}",
+                {key: value for key, value in whole_before.items() if key not in general},
+                {key: value for key, value in whole_after.items() if key not in general},
+            )
+
+
+def _own(terms: Terms) -> dict[str, Any]:
+    return {key: getattr(terms.limits, key) for key in (*COUNTS, "logprobs")}
+
+
+def _limit_changes(
+    where: str, who: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[Change]:
+    for key in before:
+        a, b = before[key], after[key]
+        if a == b:
+            continue
+        if key == "logprobs":
+            text = f"log-probabilities are {'' if b else 'no longer '}given to {who}"
+            yield Change(LOOSER if b else STRICTER, f"{where}.{key}", text)
+            continue
+        stricter = b is not None and (a is None or b < a)
+        text = f"{key.replace('_', ' ')} of {who}: {_limit(a)} becomes {_limit(b)}"
+        yield Change(STRICTER if stricter else LOOSER, f"{where}.{key}", text)
+
+
+def _limit(value: int | None) -> str:
+    return "no limit" if value is None else f"{value:,}"
+
+
+def _ladder(old: Terms, new: Terms) -> Iterator[Change]:
+    a, b = old.ladder, new.ladder
+    for rung in b.rungs:
+        if all(_same(rung, other) is False for other in a.rungs):
+            yield Change(STRICTER, "ladder.rule", f"comes: {_rule(rung)}")
+    for rung in a.rungs:
+        if all(_same(rung, other) is False for other in b.rungs):
+            yield Change(LOOSER, "ladder.rule", f"goes: {_rule(rung)}")
+    if a.dry_run != b.dry_run:
+        text = "steps are only named, not taken" if b.dry_run else "steps are taken"
+        yield Change(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
+    for key, more_is in (
+        ("delay_s", LOOSER),
+        ("jitter_s", LOOSER),
+        ("max_accounts", STRICTER),
+        ("throttle_output_tokens_per_hour", LOOSER),
+    ):
+        if (x := getattr(a, key)) != (y := getattr(b, key)):
+            direction = more_is if y > x else STRICTER if more_is == LOOSER else LOOSER
+            yield Change(direction, f"ladder.{key}", f"{key} {x:,} becomes {y:,}")
+    for field in fields(a.messages):
+        if getattr(a.messages, field.name) != (text := getattr(b.messages, field.name)):
+            yield Change(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
+
+
+def _same(one: Rung, other: Rung) -> bool:
+    return all(getattr(one, f.name) == getattr(other, f.name) for f in fields(one) if f.name != "name")
+
+
+def _rule(rung: Rung) -> str:
+    conditions = [
+        f"p at most {rung.p_value_at_most:g}" if rung.p_value_at_most < 1 else "",
+        f"{rung.age_at_least_s:,} s after the alarm" if rung.age_at_least_s else "",
+        f"{rung.exchanges_at_least:,} exchanges" if rung.exchanges_at_least else "",
+        f"{rung.output_tokens_at_least:,} output tokens" if rung.output_tokens_at_least else "",
+    ]
+    when = ", ".join(filter(None, conditions)) or "any finding"
+    return f"{rung.step.name.lower()} is {'taken' if rung.act else 'proposed'} at {when}"
+
+
+def _models(old: Terms, new: Terms) -> Iterator[Change]:
+    a, b = old.models, new.models
+    if a.unknown != b.unknown:
+        deny = b.unknown == "deny"
+        text = f"models that the lineage table does not know are {'refused' if deny else 'allowed'}"
+        yield Change(STRICTER if deny else LOOSER, "models.unknown", text)
+    if a.default != b.default:
+        text = f"a request that names no model is taken to mean {b.default or 'nothing'} instead of "
+        yield Change(OTHER, "models.default", text + (a.default or "nothing"))
+    if a.hide_banned != b.hide_banned:
+        text = f"banned models are {'hidden' if b.hide_banned else 'shown'} in /v1/models"
+        yield Change(OTHER, "models.hide_banned", text)
+    if bool(a.allow) != bool(b.allow):
+        text = "only listed models may be used" if b.allow else "models need no longer be listed"
+        yield Change(STRICTER if b.allow else LOOSER, "models.allow", text)
+    if a.allow and b.allow:
+        for name in sorted({*a.allow} ^ {*b.allow}):
+            text = f"{name} {'joins' if name in b.allow else 'leaves'} the list"
+            yield Change(LOOSER if name in b.allow else STRICTER, "models.allow", text)
+    for name in sorted({*a.aliases} | {*b.aliases}):
+        if (x := a.aliases.get(name)) != (y := b.aliases.get(name)):
+            text = f"{name} stands for {y or 'itself'} instead of {x or 'itself'}"
+            yield Change(OTHER, f"models.aliases.{name}", text)
+    for name in sorted({*a.fallbacks} | {*b.fallbacks}):
+        if (hops := b.fallbacks.get(name, ())) != a.fallbacks.get(name, ()):
+            text = f"instead of {name} {' or '.join(hops) or 'nothing else'} may answer"
+            yield Change(OTHER, f"models.fallbacks.{name}", text)
+
+
+def _bans(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({ban.family: ban for ban in terms.bans} for terms in (old, new))
+    for family in sorted(after.keys() - before.keys()):
+        word = "banned" if after[family].prevent else "prohibited, with a warning only"
+        yield Change(STRICTER, f"ban.{family}", f"{family} is {word}")
+    for family in sorted(before.keys() - after.keys()):
+        yield Change(LOOSER, f"ban.{family}", f"{family} is no longer banned")
+    for family in sorted(before.keys() & after.keys()):
+        yield from _ban_changes(before[family], after[family])
+
+
+def _ban_changes(a: Ban, b: Ban) -> Iterator[Change]:
+    where = f"ban.{a.family}"
+    if a.prevent != b.prevent:
+        text = f"{a.family} is {'refused' if b.prevent else 'only warned of'}"
+        yield Change(STRICTER if b.prevent else LOOSER, f"{where}.mode", text)
+    for key, what in (
+        ("hosted_by_others", "copies that others host"),
+        ("finetune", "fine-tunes"),
+        ("quantized", "quantized copies"),
+        ("merged", "merges"),
+    ):
+        if getattr(a, key) != (covered := getattr(b, key)):
+            text = f"the ban on {a.family} {'covers' if covered else 'no longer covers'} {what}"
+            yield Change(STRICTER if covered else LOOSER, f"{where}.includes.{key}", text)
+    if a.distilled != b.distilled:
+        text = f"students of {a.family}: {a.distilled} becomes {b.distilled}"
+        stricter = SEVERITY[b.distilled] > SEVERITY[a.distilled]
+        yield Change(STRICTER if stricter else LOOSER, f"{where}.includes.distilled", text)
+    for key in ("hosts", "models"):
+        for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
+            comes = name in getattr(b, key)
+            text = f"{name} is {'banned' if comes else 'no longer banned'} with {a.family}"
+            yield Change(STRICTER if comes else LOOSER, f"{where}.{key}", text)
+    if a.message != b.message:
+        yield Change(OTHER, f"{where}.message", f"clients read: {b.message!r}")
+
+
+def _exceptions(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({_key(one): one for one in terms.exceptions} for terms in (old, new))
+    for key, one in after.items():
+        if key not in before:
+            text = f"{_named(one)} may use {_models_of(one)} until {_day(one.expires_us)}"
+            yield Change(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
+        elif one.expires_us != before[key].expires_us:
+            text = f"the exception of {_named(one)} for {_models_of(one)} ends {_day(one.expires_us)}"
+            looser = one.expires_us > before[key].expires_us
+            yield Change(
+                LOOSER if looser else STRICTER, "exception", f"{text}, not {_day(before[key].expires_us)}"
+            )
+        elif one != before[key]:
+            text = f"the exception of {_named(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
+            yield Change(OTHER, "exception", text)
+    for key, one in before.items():
+        if key not in after:
+            yield Change(STRICTER, "exception", f"{_named(one)} may no longer use {_models_of(one)}")
+
+
+def _permissions(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({(p.account, p.org, p.kind): p for p in terms.permissions} for terms in (old, new))
+    for key, one in after.items():
+        if key not in before:
+            text = f"{_named(one)} may do {one.kind} until {_day(one.expires_us)}"
+            yield Change(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
+        elif one.expires_us != before[key].expires_us:
+            looser = one.expires_us > before[key].expires_us
+            text = f"the permission of {_named(one)} for {one.kind} ends {_day(one.expires_us)}"
+            yield Change(
+                LOOSER if looser else STRICTER, "permission", f"{text}, not {_day(before[key].expires_us)}"
+            )
+    for key, one in before.items():
+        if key not in after:
+            yield Change(STRICTER, "permission", f"{_named(one)} may no longer do {one.kind}")
+
+
+def _ending(new: Terms, now_us: int) -> Iterator[Change]:
+    for one in new.exceptions:
+        if one.expires_us <= now_us:
+            text = f"the exception of {_named(one)} for {_models_of(one)} has ended"
+            yield Change(OTHER, "exception", text)
+        elif one.expires_us <= now_us + 14 * DAY_US:
+            text = f"the exception of {_named(one)} for {_models_of(one)} ends {_day(one.expires_us)}"
+            yield Change(OTHER, "exception", text)
+
+
+def _key(one: ModelException) -> tuple[object, ...]:
+    return (one.account, one.org, frozenset(one.models), one.family)
+
+
+def _named(one: ModelException | Permission) -> str:
+    if one.account == "*":
+        return "everybody"
+    return f"the account {one.account}" if one.account else f"the organisation {one.org}"
+
+
+def _models_of(one: ModelException) -> str:
+    return ", ".join([*([f"the family {one.family}"] if one.family else []), *one.models])
+
+
+def _day(us: int) -> str:
+    """The last moment of something, to the minute: the end of a day is that day.
+
+    >>> _day(86_400_000_000)
+    'with 1970-01-01'
+    """
+    end = _EPOCH + timedelta(microseconds=us)
+    if us % DAY_US == 0:
+        return f"with {(end - timedelta(days=1)).date().isoformat()}"
+    return f"at {end:%Y-%m-%dT%H:%M}Z"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "nothing"
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,117 @@
+"""Which versions of the terms were in force, so that an older one cannot come back unseen.
+
+One file beside the terms with a line of JSON for each text that was accepted (with the text) or refused. One
+process adds to it, the supervisor; others read. It does not know what a version says, and cannot notice that
+the file itself was taken away.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from stillwatch.terms import TermsError
+
+LONGEST_WHY = 2000  # characters of a reason that are kept
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one text."""
+
+    version: int  # 0: it says none
+    sha256: str
+    at: str  # ISO, UTC
+    outcome: str  # "accepted" or "refused"
+    why: str = ""
+    text: str | None = (
+        None  # of an accepted one: a process starts from it when the terms file has been spoilt
+    )
+
+
+def digest(content: bytes) -> str:
+    """The hash that names one text of the terms."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class History:
+    """The record in `path`. A damaged line is passed over: it stays in the file, and `damaged` counts it.
+
+    Raises: TermsError where the file cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.entries: list[Entry] = []
+        self.damaged = 0
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            raise TermsError([f"{path}: cannot read the terms' history: {error.strerror}"]) from error
+        self._torn = not content.endswith(b"\n") and bool(content)
+        for line in content.split(b"\n"):
+            entry = _entry(line)
+            if entry is not None:
+                self.entries.append(entry)
+            elif line:
+                self.damaged += 1
+
+    @property
+    def in_force(self) -> Entry | None:
+        """The accepted text of the highest version."""
+        accepted = [entry for entry in self.entries if entry.outcome == "accepted"]
+        return max(accepted, key=lambda entry: entry.version, default=None)
+
+    def add(self, entry: Entry) -> None:
+        """Write down what became of a text, durably, unless it is what was written last.
+
+        Raises: OSError; then nothing is remembered, and the text must not come into force.
+        """
+        if self.entries and asdict(self.entries[-1]) | {"at": ""} == asdict(entry) | {"at": ""}:
+            return
+        line = json.dumps(asdict(entry)).encode() + b"\n"
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if self._torn:  # half a line, from a crash or a full disk: what follows begins a new one
+                line = b"\n" + line
+            self._torn = True
+            if os.write(handle, line) < len(line):
+                raise OSError(28, "No space left on device")
+            os.fsync(handle)
+            self._torn = False
+        finally:
+            os.close(handle)
+        self.entries.append(entry)
+
+
+def _entry(line: bytes) -> Entry | None:
+    try:
+        content: Any = json.loads(line)
+        entry = Entry(**content)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    types = {"version": int, "sha256": str, "at": str, "outcome": str, "why": str}
+    if any(type(getattr(entry, key)) is not kind for key, kind in types.items()):
+        return None
+    if entry.outcome == "refused":
+        return entry
+    # A text that is not what its hash says was tampered with: it cannot come into force from here.
+    sound = (
+        isinstance(entry.text, str) and digest(entry.text.encode("utf-8", "surrogatepass")) == entry.sha256
+    )
+    return entry if entry.outcome == "accepted" and sound else None
+
+
+def at(now_us: int) -> str:
+    """A time as the record has it.
+
+    >>> at(0)
+    '1970-01-01T00:00:00+00:00'
+    """
+    return (_EPOCH + timedelta(microseconds=now_us)).isoformat(timespec="seconds")

@@ -1,0 +1,93 @@
+"""Which steps the terms have follow a finding, and when. It knows no detector and sets no standing itself."""
+
+import hashlib
+from dataclasses import dataclass
+
+from stillwatch.terms import Ladder, Rung, Step
+
+SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """One campaign, as far as the ladder looks at it."""
+
+    campaign: str
+    alarm_us: int
+    p_value: float
+    accounts: int
+    exchanges: int  # of the harvest so far
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One step that the terms want taken."""
+
+    step: Step
+    automatic: bool  # without a person
+    due_us: int  # not before
+    rule: str
+    why: str  # one sentence: what was met, and why it is only proposed
+
+
+def proposals(ladder: Ladder, found: Found, now_us: int, key: bytes) -> tuple[Proposal, ...]:
+    """The strictest step to take without a person, and the strictest one to propose, where that is stricter.
+
+    The delay is drawn from the campaign's name under `key`: the same at every look, foreseen by nobody else.
+    """
+    fitting = [(rung, _obstacle(ladder, rung, found)) for rung in ladder.rungs if _fits(rung, found, now_us)]
+    strictest = {
+        automatic: max(
+            ((rung, why) for rung, why in fitting if (why is None) is automatic),
+            key=lambda pair: pair[0].step,
+            default=None,
+        )
+        for automatic in (True, False)
+    }
+    wanted: list[Proposal] = []
+    for automatic, pair in strictest.items():
+        if pair is None or (wanted and pair[0].step <= wanted[0].step):
+            continue
+        rung, obstacle = pair
+        why = _met(rung, found, now_us) + (f"; only proposed: {obstacle}" if obstacle else "")
+        due_us = now_us if not automatic else _due(ladder, rung, found, key)
+        wanted.append(Proposal(rung.step, automatic, due_us, rung.name, why))
+    return tuple(wanted)
+
+
+def _fits(rung: Rung, found: Found, now_us: int) -> bool:
+    return (
+        found.p_value <= rung.p_value_at_most
+        and now_us - found.alarm_us >= rung.age_at_least_s * SECOND_US
+        and found.exchanges >= rung.exchanges_at_least
+        and found.output_tokens >= rung.output_tokens_at_least
+    )
+
+
+def _obstacle(ladder: Ladder, rung: Rung, found: Found) -> str | None:
+    """Why a person has to agree, or None."""
+    if not rung.act:
+        return 'the rule says mode = "propose"'
+    if ladder.dry_run:
+        return "dry run"
+    if rung.step > Step.WATCH and found.accounts > ladder.max_accounts:
+        return f"it hits {found.accounts:,} accounts, more than max_accounts = {ladder.max_accounts:,}"
+    return None
+
+
+def _met(rung: Rung, found: Found, now_us: int) -> str:
+    age_s = max(0, now_us - found.alarm_us) // SECOND_US
+    return (
+        f"{rung.name}: p = {found.p_value:.2g}, {found.exchanges:,} exchanges, "
+        f"{found.output_tokens:,} output tokens, {age_s:,} s after the alarm"
+    )
+
+
+def _due(ladder: Ladder, rung: Rung, found: Found, key: bytes) -> int:
+    """When a step may be taken. Being watched cannot be felt: it tells nobody anything and needs no delay."""
+    if rung.step <= Step.WATCH:
+        return found.alarm_us
+    drawn = hashlib.blake2b(f"{rung.step.name} {found.campaign}".encode(), key=key, digest_size=8).digest()
+    jitter_us = ladder.jitter_s * SECOND_US * int.from_bytes(drawn, "big") >> 64
+    return found.alarm_us + ladder.delay_s * SECOND_US + jitter_us

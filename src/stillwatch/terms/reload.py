@@ -1,0 +1,160 @@
+"""Terms that follow their file: a good new version is taken; whatever else happens, the last good one stays.
+
+It does not know who else reads the file. What is on disk at one look may be half of what is being written: a
+new text is taken when two looks in a row have found the same.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from stillwatch.terms import Terms, TermsError
+from stillwatch.terms.history import LONGEST_WHY, Entry, History, at, digest
+from stillwatch.terms.load import LARGEST_BYTES, decoded, loads
+
+SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
+
+
+def wall_us() -> int:
+    """Now, in UTC microseconds."""
+    return time.time_ns() // 1000
+
+
+class _Seen(NamedTuple):
+    """One look at the file."""
+
+    sign: tuple[int, int, int]  # mtime_ns, size, inode
+    content: bytes
+    sha256: str
+    settled: bool  # the same sign will mean the same content
+
+
+class Watched:
+    """The terms in force. `error` says why what is on disk is not in force; None where it is.
+
+    `history` remembers across restarts; whoever `keeps_history` also writes it. Without one a restart forgets.
+
+    Raises: TermsError where there is nothing to begin with: no usable file, no version in force before.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        now_us: Callable[[], int] = wall_us,
+        history: History | None = None,
+        keeps_history: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.error: str | None = None
+        self._now_us = now_us
+        self._history = history
+        self._keeps = keeps_history
+        self._seen: _Seen | None = None
+        self._refused: str | None = None  # the text that was last refused, by its hash
+        self.terms, self.sha256 = self._begin()
+
+    def poll(self) -> Terms | None:
+        """Look at the file. The new terms where they have changed, else None. Never raises."""
+        before = self._seen
+        try:
+            self._seen = seen = self._look()
+        except TermsError as error:
+            self._seen = None
+            self._stays(error)
+            return None
+        if seen.sha256 == self.sha256:
+            self.error = self._refused = None
+            return None
+        if seen.sha256 == self._refused or before is None or before[:3] != seen[:3]:
+            return None  # seen to be no good; or new: taken when the next look finds the same
+        try:
+            self.terms, self.sha256 = self._judged(seen, self.terms.version, self.sha256), seen.sha256
+        except TermsError as error:
+            self._stays(error)
+            return None
+        self.error = self._refused = None
+        return self.terms
+
+    def _begin(self) -> tuple[Terms, str]:
+        """The terms of the file; where they may not be used, those that were in force before."""
+        last = self._history.in_force if self._history is not None else None
+        try:
+            seen = self._look()
+            if last is None:
+                return self._judged(seen), seen.sha256
+            if last.sha256 == seen.sha256 or seen.settled:
+                return self._judged(seen, last.version, last.sha256), seen.sha256
+            raise TermsError([f"{self.path}: was changed a moment ago, it may be half written"])
+        except TermsError as error:
+            if last is None or last.text is None:
+                raise
+            self.terms = loads(last.text.removeprefix("\ufeff"), f"{self.path} (version {last.version})")
+            self._stays(error)
+            return self.terms, last.sha256
+
+    def _stays(self, error: TermsError) -> None:
+        self.error = f"{error}; version {self.terms.version} stays in force"
+
+    def _judged(self, seen: _Seen, last: int = 0, last_sha256: str = "") -> Terms:
+        """The terms of a text, if they may follow version `last`. Raises: TermsError."""
+        version = 0
+        try:
+            text = decoded(seen.content, str(self.path))
+            terms = loads(text, str(self.path))
+            version = terms.version
+            _follows(self.path, version, seen.sha256, last, last_sha256)
+        except TermsError as error:
+            self._refused = seen.sha256
+            why = str(error)[:LONGEST_WHY]
+            try:
+                self._note(Entry(version, seen.sha256, at(self._now_us()), "refused", why))
+            except TermsError as unwritten:
+                raise TermsError([*error.problems, *unwritten.problems]) from error
+            raise
+        if seen.sha256 != last_sha256:
+            text = seen.content.decode()  # with the mark at its beginning, if it has one: as it was hashed
+            self._note(Entry(version, seen.sha256, at(self._now_us()), "accepted", text=text))
+        return terms
+
+    def _note(self, entry: Entry) -> None:
+        """Write into the history. Raises: TermsError where it cannot be written."""
+        if self._history is None or not self._keeps:
+            return
+        try:
+            self._history.add(entry)
+        except OSError as error:
+            raise TermsError([f"{self._history.path}: cannot be written: {error.strerror}"]) from error
+
+    def _look(self) -> _Seen:
+        """The file as it is now, read anew only where it may have changed. Raises: TermsError."""
+        try:
+            found = os.stat(self.path)
+            if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
+                raise TermsError([f"{self.path}: is no file"])
+            sign = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if self._seen is not None and self._seen.sign == sign and self._seen.settled:
+                return self._seen
+            with open(self.path, "rb", opener=_without_waiting) as file:
+                content = file.read(LARGEST_BYTES + 1)
+        except FileNotFoundError:
+            raise TermsError([f"{self.path}: is not there"]) from None
+        except OSError as error:
+            raise TermsError([f"{self.path}: cannot be read: {error.strerror}"]) from error
+        settled = self._now_us() * 1000 - found.st_mtime_ns > SETTLED_NS
+        return _Seen(sign, content, digest(content), settled)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
+    """Refuse what would take back a version unseen. Raises: TermsError."""
+    if version < last:
+        right = f"to go back, write version {last + 1}"
+        raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {right}"])
+    if version == last and sha256 != last_sha256:
+        raise TermsError([f"{path}: has changed but is still version {version}; write version {version + 1}"])

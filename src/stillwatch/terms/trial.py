@@ -1,0 +1,69 @@
+"""Runs the tests that stand in a terms file. It asks the same functions as the gateway does."""
+
+from dataclasses import dataclass
+
+from stillwatch.terms import ModelVerdict, Terms, TermsTest
+from stillwatch.terms.decide import decide, model_verdict, reply_verdict
+from stillwatch.terms.outcome import meets, outcome, reply_outcome
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One test with what came of it."""
+
+    line: int
+    what: str  # the request in words
+    expect: str
+    got: str
+    rule: str
+    target: str | None
+    passed: bool
+    why: str  # in words, where it failed; else the reason that the client would read
+
+
+def run(terms: Terms, now_us: int) -> tuple[Tried, ...]:
+    """Run every test, at its own time or now."""
+    return tuple(_tried(terms, test, now_us) for test in terms.tests)
+
+
+def _tried(terms: Terms, test: TermsTest, now_us: int) -> Tried:
+    ask, at_us = test.ask, now_us if test.at_us is None else test.at_us
+    verdict: ModelVerdict | None = None
+    if ask.model is not None:
+        verdict = model_verdict(terms, ask.model, ask.account, at_us, ask.org)
+    if test.served is not None:
+        reply = reply_verdict(terms, ask.model or "", test.served, ask.account, at_us, ask.org)
+        got, rule, said = reply_outcome(reply), reply.rule, reply.reason
+    else:
+        decision = decide(terms, test.standing, ask, verdict, test.spent, at_us)
+        got, rule, said = outcome(decision), decision.rule, decision.message or decision.warn or ""
+    target = verdict.target if verdict is not None else None
+    wrong = []
+    if not meets(got, test.expect):
+        wrong.append(f"expected {test.expect}, got {got} by {rule}")
+    if test.rule is not None and rule != test.rule:
+        wrong.append(f"expected the rule {test.rule}, got {rule}")
+    if test.resolves_to is not None and target != test.resolves_to:
+        wrong.append(f"expected {test.resolves_to} as the upstream's model, got {target}")
+    why = "; ".join(wrong) or said
+    return Tried(test.line, _words(test), test.expect, got, rule, target, not wrong, why)
+
+
+def _words(test: TermsTest) -> str:
+    ask = test.ask
+    words = [ask.model or "no model"]
+    if ask.account != "somebody":
+        words.append(f"by {ask.account}")
+    if ask.org:
+        words.append(f"of {ask.org}")
+    if ask.operation != "chat":
+        words.append(f"for {ask.operation}")
+    if ask.n > 1:
+        words.append(f"{ask.n} answers")
+    if ask.logprobs:
+        words.append("with log-probabilities")
+    if test.standing is not None:
+        words.append(f"while {test.standing.step.name.lower()}")
+    if test.served is not None:
+        words.append(f"served by {test.served}")
+    return " ".join(words)
