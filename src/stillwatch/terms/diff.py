@@ -1,4 +1,4 @@
-"""What changes between two terms, in sentences by meaning. It compares rules, not texts: comments do not count."""
+"""What changes between two terms, in sentences by meaning. It compares rules: comments do not count."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -16,6 +16,7 @@ COUNTS = (
     "output_tokens_per_day",
     "max_n",
 )
+WORDS = {"max_n": "answers per request"}
 SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,15 +61,13 @@ def _limits(old: Terms, new: Terms) -> Iterator[Change]:
         ("org", old.limits.orgs, new.limits.orgs),
     ):
         for name in sorted({*before, *after}):
-            # An account without an entry of its own has what everybody has.
-            whole_before = {**_own(old), **before.get(name, {})}
-            whole_after = {**_own(new), **after.get(name, {})}
-            general = {key for key in whole_before if key not in before.get(name, {}) | after.get(name, {})}
+            own_before, own_after = before.get(name, {}), after.get(name, {})
+            named = [key for key in _own(old) if key in own_before or key in own_after]
             yield from _limit_changes(
                 f"limits.{kind}.{name}",
                 f"the {'account' if kind == 'account' else 'organisation'} {name}",
-                {key: value for key, value in whole_before.items() if key not in general},
-                {key: value for key, value in whole_after.items() if key not in general},
+                {key: own_before.get(key, _own(old)[key]) for key in named},
+                {key: own_after.get(key, _own(new)[key]) for key in named},
             )
 
 
@@ -88,7 +87,7 @@ def _limit_changes(
             yield Change(LOOSER if b else STRICTER, f"{where}.{key}", text)
             continue
         stricter = b is not None and (a is None or b < a)
-        text = f"{key.replace('_', ' ')} of {who}: {_limit(a)} becomes {_limit(b)}"
+        text = f"{WORDS.get(key, key.replace('_', ' '))} of {who}: {_limit(a)} becomes {_limit(b)}"
         yield Change(STRICTER if stricter else LOOSER, f"{where}.{key}", text)
 
 
@@ -207,13 +206,13 @@ def _exceptions(old: Terms, new: Terms) -> Iterator[Change]:
     before, after = ({_key(one): one for one in terms.exceptions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
-            text = f"{_named(one)} may use {_models_of(one)} until {_day(one.expires_us)}"
+            text = f"{_named(one)} may use {_models_of(one)} {_until(one.expires_us)}"
             yield Change(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
         elif one.expires_us != before[key].expires_us:
-            text = f"the exception of {_named(one)} for {_models_of(one)} ends {_day(one.expires_us)}"
+            text = f"the exception of {_named(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
             looser = one.expires_us > before[key].expires_us
             yield Change(
-                LOOSER if looser else STRICTER, "exception", f"{text}, not {_day(before[key].expires_us)}"
+                LOOSER if looser else STRICTER, "exception", f"{text}, not {_until(before[key].expires_us)}"
             )
         elif one != before[key]:
             text = f"the exception of {_named(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
@@ -227,13 +226,13 @@ def _permissions(old: Terms, new: Terms) -> Iterator[Change]:
     before, after = ({(p.account, p.org, p.kind): p for p in terms.permissions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
-            text = f"{_named(one)} may do {one.kind} until {_day(one.expires_us)}"
+            text = f"{_named(one)} may do {one.kind} {_until(one.expires_us)}"
             yield Change(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
         elif one.expires_us != before[key].expires_us:
             looser = one.expires_us > before[key].expires_us
-            text = f"the permission of {_named(one)} for {one.kind} ends {_day(one.expires_us)}"
+            text = f"the permission of {_named(one)} for {one.kind} holds {_until(one.expires_us)}"
             yield Change(
-                LOOSER if looser else STRICTER, "permission", f"{text}, not {_day(before[key].expires_us)}"
+                LOOSER if looser else STRICTER, "permission", f"{text}, not {_until(before[key].expires_us)}"
             )
     for key, one in before.items():
         if key not in after:
@@ -246,7 +245,7 @@ def _ending(new: Terms, now_us: int) -> Iterator[Change]:
             text = f"the exception of {_named(one)} for {_models_of(one)} has ended"
             yield Change(OTHER, "exception", text)
         elif one.expires_us <= now_us + 14 * DAY_US:
-            text = f"the exception of {_named(one)} for {_models_of(one)} ends {_day(one.expires_us)}"
+            text = f"the exception of {_named(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
             yield Change(OTHER, "exception", text)
 
 
@@ -264,16 +263,16 @@ def _models_of(one: ModelException) -> str:
     return ", ".join([*([f"the family {one.family}"] if one.family else []), *one.models])
 
 
-def _day(us: int) -> str:
-    """The last moment of something, to the minute: the end of a day is that day.
+def _until(us: int) -> str:
+    """How long something holds: a time that is the end of a day is said as that day.
 
-    >>> _day(86_400_000_000)
-    'with 1970-01-01'
+    >>> _until(86_400_000_000)
+    'through 1970-01-01'
     """
     end = _EPOCH + timedelta(microseconds=us)
     if us % DAY_US == 0:
-        return f"with {(end - timedelta(days=1)).date().isoformat()}"
-    return f"at {end:%Y-%m-%dT%H:%M}Z"
+        return f"through {(end - timedelta(days=1)).date().isoformat()}"
+    return f"until {end:%Y-%m-%dT%H:%M}Z"
 
 
 def _shown(value: object) -> str:

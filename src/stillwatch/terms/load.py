@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from stillwatch.terms import Terms, TermsError
+from stillwatch.terms import entries as entry
 from stillwatch.terms import sections as section
 from stillwatch.terms.contradictions import contradictions, doubts
 from stillwatch.terms.places import places
@@ -123,11 +124,11 @@ def _terms(top: Table) -> Terms:
         retention=section.retention(top.table("retention")),
         limits=section.limits(top.table("limits")),
         ladder=section.ladder(top.table("ladder")),
-        models=section.models(top.table("models")),
-        bans=tuple(section.ban(table) for table in top.tables("ban")),
-        exceptions=tuple(section.exception(table) for table in top.tables("exception")),
-        permissions=tuple(section.permission(table) for table in top.tables("permission")),
-        tests=tuple(section.test(table) for table in top.tables("test")),
+        models=entry.models(top.table("models")),
+        bans=tuple(entry.ban(table) for table in top.tables("ban")),
+        exceptions=tuple(entry.exception(table) for table in top.tables("exception")),
+        permissions=tuple(entry.permission(table) for table in top.tables("permission")),
+        tests=tuple(entry.test(table) for table in top.tables("test")),
     )
     top.done()
     return terms

@@ -38,7 +38,8 @@ class Notes:
         return self.lines.get(path, 1)
 
     def _sentence(self, path: Path, what: str) -> tuple[int, str]:
-        where = ".".join(str(part) for part in path if isinstance(part, str)) or "terms"
+        keys = [part for part in path if isinstance(part, str)]
+        where = ".".join(key if key.isprintable() else ascii(key) for key in keys) or "terms"
         line = self.line(path)
         return line, f"{self.file}:{line}: {where}: {what}"
 

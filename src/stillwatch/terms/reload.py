@@ -35,7 +35,7 @@ class _Seen(NamedTuple):
 class Watched:
     """The terms in force. `error` says why what is on disk is not in force; None where it is.
 
-    `history` remembers across restarts; whoever `keeps_history` also writes it. Without one a restart forgets.
+    `history` remembers across restarts; whoever `keeps_history` writes it too. Without one a restart forgets.
 
     Raises: TermsError where there is nothing to begin with: no usable file, no version in force before.
     """

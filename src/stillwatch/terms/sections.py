@@ -1,4 +1,4 @@
-"""The sections of a terms file, one function each: a table of TOML -> its part of `Terms`.
+"""The settings of a terms file, one function each: a table of TOML -> its part of `Terms`.
 
 They say what is wrong inside one table. What is wrong between two is `contradictions`.
 """
@@ -8,24 +8,15 @@ from itertools import pairwise
 from typing import Any
 
 from stillwatch.terms import (
-    Ask,
-    Ban,
     Capture,
     Identity,
     Ladder,
     Limits,
     Messages,
-    ModelException,
-    Models,
-    Permission,
     Retention,
     Rung,
-    Spent,
-    Standing,
     Step,
-    TermsTest,
 )
-from stillwatch.terms.outcome import OUTCOMES
 from stillwatch.terms.reading import Table, shown
 
 MOST = 10**15  # more tokens or requests than any limit can mean
@@ -40,9 +31,6 @@ COUNTS = (
     "max_n",
 )
 STEPS = [step.name.lower() for step in Step]
-OPERATIONS = ["chat", "responses", "completions", "embeddings", "messages", "models", "other"]
-APPROVED = 'name who approved it, as in approved_by = "ciso@example.com"'
-EXPIRES = "say when it ends, as in expires = 2027-01-31"
 
 
 def identity(table: Table) -> Identity:
@@ -187,169 +175,5 @@ def rung(table: Table, number: int, act: bool, alter: bool) -> Rung:
             f'"{built.step.name.lower()}" alters replies without a person; '
             'set alter_replies = true in [ladder], or mode = "propose" here',
         )
-    table.done()
-    return built
-
-
-def models(table: Table) -> Models:
-    aliases, fallbacks = table.table("aliases"), table.table("fallbacks")
-    built = Models(
-        unknown=table.choice("unknown", "allow", ("allow", "deny")),
-        default=table.name("default"),
-        aliases={
-            name: target
-            for name in aliases.content
-            if aliases.fits(name, name) and (target := aliases.name(name)) is not None
-        },
-        fallbacks={name: fallbacks.names(name) for name in fallbacks.content if fallbacks.fits(name, name)},
-        allow=table.names("allow"),
-        hide_banned=table.flag("hide_banned", True),
-    )
-    table.done()
-    return built
-
-
-def ban(table: Table) -> Ban:
-    if table.need("family", 'name the family, as in family = "deepseek"'):
-        family = table.name("family", "")
-    else:
-        family = ""
-    includes = table.table("includes")
-    built = Ban(
-        family=family,
-        **{key: includes.flag(key, True) for key in ("hosted_by_others", "finetune", "quantized", "merged")},
-        distilled=includes.choice("distilled", Ban.distilled, ("allow", "warn", "deny")),
-        hosts=_hosts(table, "hosts"),
-        models=table.names("models"),
-        prevent=table.choice("mode", "prevent", ("prevent", "prohibit")) == "prevent",
-        message=table.text("message", Ban.message),
-    )
-    rest = built.message.replace("{reason}", "").replace("{model}", "")
-    if "{" in rest or "}" in rest:
-        table.wrong("message", "holds a brace that is no {reason} or {model}; leave it out")
-    includes.done()
-    table.done()
-    return built
-
-
-def _hosts(table: Table, key: str) -> tuple[str, ...]:
-    found = []
-    for number, host in enumerate(table.names(key)):
-        labels = host.removeprefix("*.").lower().split(".")
-        if len(labels) < 2 or not all(_is_label(label) for label in labels):
-            right = 'give a host name, as in "api.example.com" or "*.example.com"'
-            table.notes.wrong((*table.path, key, number), f"{shown(host)} is no host name; {right}")
-        else:
-            found.append(host.lower())
-    return tuple(found)
-
-
-def _is_label(text: str) -> bool:
-    return (
-        0 < len(text) < 64 and text.isascii() and text.replace("-", "").isalnum() and text.strip("-") == text
-    )
-
-
-def _who(table: Table, everybody: bool) -> tuple[str | None, str | None]:
-    account, org = table.name("account"), table.name("org")
-    if table.has("account") == table.has("org"):
-        what = "both `account` and `org`" if account else "`account` or `org` is missing"
-        table.wrong("", f"{what}; name one account or one organisation")
-    if account == "*" and not everybody:
-        table.wrong("account", 'nobody can permit everybody; name one account, or use org = "..."')
-    return account, org
-
-
-def _approval(table: Table, what: str) -> dict[str, Any]:
-    table.need("approved_by", APPROVED)
-    table.need("expires", f"{EXPIRES}: no {what} is for ever")
-    return {"approved_by": table.name("approved_by", ""), "expires_us": table.moment("expires", 0)}
-
-
-def exception(table: Table) -> ModelException:
-    account, org = _who(table, everybody=True)
-    table.need("reason", 'say why, as in reason = "security testing"')
-    built = ModelException(
-        account=account,
-        org=org,
-        models=table.names("models"),
-        family=table.name("family"),
-        reason=table.text("reason", ""),
-        **_approval(table, "exception"),
-    )
-    if not built.models and not table.has("family"):
-        table.wrong("", "names neither `models` nor `family`; say what is excepted")
-    table.done()
-    return built
-
-
-def permission(table: Table) -> Permission:
-    account, org = _who(table, everybody=False)
-    table.need("kind", 'say for what, as in kind = "synthetic-data"')
-    built = Permission(
-        account=account, org=org, kind=table.name("kind", ""), **_approval(table, "permission")
-    )
-    table.name("reason")
-    table.done()
-    return built
-
-
-def test(table: Table) -> TermsTest:
-    table.need("request", 'give one, as in request = { model = "gpt-4o" }')
-    table.need("expect", 'say what must come of it, as in expect = "deny"')
-    built = TermsTest(
-        ask=_ask(table.table("request")),
-        expect=table.choice("expect", "allow", OUTCOMES),
-        line=table.notes.line(table.path),
-        standing=_standing(table),
-        spent=_spent(table.table("spent")),
-        served=table.name("served"),
-        resolves_to=table.name("resolves_to"),
-        rule=table.name("rule"),
-        at_us=table.moment("at"),
-    )
-    table.text("because", "")
-    table.done()
-    return built
-
-
-def _ask(table: Table) -> Ask:
-    built = Ask(
-        account=table.name("account", "somebody"),
-        org=table.name("org"),
-        end_user=table.name("end_user"),
-        operation=table.choice("operation", "chat", OPERATIONS),
-        model=table.name("model"),
-        stream=table.flag("stream", False),
-        n=table.whole("n", 1, 1, MOST),
-        logprobs=table.flag("logprobs", False),
-        body_bytes=table.whole("body_bytes", 0, 0, MOST),
-    )
-    table.done()
-    return built
-
-
-def _standing(table: Table) -> Standing | None:
-    """A step by its name, or a table with a step in it."""
-    if not table.has("standing"):
-        table.asked.append("standing")
-        return None
-    if type(table.content["standing"]) is str:
-        return Standing(step=Step[table.choice("standing", "clear", STEPS).upper()], since_us=0)
-    below = table.table("standing")
-    built = Standing(
-        step=Step[below.choice("step", "clear", STEPS).upper()],
-        since_us=0,
-        output_tokens_per_hour=below.whole("output_tokens_per_hour", None, 0, MOST),
-        mark=below.name("mark"),
-        until_us=below.moment("until"),
-    )
-    below.done()
-    return built
-
-
-def _spent(table: Table) -> Spent:
-    keys = ("requests_minute", "output_tokens_minute", "output_tokens_hour", "output_tokens_day")
-    built = Spent(**{key: table.whole(key, 0, 0, MOST) for key in keys})
     table.done()
     return built

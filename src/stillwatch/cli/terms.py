@@ -1,0 +1,169 @@
+"""`stillwatch terms`: make, check, compare and test a terms file. It decides nothing itself."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from stillwatch.errors import InputError
+from stillwatch.terms import Terms, TermsError
+from stillwatch.terms.diff import difference
+from stillwatch.terms.load import check, default_text, load, loads, read
+from stillwatch.terms.reload import wall_us
+from stillwatch.terms.trial import run
+
+app = typer.Typer(help="The owner's rules, as one file.", no_args_is_help=True, add_completion=False)
+
+FAILED, CANNOT = 1, 2
+
+INIT_EXAMPLES = """
+Examples:
+
+  stillwatch terms init terms.toml --owner "Example Inc."
+"""
+CHECK_EXAMPLES = """
+Examples:
+
+  stillwatch terms check terms.toml
+
+  stillwatch terms check terms.toml --json | jq -r '.problems[]'
+
+Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
+"""
+DIFF_EXAMPLES = """
+Examples:
+
+  stillwatch terms diff terms.toml new-terms.toml
+
+  stillwatch terms diff terms.toml new-terms.toml --json | jq '.changes[] | select(.direction == "looser")'
+
+Exit codes: 0 compared; 2 one of them cannot be used.
+"""
+TEST_EXAMPLES = """
+Examples:
+
+  stillwatch terms test terms.toml
+
+Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
+"""
+
+
+@app.callback()
+def terms_verbs() -> None:
+    """The owner's rules, as one file: make, check, compare, test."""
+
+
+@app.command("init", epilog=INIT_EXAMPLES)
+def init_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
+    owner: Annotated[str, typer.Option(help="Whose rules these are.")] = "",
+) -> None:
+    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written."""
+    text = default_text(owner)
+    try:
+        loads(text)
+    except TermsError as error:
+        raise InputError(f"--owner {owner!r} cannot stand in a terms file; give printable text") from error
+    try:
+        with file.open("x", encoding="utf-8") as made:
+            made.write(text)
+    except FileExistsError as error:
+        raise InputError(f"{file}: is there already; remove it first, or give another name") from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written: {error.strerror}") from error
+    print(f"{file}: written; change it and run `stillwatch terms check {file}`")
+
+
+@app.command("check", epilog=CHECK_EXAMPLES)
+def check_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print problems and warnings as JSON.")] = False,
+) -> None:
+    """Say all that is wrong with a terms file, each with its line, and what is doubtful."""
+    try:
+        checked = check(read(file), str(file), wall_us())
+        problems, warnings, terms = checked.problems, checked.warnings, checked.terms
+    except TermsError as error:
+        problems, warnings, terms = tuple(error.problems), (), None
+    if as_json:
+        version = terms.version if terms is not None else None
+        print(json.dumps({"version": version, "problems": problems, "warnings": warnings}, indent=1))
+    else:
+        for sentence in problems:
+            print(sentence)
+        for sentence in warnings:
+            print(f"warning: {sentence}")
+        if terms is not None:
+            print(f"{file}: version {terms.version}, {_extent(terms)}")
+    if problems:
+        raise typer.Exit(CANNOT)
+
+
+def _extent(terms: Terms) -> str:
+    amounts = (
+        (len(terms.bans), "ban"),
+        (len(terms.exceptions), "exception"),
+        (len(terms.permissions), "permission"),
+        (len(terms.ladder.rungs), "ladder rule"),
+        (len(terms.tests), "test"),
+    )
+    return ", ".join(f"{amount:,} {word}{'' if amount == 1 else 's'}" for amount, word in amounts)
+
+
+@app.command("diff", epilog=DIFF_EXAMPLES)
+def diff_command(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The terms in force.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
+) -> None:
+    """Say by meaning what changes between two terms files: what gets stricter and what looser."""
+    changes = difference(load(old), load(new), wall_us())
+    if as_json:
+        print(json.dumps({"changes": [asdict(change) for change in changes]}, indent=1))
+        return
+    if not changes:
+        print("The same rules.")
+        return
+    table = _table("", "where", "what")
+    for change in changes:
+        table.add_row(change.direction, change.where, change.text)
+    Console(markup=False, highlight=False).print(table)
+
+
+@app.command("test", epilog=TEST_EXAMPLES)
+def try_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every test as JSON.")] = False,
+) -> None:
+    """Run the tests that stand in a terms file, through the same decisions as the gateway's."""
+    tried = run(load(file), wall_us())
+    failed = sum(not one.passed for one in tried)
+    if as_json:
+        passed = len(tried) - failed
+        rows = [asdict(one) for one in tried]
+        print(json.dumps({"passed": passed, "failed": failed, "tests": rows}, indent=1))
+    elif not tried:
+        print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
+    else:
+        table = _table("line", "request", "expected", "got", "by")
+        for one in tried:
+            got = one.got if one.passed else f"{one.got} (failed)"
+            table.add_row(str(one.line), one.what, one.expect, got, one.rule)
+        Console(markup=False, highlight=False).print(table)
+        for one in tried:
+            if not one.passed:
+                print(f"{file}:{one.line}: {one.why}")
+        print(f"{len(tried) - failed} of {len(tried)} passed")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
