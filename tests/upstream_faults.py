@@ -60,9 +60,13 @@ def map_data(pieces: list[Piece], change: Callable[[bytes], bytes]) -> list[Piec
 
 
 def mixed_ends(data: bytes) -> bytes:
-    ends = (b"\n", b"\r\n", b"\r")
-    lines = data.split(b"\n")
-    return b"".join(line + ends[at % 3] for at, line in enumerate(lines[:-1])) + lines[-1]
+    """All three line ends in turn; never a \r before a line end that would make one of the two."""
+    made = b""
+    *lines, rest = data.split(b"\n")
+    for at, line in enumerate(lines):
+        end = (b"\n", b"\r\n", b"\r")[at % 3]
+        made += line + (b"\r" if made.endswith(b"\r") and not line and end == b"\n" else end)
+    return made + rest
 
 
 def many_lines(data: bytes) -> bytes:

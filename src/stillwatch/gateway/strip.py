@@ -23,7 +23,9 @@ _ERROR = {"type": "api_error", "message": "The reply could not be passed on.", "
 WITHHELD = msgspec.json.encode({"type": "error", "error": {**_ERROR, "param": None}})
 
 # One of these is in every reply that holds something to strip (`\u00`: a key may be written in escapes).
-_TELLTALE = re.compile(rb"logprob|probs|probabilit|reasoning|thinking|thought|rationale|\\u00", re.I)
+_TELLTALE = re.compile(
+    rb"logprob|probs|probabilit|reasoning|thinking|thought|rationale|signature_delta|\\u00", re.IGNORECASE
+)
 _LIKE_JSON = re.compile(r"[\s\ufeff]*[\[{]\s*(?:[\"{}\[\]]|-?\d|true|false|null|NaN|-?Infinity|$)")
 _NAME = re.compile(r"(?:^|_)(logprobs?|probs?|probabilities|reasoning|thinking|thoughts?|rationale)(?:_|$)")
 _TYPE = re.compile(r"(?:redacted_)?(?:reasoning|thinking|thought)(?:$|[_.])")
@@ -31,10 +33,9 @@ _EVENT = re.compile(r"response\.(?:reasoning|thinking)")
 _DELTAS = ("thinking_delta", "signature_delta")
 _SETTINGS = {"reasoning_effort", "reasoning_format", "top_logprobs"}  # echoes of what was asked for
 # Where answers lie. Everything else (a tool's input, schemas, metadata, usage) is the user's own and stays.
-_PLACES = frozenset(
-    ["choices", "message", "delta", "output", "content", "item", "part", "content_block", "response", "body"]
-    + ["result", "data", "details", "tokens", "prefill", "meta_info", "provider_specific_fields"]
-)
+_PLACES = {"choices", "message", "delta", "output", "content", "item", "part", "content_block"}
+_PLACES |= {"response", "body", "result", "data"}  # what answers are wrapped in: events, batches, lists
+_PLACES |= {"details", "tokens", "prefill", "meta_info", "provider_specific_fields"}  # compatible servers
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
@@ -136,8 +137,11 @@ def _stripped(value: Any, depth: int = 0) -> Any:
 
 def _read(data: bytes) -> tuple[Any, bool]:
     """The document, opened, and whether it could be read strictly. Raises: _Unreadable."""
+    bare = data.strip(b" \t\r\n")
+    if not bare:
+        raise _Unreadable("empty")
     try:
-        return _open(msgspec.Raw(data.strip(b" \t\r\n"))), True
+        return _open(msgspec.Raw(bare)), True
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass  # NaN, a byte order mark, lone surrogates, UTF-16: clients in Python read those too
     try:
@@ -296,7 +300,7 @@ class SseStrip:
         return b"".join(made)
 
     def finish(self, whole: bool = True) -> bytes:
-        """What is left at the end: an event without its end, if it can be read. `whole` changes nothing here."""
+        """What is left at the end: an event without its end, if it can be read, whether `whole` or not."""
         left = bytes(self._held)
         self._held.clear()
         return self._event(left, ended=False) if left else b""
@@ -322,7 +326,7 @@ class SseStrip:
         except _Unreadable:
             made = None
         if made is None:
-            return _comment(raw) if ended else b""
+            return _comment(raw) if ended else _blank_lines(raw)
         return raw if made is value else _rewritten(raw, _written(made, strictly))
 
     def _placed(self, value: Any, name: str) -> Any:
@@ -350,9 +354,14 @@ class SseStrip:
         return None if hidden else _stripped(value)
 
 
+def _blank_lines(raw: bytes) -> bytes:
+    """The blank lines that an event begins with: they belong to the stream, not to it."""
+    return raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
+
+
 def _comment(raw: bytes) -> bytes:
     """An empty comment with the line ends of the event that it replaces."""
-    blank = raw[: len(raw) - len(raw.lstrip(b"\r\n"))]
+    blank = _blank_lines(raw)
     ends = [end for _, end in _LINE.findall(raw[len(blank) :]) if end]
     return blank + b":" + b"".join(ends[-2:])
 
