@@ -32,6 +32,7 @@ def random_spread(rng: np.random.Generator) -> Spread:
         rng.integers(0, MARKERS, uses).astype(np.int32),
         rng.integers(0, ROWS, MARKERS),
         np.zeros(MARKERS, np.int8),
+        np.arange(1, MARKERS + 1, dtype=np.uint32),
     )
 
 

@@ -56,7 +56,7 @@ def slow_spread(log, party):
     for row, p in enumerate(party):
         first_seen.setdefault(p, ts[row])
     links, hot_markers = [], []
-    for (kind, _), used in uses.items():
+    for (kind, value), used in uses.items():
         entrants = {}
         for row, place in used:
             entrants.setdefault(party[row], (row, place))
@@ -77,7 +77,8 @@ def slow_spread(log, party):
                             links.append((now, used[0], entries[x][1], entries[y][1], weight, kind))
             was_hot = hot
         if hot_from is not None:
-            hot_markers.append((used[0], hot_from, kind, used, entries))
+            salted = (value ^ int(markers.SALT[kind])) or 1
+            hot_markers.append((used[0], hot_from, kind, used, entries, salted))
     hot_markers.sort(key=lambda m: m[0])
     all_uses = sorted((at, number) for number, m in enumerate(hot_markers) for at in m[3])
     all_entries = sorted((at, number, p, t) for number, m in enumerate(hot_markers) for t, p, at in m[4])
@@ -95,6 +96,7 @@ def slow_spread(log, party):
         "marker": [number for _, number in all_uses],
         "hot_from_us": [m[1] for m in hot_markers],
         "marker_kind": [m[2] for m in hot_markers],
+        "marker_value": [m[5] for m in hot_markers],
     }
     return Spread(**{name: np.array(values, np.int64) for name, values in columns.items()})
 

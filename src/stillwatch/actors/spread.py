@@ -47,6 +47,7 @@ class Spread:
     marker: np.ndarray  # (uses,) int32 which marker
     hot_from_us: np.ndarray  # (markers,) int64 first moment at which it was hot
     marker_kind: np.ndarray  # (markers,) int8
+    marker_value: np.ndarray  # (markers,) uint32: the hash itself, the same in every log under one key
 
 
 def spread(log: ExchangeLog, party: np.ndarray, *, threads: int = 2) -> Spread:
@@ -91,6 +92,7 @@ def spread(log: ExchangeLog, party: np.ndarray, *, threads: int = 2) -> Spread:
         uses[1],
         hot.hot_from_us,
         hot.kind,
+        hot.value,
     )
 
 
@@ -107,7 +109,7 @@ def _nothing() -> Spread:
         np.int32,
         np.int32,
     )
-    return Spread(*(np.zeros(0, kind) for kind in (*kinds, np.int64, np.int8)))
+    return Spread(*(np.zeros(0, kind) for kind in (*kinds, np.int64, np.int8, np.uint32)))
 
 
 @njit(cache=True, nogil=True)

@@ -44,6 +44,7 @@ NUMBERS: dict[str, tuple[type, int]] = {
 RECORD_NAMES = frozenset(RECORD.names)
 STEP = 16  # a column that is full grows by one such part
 CODED = ("account", "model", "user_agent", "client_ip")
+CODED_AS = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ExchangeLog:
         return pa.table({k: pa.array(v) for k, v in self.columns.items() if k != "id"})
 
 
-class _Growing:
+class Growing:
     """Columns that grow in place as batches come: never there twice, in parts and whole."""
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class _Growing:
         return self.columns
 
 
-class _Codes:
+class Codes:
     """Strings to dense numbers in the order of first sight; renumbered by name when the log is closed."""
 
     def __init__(self) -> None:
@@ -142,34 +143,41 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
     Batches are sketched on `threads` threads while the next ones are read; the result does not depend on it,
     nor on the order of the exchanges or how they are batched.
     """
-    columns = _Growing()
-    codes = {name: _Codes() for name in CODED}
+    columns = Growing()
+    codes = {name: Codes() for name in CODED}
     has: set[str] = set()
     waiting: deque[Future[Columns]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             if batch.num_rows == 0:
                 continue
-            has.update(name for name in RECORD_NAMES & set(batch.schema.names) if _any(batch.column(name)))
-            coded = {
-                "account": codes["account"].encode(batch.column("account")),
-                "model": codes["model"].encode(batch.column("model").fill_null("")),
-                "agent": codes["user_agent"].encode(batch.column("user_agent")),
-                "net": codes["client_ip"].encode(batch.column("client_ip"), network),
-            }
-            waiting.append(pool.submit(_columns, batch, coded, sketcher))
+            has |= said(batch)
+            waiting.append(pool.submit(columns_of, batch, coded(batch, codes), sketcher))
             while len(waiting) > 2 * threads:
                 columns.add(waiting.popleft().result())
         while waiting:
             columns.add(waiting.popleft().result())
-    return _close(columns.whole(), codes, frozenset(has))
+    return closed(columns.whole(), codes, frozenset(has))
 
 
-def _any(column: pa.Array) -> bool:
-    return column.null_count < len(column)
+def said(batch: pa.RecordBatch) -> set[str]:
+    """The record's columns that hold any value."""
+    names = RECORD_NAMES & set(batch.schema.names)
+    return {name for name in names if batch.column(name).null_count < batch.num_rows}
 
 
-def _columns(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
+def coded(batch: pa.RecordBatch, codes: dict[str, Codes]) -> Columns:
+    """A batch's coded columns; names that were never seen get the next codes."""
+    return {
+        "account": codes["account"].encode(batch.column("account")),
+        "model": codes["model"].encode(batch.column("model").fill_null("")),
+        "agent": codes["user_agent"].encode(batch.column("user_agent")),
+        "net": codes["client_ip"].encode(batch.column("client_ip"), network),
+    }
+
+
+def columns_of(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
+    """A log's columns of one batch, its texts sketched; `coded` as the function of that name gives it."""
     exchange_id = batch.column("exchange_id")
     if exchange_id.null_count:
         exchange_id = pc.coalesce(exchange_id, ids.derive(batch))
@@ -208,14 +216,14 @@ def _short(wide: np.ndarray) -> np.ndarray:
     return low
 
 
-def _close(columns: Columns, codes: dict[str, _Codes], has: frozenset[str]) -> ExchangeLog:
+def closed(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> ExchangeLog:
+    """Sort columns in place into a log, each exchange once; codes become places in the order of names."""
     if not columns:
         return ExchangeLog(
             {"ts_us": np.zeros(0, np.int64)}, *(np.zeros((0, 1), np.uint32),) * 2, (), (), has, 0
         )
     names = {name: code.by_name() for name, code in codes.items()}
-    recode = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
-    for name, source in recode.items():
+    for name, source in CODED_AS.items():
         columns[name][:] = names[source][1][columns[name]]
     total = len(columns["ts_us"])
     order = _order(columns)

@@ -4,7 +4,7 @@ It does not know how a candidate was tested.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,15 +44,15 @@ class Alarm:
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
     share: tuple[float, ...] = ()  # and the share of carriers that has them
     p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
-    markers: Counter[int] = field(default_factory=Counter)  # stock markers and how many looks held them
+    # stock markers and how many looks held them; below 0 a marker that the log does not hold any more
+    markers: Counter[int] = field(default_factory=Counter)
     looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
 
     def own_markers(self) -> np.ndarray:
         """The markers that looks kept finding to be the group's own, sorted."""
-        most = max(self.markers.values(), default=0)
-        return np.array(sorted(m for m, n in self.markers.items() if n >= KEPT * most), np.int64)
+        return np.array([m for m in lasting(self.markers) if m >= 0], np.int64)
 
     def confirmed(self) -> dict[int, int]:
         """The named parties that later looks kept naming; a party named in passing is let go."""
@@ -60,6 +60,12 @@ class Alarm:
         kept = {p: self.looks[p] / max(int((looked >= at).sum()), 1) for p, at in self.named.items()}
         least = CONFIRMED * float(np.median(list(kept.values()))) if kept else 0.0
         return {p: at for p, at in self.named.items() if p in self.devoted or kept[p] >= least}
+
+
+def lasting(markers: Mapping[int, int]) -> list[int]:
+    """Of markers and how many looks held each, those that were not there in passing, sorted."""
+    most = max(markers.values(), default=0)
+    return sorted(m for m, looks in markers.items() if looks >= KEPT * most)
 
 
 def chosen(
@@ -93,9 +99,20 @@ def chosen(
 class Alarms:
     """The alarms so far, raised or still waiting for more looks, and which of them each party belongs to."""
 
-    def __init__(self) -> None:
-        self._all: list[Alarm] = []
-        self._owner: dict[int, int] = {}
+    def __init__(self, every: list[Alarm] | None = None, owner: dict[int, int] | None = None) -> None:
+        """every, owner: the alarms so far, and the number of each party's own, to go on from."""
+        self._all: list[Alarm] = every or []
+        self._owner: dict[int, int] = owner or {}
+
+    @property
+    def every(self) -> list[Alarm]:
+        """All alarms, raised or not, in the order of their first look."""
+        return self._all
+
+    @property
+    def owner(self) -> dict[int, int]:
+        """Party -> number of the alarm that it belongs to."""
+        return self._owner
 
     @property
     def raised(self) -> list[Alarm]:

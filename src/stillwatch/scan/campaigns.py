@@ -191,7 +191,8 @@ def _marked(world: World) -> np.ndarray:
 
 
 def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
-    model = log.models[int(watched.codes[0][alarm.dominant[0]])] if alarm.dominant else ""
+    value = alarm.dominant[0] if alarm.dominant else -1
+    model = log.models[int(watched.codes[0][value])] if value >= 0 else ""
     bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
     return Reason(
         TEST_NAME,
@@ -199,7 +200,7 @@ def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
         f"use {model or 'one model'}): a chance of {alarm.p_value:.1g} if they were independent",
         round(bits, 3),
         float(alarm.share[0]),
-        float(watched.base[0][alarm.dominant[0]]),
+        float(watched.base[0][value]) if value >= 0 else None,
         None,
         len(alarm.named),
     )

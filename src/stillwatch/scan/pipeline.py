@@ -26,7 +26,9 @@ from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Kind
 from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Scanned, ScanResult
+from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
+from stillwatch.scan.carried import Carried
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.volume import volume_p_values
@@ -105,9 +107,17 @@ def run(
 
 
 def scan_log(
-    log: ExchangeLog, accounts: pa.Table | None = None, *, options: Options | None = None, tell: Tell = silent
+    log: ExchangeLog,
+    accounts: pa.Table | None = None,
+    *,
+    options: Options | None = None,
+    tell: Tell = silent,
+    carried: Carried | None = None,
+    until_us: int = NEVER,
+    forgotten_us: int = 0,
+    keep: Callable[[Carried], None] | None = None,
 ) -> ScanResult:
-    """Scan a log that is in memory already."""
+    """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
     known = _known(log, accounts)
     party, payer = _parties(log, known), _payers(log, known)
@@ -120,10 +130,14 @@ def scan_log(
         tell("spread", 0, 1)
         watched = watch(
             log,
-            party[log["account"]],
+            party,
             false_cases_per_10k_account_days=options.false_cases_per_10k_account_days,
             threads=options.threads,
             progress=lambda done, total: tell("watching", done, total),
+            carried=carried,
+            until_us=until_us,
+            forgotten_us=forgotten_us,
+            keep=keep,
         )
         world = World(
             log,
@@ -175,14 +189,24 @@ def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
 
 
 def _parties(log: ExchangeLog, known: Known | None) -> np.ndarray:
-    """(accounts,) int32: accounts of one organisation are one party."""
+    """(accounts,) int32: accounts of one organisation are one party, called by the one that came first.
+
+    Not by the least name: an account that comes later must change nothing of what was before.
+    """
     party = np.arange(len(log.accounts), dtype=np.int32)
     if known is not None:
         first: dict[str, int] = {}
-        for code, org in enumerate(known.org):
-            if org:
-                party[code] = first.setdefault(org, code)
+        for code in first_seen(log).tolist():
+            if known.org[code]:
+                party[code] = first.setdefault(known.org[code], code)
     return party
+
+
+def first_seen(log: ExchangeLog) -> np.ndarray:
+    """The accounts in the order in which they came."""
+    accounts, first = np.unique(log["account"], return_index=True)
+    order: np.ndarray = accounts[np.argsort(first)]
+    return order
 
 
 def _payers(log: ExchangeLog, known: Known | None) -> np.ndarray:

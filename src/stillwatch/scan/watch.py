@@ -14,15 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.spread import DAY_US, WINDOW_DAYS, Spread, spread
-from stillwatch.actors.stock import NEEDED, Stock, choices
+from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan.alarms import Alarm, Alarms, Candidate, chosen
+from stillwatch.scan.alarms import NEVER, Alarm, Candidate, chosen
+from stillwatch.scan.carried import Carried, Choice, Names
+from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.stats.dealing import coded
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
@@ -39,9 +40,6 @@ CORRELATION_CEILING = (0.08, 0.15, 0.15)
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
 ALPHA_CEILING = 5e-4
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
-LEAST_STOCK = 5  # markers by which a known stock is recognised
-DEVOTED_LEAST = 3  # exchanges
-DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a marker that tells two groups apart: share of their exchanges
@@ -77,19 +75,29 @@ def watch(
     false_cases_per_10k_account_days: float = 1.0,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    carried: Carried | None = None,
+    until_us: int = NEVER,
+    forgotten_us: int = 0,
+    keep: Callable[[Carried], None] | None = None,
 ) -> Watched:
-    """Watch a log from its first hour to its last.
+    """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
-    party: (exchanges,) int32, who counts as one: an organisation, else an account. The next hours'
+    party: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
     groups are looked for on `threads` threads; the result does not depend on them.
+
+    carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
+    look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
+    is carried on after each look.
     """
-    watcher = _Watcher(log, party, false_cases_per_10k_account_days)
-    steps = watcher.steps()
+    watcher = _Watcher(log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us)
+    steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
     with ThreadPoolExecutor(threads) as pool:
         for k, hour in enumerate(watcher.hours(steps, pool)):
             watcher.look(hour)
+            if keep:
+                keep(watcher.carried(hour.until_us))
             if progress and k % 8 == 0:
                 progress(k, len(steps))
     if progress:
@@ -97,7 +105,7 @@ def watch(
     return Watched(
         tuple(watcher.alarms.raised),
         watcher.spread,
-        party,
+        watcher.party,
         watcher.values,
         watcher.codes,
         tuple(watcher.base),
@@ -107,12 +115,15 @@ def watch(
 
 
 class _Watcher:
-    def __init__(self, log: ExchangeLog, party: np.ndarray, dial: float) -> None:
-        self.log, self.party, self.dial = log, party, dial
+    def __init__(
+        self, log: ExchangeLog, party: np.ndarray, dial: float, carried: Carried, forgotten_us: int
+    ) -> None:
+        self.log, self.dial, self.forgotten_us = log, dial, forgotten_us
+        self.party = party[log["account"]]
         self.parties = len(log.accounts)
-        self.spread = spread(log, party)
-        self.hot: HotRows = hot_rows(log, self.spread, party, self.parties)
-        self.all: HotRows = all_rows(log, party, self.parties)
+        self.spread = spread(log, self.party)
+        self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
+        self.all: HotRows = all_rows(log, self.party, self.parties)
         self.stock = Stock(self.spread, self.parties)
         levels_and_codes = [coded(log[name]) for name in SETTINGS]
         self.codes = tuple(c for c, _ in levels_and_codes)
@@ -122,24 +133,44 @@ class _Watcher:
         self.first_us = [
             _first_seen(v, len(c), log["ts_us"]) for v, c in zip(self.values, self.codes, strict=True)
         ]
-        self.tested = [False] * len(SETTINGS)  # a setting of one value so far says nothing
-        self.base: list[np.ndarray] = []
+        self.names = Names(log, party, self.spread.marker_value, SETTINGS, self.codes)
+        self.looked_until = carried.until_us
+        self.tested = list(carried.tested or [False] * len(SETTINGS))  # one value so far says nothing
+        self.base: list[np.ndarray] = self.names.base(carried)
         self.rounded: list[list[float]] = []  # of base, to share the tails of near values
         self.tries: list[int] = []
-        self.correlation = list(CORRELATION_FLOOR)
-        self.base_due = 0
-        self.active_per_day = 0.0
-        self.alarms = Alarms()
-        self.tests = 0
+        self._round()
+        self.correlation = list(carried.correlation or CORRELATION_FLOOR)
+        self.base_due = carried.base_due_us
+        self.active_per_day = carried.active_per_day
+        self.alarms = self.names.alarms(carried)
+        self.tests = carried.tests
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
-        self.quiet: deque[list[list[tuple[int, int, float]]]] = deque(maxlen=QUIET_LOOKS)
+        self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
 
-    def steps(self) -> np.ndarray:
-        """The hours at which something new could be seen."""
+    def carried(self, until_us: int) -> Carried:
+        """What the next look takes over, by name."""
+        alarms, owner = self.names.told(self.alarms)
+        return Carried(
+            until_us,
+            self.names.shares(self.base),
+            tuple(self.tested),
+            tuple(self.correlation),
+            self.base_due,
+            self.active_per_day,
+            self.tests,
+            tuple(self.quiet),
+            alarms,
+            owner,
+        )
+
+    def steps(self, until_us: int) -> np.ndarray:
+        """The hours at which something new could be seen, from the next one on to the last full one."""
         ts = self.spread.at_us
         if len(ts) == 0:
             return np.zeros(0, np.int64)
-        return np.unique((ts // HOUR_US + 1) * HOUR_US)
+        hours = np.unique((ts // HOUR_US + 1) * HOUR_US)
+        return hours[(hours > self.looked_until) & (hours <= until_us)]
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_Hour]:
         """The hours in order, a few ahead of the one that is looked at."""
@@ -147,29 +178,29 @@ class _Watcher:
         waiting: deque[_Hour] = deque()
         for step in steps:
             until = int(step)
-            since = until - WINDOW_US
-            graph = window.moved(since, until)
-            counted, dominant = self._posture(self.hot, until, since)
+            from_us = until - WINDOW_US
+            graph = window.moved(from_us, until)
+            counted, dominant = self._posture(self.hot, until, from_us)
             looked_at: tuple[float, ...] = RESOLUTIONS
             if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
                 looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
             found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in looked_at)
-            waiting.append(_Hour(since, until, dominant, found))
+            waiting.append(_Hour(from_us, until, dominant, found))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
     def look(self, hour: _Hour) -> None:
         """Test an hour's groups; raise, extend and split alarms."""
-        since, until = hour.since_us, hour.until_us
+        until = hour.until_us
         if until >= self.base_due:
-            self._population(until, since)
+            self._population(until, hour.since_us)
             self.base_due = until + BASE_EVERY_US
         found = [f.result() for f in hour.found]
         alpha = self._alpha(max(len(begin) - 1 for begin, _ in found))
         remember = until % BASE_EVERY_US == 0
         suspected = self.alarms.suspected() if remember else frozenset()
-        quiet: list[list[tuple[int, int, float]]] = [[] for _ in SETTINGS]
+        quiet: list[list[Choice]] = [[] for _ in SETTINGS]
         seen: set[bytes] = set()
         candidates = []
         for begin, member in found:
@@ -193,7 +224,7 @@ class _Watcher:
                 if candidate is not None and candidate.p_value < PART_ALPHA:
                     candidates.append(candidate)
         if remember:
-            self.quiet.append(quiet)
+            self.quiet.append(tuple(tuple(choices) for choices in quiet))
         for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
             self.alarms.look(candidate, until)
             for part in parts[1:]:
@@ -202,29 +233,14 @@ class _Watcher:
             self._follow(alarm, hour)
 
     def _follow(self, alarm: Alarm, hour: _Hour) -> None:
-        """Name whoever takes up a raised alarm's stock and does little else: a pool behind the pool.
-
-        The group needs no second test: its wording is known, and the newcomers are devoted to it.
-        """
+        """Name whoever takes up a raised alarm's stock and does little else."""
         own = alarm.own_markers()
         if len(own) < LEAST_STOCK:
             return
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        rows = self.stock.carried(own, row_lo, row_hi)
-        if len(rows) == 0:
-            return
-        carriers, counts, first, _ = choices(rows, self.party, self.values, self.levels)
-        since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
-        devoted = carriers[(counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)]
-        lately = self._entered(own, devoted, alarm.looked_at_us[0] - WINDOW_US, hour.until_us)
-        self.alarms.follow(alarm, devoted[lately].tolist(), hour.until_us)
-
-    def _entered(self, own: np.ndarray, carriers: np.ndarray, since: int, until: int) -> np.ndarray:
-        """(carriers,) whether each took up at least two of the own markers in [since, until).
-
-        Who used them before is a bystander whose wording was copied, and is not named.
-        """
-        return self.stock.entries(own, carriers, since, until) >= NEEDED
+        lately = entered_since(alarm.looked_at_us[0], self.forgotten_us)
+        found = followers(own, self.stock, self.all, self.party, (row_lo, row_hi), lately, hour.until_us)
+        self.alarms.follow(alarm, found.party.tolist(), hour.until_us)
 
     def _posture(self, rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         return posture(
@@ -251,11 +267,14 @@ class _Watcher:
             remembered = [choice for look in self.quiet for choice in look[s]]
             least, most = CORRELATION_FLOOR[s], CORRELATION_CEILING[s]
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
-        self.rounded = [[max(round(share, 3), 0.001) for share in base.tolist()] for base in self.base]
-        self.tries = [_tries(base) for base in self.base]
+        self._round()
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
         active = np.bincount(self.party[day[0] : day[1]], minlength=1)
         self.active_per_day = float(np.count_nonzero(active))
+
+    def _round(self) -> None:
+        self.rounded = [[max(round(share, 3), 0.001) for share in base.tolist()] for base in self.base]
+        self.tries = [_tries(base) for base in self.base]
 
     def _alpha(self, groups: int) -> float:
         """What one test may spend: the day's allowance of false cases over the day's independent tests.
@@ -279,9 +298,7 @@ class _Watcher:
         tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
         return tuple(zip(tested, tails, strict=True))
 
-    def _remember(
-        self, quiet: list[list[tuple[int, int, float]]], values: list[int], having: list[int], n: int
-    ) -> None:
+    def _remember(self, quiet: list[list[Choice]], values: list[int], having: list[int], n: int) -> None:
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, having, strict=True)):
             share = self.rounded[s][value]
@@ -311,7 +328,7 @@ class _Watcher:
             nothing = np.zeros(0, np.int64)
             named = self._named_tails(tails)
             return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing)
-        since_taken_up = _since(carriers, first, self.all.begin, self.all.row, row_hi)
+        since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
         if n < LEAST_PARTIES:
@@ -326,7 +343,7 @@ class _Watcher:
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
         agree = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
-        lately = self._entered(own, alike, hour.since_us, hour.until_us)
+        lately = entered(self.stock, own, alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
@@ -355,6 +372,15 @@ class _Watcher:
         return True
 
 
+def entered_since(first_look_us: int, forgotten_us: int) -> int:
+    """From when on a follower must have taken a stock up.
+
+    Of what is forgotten nobody's first use is known: who used the stock early in what is left, and may have
+    used it always, does not count as a newcomer.
+    """
+    return max(first_look_us - WINDOW_US, forgotten_us + WINDOW_US if forgotten_us else 0)
+
+
 def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:
     """(codes,) int64 when each value was first used; rows are in time order."""
     first = np.full(codes, len(values), np.int64)
@@ -365,13 +391,3 @@ def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray
 def _tries(base: np.ndarray) -> int:
     """How many of a setting's values are common enough to have been a group's commonest."""
     return int(np.clip((base > 0.02).sum(), 1, 8))
-
-
-@njit(cache=True, nogil=True)
-def _since(carriers, first, begin, row, row_hi):
-    """(carriers,) exchanges of each carrier from its first carried row up to row_hi."""
-    out = np.empty(len(carriers), np.int64)
-    for k in range(len(carriers)):
-        rows = row[begin[carriers[k]] : begin[carriers[k] + 1]]
-        out[k] = np.searchsorted(rows, row_hi) - np.searchsorted(rows, first[k])
-    return out

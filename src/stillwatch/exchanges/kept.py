@@ -1,0 +1,165 @@
+"""A log that grows as exchanges arrive and forgets the oldest: sorted by time, each exchange once.
+
+What it gives is what `log.build` would give of the exchanges it holds. It does not know who asks for it.
+"""
+
+# mypy: allow-untyped-defs
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.exchanges import sketched
+from stillwatch.exchanges.log import (
+    CODED,
+    CODED_AS,
+    Codes,
+    Columns,
+    ExchangeLog,
+    closed,
+    coded,
+    columns_of,
+    said,
+)
+from stillwatch.exchanges.sketch import Sketcher
+
+MATRICES = ("phrases", "system_phrases")
+
+
+class KeptLog:
+    """Exchanges of some days. `add` takes them in any order; `merged` sorts in what has come since.
+
+    `log` is what was merged last, `parts` what has come since, in the columns of a log whose codes are those
+    of `codes`; both are to be read only.
+    """
+
+    def __init__(self, sketcher: Sketcher) -> None:
+        self.sketcher = sketcher
+        self.log: ExchangeLog = closed({}, {}, frozenset())
+        self.parts: list[Columns] = []
+        self.codes = {name: Codes() for name in CODED}
+        self.duplicates = 0
+        self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
+        self._order: tuple[str, ...] = ()
+        self._has: set[str] = set()
+        self._ids: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
+
+    def add(self, batch: pa.RecordBatch) -> Columns:
+        """Take a batch in, sketched or with its texts; gives the rows that are new, as columns.
+
+        Raises: InputError for sketches under another key.
+        """
+        if sketched.is_sketched(batch.schema):
+            sketched.check_key(batch.schema.metadata, self.sketcher, "a batch of exchanges")
+        part = columns_of(batch, coded(batch, self.codes), self.sketcher)
+        new = (part["ts_us"] >= self.forgotten_us) & ~self._held(part["id"])
+        part = {name: column[new] for name, column in part.items()}
+        if len(part["ts_us"]):
+            self._has |= said(batch)
+            self._order = tuple(part)
+            self.parts.append(part)
+        self.duplicates += int(len(new) - new.sum())
+        return part
+
+    def merged(self) -> ExchangeLog:
+        """The log with all that has come."""
+        if self.parts:
+            before = {
+                **self.log.columns,
+                "phrases": self.log.phrases,
+                "system_phrases": self.log.system_phrases,
+            }
+            parts = [before, *self.parts] if len(self.log) else self.parts
+            columns = {name: np.concatenate([part[name] for part in parts]) for name in self._order}
+            self._close(columns)
+        return self.log
+
+    def forget(self, before_us: int) -> None:
+        """Let the exchanges before a moment go, and the names that nobody else has."""
+        cut = int(np.searchsorted(self.log["ts_us"], before_us))
+        if self.parts or cut == 0:
+            self.merged()
+            cut = int(np.searchsorted(self.log["ts_us"], before_us))
+        if cut == 0:
+            return
+        self.forgotten_us = max(self.forgotten_us, before_us)
+        columns = {name: self._column(name)[cut:].copy() for name in self._order}
+        for column, name in CODED_AS.items():
+            names = sorted(self.codes[name].index)
+            used = np.unique(columns[column])
+            used = used[used >= 0]
+            lookup = np.full(len(names) + 1, -1, np.int32)
+            lookup[used] = np.arange(len(used))
+            columns[column] = lookup[columns[column]]
+            self.codes[name].index = {names[code]: k for k, code in enumerate(used.tolist())}
+        self._close(columns)
+
+    def _close(self, columns: Columns) -> None:
+        self.log = closed(columns, self.codes, frozenset(self._has))
+        self.duplicates += self.log.duplicates
+        for code in self.codes.values():
+            code.index = {name: k for k, name in enumerate(sorted(code.index))}
+        self.parts = []
+        self._ids = None
+
+    def _column(self, name: str) -> np.ndarray:
+        return getattr(self.log, name) if name in MATRICES else self.log[name]
+
+    def _held(self, keys: np.ndarray) -> np.ndarray:
+        """(keys,) bool whether an exchange of this id has come before, or stands earlier in the keys."""
+        if self._ids is None:
+            self._ids = np.sort(self.log["id"]) if len(self.log) else np.zeros(0, np.uint64)
+        at = np.searchsorted(self._ids, keys)
+        held = np.zeros(len(keys), bool)
+        inside = at < len(self._ids)
+        held[inside] = self._ids[at[inside]] == keys[inside]
+        first = np.zeros(len(keys), bool)
+        first[np.unique(keys, return_index=True)[1]] = True
+        for part in self.parts:
+            held |= np.isin(keys, part["id"])
+        return held | ~first
+
+    # --- stored and read back ---------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is held, as arrays that `from_arrays` takes; what has come is merged first."""
+        self.merged()
+        told = {
+            "names": {name: sorted(code.index) for name, code in self.codes.items()},
+            "has": sorted(self._has),
+            "order": self._order,
+            "duplicates": self.duplicates,
+            "forgotten_us": self.forgotten_us,
+            "key": self.sketcher.fingerprint,
+        }
+        out = {f"log.{name}": self._column(name) for name in self._order}
+        return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], sketcher: Sketcher, place: str) -> "KeptLog":
+        """Raises: InputError for what was kept under another key."""
+        told = json.loads(arrays["log"].tobytes())
+        mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: told["key"].encode()}
+        sketched.check_key(mark, sketcher, place)
+        kept = cls(sketcher)
+        kept._has, kept._order = set(told["has"]), tuple(told["order"])
+        for name, names in told["names"].items():
+            kept.codes[name].index = {value: k for k, value in enumerate(names)}
+        if kept._order:
+            kept._close({name: arrays[f"log.{name}"] for name in kept._order})
+        kept.duplicates, kept.forgotten_us = told["duplicates"], told["forgotten_us"]
+        return kept
+
+
+def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
+    """A table, a batch or several batches, as batches."""
+    if isinstance(given, pa.RecordBatch):
+        return [given]
+    if isinstance(given, pa.Table):
+        return given.combine_chunks().to_batches()
+    return given

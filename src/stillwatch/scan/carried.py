@@ -1,0 +1,169 @@
+"""What a watch carries from one look to the next, by name: accounts, values and markers, never their codes.
+
+A log's codes change when it grows or forgets; what is written here outlives that, and a restart. It does not
+know how a look is made.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.alarms import Alarm, Alarms
+
+Value = str | int  # of a setting: a model's name, or a number
+Choice = tuple[int, int, float]  # how many of how many members had a value, and its share of the population
+
+
+@dataclass(frozen=True)
+class AlarmThen:
+    """An alarm as a look left it; see `alarms.Alarm`."""
+
+    at_us: int
+    p_value: float
+    p_least: float
+    named: dict[str, int]
+    dominant: tuple[Value, ...]
+    share: tuple[float, ...]
+    p_settings: tuple[tuple[str, float], ...]
+    markers: dict[int, int]
+    looks: dict[str, int]
+    looked_at_us: tuple[int, ...]
+    devoted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Everything that a look takes over from the looks before it, but the exchanges themselves."""
+
+    until_us: int = 0  # the hour up to which was looked
+    base: tuple[tuple[tuple[Value, float], ...], ...] = ()  # per setting: shares of the population
+    tested: tuple[bool, ...] = ()
+    correlation: tuple[float, ...] = ()
+    base_due_us: int = 0
+    active_per_day: float = 0.0
+    tests: int = 0
+    quiet: tuple[tuple[tuple[Choice, ...], ...], ...] = ()
+    alarms: tuple[AlarmThen, ...] = ()
+    owner: dict[str, int] = field(default_factory=dict)  # account -> number of its alarm
+
+
+class Names:
+    """What codes stand for in one log. A party goes by its account's name.
+
+    Names that the log does not know (any more) get codes that point at nothing: parties past the last,
+    markers below nought, values of -1.
+    """
+
+    def __init__(
+        self,
+        log: ExchangeLog,
+        party: np.ndarray,
+        marker_value: np.ndarray,
+        settings: Iterable[str],
+        codes: Iterable[np.ndarray],
+    ) -> None:
+        """party: (accounts,); codes: per setting, code -> value in the log."""
+        self._accounts = list(log.accounts)
+        self._party = party.tolist()
+        self._code = {name: k for k, name in enumerate(self._accounts)}
+        self._marker_value = marker_value.tolist()
+        self._marker = {value: k for k, value in enumerate(self._marker_value)}
+        self._gone: list[int] = []  # markers that the log does not hold
+        self._values: list[list[Value]] = [
+            [log.models[v] if name == "model" else int(v) for v in values.tolist()]
+            for name, values in zip(settings, codes, strict=True)
+        ]
+        self._value_code = [{value: k for k, value in enumerate(values)} for values in self._values]
+
+    def party(self, name: str) -> int:
+        code = self._code.get(name)
+        if code is None:
+            code = self._code[name] = len(self._accounts)
+            self._accounts.append(name)
+            self._party.append(code)
+        return int(self._party[code])
+
+    def party_name(self, party: int) -> str:
+        return self._accounts[party]
+
+    def marker(self, value: int) -> int:
+        number = self._marker.get(value)
+        if number is None:
+            self._gone.append(value)
+            number = self._marker[value] = -len(self._gone)
+        return number
+
+    def marker_value(self, number: int) -> int:
+        return int(self._marker_value[number] if number >= 0 else self._gone[-number - 1])
+
+    def code(self, setting: int, value: Value) -> int:
+        return self._value_code[setting].get(value, -1)
+
+    def value(self, setting: int, code: int) -> Value:
+        return self._values[setting][code] if code >= 0 else ""
+
+    # --- alarms -----------------------------------------------------------------------------------------
+
+    def told(self, alarms: Alarms) -> tuple[tuple[AlarmThen, ...], dict[str, int]]:
+        """Alarms by name, and which of them each account belongs to."""
+        then = tuple(
+            AlarmThen(
+                alarm.at_us,
+                alarm.p_value,
+                alarm.p_least,
+                {self.party_name(p): at for p, at in alarm.named.items()},
+                tuple(self.value(s, code) for s, code in enumerate(alarm.dominant)),
+                alarm.share,
+                alarm.p_settings,
+                {self.marker_value(m): looks for m, looks in alarm.markers.items()},
+                {self.party_name(p): looks for p, looks in alarm.looks.items()},
+                tuple(alarm.looked_at_us),
+                tuple(sorted(self.party_name(p) for p in alarm.devoted)),
+            )
+            for alarm in alarms.every
+        )
+        return then, {self.party_name(p): number for p, number in alarms.owner.items()}
+
+    def alarms(self, carried: Carried) -> Alarms:
+        """Alarms by the codes of this log."""
+        return Alarms(
+            [
+                Alarm(
+                    then.at_us,
+                    then.p_value,
+                    {self.party(name): at for name, at in then.named.items()},
+                    then.p_least,
+                    tuple(self.code(s, value) for s, value in enumerate(then.dominant)),
+                    then.share,
+                    then.p_settings,
+                    Counter({self.marker(value): looks for value, looks in then.markers.items()}),
+                    Counter({self.party(name): looks for name, looks in then.looks.items()}),
+                    list(then.looked_at_us),
+                    {self.party(name) for name in then.devoted},
+                )
+                for then in carried.alarms
+            ],
+            {self.party(name): number for name, number in carried.owner.items()},
+        )
+
+    # --- the population's shares ------------------------------------------------------------------------
+
+    def shares(self, base: list[np.ndarray]) -> tuple[tuple[tuple[Value, float], ...], ...]:
+        return tuple(
+            tuple((self._values[s][k], float(shares[k])) for k in np.flatnonzero(shares).tolist())
+            for s, shares in enumerate(base)
+        )
+
+    def base(self, carried: Carried) -> list[np.ndarray]:
+        """As `shares` told it, (values,) for each setting; a value that has come since has no share yet."""
+        out = []
+        for s, shares in enumerate(carried.base):
+            known = np.zeros(len(self._values[s]))
+            for value, share in shares:
+                if (code := self.code(s, value)) >= 0:
+                    known[code] = share
+            out.append(known)
+        return out

@@ -1,0 +1,134 @@
+"""Who takes up a raised alarm's stock and does little else: a pool behind the pool.
+
+Such a group needs no second test: its wording is known, and the newcomers are devoted to it. It does not know
+when it is asked: at a full hour with the whole log's markers, or in between with the alarms' own alone.
+
+Null: nobody but the alarm's own hand takes up two of its markers and then hardly does anything else.
+Blind to: a newcomer with traffic of its own, or with another stock.
+Fooled by: who copies a campaign's texts and sends little else is named with it.
+Source: the range's pools that are banned and come back (docs/evidence.md).
+"""
+
+# mypy: allow-untyped-defs
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from stillwatch.actors.conduct import HotRows, all_rows
+from stillwatch.actors.markers import fill_markers, width
+from stillwatch.actors.spread import Spread
+from stillwatch.actors.stock import NEEDED, Stock, choices
+from stillwatch.exchanges.log import ExchangeLog
+
+LEAST_STOCK = 5  # markers by which a known stock is recognised
+DEVOTED_LEAST = 3  # exchanges
+DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
+MARKED = ("head", "tail", "exact", "system", "words")
+NO_SETTINGS = np.zeros((0, 0), np.int32)
+
+
+@dataclass(frozen=True)
+class Followers:
+    """Parties devoted to a stock, how many exchanges of each carry it, and the first of those."""
+
+    party: np.ndarray  # (n,) int32, ascending
+    exchanges: np.ndarray  # (n,) int64
+    first_row: np.ndarray  # (n,) int64
+
+
+def followers(
+    own: np.ndarray,
+    stock: Stock,
+    every: HotRows,
+    party: np.ndarray,
+    rows: tuple[int, int],
+    entered_since_us: int,
+    until_us: int,
+) -> Followers:
+    """Those who carry the own markers in [rows), do little else since, and took them up lately.
+
+    own: numbers of markers, at least LEAST_STOCK; every: all exchanges by party; party: (exchanges,). Who
+    used them before `entered_since_us` is a bystander whose wording was copied, and is left out.
+    """
+    carried = stock.carried(own, *rows)
+    if len(carried) == 0:
+        return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    carriers, counts, first, _ = choices(carried, party, NO_SETTINGS, 1)
+    devoted = (counts >= DEVOTED_LEAST) & (
+        counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
+    )
+    carriers, counts, first = carriers[devoted], counts[devoted], first[devoted]
+    lately = entered(stock, own, carriers, entered_since_us, until_us)
+    return Followers(carriers[lately], counts[lately], first[lately])
+
+
+def entered(stock: Stock, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+    """(carriers,) whether each took up at least two of the own markers in [since, until).
+
+    Who used them before is a bystander whose wording was copied, and is not named.
+    """
+    return stock.entries(own, carriers, since_us, until_us) >= NEEDED
+
+
+@njit(cache=True, nogil=True)
+def since(carriers, first, begin, row, row_hi):
+    """(carriers,) exchanges of each carrier from its first carried row up to row_hi."""
+    out = np.empty(len(carriers), np.int64)
+    for k in range(len(carriers)):
+        rows = row[begin[carriers[k]] : begin[carriers[k] + 1]]
+        out[k] = np.searchsorted(rows, row_hi) - np.searchsorted(rows, first[k])
+    return out
+
+
+# --- some markers alone, in a few exchanges -----------------------------------------------------------------
+
+
+def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(row, marker) of every use of some markers, in the order of the rows.
+
+    values: (markers,) uint32, ascending.
+    """
+    if len(values) == 0 or len(log) == 0:
+        return np.zeros(0, np.int32), np.zeros(0, np.int32)
+    columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
+    return _uses(columns, width(columns), values)
+
+
+def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarray) -> tuple[Stock, HotRows]:
+    """A stock that knows some markers alone, and all the rows by party. party: (exchanges,)."""
+    row, marker = uses(log, values)
+    ts = log["ts_us"]
+    pairs = party[row].astype(np.int64) * max(len(values), 1) + marker
+    first = np.sort(np.unique(pairs, return_index=True)[1])
+    nothing = np.zeros(0, np.int64)
+    spread = Spread(
+        nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing.astype(np.int32),
+        nothing.astype(np.int8), party[row[first]], marker[first], ts[row[first]], row, marker,
+        np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
+    )  # fmt: skip
+    return Stock(spread, parties), all_rows(log, party, parties)
+
+
+@njit(cache=True, nogil=True)
+def _uses(columns, wide, values):
+    phrases, system_phrases, head, tail, exact, system, words = columns
+    found = np.empty(wide, np.uint32)
+    row = np.empty(1024, np.int32)
+    marker = np.empty(1024, np.int32)
+    k = 0
+    for i in range(len(head)):
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, found)
+        for j in range(wide):
+            if found[j] == np.uint32(0):
+                continue
+            at = np.searchsorted(values, found[j])
+            if at < len(values) and values[at] == found[j]:
+                if k == len(row):
+                    row = np.concatenate((row, row))
+                    marker = np.concatenate((marker, marker))
+                row[k] = i
+                marker[k] = at
+                k += 1
+    return row[:k].copy(), marker[:k].copy()
