@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway.ladder import Proposal, Wanted, climb, due, permitted, reconcile, standing
+from stillwatch.gateway.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
 from stillwatch.scan import Campaign, Harvest
 from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
 
@@ -28,9 +28,10 @@ def campaign(*accounts: str, **more: object) -> Campaign:
 def asked(
     found: Campaign, ladder: Ladder = LADDER, **more: object
 ) -> list[tuple[str, tuple[str, ...], bool]]:
-    nothing = {"standings": {}, "decided": {}, "permitted": frozenset(), "now_us": NOW}
+    nothing = {"standings": {}, "decided": {}, "permitted": frozenset()}
+    nothing |= {"secret": SECRET, "now_us": NOW}
     wanted = climb([found], ladder, **(nothing | more))  # type: ignore[arg-type]
-    return [(w.step.name, w.accounts, not w.waits) for w in wanted]
+    return [(w.step.name, w.accounts, w.due_us is not None) for w in wanted]
 
 
 def test_the_strictest_step_that_acts_and_the_strictest_that_asks() -> None:
@@ -71,7 +72,10 @@ def test_standings_only_rise() -> None:
 def test_a_step_on_too_many_accounts_waits_however_slowly_they_came() -> None:
     stands = {f"a{k}": Standing(Step.THROTTLE, 0) for k in range(5)}
     wanted = asked(campaign(*(f"a{k}" for k in range(6))), standings=stands)
-    assert wanted == [("THROTTLE", ("a5",), False), ("BLOCK", tuple(f"a{k}" for k in range(6)), False)]
+    assert wanted == [("WATCH", ("a5",), True), ("BLOCK", tuple(f"a{k}" for k in range(6)), False)]
+    assert asked(campaign(*(f"a{k}" for k in range(6))), Ladder(rungs=(THROTTLE,), max_accounts=5)) == [
+        ("THROTTLE", tuple(f"a{k}" for k in range(6)), False)
+    ]
 
 
 def test_watching_hits_nobody_and_has_no_limit() -> None:
@@ -80,7 +84,7 @@ def test_watching_hits_nobody_and_has_no_limit() -> None:
 
 
 def test_dry_run_takes_no_step() -> None:
-    assert [acts for _, _, acts in asked(campaign(), replace(LADDER, dry_run=True))] == [False, False]
+    assert [acts for _, _, acts in asked(campaign(), replace(LADDER, dry_run=True))] == [False]
 
 
 def test_where_a_person_decided_only_a_stricter_step_is_proposed() -> None:
@@ -97,38 +101,50 @@ def test_nothing_alters_answers_by_default() -> None:
 
 
 def test_delay_and_jitter_hold_only_for_what_is_felt() -> None:
-    ladder = replace(LADDER, delay_s=3_600, jitter_s=86_400)
-    watch, throttle = (Wanted("sw-1", step, "r", "w", ("a",)) for step in (Step.WATCH, Step.THROTTLE))
-    assert due(watch, ladder, SECRET, NOW) == NOW
-    late = due(throttle, ladder, SECRET, NOW)
-    assert late is not None
-    assert NOW + 3_600_000_000 <= late < NOW + (3_600 + 86_400) * 1_000_000
-    assert late == due(throttle, ladder, SECRET, NOW) != due(throttle, ladder, b"t" * 32, NOW)
-    assert due(replace(throttle, waits="x"), ladder, SECRET, NOW) is None
+    late = replace(LADDER, delay_s=3_600, jitter_s=86_400)
+    alone = {"standings": {}, "decided": {}, "permitted": frozenset(), "now_us": NOW}
+
+    def due(step: Step, secret: bytes) -> int:
+        rung = Rung(step, act=True, name="r")
+        (want,) = climb([campaign()], replace(late, rungs=(rung,)), secret=secret, **alone)  # type: ignore[arg-type]
+        assert want.due_us is not None
+        return want.due_us
+
+    alarm_us = int(ALARM.timestamp() * 1e6)
+    assert due(Step.WATCH, SECRET) <= NOW
+    throttle = due(Step.THROTTLE, SECRET)
+    assert alarm_us + 3_600_000_000 <= throttle < alarm_us + (3_600 + 86_400) * 1_000_000
+    assert throttle == due(Step.THROTTLE, SECRET) != due(Step.THROTTLE, b"t" * 32)
+
+
+FIRST = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"), NOW + 60)
 
 
 def test_a_growing_campaign_keeps_its_due_time_under_a_new_name() -> None:
-    ladder = replace(LADDER, delay_s=60)
-    first = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"))
-    (new,) = reconcile([], [first], ladder, secret=SECRET, now_us=NOW).new
+    (new,) = reconcile([], [FIRST], now_us=NOW).new
     kept = replace(new, proposal=1)
-    grown = replace(first, campaign="sw-2", accounts=("a", "b", "c"))
-    found = reconcile([kept], [grown], ladder, secret=SECRET, now_us=NOW + 30)
+    grown = replace(FIRST, campaign="sw-2", accounts=("a", "b", "c"), due_us=NOW + 90)
+    found = reconcile([kept], [grown], now_us=NOW + 30)
     assert (found.new, found.gone) == ((), ())
-    assert [(c.proposal, c.wanted, c.due_us) for c in found.changed] == [(1, grown, new.due_us)]
+    assert found.changed == (replace(kept, wanted=replace(grown, due_us=NOW + 60)),)
+
+
+def test_the_same_again_writes_nothing() -> None:
+    kept = Proposal(1, NOW, FIRST)
+    again = replace(FIRST, why="the same with newer figures")
+    assert reconcile([kept], [again], now_us=NOW) == reconcile([], [], now_us=NOW)
 
 
 def test_what_is_no_longer_asked_for_is_gone_and_what_changes_kind_begins_anew() -> None:
-    first = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"))
-    kept = Proposal(1, NOW, first, NOW + 10)
-    assert reconcile([kept], [], LADDER, secret=SECRET, now_us=NOW).gone == (kept,)
-    waits = replace(first, waits="it would hit 9 accounts, max_accounts is 5")
-    found = reconcile([kept], [waits], LADDER, secret=SECRET, now_us=NOW)
-    assert (found.gone, [n.due_us for n in found.new]) == ((kept,), [None])
+    kept = Proposal(1, NOW, FIRST)
+    assert reconcile([kept], [], now_us=NOW).gone == (kept,)
+    waits = replace(FIRST, due_us=None)
+    found = reconcile([kept], [waits], now_us=NOW)
+    assert (found.gone, found.new) == ((kept,), (Proposal(0, NOW, waits),))
 
 
 def test_a_mark_is_the_actor_s_own_and_keyed() -> None:
-    want = Wanted("sw-1", Step.MARK, "r", "w", ("a",))
+    want = Wanted("sw-1", Step.MARK, "r", "w", ("a",), None)
     mark = standing(want, secret=SECRET, now_us=NOW).mark
     assert mark is not None
     assert mark != standing(want, secret=b"t" * 32, now_us=NOW).mark
@@ -164,13 +180,15 @@ def test_whatever_the_findings_the_rules_hold(
     allowed: frozenset[str],
 ) -> None:
     found = [campaign(*sorted(g), id=f"sw-{k}") for k, g in enumerate(groups)]
-    wanted = climb(found, ladder, standings=standings, decided=decided, permitted=allowed, now_us=NOW)
+    wanted = climb(
+        found, ladder, standings=standings, decided=decided, permitted=allowed, secret=SECRET, now_us=NOW
+    )
     for want in wanted:
         assert want.accounts
         assert allowed.isdisjoint(want.accounts)
         assert all(a not in standings or standings[a].step < want.step for a in want.accounts)
         assert all(decided.get(a, Step.CLEAR) < want.step or a not in decided for a in want.accounts)
-        if not want.waits:
+        if want.due_us is not None:
             assert decided.keys().isdisjoint(want.accounts)
             assert want.step is Step.WATCH or len(want.accounts) <= ladder.max_accounts
             assert any(r.act and r.step == want.step for r in ladder.rungs)

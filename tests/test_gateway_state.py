@@ -279,10 +279,10 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
     over_us = NOW
     with State(path, b"s" * 32) as state:
         follower = Follower(path)
-        before: list[tuple[dict[str, Standing], int]] = []
+        before: list[tuple[dict[str, Standing], int, list[bool]]] = []
         for what in does:
             if isinstance(what, dict):
-                before.append((actions.standings(state), over_us))
+                before.append((actions.standings(state), over_us, [m[2] for m in model]))
                 fit = {a: s for a, s in what.items() if s.until_us is None or s.until_us > over_us} or {
                     "a": throttle()
                 }
@@ -298,10 +298,10 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
                 undoable[actions.undo(state, newest, who="w", why="y", now_us=over_us)] = place
                 number, sets, in_force = model[place]
                 model[place] = (number, sets, not in_force)
-                if place == len(model) - 1 and in_force and before[place][1] == over_us:
-                    others = [m[2] for m in model[:place]]
-                    if all(others):  # nothing below was taken back meanwhile: exactly what was before
-                        assert actions.standings(state) == before[place][0]
+                stood, at_us, below = before[place]
+                same = below == [m[2] for m in model[:place]]  # nothing below was changed since
+                if place == len(model) - 1 and in_force and at_us == over_us and same:
+                    assert actions.standings(state) == stood  # exactly what was before
             follower.poll()
             assert actions.standings(state) == follower.tables.standings == _stands(model, over_us)
         follower.close()
@@ -312,8 +312,8 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
 
 
 def _proposed(state: State, *accounts: str, step: Step = Step.THROTTLE) -> int:
-    want = Wanted("sw-1", step, "ladder.rule 1", "a pool", accounts)
-    proposals.write_down(state, Reconciled((Proposal(0, NOW, want, NOW),), (), ()), now_us=NOW)
+    want = Wanted("sw-1", step, "ladder.rule 1", "a pool", accounts, NOW)
+    proposals.write_down(state, Reconciled((Proposal(0, NOW, want),), (), ()), now_us=NOW)
     return proposals.proposals(state)[0].proposal
 
 

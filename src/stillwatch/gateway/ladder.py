@@ -1,6 +1,7 @@
-"""Findings and the terms' ladder -> what to propose and do. Pure: it reads no clock and writes nothing.
+"""Findings, the terms' ladder and what stands -> what to propose and do. Pure: no clock, nothing written.
 
-The rules that keep innocents whole:
+Which steps follow a finding, and when, the terms say (`terms.ladder`). Here it is said of whom. The rules
+that keep innocents whole:
 - A permission, the owner's in the terms or the one a finding names, takes accounts out.
 - A step that an account can feel is taken by itself only where the terms say so, for at most `max_accounts`
   of one campaign, late by a delay and a jitter that nobody without the folder's secret can foresee.
@@ -14,9 +15,10 @@ from dataclasses import dataclass, replace
 
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
-from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
-
-FELT = Step.VERIFY  # from here on an account notices
+from stillwatch.terms import Ladder, Permission, Standing, Step
+from stillwatch.terms.ladder import Found
+from stillwatch.terms.ladder import Proposal as Asked
+from stillwatch.terms.ladder import proposals as steps
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Wanted:
     rule: str
     why: str
     accounts: tuple[str, ...]
-    waits: str = ""  # why a person has to say so; empty: it is done by itself
+    due_us: int | None  # done by itself then; None: waits for a person, and `why` says for what reason
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,6 @@ class Proposal:
     proposal: int  # 0: not written down yet
     at_us: int
     wanted: Wanted
-    due_us: int | None  # done by itself then
     state: str = "open"
     decided_us: int | None = None
     decided_by: str | None = None
@@ -61,98 +62,77 @@ def climb(
     standings: Mapping[str, Standing],
     decided: Mapping[str, Step],
     permitted: frozenset[str],
+    secret: bytes,
     now_us: int,
 ) -> list[Wanted]:
-    """Give every step that the ladder asks for and that is not taken yet, strictest campaign first.
+    """Give every step that the ladder asks for and that is not taken yet, the surest campaign first.
 
     decided: accounts about which a person has decided, with the strictest step concerned; permitted: accounts
     whose use the terms permit.
     """
     wanted = []
+    key = derive(secret, b"ladder-jitter")
     for campaign in sorted(campaigns, key=lambda c: (c.p_value, c.id)):
-        if campaign.suppressed_by is not None:
-            continue
         accounts = [a for a in campaign.accounts if a not in permitted]
-        fit = sorted((r for r in ladder.rungs if fits(r, campaign, now_us)), key=lambda r: (r.step, r.act))
-        acting = next((r for r in reversed(fit) if r.act), None)
-        asking = next((r for r in reversed(fit) if acting is None or r.step > acting.step), None)
-        for rung in (acting, asking):
-            if rung is not None:
-                wanted += _steps(campaign, rung, accounts, ladder, standings, decided)
+        if campaign.suppressed_by is not None or not accounts:
+            continue
+        found = Found(
+            campaign.id,
+            int(campaign.alarm_at.timestamp() * 1e6),
+            campaign.p_value,
+            len(accounts),  # of the whole campaign: one that grows by a few at a time is not hit by a few
+            campaign.harvest.exchanges,
+            campaign.harvest.output_tokens,
+        )
+        for step in steps(ladder, found, now_us, key):
+            wanted += _wanted(campaign.id, step, accounts, standings, decided)
     return wanted
 
 
-def fits(rung: Rung, campaign: Campaign, now_us: int) -> bool:
-    """Tell whether a campaign meets all that a rung asks for."""
-    return (
-        campaign.p_value <= rung.p_value_at_most
-        and now_us - int(campaign.alarm_at.timestamp() * 1e6) >= rung.age_at_least_s * 1_000_000
-        and campaign.harvest.exchanges >= rung.exchanges_at_least
-        and campaign.harvest.output_tokens >= rung.output_tokens_at_least
-    )
-
-
-def _steps(
-    campaign: Campaign,
-    rung: Rung,
-    accounts: list[str],
-    ladder: Ladder,
+def _wanted(
+    campaign: str,
+    step: Asked,
+    accounts: Iterable[str],
     standings: Mapping[str, Standing],
     decided: Mapping[str, Step],
 ) -> list[Wanted]:
-    """The accounts below a rung, those that a person decided about apart."""
-    below = [a for a in accounts if a not in standings or standings[a].step < rung.step]
-    free = tuple(a for a in below if a not in decided)
-    asked = tuple(a for a in below if decided.get(a, rung.step) < rung.step)
-    waits = ""
-    if not rung.act:
-        waits = f"{rung.name} only proposes"
-    elif ladder.dry_run:
-        waits = "the terms' ladder is on dry_run"
-    elif rung.step >= FELT and len(accounts) > ladder.max_accounts:
-        # of the whole campaign: one that grows by a few at a time is not hit by a few at a time
-        waits = f"it would hit {len(accounts)} accounts, max_accounts is {ladder.max_accounts}"
-    base = Wanted(campaign.id, rung.step, rung.name, campaign.title or "the ladder's rule is met", (), waits)
-    if waits:
-        free, asked = tuple(a for a in below if a in free or a in asked), ()
-    parts = ((free, waits), (asked, "a person has decided about these accounts before"))
-    return [replace(base, accounts=who, waits=wait) for who, wait in parts if who]
+    """The accounts below a step; those that a person decided about wait for a person."""
+    below = [a for a in accounts if a not in standings or standings[a].step < step.step]
+    ask = tuple(a for a in below if decided.get(a, Step.CLEAR) < step.step or a not in decided)
+    base = Wanted(campaign, step.step, step.rule, step.why, ask, None)
+    if step.automatic:
+        free = tuple(a for a in ask if a not in decided)
+        held = tuple(a for a in ask if a in decided)
+        why = f"{step.why}; only proposed: a person has decided about these accounts before"
+        parts = [replace(base, accounts=free, due_us=step.due_us), replace(base, accounts=held, why=why)]
+    else:
+        parts = [base]
+    return [part for part in parts if part.accounts]
 
 
-def reconcile(
-    before: Iterable[Proposal], wanted: Iterable[Wanted], ladder: Ladder, *, secret: bytes, now_us: int
-) -> Reconciled:
-    """Put what is asked for now beside the open proposals. A campaign gets another id when it grows, so a
-    proposal goes on where the same step is asked for and accounts are shared; its due time then stays."""
+def reconcile(before: Iterable[Proposal], wanted: Iterable[Wanted], *, now_us: int) -> Reconciled:
+    """Put what is asked for now beside the open proposals.
+
+    A campaign gets another id when it grows, so a proposal goes on where the same step is asked for and
+    accounts are shared; its due time stays. One that goes on with the same accounts is left as it is.
+    """
     open_now = sorted(before, key=lambda p: p.proposal)
     new, changed = [], []
     for want in wanted:
         mine = set(want.accounts)
-        rivals = [p for p in open_now if _alike(p.wanted, want)]
-        best = max(rivals, key=lambda p: (len(mine & set(p.wanted.accounts)), -p.proposal), default=None)
-        if best is None or not mine & set(best.wanted.accounts):
-            new.append(Proposal(0, now_us, want, due(want, ladder, secret, now_us)))
+        rivals = [p for p in open_now if _alike(p.wanted, want) and mine & set(p.wanted.accounts)]
+        if not rivals:
+            new.append(Proposal(0, now_us, want))
             continue
+        best = max(rivals, key=lambda p: (len(mine & set(p.wanted.accounts)), -p.proposal))
         open_now.remove(best)
-        if best.wanted != want:
-            changed.append(replace(best, wanted=want))
+        if (best.wanted.campaign, best.wanted.accounts) != (want.campaign, want.accounts):
+            changed.append(replace(best, wanted=replace(want, due_us=best.wanted.due_us)))
     return Reconciled(tuple(new), tuple(changed), tuple(open_now))
 
 
 def _alike(a: Wanted, b: Wanted) -> bool:
-    return a.step == b.step and bool(a.waits) == bool(b.waits)
-
-
-def due(want: Wanted, ladder: Ladder, secret: bytes, now_us: int) -> int | None:
-    """When a step is done by itself. The jitter is keyed: one step seen does not tell when it was found."""
-    if want.waits:
-        return None
-    if want.step < FELT:
-        return now_us
-    text = f"{want.campaign} {int(want.step)} {now_us}".encode()
-    draw = hashlib.blake2b(text, key=derive(secret, b"ladder-jitter"), digest_size=8).digest()
-    share = int.from_bytes(draw, "little") / 2**64
-    return now_us + ladder.delay_s * 1_000_000 + int(ladder.jitter_s * 1e6 * share)
+    return a.step == b.step and (a.due_us is None) == (b.due_us is None)
 
 
 def standing(want: Wanted, *, secret: bytes, now_us: int, until_us: int | None = None) -> Standing:

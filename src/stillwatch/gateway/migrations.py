@@ -15,7 +15,7 @@ class StateError(StillwatchError):
 
 
 def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
-    """Begin: accounts and their keys; standings with every change; proposals; terms; events."""
+    """Begin: accounts and their keys; standings with every change; proposals; events."""
     for statement in (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('revision', 0)",
@@ -76,8 +76,7 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
             rule TEXT NOT NULL,                     -- of the terms' ladder
             why TEXT NOT NULL,
             accounts TEXT NOT NULL,                 -- JSON
-            due_us INTEGER,                         -- applied by itself then; NULL: waits for a person
-            waits TEXT NOT NULL,                    -- why it waits for a person; '' where it does not
+            due_us INTEGER,                         -- done by itself then; NULL: waits for a person
             state TEXT NOT NULL,                    -- open, applied, dismissed, superseded
             decided_us INTEGER,
             decided_by TEXT,
@@ -85,12 +84,6 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
             revision INTEGER NOT NULL)""",
         "CREATE INDEX proposals_by_state ON proposals (state, proposal)",
         "CREATE INDEX proposals_by_campaign ON proposals (campaign, proposal)",
-        """CREATE TABLE terms (
-            version INTEGER NOT NULL,
-            digest TEXT NOT NULL,
-            at_us INTEGER NOT NULL,
-            text TEXT NOT NULL,
-            PRIMARY KEY (version, digest)) WITHOUT ROWID""",
         """CREATE TABLE events (
             event INTEGER PRIMARY KEY,
             at_us INTEGER NOT NULL,

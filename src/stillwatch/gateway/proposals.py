@@ -12,8 +12,8 @@ from stillwatch.terms import Standing, Step
 
 LADDER = "ladder"  # who acts when nobody does
 _PROPOSAL = (
-    "SELECT proposal, at_us, campaign, step, rule, why, accounts, waits, due_us, state, decided_us,"
-    " decided_by, action FROM proposals"
+    "SELECT proposal, at_us, campaign, step, rule, why, accounts, due_us, state, decided_us, decided_by,"
+    " action FROM proposals"
 )
 
 
@@ -45,20 +45,20 @@ def write_down(state: State, found: Reconciled, *, now_us: int) -> None:
             want = new.wanted
             cursor = db.execute(
                 "INSERT INTO proposals"
-                " (at_us, campaign, step, rule, why, accounts, waits, due_us, state, revision)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', ?)",
-                (new.at_us, *_columns(want), new.due_us, revision),
+                " (at_us, campaign, step, rule, why, accounts, due_us, state, revision)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'open', ?)",
+                (new.at_us, *_columns(want), revision),
             )
             detail = {
                 "step": want.step.name.lower(),
                 "accounts": len(want.accounts),
                 "campaign": want.campaign,
             }
-            detail |= {"rule": want.rule, "waits": want.waits}
+            detail |= {"rule": want.rule, "why": want.why, "by itself": want.due_us is not None}
             write_event(db, now_us, LADDER, "step proposed", str(cursor.lastrowid), detail)
         for changed in found.changed:
             db.execute(
-                "UPDATE proposals SET campaign = ?, step = ?, rule = ?, why = ?, accounts = ?, waits = ?,"
+                "UPDATE proposals SET campaign = ?, step = ?, rule = ?, why = ?, accounts = ?, due_us = ?,"
                 " revision = ? WHERE proposal = ? AND state = 'open'",
                 (*_columns(changed.wanted), revision, changed.proposal),
             )
@@ -95,7 +95,7 @@ def apply(
                 changes.append((account, set_to))
         action = None
         if changes:
-            because = why or f"{want.rule}: {want.why}"
+            because = why or want.why
             action = act_within(db, revision, changes, who=who, why=because, now_us=now_us, ladder=True)
         _decide(db, revision, number, "applied", who, action, now_us)
         return action
@@ -125,8 +125,8 @@ def overruled_by_people(state: State) -> dict[str, Step]:
     return found
 
 
-def _columns(want: Wanted) -> tuple[str, int, str, str, str, str]:
-    return want.campaign, int(want.step), want.rule, want.why, json.dumps(want.accounts), want.waits
+def _columns(want: Wanted) -> tuple[str, int, str, str, str, int | None]:
+    return want.campaign, int(want.step), want.rule, want.why, json.dumps(want.accounts), want.due_us
 
 
 def _proposal(
@@ -137,10 +137,10 @@ def _proposal(
     rule: str,
     why: str,
     accounts: str,
-    waits: str,
+    due_us: int | None,
     *rest: Any,
 ) -> Proposal:
-    want = Wanted(campaign, Step(step), rule, why, tuple(json.loads(accounts)), waits)
+    want = Wanted(campaign, Step(step), rule, why, tuple(json.loads(accounts)), due_us)
     return Proposal(number, at_us, want, *rest)
 
 

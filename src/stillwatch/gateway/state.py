@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,13 +60,6 @@ class Event:
     detail: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class TermsVersion:
-    version: int
-    digest: str
-    at_us: int
-
-
 class State:
     """One writer of `state.db`; any number may be open at once. Safe to share between threads.
 
@@ -84,13 +78,13 @@ class State:
         except (OSError, sqlite3.Error) as why:
             raise StateError(f"{path}: cannot be opened: {why}") from why
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(self._db)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             migrate(self._db, path)
         except sqlite3.Error as why:
             self._db.close()
-            raise StateError(_DAMAGED.format(path=path, why=why)) from why
+            raise _refusal(path, why) from why
         except StateError:
             self._db.close()
             raise
@@ -269,39 +263,7 @@ class State:
             kept = _meta(db, ADMIN_TOKEN)
         return isinstance(kept, bytes) and keys.same(kept, keys.admin_digest(token, self.secret))
 
-    # --- terms and events ---
-
-    def record_terms(self, version: int, digest: str, text: str, *, now_us: int) -> bool:
-        """Keep terms that came into force; False when these are known already."""
-        with self.reading() as db:
-            if db.execute(
-                "SELECT 1 FROM terms WHERE version = ? AND digest = ?", (version, digest)
-            ).fetchone():
-                return False
-        with self.writing() as (db, _):
-            db.execute("INSERT OR IGNORE INTO terms VALUES (?, ?, ?, ?)", (version, digest, now_us, text))
-            write_event(db, now_us, "stillwatch", "terms in force", str(version), {"digest": digest})
-        return True
-
-    def terms(self, before: int | None = None, limit: int = 100) -> list[TermsVersion]:
-        """List the terms that were in force, newest first."""
-        with self.reading() as db:
-            rows = db.execute(
-                "SELECT version, digest, at_us FROM terms WHERE ?1 IS NULL OR version < ?1"
-                " ORDER BY version DESC, at_us DESC LIMIT ?2",
-                (before, limit),
-            )
-            return [TermsVersion(*row) for row in rows]
-
-    def terms_text(self, version: int) -> str:
-        """Give the text of one version. Raises: Missing."""
-        with self.reading() as db:
-            row = db.execute(
-                "SELECT text FROM terms WHERE version = ? ORDER BY at_us DESC LIMIT 1", (version,)
-            ).fetchone()
-        if row is None:
-            raise Missing(f"terms version {version} was never in force here")
-        return str(row[0])
+    # --- events ---
 
     def event(self, who: str, what: str, subject: str, detail: dict[str, Any], *, now_us: int) -> None:
         """Write down something that happened."""
@@ -345,6 +307,18 @@ def named(name: str, what: str) -> None:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
     if not name.isprintable() or name != name.strip():
         raise StateError(f"{what} {name!a}: give printable characters, none of them a blank at an end")
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL mode, once in a file's life. SQLite does not wait for this as it does for a write."""
+    until = time.monotonic() + BUSY_MS / 1000
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as why:
+            if "locked" not in str(why) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _refusal(path: Path, why: sqlite3.Error) -> StateError:

@@ -1,0 +1,164 @@
+"""Turns what the detector handed over into standings, under the terms, inside the supervisor.
+
+The detector's files are its only view of it: a detector that is dead changes nothing here. Each part may fail
+by itself; it is tried again at the next step, and `errors` says what is wrong with it now.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway import actions, heartbeat, ladder, proposals
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.state import State
+from stillwatch.report.findings import FINDINGS
+from stillwatch.report.findings import load as load_findings
+from stillwatch.scan import ScanResult
+from stillwatch.terms.reload import Watched
+
+PERIOD_S = 0.5
+LOOK_AGAIN_US = 10_000_000  # a rung may ask for an age: time alone can make it fit
+MOST_OPEN = 10_000
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the ladder was last climbed for; the same again needs no second climb."""
+
+    findings: tuple[int, int, int]
+    revision: int
+    terms: int
+    at_us: int
+
+
+class Enforcer:
+    """The one hand that applies the ladder to a folder."""
+
+    def __init__(self, folder: Folder, state: State, watched: Watched, tell: Callable[[str], None]) -> None:
+        self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
+        self.errors: dict[str, str] = {}
+        self.stepped_us = 0
+        self._result: ScanResult | None = None
+        self._file = (0, 0, 0)
+        self._looked: Looked | None = None
+        self._stop = threading.Event()
+        self._told = False
+
+    def step(self, now_us: int) -> None:
+        """Do what is due now."""
+        with self._part("terms"):
+            self._follow_terms(now_us)
+        with self._part("ends"):
+            actions.end_what_is_over(self.state, now_us=now_us)
+        with self._part("findings"):
+            self._read_findings()
+        with self._part("ladder"):
+            self._climb(now_us)
+        with self._part("steps"):
+            self._take_steps(now_us)
+        self.stepped_us = now_us
+
+    def says(self) -> dict[str, Any]:
+        """Give its part of the supervisor's heartbeat."""
+        return {"enforcer": {"at": self.stepped_us, "errors": dict(self.errors)}}
+
+    # --- its thread ---
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="enforcer", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            try:
+                self.step(heartbeat.utc_us())
+            except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
+                self._note("enforcer", f"{type(why).__name__}: {why}")
+        self.state.close()
+
+    # --- its parts ---
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Let one part fail without the others."""
+        try:
+            yield
+        except (StillwatchError, OSError) as why:
+            self._note(name, str(why))
+        else:
+            self.errors.pop(name, None)
+
+    def _note(self, name: str, why: str) -> None:
+        if self.errors.get(name) != why:
+            self.tell(f"{name}: {why}")
+        self.errors[name] = why
+
+    def _follow_terms(self, now_us: int) -> None:
+        if self.watched.poll() is not None or not self._told:
+            version, digest = self.watched.terms.version, self.watched.sha256
+            self.state.event("stillwatch", "terms in force", str(version), {"sha256": digest}, now_us=now_us)
+            self._told = True
+        if self.watched.error:
+            raise StillwatchError(self.watched.error)
+
+    def _read_findings(self) -> None:
+        try:
+            found = (self.folder.detector / FINDINGS).stat()
+        except FileNotFoundError:
+            return  # nothing was found yet
+        file = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if file != self._file:
+            self._result = load_findings(self.folder.detector)
+            self._file = file
+
+    def _climb(self, now_us: int) -> None:
+        if self._result is None:
+            return
+        terms = self.watched.terms
+        last, revision = self._looked, self.state.revision()
+        if (
+            last is not None
+            and (last.findings, last.revision, last.terms) == (self._file, revision, id(terms))
+            and now_us - last.at_us < LOOK_AGAIN_US
+        ):
+            return
+        named = {account for campaign in self._result.campaigns for account in campaign.accounts}
+        orgs = {account: org for account, org, _ in self.state.accounts() if account in named}
+        wanted = ladder.climb(
+            self._result.campaigns,
+            terms.ladder,
+            standings=actions.standings(self.state, sorted(named)),
+            decided=proposals.overruled_by_people(self.state),
+            permitted=ladder.permitted(terms.permissions, orgs, now_us),
+            secret=self.state.secret,
+            now_us=now_us,
+        )
+        before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
+        found = ladder.reconcile(before, wanted, now_us=now_us)
+        proposals.write_down(self.state, found, now_us=now_us)
+        self._looked = Looked(self._file, self.state.revision(), id(terms), now_us)
+
+    def _take_steps(self, now_us: int) -> None:
+        for one in proposals.proposals(self.state, "open", limit=MOST_OPEN):
+            if one.wanted.due_us is None or one.wanted.due_us > now_us:
+                continue
+            action = proposals.apply(self.state, one.proposal, who=proposals.LADDER, now_us=now_us)
+            step = one.wanted.step.name.lower()
+            if action is not None:
+                self.tell(
+                    f"ladder: {step} for {len(one.wanted.accounts)} accounts of {one.wanted.campaign}"
+                    f" (action {action}; `stillwatch standing undo {action}` takes it back)"
+                )
+
+
+def log_line(text: str) -> None:
+    """Write one line to standard error, where service managers collect it."""
+    print(f"stillwatch serve: {text}", file=sys.stderr, flush=True)

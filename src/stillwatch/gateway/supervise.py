@@ -1,0 +1,229 @@
+"""Starts the gateway's processes, starts them again when they end or hang, and ends them in good order.
+
+It knows of a process whether it lives and when it last said so; not what it does. Serving comes first: a
+worker is never ended for silence alone, only when the port it shares does not answer either.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.probe import port_answers
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+
+STUCK_S = 15.0  # without a heartbeat
+FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
+STEADY_S = 60.0  # lived that long: the next restart is at once again
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
+WORKER_LONGEST_DELAY_S = 5.0  # serving waits for it
+DRAIN_S = 32.0  # a worker has 30 s for its streams
+CLOSE_S = 20.0  # recorder and detector finish what they hold
+TICK_S = 0.25
+
+
+@dataclass
+class Child:
+    """One process that shall run, and what became of it so far. Times are monotonic seconds."""
+
+    name: str
+    longest_delay_s: float = LONGEST_DELAY_S
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    start_at_s: float = 0.0
+    delay_s: float = FIRST_DELAY_S
+    restarts: int = 0
+    ended: str = ""  # how it ended last
+    beat: str = ""  # the last heartbeat's own words for when, to see whether it moves
+    beat_s: float | None = None  # when it last moved
+
+    @property
+    def is_worker(self) -> bool:
+        return self.name.startswith("worker-")
+
+    def lives(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def silent_s(self, now_s: float) -> float:
+        """Seconds beyond what is fit for its age: above 0 it hangs."""
+        if self.beat_s is None:
+            return now_s - self.started_s - FIRST_BEAT_S
+        return now_s - self.beat_s - STUCK_S
+
+
+@dataclass
+class Supervisor:
+    """The children of one folder. `step` does what is due; `run` does so until told to stop."""
+
+    folder: Folder
+    settings: Settings
+    tell: Callable[[str], None]
+    environment: Mapping[str, str]
+    children: list[Child] = field(default_factory=list)
+    extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
+    command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stops: int = 0
+    _beaten_s: float = 0.0
+    _probe: Future[bool] | None = None
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "probe"))
+
+    def __post_init__(self) -> None:
+        workers = [Child(f"worker-{k}", WORKER_LONGEST_DELAY_S) for k in range(self.settings.workers)]
+        self.children = self.children or [*workers, Child("recorder"), Child("detector")]
+
+    # --- signals ---
+
+    def catch_signals(self) -> None:
+        """SIGTERM and SIGINT: finish; a second one: now. SIGHUP changes nothing: files are watched anyway."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())
+        signal.signal(signal.SIGHUP, lambda *_: self._wake.set())
+
+    def stop(self) -> None:
+        self._stops += 1
+        self._wake.set()
+
+    # --- the loop ---
+
+    def run(self) -> None:
+        """Keep the children running until stopped, then end them in good order."""
+        try:
+            while not self._stops:
+                self.step(time.monotonic(), heartbeat.utc_us())
+                self._wake.wait(TICK_S)
+                self._wake.clear()
+            self.drain()
+        finally:
+            self._end(self.children, signal.SIGKILL, 5.0)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def step(self, now_s: float, now_us: int) -> None:
+        """Look at each child once and do what is due."""
+        for child in self.children:
+            if child.process is None:
+                if now_s >= child.start_at_s:
+                    self._start(child, now_s)
+            elif child.process.poll() is not None:
+                self._note_end(child, now_s)
+            else:
+                self._look(child, now_s)
+        if now_s - self._beaten_s >= 1.0:
+            self._beaten_s = now_s
+            self._say(now_us)
+
+    def _start(self, child: Child, now_s: float) -> None:
+        environment = dict(self.environment)
+        if not child.is_worker:
+            environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
+        try:
+            child.process = subprocess.Popen(
+                [*self.command, child.name, str(self.folder.path), str(os.getpid())],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor alone
+            )
+        except OSError as why:  # no memory, no process to be had: the others go on
+            self._later(child, now_s, f"could not be started: {why.strerror}")
+            return
+        child.started_s, child.beat, child.beat_s = now_s, "", None
+
+    def _note_end(self, child: Child, now_s: float) -> None:
+        assert child.process is not None
+        code = child.process.returncode
+        child.process = None
+        if now_s - child.started_s >= STEADY_S:
+            child.delay_s = FIRST_DELAY_S
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        self._later(child, now_s, how)
+
+    def _later(self, child: Child, now_s: float, how: str) -> None:
+        child.ended = how
+        child.restarts += 1
+        child.start_at_s = now_s + child.delay_s
+        self.tell(f"{child.name}: {how}; starts again in {child.delay_s:.1f} s")
+        child.delay_s = min(child.delay_s * 2, child.longest_delay_s)
+
+    def _look(self, child: Child, now_s: float) -> None:
+        says = heartbeat.read(self.folder.run / f"{child.name}.json")
+        assert child.process is not None
+        if says.get("pid") == child.process.pid and str(says.get("at")) != child.beat:
+            # What counts is that it moves: a clock that is set back or forward makes nobody look dead.
+            child.beat, child.beat_s = str(says.get("at")), now_s
+        if child.name == "detector":
+            held = heartbeat.rss_bytes(child.process.pid)
+            if held > self.settings.detector_memory_mb << 20:
+                self._kill(
+                    child, f"held {held >> 20} MiB of memory, more than {self.settings.detector_memory_mb}"
+                )
+                return
+        if child.silent_s(now_s) <= 0:
+            return
+        if not child.is_worker:
+            self._kill(child, f"gave no sign for {STUCK_S:.0f} s")
+        elif self._port_is_dead():
+            self._kill(child, f"gave no sign for {STUCK_S:.0f} s and the port does not answer")
+
+    def _port_is_dead(self) -> bool:
+        """Ask beside the loop: the answer comes with a later step."""
+        if self._probe is None:
+            self._probe = self._pool.submit(
+                port_answers, self.settings.host, self.settings.port, 4 * self.settings.workers
+            )
+            return False
+        if not self._probe.done():
+            return False
+        answers, self._probe = self._probe.result(), None
+        return not answers
+
+    def _kill(self, child: Child, why: str) -> None:
+        assert child.process is not None
+        self.tell(f"{child.name}: {why}; it is ended")
+        child.process.kill()
+
+    def _say(self, now_us: int) -> None:
+        children = {
+            c.name: {
+                "pid": c.process.pid if c.process is not None and c.lives() else None,
+                "restarts": c.restarts,
+                "ended": c.ended,
+            }
+            for c in self.children
+        }
+        try:
+            heartbeat.beat(self.folder.run / "supervisor.json", now_us, children=children, **self.extra())
+        except OSError as why:  # a full disk must not end the supervisor
+            self.tell(f"cannot write its heartbeat: {why.strerror}")
+
+    # --- the end ---
+
+    def drain(self) -> None:
+        """Workers finish their streams, the recorder what they wrote, the detector its state."""
+        self.tell("stopping: open streams have 30 s")
+        self._end([c for c in self.children if c.is_worker], signal.SIGTERM, DRAIN_S)
+        self._end([c for c in self.children if not c.is_worker], signal.SIGTERM, CLOSE_S)
+
+    def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:
+        alive = [c for c in children if c.lives()]
+        for child in alive:
+            assert child.process is not None
+            child.process.send_signal(number)
+        until = time.monotonic() + patience_s
+        stops = self._stops
+        while any(c.lives() for c in alive) and time.monotonic() < until and self._stops == stops:
+            self._wake.wait(0.05)
+            self._wake.clear()
+            if number != signal.SIGKILL:
+                self._say(heartbeat.utc_us())
+        for child in alive:
+            if child.lives() and child.process is not None:
+                self.tell(f"{child.name}: did not end in time; it is killed")
+                child.process.kill()
+                child.process.wait()
