@@ -10,7 +10,7 @@ from stillwatch.terms import Standing
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One client key that was issued. The key itself is not kept: `digest` is keyed with the folder's secret."""
+    """One client key that was issued. The key is not kept: `digest` is keyed with the folder's secret."""
 
     key_id: str  # the public part of the key
     digest: bytes

@@ -4,18 +4,20 @@ A counter is written by its owner alone; a reader may see it a moment late, neve
 """
 
 import mmap
+import os
 import struct
 from pathlib import Path
 
 NAMES = (
     "requests", "answered", "refused_key", "refused_terms", "refused_body", "refused_capture", "streams",
     "chunks", "bytes_in", "bytes_out", "output_tokens", "input_tokens", "client_left", "upstream_errors",
-    "upstream_connects", "upstream_reused", "cut_budget", "cut_model", "captured", "uncaptured", "gaps", "commits",
-    "commit_us", "wal_bytes", "open_clients", "open_upstreams", "in_flight", "reloads_terms", "reloads_tables",
-    "stripped", "marked", "model_mismatch",
+    "upstream_connects", "upstream_reused", "cut_budget", "cut_model", "captured", "uncaptured", "gaps",
+    "commits", "commit_us", "wal_bytes", "open_clients", "open_upstreams", "in_flight", "reloads_terms",
+    "reloads_tables", "stripped", "marked", "model_mismatch", "gap_since_us", "gap_exchanges",
 )  # fmt: skip
 GAUGES = frozenset({"open_clients", "open_upstreams", "in_flight"})
 PLACE = {name: k for k, name in enumerate(NAMES)}
+PAGE = 4096
 SIZE = 8 * len(NAMES)
 
 
@@ -23,9 +25,12 @@ class Counters:
     """One process's counters. `values` is a memoryview of int64: `values[PLACE["requests"]] += 1`."""
 
     def __init__(self, path: Path) -> None:
-        with open(path, "a+b") as file:
-            file.truncate(4096)
-            self._map = mmap.mmap(file.fileno(), 4096)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            os.posix_fallocate(file, 0, PAGE)  # blocks now: a full disk cannot fault a write later
+            self._map = mmap.mmap(file, PAGE)
+        finally:
+            os.close(file)
         self.values = memoryview(self._map).cast("q")
         for name in GAUGES:  # what was open when the last process died is closed
             self.values[PLACE[name]] = 0

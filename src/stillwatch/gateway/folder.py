@@ -65,8 +65,8 @@ class Folder:
             raise FolderError(f"{self.secret_file}: cannot read the secret: {why.strerror}") from why
         if len(found) != SECRET_BYTES:
             raise FolderError(
-                f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that the "
-                "folder was made with: keys and captured exchanges cannot be read with another"
+                f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that "
+                "the folder was made with: keys and captured exchanges cannot be read with another"
             )
         return found
 

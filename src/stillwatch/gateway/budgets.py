@@ -1,0 +1,79 @@
+"""What each account has spent in the running minute, hour and day, over all workers. It limits nothing.
+
+Each worker writes a mapped file of its own and reads the others': no locks, no messages. Windows follow the
+clock, so a restart in the middle of one forgets nothing.
+"""
+
+import mmap
+import os
+from pathlib import Path
+
+from stillwatch.terms import Spent
+
+ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
+ROW = 8  # minute, requests, tokens; hour, tokens; day, tokens; spare
+SIZE = ROOM * ROW * 8
+MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
+
+
+class Budgets:
+    """One worker's view: `add` what was spent, `spent` over all workers."""
+
+    def __init__(self, run: Path, worker: int, workers: int) -> None:
+        self._mine = _mapped(run / f"worker-{worker}.budgets")
+        self._all = [self._mine]
+        self._all += [_mapped(run / f"worker-{k}.budgets") for k in range(workers) if k != worker]
+        self._beyond: dict[str, int] = {}
+        self._own = memoryview(bytearray(ROOM * ROW)).cast("q")  # rows of accounts beyond the room
+
+    def place(self, account: str, number: int | None) -> int:
+        """The row of an account; negative where only this worker counts it."""
+        if number is not None and number < ROOM:
+            return number
+        rows = len(self._own) // ROW
+        if account not in self._beyond and len(self._beyond) >= rows - 1:
+            self._beyond.clear()  # an account that nobody issued: forgotten together, at worst a window early
+            self._own[:] = memoryview(bytearray(8 * len(self._own))).cast("q")
+        return -1 - self._beyond.setdefault(account, len(self._beyond))
+
+    def add(self, place: int, now_us: int, requests: int, tokens: int) -> None:
+        values, at = (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+        minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
+        if values[at] != minute:
+            values[at + 1] = values[at + 2] = 0
+            values[at] = minute
+        if values[at + 3] != hour:
+            values[at + 4] = 0
+            values[at + 3] = hour
+        if values[at + 5] != day:
+            values[at + 6] = 0
+            values[at + 5] = day
+        values[at + 1] += requests
+        values[at + 2] += tokens
+        values[at + 4] += tokens
+        values[at + 6] += tokens
+
+    def spent(self, place: int, now_us: int) -> Spent:
+        minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
+        requests = in_minute = in_hour = in_day = 0
+        rows, at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
+        for values in rows:
+            if values[at] == minute:
+                requests += values[at + 1]
+                in_minute += values[at + 2]
+            if values[at + 3] == hour:
+                in_hour += values[at + 4]
+            if values[at + 5] == day:
+                in_day += values[at + 6]
+        return Spent(requests, max(in_minute, 0), max(in_hour, 0), max(in_day, 0))
+
+
+def _mapped(path: Path) -> memoryview:
+    """The file's values. Its blocks are there before it is mapped: a full disk cannot fault a write later."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if os.fstat(file).st_size < SIZE:
+            os.posix_fallocate(file, 0, SIZE)
+        return memoryview(mmap.mmap(file, SIZE)).cast("q")
+    finally:
+        os.close(file)

@@ -1,0 +1,72 @@
+"""What the frames of the log say: an exchange's intent, and its outcome. It does not know how they are kept.
+
+The request's body travels beside the intent as it came, the reply's (only where the terms keep texts) beside
+the outcome and in parts before it.
+"""
+
+import struct
+
+import msgspec
+
+_LENGTH = struct.Struct("<I")
+
+
+class Intent(msgspec.Struct, array_like=True, gc=False):
+    """What is durable before a request goes upstream."""
+
+    time_us: int
+    account: str
+    key_id: str
+    ip: str | None
+    agent: str | None
+    operation: str
+    target: str  # the request target
+    model: str | None  # as asked
+    resolved: str | None  # after the terms' aliases
+    family: str | None
+    rule: str  # what decided
+    coding: str = ""  # the body's content encoding
+    kind: str = ""  # the body's content type
+    keep_text: bool = False
+    end_user: str | None = None  # from a header; the recorder reads the body's own fields
+
+
+class Outcome(msgspec.Struct, array_like=True, gc=False):
+    """How it ended."""
+
+    time_us: int
+    outcome: str  # "complete", "client_left", "upstream_error", "cut", "refused"
+    status: int  # what the client saw, or would have seen
+    latency_ms: int
+    delivered_bytes: int  # of the reply's body, handed to the client
+    served_model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+    finish_reason: str | None = None
+    stream: bool = False
+    rule: str | None = None  # where something else decided than at the door
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_intent = msgspec.msgpack.Decoder(Intent).decode
+_outcome = msgspec.msgpack.Decoder(Outcome).decode
+
+
+def pack(entry: Intent | Outcome) -> bytes:
+    """The bytes of an entry; what follows them is the body."""
+    raw = _encode(entry)
+    return _LENGTH.pack(len(raw)) + raw
+
+
+def intent(payload: bytes) -> tuple[Intent, bytes]:
+    """An intent and the request's body."""
+    end = 4 + _LENGTH.unpack_from(payload)[0]
+    return _intent(payload[4:end]), payload[end:]
+
+
+def outcome(payload: bytes) -> tuple[Outcome, bytes]:
+    """An outcome and the (last part of the) reply's body."""
+    end = 4 + _LENGTH.unpack_from(payload)[0]
+    return _outcome(payload[4:end]), payload[end:]

@@ -1,0 +1,595 @@
+"""One exchange, from a whole request to its outcome on the disk. It holds the order of things, and no socket.
+
+The order is the promise: decided, durable, forwarded, delivered, noted. Nothing here waits but for the disk
+and the upstream.
+"""
+
+import msgspec
+
+from stillwatch.gateway.answers import REASONS, error_body, error_event, error_headers, safe
+from stillwatch.gateway.caller import Caller, address, caller, passed, upstream_head
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.entries import Intent, Outcome, pack
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.reply import (
+    HEAD_LIMIT,
+    JSON_LIMIT,
+    ReplyFacts,
+    Stream,
+    event_end,
+    facts_of_json,
+    models_in,
+)
+from stillwatch.gateway.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.strip import SseStrip, strip_json
+from stillwatch.gateway.upstream import Connection, Header
+from stillwatch.gateway.wal import INTENT, OUTCOME, PART, frame
+from stillwatch.terms import Ask, Decision, ModelVerdict
+from stillwatch.terms.decide import decide
+
+PART_BYTES = 32 << 10
+CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
+LEFT = 499  # nginx's status for a client that went away
+GENERATES = frozenset(("chat", "completions", "responses", "messages"))
+_C = PLACE
+_JSON, _EVENTS, _PASS = "json", "events", "pass"
+
+
+class Exchange:
+    """One request and its reply."""
+
+    def __init__(self, gate: Gate, client: Client, request: Request) -> None:
+        self.gate, self.client, self.request = gate, client, request
+        self.began_us = gate.now_us()
+        self.number = 0  # none: not captured
+        self.operation = operation_of(request.target)
+        self.facts = Facts(self.operation)
+        self.caller: Caller | None = None
+        self.decision: Decision | None = None
+        self.connection: Connection | None = None
+        self.over = False
+        self._kept: list[bytes] = []  # of the reply, where texts are kept
+        self._kept_size = 0
+        self._keep_text = False
+        self.delivered = 0
+        self.status = 0
+        self._headed = False  # the reply's head is with the client
+        self._mode = _PASS
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._stream: Stream | None = None
+        self._strip: SseStrip | None = None
+        self._needle = b""
+        self._carry = b""
+        self._charged = 0
+        self._retried = False
+        self._warn: str | None = None
+        self._facts: ReplyFacts | None = None
+
+    # --- the request -----------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        gate, request = self.gate, self.request
+        gate.counters[_C["requests"]] += 1
+        gate.counters[_C["bytes_in"]] += len(request.body)
+        gate.counters[_C["in_flight"]] += 1
+        try:
+            self.caller = caller(gate, request, self.began_us)
+        except BadRequest as why:
+            gate.counters[_C["refused_key"]] += 1
+            self._answer(why.status, why.code, why.message)
+            return
+        try:
+            self._read()
+        except BadRequest as why:
+            gate.counters[_C["refused_body"]] += 1
+            self._refuse(Decision(False, why.code, why.status, why.code, why.message))
+            return
+        decision, verdict = self._decide()
+        self.decision = decision
+        if not decision.allow:
+            gate.counters[_C["refused_terms"]] += 1
+            self._refuse(decision, verdict)
+            return
+        who = self.caller
+        self._place = gate.budgets.place(who.account, who.number)
+        gate.budgets.add(self._place, self.began_us, 1, 0)
+        self._warn = decision.warn
+        self._write_ahead(verdict)
+
+    def _read(self) -> None:
+        request = self.request
+        try:
+            kind = (request.header(b"content-type") or b"").lower().decode("latin-1")
+            coding = (request.header(b"content-encoding") or b"").strip().lower().decode("latin-1")
+        except ValueError as why:
+            raise BadRequest(400, "bad_header", f"there are {why}") from None
+        self._kind, self._coding = kind, coding
+        limit = self.gate.terms.capture.max_body_bytes
+        self.facts = read(request.method, request.target, kind, coding, request.body, limit)
+        self.operation = self.facts.operation
+
+    def _decide(self) -> tuple[Decision, ModelVerdict]:
+        """The first model that is not allowed decides; else the one that is asked for."""
+        gate, facts, who = self.gate, self.facts, self.caller
+        assert who is not None
+        now = self.began_us
+        names: tuple[str | None, ...] = facts.models
+        if not names:
+            if facts.operation in GENERATES or facts.operation == "embeddings":
+                names = (None,)
+            else:
+                names = ()
+        verdicts = [gate.verdict(name, who.account, who.org, now) for name in names]
+        verdict = next((v for v in verdicts if not v.allow), verdicts[0] if verdicts else _ANY)
+        ask = Ask(
+            who.account, facts.end_user, facts.operation, facts.models[0] if facts.models else None,
+            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org,
+        )  # fmt: skip
+        standing = gate.tables.standings.get(who.account)
+        spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
+        return decide(gate.terms, standing, ask, verdict, spent, now), verdict
+
+    def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
+        gate, request, who = self.gate, self.request, self.caller
+        assert who is not None
+        agent = next((v for k, v in request.headers if k.lower() == b"user-agent"), None)
+        self._keep_text = gate.terms.retention.text_days > 0
+        models = self.facts.models
+        return pack(
+            Intent(
+                self.began_us, who.account, who.key_id, address(gate, self.client.peer, request),
+                agent.decode("utf-8", "replace")[:512] if agent else None, self.operation,
+                request.target[:512], models[0] if models else None, verdict.target if verdict else None,
+                verdict.family if verdict else None, rule, self._coding, self._kind, self._keep_text,
+            )
+        )  # fmt: skip
+
+    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None) -> None:
+        """Answer instead of the upstream. It is noted, without the body: refusals must not fill the disk."""
+        gate = self.gate
+        if not hasattr(self, "_kind"):
+            self._kind = self._coding = ""
+        self.number = gate.number()
+        gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule)))
+        self._answer(decision.status, decision.code, decision.message, decision.retry_after_s, "refused")
+
+    def _write_ahead(self, verdict: ModelVerdict) -> None:
+        gate = self.gate
+        decision = self.decision
+        assert decision is not None
+        if gate.overloaded():
+            gate.uncaptured(1, "more waits for the disk than may")
+            self.on_not_durable()
+            return
+        self.number = gate.number()
+        data = frame(INTENT, self.number, self._intent(verdict, decision.rule), self.request.body)
+        gate.log.append(data, self)
+
+    def on_durable(self) -> None:
+        if self.over:
+            return
+        self._forward()
+
+    def on_not_durable(self) -> None:
+        """The disk refused: the terms say whether serving or capture comes first. The gap is noted."""
+        self.number = 0
+        if self.over:
+            return
+        if self.gate.terms.capture.on_failure == "serve":
+            self._forward()
+            return
+        self.gate.counters[_C["refused_capture"]] += 1
+        self._answer(503, "capture_failed", "The gateway cannot record exchanges now. Try again soon.", 5)
+
+    # --- upstream --------------------------------------------------------------------------------------
+
+    def _forward(self) -> None:
+        connection = None if self._retried else self.gate.pool.idle()
+        if connection is None:
+            self.gate.pool.connect(self._connected)
+        else:
+            self._send(connection)
+
+    def _connected(self, connection: Connection | None, why: str) -> None:
+        if self.over:
+            if connection is not None:
+                self.gate.pool.take_back(connection)
+        elif connection is None:
+            self._upstream_error(502, "upstream_unreachable", why)
+        else:
+            connection.reused = False
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        request, decision, who = self.request, self.decision, self.caller
+        assert decision is not None
+        assert who is not None
+        self.connection = connection
+        body = request.body
+        if self._asks_usage():
+            body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
+        if decision.mark:
+            self.gate.counters[_C["marked"]] += 1
+        head = upstream_head(self.gate, request, who.by, body, decision.mark)
+        connection.send(head, body, self, head_only=request.method == "HEAD")
+
+    def _asks_usage(self) -> bool:
+        facts = self.facts
+        return (
+            self.gate.terms.capture.ask_usage
+            and facts.stream
+            and facts.is_json
+            and not facts.usage_asked
+            and not self._coding
+            and facts.operation in ("chat", "completions")
+        )
+
+    def on_lost(self, why: str, before_reply: bool) -> None:
+        """The upstream is gone. Where an idle connection closed as we wrote, a new one is tried, once."""
+        connection, self.connection = self.connection, None
+        if before_reply and connection is not None and connection.reused and not self._retried:
+            self._retried = True
+            self._forward()
+            return
+        self._upstream_error(504 if "nothing for" in why else 502, "upstream_error", why)
+
+    def _upstream_error(self, status: int, code: str, why: str) -> None:
+        self.gate.counters[_C["upstream_errors"]] += 1
+        if not self._headed:
+            self._answer(status, code, f"{why[0].upper()}{why[1:]}.", None, "upstream_error")
+            return
+        self._finish_facts(False)
+        self._end("upstream_error")
+        self.client.cut()
+
+    # --- the reply -------------------------------------------------------------------------------------
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        gate = self.gate
+        self.status, self._reason, self._headers = status, reason, passed(headers)
+        kind = coding = b""
+        length = None
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                kind = value.lower()
+            elif lower == b"content-encoding":
+                coding = value.lower().strip()
+            elif lower == b"content-length":
+                length = int(value) if value.isdigit() else None
+        self._length = length
+        if status in (401, 403) and gate.terms.identity.keys != "upstream":
+            self._drop_upstream()
+            self._upstream_error(502, "upstream_auth", "the upstream refused the gateway's own key")
+            return
+        if self._warn:
+            self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
+        if status != 200 or self.request.method == "HEAD":
+            return
+        decision = self.decision
+        assert decision is not None
+        looked_into = self.operation in GENERATES or self.operation == "models"
+        if coding not in (b"", b"identity"):
+            if looked_into and (decision.strip or gate.terms.bans):
+                self._drop_upstream()
+                self._upstream_error(502, "upstream_encoding", "the upstream's reply is compressed, unasked")
+            return
+        if kind.startswith(b"text/event-stream"):
+            self._mode = _EVENTS
+            self._stream = Stream(self.operation)
+            gate.counters[_C["streams"]] += 1
+            if decision.strip:
+                self._strip = SseStrip()
+        elif b"json" in kind or (not kind and looked_into):
+            self._mode = _JSON
+
+    def on_data(self, data: bytes) -> None:
+        if self._mode == _EVENTS:
+            self._on_events(data)
+        elif self._mode == _JSON:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size > JSON_LIMIT:
+                self._too_long()
+        else:
+            self._deliver(data)
+
+    def _too_long(self) -> None:
+        """A JSON reply that is too long to be held: passed on where nothing has to be looked at in it."""
+        decision = self.decision
+        assert decision is not None
+        looked_into = self.operation in GENERATES or self.operation == "models"
+        if looked_into and (decision.strip or self.gate.terms.bans):
+            self._drop_upstream()
+            self._upstream_error(502, "upstream_too_long", f"the reply is longer than {JSON_LIMIT:,} bytes")
+            return
+        held, self._held = b"".join(self._held), []
+        self._mode = _PASS
+        self._deliver(held)
+
+    def _on_events(self, data: bytes) -> None:
+        stream, decision = self._stream, self.decision
+        assert stream is not None
+        assert decision is not None
+        if not self._needle:
+            data = self._first_events(data)
+            if not data:
+                return
+        elif not self._same_model(data):
+            return
+        stream.feed(data)
+        self.gate.counters[_C["chunks"]] += 1
+        if decision.output_tokens_left is not None and self._over_budget(data):
+            return
+        self._deliver(self._strip.feed(data) if self._strip else data)
+
+    def _first_events(self, data: bytes) -> bytes:
+        """Whole events only, until one has named the model: what is banned does not reach the client."""
+        self._held.append(data)
+        self._held_size += len(data)
+        held = b"".join(self._held)
+        end = _last_end(held)
+        if not end and len(held) < HEAD_LIMIT:
+            self._held = [held]
+            return b""
+        whole, rest = (held[:end], held[end:]) if end else (held, b"")
+        self._held, self._held_size = [rest] if rest else [], len(rest)
+        names = models_in(whole)
+        if names:
+            if not all(self._served(name) for name in names):
+                return b""
+            if len(names) == 1:
+                self._needle = _needle_in(whole)
+            if self._needle:
+                self._held = []
+                return whole + rest
+        return whole
+
+    def _same_model(self, data: bytes) -> bool:
+        """Whether what follows names no other model than the one that was looked at."""
+        seen = self._carry + data if self._carry else data
+        self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
+        if b'"model"' not in seen or seen.count(b'"model"') == seen.count(self._needle):
+            return True
+        return all(self._served(name) for name in models_in(seen))
+
+    def _served(self, name: str) -> bool:
+        """Whether the served model may be served; if not, the reply ends here."""
+        who = self.caller
+        assert who is not None
+        asked = self.facts.models[0] if self.facts.models else ""
+        verdict = self.gate.reply_verdict(asked, name, who.account, who.org, self.began_us)
+        if verdict.allow:
+            if verdict.warn and not self._warn:
+                self._warn = verdict.warn
+                self.gate.counters[_C["model_mismatch"]] += 1
+                if not self._headed:
+                    self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
+            return True
+        self.gate.counters[_C["cut_model"]] += 1
+        self._drop_upstream()
+        self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
+        return False
+
+    def _over_budget(self, data: bytes) -> bool:
+        """Count what passes against the account's budget; cut the stream where it is used up."""
+        gate, decision = self.gate, self.decision
+        assert decision is not None
+        assert decision.output_tokens_left is not None
+        tokens = data.count(b"data:")
+        gate.budgets.add(self._place, gate.now_us(), 0, tokens)
+        self._charged += tokens
+        if self._charged <= decision.output_tokens_left:
+            return False
+        gate.counters[_C["cut_budget"]] += 1
+        self._drop_upstream()
+        self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
+        return True
+
+    def _cut(self, status: int, code: str, message: str, rule: str) -> None:
+        """End a reply early, and say so: as an answer where nothing was sent, else as its last event."""
+        if self.over:
+            return
+        if not self._headed:
+            self.status = status
+            self._answer(status, code, message, None, "cut", rule)
+            return
+        if self._mode == _EVENTS and self._strip is None:
+            event = error_event(self.operation, status, code, message)
+            self.client.send(self.client.framed(event), self.client.last)
+            self._finish_facts(False)
+            self._end("cut", rule)
+            self.client.done()
+        else:
+            self._finish_facts(False)
+            self._end("cut", rule)
+            self.client.cut()
+
+    def _deliver(self, data: bytes) -> None:
+        """Hand bytes to the client; the head goes with the first of them."""
+        if self.over or not data:
+            return
+        client = self.client
+        self.delivered += len(data)
+        if self._keep_text:
+            self._keep(data)
+        if self._headed:
+            client.send(client.framed(data))
+            return
+        self._headed = True
+        known = self._length if self._strip is None else None
+        head = client.head(self.status, self._reason, self._headers, known)
+        client.send(head, client.framed(data))
+
+    def _keep(self, data: bytes) -> None:
+        self._kept.append(data)
+        self._kept_size += len(data)
+        if self._kept_size > PART_BYTES and self.number:
+            self.gate.note(frame(PART, self.number, *self._kept))
+            self._kept, self._kept_size = [], 0
+
+    def on_end(self) -> None:
+        """The upstream's reply is whole."""
+        self.connection = None
+        if self.over:
+            return
+        if self._mode == _JSON:
+            self._end_json()
+            return
+        rest = b""
+        if self._mode == _EVENTS:
+            rest = b"".join(self._held)
+            if rest and not all(self._served(name) for name in models_in(rest)):
+                return
+            if self._stream is not None:
+                self._stream.feed(rest)
+            if self._strip is not None:
+                rest = self._strip.feed(rest) + self._strip.finish()
+        self._deliver(rest)
+        self._finish_facts(True)
+        self._finish()
+
+    def _end_json(self) -> None:
+        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        decision = self.decision
+        assert decision is not None
+        if self.operation in GENERATES or self.operation == "embeddings":
+            self._facts = facts_of_json(body)
+            served = self._facts.served_model
+            if served is not None and not self._served(served):
+                return
+        if self.operation == "models" and self.gate.terms.models.hide_banned:
+            body = self._without_banned(body)
+        if decision.strip:
+            stripped = strip_json(body)
+            if stripped != body:
+                self.gate.counters[_C["stripped"]] += 1
+                body = stripped
+        self._length = len(body)
+        self._deliver(body)
+        self._finish_facts(True)
+        self._finish()
+
+    def _without_banned(self, body: bytes) -> bytes:
+        """The list of models without those that may not be used; the same bytes where that is none."""
+        who = self.caller
+        assert who is not None
+        try:
+            listed = msgspec.json.decode(body)
+            data = listed["data"]
+            kept = [
+                item
+                for item in data
+                if self.gate.verdict(str(item["id"]), who.account, who.org, self.began_us).allow
+            ]
+        except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
+            return body
+        return body if len(kept) == len(data) else msgspec.json.encode(listed | {"data": kept})
+
+    def _finish(self) -> None:
+        client = self.client
+        if not self._headed:  # a reply without a body
+            self._headed = True
+            length = self._length if self.request.method == "HEAD" else 0
+            client.send(client.head(self.status, self._reason, self._headers, length))
+        elif client.last:
+            client.send(client.last)
+        self._end("complete")
+        client.done()
+
+    # --- the outcome -----------------------------------------------------------------------------------
+
+    def _finish_facts(self, complete: bool) -> None:
+        """What the reply said of itself, and the account's bill."""
+        if self._stream is not None:
+            asked = self.facts.models[0] if self.facts.models else ""
+            self._facts = self._stream.facts(self.gate.ratios, asked, complete)
+        found = self._facts
+        if found is None:
+            return
+        tokens = found.output_tokens or 0
+        self.gate.counters[_C["output_tokens"]] += tokens
+        self.gate.counters[_C["input_tokens"]] += found.input_tokens or 0
+        self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens - self._charged)
+
+    def _end(self, outcome: str, rule: str | None = None) -> None:
+        """Note the outcome. From here on nothing belongs to this exchange."""
+        if self.over:
+            return
+        self.over = True
+        gate, found = self.gate, self._facts or _NOTHING
+        gate.counters[_C["in_flight"]] -= 1
+        if outcome == "complete":
+            gate.counters[_C["answered"]] += 1
+        if not self.number:
+            return
+        now = gate.now_us()
+        entry = Outcome(
+            now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
+            found.served_model, found.input_tokens, found.output_tokens, found.reasoning_tokens,
+            found.estimated, found.finish_reason, self._stream is not None or self.facts.stream, rule,
+        )  # fmt: skip
+        gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
+
+    def _answer(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        retry_after_s: int | None = None,
+        outcome: str = "refused",
+        rule: str | None = None,
+    ) -> None:
+        """Answer in the upstream's place."""
+        body = error_body(self.operation, status, code, message)
+        client = self.client
+        self.status = status
+        headers = error_headers(retry_after_s)
+        client.send(client.head(status, REASONS.get(status, b"Error"), headers, len(body)))
+        if self.request.method != "HEAD":
+            client.send(body)
+        self._end(outcome, rule)
+        client.done()
+
+    def on_client_lost(self) -> None:
+        """The client hung up: the upstream is cancelled, what was delivered is counted."""
+        if self.over:
+            return
+        self._drop_upstream()
+        self.gate.counters[_C["client_left"]] += 1
+        if not self._headed:
+            self.status = LEFT
+        self._finish_facts(False)
+        self._end("client_left")
+
+    def on_client_slow(self, slow: bool) -> None:
+        """A client that reads slowly slows the upstream down: nothing piles up between them."""
+        if self.connection is not None:
+            self.connection.hold(slow)
+
+    def _drop_upstream(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.drop()
+
+
+_ANY = ModelVerdict(True, "allowed", None)
+_NOTHING = ReplyFacts()
+
+
+def _last_end(data: bytes) -> int:
+    """Where the last whole event in some bytes ends, or 0."""
+    for ending in (b"\n\n", b"\r\n\r\n"):
+        at = data.rfind(ending)
+        if at >= 0:
+            return at + len(ending)
+    return event_end(data)
+
+
+def _needle_in(data: bytes) -> bytes:
+    """The model's field as this stream writes it, byte for byte."""
+    at = data.find(b'"model"')
+    end = data.find(b'"', data.find(b'"', data.find(b":", at)) + 1) + 1
+    return data[at:end] if b"\\" not in data[at:end] else b""

@@ -1,0 +1,169 @@
+"""What the exchanges of one worker share: terms, tables, log, pool, budgets. It knows no client, no reply."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from stillwatch.gateway import Tables
+from stillwatch.gateway.budgets import Budgets
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.reply import Ratios
+from stillwatch.gateway.upstream import Pool
+from stillwatch.gateway.wal import GAP, Writer, frame
+from stillwatch.terms import ModelVerdict, Terms
+from stillwatch.terms.decide import model_verdict, reply_verdict
+
+OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
+MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
+VERDICTS = 10_000  # remembered
+_UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
+_GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
+_COMMITS, _WAL_BYTES, _CAPTURED = PLACE["commits"], PLACE["wal_bytes"], PLACE["captured"]
+
+
+class Waiting(Protocol):
+    """An exchange whose intent is on its way to the disk."""
+
+    def on_durable(self) -> None: ...
+    def on_not_durable(self) -> None: ...
+
+
+class Gap(msgspec.Struct):
+    """A span in which exchanges went uncaptured."""
+
+    worker: int
+    from_us: int
+    until_us: int
+    exchanges: int
+    reason: str
+
+
+class Gate:
+    """One worker's context. `open_log` makes its writer, with the callbacks given here."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        worker: int,
+        terms: Terms,
+        tables: Tables,
+        secret: bytes,
+        pool: Pool,
+        budgets: Budgets,
+        counters: memoryview,
+        upstream_key: str | None,
+        open_log: Callable[
+            [Callable[[list[object], int], None], Callable[[list[object], OSError], None]], Writer
+        ],
+    ) -> None:
+        self.loop, self.worker, self.secret = loop, worker, secret
+        self.terms, self.tables = terms, tables
+        self.pool, self.budgets, self.counters = pool, budgets, counters
+        self.upstream_key = upstream_key
+        self.ratios = Ratios()
+        self.draining = False
+        self.clients: set[Any] = set()  # open connections
+        self.capture_error: str | None = None
+        self._verdicts: dict[tuple[str | None, str], ModelVerdict] = {}
+        self._replies: dict[tuple[str, str, str], ModelVerdict] = {}
+        self._flush: asyncio.TimerHandle | None = None
+        self.log = open_log(
+            lambda tokens, size: self._on_loop(self._durable, tokens, size),
+            lambda tokens, why: self._on_loop(self._not_durable, tokens, why),
+        )
+        self._ordinal = 0
+        if counters[_GAP_SINCE]:  # the last process of this worker died inside a gap
+            self._end_gap("the worker was killed while capture failed")
+
+    def _on_loop(self, call: Callable[..., object], *given: object) -> None:
+        """From the log's thread to the loop; at the very end of a worker there may be none to hear."""
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(call, *given)
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def set_terms(self, terms: Terms) -> None:
+        self.terms = terms
+        self._verdicts.clear()
+        self._replies.clear()
+
+    def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
+        """What the terms say of a model, remembered until the terms change or an exception ends."""
+        key = (model, account)
+        found = self._verdicts.get(key)
+        if found is None or (found.until_us is not None and found.until_us <= now_us):
+            found = model_verdict(self.terms, model, account, now_us, org)
+            if len(self._verdicts) >= VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[key] = found
+        return found
+
+    def reply_verdict(
+        self, asked: str, served: str, account: str, org: str | None, now_us: int
+    ) -> ModelVerdict:
+        """What the terms say of the model that answered, remembered likewise."""
+        key = (served, asked, account)
+        found = self._replies.get(key)
+        if found is None or (found.until_us is not None and found.until_us <= now_us):
+            found = reply_verdict(self.terms, asked, served, account, now_us, org)
+            if len(self._replies) >= VERDICTS:
+                self._replies.clear()
+            self._replies[key] = found
+        return found
+
+    # --- the log ---------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """A number that no exchange of this worker ever had."""
+        self._ordinal += 1
+        return self.log.boot << 32 | self._ordinal
+
+    def overloaded(self) -> bool:
+        """Whether more waits for the disk than may."""
+        return self.log.waiting_bytes > MOST_WAITING
+
+    def note(self, data: bytes) -> None:
+        """Have a frame committed soon, with whatever comes next."""
+        self.log.append(data)
+        if self._flush is None:
+            self._flush = self.loop.call_later(OUTCOME_WAIT_S, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush = None
+        self.log.flush()
+
+    def uncaptured(self, exchanges: int, why: str) -> None:
+        """Exchanges go unrecorded from now on: a gap opens, on a page that needs no room on the disk."""
+        self.capture_error = why
+        self.counters[_UNCAPTURED] += exchanges
+        self.counters[_GAP_EXCHANGES] += exchanges
+        if not self.counters[_GAP_SINCE]:
+            self.counters[_GAP_SINCE] = self.now_us()
+            self.counters[_GAPS] += 1
+
+    def _durable(self, tokens: list[object], size: object) -> None:
+        self.counters[_COMMITS] += 1
+        self.counters[_CAPTURED] += len(tokens)
+        self.counters[_WAL_BYTES] += size  # type: ignore[operator]
+        if self.counters[_GAP_SINCE] and tokens:
+            self._end_gap(self.capture_error or "capture failed")
+        for token in tokens:
+            token.on_durable()  # type: ignore[attr-defined]
+
+    def _not_durable(self, tokens: list[object], why: object) -> None:
+        text = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
+        self.uncaptured(len(tokens), f"the log cannot be written: {text}")
+        for token in tokens:
+            token.on_not_durable()  # type: ignore[attr-defined]
+
+    def _end_gap(self, why: str) -> None:
+        values = self.counters
+        gap = Gap(self.worker, values[_GAP_SINCE], self.now_us(), values[_GAP_EXCHANGES], why)
+        self.capture_error = None
+        values[_GAP_SINCE] = values[_GAP_EXCHANGES] = 0
+        self.note(frame(GAP, 0, msgspec.json.encode(gap)))

@@ -1,0 +1,328 @@
+"""The recorder: reads the workers' logs, makes rows of whole exchanges, and writes them as segments.
+
+Each exchange exactly once, whenever anything is killed: a segment carries the checkpoint that belongs to it,
+and both come into being with one rename. A log file is deleted when a segment holds all that was in it.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from stillwatch.exchanges.formats import Row
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
+from stillwatch.gateway import heartbeat, rows, segments, wal
+from stillwatch.gateway.entries import Intent, Outcome, intent, outcome
+from stillwatch.gateway.folder import Folder, derive
+from stillwatch.gateway.gate import Gap
+from stillwatch.terms.reload import Watched
+
+FLUSH_ROWS = 5_000
+FLUSH_S = 1.0  # a row waits at most this long for its segment
+POLL_S = 0.1
+READ_BYTES = 64 << 20  # of one log file at a time
+OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; further ones are read again when they end
+TIDY_S = 600.0  # between two looks at what can be merged or let go
+
+
+@dataclass
+class _Open:
+    """An exchange whose outcome has not come."""
+
+    intent: Intent
+    body: bytes | None  # None: lies in the log, at the place below
+    file: tuple[int, int]
+    boot: int
+    places: list[tuple[int, int, int]]  # (worker, file sequence, offset) of every group it has frames in
+    reply: list[bytes] = field(default_factory=list)
+
+
+class Checkpoint(msgspec.Struct):
+    """Where reading goes on, and what was open there."""
+
+    read: dict[str, int]  # log file -> bytes read
+    open: list[tuple[int, int, list[tuple[int, int, int]]]]  # worker, exchange, places of its frames
+
+
+class Recorder:
+    """Turns logs into segments. `step` once, or again and again."""
+
+    def __init__(self, folder: Folder, now: Callable[[], datetime]) -> None:
+        self.folder, self._now = folder, now
+        self._secret = folder.secret()
+        self._sketcher = Sketcher(derive(self._secret, PURPOSE))
+        self._readers: dict[tuple[int, int], wal.Reader] = {}
+        self._open: dict[tuple[int, int], _Open] = {}
+        self._open_bytes = 0
+        self._rows: list[Row] = []
+        self._keep: list[bool] = []
+        self._since = 0.0
+        self._gaps = _gaps_in(folder.gaps)
+        self.written = self.unknown = self.quarantined = 0
+        self.last_time_us = 0
+        self._number, checkpoint = segments.last_checkpoint(folder)
+        self._start: dict[str, int] = {}
+        if checkpoint:
+            self._restore(msgspec.json.decode(checkpoint, type=Checkpoint))
+
+    # --- reading ---------------------------------------------------------------------------------------
+
+    def step(self, *, flush: bool = False) -> bool:
+        """Read what is new, write what is due. Give whether anything was read."""
+        moved = False
+        alive: dict[int, bool] = {}
+        files = wal.files(self.folder.wal)
+        for path in files:
+            worker = wal.parts_of(path)[0]
+            if worker not in alive:  # asked before the last read: who is dead by now has written all
+                alive[worker] = wal.writer_lives(self.folder.wal, worker)
+        files = wal.files(self.folder.wal)
+        newest = {wal.parts_of(path)[0]: wal.parts_of(path)[1] for path in files}
+        boots: dict[int, int] = {}
+        for path in files:
+            reader = self._reader(path)
+            boots[reader.worker] = max(boots.get(reader.worker, 0), reader.boot)
+            moved |= self._read(reader)
+        for worker, boot in boots.items():
+            mine = [reader for reader in self._readers.values() if reader.worker == worker]
+            if all(map(self._at_end, mine)):  # else the dead one's last words may still come
+                self._close_dead(worker, boot if alive.get(worker) else boot + 1)
+        due = flush or len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._since >= FLUSH_S
+        if self._rows and due:
+            self.flush()
+        if not self._rows:
+            self._delete_used(newest, alive)
+        return moved
+
+    def _reader(self, path: Path) -> wal.Reader:
+        key = wal.parts_of(path)
+        if key not in self._readers:
+            self._readers[key] = wal.Reader(path, self._secret, self._start.get(path.name, wal.HEAD))
+        return self._readers[key]
+
+    def _read(self, reader: wal.Reader) -> bool:
+        moved = False
+        for frames in reader.groups(limit=READ_BYTES):
+            moved = True
+            for found in frames:
+                self._take(reader, found)
+            if len(self._rows) >= FLUSH_ROWS:
+                self.flush()
+        return moved
+
+    def _take(self, reader: wal.Reader, found: wal.Frame) -> None:
+        key = (reader.worker, found.number)
+        place = (reader.worker, reader.sequence, found.at)
+        if found.kind == wal.INTENT:
+            asked, body = intent(found.payload)
+            keep = self._open_bytes + len(body) <= OPEN_BYTES
+            self._open_bytes += len(body) if keep else 0
+            self._open[key] = _Open(
+                asked, body if keep else None, (reader.worker, reader.sequence), reader.boot, [place]
+            )
+        elif found.kind == wal.PART:
+            if key in self._open:
+                self._open[key].places.append(place)
+                self._open[key].reply.append(found.payload)
+        elif found.kind == wal.OUTCOME:
+            ended, rest = outcome(found.payload)
+            if key in self._open:
+                self._finish(key, ended, rest)
+        elif found.kind == wal.GAP:
+            self._note_gap(found.payload)
+
+    def _finish(self, key: tuple[int, int], ended: Outcome, rest: bytes) -> None:
+        was = self._open.pop(key)
+        body = self._body_again(was, key[1]) if was.body is None else was.body
+        self._open_bytes -= len(was.body or b"")
+        reply = b"".join((*was.reply, rest))
+        try:
+            row = rows.row(key[0], key[1], was.intent, body, ended, reply)
+        except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
+            self._quarantine(key, why)
+            row = rows.row(key[0], key[1], was.intent, b"", ended, b"")
+        if not self._rows:
+            self._since = time.monotonic()
+        self._rows.append(row)
+        self._keep.append(was.intent.keep_text)
+        self.last_time_us = max(self.last_time_us, was.intent.time_us)
+
+    def _body_again(self, was: _Open, number: int) -> bytes:
+        for found in next(self._readers[was.file].groups(was.places[0][2]), []):
+            if found.kind == wal.INTENT and found.number == number:
+                return intent(found.payload)[1]
+        return b""
+
+    def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
+        self.quarantined += 1
+        line = {"exchange_id": rows.exchange_id(*key), "reason": f"{type(why).__name__} in its body"}
+        with open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _close_dead(self, worker: int, boot: int) -> None:
+        """What a worker that died (every boot below `boot`) left open will have no outcome any more."""
+        for key in [k for k, was in self._open.items() if k[0] == worker and was.boot < boot]:
+            self.unknown += 1
+            self._finish(key, rows.UNKNOWN, b"")
+
+    def _at_end(self, reader: wal.Reader) -> bool:
+        return next(reader.groups(reader.at), None) is None
+
+    # --- writing ---------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write the rows at hand as one segment, with the checkpoint that goes with them."""
+        made = rows.batch(self._rows)
+        masks = ((False, [not kept for kept in self._keep]), (True, self._keep))
+        parts = [
+            sketch_batch(made.filter(pa.array(mask)), self._sketcher, keep_text=keep)
+            for keep, mask in masks
+            if any(mask)
+        ]
+        table = pa.Table.from_batches(parts).combine_chunks()
+        number = self._number + 1
+        segments.write(self.folder, number, table.to_batches()[0], self._checkpoint(), self._now())
+        self._number = number
+        self.written += len(self._rows)
+        self._rows, self._keep = [], []
+
+    def _checkpoint(self) -> bytes:
+        read = {reader.path.name: reader.at for reader in self._readers.values()}
+        still = [(worker, number, was.places) for (worker, number), was in self._open.items()]
+        return msgspec.json.encode(Checkpoint(read, still))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Where the last segment left off: the exchanges that were open then are read again."""
+        self._start = dict(checkpoint.read)
+        for _, number, places in checkpoint.open:
+            for place in places:
+                path = self.folder.wal / wal.name_of(place[0], place[1])
+                if not path.exists():
+                    continue
+                reader = self._reader(path)
+                for found in next(reader.groups(place[2]), []):
+                    if found.number == number and found.kind in (wal.INTENT, wal.PART):
+                        self._take(reader, found)
+
+    def _delete_used(self, newest: dict[int, int], alive: dict[int, bool]) -> None:
+        """Delete the log files that are over and whose every exchange lies in a segment."""
+        needed = {(place[0], place[1]) for was in self._open.values() for place in was.places}
+        for key, reader in list(self._readers.items()):
+            over = key[1] < newest.get(key[0], 0) or not alive.get(key[0], False)
+            if not over or key in needed or not self._at_end(reader):
+                continue
+            if reader.damaged():
+                self._report_damage(reader)
+            wal.remember(self.folder.wal, *key)
+            reader.path.unlink(missing_ok=True)
+            reader.close()
+            del self._readers[key]
+            self._start.pop(reader.path.name, None)
+
+    # --- gaps ------------------------------------------------------------------------------------------
+
+    def _note_gap(self, payload: bytes) -> None:
+        gap = msgspec.json.decode(payload, type=Gap)
+        if (gap.worker, gap.from_us) in self._gaps:
+            return
+        self._gaps.add((gap.worker, gap.from_us))
+        _append_gap(self.folder.gaps, gap)
+
+    def _report_damage(self, reader: wal.Reader) -> None:
+        """Bytes at a file's end that are no whole group: torn by a crash, or changed on the disk."""
+        size = os.fstat(reader.handle).st_size - reader.at
+        (self.folder.path / "damaged").mkdir(exist_ok=True, mode=0o700)
+        os.link(reader.path, self.folder.path / "damaged" / reader.path.name)
+        now_us = heartbeat.utc_us()
+        reason = f"{reader.path.name}: {size:,} bytes at its end are no whole group; kept in damaged/"
+        _append_gap(self.folder.gaps, Gap(reader.worker, now_us, now_us, 0, reason))
+
+    def lag(self) -> dict[str, float]:
+        """How far behind the logs the segments are."""
+        behind = sum(not self._at_end(reader) for reader in self._readers.values())
+        waits_s = time.monotonic() - self._since if self._rows else 0.0
+        return {"lag_s": round(waits_s, 3), "files_behind": behind, "open": len(self._open)}
+
+    def tidy(self) -> None:
+        """Merge hours that are over and let go what the terms keep no longer."""
+        now = self._now()
+        segments.merge(self.folder, now)
+        kept = Watched(self.folder.terms).terms.retention
+        segments.forget(self.folder, now, kept.text_days, kept.sketch_days)
+
+
+def _gaps_in(path: Path) -> set[tuple[int, int]]:
+    found = set()
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                gap = json.loads(line)
+                found.add((int(gap["worker"]), int(gap["from_us"])))
+            except (ValueError, KeyError, TypeError):
+                continue  # a line torn by a crash
+    return found
+
+
+def _append_gap(path: Path, gap: Gap) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(msgspec.json.encode(gap).decode() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def main(folder: str) -> None:
+    """Be the recorder of the gateway in a folder."""
+    stop: list[int] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, _: stop.append(number))
+    found = Folder(Path(folder))
+    recorder = Recorder(found, lambda: datetime.now(UTC))
+    beat_at = tidy_at = 0.0
+    error: str | None = None
+    while True:
+        stopping = bool(stop)
+        try:
+            moved = recorder.step(flush=stopping)
+            if time.monotonic() - tidy_at > TIDY_S:
+                recorder.tidy()
+                tidy_at = time.monotonic()
+            error = None
+        except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
+            error, moved = f"{why.filename or found.segments}: {why.strerror}", False
+        if time.monotonic() - beat_at > 1.0:
+            beat_at = time.monotonic()
+            _beat(found, recorder, error)
+        if stopping:
+            return
+        if not moved:
+            time.sleep(POLL_S if error is None else 1.0)
+
+
+def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
+    try:
+        heartbeat.beat(
+            folder.run / "recorder.json",
+            heartbeat.utc_us(),
+            rss=heartbeat.rss_bytes(),
+            written=recorder.written,
+            unknown=recorder.unknown,
+            quarantined=recorder.quarantined,
+            last_time_us=recorder.last_time_us,
+            error=error,
+            **recorder.lag(),
+        )
+    except OSError:
+        return  # seen from outside: the beat is missing
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

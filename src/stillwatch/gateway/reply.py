@@ -1,0 +1,257 @@
+"""What an upstream's reply says of itself: served model, tokens, why it ended. It changes no byte.
+
+A stream that the client leaves has no usage: its tokens are counted from what was delivered, with the ratio
+that this model's complete streams had.
+"""
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass
+
+import msgspec
+
+FOLD = 32 << 10  # bytes of a stream that are kept before they are counted
+TAIL = 16 << 10
+HEAD_LIMIT = 64 << 10  # a first event longer than this names no model
+JSON_LIMIT = 8 << 20
+LEARN = 64  # complete streams that a model's ratio is taken from
+FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
+
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
+_FINISH = re.compile(rb'(?<!\\)"(?:finish_reason|stop_reason)"\s*:\s*"([^"\\]{1,64})"')
+_INCOMPLETE = re.compile(rb'(?<!\\)"incomplete_details"\s*:\s*\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+TEXTS = {  # what carries generated text in a stream's events
+    "chat": re.compile(
+        rb'(?<!\\)"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]|\\.)+)"'
+    ),
+    "completions": re.compile(rb'(?<!\\)"text"\s*:\s*"((?:[^"\\]|\\.)+)"'),
+    "responses": re.compile(rb'(?<!\\)"delta"\s*:\s*"((?:[^"\\]|\\.)+)"'),
+    "messages": re.compile(rb'(?<!\\)"(?:text|thinking|partial_json)"\s*:\s*"((?:[^"\\]|\\.)+)"'),
+}
+_REASONING = re.compile(rb'(?<!\\)"(?:reasoning_content|reasoning|thinking)"\s*:\s*"[^"]')
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFacts:
+    """What a reply was. Tokens are None where nothing says."""
+
+    served_model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False  # the output tokens were counted by us
+    finish_reason: str | None = None
+    chunks: int = 0  # events that carried text
+
+
+class Ratios:
+    """How many tokens a chunk or a byte of text stands for, by model, from streams that told their usage."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
+
+    def learn(self, model: str, operation: str, tokens: int, chunks: int, text_bytes: int) -> None:
+        if tokens <= 0 or chunks <= 0 or (len(self._seen) > 4096 and (model, operation) not in self._seen):
+            return
+        self._seen.setdefault((model, operation), deque(maxlen=LEARN)).append((tokens, chunks, text_bytes))
+
+    def tokens(self, model: str, operation: str, chunks: int, text_bytes: int) -> int:
+        """An estimate of the tokens in what was delivered, by whichever of the two ratios varies less."""
+        if not chunks:
+            return 0
+        seen = self._seen.get((model, operation))
+        if not seen:
+            by_bytes = text_bytes / FALLBACK_BYTES
+            return max(chunks, round(by_bytes)) if by_bytes > 2 * chunks else chunks
+        total = sum(t for t, _, _ in seen)
+        a_chunk, a_byte = total / sum(c for _, c, _ in seen), total / max(sum(b for _, _, b in seen), 1)
+        off_chunk = sum(abs(t - a_chunk * c) for t, c, _ in seen)
+        off_byte = sum(abs(t - a_byte * b) for t, _, b in seen)
+        return max(1, round(a_chunk * chunks if off_chunk <= off_byte else a_byte * text_bytes))
+
+
+class Stream:
+    """Facts of a streamed reply, from its bytes as they pass. Memory: `FOLD` plus the event at hand."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self._texts = TEXTS.get(operation, TEXTS["chat"])
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._chunks = self._text_bytes = 0
+        self._reasoning_seen = False
+        self._usage: dict[str, object] = {}
+        self._finish: bytes | None = None
+        self._model: bytes | None = None  # as it is written, with its quotes
+        self._needle = b""
+
+    def feed(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > FOLD:
+            self._fold(last=False)
+
+    def count(self) -> tuple[int, int]:
+        """(chunks, bytes of text) delivered so far."""
+        self._fold(last=True, keep=True)
+        return self._chunks, self._text_bytes
+
+    def _fold(self, last: bool, keep: bool = False) -> None:
+        """Count the whole events among the kept bytes and let them go."""
+        data = b"".join(self._parts)
+        end = len(data)
+        if not last or keep:
+            ends = [m.end() for m in _EVENT_END.finditer(data)]
+            end = ends[-1] if ends else (0 if len(data) < JSON_LIMIT else len(data))
+        whole = data[:end]
+        self._parts = [data[end:]]
+        self._size = len(data) - end
+        if not whole:
+            return
+        found = self._texts.findall(whole)
+        self._chunks += len(found)
+        self._text_bytes += sum(map(len, found))
+        self._reasoning_seen = self._reasoning_seen or _REASONING.search(whole) is not None
+        for match in _USAGE.finditer(whole):
+            usage = _object_at(whole, match.end() - 1)
+            self._usage.update((k, v) for k, v in usage.items() if v is not None)
+        finish = _FINISH.findall(whole) or _INCOMPLETE.findall(whole)
+        if finish:
+            self._finish = finish[-1]
+        elif b"response.completed" in whole:
+            self._finish = b"stop"
+        if self._model is None and (model := _MODEL.search(whole)):
+            self._model = model[1]
+
+    def facts(self, ratios: Ratios, asked: str, complete: bool) -> ReplyFacts:
+        """What the stream was. `complete`: the upstream ended it and the client took all of it."""
+        self._fold(last=True)
+        served = _text(self._model)
+        usage = _usage(self._usage)
+        model = served or asked
+        output, estimated = usage[1], False
+        if output is None or (not complete and (self.operation == "messages" and self._finish is None)):
+            output, estimated = ratios.tokens(model, self.operation, self._chunks, self._text_bytes), True
+        elif complete and self._chunks:
+            hidden = 0 if self._reasoning_seen else (usage[2] or 0)
+            ratios.learn(model, self.operation, output - hidden, self._chunks, self._text_bytes)
+        finish = self._finish.decode("utf-8", "replace") if self._finish else None
+        return ReplyFacts(served, usage[0], output, usage[2], estimated, finish, self._chunks)
+
+
+class _Details(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct):
+    model: str | None = None
+    usage: _Usage | None = None
+    choices: list[_Choice] = []
+    stop_reason: str | None = None
+    status: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_USAGE_OF = msgspec.json.Decoder(_Usage)
+
+
+def facts_of_json(body: bytes) -> ReplyFacts:
+    """Facts of a whole JSON reply; nothing is known of a body that is none."""
+    try:
+        found = _BODY.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _loosely(body)
+    tokens = _tokens(found.usage)
+    reason = found.choices[0].finish_reason if found.choices else found.stop_reason
+    if reason is None and found.status is not None:
+        reason = "stop" if found.status == "completed" else found.status
+    return ReplyFacts(found.model, *tokens, finish_reason=reason)
+
+
+def _loosely(body: bytes) -> ReplyFacts:
+    """What can be read off a reply whose fields have types of their own."""
+    model = _MODEL.search(body)
+    usages = [m.end() - 1 for m in _USAGE.finditer(body)]
+    usage = _usage(_object_at(body, usages[-1])) if usages else (None, None, None)
+    finish = _FINISH.findall(body)
+    return ReplyFacts(
+        _text(model[1]) if model else None,
+        *usage,
+        finish_reason=finish[-1].decode("utf-8", "replace") if finish else None,
+    )
+
+
+def first_model(data: bytes) -> bytes | None:
+    """The first model that some bytes of JSON name, as written (with quotes), or None."""
+    found = _MODEL.search(data)
+    return found[1] if found else None
+
+
+def models_in(data: bytes) -> list[str]:
+    """Every model that some bytes of JSON name."""
+    return [name for raw in dict.fromkeys(_MODEL.findall(data)) if (name := _text(raw))]
+
+
+def event_end(data: bytes | bytearray) -> int:
+    """Where the first event in some bytes ends, or 0."""
+    found = _EVENT_END.search(data)
+    return found.end() if found else 0
+
+
+def _text(raw: bytes | None) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return raw.strip(b'"').decode("utf-8", "replace")
+
+
+def _object_at(data: bytes, at: int) -> dict[str, object]:
+    """The JSON object that begins at a place, or an empty one."""
+    try:
+        value, _ = _DECODER.raw_decode(data[at : at + TAIL].decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None]:
+    if not usage:
+        return None, None, None
+    try:
+        return _tokens(msgspec.convert(usage, _Usage))
+    except msgspec.MsgspecError:
+        return None, None, None
+
+
+def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
+    """(input, output, reasoning) tokens, whatever the API calls them. Cached input is input."""
+    if usage is None:
+        return None, None, None
+    read_in = usage.prompt_tokens
+    if read_in is None and usage.input_tokens is not None:
+        read_in = usage.input_tokens + (usage.cache_read_input_tokens or 0)
+        read_in += usage.cache_creation_input_tokens or 0
+    written = usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens
+    details = usage.completion_tokens_details or usage.output_tokens_details
+    return read_in, written, details.reasoning_tokens if details else None

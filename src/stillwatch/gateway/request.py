@@ -1,0 +1,192 @@
+"""What a client's request asks for: operation, every model it names, end user. It decides nothing.
+
+A body that two parsers could read differently is refused here: raw bytes go upstream, so what we read must be
+what the upstream reads.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+import zstandard
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.strict_json import decode
+
+OPERATIONS = (
+    ("/chat/completions", "chat"),
+    ("/completions", "completions"),
+    ("/responses", "responses"),
+    ("/messages", "messages"),
+    ("/embeddings", "embeddings"),
+    ("/models", "models"),
+)
+NAMING = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
+_FORM_MODEL = re.compile(rb'name="model"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n')
+_LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*")')
+_BAD_TARGET = re.compile(r"[^\x21-\x7e]")
+
+
+class BadRequest(Exception):
+    """The request is answered by the gateway: status, code and a sentence for the client."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a request before it goes upstream."""
+
+    operation: str
+    models: tuple[str, ...] = ()  # all it names; the first one is what it asks for
+    end_user: str | None = None
+    stream: bool = False
+    n: int = 1
+    logprobs: bool = False
+    is_json: bool = False
+    usage_asked: bool = False  # its stream will end with usage, or it set the option itself
+
+
+def operation_of(target: str) -> str:
+    """The operation a request target stands for; "other" for what the gateway only passes on."""
+    path = target.partition("?")[0].rstrip("/")
+    for ending, name in OPERATIONS:
+        if path.endswith(ending):
+            return name
+    return "models" if "/models/" in path else "other"
+
+
+def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: int) -> Facts:
+    """Look at a whole request. `kind` and `coding` are its content type and content encoding, lower case.
+
+    Raises: BadRequest for what must not go upstream.
+    """
+    if not target.startswith("/") or _BAD_TARGET.search(target):
+        raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
+    operation = operation_of(target)
+    named = _in_path(target)
+    if not body or method in ("GET", "HEAD"):
+        return Facts(operation, named)
+    if coding not in ("", "identity"):
+        body = inflate(body, coding, limit)
+    if "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
+        return _json(operation, named, body)
+    if kind.startswith("multipart/"):
+        found = [value.decode("utf-8", "replace") for value in _FORM_MODEL.findall(body)]
+        return Facts(operation, _distinct(*found, *named, *_in_lines(body)))
+    return Facts(operation, _distinct(*named, *_in_lines(body)))
+
+
+def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
+    try:
+        asked = decode(body)
+    except Refused as why:
+        raise BadRequest(400, "bad_json", f"the body {why}") from None
+    if not isinstance(asked, dict):
+        return Facts(operation, named, is_json=True)
+    model = asked.get("model")
+    if model is not None and not isinstance(model, str):
+        raise BadRequest(400, "bad_model", "model must be a text")
+    if any(len(key) == 5 and key != "model" and key.lower() == "model" for key in asked):
+        # Go's JSON reader takes any spelling for the field
+        raise BadRequest(400, "bad_model", "model must be written in small letters")
+    many, n, logprobs = _hops(asked), asked.get("n"), asked.get("logprobs")
+    end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
+    return Facts(
+        operation,
+        _distinct(*([model] if model else []), *named, *many),
+        end_user if isinstance(end_user, str) else None,
+        asked.get("stream") is True,
+        n if type(n) is int and n > 0 else 1,
+        logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
+        True,
+        asked.get("stream_options") is not None,
+    )
+
+
+def _hops(asked: dict[str, object]) -> list[str]:
+    """Models that routers behind us may fall back to: OpenRouter's `models`, LiteLLM's `fallbacks`."""
+    found: list[str] = []
+    for key in ("models", "fallbacks", "context_window_fallbacks", "fallback_models"):
+        todo = [asked.get(key)]
+        while todo:
+            value = todo.pop()
+            if isinstance(value, str):
+                found.append(value)
+            elif isinstance(value, list):
+                todo.extend(value)
+            elif isinstance(value, dict):
+                todo.extend(value.values() if "model" not in value else [value["model"]])
+    return found
+
+
+def _include(asked: dict[str, object]) -> bool:
+    include = asked.get("include")
+    return isinstance(include, list) and any(isinstance(v, str) and "logprobs" in v for v in include)
+
+
+def _in_path(target: str) -> tuple[str, ...]:
+    """Models in a path: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`."""
+    if not any(f"/{word}/" in target for word in NAMING):
+        return ()
+    parts = _unquoted(target.partition("?")[0]).split("/")
+    at = next((k for k, part in enumerate(parts) if part in NAMING), len(parts))
+    rest = parts[at + 1 :]
+    for ending, _ in OPERATIONS:  # a name may hold a slash: it goes on to the operation
+        tail = ending.strip("/").split("/")
+        if rest[-len(tail) :] == tail:
+            rest = rest[: -len(tail)]
+            break
+    name = "/".join(rest).partition(":")[0] if rest else ""
+    return (name,) if name else ()
+
+
+def _unquoted(path: str) -> str:
+    return re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), path)
+
+
+def _in_lines(body: bytes) -> list[str]:
+    """Models in an uploaded batch: a file of lines, each a request of its own."""
+    found = []
+    for raw in set(_LINE_MODEL.findall(body)):
+        try:
+            found.append(msgspec.json.decode(raw, type=str))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise BadRequest(
+                400, "bad_model", "a line of the upload names a model that cannot be read"
+            ) from None
+    return sorted(found)
+
+
+def _distinct(*names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def inflate(body: bytes, coding: str, limit: int) -> bytes:
+    """A compressed body, opened as far as `limit` bytes.
+
+    Raises: BadRequest when it is longer (413), damaged (400), or in a coding we cannot look into (415).
+    """
+    try:
+        if coding in ("gzip", "x-gzip", "deflate"):
+            opened = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header
+            plain = opened.decompress(body, limit + 1)
+            whole = opened.eof
+        elif coding == "zstd":
+            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body) as reader:
+                plain, whole = reader.read(limit + 1), True
+        else:
+            raise BadRequest(
+                415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none"
+            )
+    except (zlib.error, zstandard.ZstdError):
+        raise BadRequest(400, "bad_encoding", f"the body is not {coding}") from None
+    if len(plain) > limit:
+        raise BadRequest(413, "too_large", f"the body holds more than {limit:,} bytes when opened")
+    if not whole:
+        raise BadRequest(400, "bad_encoding", f"the {coding} body ends too early")
+    return plain

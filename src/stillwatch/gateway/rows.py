@@ -1,0 +1,129 @@
+"""One captured exchange as a row of the record, with what the gateway knows beside it. It reads no files.
+
+A value that a client wrote wrongly is left out, not the exchange.
+"""
+
+import re
+from datetime import UTC, datetime
+
+import msgspec
+import pyarrow as pa
+
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.batches import from_rows
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.formats.openai import exchange
+from stillwatch.exchanges.sketched import EXTRA
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.values import Clock, as_time, tidy
+from stillwatch.gateway.entries import Intent, Outcome
+from stillwatch.gateway.reply import TEXTS
+from stillwatch.gateway.request import BadRequest, inflate
+
+UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
+RECORDED_AS = {
+    "chat": "chat", "responses": "chat", "messages": "chat", "completions": "text_completion",
+    "embeddings": "embeddings",
+}  # fmt: skip
+ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
+INFLATED = 256 << 20
+_DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
+
+
+def exchange_id(worker: int, number: int) -> str:
+    return f"sw{worker}-{number:x}"
+
+
+def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome, reply: bytes) -> Row:
+    """The record's fields and EXTRA's, unchecked values already left out."""
+    said = exchange(_request(intent, body), _reply(intent, outcome, reply)) if body or reply else {}
+    known: Row = {
+        "exchange_id": exchange_id(worker, number),
+        "time": intent.time_us,
+        "account": intent.account,
+        "end_user": said.get("end_user") or intent.end_user,
+        "client_ip": intent.ip,
+        "user_agent": intent.agent,
+        "operation": RECORDED_AS.get(intent.operation, intent.operation),
+        "model": intent.model or said.get("model"),
+        "status": outcome.status or None,
+        "latency_ms": outcome.latency_ms if outcome is not UNKNOWN else None,
+        "stream": outcome.stream if outcome is not UNKNOWN else said.get("stream"),
+        "input_tokens": outcome.input_tokens,
+        "output_tokens": outcome.output_tokens,
+        "reasoning_tokens": outcome.reasoning_tokens,
+        "finish_reason": outcome.finish_reason,
+    }
+    checked = _checked({**said, **known})
+    checked |= {
+        "served_model": outcome.served_model,
+        "outcome": outcome.outcome,
+        "rule": outcome.rule or intent.rule,
+        "key_id": intent.key_id,
+        "delivered_bytes": outcome.delivered_bytes,
+        "sequence": number,
+        "worker": worker,
+        "received": intent.time_us,
+        "family": intent.family,
+    }
+    return checked
+
+
+def _request(intent: Intent, body: bytes) -> dict[str, object]:
+    try:
+        if intent.coding:
+            body = inflate(body, intent.coding, INFLATED)
+        found = decode(body)
+    except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
+    """The reply's body as one object; a stream's text is put together."""
+    if not reply:
+        return {}
+    if not outcome.stream:
+        try:
+            found = msgspec.json.decode(reply)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return {}
+        return found if isinstance(found, dict) else {}
+    pattern = TEXTS.get(intent.operation, TEXTS["chat"])
+    events = b"\n".join(_DATA.findall(reply))
+    parts = []
+    for raw in pattern.findall(events):
+        try:
+            parts.append(msgspec.json.decode(b'"' + raw + b'"', type=str))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            parts.append(raw.decode("utf-8", "replace"))
+    return {"output_text": "".join(parts)}
+
+
+def _checked(said: Row) -> Row:
+    try:
+        return tidy(dict(said), ANY_TIME)
+    except Refused:
+        pass
+    kept: Row = {"time": as_time(said["time"], ANY_TIME), "account": said["account"]}
+    for name, value in said.items():
+        if name in kept or value is None:
+            continue
+        try:
+            kept[name] = tidy({"time": kept["time"], "account": kept["account"], name: value}, ANY_TIME)[name]
+        except Refused:
+            continue
+    return kept
+
+
+def batch(rows: list[Row]) -> pa.RecordBatch:
+    """Rows as one batch of the record and EXTRA's columns. A text that is not whole Unicode is mended."""
+    for found in rows:
+        for name in ("prompt", "system", "completion", "end_user", "conversation", "model"):
+            value = found.get(name)
+            if isinstance(value, str) and not value.isascii():
+                found[name] = value.encode("utf-8", "replace").decode("utf-8")
+    record = from_rows(rows)
+    extra = [pa.array([found.get(field.name) for found in rows], type=field.type) for field in EXTRA]
+    schema = pa.schema([*RECORD, *EXTRA])
+    return pa.RecordBatch.from_arrays([*record.columns, *extra], schema=schema)

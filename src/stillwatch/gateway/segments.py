@@ -1,0 +1,195 @@
+"""Segments: the recorder's Parquet files, by hour, each named by the numbers it spans. It sketches nothing.
+
+A number is given once. Merging an hour replaces its files by one that spans their numbers: whoever reads
+along knows by the name what it has read already.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.exchanges.sketched import without_texts
+from stillwatch.gateway.folder import Folder
+
+CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
+_NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
+_HOUR = "%Y-%m-%dT%H"
+MERGE_AFTER = timedelta(minutes=5)  # an hour is merged when it has been over this long
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    first: int
+    last: int
+    path: Path
+
+
+def segment(path: Path) -> Segment | None:
+    """What a file's name says, or None for what is no segment."""
+    found = _NAME.fullmatch(path.name)
+    return Segment(int(found[1]), int(found[2]), path) if found else None
+
+
+def all_segments(folder: Folder) -> list[Segment]:
+    """Every segment in order. Where a merge was cut short, what it had replaced is left out."""
+    found = sorted(s for s in map(segment, folder.segments.glob("*/*.parquet")) if s is not None)
+    found.sort(key=lambda s: (s.first, -s.last))
+    kept: list[Segment] = []
+    for one in found:
+        if not kept or one.last > kept[-1].last:
+            kept.append(one)
+    return kept
+
+
+def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
+    """The segments whose numbers are not all in `seen`, which holds the names of those that were read.
+
+    `seen` is brought up to date: names whose files were merged give way to the merged one's.
+    """
+    spans = sorted((s.first, s.last) for s in (segment(Path(name)) for name in seen) if s is not None)
+    fresh = []
+    names: set[str] = set()
+    for one in all_segments(folder):
+        if one.path.name in seen or _covered(one, spans):
+            names.add(one.path.name)
+        else:
+            fresh.append(one.path)
+    gone = {name for name in seen if name not in names and not _inside(name, names)}
+    seen.clear()
+    seen.update(names | gone if fresh else names)
+    return fresh
+
+
+def _covered(one: Segment, spans: list[tuple[int, int]]) -> bool:
+    """Whether every number of a segment lies in the spans."""
+    need = one.first
+    for first, last in spans:
+        if first > need:
+            break
+        need = max(need, last + 1)
+    return need > one.last
+
+
+def _inside(name: str, names: set[str]) -> bool:
+    inner = segment(Path(name))
+    outer = (segment(Path(other)) for other in names)
+    return inner is None or any(o and o.first <= inner.first and inner.last <= o.last for o in outer)
+
+
+def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes, now: datetime) -> Path:
+    """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
+    path = folder.segments / now.strftime(_HOUR) / f"{number:010d}-{number:010d}.parquet"
+    return _write(path, pa.Table.from_batches([batch]), checkpoint)
+
+
+def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), CHECKPOINT: checkpoint})
+    beside = path.with_suffix(".new")
+    try:
+        with open(beside, "wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+    _sync(path.parent.parent)
+    return path
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
+    """The highest number given so far, and the checkpoint in that segment; 0 and none where there is none."""
+    found = all_segments(folder)
+    if not found:
+        return 0, b""
+    newest = max(found, key=lambda s: s.last)
+    return newest.last, (pq.read_schema(newest.path).metadata or {}).get(CHECKPOINT, b"")
+
+
+def hours(folder: Folder) -> Iterator[tuple[datetime, list[Segment]]]:
+    """Each hour's segments."""
+    for below in sorted(folder.segments.iterdir()):
+        try:
+            hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        yield hour, sorted(s for s in map(segment, below.glob("*.parquet")) if s is not None)
+
+
+def merge(folder: Folder, now: datetime) -> int:
+    """Make one file of each hour that is over; give how many files went into others."""
+    done = 0
+    for hour, found in hours(folder):
+        if len(found) < 2 or now < hour + timedelta(hours=1) + MERGE_AFTER:
+            continue
+        checkpoint = (pq.read_schema(found[-1].path).metadata or {}).get(CHECKPOINT, b"")
+        whole = pa.concat_tables([pq.read_table(s.path) for s in found])
+        name = f"{found[0].first:010d}-{found[-1].last:010d}.parquet"
+        _write(found[0].path.with_name(name), whole, checkpoint)
+        for one in found:
+            if one.path.name != name:
+                one.path.unlink()
+        done += len(found)
+    return done
+
+
+def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:
+    """Let go what the terms keep no longer: texts first, then whole hours; give how many files changed.
+
+    The newest segment stays, emptied: it knows where the recorder stood.
+    """
+    done = 0
+    newest = max((s.last for s in all_segments(folder)), default=0)
+    for hour, found in hours(folder):
+        age = now - hour - timedelta(hours=1)
+        for one in found:
+            if age > timedelta(days=sketch_days):
+                if one.last == newest:
+                    table = pq.read_table(one.path)
+                    if table.num_rows:
+                        _rewrite(one, table.slice(0, 0))
+                        done += 1
+                else:
+                    one.path.unlink()
+                    done += 1
+            elif age > timedelta(days=text_days):
+                done += _without_texts(one)
+        if not any(hour_path_files(folder, hour)):
+            (folder.segments / hour.strftime(_HOUR)).rmdir()
+    return done
+
+
+def hour_path_files(folder: Folder, hour: datetime) -> Iterator[Path]:
+    return (folder.segments / hour.strftime(_HOUR)).iterdir()
+
+
+def _without_texts(one: Segment) -> int:
+    metadata = pq.read_metadata(one.path)
+    texts = pq.read_table(one.path, columns=["prompt", "system", "completion"])
+    if metadata.num_rows == 0 or all(column.null_count == len(column) for column in texts.columns):
+        return 0
+    table = pq.read_table(one.path)
+    bare = [without_texts(batch) for batch in table.to_batches()]
+    _rewrite(one, pa.Table.from_batches(bare).replace_schema_metadata(table.schema.metadata))
+    return 1
+
+
+def _rewrite(one: Segment, table: pa.Table) -> None:
+    _write(one.path, table, (table.schema.metadata or {}).get(CHECKPOINT, b""))

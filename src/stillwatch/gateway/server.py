@@ -1,0 +1,300 @@
+"""The clients' side: a connection, its requests in order, the bytes that go back. It decides nothing."""
+
+import asyncio
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httptools
+
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.upstream import Header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HEAD_BYTES = 64 << 10
+HEAD_FIELDS = 200
+PIPELINED = 16  # whole requests that may wait behind the one at work
+HEAD_S = 30.0  # for a head, and between two pieces of a body
+IDLE_S = 75.0  # of a kept connection
+STALLED_S = 300.0  # for a client that takes nothing
+_CLIENTS, _BYTES_OUT = PLACE["open_clients"], PLACE["bytes_out"]
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HOP = frozenset(
+    (
+        b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
+        b"te", b"trailer", b"transfer-encoding", b"upgrade", b"content-length",
+    )
+)  # fmt: skip
+
+
+class Request:
+    """One whole request as it came."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "modern", "target")
+
+    def __init__(
+        self, method: str, target: str, headers: list[Header], body: bytes, keep_alive: bool, modern: bool
+    ) -> None:
+        self.method, self.target, self.headers, self.body = method, target, headers, body
+        self.keep_alive = keep_alive
+        self.modern = modern  # HTTP/1.1: takes chunks
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header; None where it is missing. Raises: ValueError where two differ."""
+        found = None
+        for key, value in self.headers:
+            if len(key) == len(name) and key.lower() == name:
+                if found is not None and found != value:
+                    raise ValueError(f"two different {name.decode()} headers")
+                found = value
+        return found
+
+
+class Served(Protocol):
+    """What answers a request."""
+
+    def begin(self) -> None: ...
+    def on_client_lost(self) -> None: ...
+    def on_client_slow(self, slow: bool) -> None: ...
+
+
+class Client(asyncio.Protocol):
+    """One client's connection."""
+
+    def __init__(self, gate: Gate, answer: "Callable[[Gate, Client, Request], Served]") -> None:
+        self.gate = gate
+        self._answer = answer
+        self.transport: Any = None
+        self.peer: str = ""
+        self.now: Served | None = None  # what is being answered
+        self._request: Request | None = None  # and to what
+        self._waiting: deque[Request] = deque()
+        self._parser = httptools.HttpRequestParser(self)
+        self._chunked = False
+        self._close_after = False
+        self.last_byte = gate.loop.time()
+        self.slow = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: list[Header] = []
+        self._body: list[bytes] = []
+        self._size = self._head_size = 0
+        self._in_message = False
+
+    # --- asyncio ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.gate.counters[_CLIENTS] += 1
+        self.gate.clients.add(self)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        found = transport.get_extra_info("socket")
+        if found is not None and found.family != socket.AF_UNIX:
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        self.last_byte = self.gate.loop.time()
+        if self._close_after:
+            return
+        try:
+            self._parser.feed_data(data)
+        except _TooMuch as why:
+            self._refuse(why.status, why.reason)
+        except httptools.HttpParserUpgrade:
+            self._refuse(501, b"Not Implemented")
+        except httptools.HttpParserError as why:
+            kept = why.__context__
+            if isinstance(kept, _TooMuch):
+                self._refuse(kept.status, kept.reason)
+            else:
+                self._refuse(400, b"Bad Request")
+        if self.now is None and self._waiting:
+            self._next()
+
+    def eof_received(self) -> bool:
+        return False  # as nginx: a client that hangs up halfway waits for nothing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gate.counters[_CLIENTS] -= 1
+        self.gate.clients.discard(self)
+        self._waiting.clear()
+        now, self.now = self.now, None
+        if now is not None:
+            now.on_client_lost()
+
+    def pause_writing(self) -> None:
+        self.slow = True
+        self.last_byte = self.gate.loop.time()
+        if self.now is not None:
+            self.now.on_client_slow(True)
+
+    def resume_writing(self) -> None:
+        self.slow = False
+        self.last_byte = self.gate.loop.time()
+        if self.now is not None:
+            self.now.on_client_slow(False)
+
+    # --- httptools -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._reset()
+        self._in_message = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._grow(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+        self._grow(len(name) + len(value) + 4)
+
+    def _grow(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > HEAD_BYTES or len(self._headers) > HEAD_FIELDS:
+            raise _TooMuch(431, b"Request Header Fields Too Large")
+
+    def on_headers_complete(self) -> None:
+        limit = self.gate.terms.capture.max_body_bytes
+        for name, value in self._headers:
+            lower = name.lower()
+            if lower == b"content-length" and int(value) > limit:
+                raise _TooMuch(413, b"Content Too Large")
+            if lower == b"expect" and value.lower() == b"100-continue" and self.now is None:
+                self.transport.write(CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self.gate.terms.capture.max_body_bytes:
+            raise _TooMuch(413, b"Content Too Large")
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._waiting.append(
+            Request(
+                self._parser.get_method().decode("ascii", "replace"),
+                self._url.decode("latin-1"),
+                self._headers,
+                body,
+                self._parser.should_keep_alive(),
+                self._parser.get_http_version() == "1.1",
+            )
+        )
+        self._reset()
+        if len(self._waiting) > PIPELINED:
+            raise _TooMuch(429, b"Too Many Requests")
+
+    # --- requests in order -----------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        request = self._waiting.popleft()
+        self._request = request
+        self.now = self._answer(self.gate, self, request)
+        self.now.begin()
+
+    def _refuse(self, status: int, reason: bytes) -> None:
+        """Answer what is no request, and hang up: what follows cannot be trusted."""
+        self._waiting.clear()
+        self._close_after = True
+        if self.now is None and not self.transport.is_closing():
+            text = b'{"error": {"message": "%s", "type": "invalid_request_error", "code": null}}' % reason
+            self.transport.write(
+                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+                b"connection: close\r\n\r\n%s" % (status, reason, len(text), text)
+            )
+            self.transport.close()
+
+    # --- replies ---------------------------------------------------------------------------------------
+
+    def head(self, status: int, reason: bytes, headers: list[Header], length: int | None) -> bytes:
+        """The head of a reply as bytes; `length` None: as long as it lasts."""
+        request = self._request
+        assert request is not None
+        bare = status in (204, 304) or request.method == "HEAD"
+        self._chunked = length is None and request.modern and not bare
+        if not request.keep_alive or self.gate.draining or self._close_after:
+            self._close_after = True
+        if length is None and not request.modern and not bare:
+            self._close_after = True
+        named = {name for key, value in headers if key.lower() == b"connection" for name in _listed(value)}
+        lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
+        for name, value in headers:
+            lower = name.lower()
+            told = lower == b"content-length" and request.method == "HEAD"  # of what HEAD leaves out
+            if (lower in HOP or lower in named) and not told:
+                continue
+            lines.append(b"%s: %s\r\n" % (name, value))
+        if length is not None and request.method != "HEAD":
+            lines.append(b"content-length: %d\r\n" % length)
+        elif self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if self._close_after:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def send(self, *data: bytes) -> None:
+        """Bytes as they are."""
+        if self.transport.is_closing():
+            return
+        self.gate.counters[_BYTES_OUT] += sum(map(len, data))
+        if len(data) == 1:
+            self.transport.write(data[0])
+        else:
+            self.transport.writelines(data)
+
+    def framed(self, data: bytes) -> bytes:
+        """A piece of a body, framed as the head promised."""
+        return b"%x\r\n%s\r\n" % (len(data), data) if self._chunked and data else data
+
+    @property
+    def last(self) -> bytes:
+        """What ends a body."""
+        return b"0\r\n\r\n" if self._chunked else b""
+
+    def done(self) -> None:
+        """The reply is whole: on to the next request."""
+        self.now = self._request = None
+        self.last_byte = self.gate.loop.time()
+        if self._close_after:
+            self.transport.close()
+        elif self._waiting:
+            self.gate.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self.now is None and self._waiting and not self.transport.is_closing():
+            self._next()
+
+    def cut(self) -> None:
+        """The reply cannot be finished: the client sees that it ends too early."""
+        self.now = self._request = None
+        self.transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Hang up on who says or takes nothing."""
+        if self.now is not None:
+            if self.slow and self.last_byte < now - STALLED_S:
+                self.transport.abort()
+        elif self.last_byte < now - (HEAD_S if self._in_message else IDLE_S):
+            self.transport.close()
+
+    def drain(self) -> None:
+        """Take no further request."""
+        if self.now is None:
+            self.transport.close()
+
+
+class _TooMuch(Exception):
+    def __init__(self, status: int, reason: bytes) -> None:
+        super().__init__(reason.decode())
+        self.status, self.reason = status, reason
+
+
+def _listed(value: bytes) -> set[bytes]:
+    return {part.strip().lower() for part in value.split(b",")}

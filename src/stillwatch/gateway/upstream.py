@@ -1,0 +1,285 @@
+"""Connections to the upstream: kept open, handed out, taken back. It knows heads and bytes, no models."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httptools
+
+from stillwatch.gateway.counters import PLACE
+
+IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes first
+MOST = 8192  # connections of one worker
+CONNECT_S = 10.0
+_OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
+
+Header = tuple[bytes, bytes]
+
+
+class Target:
+    """Where requests go: one origin and a path in front of the client's."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.tls = parts.scheme == "https"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if self.tls else 80)
+        self._prefix = parts.path.rstrip("/")
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        usual = self.port == (443 if self.tls else 80)
+        self.authority = (shown if usual else f"{shown}:{self.port}").encode(
+            "idna" if shown.isascii() else "utf-8"
+        )
+
+    def path(self, target: str) -> str:
+        """The upstream's path for a client's. A `/v1` that both have is said once."""
+        if self._prefix and (target == self._prefix or target.startswith(self._prefix + "/")):
+            return target
+        last = self._prefix.rpartition("/")[2]
+        if last and (target == f"/{last}" or target.startswith(f"/{last}/")):
+            return self._prefix + target[len(last) + 1 :]
+        return self._prefix + target
+
+
+class Asker(Protocol):
+    """Who waits for a reply."""
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
+    def on_data(self, data: bytes) -> None: ...
+    def on_end(self) -> None: ...
+    def on_lost(self, why: str, before_reply: bool) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `asker` is the exchange it serves now."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self.pool = pool
+        self.asker: Asker | None = None
+        self.transport: Any = None
+        self.idle_since = 0.0
+        self.last_byte = 0.0
+        self.reused = False
+        self.held = False
+        self._began = False  # a byte of this reply has come
+        self._parser: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.pool.counters[_OPEN] += 1
+        self.pool.open.add(self)
+
+    def send(self, head: bytes, body: bytes, asker: Asker, *, head_only: bool) -> None:
+        """Ask. A reply to HEAD has no body, whatever its head says."""
+        self.asker = asker
+        self.last_byte = self.pool.loop.time()
+        self._began = self._done = self._headed = self._framed = self._keep = False
+        self._head_only = head_only
+        self._headers: list[Header] = []
+        self._reason = b""
+        self._parts: list[bytes] = []
+        self._parser = httptools.HttpResponseParser(self)
+        if body:
+            self.transport.writelines((head, body))
+        else:
+            self.transport.write(head)
+
+    # --- asyncio ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        asker = self.asker
+        if asker is None:  # bytes that nobody asked for
+            self.close()
+            return
+        self._began = True
+        self.last_byte = self.pool.loop.time()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the upstream switched protocols")
+            return
+        except httptools.HttpParserError as why:
+            if not self._done:
+                self._fail(f"the upstream's reply cannot be read: {why}")
+                return
+            self.close()  # it wrote on after its reply: the reply counts, the connection does not
+        if self.asker is not asker:
+            return
+        if self._parts:
+            parts = self._parts
+            self._parts = []
+            asker.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
+        if self._done and self.asker is asker:
+            self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pool.counters[_OPEN] -= 1
+        self.pool.forget(self)
+        asker, self.asker = self.asker, None
+        if asker is None:
+            return
+        if exc is None and self._headed and not self._framed:  # a body that ends with its connection
+            asker.on_end()
+        elif self._began:
+            asker.on_lost("the upstream hung up in the middle of its reply", False)
+        else:
+            asker.on_lost("the upstream hung up without a reply", True)
+
+    def pause_writing(self) -> None:
+        """The request's body is in memory already and bounded: nothing to hold back."""
+
+    def resume_writing(self) -> None: ...
+
+    # --- httptools -------------------------------------------------------------------------------------
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        headers, self._headers = self._headers, []
+        if status < 200:
+            return
+        self._headed = True
+        for name, _ in headers:
+            lower = name.lower()
+            if lower in (b"content-length", b"transfer-encoding"):
+                self._framed = True
+        if self.asker is not None:
+            self.asker.on_head(status, self._reason, headers)
+        if self._head_only:
+            self._done = True
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._headed:
+            self._done = True
+            self._keep = self._parser.should_keep_alive()
+        else:  # 100 Continue and its like
+            self._reason = b""
+
+    # ---------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        asker, self.asker = self.asker, None
+        keep = self._keep and not self.transport.is_closing()
+        self._parser = None
+        if keep:
+            if self.held:
+                self.hold(False)
+            self.pool.take_back(self)
+        else:
+            self.close()
+        if asker is not None:
+            asker.on_end()
+
+    def _fail(self, why: str) -> None:
+        asker, self.asker = self.asker, None
+        self.abort()
+        if asker is not None:
+            asker.on_lost(why, not self._headed)
+
+    def hold(self, held: bool) -> None:
+        """Read nothing until the client has taken what was read."""
+        self.held = held
+        self.last_byte = self.pool.loop.time()
+        if not self.transport.is_closing():
+            self.transport.pause_reading() if held else self.transport.resume_reading()
+
+    def drop(self) -> None:
+        """The exchange is over before its reply is: nothing more is wanted on this connection."""
+        self.asker = None
+        self.abort()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+Ready = Callable[[Connection | None, str], None]
+
+
+class Pool:
+    """Open connections to one upstream. The one used last is used next, so that the rest can go idle."""
+
+    def __init__(
+        self,
+        target: Target,
+        loop: asyncio.AbstractEventLoop,
+        counters: memoryview,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self.target, self.loop, self.counters = target, loop, counters
+        self._context = context
+        self._idle: list[Connection] = []
+        self.open: set[Connection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def idle(self) -> Connection | None:
+        """A connection that is open and unused."""
+        while self._idle:
+            found = self._idle.pop()
+            if not found.transport.is_closing():
+                found.reused = True
+                self.counters[_REUSED] += 1
+                return found
+        return None
+
+    def connect(self, ready: Ready) -> None:
+        """Open a connection; `ready` gets it, or None and why not."""
+        if len(self.open) + len(self._connecting) >= MOST:
+            ready(None, f"{MOST:,} connections to the upstream are open")
+            return
+        task = self.loop.create_task(self._connect(ready))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, ready: Ready) -> None:
+        made: Connection | None = None
+        why = ""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, made = await self.loop.create_connection(
+                    lambda: Connection(self),
+                    self.target.host,
+                    self.target.port,
+                    ssl=self._context,
+                    server_hostname=self.target.host if self._context else None,
+                )
+            self.counters[_CONNECTS] += 1
+        except TimeoutError:
+            why = f"the upstream took no connection within {CONNECT_S:.0f} s"
+        except (OSError, ssl.SSLError) as error:
+            why = f"the upstream takes no connection: {error.strerror or type(error).__name__}"
+        ready(made, why)
+
+    def take_back(self, connection: Connection) -> None:
+        connection.idle_since = self.loop.time()
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        self.open.discard(connection)
+        if connection.asker is None and connection in self._idle:
+            self._idle.remove(connection)
+
+    def sweep(self, now: float, silent_s: float) -> None:
+        """Close what lies idle, and give up on replies that say nothing any more."""
+        while self._idle and self._idle[0].idle_since < now - IDLE_S:
+            self._idle.pop(0).close()
+        for connection in [c for c in self.open if c.asker and not c.held and c.last_byte < now - silent_s]:
+            connection._fail(f"the upstream said nothing for {silent_s:.0f} s")
+
+    def close(self) -> None:
+        for connection in list(self.open):
+            connection.close()

@@ -1,0 +1,321 @@
+"""The write-ahead log: what a worker has promised to remember. Frames, sealed in groups, durable in order.
+
+A file is a head (magic, boot, salt) and groups (length, checksum, ciphertext). A group is sealed with AES-GCM
+under a key of its file, so that no text of an exchange lies readable on the disk. A torn tail is the end of a
+file, never an error; what was acknowledged lies before it. This module does not know what frames say.
+"""
+
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from stillwatch.gateway.folder import derive
+
+MAGIC = b"SWWAL1\r\n"
+SALT = 16
+_HEAD = struct.Struct(f"<8sQ{SALT}s")  # magic, boot, salt
+HEAD = _HEAD.size
+GROUP = struct.Struct("<II")  # length of the ciphertext, its CRC-32
+FRAME = struct.Struct("<BQI")  # kind, exchange number, length
+INTENT, PART, OUTCOME, GAP = 1, 2, 3, 4
+ROOM = 16 << 20  # a file's blocks are asked for in such steps: a commit then writes no metadata
+ROTATE = 64 << 20  # a file is closed at this size
+GROUP_LIMIT = 1 << 30  # a longer group was never written
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    kind: int
+    number: int  # the exchange
+    payload: bytes
+    at: int  # where the group that holds it begins
+
+
+def frame(kind: int, number: int, *payload: bytes) -> bytes:
+    """One frame as bytes."""
+    size = sum(map(len, payload))
+    return b"".join((FRAME.pack(kind, number, size), *payload))
+
+
+def name_of(worker: int, sequence: int) -> str:
+    return f"w{worker}-{sequence:08d}.log"
+
+
+def parts_of(path: Path) -> tuple[int, int]:
+    """(worker, sequence) in a file's name. Raises: ValueError for another name."""
+    worker, _, sequence = path.stem.partition("-")
+    if not worker.startswith("w") or path.suffix != ".log":
+        raise ValueError(f"{path.name} is no log file of a worker")
+    return int(worker[1:]), int(sequence)
+
+
+def files(folder: Path) -> list[Path]:
+    """Every log file in a folder, by worker and sequence."""
+    return sorted(folder.glob("w*-*.log"), key=parts_of)
+
+
+def _sealer(secret: bytes, salt: bytes) -> AESGCM:
+    return AESGCM(derive(derive(secret, b"wal") + salt, b"wal file"))
+
+
+def _nonce(at: int) -> bytes:
+    """A group's place in its file: under the file's own key no nonce comes twice."""
+    return at.to_bytes(12, "little")
+
+
+class Writer:
+    """One worker's log. `append` is called on the event loop; a thread commits all that waits in one group.
+
+    `durable(token)` and `failed(tokens, why)` are called on that thread: hand them over to the loop yourself.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        worker: int,
+        secret: bytes,
+        *,
+        durable: Callable[[list[object], int], None],
+        failed: Callable[[list[object], OSError], None],
+    ) -> None:
+        self._folder, self._worker, self._secret = folder, worker, secret
+        self._durable, self._failed = durable, failed
+        self._frames: list[bytes] = []
+        self._tokens: list[object] = []
+        self._lock = threading.Lock()  # held for the moment in which a list is swapped or grows
+        self._appended = self._committed = 0
+        self._wake = threading.Event()
+        self._stop = False
+        self._file, self._at, self._room = -1, HEAD, 0
+        self._lock_file = _locked(folder, worker)
+        self._seal: AESGCM
+        mine = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
+        self.sequence = max([*mine, _last(folder, worker)])
+        self.boot = self.sequence + 1  # never used before: (boot, ordinal) names an exchange for good
+        self._open()
+        self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
+        self._thread.start()
+
+    def append(self, data: bytes, token: object = None) -> None:
+        """Have a frame committed: with a token soon, and the token comes back; else with the next group."""
+        with self._lock:
+            self._frames.append(data)
+            if token is not None:
+                self._tokens.append(token)
+        self._appended += len(data)
+        if token is not None:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        if self._frames:
+            self._wake.set()
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._appended - self._committed
+
+    def close(self) -> None:
+        """Commit what waits, cut the file to its length and let it go."""
+        self._stop = True
+        self._wake.set()
+        self._thread.join()
+        self._let_go()
+        os.close(self._lock_file)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._frames:
+                self._commit()
+            elif self._stop:
+                return
+            if self._stop:
+                self._wake.set()
+
+    def _commit(self) -> None:
+        with self._lock:
+            tokens, self._tokens = self._tokens, []
+            frames, self._frames = self._frames, []
+        plain = b"".join(frames)
+        self._committed += len(plain)
+        try:
+            if self._file < 0:
+                self._open()
+            written = self._write(plain)
+        except OSError as why:
+            self._let_go()  # a group may be half there: whatever follows goes into a new file
+            self._failed(tokens, why)
+            return
+        self._durable(tokens, written)
+        if self._at >= ROTATE:
+            self._let_go()
+
+    def _write(self, plain: bytes) -> int:
+        sealed = self._seal.encrypt(_nonce(self._at), plain, None)
+        group = GROUP.pack(len(sealed), zlib.crc32(sealed)) + sealed
+        if self._at + len(group) > self._room:
+            self._room = self._at + len(group) + ROOM
+            with suppress(OSError):  # nearly full: the write itself says whether there is room
+                os.posix_fallocate(self._file, 0, self._room)
+        done = 0
+        while done < len(group):  # a disk that fills up takes a part first
+            done += os.pwrite(self._file, group[done:] if done else group, self._at + done)
+        os.fdatasync(self._file)
+        self._at += len(group)
+        return len(group)
+
+    def _open(self) -> None:
+        """A new file, whole in its head before it has its name."""
+        salt = os.urandom(SALT)
+        path = self._folder / name_of(self._worker, self.sequence + 1)
+        beside = path.with_suffix(".new")
+        file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.pwrite(file, _HEAD.pack(MAGIC, self.boot, salt), 0)
+            os.fsync(file)
+            beside.rename(path)
+            _sync_folder(self._folder)
+        except OSError:
+            os.close(file)
+            raise
+        self.sequence += 1
+        self._file, self._at, self._room = file, HEAD, 0
+        self._seal = _sealer(self._secret, salt)
+
+    def _let_go(self) -> None:
+        """Close the file, at its length."""
+        if self._file < 0:
+            return
+        with suppress(OSError):  # else the file keeps its spare room: zeros, which a reader takes for the end
+            os.ftruncate(self._file, self._at)
+            os.fsync(self._file)
+        os.close(self._file)
+        self._file = -1
+
+
+def _lock_of(folder: Path, worker: int) -> int:
+    return os.open(folder / f"w{worker}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _locked(folder: Path, worker: int) -> int:
+    """Held as long as the writer lives, and let go by the kernel however it dies."""
+    file = _lock_of(folder, worker)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def writer_lives(folder: Path, worker: int) -> bool:
+    """Whether a process has this worker's log open for writing."""
+    file = _lock_of(folder, worker)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _last(folder: Path, worker: int) -> int:
+    """The highest sequence a worker ever used, also where the files are gone: numbers never come twice."""
+    try:
+        return int((folder / f"w{worker}.last").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def remember(folder: Path, worker: int, sequence: int) -> None:
+    """Note that a file is used up, before it is deleted."""
+    if sequence <= _last(folder, worker):
+        return
+    beside = folder / f"w{worker}.last.new"
+    with open(beside, "w") as file:
+        file.write(str(sequence))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.rename(folder / f"w{worker}.last")
+    _sync_folder(folder)
+
+
+class Reader:
+    """Reads one file from a place on, as far as it is whole; again later, as it grows."""
+
+    def __init__(self, path: Path, secret: bytes, at: int = HEAD) -> None:
+        self.path, self.at = path, max(at, HEAD)
+        self.worker, self.sequence = parts_of(path)
+        self.handle = os.open(path, os.O_RDONLY)
+        head = os.pread(self.handle, HEAD, 0)
+        self.boot = 0
+        self._seal: AESGCM | None = None
+        if len(head) == HEAD and head.startswith(MAGIC):
+            _, self.boot, salt = _HEAD.unpack(head)
+            self._seal = _sealer(secret, salt)
+
+    def groups(self, at: int | None = None, limit: int = 1 << 62) -> Iterator[list[Frame]]:
+        """The frames of each whole group from `at` (or where the last call stopped), until `limit` bytes.
+
+        Without `at`, `self.at` is past a group as soon as that is given.
+        """
+        place = self.at if at is None else at
+        end = place + limit
+        while self._seal is not None and place < end:
+            group = self._group(place)
+            if group is None:
+                return
+            plain, after = group
+            frames = list(_frames(plain, place))
+            place = after
+            if at is None:
+                self.at = place
+            yield frames
+
+    def damaged(self) -> bool:
+        """Whether bytes follow that are no whole group: a torn tail, or damage, in a finished file."""
+        rest = os.pread(self.handle, 4096, self.at)
+        return self._seal is None or any(rest)
+
+    def _group(self, at: int) -> tuple[bytes, int] | None:
+        head = os.pread(self.handle, GROUP.size, at)
+        if len(head) < GROUP.size:
+            return None
+        size, crc = GROUP.unpack(head)
+        if not 16 < size <= GROUP_LIMIT:
+            return None
+        sealed = os.pread(self.handle, size, at + GROUP.size)
+        if len(sealed) < size or zlib.crc32(sealed) != crc or self._seal is None:
+            return None
+        try:
+            return self._seal.decrypt(_nonce(at), sealed, None), at + GROUP.size + size
+        except InvalidTag:
+            return None
+
+    def close(self) -> None:
+        os.close(self.handle)
+
+
+def _frames(plain: bytes, at: int) -> Iterator[Frame]:
+    place = 0
+    while place + FRAME.size <= len(plain):
+        kind, number, size = FRAME.unpack_from(plain, place)
+        place += FRAME.size
+        yield Frame(kind, number, plain[place : place + size], at)
+        place += size

@@ -1,0 +1,175 @@
+"""One worker: a process that serves clients. It sets the table; what happens to a request is `exchange`'s.
+
+`main` is run by the supervisor. SIGTERM: take nothing new, finish what runs, go.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+import ssl
+import sys
+from pathlib import Path
+
+import uvloop
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.budgets import Budgets
+from stillwatch.gateway.counters import PLACE, Counters
+from stillwatch.gateway.exchange import Exchange
+from stillwatch.gateway.folder import Folder, FolderError
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.server import Client
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.tables import Follower
+from stillwatch.gateway.upstream import Pool, Target
+from stillwatch.gateway.wal import Writer
+from stillwatch.terms.reload import Watched
+
+TABLES_S = 0.25  # how soon a new key or standing counts
+TERMS_S = 1.0
+DRAIN_S = 30.0
+BACKLOG = 4096
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket of this worker alone; the kernel shares connections out among the workers.
+
+    Raises: FolderError naming the address where it is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError as why:
+        found.close()
+        raise FolderError(f"{host}:{port}: cannot listen: {why.strerror}; give another --port") from why
+    found.setblocking(False)
+    return found
+
+
+def trust(settings: Settings) -> ssl.SSLContext | None:
+    """How the upstream's certificate is checked; None where it speaks plain HTTP."""
+    if not settings.upstream.startswith("https"):
+        return None
+    context = ssl.create_default_context()
+    if settings.upstream_ca is not None:
+        context.load_verify_locations(settings.upstream_ca)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Worker:
+    """One worker's life."""
+
+    def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.folder, self.number, self.loop = folder, number, loop
+        self.settings = Settings.load(folder.settings)
+        self.terms = Watched(folder.terms)
+        self.follower = Follower(folder.state)
+        tables = self.follower.poll() or self.follower.tables
+        self.counters = Counters(folder.run / f"worker-{number}.counters")
+        target = Target(self.settings.upstream)
+        pool = Pool(target, loop, self.counters.values, trust(self.settings))
+        secret = folder.secret()
+        self.gate = Gate(
+            loop=loop,
+            worker=number,
+            terms=self.terms.terms,
+            tables=tables,
+            secret=secret,
+            pool=pool,
+            budgets=Budgets(folder.run, number, self.settings.workers),
+            counters=self.counters.values,
+            upstream_key=os.environ.get(UPSTREAM_KEY_VARIABLE) or None,
+            open_log=lambda durable, failed: Writer(
+                folder.wal, number, secret, durable=durable, failed=failed
+            ),
+        )
+        self._last_commit = (0, 0)
+        self._stopped = loop.create_future()
+
+    async def serve(self) -> None:
+        """Serve until told to stop."""
+        server = await self.loop.create_server(
+            lambda: Client(self.gate, Exchange),
+            sock=listening(self.settings.host, self.settings.port),
+        )
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(name, self._stop)
+        self._tables()
+        self._second()
+        await self._stopped
+        server.close()
+        self.gate.draining = True
+        until = self.loop.time() + DRAIN_S
+        while self.gate.clients and self.loop.time() < until:
+            for client in list(self.gate.clients):
+                client.drain()
+            await asyncio.sleep(0.05)
+        for client in list(self.gate.clients):
+            client.cut()
+        await asyncio.sleep(0)  # their outcomes are noted
+        self.gate.log.close()
+        self.gate.pool.close()
+
+    def _stop(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _tables(self) -> None:
+        found = self.follower.poll()
+        if found is not None:
+            self.gate.tables = found
+            self.gate.counters[PLACE["reloads_tables"]] += 1
+        self.loop.call_later(TABLES_S, self._tables)
+
+    def _second(self) -> None:
+        """What is done once a second: terms, timeouts, heartbeat."""
+        new = self.terms.poll()
+        if new is not None:
+            self.gate.set_terms(new)
+            self.gate.counters[PLACE["reloads_terms"]] += 1
+        now = self.loop.time()
+        for client in list(self.gate.clients):
+            client.sweep(now)
+        self.gate.pool.sweep(now, self.settings.upstream_timeout_s)
+        try:
+            heartbeat.beat(
+                self.folder.run / f"worker-{self.number}.json",
+                heartbeat.utc_us(),
+                rss=heartbeat.rss_bytes(),
+                capture=self.gate.capture_error,
+                terms_version=self.gate.terms.version,
+                terms_error=self.terms.error,
+                tables_revision=self.gate.tables.revision,
+                tables_error=self.follower.error,
+                waiting_bytes=self.gate.log.waiting_bytes,
+            )
+        except OSError as why:  # a full disk stops no serving; that it fails is seen from outside
+            self.gate.capture_error = self.gate.capture_error or f"heartbeat: {why.strerror}"
+        self.loop.call_later(TERMS_S, self._second)
+
+
+def main(folder: str, number: int) -> None:
+    """Be worker `number` of the gateway in a folder."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = Worker(Folder(Path(folder)), number, loop)
+    gc.collect()
+    gc.freeze()  # what is here now stays: the collector need not look at it again
+    gc.set_threshold(20_000, 50, 100)
+    loop.run_until_complete(worker.serve())
+    loop.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

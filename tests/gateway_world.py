@@ -1,0 +1,150 @@
+"""A gateway for tests: real processes in a folder of their own, in front of a real upstream.
+
+    with gateway(up.url) as g:
+        httpx.get(g.url + "/v1/models", headers=g.auth)
+        g.rows()  # what was captured, whole
+
+It does not use the supervisor: `tests/test_gateway_supervise.py` does.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.gateway import segments
+from stillwatch.gateway.counters import read_all
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.state import State
+from stillwatch.terms.load import default_text
+
+UPSTREAM_KEY = "sk-upstream-canary-0123456789"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def until(done: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+    """Wait until something is true, and give it."""
+    end = time.monotonic() + seconds
+    while True:
+        found = done()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+class Running:
+    """A gateway that runs."""
+
+    def __init__(self, folder: Folder, port: int, key: str) -> None:
+        self.folder, self.port, self.key = folder, port, key
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.key}"}
+
+    def start(self, name: str, **env: str) -> None:
+        """Start one process (`worker-0`, `recorder`)."""
+        module, _, number = name.partition("-")
+        words = [sys.executable, "-m", f"stillwatch.gateway.{module}", str(self.folder.path)]
+        settings = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY, **env}
+        with open(self.folder.run / f"{name}.err", "ab") as err:
+            self.processes[name] = subprocess.Popen(
+                [*words, number] if number else words, env=settings, stderr=err
+            )
+        if module == "worker":
+            until(self._answers, 20, f"{name} listening")
+
+    def _answers(self) -> bool:
+        for name, process in self.processes.items():
+            if process.poll() is not None and process.returncode:
+                raise AssertionError(f"{name} ended: {self.stderr(name)}")
+        with socket.socket() as found:
+            return found.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait(40)
+
+    def stderr(self, name: str) -> str:
+        return (self.folder.run / f"{name}.err").read_text()
+
+    def counters(self) -> dict[str, int]:
+        return read_all(self.folder.run)
+
+    def table(self) -> pa.Table:
+        """Every row in the segments now."""
+        found = [pq.read_table(s.path) for s in segments.all_segments(self.folder)]
+        return pa.concat_tables(found) if found else pa.table({})
+
+    def rows(self, least: int = 0, seconds: float = 20.0) -> list[dict[str, Any]]:
+        """The captured rows in order of arrival, once there are at least so many."""
+        until(lambda: self.table().num_rows >= least, seconds, f"{least} rows")
+        table = self.table()
+        return sorted(table.to_pylist(), key=lambda row: (row["worker"], row["sequence"])) if table else []
+
+    def settle(self) -> list[dict[str, Any]]:
+        """Stop everything in order, so that all that was captured is written; give the rows."""
+        for name in sorted(self.processes, reverse=True):  # workers before the recorder
+            self.stop(name)
+        self.start("recorder")
+        self.stop("recorder")
+        return self.rows()
+
+
+@contextmanager
+def gateway(
+    upstream: str,
+    terms: str = "",
+    *,
+    path: Path | None = None,
+    workers: int = 1,
+    recorder: bool = True,
+    account: str = "acct_test",
+    **settings: Any,
+) -> Iterator[Running]:
+    """Run a gateway. `terms` is appended to the default terms, or replaces them where it has a version."""
+    with TemporaryDirectory(prefix="stillwatch-") as made:
+        folder = open_folder(path or Path(made) / "folder")
+        text = terms if "version" in terms else default_text() + "\n" + terms
+        folder.terms.write_text(text, encoding="utf-8")
+        port = free_port()
+        Settings(upstream=upstream, port=port, admin_port=free_port(), workers=workers, **settings).save(
+            folder.settings
+        )
+        with State(folder.state, folder.secret()) as state:
+            key = state.issue(account, now_us=time.time_ns() // 1000)
+        running = Running(folder, port, key)
+        try:
+            for number in range(workers):
+                running.start(f"worker-{number}")
+            if recorder:
+                running.start("recorder")
+            yield running
+        finally:
+            for process in running.processes.values():
+                process.kill()
+                process.wait(10)
