@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from stillwatch.exchanges.formats import Row
+from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat, rows, segments, wal
@@ -137,6 +137,8 @@ class Recorder:
             ended, rest = outcome(found.payload)
             if key in self._open:
                 self._finish(key, ended, rest)
+        elif found.kind == wal.ROW:
+            self._whole(key, found.payload)
         elif found.kind == wal.GAP:
             self._note_gap(found.payload)
 
@@ -150,11 +152,23 @@ class Recorder:
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             row = rows.row(key[0], key[1], was.intent, b"", ended, b"")
+        self._add(row, was.intent.keep_text)
+        self.last_time_us = max(self.last_time_us, was.intent.time_us)
+
+    def _whole(self, key: tuple[int, int], payload: bytes) -> None:
+        """A row that came whole, from a gateway that is not ours."""
+        try:
+            row = rows.foreign(*key, msgspec.json.decode(payload, type=dict))
+        except (msgspec.MsgspecError, Refused) as why:
+            self._quarantine(key, why)
+            return
+        self._add(row, bool(row.pop("keep_text", False)))
+
+    def _add(self, row: Row, keep_text: bool) -> None:
         if not self._rows:
             self._since = time.monotonic()
         self._rows.append(row)
-        self._keep.append(was.intent.keep_text)
-        self.last_time_us = max(self.last_time_us, was.intent.time_us)
+        self._keep.append(keep_text)
 
     def _body_again(self, was: _Open, number: int) -> bytes:
         for found in next(self._readers[was.file].groups(was.places[0][2]), []):

@@ -69,6 +69,20 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
     return checked
 
 
+def foreign(worker: int, number: int, said: Row) -> Row:
+    """A row that a hook made: the record's fields, and of EXTRA's what it knows.
+
+    Raises: Refused where it has no time or no account.
+    """
+    beside = {field.name for field in EXTRA}
+    checked = _checked({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
+    checked.setdefault("exchange_id", exchange_id(worker, number))
+    known = {name: value for name, value in said.items() if name in beside}
+    return checked | {"outcome": "complete"} | known | {
+        "sequence": number, "worker": worker, "keep_text": bool(said.get("keep_text")),
+    }  # fmt: skip
+
+
 def _request(intent: Intent, body: bytes) -> dict[str, object]:
     try:
         if intent.coding:
@@ -105,7 +119,8 @@ def _checked(said: Row) -> Row:
         return tidy(dict(said), ANY_TIME)
     except Refused:
         pass
-    kept: Row = {"time": as_time(said["time"], ANY_TIME), "account": said["account"]}
+    kept: Row = {"time": as_time(said.get("time"), ANY_TIME), "account": said.get("account")}
+    tidy(kept, ANY_TIME)
     for name, value in said.items():
         if name in kept or value is None:
             continue
