@@ -1,0 +1,283 @@
+"""What a gateway costs: `make bench-gateway`, or `python benchmarks/gateway.py --quick`.
+
+Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, LiteLLM's proxy as
+it comes and tuned, and `stillwatch serve` with durable capture, recorder and detector. They take turns
+(A B C A B C), several rounds; medians, with the smallest and the largest round. CPU is user and system time
+of the gateway's own processes, children included, until they have caught up, less what they use when idle.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from gateway_bench import contestants as who
+from gateway_bench.contestants import Contestant
+from gateway_bench.cost import cost, cpu_s, settled
+from gateway_bench.table import cost_table, cpu_us, latency_table, memory_table, pick, spread, verdicts
+
+HERE = Path(__file__).parent
+REQUESTS = {"small": {1: 3_000, 32: 12_000, 128: 12_000}, "large": {1: 2_000, 32: 4_000, 128: 4_000}}
+STREAMS = {1: 10, 32: 160, 128: 384}
+GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: as many as every contestant but LiteLLM keeps up with
+FEWEST = {1: 20, 32: 64, 128: 256}
+
+
+def load(contestant: Contestant, kind: str, connections: int, requests: int, cpus: set[int] | None) -> Any:
+    """One run of the load generator."""
+    asked = {
+        "port": contestant.port,
+        "key": contestant.key,
+        "kind": kind,
+        "connections": connections,
+        "requests": requests,
+        "limit_s": 240,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway_bench.load", json.dumps(asked)],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=who.pinned(cpus),
+    )
+    if done.returncode:
+        raise RuntimeError(f"the load generator against {contestant.name}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def measure(
+    contestant: Contestant,
+    kind: str,
+    connections: int,
+    requests: int,
+    mock: int,
+    cpus: set[int] | None,
+    idle_s: float,
+) -> dict[str, Any]:
+    """One run: what the clients saw, and what it cost the gateway's processes."""
+    load(contestant, kind, connections, min(requests, 2 * connections), cpus)
+    parts, pid = contestant.parts, contestant.pid
+    before = settled(pid, parts, idle_s) if pid else None
+    begun, mock_before = time.monotonic(), cpu_s(mock)
+    seen = load(contestant, kind, connections, requests, cpus)
+    mock_us = (cpu_s(mock) - mock_before) / requests * 1e6
+    result = {
+        "name": contestant.name,
+        "kind": kind,
+        "connections": connections,
+        "mock_cpu_us": mock_us,
+        **seen,
+    }
+    if pid is None or before is None:
+        return result | {"cpu_us": {}, "rss": {}}
+    after = settled(pid, parts, idle_s)
+    seconds = time.monotonic() - begun
+    spent = after.since(before)
+    whole = sum(spent.values())
+    net = max(0.0, whole - idle_s * seconds) / whole if whole else 1.0  # idle use, taken off in proportion
+    return result | {
+        "cpu_us": {part: s * net / requests * 1e6 for part, s in spent.items()},
+        "cpu_us_with_idle": whole / requests * 1e6,
+        "rss": after.rss,
+    }
+
+
+def amounts(kind: str, connections: int, scale: float, quick: bool) -> tuple[str, int]:
+    """The kind as the mock knows it, and how many requests."""
+    if kind == "stream":
+        full = STREAMS[connections]
+        fewest = 2 if connections == 1 else connections
+        return f"stream-{GAPS_MS[connections]}", max(
+            fewest, int(full * (scale * 4 if scale < 1 else 1)) // (2 if quick else 1)
+        )
+    full = REQUESTS[kind][connections] // (4 if quick else 1)
+    return kind, max(FEWEST[connections] if scale < 1 else 0, int(full * scale))
+
+
+def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) -> list[Contestant]:
+    """Every contestant that this machine has."""
+    cpus, _ = cores(given)
+    found = [Contestant("direct", mock)]
+    if given.nginx and shutil.which(given.nginx):
+        found.append(stack.enter_context(who.nginx(shutil.which(given.nginx), mock, folder / "nginx", cpus)))
+    else:
+        tell("no nginx here (Debian: apt-get install nginx-light): left out")
+    found.append(stack.enter_context(who.ours(mock, folder / "serve", cpus, 1)))
+    if given.litellm:
+        for tuned in (False, True):
+            name = folder / f"litellm-{tuned}"
+            found.append(stack.enter_context(who.litellm(given.litellm, mock, name, cpus, tuned)))
+    else:
+        tell("no --litellm PYTHON (an environment with litellm[proxy]): left out")
+    return found
+
+
+def cores(given: argparse.Namespace) -> tuple[set[int] | None, set[int] | None]:
+    """The gateway's cores, and those of upstream and load: apart, where there are two."""
+    have = sorted(os.sched_getaffinity(0))
+    if len(have) < 2 or given.no_pin:
+        return None, None
+    return set(have[: len(have) // 2]), set(have[len(have) // 2 :])
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def idle_rates(found: list[Contestant], seconds: float) -> dict[str, dict[str, float]]:
+    """CPU seconds per second while nobody asks."""
+    before = {c.name: cost(c.pid, c.parts) for c in found if c.pid}
+    time.sleep(seconds)
+    return {
+        c.name: {part: s / seconds for part, s in cost(c.pid, c.parts).since(before[c.name]).items()}
+        for c in found
+        if c.pid
+    }
+
+
+def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tuple[list[Any], Any]:
+    """All cases, the contestants taking turns."""
+    _, cpus = cores(given)
+    for contestant in found:  # imports, caches, compiled kernels
+        load(contestant, "small", 4, max(20, int(400 * contestant.scale)), cpus)
+    time.sleep(5)
+    idle = idle_rates(found, 5.0)
+    runs = []
+    for number in range(given.rounds):
+        for kind in given.kinds:
+            for connections in given.connections:
+                turn = number % len(found)
+                for contestant in found[turn:] + found[:turn]:
+                    if contestant.scale < 1 and number >= given.litellm_rounds:
+                        continue
+                    name, requests = amounts(kind, connections, contestant.scale, given.quick)
+                    idle_s = sum(idle.get(contestant.name, {}).values())
+                    run = measure(contestant, name, connections, requests, mock, cpus, idle_s)
+                    runs.append(run | {"round": number})
+                    what = run["chunk_us"] or run["whole_us"]
+                    tell(
+                        f"round {number + 1}: {kind} × {connections}: {contestant.name}: {requests:,} × "
+                        f"{cpu_us(run):,.0f} µs CPU each, p50 {what['p50']:,.0f} µs, {run['wrong']} wrong"
+                    )
+    return runs, idle
+
+
+def scaling(given: argparse.Namespace, mock_port: int, mock: int, folder: Path) -> list[Any]:
+    """One worker and two, nothing pinned: both share two cores with the upstream and the load."""
+    runs = []
+    with ExitStack() as stack:
+        found = [stack.enter_context(who.ours(mock_port, folder / f"scale-{n}", None, n)) for n in (1, 2)]
+        for contestant in found:
+            load(contestant, "small", 64, 2_000, None)
+        for number in range(given.rounds):
+            for contestant in found:
+                run = measure(contestant, "small", 128, 4_000 if given.quick else 20_000, mock, None, 0.02)
+                runs.append(run | {"round": number})
+    return runs
+
+
+def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
+    """The Markdown page."""
+    runs, machine = result["runs"], result["machine"]
+    mock = statistics.median([r["mock_cpu_us"] for r in runs if r["kind"] == "small"])
+    own = statistics.median([r["own_cpu_s"] / r["requests"] * 1e6 for r in runs if r["kind"] == "small"])
+    lines = [
+        f"{machine['cpus']} cores ({machine['processor']}), load {machine['load']:.1f} at the start; "
+        f"{given.rounds} rounds; {', '.join(result['versions'])}. "
+        f"Not counted above: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
+        "small request.",
+        cost_table(runs),
+        latency_table(runs),
+        memory_table(runs, result["idle"]),
+        "\n".join(f"- {verdict}" for verdict in verdicts(runs)),
+    ]
+    scale = result["scaling"]
+    if scale:
+        told = [
+            f"{name}: {spread([r['per_second'] for r in found])} requests a second, "
+            f"{spread([cpu_us(r) for r in found])} µs CPU each"
+            for name in dict.fromkeys(r["name"] for r in scale)
+            if (found := pick(scale, name, ("small", 128)))
+        ]
+        lines.append(
+            "Workers, sharing all cores with upstream and load:\n" + "\n".join(f"- {t}" for t in told)
+        )
+    return "\n\n".join(lines) + "\n"
+
+
+def versions(given: argparse.Namespace) -> list[str]:
+    found = [f"Python {platform.python_version()}"]
+    if given.nginx and shutil.which(given.nginx):
+        done = subprocess.run([given.nginx, "-v"], capture_output=True, text=True, check=False)
+        found.append(done.stderr.strip().removeprefix("nginx version: "))
+    if given.litellm:
+        code = "from importlib.metadata import version; print('LiteLLM', version('litellm'))"
+        found.append(subprocess.check_output([given.litellm, "-c", code], text=True).strip())
+    return found
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="two rounds of fewer requests: some minutes")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--litellm-rounds", type=int, default=3, help="it is slow: so many rounds at most")
+    parser.add_argument("--kinds", nargs="+", default=["small", "large", "stream"])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32, 128])
+    parser.add_argument("--litellm", metavar="PYTHON", help="of an environment with litellm[proxy]")
+    parser.add_argument("--nginx", default="nginx")
+    parser.add_argument("--no-pin", action="store_true", help="let every process run on every core")
+    parser.add_argument("--no-scaling", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("gateway-bench"), help="folder of the results")
+    given = parser.parse_args()
+    given.rounds = given.rounds or (2 if given.quick else 5)
+    return given
+
+
+def main() -> None:
+    given = options()
+    _, cpus = cores(given)
+    with (
+        tempfile.TemporaryDirectory(prefix="stillwatch-bench-", dir="/var/tmp") as made,
+        ExitStack() as stack,
+    ):
+        command = [sys.executable, "-m", "gateway_bench.mock"]
+        mock = subprocess.Popen(
+            command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=who.pinned(cpus)
+        )
+        stack.callback(mock.wait)
+        stack.callback(mock.terminate)
+        assert mock.stdout is not None
+        port = int(mock.stdout.readline())
+        machine = {"cpus": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]}
+        with ExitStack() as running:
+            found = start(running, given, port, Path(made))
+            runs, idle = rounds(given, found, mock.pid)
+        scale = [] if given.no_scaling else scaling(given, port, mock.pid, Path(made))
+    result = {"machine": machine, "versions": versions(given), "idle": idle, "runs": runs, "scaling": scale}
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "gateway.json").write_text(json.dumps(result, indent=1) + "\n")
+    page = report(given, result)
+    (given.out / "gateway.md").write_text(page)
+    print(page)
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown")
+
+
+if __name__ == "__main__":
+    main()

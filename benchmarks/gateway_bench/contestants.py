@@ -1,0 +1,166 @@
+"""Who is compared: how each gateway is started in front of the mock, and which processes are its own."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stillwatch.gateway.folder import open_folder
+from stillwatch.gateway.state import State
+
+MODELS = ("bench-small", "bench-large", "bench-stream-2", "bench-stream-4", "bench-stream-10")
+START_S = 180.0  # LiteLLM took 17 to 38 s on a busy machine
+OURS = {
+    "worker": r"stillwatch\.gateway\.child worker",
+    "recorder": r"stillwatch\.gateway\.child recorder",
+    "detector": r"stillwatch\.gateway\.child detector",
+    "supervisor": r"serve",
+}
+
+
+@dataclass
+class Contestant:
+    """One gateway that runs. `pid` is its first process; None for the upstream itself."""
+
+    name: str
+    port: int
+    key: str = "none"
+    pid: int | None = None
+    parts: dict[str, str] = field(default_factory=dict)  # process names by pattern of the command line
+    scale: float = 1.0  # of the number of requests: slow ones get fewer
+    folder: Path | None = None
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as found:
+        found.settimeout(1)
+        return found.connect_ex(("127.0.0.1", port)) == 0
+
+
+def pinned(cpus: set[int] | None) -> Callable[[], None] | None:
+    return (lambda: os.sched_setaffinity(0, cpus)) if cpus else None
+
+
+@contextmanager
+def running(
+    command: list[str], port: int, log: Path, cpus: set[int] | None, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server, wait until its port answers, and end it and all below it afterwards."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            preexec_fn=pinned(cpus),
+            start_new_session=True,
+        )
+    try:
+        until = time.monotonic() + START_S
+        while not listening(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.1)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+NGINX = """
+daemon off; worker_processes 1; user root; error_log {folder}/error.log; pid {folder}/nginx.pid;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  keepalive_requests 10000000; keepalive_timeout 300s; tcp_nodelay on;
+  client_max_body_size 64m; client_body_buffer_size 256k; proxy_buffers 16 64k; proxy_buffer_size 64k;
+  upstream mock {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 10000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def nginx(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> Iterator[Contestant]:
+    """Debian's nginx: one worker, no access log, keep-alive both ways, bodies held in memory."""
+    folder.mkdir()
+    port = free_port()
+    conf = folder / "nginx.conf"
+    conf.write_text(NGINX.format(folder=folder, upstream=upstream, port=port))
+    with running([binary, "-c", str(conf), "-p", str(folder)], port, folder / "log", cpus) as process:
+        yield Contestant("nginx", port, pid=process.pid, parts={"worker": "nginx"})
+
+
+LITELLM = """
+model_list:
+{models}
+general_settings: {{master_key: "{key}"{general}}}
+litellm_settings: {{telemetry: false{settings}}}
+"""
+
+
+@contextmanager
+def litellm(
+    python: str, upstream: int, folder: Path, cpus: set[int] | None, tuned: bool
+) -> Iterator[Contestant]:
+    """LiteLLM's proxy. Tuned: httptools, production mode, errors only, no retries, no spend logs."""
+    folder.mkdir()
+    port, key = free_port(), "sk-" + secrets.token_hex(24)
+    models = "\n".join(
+        f"  - {{model_name: {name}, litellm_params: {{model: openai/{name}, "
+        f'api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}}}'
+        for name in MODELS
+    )
+    general = ", disable_spend_logs: true, disable_error_logs: true" if tuned else ""
+    settings = ", num_retries: 0, turn_off_message_logging: true, set_verbose: false" if tuned else ""
+    conf = folder / "config.yaml"
+    conf.write_text(LITELLM.format(models=models, key=key, general=general, settings=settings))
+    env = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    if tuned:
+        extra = folder.parent / "httptools"
+        if not extra.exists():
+            pip = [python, "-m", "pip", "install", "-q", "--target", str(extra), "httptools"]
+            subprocess.run(pip, check=True)
+        env |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "PYTHONPATH": str(extra)}
+    program = str(Path(python).parent / "litellm")
+    command = [program, "--config", str(conf), "--host", "127.0.0.1", "--port", str(port)]
+    with running(command, port, folder / "log", cpus, env) as process:
+        name = "LiteLLM, tuned" if tuned else "LiteLLM"
+        yield Contestant(name, port, key, process.pid, {"worker": "litellm"}, scale=0.02)
+
+
+@contextmanager
+def ours(upstream: int, folder: Path, cpus: set[int] | None, workers: int) -> Iterator[Contestant]:
+    """`stillwatch serve` as it comes: default terms, issued keys, durable capture, recorder and detector."""
+    port, admin = free_port(), free_port()
+    made = open_folder(folder)
+    with State(made.state, made.secret()) as state:
+        key = state.issue("bench", now_us=time.time_ns() // 1000)
+    program = str(Path(sys.executable).parent / "stillwatch")
+    command = [program, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--folder", str(folder)]
+    command += ["--port", str(port), "--admin-port", str(admin), "--workers", str(workers)]
+    log = folder.with_suffix(".log")
+    with running(command, port, log, cpus, {"STILLWATCH_UPSTREAM_KEY": "none"}) as process:
+        name = "Stillwatch" if workers == 1 else f"Stillwatch, {workers} workers"
+        yield Contestant(name, port, key, process.pid, OURS, folder=folder)

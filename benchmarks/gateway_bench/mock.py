@@ -1,0 +1,107 @@
+"""An upstream that costs next to nothing: prepared replies, told apart by the model's name.
+
+`python -m gateway_bench.mock` prints its port. Each chunk of a stream carries the time it was written at
+(CLOCK_MONOTONIC is one clock for the whole machine), so that whoever receives it knows its way's length.
+It knows no gateway and checks nothing.
+"""
+
+import asyncio
+import json
+import re
+import time
+from typing import Any
+
+import httptools
+import uvloop
+
+CHUNKS = 120
+KINDS = {"small": 1_000, "large": 30_000}  # bytes of request and reply
+STREAM = re.compile(rb"bench-stream-(\d+)")  # the number: milliseconds between chunks
+USAGE = {"prompt_tokens": 200, "completion_tokens": CHUNKS, "total_tokens": 200 + CHUNKS}
+
+
+def whole(size: int) -> bytes:
+    """A reply of about `size` bytes, head and all."""
+    message = {"role": "assistant", "content": ("still water runs deep " * (size // 22 + 1))[: size - 350]}
+    body = json.dumps(
+        {
+            "id": "chatcmpl-bench",
+            "object": "chat.completion",
+            "created": 1_700_000_000,
+            "model": "bench",
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+            "usage": USAGE,
+        }
+    ).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+WHOLE = {kind: whole(size) for kind, size in KINDS.items()}
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+FRAME = b'{"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1700000000,"model":"bench",'
+
+
+def chunk(rest: bytes) -> bytes:
+    data = b"data: " + FRAME + rest + b"}\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+FIRST = chunk(b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]')
+DELTA = chunk(b'"choices":[{"index":0,"delta":{"content":"@%020d still"},"finish_reason":null}]')
+DELTA = b"%x" % (int(DELTA[:2], 16) + 15) + DELTA[2:]  # the time is 15 bytes longer than its place holder
+LAST = (
+    chunk(b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]')
+    + chunk(b'"choices":[],"usage":' + json.dumps(USAGE).encode())
+    + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+)
+
+
+class Connection(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.parser = httptools.HttpRequestParser(self)
+        self.loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.body = b""
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        stream = STREAM.search(self.body)
+        if stream is None:
+            self.transport.write(WHOLE["large" if b"bench-large" in self.body else "small"])
+        else:
+            self.transport.write(STREAM_HEAD + FIRST)
+            self.gap_s = int(stream[1]) / 1000
+            self.next_at = self.loop.time() + self.gap_s
+            self.loop.call_at(self.next_at, self.tick, 0)
+
+    def tick(self, sent: int) -> None:
+        """Chunks keep to their time table: a late one does not delay the others."""
+        if self.transport.is_closing():
+            return
+        if sent == CHUNKS:
+            self.transport.write(LAST)
+            return
+        self.transport.write(DELTA % time.monotonic_ns())
+        self.next_at += self.gap_s
+        self.loop.call_at(self.next_at, self.tick, sent + 1)
+
+
+async def main() -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
