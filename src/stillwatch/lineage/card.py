@@ -1,7 +1,7 @@
 """A model card's own words -> `Resolved`: the base model and the data sets that it names.
 
-It knows the fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags) and believes
-them. It does not read prose, weights or configurations: families that share nothing else share an architecture
+It believes the fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags). It
+does not read prose, weights or configurations: families that share nothing else may share an architecture
 ("DeepseekV3ForCausalLM" is Kimi K2's, too).
 """
 

@@ -61,7 +61,15 @@ def _at(at: int, piece: Part, said: frozenset[str], known: Table) -> Hit | None:
 
 
 def _ends(piece: Part, end: int, known: Table) -> bool:
-    return piece.is_edge(end) or piece.rest_of_run(end) in known.suffixes
+    return piece.is_edge(end) or _are_suffixes(piece.rest_of_run(end), known.suffixes)
+
+
+def _are_suffixes(rest: str, suffixes: frozenset[str]) -> bool:
+    """Whether a rest is words that may follow a family's name: "pro", or "prolatest"."""
+    if rest in suffixes:
+        return True
+    cuts = (cut for cut in range(2, len(rest) - 1) if rest[:cut] in suffixes)
+    return any(_are_suffixes(rest[cut:], suffixes) for cut in cuts if len(rest) - cut > 1)
 
 
 def _whole_word(piece: Part, start: int, end: int, known: Table) -> bool:

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:\d+x)?(\d+(?:[.p]\d+)?)b(?![a-z0-9])")
 # llama.cpp's quantisation types: Q4_K_M, IQ2_XXS, Q8_0 (github.com/ggml-org/llama.cpp, tools/quantize, 2025)
 _LLAMA_CPP_TYPE = re.compile(r"(?<![a-z0-9])i?q[1-8]_(?:[0-9]|k|k_[a-z]+|xxs|xs|s|m|nl)(?![a-z0-9])")
-LONGEST_SUFFIX = 16  # no word that may follow a family's name is longer
+LONGEST_SUFFIX = 24  # what follows a family's name without a boundary is not looked at beyond this
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ here would touch innocent names ("gpt4" is not "gpta"). `resolve` tries them on 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # Letters that are drawn like an ASCII one: ASCII letter, its look-alikes. Own table, chosen by eye from the
 # scripts whose letters look like Latin ones (Unicode Technical Standard 39, section 4, says why they matter).
@@ -15,13 +16,13 @@ LOOK_ALIKES = {
     "b": "ьвʙβΒВᏴꓐЬƄ",
     "c": "сϲᴄСϹᏟꓚⲤⲥƈ¢",
     "d": "ԁᴅđɗɖᎠꓓꓒԀĐ",
-    "e": "еᴇɛεєΕЕᎬꓰҽ℮ɘǝэ",
+    "e": "еᴇɛεєΕЕᎬꓰҽ℮ɘǝэⲈⲉ",
     "f": "ꜰƒꓝϝϜ",
     "g": "ɡɢցԍᏀꓖԌǥ",
     "h": "һʜհнħΗНᎻꓧҺⲎћ",
     "i": "іıɪιΙІᎥꓲɩӀ",
     "j": "јᴊϳЈᎫꓙʝ",
-    "k": "кᴋκΚКᏦꓗƙқ",
+    "k": "кᴋκΚКᏦꓗƙқⲔⲕ",
     "l": "ӏʟłƖᏞꓡɭլ",
     "m": "мᴍΜМᎷꓟ",
     "n": "ոɴηΝꓠпռ",
@@ -46,6 +47,8 @@ BOXED = (0x1F150, 0x1F170, 0x1F1E6)
 _FOLD: dict[int, str | None] = {ord(like): letter for letter, likes in LOOK_ALIKES.items() for like in likes}
 _FOLD |= {ord(blank): None for blank in BLANK_LETTERS}
 _FOLD |= {first + i: chr(ord("a") + i) for first in BOXED for i in range(26)}
+# "LATIN SMALL LETTER P WITH STROKE", "LATIN LETTER SMALL CAPITAL K": NFKD takes marks away, not strokes.
+_LATIN = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
 _NOT_ALNUM = re.compile(r"[^a-z0-9]+")
 _DROPPED = {"Cf", "Mn", "Me", "Cc"}
 
@@ -80,7 +83,13 @@ def skeleton(name: str) -> str:
     return "".join(c for c in text if c.isalnum())
 
 
+@lru_cache(maxsize=4096)
 def _plain(c: str) -> str:
-    """A digit of any script as an ASCII one."""
+    """A digit of any script as an ASCII one, and a Latin letter without what its Unicode name adds to it."""
+    if c.isascii():
+        return c
     digit = unicodedata.decimal(c, None)
-    return c if digit is None else str(digit)
+    if digit is not None:
+        return str(digit)
+    letter = _LATIN.fullmatch(unicodedata.name(c, ""))
+    return c if letter is None else letter[1].lower()
