@@ -10,10 +10,11 @@ from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.lineage.table import table
 from stillwatch.terms import Step, Terms
-from stillwatch.terms.judge import judge
+from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.places import Path
 from stillwatch.terms.reading import Notes, shown
 
+LONGEST_CHAIN = 16
 SOON_US = 14 * 86_400 * 1_000_000
 
 
@@ -31,14 +32,17 @@ def contradictions(terms: Terms, notes: Notes) -> None:
 def _cycles(terms: Terms, notes: Notes) -> None:
     aliases = terms.models.aliases
     for name in aliases:
-        seen = [name]
-        while (target := aliases.get(seen[-1])) is not None and target not in seen:
-            seen.append(target)
-        if target == name:
-            way = " -> ".join([*seen, name])
-            notes.wrong(
-                ("models", "aliases", name), f"leads back to itself ({way}); name the upstream's model"
-            )
+        way = [name]
+        while len(way) <= LONGEST_CHAIN and (target := aliases.get(way[-1])) is not None:
+            way.append(target)
+            if target == name:
+                what = f"leads back to itself ({' -> '.join(way)}); name the upstream's model"
+                notes.wrong(("models", "aliases", name), what)
+                break
+        else:
+            if len(way) > LONGEST_CHAIN and len(set(way)) == len(way):
+                what = f"is an alias of an alias, more than {LONGEST_CHAIN} deep; name the upstream's model"
+                notes.wrong(("models", "aliases", name), what)
 
 
 def _families(terms: Terms, notes: Notes) -> None:
@@ -108,16 +112,13 @@ def _idle(terms: Terms, notes: Notes) -> None:
 
 def _reachable(terms: Terms, notes: Notes, now_us: int) -> None:
     """Names that the terms hand out and refuse at once."""
+    models = terms.models
     named: list[tuple[Path, str]] = [
-        *((("models", "allow", number), name) for number, name in enumerate(terms.models.allow)),
-        *((("models", "aliases", name), target) for name, target in terms.models.aliases.items()),
-        *(
-            (("models", "fallbacks", name, number), hop)
-            for name, hops in terms.models.fallbacks.items()
-            for number, hop in enumerate(hops)
-        ),
+        *((("models", "allow", number), name) for number, name in enumerate(models.allow)),
+        *((("models", "aliases", name), name) for name in models.aliases),
+        *((("models", "fallbacks", name), name) for name in models.fallbacks if name not in models.aliases),
     ]
     for path, name in named:
-        verdict = judge(terms, (name,), None, None, now_us)
-        if not verdict.allow and verdict.rule.startswith("ban:"):
-            notes.warn(path, f"{shown(name)} is banned ({verdict.rule}): it is refused all the same")
+        verdict = model_verdict(terms, name, "", now_us)
+        if not verdict.allow:
+            notes.warn(path, f"{shown(name)} is refused all the same ({verdict.rule}): {verdict.reason}")

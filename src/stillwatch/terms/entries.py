@@ -1,10 +1,11 @@
-"""The entries of a terms file (models, bans, exceptions, permissions, tests): TOML tables -> parts of `Terms`.
+"""The entries of a terms file: models, bans, exceptions, permissions, tests. TOML tables -> parts of `Terms`.
 
 They say what is wrong inside one entry. What is wrong between two is `contradictions`.
 """
 
 from typing import Any
 
+from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import (
     Ask,
     Ban,
@@ -36,25 +37,31 @@ def models(table: Table) -> Models:
             if aliases.fits(name, name) and (target := aliases.name(name)) is not None
         },
         fallbacks={name: fallbacks.names(name) for name in fallbacks.content if fallbacks.fits(name, name)},
-        allow=table.names("allow"),
+        allow=_model_names(table, "allow"),
         hide_banned=table.flag("hide_banned", True),
     )
     table.done()
     return built
 
 
+def _model_names(table: Table, key: str) -> tuple[str, ...]:
+    """Names that are compared without their disguise: something of them must be left then."""
+    found = table.names(key)
+    for name in found:
+        if not skeleton(name):
+            table.wrong(key, f"{shown(name)} has neither letters nor digits, so it would match nothing")
+    return found
+
+
 def ban(table: Table) -> Ban:
-    if table.need("family", 'name the family, as in family = "deepseek"'):
-        family = table.name("family", "")
-    else:
-        family = ""
+    table.need("family", 'name the family, as in family = "deepseek"')
     includes = table.table("includes")
     built = Ban(
-        family=family,
+        family=table.name("family", ""),
         **{key: includes.flag(key, True) for key in ("hosted_by_others", "finetune", "quantized", "merged")},
         distilled=includes.choice("distilled", Ban.distilled, ("allow", "warn", "deny")),
         hosts=_hosts(table, "hosts"),
-        models=table.names("models"),
+        models=_model_names(table, "models"),
         prevent=table.choice("mode", "prevent", ("prevent", "prohibit")) == "prevent",
         message=table.text("message", Ban.message),
     )
@@ -106,7 +113,7 @@ def exception(table: Table) -> ModelException:
     built = ModelException(
         account=account,
         org=org,
-        models=table.names("models"),
+        models=_model_names(table, "models"),
         family=table.name("family"),
         reason=table.text("reason", ""),
         **_approval(table, "exception"),

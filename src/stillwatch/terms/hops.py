@@ -28,12 +28,15 @@ def hops(models: Models, name: str) -> list[Hop]:
     if not models.aliases and not models.fallbacks:
         return [Hop((name,))]
     waiting = [name, *_look_alikes(models, name)]
+    seen = set(waiting)
     found: dict[tuple[str, ...], Hop] = {}
     for one in waiting:  # grows while it is walked
         names = _chain(models, one)
         found.setdefault(names, Hop(names))
         for called in names:
-            waiting.extend(other for other in models.fallbacks.get(called, ()) if other not in waiting)
+            others = [other for other in models.fallbacks.get(called, ()) if other not in seen]
+            seen.update(others)
+            waiting.extend(others)
     return list(found.values())
 
 

@@ -10,6 +10,7 @@ from stillwatch.terms.places import Path
 
 LONGEST_NAME = 512  # characters; no account, host or model has a name as long
 LONGEST_TEXT = 2000
+MOST_GUESSES = 100  # at what was meant: each is dear, and a file of such keys is no terms file
 LAST_YEAR = 2100  # an exception that outlives it has no end
 _TYPES = {
     bool: "a boolean",
@@ -69,7 +70,8 @@ class Table:
         """Complain of every key that nobody asked for."""
         for key in self.content:
             if key not in self.asked:
-                near = difflib.get_close_matches(key, self.asked, n=1)
+                few = len(self.notes.problems) < MOST_GUESSES and len(key) < LONGEST_NAME
+                near = difflib.get_close_matches(key, self.asked, n=1) if few else []
                 right = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(self.asked)
                 self.wrong(key, f"unknown key; {right}")
 
@@ -88,9 +90,9 @@ class Table:
             self.wrong("", f"`{key}` is missing; {right}")
         return key in self.content
 
-    def whole(self, key: str, default: Any, low: int, high: int) -> Any:
-        """A whole number in [low, high]."""
-        right = f"give a whole number from {low:,} to {high:,}"
+    def whole(self, key: str, default: Any, low: int, high: int, other: str = "") -> Any:
+        """A whole number in [low, high]; `other` says what else the caller takes."""
+        right = f"give a whole number from {low:,} to {high:,}{other}"
         value = self._take(key, int, right)
         if value is None:
             return default
@@ -137,7 +139,7 @@ class Table:
     def names(self, key: str) -> tuple[str, ...]:
         """An array of names, none twice."""
         value = self._take(key, list, 'give an array of names, as in ["a", "b"]')
-        good: list[str] = []
+        good: dict[str, None] = {}
         for number, item in enumerate(value or ()):
             path = (*self.path, key, number)
             if type(item) is not str:
@@ -145,7 +147,7 @@ class Table:
             elif item in good:
                 self.notes.wrong(path, f"{shown(item)} stands here twice; leave one out")
             elif self.fits(key, item, path):
-                good.append(item)
+                good[item] = None
         return tuple(good)
 
     def fits(self, key: str, value: str, path: Path | None = None) -> bool:

@@ -108,7 +108,7 @@ def _override(table: Table) -> dict[str, int | bool | None]:
         if table.content.get(key) == "none":
             table.asked.append(key)
             differs[key] = None
-        elif (value := table.whole(key, None, 1, MOST)) is not None:
+        elif (value := table.whole(key, None, 1, MOST, ', or "none"')) is not None:
             differs[key] = value
     if table.has("logprobs"):
         differs["logprobs"] = table.flag("logprobs", True)
