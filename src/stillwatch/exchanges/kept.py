@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from stillwatch.exchanges import sketched
+from stillwatch.exchanges import ids, sketched
 from stillwatch.exchanges.log import (
     CODED,
     CODED_AS,
@@ -26,6 +27,7 @@ from stillwatch.exchanges.log import (
 from stillwatch.exchanges.sketch import Sketcher
 
 MATRICES = ("phrases", "system_phrases")
+MANY_PARTS = 64
 
 
 class KeptLog:
@@ -44,7 +46,8 @@ class KeptLog:
         self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
         self._order: tuple[str, ...] = ()
         self._has: set[str] = set()
-        self._ids: np.ndarray | None = None
+        self._ids: np.ndarray | None = None  # of the log, sorted
+        self._ids_since: set[int] = set()  # of the parts
 
     def __len__(self) -> int:
         return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
@@ -56,28 +59,30 @@ class KeptLog:
         """
         if sketched.is_sketched(batch.schema):
             sketched.check_key(batch.schema.metadata, self.sketcher, "a batch of exchanges")
+        batch = self._new(batch)
         part = columns_of(batch, coded(batch, self.codes), self.sketcher)
-        new = (part["ts_us"] >= self.forgotten_us) & ~self._held(part["id"])
-        part = {name: column[new] for name, column in part.items()}
-        if len(part["ts_us"]):
+        if batch.num_rows:
             self._has |= said(batch)
             self._order = tuple(part)
+            self._ids_since.update(part["id"].tolist())
             self.parts.append(part)
-        self.duplicates += int(len(new) - new.sum())
+            if len(self.parts) > MANY_PARTS:
+                self.parts = [self._together(self.parts)]
         return part
 
     def merged(self) -> ExchangeLog:
         """The log with all that has come."""
         if self.parts:
-            before = {
-                **self.log.columns,
-                "phrases": self.log.phrases,
-                "system_phrases": self.log.system_phrases,
-            }
-            parts = [before, *self.parts] if len(self.log) else self.parts
-            columns = {name: np.concatenate([part[name] for part in parts]) for name in self._order}
-            self._close(columns)
+            before = [self.columns(self._order)] if len(self.log) else []
+            self._close(self._together(before + self.parts))
         return self.log
+
+    def columns(self, names: Iterable[str]) -> Columns:
+        """Columns of what was merged last, the phrases among them."""
+        return {name: getattr(self.log, name) if name in MATRICES else self.log[name] for name in names}
+
+    def _together(self, parts: list[Columns]) -> Columns:
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._order}
 
     def forget(self, before_us: int) -> None:
         """Let the exchanges before a moment go, and the names that nobody else has."""
@@ -88,7 +93,7 @@ class KeptLog:
         if cut == 0:
             return
         self.forgotten_us = max(self.forgotten_us, before_us)
-        columns = {name: self._column(name)[cut:].copy() for name in self._order}
+        columns = {name: column[cut:].copy() for name, column in self.columns(self._order).items()}
         for column, name in CODED_AS.items():
             names = sorted(self.codes[name].index)
             used = np.unique(columns[column])
@@ -106,23 +111,30 @@ class KeptLog:
             code.index = {name: k for k, name in enumerate(sorted(code.index))}
         self.parts = []
         self._ids = None
+        self._ids_since = set()
 
-    def _column(self, name: str) -> np.ndarray:
-        return getattr(self.log, name) if name in MATRICES else self.log[name]
-
-    def _held(self, keys: np.ndarray) -> np.ndarray:
-        """(keys,) bool whether an exchange of this id has come before, or stands earlier in the keys."""
+    def _new(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The exchanges of a batch that have not come before and are not of the forgotten past."""
+        given = batch.column("exchange_id")
+        if given.null_count:
+            given = pc.coalesce(given, ids.derive(batch))
+            at = batch.schema.get_field_index("exchange_id")
+            batch = batch.set_column(at, batch.schema.field(at), given)
         if self._ids is None:
             self._ids = np.sort(self.log["id"]) if len(self.log) else np.zeros(0, np.uint64)
-        at = np.searchsorted(self._ids, keys)
+        keys = self.sketcher.hashes(given)
         held = np.zeros(len(keys), bool)
-        inside = at < len(self._ids)
-        held[inside] = self._ids[at[inside]] == keys[inside]
-        first = np.zeros(len(keys), bool)
-        first[np.unique(keys, return_index=True)[1]] = True
-        for part in self.parts:
-            held |= np.isin(keys, part["id"])
-        return held | ~first
+        if len(self._ids):
+            at = np.minimum(np.searchsorted(self._ids, keys), len(self._ids) - 1)
+            held = self._ids[at] == keys
+        if self._ids_since:
+            held |= np.fromiter((key in self._ids_since for key in keys.tolist()), bool, len(keys))
+        again = np.ones(len(keys), bool)
+        again[np.unique(keys, return_index=True)[1]] = False
+        self.duplicates += int((held | again).sum())
+        ts = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
+        keep = ~(held | again) & (ts >= self.forgotten_us)
+        return batch if keep.all() else batch.filter(pa.array(keep))
 
     # --- stored and read back ---------------------------------------------------------------------------
 
@@ -137,7 +149,7 @@ class KeptLog:
             "forgotten_us": self.forgotten_us,
             "key": self.sketcher.fingerprint,
         }
-        out = {f"log.{name}": self._column(name) for name in self._order}
+        out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
         return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
 
     @classmethod

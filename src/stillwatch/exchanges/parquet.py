@@ -43,9 +43,9 @@ def read(
             if twice is not None:
                 raise Refused(f"column '{twice}' stands twice")
             if sketched.is_sketched(file.schema_arrow):
-                _check_sketched(file, source, sketcher)
+                schema = _sketched_schema(file, source, sketcher)
                 for batch in file.iter_batches(batch_rows):
-                    yield _sketched(batch, source, intake, done)
+                    yield _sketched(batch, schema, source, intake, done)
                     done += batch.num_rows
                     tick(source.size * done // rows)
                 return
@@ -77,13 +77,16 @@ def _wanted(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
     return [written for name, written in plan.items() if name in columns or name in batches.ALWAYS]
 
 
-def _check_sketched(file: pq.ParquetFile, source: Source, sketcher: Sketcher | None) -> None:
+def _sketched_schema(file: pq.ParquetFile, source: Source, sketcher: Sketcher | None) -> pa.Schema:
     if sketcher is None:
         raise Refused("holds sketches instead of texts; right would be a log with its prompts")
     sketched.check_key(file.metadata.metadata, sketcher, source.shown)
+    return sketched.schema_under(sketcher)
 
 
-def _sketched(batch: pa.RecordBatch, source: Source, intake: Intake, done: int) -> pa.RecordBatch:
+def _sketched(
+    batch: pa.RecordBatch, schema: pa.Schema, source: Source, intake: Intake, done: int
+) -> pa.RecordBatch:
     """The rows whose record is good, with the sketches that belong to them."""
     plan = {name: name for name in RECORD.names if name in batch.schema.names}
     for name in ("exchange_id", "time", "account"):
@@ -101,7 +104,7 @@ def _sketched(batch: pa.RecordBatch, source: Source, intake: Intake, done: int) 
         keep[list(bad)] = False
         batch = batch.filter(pa.array(keep))
     arrays = []
-    for field in sketched.SKETCHED:
+    for field in schema:
         if field.name in plan:
             arrays.append(good.column(field.name))
         elif field.name in batch.schema.names:
@@ -111,7 +114,7 @@ def _sketched(batch: pa.RecordBatch, source: Source, intake: Intake, done: int) 
             arrays.append(column.cast(field.type))
         else:
             arrays.append(pa.nulls(batch.num_rows, field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=sketched.SKETCHED)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _fast(

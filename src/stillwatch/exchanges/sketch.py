@@ -42,6 +42,7 @@ class Sketcher:
         digest = hashlib.blake2b(key, digest_size=16, person=b"stillwatch.key").digest()
         self._key0, self._key1 = (np.uint64(v) for v in np.frombuffer(digest, np.uint64))
         self._table, self._needs = phrase_table(CLASSES)
+        self.public = key == DEFAULT_KEY  # then its sketches hide nothing, and must not be stored
         # says which key it is and nothing about it: sketches of two keys must never be mixed unseen
         self.fingerprint = hashlib.blake2b(key, digest_size=8, person=b"stillwatch.kid").hexdigest()
 

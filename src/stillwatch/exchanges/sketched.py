@@ -74,7 +74,11 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
 
     Rows without an id get the one that a scan of the plain rows would give them. The texts are null in the
     result, unless `keep_text`.
+
+    Raises: InputError for the default key, which is public: under it a sketch is as good as its text.
     """
+    if sketcher.public:
+        raise InputError("sketches that are kept need a key of their own; the default one is public")
     record = pa.RecordBatch.from_arrays(
         [_column(batch, field) for field in RECORD], schema=RECORD
     )  # ids are made from all of it

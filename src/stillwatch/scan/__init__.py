@@ -108,6 +108,17 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Follower:
+    """An account seen to take up a known campaign's stock between two full looks. Provisional."""
+
+    account: str
+    campaign: str  # the campaign's id in the same result
+    named_at: datetime
+    first: datetime  # its first exchange that carries the stock
+    exchanges: int  # that carry the stock so far
+
+
+@dataclass(frozen=True)
 class ScanResult:
     version: str
     scanned: Scanned
@@ -116,3 +127,4 @@ class ScanResult:
     rejected_examples: tuple[str, ...] = ()  # "file:line: reason", the first few
     gaps: tuple[Gap, ...] = ()
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
+    followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account

@@ -1,0 +1,262 @@
+"""A scan that goes on: exchanges are added as they arrive, and every full hour is looked at once.
+
+The looks at full hours are those of `scan.watch` over the exchanges that are kept, so that a log replayed in
+pieces gives the campaigns of one scan of the whole. Between them a provisional look names who takes up a
+known campaign's stock. It does not know where exchanges come from, nor what becomes of who is named.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+import stillwatch
+from stillwatch.errors import InputError
+from stillwatch.exchanges.kept import KeptLog, batches_of
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.scan import Scanned, ScanResult
+from stillwatch.scan.carried import Carried
+from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
+from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.scan.watch import HOUR_US
+
+DAY_US = 24 * HOUR_US
+LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
+FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
+FORM = 1
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is remembered. Memory is bounded by the exchanges: about 200 bytes each, twice that in a look."""
+
+    # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
+    # the window as long again and more. Campaigns and harvests that lie further back are not seen any more.
+    days: float = 28.0
+    exchanges: int = 4_000_000  # the oldest hours go when there are more
+    late_hours: int = 24  # how far looks are made anew for exchanges that come late
+
+
+class LiveScan:
+    """State of one live scan. Deterministic: of the same exchanges and the same ticks the same results.
+
+    `accounts` may be set at any time; `also` is carried through `save` and `load` for the owner.
+    """
+
+    def __init__(
+        self, options: Options | None = None, *, keep: Keep | None = None, accounts: pa.Table | None = None
+    ) -> None:
+        self.options = options or Options()
+        self.keep = keep or Keep()
+        self.accounts = accounts
+        self._known: tuple[pa.Table | None, KnownAccounts] = (None, KnownAccounts())
+        self.also: dict[str, object] = {}
+        self.too_late = 0  # exchanges that came later than looks are made anew for
+        self._kept = KeptLog(Sketcher(self.options.key))
+        self._states: list[Carried] = [Carried()]  # after looks, oldest first; the last is the present one
+        self._looked_us = 0
+        self._late_us: int | None = None  # the earliest exchange that an hour was looked at without
+        self._last_look_us = 0  # on the caller's clock
+        self._result: ScanResult | None = None
+        self._newcomers = Newcomers(())
+        self._ids: dict[str, tuple[str, ...]] = {}
+
+    # --- what has been ----------------------------------------------------------------------------------
+
+    @property
+    def looked_until_us(self) -> int:
+        """The hour up to which full looks were made: `save` when it has moved."""
+        return self._looked_us
+
+    @property
+    def exchanges(self) -> int:
+        """How many exchanges are kept."""
+        return len(self._kept)
+
+    @property
+    def duplicates(self) -> int:
+        """Exchanges that came more than once and were kept once."""
+        return self._kept.duplicates
+
+    def stable_id(self, campaign: str) -> str:
+        """The id that a campaign of the last result had when it was first seen; its own one changes with its
+        accounts."""
+        return next((first for first, now in self._ids.items() if now and now[0] == campaign), campaign)
+
+    # --- what comes -------------------------------------------------------------------------------------
+
+    def add(self, exchanges: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> None:
+        """Take exchanges in, in any order, sketched or with their texts; what is held already is dropped.
+
+        Raises: InputError for sketches under another key than the options'.
+        """
+        for batch in batches_of(exchanges):
+            if batch.num_rows == 0:
+                continue
+            part = self._kept.add(batch)
+            if len(part["ts_us"]) == 0:
+                continue
+            self._newcomers.see(part)
+            first = int(part["ts_us"].min())
+            if first < self._looked_us:
+                self.too_late += int((part["ts_us"] < self._states[0].until_us).sum())
+                self._late_us = first if self._late_us is None else min(first, self._late_us)
+
+    def tick(self, now_us: int, complete_until_us: int) -> ScanResult:
+        """What is known now: the last full look's result, and followers seen since.
+
+        complete_until_us: every exchange before it has been added. Each full hour before it that was not
+        looked at yet is looked at; so is every hour since the earliest that came late, `Keep.late_hours` back
+        at most.
+        """
+        hour = complete_until_us // HOUR_US * HOUR_US
+        late = self._late_us is not None and now_us >= self._last_look_us + LATE_EVERY_US
+        if self._result is None or hour > self._looked_us or late:
+            self._look(max(hour, self._looked_us))
+            self._last_look_us = now_us
+        assert self._result is not None
+        if self._known[0] is not self.accounts:
+            self._known = (self.accounts, known_accounts(self.accounts))
+        followers = self._newcomers.named(self._kept, self._known[1], now_us)
+        return replace(self._result, followers=followers)
+
+    def _look(self, hour: int) -> None:
+        self._forget(hour)
+        log = self._kept.merged()
+        if len(log) == 0:
+            self._result = _nothing_yet()
+            return
+        if self._late_us is not None:
+            good = [state for state in self._states if state.until_us <= self._late_us]
+            self._states = good or self._states[:1]
+            self._late_us = None
+        oldest = hour - self.keep.late_hours * HOUR_US
+
+        def remember(state: Carried) -> None:
+            self._states.append(state)
+            while len(self._states) > 1 and self._states[1].until_us <= oldest:
+                self._states.pop(0)
+
+        result = scan_log(
+            log,
+            self.accounts,
+            options=self.options,
+            carried=self._states[-1],
+            until_us=hour,
+            forgotten_us=self._kept.forgotten_us,
+            keep=remember,
+        )
+        self._looked_us = hour
+        self._result = result
+        self._follow_ids(result)
+        stocks = known_stocks(self._states[-1], result, self._kept.forgotten_us)
+        self._newcomers = Newcomers(stocks, self._newcomers.named_at)
+
+    def _forget(self, hour: int) -> None:
+        before = hour - int(self.keep.days * DAY_US)
+        if len(self._kept) > self.keep.exchanges:
+            ts = self._kept.merged()["ts_us"]
+            before = max(before, int(ts[len(ts) - self.keep.exchanges]) // HOUR_US * HOUR_US)
+        log = self._kept.log
+        first = int(log["ts_us"][0]) if len(log) else before
+        if before >= first + FORGET_STEP_US or len(self._kept) > self.keep.exchanges:
+            self._kept.forget(before)
+
+    def _follow_ids(self, result: ScanResult) -> None:
+        """Each campaign goes on under the id of the earlier one that it shares most accounts with."""
+        before = {first: set(now[1:]) for first, now in self._ids.items()}
+        ids: dict[str, tuple[str, ...]] = {}
+        for campaign in result.campaigns:
+            shared = {
+                first: len(accounts.intersection(campaign.accounts))
+                for first, accounts in before.items()
+                if first not in ids
+            }
+            best = min(shared, key=lambda first: (-shared[first], first), default="")
+            ids[best if shared.get(best) else campaign.id] = (campaign.id, *campaign.accounts)
+        self._ids = ids
+
+    # --- stored -----------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write everything into one file, whole or not at all. It holds sketches: it needs a key of its own.
+
+        Raises: InputError for the key that is public, or where the file cannot be written.
+        """
+        if self._kept.sketcher.public:
+            raise InputError(f"{path}: sketches under the public key are not stored; set Options.key")
+        late = self._late_us
+        told = _Saved(
+            FORM,
+            self._states,
+            self._looked_us,
+            late,
+            self.too_late,
+            self._ids,
+            self._newcomers.named_at,
+            self.also,
+        )
+        arrays = self._kept.arrays() | {"live": np.frombuffer(msgspec.json.encode(told), np.uint8)}
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except OSError as why:
+            beside.unlink(missing_ok=True)
+            raise InputError(f"{path}: cannot hold the live scan's state: {why.strerror}") from why
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        options: Options | None = None,
+        *,
+        keep: Keep | None = None,
+        accounts: pa.Table | None = None,
+    ) -> "LiveScan":
+        """Go on from a saved state, under the key that it was saved under.
+
+        Raises: InputError where there is none, it is damaged, or was written under another key.
+        """
+        live = cls(options, keep=keep, accounts=accounts)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            told = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no saved live scan") from None
+        except (OSError, ValueError, KeyError, EOFError, msgspec.MsgspecError) as why:
+            raise InputError(
+                f"{path}: is no whole saved live scan ({why}); begin anew from the log"
+            ) from None
+        if told.form != FORM:
+            raise InputError(
+                f"{path}: is of form {told.form}, this program writes {FORM}; begin anew from the log"
+            )
+        live._kept = KeptLog.from_arrays(arrays, live._kept.sketcher, str(path))
+        live._states, live._looked_us, live._late_us = told.states, told.looked_us, told.late_us
+        live.too_late, live._ids, live.also = told.too_late, told.ids, told.also
+        live._newcomers = Newcomers((), told.named_at)
+        return live
+
+
+class _Saved(msgspec.Struct):
+    form: int
+    states: list[Carried]
+    looked_us: int
+    late_us: int | None
+    too_late: int
+    ids: dict[str, tuple[str, ...]]
+    named_at: dict[str, int]
+    also: dict[str, object]
+
+
+def _nothing_yet() -> ScanResult:
+    return ScanResult(stillwatch.__version__, Scanned(0, 0, None, None, 0, 0.0), (), ())

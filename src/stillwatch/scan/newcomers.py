@@ -1,0 +1,149 @@
+"""Between two full looks: who takes up a known campaign's stock, from the exchanges since the last one.
+
+The rule is that of `follow`; what it is asked of are the accounts that have just used the stock, alone.
+Provisional: nothing of it is carried into the next full look. It raises no alarm.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.actors.stock import NEEDED
+from stillwatch.exchanges.kept import MATRICES, KeptLog
+from stillwatch.exchanges.log import Columns, ExchangeLog
+from stillwatch.scan import Follower, ScanResult
+from stillwatch.scan.alarms import NEVER, lasting
+from stillwatch.scan.carried import Carried
+from stillwatch.scan.follow import LEAST_STOCK, MARKED, followers, stock_of, uses
+from stillwatch.scan.harvest import moment
+from stillwatch.scan.watch import WINDOW_US, entered_since
+
+LOOKED_AT = ("ts_us", "id", "account", *MARKED, *MATRICES)
+
+
+@dataclass(frozen=True)
+class KnownStock:
+    """A raised alarm's own markers, and the campaign that it became."""
+
+    campaign: str
+    markers: frozenset[int]
+    since_us: int  # a newcomer must have taken them up since
+    others: frozenset[str]  # accounts that are named already, or belong to another alarm
+
+
+@dataclass(frozen=True)
+class KnownAccounts:
+    """What of the accounts table a provisional look heeds."""
+
+    permitted: frozenset[str] = frozenset()  # with any permission: only a full look tells what it permits
+    org: dict[str, str] = field(default_factory=dict)  # account -> organisation, where it has one
+
+
+def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
+    if accounts is None:
+        return KnownAccounts()
+    rows = accounts.select(["account", "org", "permissions"]).to_pylist()
+    return KnownAccounts(
+        frozenset(row["account"] for row in rows if row["permissions"]),
+        {row["account"]: row["org"] for row in rows if row["org"]},
+    )
+
+
+def known_stocks(carried: Carried, result: ScanResult, forgotten_us: int) -> tuple[KnownStock, ...]:
+    """The stocks of the alarms that became campaigns, in the order of the alarms."""
+    out = []
+    named = {account for campaign in result.campaigns for account in campaign.accounts}
+    for number, alarm in enumerate(carried.alarms):
+        markers = frozenset(lasting(alarm.markers))
+        if alarm.at_us == NEVER or len(markers) < LEAST_STOCK:
+            continue
+        shared = [(len(alarm.named.keys() & set(c.accounts)), c.id) for c in result.campaigns]
+        most, campaign = max(shared, default=(0, ""))
+        if most:
+            elsewhere = {name for name, owner in carried.owner.items() if owner != number}
+            since = entered_since(alarm.looked_at_us[0], forgotten_us)
+            out.append(KnownStock(campaign, markers, since, frozenset(named | elsewhere)))
+    return tuple(out)
+
+
+@dataclass
+class Newcomers:
+    """The stocks that are known since the last full look, and who has used them since."""
+
+    stocks: tuple[KnownStock, ...]
+    named_at: dict[str, int] = field(default_factory=dict)  # account -> when it was first named so
+    _users: list[set[int]] = field(init=False)  # per stock: codes of accounts
+    _values: np.ndarray = field(init=False)
+    _own: list[np.ndarray] = field(init=False)  # per stock: numbers among the values
+
+    def __post_init__(self) -> None:
+        every = sorted(frozenset().union(*(stock.markers for stock in self.stocks)))
+        self._values = np.array(every, np.uint32)
+        self._own = [np.searchsorted(self._values, sorted(stock.markers)) for stock in self.stocks]
+        self._users = [set() for _ in self.stocks]
+
+    def see(self, part: Columns) -> None:
+        """Note who uses which stock among new exchanges."""
+        if not self.stocks:
+            return
+        row, marker = uses(_log_of(part), self._values)
+        for own, users in zip(self._own, self._users, strict=True):
+            mine = np.zeros(len(self._values), bool)
+            mine[own] = True
+            carried = np.bincount(row[mine[marker]], minlength=len(part["ts_us"])) >= NEEDED
+            users.update(part["account"][carried].tolist())
+
+    def named(self, kept: KeptLog, known: KnownAccounts, now_us: int) -> tuple[Follower, ...]:
+        """Who follows by now, in order of account."""
+        found: dict[str, Follower] = {}
+        names = list(kept.codes["account"].index) if any(self._users) else []
+        for stock, own, users in zip(self.stocks, self._own, self._users, strict=True):
+            asked = {names[code] for code in users} - stock.others - known.permitted
+            if not asked:
+                continue
+            log, who, parties = _their_log(kept, asked, known.org, now_us)
+            index, every = stock_of(log, who, len(parties), self._values)
+            rows = (int(np.searchsorted(log["ts_us"], now_us - WINDOW_US)), len(log))
+            devoted = followers(own, index, every, who, rows, stock.since_us, now_us + 1)
+            for party, exchanges, row in zip(
+                devoted.party.tolist(), devoted.exchanges.tolist(), devoted.first_row.tolist(), strict=True
+            ):
+                first = moment(int(log["ts_us"][row]))
+                for name in parties[party]:
+                    if name in asked and name not in found:
+                        at = self.named_at.setdefault(name, now_us)
+                        found[name] = Follower(name, stock.campaign, moment(at), first, exchanges)
+        return tuple(found[name] for name in sorted(found))
+
+
+def _log_of(columns: Columns) -> ExchangeLog:
+    rest = {name: column for name, column in columns.items() if name not in MATRICES}
+    return ExchangeLog(rest, columns["phrases"], columns["system_phrases"], (), (), frozenset(), 0)
+
+
+def _their_log(
+    kept: KeptLog, asked: set[str], org: dict[str, str], now_us: int
+) -> tuple[ExchangeLog, np.ndarray, list[list[str]]]:
+    """All exchanges up to now of some accounts and of whom they are one party with.
+
+    Gives them in time order, the party of each, and each party's accounts.
+    """
+    index = kept.codes["account"].index
+    theirs = {org[name] for name in asked if name in org}
+    parties: dict[str, list[str]] = {}
+    for name in sorted(asked | {name for name, of in org.items() if of in theirs and name in index}):
+        parties.setdefault(f"o {org[name]}" if name in org else f"a {name}", []).append(name)
+    party = np.full(len(index), -1, np.int32)
+    for number, names in enumerate(parties.values()):
+        party[[index[name] for name in names]] = number
+    parts = [kept.columns(LOOKED_AT)] if len(kept.log) else []
+    parts += kept.parts
+    mine = [(party[part["account"]] >= 0) & (part["ts_us"] <= now_us) for part in parts]
+    columns = {
+        name: np.concatenate([part[name][rows] for part, rows in zip(parts, mine, strict=True)])
+        for name in LOOKED_AT
+    }
+    order = np.lexsort((columns["id"], columns["ts_us"]))
+    columns = {name: column[order] for name, column in columns.items()}
+    return _log_of(columns), party[columns["account"]], list(parties.values())
