@@ -4,39 +4,93 @@ import hashlib
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+import msgspec
+
 from stillwatch.gateway.folder import derive
 from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.keys import digest, parse, same
 from stillwatch.gateway.request import BadRequest
-from stillwatch.gateway.server import HOP, Request
+from stillwatch.gateway.server import HOP, Client, Request
 from stillwatch.gateway.upstream import Header
 
-KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
 OURS = b"x-stillwatch-"
 NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect"}
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
+ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
+    """Who asks, and what his request's head says. The same for every request with the same head."""
+
     account: str
     number: int | None  # of the account; None where the account was not issued here
     key_id: str
     org: str | None
-    by: bytes  # the header that the key came in
+    expires_us: int | None
+    address: str | None
+    agent: str | None
+    kind: str  # content type, lower case
+    coding: str  # content encoding, lower case
+    end_user: str | None
+    passed: bytes  # the head's lines that go upstream, with the upstream's key
 
 
-def caller(gate: Gate, request: Request, now_us: int) -> Caller:
-    """Who asks. Raises: BadRequest (401) for a key that is missing, wrong, ambiguous, revoked or over."""
-    given = [
-        (name, value) for name in KEY_HEADERS if (value := _one(request, name)) is not None and value != b""
-    ]
-    keys = {_bare(name, value) for name, value in given}
+class _Memory(msgspec.Struct):
+    """The last head on a connection and what was found in it, under which terms and tables."""
+
+    headers: list[Header]
+    keys: list[Header]
+    terms: object
+    tables: object
+    found: Caller
+
+
+def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
+    """Who asks. Raises: BadRequest for a key that is missing, wrong, two, revoked or over, or a bad head.
+
+    Clients send one head again and again: what was found in the last one on the connection is kept.
+    """
+    last = client.memory
+    if (
+        isinstance(last, _Memory)
+        and last.terms is gate.terms
+        and last.tables is gate.tables
+        and last.headers == request.headers
+        and _same_keys(last.keys, request.keys)
+        and (last.found.expires_us is None or now_us < last.found.expires_us)
+    ):
+        return last.found
+    found = _caller(gate, client.peer, request, now_us)
+    client.memory = _Memory(request.headers, request.keys, gate.terms, gate.tables, found)
+    return found
+
+
+def _same_keys(a: list[Header], b: list[Header]) -> bool:
+    """Compared in constant time: one connection may carry several clients behind a proxy."""
+    return len(a) == len(b) and all(
+        one[0] == other[0] and same(one[1], other[1]) for one, other in zip(a, b, strict=True)
+    )
+
+
+def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
+    keys = {_bare(name.lower(), value) for name, value in request.keys if value}
     if len(keys) != 1:
         raise BadRequest(401, "invalid_api_key", NO_KEY if not keys else "Two different keys were given.")
     key = keys.pop()
+    said = _said(request)
+    header = gate.terms.identity.end_user_header
+    end_user = said.get(header.lower().encode("latin-1")) if header else None
+    head = (
+        _address(gate, peer, request),
+        _text(said.get(b"user-agent")),
+        (said.get(b"content-type") or b"").lower().decode("latin-1"),
+        (said.get(b"content-encoding") or b"").strip().lower().decode("latin-1"),
+        _text(end_user),
+    )
     if gate.terms.identity.keys == "upstream":
-        return Caller("key_" + _name(gate, key), None, "", None, given[0][0])
+        name = "key_" + _name(gate, key)
+        return Caller(name, None, "", None, None, *head, _passed(gate, request, issued=False))
     parsed = parse(key.decode("latin-1"))
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     found = digest(parsed[1], gate.secret) if parsed else bytes(32)
@@ -45,14 +99,29 @@ def caller(gate: Gate, request: Request, now_us: int) -> Caller:
         raise BadRequest(401, "invalid_api_key", "This key is not known here. " + NO_KEY)
     if entry.disabled or (entry.expires_us is not None and entry.expires_us <= now_us):
         raise BadRequest(401, "invalid_api_key", "This key has been revoked or has run out. " + NO_KEY)
-    return Caller(entry.account, entry.number, entry.key_id, entry.org, given[0][0])
+    return Caller(
+        entry.account,
+        entry.number,
+        entry.key_id,
+        entry.org,
+        entry.expires_us,
+        *head,
+        _passed(gate, request, issued=True),
+    )
 
 
-def _one(request: Request, name: bytes) -> bytes | None:
-    try:
-        return request.header(name)
-    except ValueError as why:
-        raise BadRequest(401, "invalid_api_key", f"There are {why}.") from None
+def _said(request: Request) -> dict[bytes, bytes]:
+    """The headers by their names in small letters. Raises: BadRequest where two of one kind differ."""
+    said: dict[bytes, bytes] = {}
+    for name, value in request.headers:
+        lower = name.lower()
+        if said.setdefault(lower, value) != value and lower in ONCE:
+            raise BadRequest(400, "bad_header", f"There are two different {lower.decode()} headers.")
+    return said
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("utf-8", "replace")[:512] if value else None
 
 
 def _bare(name: bytes, value: bytes) -> bytes:
@@ -67,7 +136,7 @@ def _name(gate: Gate, key: bytes) -> str:
     return hashlib.blake2b(key, key=derive(gate.secret, b"upstream-keys"), digest_size=8).hexdigest()
 
 
-def address(gate: Gate, peer: str, request: Request) -> str | None:
+def _address(gate: Gate, peer: str, request: Request) -> str | None:
     """The client's address: the peer's, or the last one that a trusted proxy vouches for."""
     trusted = gate.terms.identity.trusted_proxies
     if not trusted or not _within(peer, trusted):
@@ -100,38 +169,37 @@ def _within(text: str, networks: tuple[object, ...]) -> bool:
     return any(found in network for network in networks)  # type: ignore[operator]
 
 
-def upstream_head(gate: Gate, request: Request, by: bytes, body: bytes, mark: str | None) -> bytes:
-    """The head that goes upstream, built anew: what we do not pass on cannot be disagreed about."""
-    issued = gate.terms.identity.keys != "upstream"
+def _passed(gate: Gate, request: Request, *, issued: bool) -> bytes:
+    """The lines that go upstream, built anew: what we do not pass on cannot be disagreed about."""
     dropped = set(NOT_PASSED)
-    if issued:
-        dropped.update(KEY_HEADERS)
     for name, value in request.headers:
         if name.lower() == b"connection":
             dropped.update(part.strip().lower() for part in value.split(b","))
-    target = gate.pool.target
-    lines = [
-        f"{request.method} {target.path(request.target)} HTTP/1.1\r\nhost: ".encode("latin-1"),
-        target.authority,
-        b"\r\naccept-encoding: identity\r\n",
-    ]
+    lines = [b"host: %s\r\naccept-encoding: identity\r\n" % gate.pool.target.authority]
     for name, value in request.headers:
         lower = name.lower()
         if lower not in dropped and not lower.startswith(OURS):
             lines.append(b"%s: %s\r\n" % (name, value))
-    if issued and gate.upstream_key:
-        key = gate.upstream_key.encode("latin-1")
-        lines.append(
-            b"authorization: Bearer %s\r\n" % key if by == b"authorization" else b"%s: %s\r\n" % (by, key)
-        )
-    if mark:
-        lines.append(b"x-stillwatch-mark: %s\r\n" % mark.encode("ascii", "replace"))
-    if body or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(b"content-length: %d\r\n" % len(body))
-    lines.append(b"\r\n")
+    if not issued:
+        lines += [b"%s: %s\r\n" % pair for pair in request.keys]
+    elif gate.upstream_key:
+        by = request.keys[0][0].lower()
+        scheme = b"Bearer " if by == b"authorization" else b""
+        lines.append(b"%s: %s%s\r\n" % (by, scheme, gate.upstream_key.encode("latin-1")))
     return b"".join(lines)
+
+
+def upstream_head(gate: Gate, request: Request, who: Caller, body: bytes, mark: str | None) -> bytes:
+    """The head that goes upstream."""
+    marked = b"x-stillwatch-mark: %s\r\n" % mark.encode("ascii", "replace") if mark else b""
+    length = b""
+    if body or request.method in ("POST", "PUT", "PATCH"):
+        length = b"content-length: %d\r\n" % len(body)
+    target = gate.pool.target.path(request.target)
+    start = f"{request.method} {target} HTTP/1.1\r\n".encode("latin-1")
+    return b"".join((start, who.passed, marked, length, b"\r\n"))
 
 
 def passed(headers: list[Header]) -> list[Header]:
     """An upstream's headers without those that only we may set."""
-    return [(name, value) for name, value in headers if not name.lower().startswith(OURS)]
+    return [pair for pair in headers if not pair[0].lower().startswith(OURS)]

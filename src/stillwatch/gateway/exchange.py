@@ -7,7 +7,7 @@ and the upstream.
 import msgspec
 
 from stillwatch.gateway.answers import REASONS, error_body, error_event, error_headers, safe
-from stillwatch.gateway.caller import Caller, address, caller, passed, upstream_head
+from stillwatch.gateway.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.entries import Intent, Outcome, pack
 from stillwatch.gateway.gate import Gate
@@ -25,7 +25,7 @@ from stillwatch.gateway.server import Client, Request
 from stillwatch.gateway.strip import SseStrip, strip_json
 from stillwatch.gateway.upstream import Connection, Header
 from stillwatch.gateway.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict
+from stillwatch.terms import Ask, Decision, ModelVerdict, Spent
 from stillwatch.terms.decide import decide
 
 PART_BYTES = 32 << 10
@@ -75,9 +75,9 @@ class Exchange:
         gate.counters[_C["bytes_in"]] += len(request.body)
         gate.counters[_C["in_flight"]] += 1
         try:
-            self.caller = caller(gate, request, self.began_us)
+            self.caller = caller(gate, self.client, request, self.began_us)
         except BadRequest as why:
-            gate.counters[_C["refused_key"]] += 1
+            gate.counters[_C["refused_key" if why.status == 401 else "refused_body"]] += 1
             self._answer(why.status, why.code, why.message)
             return
         try:
@@ -99,15 +99,10 @@ class Exchange:
         self._write_ahead(verdict)
 
     def _read(self) -> None:
-        request = self.request
-        try:
-            kind = (request.header(b"content-type") or b"").lower().decode("latin-1")
-            coding = (request.header(b"content-encoding") or b"").strip().lower().decode("latin-1")
-        except ValueError as why:
-            raise BadRequest(400, "bad_header", f"there are {why}") from None
-        self._kind, self._coding = kind, coding
+        request, who = self.request, self.caller
+        assert who is not None
         limit = self.gate.terms.capture.max_body_bytes
-        self.facts = read(request.method, request.target, kind, coding, request.body, limit)
+        self.facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
         self.operation = self.facts.operation
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
@@ -116,41 +111,40 @@ class Exchange:
         assert who is not None
         now = self.began_us
         names: tuple[str | None, ...] = facts.models
-        if not names:
-            if facts.operation in GENERATES or facts.operation == "embeddings":
-                names = (None,)
-            else:
-                names = ()
-        verdicts = [gate.verdict(name, who.account, who.org, now) for name in names]
-        verdict = next((v for v in verdicts if not v.allow), verdicts[0] if verdicts else _ANY)
+        if not names and (facts.operation in GENERATES or facts.operation == "embeddings"):
+            names = (None,)
+        verdict = _ANY
+        for name in reversed(names):
+            found = gate.verdict(name, who.account, who.org, now)
+            verdict = found if not found.allow or verdict.allow else verdict
         ask = Ask(
-            who.account, facts.end_user, facts.operation, facts.models[0] if facts.models else None,
-            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org,
+            who.account, facts.end_user or who.end_user, facts.operation,
+            facts.models[0] if facts.models else None, facts.stream, facts.n, facts.logprobs,
+            len(self.request.body), who.org,
         )  # fmt: skip
         standing = gate.tables.standings.get(who.account)
-        spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
+        spent = _NOT_SPENT
+        if standing is not None or gate.limited:
+            spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
         return decide(gate.terms, standing, ask, verdict, spent, now), verdict
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
         assert who is not None
-        agent = next((v for k, v in request.headers if k.lower() == b"user-agent"), None)
         self._keep_text = gate.terms.retention.text_days > 0
         models = self.facts.models
         return pack(
             Intent(
-                self.began_us, who.account, who.key_id, address(gate, self.client.peer, request),
-                agent.decode("utf-8", "replace")[:512] if agent else None, self.operation,
+                self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
                 request.target[:512], models[0] if models else None, verdict.target if verdict else None,
-                verdict.family if verdict else None, rule, self._coding, self._kind, self._keep_text,
+                verdict.family if verdict else None, rule, who.coding, who.kind, self._keep_text,
+                who.end_user,
             )
         )  # fmt: skip
 
     def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None) -> None:
         """Answer instead of the upstream. It is noted, without the body: refusals must not fill the disk."""
         gate = self.gate
-        if not hasattr(self, "_kind"):
-            self._kind = self._coding = ""
         self.number = gate.number()
         gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule)))
         self._answer(decision.status, decision.code, decision.message, decision.retry_after_s, "refused")
@@ -212,17 +206,18 @@ class Exchange:
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
         if decision.mark:
             self.gate.counters[_C["marked"]] += 1
-        head = upstream_head(self.gate, request, who.by, body, decision.mark)
+        head = upstream_head(self.gate, request, who, body, decision.mark)
         connection.send(head, body, self, head_only=request.method == "HEAD")
 
     def _asks_usage(self) -> bool:
-        facts = self.facts
+        facts, who = self.facts, self.caller
+        assert who is not None
         return (
             self.gate.terms.capture.ask_usage
             and facts.stream
             and facts.is_json
             and not facts.usage_asked
-            and not self._coding
+            and not who.coding
             and facts.operation in ("chat", "completions")
         )
 
@@ -577,6 +572,7 @@ class Exchange:
 
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
+_NOT_SPENT = Spent()
 
 
 def _last_end(data: bytes) -> int:

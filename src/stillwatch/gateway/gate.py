@@ -62,6 +62,7 @@ class Gate:
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.terms, self.tables = terms, tables
+        self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
         self.pool, self.budgets, self.counters = pool, budgets, counters
         self.upstream_key = upstream_key
         self.ratios = Ratios()
@@ -89,6 +90,7 @@ class Gate:
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
+        self.limited = _limits_anybody(terms)
         self._verdicts.clear()
         self._replies.clear()
 
@@ -167,3 +169,11 @@ class Gate:
         self.capture_error = None
         values[_GAP_SINCE] = values[_GAP_EXCHANGES] = 0
         self.note(frame(GAP, 0, msgspec.json.encode(gap)))
+
+
+def _limits_anybody(terms: Terms) -> bool:
+    found = terms.limits
+    some = (found.requests_per_minute, found.output_tokens_per_minute, found.output_tokens_per_hour)
+    return any(v is not None for v in (*some, found.output_tokens_per_day)) or bool(
+        found.accounts or found.orgs
+    )

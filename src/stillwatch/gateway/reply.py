@@ -7,7 +7,6 @@ that this model's complete streams had.
 import json
 import re
 from collections import deque
-from dataclasses import dataclass
 
 import msgspec
 
@@ -35,8 +34,7 @@ _REASONING = re.compile(rb'(?<!\\)"(?:reasoning_content|reasoning|thinking)"\s*:
 _DECODER = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyFacts:
+class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
     """What a reply was. Tokens are None where nothing says."""
 
     served_model: str | None = None

@@ -6,7 +6,7 @@ what the upstream reads.
 
 import re
 import zlib
-from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import zstandard
@@ -24,6 +24,7 @@ OPERATIONS = (
     ("/models", "models"),
 )
 NAMING = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
+HOPS = frozenset(("models", "fallbacks", "context_window_fallbacks", "fallback_models"))
 _FORM_MODEL = re.compile(rb'name="model"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n')
 _LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*")')
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]")
@@ -37,8 +38,7 @@ class BadRequest(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request before it goes upstream."""
 
     operation: str
@@ -51,6 +51,7 @@ class Facts:
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
 
 
+@lru_cache(1024)
 def operation_of(target: str) -> str:
     """The operation a request target stands for; "other" for what the gateway only passes on."""
     path = target.partition("?")[0].rstrip("/")
@@ -65,10 +66,7 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
 
     Raises: BadRequest for what must not go upstream.
     """
-    if not target.startswith("/") or _BAD_TARGET.search(target):
-        raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
-    operation = operation_of(target)
-    named = _in_path(target)
+    operation, named = _target(target)
     if not body or method in ("GET", "HEAD"):
         return Facts(operation, named)
     if coding not in ("", "identity"):
@@ -81,6 +79,14 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     return Facts(operation, _distinct(*named, *_in_lines(body)))
 
 
+@lru_cache(1024)
+def _target(target: str) -> tuple[str, tuple[str, ...]]:
+    """The operation and the models that a target names."""
+    if not target.startswith("/") or _BAD_TARGET.search(target):
+        raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
+    return operation_of(target), _in_path(target)
+
+
 def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
     try:
         asked = decode(body)
@@ -91,10 +97,11 @@ def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
-    if any(len(key) == 5 and key != "model" and key.lower() == "model" for key in asked):
-        # Go's JSON reader takes any spelling for the field
-        raise BadRequest(400, "bad_model", "model must be written in small letters")
-    many, n, logprobs = _hops(asked), asked.get("n"), asked.get("logprobs")
+    for key in asked:
+        if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
+            raise BadRequest(400, "bad_model", "model must be written in small letters")
+    many = [] if HOPS.isdisjoint(asked) else _hops(asked)
+    n, logprobs = asked.get("n"), asked.get("logprobs")
     end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
     return Facts(
         operation,
@@ -111,7 +118,7 @@ def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
 def _hops(asked: dict[str, object]) -> list[str]:
     """Models that routers behind us may fall back to: OpenRouter's `models`, LiteLLM's `fallbacks`."""
     found: list[str] = []
-    for key in ("models", "fallbacks", "context_window_fallbacks", "fallback_models"):
+    for key in sorted(HOPS & asked.keys()):
         todo = [asked.get(key)]
         while todo:
             value = todo.pop()

@@ -30,27 +30,37 @@ HOP = frozenset(
 )  # fmt: skip
 
 
-class Request:
-    """One whole request as it came."""
+KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
+_LENGTH, _KEY, _OTHER = 1, 2, 3
+_KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it is to us
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "modern", "target")
+
+def _kind(name: bytes) -> int:
+    lower = name.lower()
+    found = _LENGTH if lower == b"content-length" else _KEY if lower in KEY_HEADERS else _OTHER
+    if len(_KINDS) < 4096:
+        _KINDS[name] = found
+    return found
+
+
+class Request:
+    """One whole request as it came. Its keys lie apart from its other headers, its length nowhere."""
+
+    __slots__ = ("body", "headers", "keep_alive", "keys", "method", "modern", "target")
 
     def __init__(
-        self, method: str, target: str, headers: list[Header], body: bytes, keep_alive: bool, modern: bool
+        self,
+        method: str,
+        target: str,
+        headers: list[Header],
+        keys: list[Header],
+        body: bytes,
+        keep_alive: bool,
+        modern: bool,
     ) -> None:
-        self.method, self.target, self.headers, self.body = method, target, headers, body
+        self.method, self.target, self.headers, self.keys, self.body = method, target, headers, keys, body
         self.keep_alive = keep_alive
         self.modern = modern  # HTTP/1.1: takes chunks
-
-    def header(self, name: bytes) -> bytes | None:
-        """The value of a header; None where it is missing. Raises: ValueError where two differ."""
-        found = None
-        for key, value in self.headers:
-            if len(key) == len(name) and key.lower() == name:
-                if found is not None and found != value:
-                    raise ValueError(f"two different {name.decode()} headers")
-                found = value
-        return found
 
 
 class Served(Protocol):
@@ -77,14 +87,16 @@ class Client(asyncio.Protocol):
         self._close_after = False
         self.last_byte = gate.loop.time()
         self.slow = False
+        self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
         self._reset()
 
     def _reset(self) -> None:
         self._url = b""
         self._headers: list[Header] = []
+        self._keys: list[Header] = []
         self._body: list[bytes] = []
         self._size = self._head_size = 0
-        self._in_message = False
+        self._in_message = self._in_body = False
 
     # --- asyncio ---------------------------------------------------------------------------------------
 
@@ -104,8 +116,10 @@ class Client(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except _TooMuch as why:
-            self._refuse(why.status, why.reason)
+            if self._in_message and not self._in_body:
+                self._head_size += len(data)
+                if self._head_size > HEAD_BYTES:
+                    self._refuse(431, b"Request Header Fields Too Large")
         except httptools.HttpParserUpgrade:
             self._refuse(501, b"Not Implemented")
         except httptools.HttpParserError as why:
@@ -148,25 +162,24 @@ class Client(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._grow(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
-        self._grow(len(name) + len(value) + 4)
-
-    def _grow(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > HEAD_BYTES or len(self._headers) > HEAD_FIELDS:
-            raise _TooMuch(431, b"Request Header Fields Too Large")
+        kind = _KINDS.get(name) or _kind(name)
+        if kind == _OTHER:
+            self._headers.append((name, value))
+        elif kind == _KEY:
+            self._keys.append((name, value))
+        elif int(value) > self.gate.terms.capture.max_body_bytes:
+            raise _TooMuch(413, b"Content Too Large")
 
     def on_headers_complete(self) -> None:
-        limit = self.gate.terms.capture.max_body_bytes
-        for name, value in self._headers:
-            lower = name.lower()
-            if lower == b"content-length" and int(value) > limit:
-                raise _TooMuch(413, b"Content Too Large")
-            if lower == b"expect" and value.lower() == b"100-continue" and self.now is None:
-                self.transport.write(CONTINUE)
+        self._in_body = True
+        if len(self._headers) + len(self._keys) > HEAD_FIELDS:
+            raise _TooMuch(431, b"Request Header Fields Too Large")
+        if self.now is None:
+            for name, value in self._headers:
+                if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
+                    self.transport.write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -181,6 +194,7 @@ class Client(asyncio.Protocol):
                 self._parser.get_method().decode("ascii", "replace"),
                 self._url.decode("latin-1"),
                 self._headers,
+                self._keys,
                 body,
                 self._parser.should_keep_alive(),
                 self._parser.get_http_version() == "1.1",

@@ -9,11 +9,13 @@ import fcntl
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,6 +31,7 @@ FRAME = struct.Struct("<BQI")  # kind, exchange number, length
 INTENT, PART, OUTCOME, GAP, ROW = 1, 2, 3, 4, 5
 ROOM = 16 << 20  # a file's blocks are asked for in such steps: a commit then writes no metadata
 ROTATE = 64 << 20  # a file is closed at this size
+GATHER_S = 0.001  # under load: a commit costs as much as ten small frames, and one serves all that wait
 GROUP_LIMIT = 1 << 30  # a longer group was never written
 
 
@@ -93,8 +96,9 @@ class Writer:
         self._tokens: list[object] = []
         self._lock = threading.Lock()  # held for the moment in which a list is swapped or grows
         self._appended = self._committed = 0
-        self._wake = threading.Event()
-        self._stop = False
+        self._wake: SimpleQueue[None] = SimpleQueue()  # the cheapest way to wake a thread
+        self._woken = self._stop = False
+        self._crowded = False  # several waited for the last commit: there is more to come, and worth a moment
         self._file, self._at, self._room = -1, HEAD, 0
         self._lock_file = _locked(folder, worker)
         self._seal: AESGCM
@@ -112,13 +116,15 @@ class Writer:
             if token is not None:
                 self._tokens.append(token)
         self._appended += len(data)
-        if token is not None:
-            self._wake.set()
+        if token is not None and not self._woken:
+            self._woken = True
+            self._wake.put(None)
 
     def flush(self) -> None:
         """Commit what waits."""
-        if self._frames:
-            self._wake.set()
+        if self._frames and not self._woken:
+            self._woken = True
+            self._wake.put(None)
 
     @property
     def waiting_bytes(self) -> int:
@@ -127,26 +133,27 @@ class Writer:
     def close(self) -> None:
         """Commit what waits, cut the file to its length and let it go."""
         self._stop = True
-        self._wake.set()
+        self._wake.put(None)
         self._thread.join()
         self._let_go()
         os.close(self._lock_file)
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
-            if self._frames:
+            self._wake.get()
+            if self._crowded and not self._stop:
+                time.sleep(GATHER_S)
+            self._woken = False  # before the frames are taken: what comes later wakes again
+            while self._frames:
                 self._commit()
-            elif self._stop:
-                return
             if self._stop:
-                self._wake.set()
+                return
 
     def _commit(self) -> None:
         with self._lock:
             tokens, self._tokens = self._tokens, []
             frames, self._frames = self._frames, []
+        self._crowded = len(tokens) > 1
         plain = b"".join(frames)
         self._committed += len(plain)
         try:
