@@ -14,9 +14,8 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import actions, heartbeat, ladder, proposals
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.state import State
-from stillwatch.report.findings import FINDINGS
-from stillwatch.report.findings import load as load_findings
 from stillwatch.scan import ScanResult
 from stillwatch.terms.reload import Watched
 
@@ -43,6 +42,7 @@ class Enforcer:
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
         self._result: ScanResult | None = None
+        self._findings = Findings(folder)
         self._file = (0, 0, 0)
         self._looked: Looked | None = None
         self._stop = threading.Event()
@@ -110,14 +110,7 @@ class Enforcer:
             raise StillwatchError(self.watched.error)
 
     def _read_findings(self) -> None:
-        try:
-            found = (self.folder.detector / FINDINGS).stat()
-        except FileNotFoundError:
-            return  # nothing was found yet
-        file = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if file != self._file:
-            self._result = load_findings(self.folder.detector)
-            self._file = file
+        self._file, self._result = self._findings.current()
 
     def _climb(self, now_us: int) -> None:
         if self._result is None:

@@ -12,6 +12,7 @@ that keep innocents whole:
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
@@ -40,7 +41,7 @@ class Proposal:
     proposal: int  # 0: not written down yet
     at_us: int
     wanted: Wanted
-    state: str = "open"
+    state: Literal["open", "applied", "dismissed", "superseded"] = "open"
     decided_us: int | None = None
     decided_by: str | None = None
     action: int | None = None

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
-from stillwatch.gateway.actions import act_within, decided
+from stillwatch.gateway.actions import act_within, decided, standings
 from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted, standing
 from stillwatch.gateway.migrations import StateError
 from stillwatch.gateway.state import Missing, State, write_event
@@ -99,6 +99,14 @@ def apply(
             action = act_within(db, revision, changes, who=who, why=because, now_us=now_us, ladder=True)
         _decide(db, revision, number, "applied", who, action, now_us)
         return action
+
+
+def would_change(state: State, number: int) -> tuple[list[str], Step]:
+    """Give the accounts that an open proposal would raise now, and to which step. Raises as `apply`."""
+    with state.reading() as db:
+        want = _open_one(db, number).wanted
+    stands = standings(state, want.accounts)
+    return [a for a in want.accounts if a not in stands or stands[a].step < want.step], want.step
 
 
 def dismiss(

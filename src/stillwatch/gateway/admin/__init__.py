@@ -1,0 +1,31 @@
+"""The admin port: what an owner asks of a running gateway and tells it, as JSON. It serves no client.
+
+Everything goes through `state` and the folder's files, as the command line does; it holds nothing itself.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.state import State
+from stillwatch.terms.reload import Watched
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the admin port works with."""
+
+    folder: Folder
+    settings: Settings
+    state: State
+    watched: Watched
+    findings: Findings
+
+    @property
+    def history(self) -> Path:
+        return self.folder.path / TERMS_HISTORY
+
+
+TERMS_HISTORY = "terms-history.jsonl"

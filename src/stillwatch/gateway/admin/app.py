@@ -1,0 +1,53 @@
+"""Puts the admin port together. It knows which routes there are, not what they do."""
+
+from fastapi import APIRouter, Depends, FastAPI
+
+import stillwatch
+from stillwatch.gateway.admin import Desk, keys, reading, standings, terms
+from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
+from stillwatch.gateway.admin.shapes import Problem
+
+ERRORS = {
+    400: "not JSON",
+    401: "no admin token, or not the right one",
+    404: "there is no such thing",
+    409: "it cannot be done as things stand; or they changed since `if_revision`",
+    413: "too large",
+    422: "not what the description asks for",
+    503: "state.db or a file of the detector cannot be read now",
+}
+
+
+def describe_exactly(app: FastAPI) -> None:
+    """Put right what FastAPI says of errors where an answer is no JSON: they are, everywhere."""
+    described = app.openapi()  # kept by FastAPI: the same dict is served
+    for path in described["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                if int(status) in ERRORS:
+                    answer["content"] = {"application/json": next(iter(answer["content"].values()))}
+
+
+def create_app(desk: Desk) -> FastAPI:
+    """Make the ASGI application of the admin port."""
+    app = FastAPI(
+        title="Stillwatch admin",
+        version=stillwatch.__version__,
+        description="Keys, standings, proposals, terms and findings of one gateway.",
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    answer_errors(app)
+    inside = APIRouter(
+        dependencies=[Depends(token(desk.state))],
+        responses={status: {"model": Problem, "description": text} for status, text in ERRORS.items()},
+    )
+    for part in (keys, standings, terms, reading):
+        inside.include_router(part.routes(desk))
+    app.include_router(reading.open_routes(desk))
+    app.include_router(inside)
+    describe_exactly(app)
+    app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
+    return app

@@ -1,0 +1,161 @@
+"""What stands before every request to the admin port: Host, size, token, and one shape for every error.
+
+A browser that was led here by a foreign name (DNS rebinding) is turned away by the Host header; the token
+travels in a header that a foreign page cannot set without asking first, and such asking is never granted.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway.migrations import StateError
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.state import Missing, Stale, State
+
+LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
+CODES = {
+    400: "bad_request", 401: "unauthorised", 404: "not_found", 405: "wrong_method", 409: "conflict",
+    413: "too_large", 421: "bad_host", 422: "invalid", 500: "failed", 503: "unavailable",
+}  # fmt: skip
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Give an error in the one shape."""
+    body = {"error": {"code": CODES.get(status, "bad_request"), "message": message}}
+    return JSONResponse(body, status, {**HEADERS, **(headers or {})})
+
+
+class Guard:
+    """Turns away foreign names and bodies too large, before anything is parsed."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], port: int) -> None:
+        self._app = app
+        names = {name.lower() for name in hosts}
+        self._hosts = names | {f"{name}:{port}" for name in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {}
+        for name, value in scope["headers"]:
+            if name in (b"host", b"content-length") and name in headers:
+                await problem(400, f"{name.decode()} stands twice")(scope, receive, send)
+                return
+            headers[name] = value
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if host not in self._hosts:
+            text = f"{host!a} is no name of this port; add it to admin_names if it is meant to be"
+            await problem(421, text)(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > LARGEST_BODY:
+            await problem(413, f"give at most {LARGEST_BODY:,} bytes", {"connection": "close"})(
+                scope, receive, send
+            )
+            return
+        await self._app(scope, _bounded(receive), _with_headers(send))
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Count what comes without a length, too."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > LARGEST_BODY:
+            raise HTTPException(413, f"give at most {LARGEST_BODY:,} bytes")
+        return message
+
+    return bounded
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name.lower() for name, _ in message["headers"]}
+            more = [
+                (name.encode(), value.encode())
+                for name, value in HEADERS.items()
+                if name.encode() not in there
+            ]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending
+
+
+def allowed_hosts(settings: Settings) -> set[str]:
+    """Names by which the admin port may be called."""
+    own = settings.admin_host
+    return {"127.0.0.1", "localhost", "[::1]", f"[{own}]" if ":" in own else own, *settings.admin_names}
+
+
+def token(state: State) -> Callable[..., None]:
+    """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`."""
+    bearer = HTTPBearer(scheme_name="admin token", auto_error=False)
+
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+        if given is None or not state.is_admin(given.credentials):
+            text = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
+            raise HTTPException(401, text, {"www-authenticate": "Bearer"})
+
+    return check
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Let every error leave in the one shape, without a traceback."""
+    allowed: list[tuple[re.Pattern[str], str]] = []
+
+    async def http(request: Request, why: HTTPException) -> JSONResponse:
+        headers = dict(why.headers or {})
+        if why.status_code == 405:  # Starlette names the methods of the first route of that path alone
+            if not allowed:
+                allowed.extend(_methods(app))
+            headers["allow"] = next((m for path, m in allowed if path.match(request.url.path)), "")
+        return problem(why.status_code, str(why.detail), headers)
+
+    handlers: dict[Any, Callable[[Request, Any], Awaitable[JSONResponse]]] = {
+        HTTPException: http,
+        RequestValidationError: _invalid,
+        StillwatchError: _refused,
+        Exception: _failed,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def _methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
+    """Every path of the description, with all its methods; those without parameters first."""
+    for path, operations in sorted(app.openapi()["paths"].items(), key=lambda item: "{" in item[0]):
+        yield compile_path(path)[0], ", ".join(sorted(method.upper() for method in operations))
+
+
+async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
+    """Say what is wrong and where, but not what was sent: it may be a secret in the wrong place."""
+    said = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in why.errors()[:5]]
+    return problem(422, "; ".join(said))
+
+
+async def _refused(_: Request, why: StillwatchError) -> JSONResponse:
+    status = 404 if isinstance(why, Missing) else 409 if isinstance(why, Stale | StateError) else 503
+    return problem(status, str(why))
+
+
+async def _failed(_: Request, why: Exception) -> JSONResponse:
+    return problem(500, f"{type(why).__name__}; the gateway's own log has more")

@@ -1,0 +1,69 @@
+"""Client keys over the admin port."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from stillwatch.gateway import keys as forms
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.shapes import KeyIssue, KeyIssued, KeyRotate, KeyShown, Name, Page, Write
+from stillwatch.gateway.heartbeat import utc_us
+
+KeyId = Annotated[str, Path(pattern="^[a-z0-9]{8}$")]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Give the routes below /v1/keys."""
+    to, state = APIRouter(tags=["keys"]), desk.state
+
+    def issued(key: str) -> KeyIssued:
+        found = forms.parse(key)
+        assert found is not None
+        return KeyIssued(key=key, **KeyShown.of(state.key(found[0])).model_dump())
+
+    @to.get("/v1/keys")
+    def list_keys(
+        account: Annotated[Name | None, Query()] = None,
+        after: Annotated[str | None, Query(pattern="^[a-z0-9]{8}$")] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ) -> Page[KeyShown]:
+        """List the keys that were issued, by id."""
+        found = state.keys(account, after or "", limit)
+        items = [KeyShown.of(key) for key in found]
+        return Page(
+            items=items, next=found[-1].key_id if len(found) == limit else None, revision=state.revision()
+        )
+
+    @to.post("/v1/keys", status_code=201)
+    def issue_key(body: KeyIssue) -> KeyIssued:
+        """Issue a key to an account. It is in this answer and nowhere else."""
+        now_us = utc_us()
+        expires_us = None if body.expires_in_s is None else now_us + body.expires_in_s * 1_000_000
+        return issued(
+            state.issue(
+                body.account, body.org, expires_us, now_us=now_us, who=body.by, if_revision=body.if_revision
+            )
+        )
+
+    @to.post("/v1/keys/{key_id}/revoke")
+    def revoke_key(key_id: KeyId, body: Write) -> KeyShown:
+        """End a key now. Doing it twice is no error."""
+        state.revoke(key_id, now_us=utc_us(), who=body.by, if_revision=body.if_revision)
+        return KeyShown.of(state.key(key_id))
+
+    @to.post("/v1/keys/{key_id}/rotate", status_code=201)
+    def rotate_key(key_id: KeyId, body: KeyRotate) -> KeyIssued:
+        """Issue a key in the place of another, which goes on working for `overlap_s`."""
+        now_us = utc_us()
+        expires_us = None if body.expires_in_s is None else now_us + body.expires_in_s * 1_000_000
+        key = state.rotate(
+            key_id,
+            body.overlap_s * 1_000_000,
+            now_us=now_us,
+            who=body.by,
+            expires_us=expires_us,
+            if_revision=body.if_revision,
+        )
+        return issued(key)
+
+    return to

@@ -1,0 +1,155 @@
+"""Standings, the actions that changed them, and the ladder's proposals over the admin port."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from stillwatch.gateway import actions, proposals
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.shapes import (
+    LARGEST,
+    ActionShown,
+    Approve,
+    ChangeShown,
+    Dismiss,
+    Done,
+    Name,
+    Page,
+    ProposalShown,
+    ReachShown,
+    StandingSet,
+    StandingShown,
+    StepName,
+    Undo,
+)
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.reach import reach
+from stillwatch.terms import Standing, Step
+
+Limit = Annotated[int, Query(ge=1, le=1_000)]
+Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Give the routes below /v1/standings, /v1/actions and /v1/proposals."""
+    to = APIRouter()
+    _standings(to, desk)
+    _actions(to, desk)
+    _proposals(to, desk)
+    return to
+
+
+def _standings(to: APIRouter, desk: Desk) -> None:
+    state = desk.state
+
+    @to.get("/v1/standings", tags=["standings"])
+    def list_standings(
+        step: StepName | None = None,
+        campaign: Annotated[Name | None, Query()] = None,
+        after: Annotated[Name | None, Query()] = None,
+        limit: Limit = 100,
+    ) -> Page[StandingShown]:
+        """List the accounts that are not clear, by name."""
+        found = actions.standings(
+            state,
+            step=None if step is None else Step[step.upper()],
+            campaign=campaign,
+            after=after or "",
+            limit=limit,
+        )
+        items = [StandingShown.of(account, standing) for account, standing in found.items()]
+        last = items[-1].account if len(items) == limit else None
+        return Page(items=items, next=last, revision=state.revision())
+
+    @to.post("/v1/standings", tags=["standings"])
+    def set_standings(body: StandingSet) -> Done:
+        """Set the standing of accounts, or with `dry_run` only say whom that would hit. `clear` lifts it."""
+        now_us, step = utc_us(), Step[body.step.upper()]
+        accounts = sorted(set(body.accounts))
+        hits = reach(state, desk.folder, accounts, step, now_us)
+        action = None
+        if not body.dry_run:
+            until_us = None if body.for_s is None else now_us + body.for_s * 1_000_000
+            to_set = Standing(step, now_us, body.why, body.campaign, body.output_tokens_per_hour, until_us)
+            action = actions.act(
+                state,
+                [(account, to_set) for account in accounts],
+                who=body.by,
+                why=body.why,
+                now_us=now_us,
+                if_revision=body.if_revision,
+            )
+        return Done(dry_run=body.dry_run, action=action, reach=ReachShown.of(hits), revision=state.revision())
+
+    @to.get("/v1/standings/log", tags=["standings"])
+    def list_changes(
+        account: Annotated[Name | None, Query()] = None, before: Before = None, limit: Limit = 100
+    ) -> Page[ChangeShown]:
+        """List every change of standings, of one account or all, newest first."""
+        found = actions.history(state, account, before=before, limit=limit)
+        items = [ChangeShown.from_change(change) for change in found]
+        last = items[-1].change if len(items) == limit else None
+        return Page(items=items, next=last, revision=state.revision())
+
+
+def _actions(to: APIRouter, desk: Desk) -> None:
+    state = desk.state
+
+    @to.get("/v1/actions", tags=["standings"])
+    def list_actions(before: Before = None, limit: Limit = 100) -> Page[ActionShown]:
+        """List actions, newest first; each can be undone."""
+        found = actions.actions(state, before=before, limit=limit)
+        last = found[-1].action if len(found) == limit else None
+        return Page(items=[ActionShown.of(a) for a in found], next=last, revision=state.revision())
+
+    @to.post("/v1/actions/{action}/undo", tags=["standings"])
+    def undo_action(action: Number, body: Undo) -> Done:
+        """Take an action back, or an undo: what lay below it stands again."""
+        number = actions.undo(
+            state, action, who=body.by, why=body.why, now_us=utc_us(), if_revision=body.if_revision
+        )
+        return Done(dry_run=False, action=number, reach=None, revision=state.revision())
+
+
+def _proposals(to: APIRouter, desk: Desk) -> None:
+    state = desk.state
+
+    @to.get("/v1/proposals", tags=["proposals"])
+    def list_proposals(
+        which: Annotated[
+            str | None, Query(alias="state", pattern="^(open|applied|dismissed|superseded)$")
+        ] = None,
+        before: Before = None,
+        limit: Limit = 100,
+    ) -> Page[ProposalShown]:
+        """List what the ladder asks for, newest first."""
+        found = proposals.proposals(state, which, before=before, limit=limit)
+        last = found[-1].proposal if len(found) == limit else None
+        return Page(items=[ProposalShown.of(p) for p in found], next=last, revision=state.revision())
+
+    @to.post("/v1/proposals/{proposal}/approve", tags=["proposals"])
+    def approve_proposal(proposal: Number, body: Approve) -> Done:
+        """Take the step that a proposal asks for, or with `dry_run` only say whom that would hit."""
+        now_us = utc_us()
+        hits = reach(state, desk.folder, *proposals.would_change(state, proposal), now_us)
+        action = None
+        if not body.dry_run:
+            action = proposals.apply(
+                state,
+                proposal,
+                who=body.by,
+                why=body.why or "",
+                now_us=now_us,
+                until_us=None if body.for_s is None else now_us + body.for_s * 1_000_000,
+                if_revision=body.if_revision,
+            )
+        return Done(dry_run=body.dry_run, action=action, reach=ReachShown.of(hits), revision=state.revision())
+
+    @to.post("/v1/proposals/{proposal}/dismiss", tags=["proposals"])
+    def dismiss_proposal(proposal: Number, body: Dismiss) -> ProposalShown:
+        """Close a proposal; that step is not asked for on these accounts again."""
+        proposals.dismiss(
+            state, proposal, who=body.by, why=body.why, now_us=utc_us(), if_revision=body.if_revision
+        )
+        return ProposalShown.of(proposals.proposal(state, proposal))

@@ -1,0 +1,98 @@
+"""The terms over the admin port: what is in force, what was, what a candidate would change. It sets none.
+
+New terms come by their file, where an owner's review and history are.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.shapes import (
+    LARGEST,
+    Page,
+    TermsCandidate,
+    TermsChange,
+    TermsChecked,
+    TermsEntry,
+    TermsShown,
+    TermsTried,
+)
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.state import Missing
+from stillwatch.terms.diff import difference
+from stillwatch.terms.history import Entry, History
+from stillwatch.terms.load import check
+from stillwatch.terms.trial import run
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Give the routes below /v1/terms."""
+    to, watched = APIRouter(tags=["terms"]), desk.watched
+
+    def entries() -> list[Entry]:
+        return History(desk.history).entries
+
+    @to.get("/v1/terms")
+    def show_terms() -> TermsShown:
+        """Give the terms in force, and what is wrong with the file where it is not in force."""
+        in_force = [e for e in entries() if e.sha256 == watched.sha256 and e.text is not None]
+        return TermsShown(
+            version=watched.terms.version,
+            sha256=watched.sha256,
+            text=in_force[-1].text if in_force else None,
+            error=watched.error,
+        )
+
+    @to.get("/v1/terms/history")
+    def list_history(
+        before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ) -> Page[TermsEntry]:
+        """List what became of each text, newest first."""
+        numbered = [(k, e) for k, e in enumerate(entries(), 1) if before is None or k < before]
+        found = numbered[::-1][:limit]
+        items = [
+            TermsEntry(number=k, version=e.version, sha256=e.sha256, at=e.at, outcome=e.outcome, why=e.why)
+            for k, e in found
+        ]
+        last = found[-1][0] if len(found) == limit else None
+        return Page(items=items, next=last, revision=desk.state.revision())
+
+    @to.get("/v1/terms/history/{number}")
+    def show_version(number: Annotated[int, Path(ge=1, le=LARGEST)]) -> TermsShown:
+        """Give one text of the history."""
+        found = entries()
+        if number > len(found):
+            raise Missing(f"the history has {len(found)} entries, not {number}")
+        one = found[number - 1]
+        return TermsShown(version=one.version, sha256=one.sha256, text=one.text, error=one.why or None)
+
+    @to.post("/v1/terms/check")
+    def check_terms(body: TermsCandidate) -> TermsChecked:
+        """Say what is wrong with a candidate, run the tests in it, and say what it would change."""
+        now_us = utc_us()
+        found = check(body.text, "candidate", now_us)
+        if found.terms is None:
+            return TermsChecked(
+                usable=False, version=None, problems=list(found.problems), warnings=list(found.warnings),
+                tests=[], changes=[],
+            )  # fmt: skip
+        tried = [
+            TermsTried(line=t.line, what=t.what, expect=t.expect, got=t.got, passed=t.passed)
+            for t in run(found.terms, now_us)
+        ]
+        changes = [
+            TermsChange(direction=c.direction, where=c.where, text=c.text)
+            for c in difference(watched.terms, found.terms, now_us)
+        ]
+        return TermsChecked(
+            usable=True,
+            version=found.terms.version,
+            problems=list(found.problems),
+            warnings=list(found.warnings),
+            tests=tried,
+            changes=changes,
+        )
+
+    return to

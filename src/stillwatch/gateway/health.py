@@ -1,0 +1,173 @@
+"""How the gateway does, part by part, from the files its processes leave in the folder. It mends nothing.
+
+`failing` means that clients are not served. Everything else that is not as it should be is `degraded`: the
+gateway serves without its detector, and what it could not write down is a gap on record.
+"""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.latest import newest_gap
+from stillwatch.gateway.settings import Settings
+
+Status = Literal["ok", "degraded", "failing"]
+OK: Status = "ok"
+DEGRADED: Status = "degraded"
+FAILING: Status = "failing"
+FRESH_US = 15_000_000
+RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
+GAP_LATELY_US = 3_600_000_000
+LOW_DISK_BYTES = 1 << 30
+LOW_DISK_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the gateway, with a sentence for who is woken by it."""
+
+    name: str
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True)
+class Health:
+    status: Status
+    at_us: int
+    parts: tuple[Part, ...]
+
+
+def health(folder: Folder, settings: Settings, now_us: int) -> Health:
+    """Look at every part. Raises: nothing; what cannot be read is itself a finding."""
+    workers = [heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers)]
+    live = [says for says in workers if _fresh(says, now_us)]
+    supervisor = heartbeat.read(folder.run / "supervisor.json")
+    parts = (
+        _workers(live, settings.workers),
+        _capture(live),
+        _recorder(folder, now_us),
+        _detector(folder, now_us),
+        _terms(live, supervisor),
+        _state(live, supervisor),
+        _supervisor(supervisor, now_us),
+        _gaps(folder, now_us),
+        _disk(folder),
+    )
+    statuses = {part.status for part in parts}
+    overall = FAILING if FAILING in statuses else DEGRADED if DEGRADED in statuses else OK
+    return Health(overall, now_us, parts)
+
+
+def _fresh(says: dict[str, Any], now_us: int) -> bool:
+    at = says.get("at")
+    return isinstance(at, int) and abs(now_us - at) < FRESH_US
+
+
+def _workers(live: list[dict[str, Any]], wanted: int) -> Part:
+    text = f"{len(live)} of {wanted} serve"
+    if not live:
+        return Part("workers", FAILING, f"{text}; nobody is served")
+    return Part("workers", OK if len(live) == wanted else DEGRADED, text)
+
+
+def _capture(live: list[dict[str, Any]]) -> Part:
+    errors = sorted({str(says["capture"]) for says in live if says.get("capture")})
+    refusing = [says for says in live if says.get("capture_refuses")]
+    if errors:
+        failing = bool(live) and len(refusing) == len(live)
+        return Part("capture", FAILING if failing else DEGRADED, f"not written down: {'; '.join(errors)}")
+    return Part("capture", OK, "every exchange is written down before it is forwarded")
+
+
+def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> Part:
+    says = heartbeat.read(folder.run / f"{name}.json")
+    if not _fresh(says, now_us):
+        since = f" since {_when(says['at'])}" if isinstance(says.get("at"), int) else ""
+        return Part(name, DEGRADED, f"gives no sign{since}; {behind}")
+    lag_s = says.get("lag_s")
+    lag_s = float(lag_s) if isinstance(lag_s, int | float) else 0.0
+    if says.get("error"):
+        return Part(name, DEGRADED, f"{says['error']}; {behind}")
+    if lag_s > most_lag_s:
+        return Part(name, DEGRADED, f"is {lag_s:.0f} s behind; {behind}")
+    return Part(name, OK, f"is {lag_s:.1f} s behind")
+
+
+def _recorder(folder: Folder, now_us: int) -> Part:
+    return _process(
+        folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
+    )
+
+
+def _detector(folder: Folder, now_us: int) -> Part:
+    return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
+
+
+def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
+    errors = [str(says["terms_error"]) for says in live if says.get("terms_error")]
+    errors += [str(_enforcer(supervisor)["terms"])] if "terms" in _enforcer(supervisor) else []
+    versions = sorted(
+        {int(says["terms_version"]) for says in live if isinstance(says.get("terms_version"), int)}
+    )
+    shown = ", ".join(map(str, versions)) or "?"
+    if errors:
+        return Part("terms", DEGRADED, f"version {shown} in force; {errors[0]}")
+    if len(versions) > 1:
+        return Part(
+            "terms", DEGRADED, f"workers differ: versions {shown}; for more than a moment it is a fault"
+        )
+    return Part("terms", OK, f"version {shown} in force")
+
+
+def _state(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
+    errors = [str(says["tables_error"]) for says in live if says.get("tables_error")]
+    errors += [f"{part}: {why}" for part, why in _enforcer(supervisor).items() if part != "terms"]
+    if errors:
+        return Part("standings", DEGRADED, f"the last good ones stay; {errors[0]}")
+    return Part("standings", OK, "keys and standings are up to date")
+
+
+def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
+    found = supervisor.get("enforcer", {})
+    errors = found.get("errors", {}) if isinstance(found, dict) else {}
+    return errors if isinstance(errors, dict) else {}
+
+
+def _supervisor(says: dict[str, Any], now_us: int) -> Part:
+    if not _fresh(says, now_us):
+        return Part("supervisor", DEGRADED, "gives no sign: a process that ends is not started again")
+    children = says.get("children", {})
+    down = [f"{name} ({child['ended']})" for name, child in sorted(children.items()) if child["pid"] is None]
+    if down:
+        return Part("supervisor", DEGRADED, f"waits to start again: {', '.join(down)}")
+    restarts = sum(child["restarts"] for child in children.values())
+    return Part("supervisor", OK, f"{len(children)} processes, {restarts} restarts since it was started")
+
+
+def _gaps(folder: Folder, now_us: int) -> Part:
+    try:
+        gap = newest_gap(folder.gaps)
+    except OSError as why:
+        return Part("gaps", DEGRADED, f"{folder.gaps}: cannot be read: {why.strerror}")
+    if gap is None:
+        return Part("gaps", OK, "none on record")
+    text = f"the last ended {_when(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
+    return Part("gaps", DEGRADED if now_us - gap.until_us < GAP_LATELY_US else OK, text)
+
+
+def _disk(folder: Folder) -> Part:
+    try:
+        disk = shutil.disk_usage(folder.path)
+    except OSError as why:
+        return Part("disk", DEGRADED, f"{folder.path}: {why.strerror}")
+    text = f"{disk.free / 1e9:.1f} GB free of {disk.total / 1e9:.1f}"
+    low = disk.free < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE))
+    return Part("disk", DEGRADED if low else OK, text + ("; capture ends when it is full" if low else ""))
+
+
+def _when(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

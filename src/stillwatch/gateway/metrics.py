@@ -1,0 +1,118 @@
+"""`/metrics`: the gateway's numbers in Prometheus' text format (0.0.4). It measures nothing itself."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.counters import GAUGES, NAMES, read_all
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
+from stillwatch.gateway.settings import Settings
+from stillwatch.terms import Step
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+HELP = {
+    "requests": "Requests that came in.",
+    "answered": "Requests that were answered by the upstream.",
+    "refused_key": "Requests refused for their key.",
+    "refused_terms": "Requests refused by the terms: bans, standings, limits.",
+    "refused_body": "Requests refused for what they are: too large, malformed.",
+    "refused_capture": "Requests refused because they could not be written down.",
+    "streams": "Streams begun.",
+    "output_tokens": "Output tokens delivered.",
+    "input_tokens": "Input tokens of answered requests.",
+    "client_left": "Clients that hung up before the end.",
+    "upstream_errors": "Upstream connections or replies that failed.",
+    "captured": "Exchanges written down.",
+    "uncaptured": "Exchanges that could not be written down.",
+    "gaps": "Gaps in capture that ended.",
+    "cut_budget": "Streams cut at the end of a budget.",
+    "cut_model": "Replies cut because another model answered.",
+    "model_mismatch": "Replies that named another model than was asked for.",
+    "wal_bytes": "Bytes written to the logs.",
+}
+NOT_SUMMED = frozenset({"commits", "commit_us", "gap_since_us", "gap_exchanges"})
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric with its samples: (labels, value)."""
+
+    name: str
+    kind: str
+    help: str
+    samples: tuple[tuple[dict[str, str], float], ...]
+
+
+def metrics(folder: Folder, settings: Settings, health: Health, by_step: dict[Step, int]) -> str:
+    """Give every number of the gateway as text."""
+    found = [*_counted(folder.run), *_processes(folder, settings), *_of_health(health)]
+    steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
+    found.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
+    found += _disk(folder)
+    return "".join(_text(metric) for metric in found)
+
+
+def _counted(run: Path) -> Iterator[Metric]:
+    total = read_all(run)
+    for name in NAMES:
+        if name in NOT_SUMMED:
+            continue
+        kind = "gauge" if name in GAUGES else "counter"
+        full = name if name in GAUGES else f"{name}_total"
+        words = HELP.get(name, name.replace("_", " ").capitalize() + ".")
+        yield Metric(full, kind, words, (({}, float(total[name])),))
+    count, seconds = total["commits"], total["commit_us"] / 1e6
+    yield Metric("commits_total", "counter", "Group commits.", (({}, float(count)),))
+    yield Metric("commit_seconds_total", "counter", "Time spent in group commits.", (({}, seconds),))
+
+
+def _processes(folder: Folder, settings: Settings) -> Iterator[Metric]:
+    names = [*(f"worker-{k}" for k in range(settings.workers)), "recorder", "detector", "supervisor"]
+    says = {name: heartbeat.read(folder.run / f"{name}.json") for name in names}
+    beats = tuple(({"process": n}, s["at"] / 1e6) for n, s in says.items() if _number(s.get("at")))
+    yield Metric("heartbeat_timestamp_seconds", "gauge", "When a process last gave a sign.", beats)
+    held = tuple(({"process": n}, float(s["rss"])) for n, s in says.items() if _number(s.get("rss")))
+    yield Metric("resident_memory_bytes", "gauge", "Memory a process holds.", held)
+    late = tuple(({"process": n}, float(s["lag_s"])) for n, s in says.items() if _number(s.get("lag_s")))
+    yield Metric("lag_seconds", "gauge", "How far a process is behind.", late)
+    children = says["supervisor"].get("children", {})
+    again = tuple(({"process": n}, float(c["restarts"])) for n, c in sorted(children.items()))
+    yield Metric("restarts_total", "counter", "Restarts of a process since the gateway was started.", again)
+    version = max((s["terms_version"] for s in says.values() if _number(s.get("terms_version"))), default=0)
+    yield Metric("terms_version", "gauge", "Version of the terms in force.", (({}, float(version)),))
+
+
+def _of_health(health: Health) -> Iterator[Metric]:
+    worth = {OK: 0.0, DEGRADED: 1.0, FAILING: 2.0}
+    parts = tuple(({"part": part.name}, worth[part.status]) for part in health.parts)
+    yield Metric("health", "gauge", "State of a part: 0 ok, 1 degraded, 2 failing.", parts)
+
+
+def _disk(folder: Folder) -> Iterator[Metric]:
+    free = float(shutil.disk_usage(folder.path).free)
+    yield Metric("disk_free_bytes", "gauge", "Room left for capture.", (({}, free),))
+    waiting = sum(entry.stat().st_size for entry in os.scandir(folder.wal) if entry.is_file())
+    yield Metric("wal_waiting_bytes", "gauge", "Logs that no segment holds yet.", (({}, float(waiting)),))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(metric: Metric) -> str:
+    name = f"stillwatch_{metric.name}"
+    lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
+    for labels, value in metric.samples:
+        shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        number = str(int(value)) if value.is_integer() else repr(value)
+        lines.append(f"{name}{{{shown}}} {number}" if shown else f"{name} {number}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
