@@ -7,6 +7,7 @@ cached, so they need not know of each other. It does not know what a worker does
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -22,6 +23,9 @@ from stillwatch.gateway.migrations import StateError, migrate
 
 BUSY_MS = 5_000
 LONGEST_NAME = 200
+_UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line breaks, changes of direction
+NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
+_NAME = re.compile(NAME_PATTERN)
 ADMIN_TOKEN = "admin_token"
 _DAMAGED = (
     "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
@@ -305,8 +309,8 @@ def named(name: str, what: str) -> None:
     """Refuse a name that cannot be shown or stored as it is. Raises: StateError."""
     if not name or len(name) > LONGEST_NAME:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
-    if not name.isprintable() or name != name.strip():
-        raise StateError(f"{what} {name!a}: give printable characters, none of them a blank at an end")
+    if not _NAME.fullmatch(name) or any("\ud800" <= c <= "\udfff" for c in name):
+        raise StateError(f"{what} {name!a}: no control characters, and no blank at either end")
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

@@ -11,18 +11,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from stillwatch.gateway.actions import Action, Change
 from stillwatch.gateway.ladder import Proposal
 from stillwatch.gateway.reach import MOST_NAMED, Reach
-from stillwatch.gateway.state import Event, Key
+from stillwatch.gateway.state import NAME_PATTERN, Event, Key
 from stillwatch.terms import Standing, Step
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 TEN_YEARS_S = 315_360_000
 MOST_IN_ONE = 10_000  # accounts named in one request; larger ones go by proposals
 StepName = Literal["clear", "watch", "verify", "throttle", "strip", "mark", "block"]
-CONTROL = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
-NAME = rf"^[^\s\x00-\x1f\x7f-\x9f]({CONTROL}{{0,198}}[^\s\x00-\x1f\x7f-\x9f])?$"
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
-Sentence = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME.replace("198", "498"))]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME_PATTERN)]
+Sentence = Annotated[str, Field(min_length=1, max_length=500, pattern=NAME_PATTERN)]
 
 
 def whole(value: object) -> object:
