@@ -65,7 +65,7 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
         bones for name in names for bones in _parts(name)
     ):
         return "deny"
-    if any("." in piece and on_host(hosts_of(ban), piece) for piece in _pieces(found.name)):
+    if any(on_host(hosts_of(ban), piece) for piece in _pieces(found.name) if "." in piece):
         return "deny"
     if found.family == ban.family and not (found.relation is Relation.DISTILLED and not found.teachers):
         return "deny" if _included(ban, found) else None
@@ -107,9 +107,15 @@ def _parts(name: str) -> frozenset[str]:
 
 def hosts_of(ban: Ban) -> tuple[str, ...]:
     """The hosts that a ban names, and those that the family's vendor serves it from."""
-    family = table().families.get(ban.family)
-    vendors = family.hosts if family is not None else ()
-    return (*ban.hosts, *vendors, *(f"*.{host}" for host in vendors))
+    vendors = _vendor_hosts(ban.family)
+    return (*ban.hosts, *vendors) if ban.hosts else vendors
+
+
+@lru_cache(maxsize=256)
+def _vendor_hosts(name: str) -> tuple[str, ...]:
+    family = table().families.get(name)
+    hosts = family.hosts if family is not None else ()
+    return (*hosts, *(f"*.{host}" for host in hosts))
 
 
 def on_host(hosts: tuple[str, ...], host: str) -> bool:

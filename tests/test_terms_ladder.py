@@ -1,0 +1,113 @@
+"""What follows a finding: the strictest rule that fits, a person where the terms ask for one, a delay."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.terms import Ladder, Rung, Step
+from stillwatch.terms.ladder import Found, proposals
+from stillwatch.terms.load import default_text, loads
+
+KEY = b"k" * 32
+ALARM_US = 1_790_000_000_000_000
+FOUND = Found("sw-1", ALARM_US, p_value=1e-5, accounts=10, exchanges=500, output_tokens=100_000)
+
+
+def rung(step: Step, act: bool = True, **conditions: object) -> Rung:
+    return Rung(step, act, f"rule {step.name.lower()}", **conditions)  # type: ignore[arg-type]
+
+
+def steps(ladder: Ladder, found: Found = FOUND, now_us: int = ALARM_US) -> list[tuple[Step, bool]]:
+    return [(one.step, one.automatic) for one in proposals(ladder, found, now_us, KEY)]
+
+
+def test_by_default_only_watching_comes_without_a_person() -> None:
+    assert steps(Ladder()) == [(Step.WATCH, True)]
+    shipped = loads(default_text()).ladder
+    assert steps(shipped) == [(Step.WATCH, True), (Step.THROTTLE, False)]
+    assert steps(shipped, replace(FOUND, exchanges=99)) == [(Step.WATCH, True)]
+
+
+def test_the_strictest_that_fits() -> None:
+    ladder = Ladder(
+        rungs=(
+            rung(Step.WATCH),
+            rung(Step.THROTTLE, p_value_at_most=1e-4),
+            rung(Step.STRIP, exchanges_at_least=501),
+            rung(Step.MARK, output_tokens_at_least=100_001),
+            rung(Step.BLOCK, age_at_least_s=60),
+        )
+    )
+    assert steps(ladder) == [(Step.THROTTLE, True)]
+    assert steps(ladder, replace(FOUND, p_value=1e-3)) == [(Step.WATCH, True)]
+    assert steps(ladder, replace(FOUND, exchanges=501)) == [(Step.STRIP, True)]
+    assert steps(ladder, replace(FOUND, output_tokens=100_001)) == [(Step.MARK, True)]
+    assert steps(ladder, now_us=ALARM_US + 60_000_000) == [(Step.BLOCK, True)]
+    assert steps(Ladder(rungs=(rung(Step.BLOCK, p_value_at_most=0),))) == []
+
+
+def test_a_step_that_hits_many_or_is_only_rehearsed_is_proposed() -> None:
+    ladder = Ladder(rungs=(rung(Step.WATCH), rung(Step.BLOCK)), max_accounts=9)
+    assert steps(ladder) == [(Step.WATCH, True), (Step.BLOCK, False)]
+    (_, block) = proposals(ladder, FOUND, ALARM_US, KEY)
+    assert block.why == (
+        "rule block: p = 1e-05, 500 exchanges, 100,000 output tokens, 0 s after the alarm; "
+        "only proposed: it hits 10 accounts, more than max_accounts = 9"
+    )
+    assert steps(replace(ladder, max_accounts=10)) == [(Step.BLOCK, True)]
+    assert steps(replace(ladder, dry_run=True)) == [(Step.BLOCK, False)]
+
+
+def test_delays_are_the_same_at_every_look_and_lie_where_they_should() -> None:
+    ladder = Ladder(rungs=(rung(Step.WATCH), rung(Step.BLOCK)), delay_s=100, jitter_s=50)
+    dues = set()
+    for number in range(200):
+        found = replace(FOUND, campaign=f"sw-{number}")
+        (one,) = proposals(ladder, found, ALARM_US, KEY)
+        (again,) = proposals(ladder, found, ALARM_US + 10**9, KEY)
+        assert one.due_us == again.due_us
+        dues.add(one.due_us - ALARM_US)
+    assert min(dues) >= 100_000_000
+    assert max(dues) < 150_000_000
+    assert len(dues) == 200
+    (other,) = proposals(ladder, FOUND, ALARM_US, b"another key")
+    assert other.due_us not in {proposals(ladder, FOUND, ALARM_US, KEY)[0].due_us}
+    watching = proposals(Ladder(delay_s=100, jitter_s=50), FOUND, ALARM_US, KEY)
+    assert watching[0].due_us == ALARM_US  # it cannot be felt
+
+
+RUNGS = st.lists(
+    st.builds(
+        rung,
+        st.sampled_from(list(Step)[1:]),
+        st.booleans(),
+        p_value_at_most=st.floats(0, 1),
+        exchanges_at_least=st.integers(0, 1000),
+    ),
+    max_size=5,
+).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RUNGS, st.integers(0, 20), st.booleans(), st.floats(0, 1), st.integers(0, 1000))
+def test_what_is_taken_was_allowed_and_more_evidence_never_softens_it(
+    rungs: tuple[Rung, ...], max_accounts: int, dry_run: bool, p_value: float, exchanges: int
+) -> None:
+    ladder = Ladder(rungs=rungs, max_accounts=max_accounts, dry_run=dry_run)
+    found = replace(FOUND, p_value=p_value, exchanges=exchanges)
+    wanted = proposals(ladder, found, ALARM_US, KEY)
+    assert len(wanted) <= 2
+    by_name = {one.name: one for one in rungs}
+    for one in wanted:
+        if one.automatic:
+            assert any(r.act and r.step == one.step for r in rungs)
+            assert not dry_run
+            assert one.step is Step.WATCH or found.accounts <= max_accounts
+        assert one.rule in by_name
+    if len(wanted) == 2:
+        assert wanted[0].automatic
+        assert not wanted[1].automatic
+        assert wanted[1].step > wanted[0].step
+    worse = proposals(ladder, replace(found, p_value=0, exchanges=1000), ALARM_US, KEY)
+    assert max((one.step for one in worse), default=0) >= max((one.step for one in wanted), default=0)
