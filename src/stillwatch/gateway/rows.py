@@ -12,9 +12,8 @@ import pyarrow as pa
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import from_rows
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.openai import exchange
+from stillwatch.exchanges.formats.openai import asked, completion
 from stillwatch.exchanges.sketched import EXTRA
-from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.entries import Intent, Outcome
 from stillwatch.gateway.reply import TEXTS
@@ -36,7 +35,9 @@ def exchange_id(worker: int, number: int) -> str:
 
 def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome, reply: bytes) -> Row:
     """The record's fields and EXTRA's, unchecked values already left out."""
-    said = exchange(_request(intent, body), _reply(intent, outcome, reply)) if body or reply else {}
+    said = asked(_request(intent, body)) if body else {}
+    if reply:
+        said["completion"] = completion(_reply(intent, outcome, reply))
     known: Row = {
         "exchange_id": exchange_id(worker, number),
         "time": intent.time_us,
@@ -87,8 +88,8 @@ def _request(intent: Intent, body: bytes) -> dict[str, object]:
     try:
         if intent.coding:
             body = inflate(body, intent.coding, INFLATED)
-        found = decode(body)
-    except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
+        found = msgspec.json.decode(body)  # the worker has looked at it strictly
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, BadRequest):  # an upload, a form
         return {}
     return found if isinstance(found, dict) else {}
 

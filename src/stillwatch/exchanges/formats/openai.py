@@ -86,13 +86,20 @@ def operation_of(url: object, request: Json) -> str | None:
 
 def exchange(request: Json, response: Json) -> Row:
     """The record's fields that an OpenAI (or Anthropic) request and response body hold."""
+    row = asked(request)
+    if row["model"] is None:
+        row["model"] = first(response.get("model"))
+    return row | answered(response)
+
+
+def asked(request: Json) -> Row:
+    """The fields that the request holds."""
     said = talk(
         first(request.get("messages"), request.get("input"), request.get("prompt")),
         first(request.get("system"), request.get("instructions")),
     )
-    usage = response.get("usage")
     return {
-        "model": first(request.get("model"), response.get("model")),
+        "model": first(request.get("model")),
         "end_user": first(
             request.get("safety_identifier"), request.get("user"), dig(request, "metadata", "user_id")
         ),
@@ -103,12 +110,6 @@ def exchange(request: Json, response: Json) -> Row:
         "system": said.system,
         "prompt": said.prompt,
         "tools": count(first(request.get("tools"), request.get("functions"))),
-        "input_tokens": first(dig(usage, "prompt_tokens"), dig(usage, "input_tokens")),
-        "output_tokens": first(dig(usage, "completion_tokens"), dig(usage, "output_tokens")),
-        "reasoning_tokens": first(
-            dig(usage, "completion_tokens_details", "reasoning_tokens"),
-            dig(usage, "output_tokens_details", "reasoning_tokens"),
-        ),
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),
         "max_tokens": first(
@@ -119,6 +120,19 @@ def exchange(request: Json, response: Json) -> Row:
         "top_logprobs": first(request.get("top_logprobs"), *_logprobs(request)),
         "stream": request.get("stream"),
         "response_format": format_name(first(request.get("response_format"), request.get("text"))),
+    }
+
+
+def answered(response: Json) -> Row:
+    """The fields that the response holds."""
+    usage = response.get("usage")
+    return {
+        "input_tokens": first(dig(usage, "prompt_tokens"), dig(usage, "input_tokens")),
+        "output_tokens": first(dig(usage, "completion_tokens"), dig(usage, "output_tokens")),
+        "reasoning_tokens": first(
+            dig(usage, "completion_tokens_details", "reasoning_tokens"),
+            dig(usage, "output_tokens_details", "reasoning_tokens"),
+        ),
         "finish_reason": first(
             dig(response, "choices", 0, "finish_reason"),
             response.get("stop_reason"),
