@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from stillwatch.gateway import segments
 from stillwatch.gateway.counters import read_all
 from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.recorder import Recorder
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 from stillwatch.gateway.state import State
 from stillwatch.terms.load import default_text
@@ -110,8 +112,10 @@ class Running:
         """Stop everything in order, so that all that was captured is written; give the rows."""
         for name in sorted(self.processes, reverse=True):  # workers before the recorder
             self.stop(name)
-        self.start("recorder")
-        self.stop("recorder")
+        # in this process: one that was just started may miss its SIGTERM
+        recorder = Recorder(self.folder, lambda: datetime.now(UTC))
+        while recorder.step(flush=True):
+            pass
         return self.rows()
 
 
