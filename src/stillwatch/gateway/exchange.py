@@ -221,10 +221,10 @@ class Exchange:
             and facts.operation in ("chat", "completions")
         )
 
-    def on_lost(self, why: str, before_reply: bool) -> None:
-        """The upstream is gone. Where an idle connection closed as we wrote, a new one is tried, once."""
-        connection, self.connection = self.connection, None
-        if before_reply and connection is not None and connection.reused and not self._retried:
+    def on_lost(self, why: str, untouched: bool) -> None:
+        """The upstream is gone. Where a kept connection closed as we wrote on it, a new one is tried, once."""
+        self.connection = None
+        if untouched and not self._retried:
             self._retried = True
             self._forward()
             return
@@ -450,10 +450,11 @@ class Exchange:
         body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         decision = self.decision
         assert decision is not None
-        if self.operation in GENERATES or self.operation == "embeddings":
-            self._facts = facts_of_json(body)
-            served = self._facts.served_model
-            if served is not None and not self._served(served):
+        if self.operation != "models":
+            found = facts_of_json(body)
+            if self.operation in GENERATES or self.operation == "embeddings":
+                self._facts = found  # else it was generated, and counted, at another time
+            if found.served_model is not None and not self._served(found.served_model):
                 return
         if self.operation == "models" and self.gate.terms.models.hide_banned:
             body = self._without_banned(body)

@@ -4,12 +4,14 @@ Each exchange exactly once, whenever anything is killed: a segment carries the c
 and both come into being with one rename. A log file is deleted when a segment holds all that was in it.
 """
 
+import errno
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from stillwatch.gateway import heartbeat, rows, segments, wal
 from stillwatch.gateway.entries import Intent, Outcome, intent, outcome
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.gate import Gap
+from stillwatch.terms import Retention, TermsError
 from stillwatch.terms.reload import Watched
 
 FLUSH_ROWS = 5_000
@@ -67,8 +70,11 @@ class Recorder:
         self._keep: list[bool] = []
         self._since = 0.0
         self._gaps = _gaps_in(folder.gaps)
+        self._new_gaps: list[Gap] = []  # read, and not in their file yet
         self.written = self.unknown = self.quarantined = 0
         self.last_time_us = 0
+        self._retention: Retention | None = None
+        segments.sweep(folder)
         self._number, checkpoint = segments.last_checkpoint(folder)
         self._start: dict[str, int] = {}
         if checkpoint:
@@ -79,12 +85,7 @@ class Recorder:
     def step(self, *, flush: bool = False) -> bool:
         """Read what is new, write what is due. Give whether anything was read."""
         moved = False
-        alive: dict[int, bool] = {}
-        files = wal.files(self.folder.wal)
-        for path in files:
-            worker = wal.parts_of(path)[0]
-            if worker not in alive:  # asked before the last read: who is dead by now has written all
-                alive[worker] = wal.writer_lives(self.folder.wal, worker)
+        over = self._over()
         files = wal.files(self.folder.wal)
         newest = {wal.parts_of(path)[0]: wal.parts_of(path)[1] for path in files}
         boots: dict[int, int] = {}
@@ -95,13 +96,25 @@ class Recorder:
         for worker, boot in boots.items():
             mine = [reader for reader in self._readers.values() if reader.worker == worker]
             if all(map(self._at_end, mine)):  # else the dead one's last words may still come
-                self._close_dead(worker, boot if alive.get(worker) else boot + 1)
+                self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
         due = flush or len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._since >= FLUSH_S
         if self._rows and due:
             self.flush()
         if not self._rows:
-            self._delete_used(newest, alive)
+            self._write_gaps()
+            self._delete_used(newest, over)
         return moved
+
+    def _over(self) -> dict[int, int]:
+        """The last boot of each worker that is dead now. Asked before the last read: it has written all.
+
+        One that begins in this very moment has a later boot, and is not taken for the dead one.
+        """
+        last: dict[int, int] = {}
+        for path in wal.files(self.folder.wal):
+            reader = self._reader(path)
+            last[reader.worker] = max(last.get(reader.worker, 0), reader.boot)
+        return {w: boot for w, boot in last.items() if not wal.writer_lives(self.folder.wal, w)}
 
     def _reader(self, path: Path) -> wal.Reader:
         key = wal.parts_of(path)
@@ -179,8 +192,8 @@ class Recorder:
     def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
         self.quarantined += 1
         line = {"exchange_id": rows.exchange_id(*key), "reason": f"{type(why).__name__} in its body"}
-        with open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with suppress(OSError), open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")  # where the disk refuses, the count stays
 
     def _close_dead(self, worker: int, boot: int) -> None:
         """What a worker that died (every boot below `boot`) left open will have no outcome any more."""
@@ -195,6 +208,7 @@ class Recorder:
 
     def flush(self) -> None:
         """Write the rows at hand as one segment, with the checkpoint that goes with them."""
+        self._write_gaps()  # the checkpoint is past them
         made = rows.batch(self._rows)
         masks = ((False, [not kept for kept in self._keep]), (True, self._keep))
         parts = [
@@ -218,7 +232,7 @@ class Recorder:
         """Where the last segment left off: the exchanges that were open then are read again."""
         self._start = dict(checkpoint.read)
         for _, number, places in checkpoint.open:
-            for place in places:
+            for place in dict.fromkeys(places):  # once, however many of its frames lie there
                 path = self.folder.wal / wal.name_of(place[0], place[1])
                 if not path.exists():
                     continue
@@ -227,17 +241,18 @@ class Recorder:
                     if found.number == number and found.kind in (wal.INTENT, wal.PART):
                         self._take(reader, found)
 
-    def _delete_used(self, newest: dict[int, int], alive: dict[int, bool]) -> None:
+    def _delete_used(self, newest: dict[int, int], dead: dict[int, int]) -> None:
         """Delete the log files that are over and whose every exchange lies in a segment."""
         needed = {(place[0], place[1]) for was in self._open.values() for place in was.places}
         for key, reader in list(self._readers.items()):
-            over = key[1] < newest.get(key[0], 0) or not alive.get(key[0], False)
+            over = key[1] < newest.get(key[0], 0) or reader.boot <= dead.get(key[0], -1)
             if not over or key in needed or not self._at_end(reader):
                 continue
             if reader.damaged():
                 self._report_damage(reader)
             wal.remember(self.folder.wal, *key)
             reader.path.unlink(missing_ok=True)
+            segments.sync(self.folder.wal)  # gone for good before a checkpoint no longer knows it
             reader.close()
             del self._readers[key]
             self._start.pop(reader.path.name, None)
@@ -246,19 +261,27 @@ class Recorder:
 
     def _note_gap(self, payload: bytes) -> None:
         gap = msgspec.json.decode(payload, type=Gap)
-        if (gap.worker, gap.from_us) in self._gaps:
-            return
-        self._gaps.add((gap.worker, gap.from_us))
-        _append_gap(self.folder.gaps, gap)
+        if (gap.worker, gap.from_us) not in self._gaps:
+            self._gaps.add((gap.worker, gap.from_us))
+            self._new_gaps.append(gap)
+
+    def _write_gaps(self) -> None:
+        while self._new_gaps:
+            _append_gap(self.folder.gaps, self._new_gaps[0])
+            del self._new_gaps[0]
 
     def _report_damage(self, reader: wal.Reader) -> None:
         """Bytes at a file's end that are no whole group: torn by a crash, or changed on the disk."""
-        size = os.fstat(reader.handle).st_size - reader.at
-        (self.folder.path / "damaged").mkdir(exist_ok=True, mode=0o700)
-        os.link(reader.path, self.folder.path / "damaged" / reader.path.name)
-        now_us = heartbeat.utc_us()
+        found = os.fstat(reader.handle)
+        kept = self.folder.path / "damaged" / reader.path.name
+        kept.parent.mkdir(exist_ok=True, mode=0o700)
+        if not kept.exists():  # else it was killed here before
+            os.link(reader.path, kept)
+        at_us = found.st_mtime_ns // 1000
+        size = found.st_size - reader.at
         reason = f"{reader.path.name}: {size:,} bytes at its end are no whole group; kept in damaged/"
-        _append_gap(self.folder.gaps, Gap(reader.worker, now_us, now_us, 0, reason))
+        self._note_gap(msgspec.json.encode(Gap(reader.worker, at_us, at_us, 0, reason)))
+        self._write_gaps()
 
     def lag(self) -> dict[str, float]:
         """How far behind the logs the segments are."""
@@ -270,8 +293,10 @@ class Recorder:
         """Merge hours that are over and let go what the terms keep no longer."""
         now = self._now()
         segments.merge(self.folder, now)
-        kept = Watched(self.folder.terms).terms.retention
-        segments.forget(self.folder, now, kept.text_days, kept.sketch_days)
+        with suppress(TermsError):  # nothing is forgotten by terms that cannot be read; /health names them
+            self._retention = Watched(self.folder.terms).terms.retention
+        if self._retention is not None:
+            segments.forget(self.folder, now, self._retention.text_days, self._retention.sketch_days)
 
 
 def _gaps_in(path: Path) -> set[tuple[int, int]]:
@@ -287,10 +312,19 @@ def _gaps_in(path: Path) -> set[tuple[int, int]]:
 
 
 def _append_gap(path: Path, gap: Gap) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(msgspec.json.encode(gap).decode() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """One line more. Raises: OSError where the disk refuses; nothing of the line stays then."""
+    with open(path, "a+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        line = msgspec.json.encode(gap) + b"\n"
+        try:
+            if end and os.pread(file.fileno(), 1, end - 1) != b"\n":  # torn by a crash
+                line = b"\n" + line
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
 
 
 def main(folder: str) -> None:

@@ -6,7 +6,7 @@ along knows by the name what it has read already.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,13 +38,27 @@ def segment(path: Path) -> Segment | None:
 
 def all_segments(folder: Folder) -> list[Segment]:
     """Every segment in order. Where a merge was cut short, what it had replaced is left out."""
-    found = sorted(s for s in map(segment, folder.segments.glob("*/*.parquet")) if s is not None)
-    found.sort(key=lambda s: (s.first, -s.last))
+    return _whole(s for s in map(segment, folder.segments.glob("*/*.parquet")) if s is not None)
+
+
+def _whole(found: Iterable[Segment]) -> list[Segment]:
+    """In order, without those that lie inside another."""
     kept: list[Segment] = []
-    for one in found:
+    for one in sorted(found, key=lambda s: (s.first, -s.last)):
         if not kept or one.last > kept[-1].last:
             kept.append(one)
     return kept
+
+
+def sweep(folder: Folder) -> None:
+    """Take away what a recorder left that was killed: half-written files, and files that were merged."""
+    for below in folder.segments.iterdir():
+        for path in below.glob("*.new"):
+            path.unlink()
+    whole = {one.path for one in all_segments(folder)}
+    for path in folder.segments.glob("*/*.parquet"):
+        if path not in whole and segment(path) is not None:
+            path.unlink()
 
 
 def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
@@ -101,12 +115,13 @@ def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
-    _sync(path.parent.parent)
+    sync(path.parent)
+    sync(path.parent.parent)
     return path
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Make durable what was renamed or deleted in a folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -130,24 +145,40 @@ def hours(folder: Folder) -> Iterator[tuple[datetime, list[Segment]]]:
             hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
         except ValueError:
             continue
-        yield hour, sorted(s for s in map(segment, below.glob("*.parquet")) if s is not None)
+        yield hour, _whole(s for s in map(segment, below.glob("*.parquet")) if s is not None)
+
+
+def _runs(found: list[Segment]) -> Iterator[list[Segment]]:
+    """Pieces without a gap in their numbers: what lies between two of them is in another hour's folder."""
+    run: list[Segment] = []
+    for one in found:
+        if run and one.first != run[-1].last + 1:
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
 
 
 def merge(folder: Folder, now: datetime) -> int:
     """Make one file of each hour that is over; give how many files went into others."""
     done = 0
     for hour, found in hours(folder):
-        if len(found) < 2 or now < hour + timedelta(hours=1) + MERGE_AFTER:
+        if now < hour + timedelta(hours=1) + MERGE_AFTER:
             continue
-        checkpoint = (pq.read_schema(found[-1].path).metadata or {}).get(CHECKPOINT, b"")
-        whole = pa.concat_tables([pq.read_table(s.path) for s in found])
-        name = f"{found[0].first:010d}-{found[-1].last:010d}.parquet"
-        _write(found[0].path.with_name(name), whole, checkpoint)
-        for one in found:
-            if one.path.name != name:
-                one.path.unlink()
-        done += len(found)
+        for run in _runs(found):
+            if len(run) > 1:
+                _merge(run)
+                done += len(run)
     return done
+
+
+def _merge(run: list[Segment]) -> None:
+    checkpoint = (pq.read_schema(run[-1].path).metadata or {}).get(CHECKPOINT, b"")
+    whole = pa.concat_tables([pq.read_table(one.path) for one in run])
+    _write(run[0].path.with_name(f"{run[0].first:010d}-{run[-1].last:010d}.parquet"), whole, checkpoint)
+    for one in run:
+        one.path.unlink()
 
 
 def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:

@@ -11,6 +11,7 @@ import httptools
 from stillwatch.gateway.counters import PLACE
 
 IDLE_S = 4.0  # uvicorn and Node close an idle connection after 5 s; ours goes first
+RACE_S = 1.0  # a kept connection that ends this soon after we wrote was being closed as we did
 MOST = 8192  # connections of one worker
 CONNECT_S = 10.0
 _OPEN, _CONNECTS, _REUSED = PLACE["open_upstreams"], PLACE["upstream_connects"], PLACE["upstream_reused"]
@@ -29,9 +30,8 @@ class Target:
         self._prefix = parts.path.rstrip("/")
         shown = f"[{self.host}]" if ":" in self.host else self.host
         usual = self.port == (443 if self.tls else 80)
-        self.authority = (shown if usual else f"{shown}:{self.port}").encode(
-            "idna" if shown.isascii() else "utf-8"
-        )
+        shown += "" if usual else f":{self.port}"
+        self.authority = shown.encode("ascii" if shown.isascii() else "idna")
 
     def path(self, target: str) -> str:
         """The upstream's path for a client's. A `/v1` that both have is said once."""
@@ -49,7 +49,7 @@ class Asker(Protocol):
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None: ...
     def on_data(self, data: bytes) -> None: ...
     def on_end(self) -> None: ...
-    def on_lost(self, why: str, before_reply: bool) -> None: ...
+    def on_lost(self, why: str, untouched: bool) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
         elif self._began:
             asker.on_lost("the upstream hung up in the middle of its reply", False)
         else:
-            asker.on_lost("the upstream hung up without a reply", True)
+            soon = self.pool.loop.time() - self.last_byte < RACE_S
+            asker.on_lost("the upstream hung up without a reply", self.reused and soon)
 
     def pause_writing(self) -> None:
         """The request's body is in memory already and bounded: nothing to hold back."""
@@ -184,7 +185,7 @@ class Connection(asyncio.Protocol):
         asker, self.asker = self.asker, None
         self.abort()
         if asker is not None:
-            asker.on_lost(why, not self._headed)
+            asker.on_lost(why, False)
 
     def hold(self, held: bool) -> None:
         """Read nothing until the client has taken what was read."""
