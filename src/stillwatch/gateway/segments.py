@@ -4,6 +4,7 @@ A number is given once. Merging an hour replaces its files by one that spans the
 along knows by the name what it has read already.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from stillwatch.exchanges.sketched import without_texts
 from stillwatch.gateway.folder import Folder
 
 CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
+PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
 _HOUR = "%Y-%m-%dT%H"
 MERGE_AFTER = timedelta(minutes=5)  # an hour is merged when it has been over this long
@@ -62,43 +64,75 @@ def sweep(folder: Folder) -> None:
 
 
 def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
-    """The segments whose numbers are not all in `seen`, which holds the names of those that were read.
+    """The segments whose numbers are not all in `seen`, the names of those that were read.
 
-    `seen` is brought up to date: names whose files were merged give way to the merged one's.
+    A merged one may hold rows beside that were read: `read_new` gives exactly the others.
     """
-    spans = sorted((s.first, s.last) for s in (segment(Path(name)) for name in seen) if s is not None)
-    fresh = []
-    names: set[str] = set()
+    spans = _spans(seen)
+    return [one.path for one in all_segments(folder) if not _covered(one.first, one.last, spans)]
+
+
+def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
+    """Every row once, in order: those of numbers that are not in `seen`, which is brought up to date.
+
+    `seen` stays small, and may be kept over a restart: it holds names of spans, whether or not such files
+    are still there.
+    """
     for one in all_segments(folder):
-        if one.path.name in seen or _covered(one, spans):
-            names.add(one.path.name)
+        spans = _spans(seen)
+        if _covered(one.first, one.last, spans):
+            continue
+        try:
+            table = _unread(one, spans)
+        except FileNotFoundError:
+            return  # merged or let go in this moment: the next call finds where it went
+        if table.num_rows:
+            yield table
+        spans = _spans({*seen, one.path.name})
+        seen.clear()
+        seen.update(_named(first, last) for first, last in spans)
+
+
+def _unread(one: Segment, spans: list[tuple[int, int]]) -> pa.Table:
+    """The rows of a segment whose numbers do not lie in the spans."""
+    table = pq.read_table(one.path)
+    pieces, at = [], 0
+    for first, last, rows in _parts(one, table):
+        if not _covered(first, last, spans):
+            pieces.append(table.slice(at, rows))
+        at += rows
+    return pa.concat_tables(pieces)
+
+
+def _parts(one: Segment, table: pa.Table) -> list[tuple[int, int, int]]:
+    """(first, last, rows) of each segment that was merged into this one, in the order of its rows."""
+    found = (table.schema.metadata or {}).get(PARTS)
+    return json.loads(found) if found and table.num_rows else [(one.first, one.last, table.num_rows)]
+
+
+def _spans(names: Iterable[str]) -> list[tuple[int, int]]:
+    """The numbers that some names span, as few spans as will do."""
+    spans: list[tuple[int, int]] = []
+    for one in sorted(s for s in (segment(Path(name)) for name in names) if s is not None):
+        if spans and one.first <= spans[-1][1] + 1:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], one.last))
         else:
-            fresh.append(one.path)
-    gone = {name for name in seen if name not in names and not _inside(name, names)}
-    seen.clear()
-    seen.update(names | gone if fresh else names)
-    return fresh
+            spans.append((one.first, one.last))
+    return spans
 
 
-def _covered(one: Segment, spans: list[tuple[int, int]]) -> bool:
-    """Whether every number of a segment lies in the spans."""
-    need = one.first
-    for first, last in spans:
-        if first > need:
-            break
-        need = max(need, last + 1)
-    return need > one.last
+def _covered(first: int, last: int, spans: list[tuple[int, int]]) -> bool:
+    """Whether every number from first to last lies in the spans."""
+    return any(a <= first and last <= b for a, b in spans)
 
 
-def _inside(name: str, names: set[str]) -> bool:
-    inner = segment(Path(name))
-    outer = (segment(Path(other)) for other in names)
-    return inner is None or any(o and o.first <= inner.first and inner.last <= o.last for o in outer)
+def _named(first: int, last: int) -> str:
+    return f"{first:010d}-{last:010d}.parquet"
 
 
 def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes, now: datetime) -> Path:
     """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
-    path = folder.segments / now.strftime(_HOUR) / f"{number:010d}-{number:010d}.parquet"
+    path = folder.segments / now.strftime(_HOUR) / _named(number, number)
     return _write(path, pa.Table.from_batches([batch]), checkpoint)
 
 
@@ -175,8 +209,12 @@ def merge(folder: Folder, now: datetime) -> int:
 
 def _merge(run: list[Segment]) -> None:
     checkpoint = (pq.read_schema(run[-1].path).metadata or {}).get(CHECKPOINT, b"")
-    whole = pa.concat_tables([pq.read_table(one.path) for one in run])
-    _write(run[0].path.with_name(f"{run[0].first:010d}-{run[-1].last:010d}.parquet"), whole, checkpoint)
+    tables = [pq.read_table(one.path) for one in run]
+    parts = [part for one, table in zip(run, tables, strict=True) for part in _parts(one, table)]
+    whole = pa.concat_tables(tables).replace_schema_metadata(
+        {**(tables[-1].schema.metadata or {}), PARTS: json.dumps(parts)}
+    )
+    _write(run[0].path.with_name(_named(run[0].first, run[-1].last)), whole, checkpoint)
     for one in run:
         one.path.unlink()
 
