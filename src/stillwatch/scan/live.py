@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -227,12 +228,12 @@ class LiveScan:
         """
         live = cls(options, keep=keep, accounts=accounts)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             told = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
         except FileNotFoundError:
             raise InputError(f"{path}: there is no saved live scan") from None
-        except (OSError, ValueError, KeyError, EOFError, msgspec.MsgspecError) as why:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, msgspec.MsgspecError) as why:
             raise InputError(
                 f"{path}: is no whole saved live scan ({why}); begin anew from the log"
             ) from None

@@ -1,0 +1,452 @@
+"""A live scan finds what one scan of the whole finds, in any pieces and through restarts; and followers."""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scan_world import START, Crowd, Scene, habits, honest, pool, scene, sentence
+from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.kept import KeptLog
+from stillwatch.exchanges.log import build
+from stillwatch.exchanges.read import Rejects, read, read_accounts
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import sketch_batch
+from stillwatch.report.findings import evidence_json, findings_json
+from stillwatch.scan import ScanResult
+from stillwatch.scan.alarms import NEVER, Alarm, Alarms
+from stillwatch.scan.carried import Carried, Names
+from stillwatch.scan.live import HOUR_US, Keep, LiveScan
+from stillwatch.scan.pipeline import Options, scan_log
+
+SAMPLE = Path(__file__).parent.parent / "sample"
+SHARED = Path(__file__).parent.parent.parent / "shared" / "range"
+SECRET = b"a key for the tests of live scans"
+SKETCHER = Sketcher(SECRET)
+OPTIONS = Options(key=SECRET)
+START_US = int(START.timestamp()) * 1_000_000
+DAY_US = 24 * HOUR_US
+
+
+def sketched(table: pa.Table) -> pa.Table:
+    """In order of time."""
+    return pa.Table.from_batches([sketch_batch(b, SKETCHER) for b in table.sort_by("time").to_batches()])
+
+
+def texts(result: ScanResult) -> tuple[str, str]:
+    still = replace(result, scanned=replace(result.scanned, seconds=0.0, rejected=0), rejected_examples=())
+    findings, evidence = findings_json(still), evidence_json(still)
+    return json.dumps(findings, sort_keys=True), json.dumps(evidence, sort_keys=True)
+
+
+def times(table: pa.Table) -> np.ndarray:
+    return table["time"].cast(pa.int64()).to_numpy()
+
+
+def between(table: pa.Table, since_us: int, until_us: int) -> pa.Table:
+    lo, hi = np.searchsorted(times(table), [since_us, until_us])
+    return table.slice(lo, hi - lo)
+
+
+def once(table: pa.Table, accounts: pa.Table | None) -> ScanResult:
+    return scan_log(build(table.to_batches(), SKETCHER), accounts, options=OPTIONS)
+
+
+def hour_after(table: pa.Table) -> int:
+    return int(times(table)[-1] // HOUR_US + 1) * HOUR_US
+
+
+def replayed(
+    table: pa.Table,
+    accounts: pa.Table | None,
+    hours: Sequence[int],
+    *,
+    seed: int = 0,
+    path: Path | None = None,
+) -> tuple[ScanResult, LiveScan]:
+    """In pieces that end at these times, each shuffled and dealt in batches; with `path` through restarts."""
+    rng = np.random.default_rng(seed)
+    live = LiveScan(OPTIONS, accounts=accounts)
+    since, result = 0, None
+    for until in hours:
+        piece = between(table, since, until)
+        since = until
+        order = rng.permutation(len(piece))
+        for rows in np.array_split(order, 3):
+            live.add(piece.take(pa.array(rows)))
+        live.add(piece.slice(0, 20))  # again
+        result = live.tick(until, until)
+        if path is not None and rng.random() < 0.7:
+            live.save(path)
+            live = LiveScan.load(path, OPTIONS, accounts=accounts)
+    assert result is not None
+    return result, live
+
+
+@pytest.fixture(scope="module")
+def world() -> Scene:
+    return scene(0, pools=2)
+
+
+@pytest.fixture(scope="module")
+def log(world: Scene) -> pa.Table:
+    return sketched(world.table)
+
+
+@pytest.fixture(scope="module")
+def whole(log: pa.Table, world: Scene) -> ScanResult:
+    found = once(log, world.accounts)
+    assert found.campaigns, "nothing to compare"
+    return found
+
+
+def some_hours(table: pa.Table, many: int, seed: int) -> list[int]:
+    """Ends of pieces of random size, most of them in mid-hour; the last is after all of it."""
+    rng = random.Random(seed)
+    first, end = int(times(table)[0]), hour_after(table)
+    return [*sorted(rng.randrange(first, end) for _ in range(many - 1)), end]
+
+
+# --- the same as one scan ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pieces_of_any_size_through_restarts_give_one_scans_findings(
+    log: pa.Table, world: Scene, whole: ScanResult, seed: int, tmp_path: Path
+) -> None:
+    result, live = replayed(
+        log, world.accounts, some_hours(log, 5, seed), seed=seed, path=tmp_path / "live.npz"
+    )
+    assert texts(result) == texts(whole)
+    assert live.exchanges == len(log)
+    assert live.too_late == 0
+
+
+def test_at_every_full_hour_it_knows_what_a_scan_would_know_then(log: pa.Table, world: Scene) -> None:
+    hours = [START_US + h * HOUR_US for h in (100, 165)]
+    live = LiveScan(OPTIONS, accounts=world.accounts)
+    since = 0
+    for until in hours:
+        live.add(between(log, since, until))
+        since = until
+        known = live.tick(until, until)
+        assert texts(known) == texts(once(between(log, 0, until), world.accounts))
+
+
+def from_scene(folder: Path) -> tuple[pa.Table, pa.Table]:
+    batches = read([folder / "exchanges.parquet"], rejects=Rejects())
+    table = pa.Table.from_batches([sketch_batch(b, SKETCHER) for b in batches]).sort_by("time")
+    return table, read_accounts(folder / "accounts.parquet", rejects=Rejects())
+
+
+@pytest.mark.slow
+def test_the_sample_in_pieces_is_the_sample(tmp_path: Path) -> None:
+    table, accounts = from_scene(SAMPLE)
+    result, _ = replayed(table, accounts, some_hours(table, 8, 3), path=tmp_path / "live.npz")
+    assert texts(result) == texts(once(table, accounts))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dev-a", "dev-b"])
+def test_a_development_scene_in_pieces_is_the_scene(name: str, tmp_path: Path) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip("the development scenes lie beside the repository")
+    table, accounts = from_scene(SHARED / name)
+    result, _ = replayed(table, accounts, some_hours(table, 12, 1), path=tmp_path / "live.npz")
+    assert texts(result) == texts(once(table, accounts))
+
+
+def test_what_comes_late_is_looked_at_as_if_it_had_come_in_time(
+    log: pa.Table, world: Scene, whole: ScanResult
+) -> None:
+    rng = np.random.default_rng(5)
+    late = (rng.random(len(log)) < 0.02) & (times(log) >= START_US + 148 * HOUR_US)
+    live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(late_hours=96))
+    punctual = log.filter(pa.array(~late))
+    since = 0
+    for hour in (150, 165):
+        live.add(between(punctual, since, START_US + hour * HOUR_US))
+        since = START_US + hour * HOUR_US
+        live.tick(since, since)
+    live.add(between(punctual, since, hour_after(log)))
+    live.tick(hour_after(log), hour_after(log))
+    live.add(log.filter(pa.array(late)))
+    known = live.tick(hour_after(log) + 1, hour_after(log))
+    assert known.scanned.exchanges < len(log)  # not at once: looks are dear
+    known = live.tick(hour_after(log) + HOUR_US, hour_after(log))
+    assert live.too_late == 0
+    assert texts(known) == texts(whole)
+
+
+def test_what_comes_later_than_looks_are_kept_for_is_kept_and_counted(log: pa.Table, world: Scene) -> None:
+    table = between(log, 0, START_US + 100 * HOUR_US)
+    early = np.arange(len(table)) % 500 == 7
+    live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(late_hours=2))
+    live.add(table.filter(pa.array(~early)))
+    live.tick(START_US + 100 * HOUR_US, START_US + 100 * HOUR_US)
+    live.add(table.filter(pa.array(early)))
+    known = live.tick(START_US + 101 * HOUR_US, START_US + 101 * HOUR_US)
+    assert known.scanned.exchanges == len(table)
+    assert 0 < live.too_late <= early.sum()
+
+
+# --- followers --------------------------------------------------------------------------------------------
+
+
+def with_followers() -> tuple[Scene, list[str], str]:
+    """A pool; after its alarm an account of the same hand, a bystander who had the wording first, and an
+    honest one who tries the template twice among much else."""
+    crowd = Crowd(5)
+    honest(crowd, 300, 10.0)
+    rng = crowd.rng
+    head, tail = sentence(rng, 9), sentence(rng, 7)
+    stock = [f"{head} | {tail}"]
+    for k in range(12):
+        text = f"{head} {sentence(rng, 15)} {tail}"
+        crowd.says("bystander", 10 + k, text, model="mira-small", status=200)
+    names = pool(crowd, "p", stock=stock, days=2.5)
+
+    def follow(name: str, at: float) -> None:
+        text = f"{head} {sentence(rng, 15)} {tail}"
+        crowd.says(name, at, text, model="mira-think", temperature=0.7, max_tokens=4096, status=200)
+
+    for k in range(6):
+        follow("newcomer", 200.1 + k / 60)
+        crowd.says("bystander", 200.2 + k / 60, f"{head} {sentence(rng, 15)} {tail}", model="mira-small")
+        crowd.says("tries", 200.1 + k / 100, sentence(rng, 12), **habits(rng))
+    for k in range(3):
+        follow("tries", 200.1 + k / 40)
+        follow("of an org", 200.1 + k / 40)
+        crowd.says("its colleague", 200.15 + k / 40, sentence(rng, 12), **habits(rng))
+    crowd.known += [{"account": a, "org": "both"} for a in ("of an org", "its colleague")]
+    return Scene(crowd.table(), crowd.accounts(), {"p": names}, crowd), stock, "newcomer"
+
+
+@pytest.fixture(scope="module")
+def followed() -> tuple[Scene, pa.Table, LiveScan]:
+    planted, _, _ = with_followers()
+    table = sketched(planted.table)
+    live = LiveScan(OPTIONS, accounts=planted.accounts)
+    live.add(between(table, 0, START_US + 200 * HOUR_US))
+    known = live.tick(START_US + 200 * HOUR_US, START_US + 200 * HOUR_US)
+    assert len(known.campaigns) == 1
+    assert known.followers == ()
+    return planted, table, live
+
+
+def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
+    followed: tuple[Scene, pa.Table, LiveScan], tmp_path: Path
+) -> None:
+    _, table, live = followed
+    rest = between(table, START_US + 200 * HOUR_US, START_US + 201 * HOUR_US)
+    seen = None
+    for row in range(len(rest)):
+        live.add(rest.slice(row, 1))
+        now = int(times(rest)[row])
+        known = live.tick(now, START_US + 200 * HOUR_US)
+        if known.followers and seen is None:
+            seen = known.followers[0]
+            sent = pc.sum(pc.equal(rest.slice(0, row + 1)["account"], "newcomer")).as_py()
+            assert sent == 3
+    (follower,) = known.followers
+    assert (follower.account, follower.exchanges) == ("newcomer", 6)
+    assert (follower.named_at, follower.first) == (seen.named_at, seen.first)
+    assert follower.campaign == known.campaigns[0].id
+    assert follower.named_at - follower.first < timedelta(minutes=4)
+    assert "newcomer" not in known.campaigns[0].accounts  # provisional
+    later = START_US + 201 * HOUR_US
+    known = live.tick(later, later)
+    assert "newcomer" in known.campaigns[0].accounts  # the full look's own rule agrees
+    assert not {"bystander", "tries"} & set(known.campaigns[0].accounts)
+    assert known.followers == ()
+
+
+def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -> None:
+    live = LiveScan(OPTIONS, accounts=world.accounts)
+    live.add(between(log, 0, START_US + 154 * HOUR_US))
+    early = live.tick(START_US + 154 * HOUR_US, START_US + 154 * HOUR_US)
+    live.add(log)
+    late = live.tick(hour_after(log), hour_after(log))
+    first = early.campaigns[0]
+    grown = next(c for c in late.campaigns if set(first.accounts) & set(c.accounts))
+    assert grown.id != first.id
+    assert live.stable_id(grown.id) == first.id
+
+
+# --- what is kept, and let go -----------------------------------------------------------------------------
+
+
+def test_what_is_old_is_forgotten_and_an_alarm_stands(world: Scene, log: pa.Table) -> None:
+    accounts = world.accounts
+    live = LiveScan(OPTIONS, accounts=accounts, keep=Keep(days=6))
+    end = hour_after(log)
+    named = {}
+    for until in range(START_US + 6 * DAY_US, end + DAY_US, DAY_US):
+        live.add(between(log, until - (6 if until == START_US + 6 * DAY_US else 1) * DAY_US, until))
+        known = live.tick(until, until)
+        for c in known.campaigns:
+            named.update(c.named_at)
+            assert all(named[a] == at for a, at in c.named_at.items())
+    assert known.campaigns
+    assert live.exchanges < 0.8 * len(log)
+    assert known.scanned.first is not None
+    assert known.scanned.first >= START + timedelta(days=3)
+
+
+def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> None:
+    live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(exchanges=2000))
+    for until in range(START_US + DAY_US, hour_after(log) + DAY_US, 2 * DAY_US):
+        live.add(between(log, until - 2 * DAY_US, until))
+        live.tick(until, until)
+        assert live.exchanges < 2500
+
+
+ROW = st.tuples(
+    st.integers(0, 40), st.integers(0, 3 * 24), st.sampled_from("abcde"), st.sampled_from([None, "m", "n"])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=8), st.integers(0, 60), st.data())
+def test_a_kept_log_is_the_log_of_what_it_keeps(
+    pieces: list[list[tuple]], forget: int, data: st.DataObject
+) -> None:
+    kept = KeptLog(SKETCHER)
+    first: dict[int, tuple] = {}
+    for piece in pieces:
+        rows = []
+        for k, hour, account, model in piece:
+            hour, account, model = first.setdefault(k, (hour, account, model))  # one id, one exchange
+            rows.append(
+                {
+                    "exchange_id": f"x{k}",
+                    "time": START + timedelta(hours=hour),
+                    "account": f"{account}{k % 3}",
+                    "model": model,
+                    "prompt": f"the words of {k} are not those of others",
+                }
+            )
+        batch = pa.RecordBatch.from_pylist(rows, RECORD)
+        kept.add(batch)
+        if data.draw(st.booleans()):
+            kept.merged()
+    before = START_US + forget * HOUR_US
+    kept.forget(before)
+    found = kept.merged()
+    if data.draw(st.booleans()):
+        found = KeptLog.from_arrays(kept.arrays(), SKETCHER, "here").log
+    again = [
+        {
+            "exchange_id": f"x{k}",
+            "time": START + timedelta(hours=hour),
+            "account": f"{account}{k % 3}",
+            "model": model,
+            "prompt": f"the words of {k} are not those of others",
+        }
+        for k, (hour, account, model) in first.items()
+        if hour >= forget
+    ]
+    expected = build([pa.RecordBatch.from_pylist(again, RECORD)], SKETCHER)
+    assert len(found) == len(expected) == len(again)
+    if again:
+        assert (found.accounts, found.models) == (expected.accounts, expected.models)
+        for name in expected.columns:
+            np.testing.assert_array_equal(found[name], expected[name], name)
+        np.testing.assert_array_equal(found.phrases, expected.phrases)
+
+
+def test_nothing_yet_is_a_result() -> None:
+    live = LiveScan(OPTIONS)
+    assert live.tick(START_US, START_US).campaigns == ()
+    live.add([])
+    assert live.tick(START_US + HOUR_US, START_US + HOUR_US).scanned.exchanges == 0
+
+
+# --- stored -----------------------------------------------------------------------------------------------
+
+
+def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:
+    path = tmp_path / "live.npz"
+    live = LiveScan(OPTIONS)
+    live.add(log.slice(0, 500))
+    live.also = {"segments": ["a", "b"]}
+    live.save(path)
+    assert LiveScan.load(path, OPTIONS).also == {"segments": ["a", "b"]}
+    assert [p.name for p in tmp_path.iterdir()] == ["live.npz"]
+    with pytest.raises(InputError, match="key"):
+        LiveScan.load(path, Options(key=b"quite another key than that"))
+    raw = path.read_bytes()
+    for damaged in (raw[: len(raw) // 2], b"", b"not a state at all"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="begin anew"):
+            LiveScan.load(path, OPTIONS)
+    with pytest.raises(InputError, match="no saved"):
+        LiveScan.load(tmp_path / "none", OPTIONS)
+
+
+def test_sketches_under_the_public_key_are_never_stored(tmp_path: Path, world: Scene) -> None:
+    live = LiveScan()
+    live.add(world.table.slice(0, 10))
+    with pytest.raises(InputError, match="public"):
+        live.save(tmp_path / "live.npz")
+    with pytest.raises(InputError, match="public"):
+        sketch_batch(world.table.slice(0, 10).to_batches()[0], Sketcher())
+    with pytest.raises(InputError, match="was sketched under key"):
+        live.add(sketched(world.table.slice(0, 10)))
+
+
+TEXT = st.text(max_size=5)
+ALARM = st.builds(
+    Alarm,
+    st.sampled_from([NEVER, 5]),
+    st.floats(0, 1),
+    st.dictionaries(st.integers(0, 4), st.integers(0, 9)),
+    st.floats(0, 1),
+    st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 1)),
+    st.tuples(st.floats(0, 1)),
+    st.just((("model", 0.1),)),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(ALARM, max_size=3), st.sets(TEXT, min_size=5, max_size=5), st.sets(TEXT, max_size=3))
+def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
+    alarms: list[Alarm], accounts: set[str], more: set[str]
+) -> None:
+    for alarm in alarms:
+        alarm.markers.update([7, 7, 2])
+
+    def names_of(names: Sequence[str], models: tuple[str, ...], values: Sequence[int]) -> Names:
+        log = replace(build([], SKETCHER), accounts=tuple(names), models=models)
+        codes = [np.arange(len(models)), np.array([-1, 64]), np.array([-1, 700])]
+        party = np.arange(len(names))
+        settings_ = ("model", "max_tokens", "temperature_milli")
+        return Names(log, party, np.array(values, np.uint32), settings_, codes)
+
+    here = names_of(sorted(accounts), ("", "m", "n"), range(100, 110))
+    there = names_of(sorted(accounts | more), ("", "a", "m", "n"), [*range(50), *range(100, 108)])
+    told, owner = here.told(Alarms(alarms, {0: 0, 4: 0}))
+    stored = msgspec.json.decode(msgspec.json.encode(Carried(alarms=told, owner=owner)), type=Carried)
+    assert stored == Carried(alarms=told, owner=owner)
+    again = there.told(there.alarms(stored))
+    assert again == (told, owner)
+
+
+def test_a_segment_that_was_written_can_be_added(tmp_path: Path, log: pa.Table) -> None:
+    pq.write_table(log.slice(0, 300), tmp_path / "s.parquet")
+    live = LiveScan(OPTIONS)
+    live.add(pq.read_table(tmp_path / "s.parquet"))
+    live.add(read([tmp_path / "s.parquet"], rejects=Rejects(), sketcher=SKETCHER))
+    assert (live.exchanges, live.duplicates) == (300, 300)
