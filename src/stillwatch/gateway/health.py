@@ -41,14 +41,17 @@ class Health:
     parts: tuple[Part, ...]
 
 
-def health(folder: Folder, settings: Settings, now_us: int) -> Health:
-    """Look at every part. Raises: nothing; what cannot be read is itself a finding."""
+def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = False) -> Health:
+    """Look at every part; what cannot be read is itself worth a sentence. It raises nothing.
+
+    refuses: the terms would rather serve nobody than not write down.
+    """
     workers = [heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers)]
     live = [says for says in workers if _fresh(says, now_us)]
     supervisor = heartbeat.read(folder.run / "supervisor.json")
     parts = (
         _workers(live, settings.workers),
-        _capture(live),
+        _capture(live, refuses),
         _recorder(folder, now_us),
         _detector(folder, now_us),
         _terms(live, supervisor),
@@ -74,12 +77,11 @@ def _workers(live: list[dict[str, Any]], wanted: int) -> Part:
     return Part("workers", OK if len(live) == wanted else DEGRADED, text)
 
 
-def _capture(live: list[dict[str, Any]]) -> Part:
+def _capture(live: list[dict[str, Any]], refuses: bool) -> Part:
     errors = sorted({str(says["capture"]) for says in live if says.get("capture")})
-    refusing = [says for says in live if says.get("capture_refuses")]
     if errors:
-        failing = bool(live) and len(refusing) == len(live)
-        return Part("capture", FAILING if failing else DEGRADED, f"not written down: {'; '.join(errors)}")
+        nobody = refuses and all(says.get("capture") for says in live)
+        return Part("capture", FAILING if nobody else DEGRADED, f"not written down: {'; '.join(errors)}")
     return Part("capture", OK, "every exchange is written down before it is forwarded")
 
 

@@ -68,6 +68,7 @@ class Supervisor:
     environment: Mapping[str, str]
     children: list[Child] = field(default_factory=list)
     extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
+    ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
@@ -115,6 +116,9 @@ class Supervisor:
                 self._note_end(child, now_s)
             else:
                 self._look(child, now_s)
+        if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
+            self.ready()
+            self.ready = None
         if now_s - self._beaten_s >= 1.0:
             self._beaten_s = now_s
             self._say(now_us)

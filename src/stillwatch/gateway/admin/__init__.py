@@ -4,7 +4,6 @@ Everything goes through `state` and the folder's files, as the command line does
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
@@ -22,10 +21,3 @@ class Desk:
     state: State
     watched: Watched
     findings: Findings
-
-    @property
-    def history(self) -> Path:
-        return self.folder.path / TERMS_HISTORY
-
-
-TERMS_HISTORY = "terms-history.jsonl"

@@ -20,7 +20,7 @@ from stillwatch.gateway.admin.shapes import (
     always_iso,
     name_of,
 )
-from stillwatch.gateway.health import FAILING, health
+from stillwatch.gateway.health import FAILING, Health, health
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
@@ -41,6 +41,12 @@ class MetricsText(PlainTextResponse):
     media_type = CONTENT_TYPE
 
 
+def look(desk: Desk) -> Health:
+    """Look at how the gateway does now."""
+    refuses = desk.watched.terms.capture.on_failure == "refuse"
+    return health(desk.folder, desk.settings, utc_us(), refuses)
+
+
 def open_routes(desk: Desk) -> APIRouter:
     """Give the routes that need no token: what a load balancer asks."""
     to = APIRouter(tags=["health"])
@@ -48,7 +54,7 @@ def open_routes(desk: Desk) -> APIRouter:
     @to.get("/health", response_model=HealthShown, responses=UNSERVED)
     def show_health() -> JSONResponse:
         """Say how each part does. 200 while clients are served, 503 when not."""
-        found = health(desk.folder, desk.settings, utc_us())
+        found = look(desk)
         shown = HealthShown(
             status=found.status,
             at=always_iso(found.at_us),
@@ -73,8 +79,7 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
     @to.get("/metrics", tags=["health"], response_class=MetricsText)
     def show_metrics() -> MetricsText:
         """Give every number in Prometheus' text format."""
-        now = health(desk.folder, desk.settings, utc_us())
-        return MetricsText(metrics(desk.folder, desk.settings, now, actions.by_step(state)))
+        return MetricsText(metrics(desk.folder, desk.settings, look(desk), actions.by_step(state)))
 
     @to.get("/v1/gaps", tags=["health"])
     def list_gaps(before: Before = None, limit: Limit = 100) -> Page[GapShown]:

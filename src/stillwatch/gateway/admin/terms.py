@@ -19,6 +19,7 @@ from stillwatch.gateway.admin.shapes import (
     TermsTried,
 )
 from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.instance import terms_history
 from stillwatch.gateway.state import Missing
 from stillwatch.terms.diff import difference
 from stillwatch.terms.history import Entry, History
@@ -31,7 +32,7 @@ def routes(desk: Desk) -> APIRouter:
     to, watched = APIRouter(tags=["terms"]), desk.watched
 
     def entries() -> list[Entry]:
-        return History(desk.history).entries
+        return History(terms_history(desk.folder)).entries
 
     @to.get("/v1/terms")
     def show_terms() -> TermsShown:

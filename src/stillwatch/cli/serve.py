@@ -1,0 +1,143 @@
+"""`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing itself."""
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.main import CANNOT, one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.begin import Looked, look, place_terms, upstream_key
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.instance import running_pid
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+
+FOLDER = Path("stillwatch-serve")
+FOLDER_VARIABLE = "STILLWATCH_FOLDER"
+
+EXAMPLES = """
+Examples:
+
+  stillwatch serve --upstream http://127.0.0.1:8000
+
+  STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
+
+  stillwatch serve --check
+
+Exit codes: 0 it was told to stop and has ended in good order, or --check found nothing wrong; 2 it cannot start.
+"""
+
+
+def serve_command(
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="Where the model is: https://host[:port][/prefix]. Needed the first time only."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
+    ] = FOLDER,
+    host: Annotated[str | None, typer.Option(help="Address for clients.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for clients.", show_default="8080")] = None,
+    admin_host: Annotated[
+        str | None, typer.Option(help="Address of the admin port.", show_default="127.0.0.1")
+    ] = None,
+    admin_port: Annotated[int | None, typer.Option(help="Admin port.", show_default="8081")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
+    terms: Annotated[
+        Path | None, typer.Option(help="Put this terms file into the folder before starting.")
+    ] = None,
+    upstream_key_file: Annotated[
+        Path | None, typer.Option(help=f"File with the upstream's key; else {UPSTREAM_KEY_VARIABLE}.")
+    ] = None,
+    upstream_ca: Annotated[
+        str | None, typer.Option(help="PEM file of certificates to trust besides the system's.")
+    ] = None,
+    upstream_timeout_s: Annotated[
+        float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Start nothing; say whether all is in order.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --check: print it as JSON.")] = False,
+) -> None:
+    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned."""
+    found = open_folder(folder)
+    given = {
+        "upstream": upstream,
+        "host": host,
+        "port": port,
+        "admin_host": admin_host,
+        "admin_port": admin_port,
+        "workers": workers,
+        "upstream_ca": None if upstream_ca is None else str(Path(upstream_ca).resolve()),
+        "upstream_timeout_s": upstream_timeout_s,
+    }
+    settings = _settings(found, {name: value for name, value in given.items() if value is not None})
+    key = upstream_key(upstream_key_file)
+    if running_pid(found) is None:
+        place_terms(found, terms)
+    looked = look(found, settings, key)
+    if check:
+        _show(looked, as_json)
+        if any(one.verdict == "error" for one in looked):
+            raise typer.Exit(CANNOT)
+        return
+    errors = [one.text for one in looked if one.verdict == "error"]
+    if errors:
+        raise InputError("; ".join(errors))
+    _serve(found, settings, key, looked)
+
+
+def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Looked]) -> None:
+    # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
+    from stillwatch.gateway.enforce import log_line
+    from stillwatch.gateway.serving import Started, serve
+
+    for one in looked:
+        if one.verdict == "warning":
+            log_line(f"warning: {one.what}: {one.text}")
+    environment = {name: value for name, value in os.environ.items() if name != UPSTREAM_KEY_VARIABLE}
+    if key is not None:
+        environment[UPSTREAM_KEY_VARIABLE] = key
+
+    def started(news: Started) -> None:
+        out = Console(highlight=False)
+        out.print(f"Clients:  {news.serves}/v1   ->  {settings.upstream}", markup=False)
+        out.print(f"Admin:    {news.admin}/health", markup=False)
+        if news.token is not None:
+            out.print(
+                f"Token:    {news.token}   (for the admin port; shown once)", markup=False, soft_wrap=True
+            )
+        out.print(f"Terms:    {folder.terms}", markup=False, soft_wrap=True)
+        more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
+        out.print(f"Next:     stillwatch key issue ACCOUNT{more}", markup=False, soft_wrap=True)
+
+    serve(folder, settings, environment=environment, tell=log_line, started=started)
+
+
+def _settings(folder: Folder, given: dict[str, Any]) -> Settings:
+    """What was given now, over what the folder was last served with."""
+    if folder.settings.exists():
+        kept = asdict(Settings.load(folder.settings))
+    elif "upstream" in given:
+        kept = {f.name: f.default for f in fields(Settings) if f.name != "upstream"}
+    else:
+        raise InputError(f"{folder.path}: was not served before; say where the model is with --upstream URL")
+    return Settings(**(kept | given))
+
+
+def _show(looked: list[Looked], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(one) for one in looked], indent=1))
+        return
+    for one in looked:
+        print(f"{one.verdict:8}{one.what:14}{one_line(one.text)}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to the top of the command line."""
+    app.command("serve", epilog=EXAMPLES)(serve_command)

@@ -1,0 +1,131 @@
+"""What must be in order before a gateway is started, looked at piece by piece. It starts nothing."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.health import LOW_DISK_BYTES
+from stillwatch.gateway.instance import open_terms, running_pid
+from stillwatch.gateway.probe import bind, upstream_trouble
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
+from stillwatch.gateway.tables import load_tables
+from stillwatch.terms import TermsError
+from stillwatch.terms.load import check, default_text, read
+
+LARGEST_KEY = 4_096
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One thing that was looked at."""
+
+    what: str
+    verdict: Literal["ok", "warning", "error"]
+    text: str
+
+
+def place_terms(folder: Folder, given: Path | None) -> None:
+    """Put terms into the folder: those given, or where there are none the ones that forbid nothing.
+
+    Raises: TermsError with every problem in those given; nothing is changed then.
+    """
+    if given is None and folder.terms.exists():
+        return
+    text = default_text() if given is None else read(given)
+    checked = check(text, str(given or folder.terms))
+    if checked.terms is None:
+        raise TermsError(list(checked.problems))
+    beside = folder.terms.with_suffix(f".{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, folder.terms)
+
+
+def upstream_key(file: Path | None) -> str | None:
+    """Give the upstream's key from its file, else from the environment. It is kept in memory alone.
+
+    Raises: SettingsError, without saying what is in the file.
+    """
+    if file is None:
+        return os.environ.get(UPSTREAM_KEY_VARIABLE) or None
+    try:
+        with open(file, "rb") as opened:
+            key = opened.read(LARGEST_KEY + 1).strip()
+    except OSError as why:
+        raise SettingsError(f"{file}: cannot read the upstream's key: {why.strerror}") from why
+    if not key or len(key) > LARGEST_KEY or not all(33 <= byte <= 126 for byte in key):
+        raise SettingsError(f"{file}: holds no key: give one line of printable ASCII without blanks")
+    return key.decode("ascii")
+
+
+def look(folder: Folder, settings: Settings, key: str | None) -> list[Looked]:
+    """Look at all that a start needs, without starting."""
+    pid = running_pid(folder)
+    found = [
+        _try("folder", lambda: _folder(folder, pid)),
+        _try("terms", lambda: _terms(folder)),
+        _try("state", lambda: _state(folder)),
+    ]
+    if pid is None:
+        for what, host, port in (
+            ("port", settings.host, settings.port),
+            ("admin_port", settings.admin_host, settings.admin_port),
+        ):
+            found.append(_try(what, partial(_port, host, port, what)))
+    trouble = upstream_trouble(settings.upstream)
+    found.append(
+        Looked("upstream", "warning" if trouble else "ok", trouble or f"{settings.upstream} answers")
+    )
+    found.append(_key(folder, key))
+    free = shutil.disk_usage(folder.path).free
+    text = f"{free / 1e9:.1f} GB free"
+    found.append(Looked("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
+    return found
+
+
+def _try(what: str, ask: Callable[[], Looked]) -> Looked:
+    try:
+        return ask()
+    except (StillwatchError, OSError) as why:
+        return Looked(what, "error", str(why))
+
+
+def _folder(folder: Folder, pid: int | None) -> Looked:
+    folder.secret()
+    mode = folder.path.stat().st_mode & 0o077
+    if pid is not None:
+        return Looked("folder", "error", f"{folder.path}: is served already, by process {pid}")
+    if mode:
+        return Looked("folder", "warning", f"{folder.path}: others may look into it; chmod 700 {folder.path}")
+    return Looked("folder", "ok", str(folder.path))
+
+
+def _terms(folder: Folder) -> Looked:
+    watched = open_terms(folder, keeps_history=False)
+    if watched.error:
+        return Looked("terms", "warning", watched.error)
+    return Looked("terms", "ok", f"version {watched.terms.version}")
+
+
+def _state(folder: Folder) -> Looked:
+    if not folder.state.exists():
+        return Looked("state", "ok", "state.db will be made")
+    tables = load_tables(folder.state)
+    return Looked("state", "ok", f"{len(tables.keys)} keys, {len(tables.standings)} accounts not clear")
+
+
+def _port(host: str, port: int, what: str) -> Looked:
+    bind(host, port, what).close()
+    return Looked(what, "ok", f"{host}:{port} is free")
+
+
+def _key(folder: Folder, key: str | None) -> Looked:
+    if key is None:
+        text = f"none given by {UPSTREAM_KEY_VARIABLE} or --upstream-key-file: requests go up without one"
+        return Looked("upstream_key", "warning", text)
+    return Looked("upstream_key", "ok", "given; it is kept in memory alone")

@@ -1,0 +1,53 @@
+"""How every child process of the gateway begins: tied to its parent, then its own `main`. It watches none.
+
+Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, `recorder` or
+`detector`. A module of its own rather than a fork with preparation: the supervisor has threads.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+DETECTOR_NICENESS = 10  # serving goes first
+DETECTOR_OOM_SCORE = 800  # of 1,000: when memory runs out the kernel takes the detector, not a worker
+
+
+def tie_to_parent(parent: int, name: str) -> None:
+    """Let the kernel end this process when its parent ends, however that came about (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, f"sw-{name}"[:15].encode(), 0, 0, 0)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def step_back() -> None:
+    """Make room for serving: lower priority, and first to go when memory runs out."""
+    os.nice(DETECTOR_NICENESS)
+    with suppress(OSError):  # not on every kernel; then it is as likely as the others
+        Path("/proc/self/oom_score_adj").write_text(str(DETECTOR_OOM_SCORE), encoding="ascii")
+
+
+def main(name: str, folder: str, parent: int) -> None:
+    """Become one of the gateway's processes."""
+    tie_to_parent(parent, name)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to drop streams
+    kind, _, number = name.partition("-")
+    if kind == "detector":
+        step_back()
+    entry = import_module(f"stillwatch.gateway.{kind}")
+    if kind == "worker":
+        entry.main(folder, int(number))
+    else:
+        entry.main(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

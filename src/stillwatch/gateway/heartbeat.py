@@ -1,0 +1,49 @@
+"""`run/<process>.json`: each process of the gateway says once a second that it lives, and how it is doing.
+
+A file that is not renewed is the sign that something hangs. Nothing here decides what is done about it.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def beat(path: Path, now_us: int, **says: Any) -> None:
+    """Renew one heartbeat. It is replaced whole and not synchronised: it means nothing after a crash.
+
+    Raises: OSError where it cannot be written.
+    """
+    beside = path.with_suffix(".json.new")
+    beside.write_text(json.dumps({"pid": os.getpid(), "at": now_us, **says}), encoding="utf-8")
+    os.replace(beside, path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Give the last heartbeat; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def clear(run: Path) -> None:
+    """Take away what an earlier run of the gateway left: its processes are gone."""
+    for path in (*run.glob("*.json"), *run.glob("*.json.new")):
+        path.unlink(missing_ok=True)
+
+
+def rss_bytes(pid: int | None = None) -> int:
+    """Memory that a process holds now; 0 where that cannot be told."""
+    try:
+        pages = Path(f"/proc/{pid or 'self'}/statm").read_text(encoding="ascii").split()[1]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def utc_us() -> int:
+    """Give the time, for the edges of processes; everything inside takes it as a parameter."""
+    return time.time_ns() // 1_000

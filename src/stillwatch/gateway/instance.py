@@ -1,0 +1,56 @@
+"""One gateway a folder: who has it now, and the terms that it goes by. It starts nothing."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stillwatch.gateway.folder import Folder, FolderError
+from stillwatch.terms.history import History
+from stillwatch.terms.reload import Watched
+
+LOCK = "lock"
+
+
+@contextmanager
+def sole_instance(folder: Folder) -> Iterator[None]:
+    """Hold the folder for one gateway alone. Raises: FolderError naming the process that has it."""
+    handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as why:
+            raise FolderError(f"{folder.path}: is served already, by process {running_pid(folder)}") from why
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)  # and with it the lock goes, however this ended
+
+
+def running_pid(folder: Folder) -> int | None:
+    """Give the process that serves a folder now; None where nobody does."""
+    try:
+        handle = os.open(folder.path / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        return int(said) if said.isdigit() else -1
+    finally:
+        os.close(handle)
+    return None
+
+
+def open_terms(folder: Folder, *, keeps_history: bool) -> Watched:
+    """Take up the terms of a folder. Raises: TermsError where none can be used: then nobody is served."""
+    return Watched(folder.terms, history=History(terms_history(folder)), keeps_history=keeps_history)
+
+
+def terms_history(folder: Folder) -> Path:
+    """Give the file that remembers which terms were in force."""
+    return folder.path / "terms-history.jsonl"

@@ -1,0 +1,103 @@
+"""Looks from outside: is a port free, does the gateway answer, is the upstream there. It changes nothing."""
+
+import errno
+import selectors
+import socket
+import time
+from urllib.parse import urlsplit
+
+from stillwatch.gateway.settings import SettingsError
+
+_REQUEST = b"GET / HTTP/1.1\r\nhost: stillwatch\r\nuser-agent: stillwatch-probe\r\nconnection: close\r\n\r\n"
+_CONNECTING = (0, errno.EINPROGRESS)
+
+
+def bind(host: str, port: int, what: str) -> socket.socket:
+    """Take a port for this process alone. Raises: SettingsError that says what to do."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as why:
+        raise SettingsError(f"{what} {host!r}: no such address: {why}") from why
+    taken = socket.socket(family, kind, protocol)
+    try:
+        taken.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # connections of an earlier run may linger
+        taken.bind(address)
+    except OSError as why:
+        taken.close()
+        if why.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"{host}:{port} ({what}): another process listens there; `ss -ltnp sport = :{port}` names it"
+            ) from why
+        raise SettingsError(f"{host}:{port} ({what}): cannot listen there: {why.strerror}") from why
+    return taken
+
+
+def port_answers(host: str, port: int, tries: int, patience_s: float = 5.0) -> bool:
+    """Tell whether every one of `tries` new connections gets some HTTP answer.
+
+    The kernel deals new connections among the workers, and one that hangs still gets its share; so a hanging
+    worker shows only in some of the tries.
+    """
+    with selectors.DefaultSelector() as waiting:
+        try:
+            for _ in range(tries):
+                waiting.register(_connecting(host, port), selectors.EVENT_WRITE)
+            return _all_answer(waiting, patience_s)
+        except OSError:
+            return False
+        finally:
+            for key in list(waiting.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]  # sockets only
+
+
+def _connecting(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(_reachable(host), port, type=socket.SOCK_STREAM)[
+        0
+    ]
+    one = socket.socket(family, kind, protocol)
+    one.setblocking(False)
+    one.connect_ex(address)
+    return one
+
+
+def _all_answer(waiting: selectors.BaseSelector, patience_s: float) -> bool:
+    until = time.monotonic() + patience_s
+    while waiting.get_map():
+        left = until - time.monotonic()
+        ready = waiting.select(max(left, 0)) if left > 0 else []
+        if not ready:
+            return False
+        for key, events in ready:
+            one = key.fileobj
+            assert isinstance(one, socket.socket)
+            if events & selectors.EVENT_WRITE:
+                if one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) not in _CONNECTING:
+                    return False
+                one.send(_REQUEST)
+                waiting.modify(one, selectors.EVENT_READ)
+            else:
+                waiting.unregister(one)
+                answer = one.recv(16)
+                one.close()
+                if not answer.startswith(b"HTTP/"):
+                    return False
+    return True
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+
+
+def upstream_trouble(upstream: str, patience_s: float = 3.0) -> str | None:
+    """Say what hinders a connection to the upstream now; None when one can be made."""
+    parts = urlsplit(upstream)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), patience_s).close()
+    except OSError as why:
+        return f"{parts.hostname}:{port} cannot be reached now: {why.strerror or why}"
+    return None

@@ -1,0 +1,138 @@
+"""`stillwatch serve` as a whole: one instance of a folder, its supervisor, its ladder and its admin port.
+
+The supervisor has the main thread, for the kernel ties children to the thread that made them; the ladder and
+the admin port have one each. It does not know how any of them works.
+"""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.app import create_app
+from stillwatch.gateway.enforce import Enforcer
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.instance import open_terms, sole_instance
+from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.probe import bind
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.state import State
+from stillwatch.gateway.supervise import Supervisor
+
+AGAIN_S = 5.0
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Started:
+    """What whoever started the gateway is told, once."""
+
+    serves: str
+    admin: str
+    token: str | None  # only at the first start of a folder
+
+
+def serve(
+    folder: Folder,
+    settings: Settings,
+    *,
+    environment: Mapping[str, str],
+    tell: Tell,
+    started: Callable[[Started], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT. `started` is called when every worker has given its first sign.
+
+    Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
+    """
+    with sole_instance(folder):
+        watched = open_terms(folder, keeps_history=True)
+        bind(settings.host, settings.port, "port").close()  # the workers take it, each for itself
+        door = bind(settings.admin_host, settings.admin_port, "admin_port")
+        settings.save(folder.settings)
+        heartbeat.clear(folder.run)
+        with State(folder.state) as state:
+            token = state.admin_token(now_us=heartbeat.utc_us())
+            desk = Desk(folder, settings, state, watched, Findings(folder))
+            enforcer = Enforcer(folder, State(folder.state), watched, tell)
+            admin = AdminServer(create_app(desk), settings, door, tell)
+            news = Started(
+                _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
+            )
+            supervisor = Supervisor(
+                folder,
+                settings,
+                tell,
+                environment,
+                extra=lambda: {**enforcer.says(), "admin": admin.error, "rss": heartbeat.rss_bytes()},
+                ready=lambda: started(news),
+            )
+            supervisor.catch_signals()
+            threads = [enforcer.start(), admin.start()]
+            try:
+                supervisor.run()
+            finally:
+                enforcer.stop()
+                admin.stop()
+                for thread in threads:
+                    thread.join(10.0)
+        heartbeat.clear(folder.run)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class AdminServer:
+    """The admin port in its thread. It is begun again when it fails: the gateway serves without it."""
+
+    def __init__(self, app: FastAPI, settings: Settings, door: socket.socket, tell: Tell) -> None:
+        self._app, self._settings, self._tell = app, settings, tell
+        self._door: socket.socket | None = door
+        self._server: uvicorn.Server | None = None
+        self._stopping = False
+        self.error: str | None = None
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="admin", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+    def _run(self) -> None:
+        while not self._stopping:
+            config = uvicorn.Config(
+                self._app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=200,
+                timeout_keep_alive=10,
+                timeout_graceful_shutdown=3,
+            )
+            self._server = uvicorn.Server(config)
+            self.error = None
+            try:
+                door, self._door = self._door, None
+                door = door or bind(self._settings.admin_host, self._settings.admin_port, "admin_port")
+                asyncio.run(self._server.serve(sockets=[door]))
+            except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
+                self.error = f"{type(why).__name__}: {why}"
+            if self._stopping:
+                return
+            self.error = self.error or "ended by itself"
+            self._tell(f"admin port: {self.error}; begins again in {AGAIN_S:.0f} s")
+            time.sleep(AGAIN_S)
