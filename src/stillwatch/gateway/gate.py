@@ -18,6 +18,7 @@ from stillwatch.terms.decide import model_verdict, reply_verdict
 
 OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
+PROBE_S = 1.0  # while capture fails: whether it still does
 VERDICTS = 10_000  # remembered
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
@@ -72,13 +73,16 @@ class Gate:
         self._verdicts: dict[tuple[str | None, str], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str], ModelVerdict] = {}
         self._flush: asyncio.TimerHandle | None = None
+        self._probe: asyncio.TimerHandle | None = None
+        self._ending: _Ending | None = None
         self.log = open_log(
             lambda tokens, size: self._on_loop(self._durable, tokens, size),
             lambda tokens, why: self._on_loop(self._not_durable, tokens, why),
         )
         self._ordinal = 0
         if counters[_GAP_SINCE]:  # the last process of this worker died inside a gap
-            self._end_gap("the worker was killed while capture failed")
+            self.capture_error = "the worker was killed while capture failed"
+            self._end_gap()
 
     def _on_loop(self, call: Callable[..., object], *given: object) -> None:
         """From the log's thread to the loop; at the very end of a worker there may be none to hear."""
@@ -147,28 +151,75 @@ class Gate:
         if not self.counters[_GAP_SINCE]:
             self.counters[_GAP_SINCE] = self.now_us()
             self.counters[_GAPS] += 1
+        self._try_later()
 
     def _durable(self, tokens: list[object], size: object) -> None:
         self.counters[_COMMITS] += 1
-        self.counters[_CAPTURED] += len(tokens)
+        self.counters[_CAPTURED] += len(tokens) - tokens.count(self._ending)
         self.counters[_WAL_BYTES] += size  # type: ignore[operator]
-        if self.counters[_GAP_SINCE] and tokens:
-            self._end_gap(self.capture_error or "capture failed")
+        if self.counters[_GAP_SINCE]:
+            self._end_gap()
         for token in tokens:
             token.on_durable()  # type: ignore[attr-defined]
 
     def _not_durable(self, tokens: list[object], why: object) -> None:
         text = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
-        self.uncaptured(len(tokens), f"the log cannot be written: {text}")
+        exchanges = len(tokens) - tokens.count(self._ending)
+        self.uncaptured(exchanges, f"the log cannot be written: {text}")
         for token in tokens:
             token.on_not_durable()  # type: ignore[attr-defined]
 
-    def _end_gap(self, why: str) -> None:
+    def _try_later(self) -> None:
+        if self._probe is None:
+            self._probe = self.loop.call_later(PROBE_S, self._try)
+
+    def _try(self) -> None:
+        """See whether the disk takes something again: what waits for it, and the gap itself."""
+        self._probe = None
+        if self.counters[_GAP_SINCE]:
+            self.log.flush()
+            self._end_gap()
+            self._try_later()
+
+    def _end_gap(self) -> None:
+        """Write down the gap so far. It is over when that is durable: until then it stays on its page."""
+        if self._ending is None and not self.overloaded():
+            values = self.counters
+            gap = Gap(
+                self.worker,
+                values[_GAP_SINCE],
+                self.now_us(),
+                values[_GAP_EXCHANGES],
+                self.capture_error or "capture failed",
+            )
+            self._ending = _Ending(self, gap)
+            self.log.append(frame(GAP, 0, msgspec.json.encode(gap)), self._ending)
+
+    def gap_over(self, gap: Gap | None) -> None:
+        """A gap is written down, or (None) it could not be."""
         values = self.counters
-        gap = Gap(self.worker, values[_GAP_SINCE], self.now_us(), values[_GAP_EXCHANGES], why)
-        self.capture_error = None
-        values[_GAP_SINCE] = values[_GAP_EXCHANGES] = 0
-        self.note(frame(GAP, 0, msgspec.json.encode(gap)))
+        self._ending = None
+        if gap is None:
+            return
+        values[_GAP_EXCHANGES] -= gap.exchanges
+        if values[_GAP_EXCHANGES]:  # more have been missed since
+            values[_GAP_SINCE] = gap.until_us
+        else:
+            values[_GAP_SINCE] = 0
+            self.capture_error = None
+
+
+class _Ending:
+    """A gap's last word, on its way to the disk."""
+
+    def __init__(self, gate: Gate, gap: Gap) -> None:
+        self._gate, self._gap = gate, gap
+
+    def on_durable(self) -> None:
+        self._gate.gap_over(self._gap)
+
+    def on_not_durable(self) -> None:
+        self._gate.gap_over(None)
 
 
 def _limits_anybody(terms: Terms) -> bool:

@@ -78,7 +78,8 @@ def _nonce(at: int) -> bytes:
 class Writer:
     """One worker's log. `append` is called on the event loop; a thread commits all that waits in one group.
 
-    `durable(token)` and `failed(tokens, why)` are called on that thread: hand them over to the loop yourself.
+    `durable(tokens, size)` and `failed(tokens, why)` are called on that thread: hand them over to the loop.
+    What has no token belongs to a promise that was given: where the disk refuses, it goes into the next group.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class Writer:
     ) -> None:
         self._folder, self._worker, self._secret = folder, worker, secret
         self._durable, self._failed = durable, failed
-        self._frames: list[bytes] = []
+        self._frames: list[bytes] = []  # without a token
+        self._asked: list[bytes] = []  # with one
         self._tokens: list[object] = []
         self._lock = threading.Lock()  # held for the moment in which a list is swapped or grows
         self._appended = self._committed = 0
@@ -105,15 +107,20 @@ class Writer:
         mine = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
         self.sequence = max([*mine, _last(folder, worker)])
         self.boot = self.sequence + 1  # never used before: (boot, ordinal) names an exchange for good
-        self._open()
+        with suppress(OSError):  # a full disk: tried again for the first group
+            for left in folder.glob(f"w{worker}-*.new"):
+                left.unlink()
+            self._open()
         self._thread = threading.Thread(target=self._run, name="wal", daemon=True)
         self._thread.start()
 
     def append(self, data: bytes, token: object = None) -> None:
         """Have a frame committed: with a token soon, and the token comes back; else with the next group."""
         with self._lock:
-            self._frames.append(data)
-            if token is not None:
+            if token is None:
+                self._frames.append(data)
+            else:
+                self._asked.append(data)
                 self._tokens.append(token)
         self._appended += len(data)
         if token is not None and not self._woken:
@@ -144,29 +151,37 @@ class Writer:
             if self._crowded and not self._stop:
                 time.sleep(GATHER_S)
             self._woken = False  # before the frames are taken: what comes later wakes again
-            while self._frames:
-                self._commit()
+            while (self._frames or self._asked) and self._commit():
+                pass
             if self._stop:
                 return
 
-    def _commit(self) -> None:
+    def _commit(self) -> bool:
+        """Commit what waits; give whether it is worth going on."""
         with self._lock:
             tokens, self._tokens = self._tokens, []
             frames, self._frames = self._frames, []
+            asked, self._asked = self._asked, []
         self._crowded = len(tokens) > 1
-        plain = b"".join(frames)
-        self._committed += len(plain)
         try:
             if self._file < 0:
                 self._open()
+            plain = b"".join((*frames, *asked))
             written = self._write(plain)
-        except OSError as why:
+        except Exception as why:  # noqa: BLE001 - whatever it was: nobody may wait for ever, nor capture end
             self._let_go()  # a group may be half there: whatever follows goes into a new file
-            self._failed(tokens, why)
-            return
+            with self._lock:
+                self._frames[:0] = frames
+            self._committed += sum(map(len, asked))
+            self._failed(
+                tokens, why if isinstance(why, OSError) else OSError(0, f"{type(why).__name__}: {why}")
+            )
+            return bool(self._asked)
+        self._committed += len(plain)
         self._durable(tokens, written)
         if self._at >= ROTATE:
             self._let_go()
+        return True
 
     def _write(self, plain: bytes) -> int:
         sealed = self._seal.encrypt(_nonce(self._at), plain, None)
@@ -185,7 +200,8 @@ class Writer:
     def _open(self) -> None:
         """A new file, whole in its head before it has its name."""
         salt = os.urandom(SALT)
-        path = self._folder / name_of(self._worker, self.sequence + 1)
+        self.sequence += 1  # also where this fails: a name is given to one file only
+        path = self._folder / name_of(self._worker, self.sequence)
         beside = path.with_suffix(".new")
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -195,8 +211,9 @@ class Writer:
             _sync_folder(self._folder)
         except OSError:
             os.close(file)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
             raise
-        self.sequence += 1
         self._file, self._at, self._room = file, HEAD, 0
         self._seal = _sealer(self._secret, salt)
 
