@@ -38,6 +38,8 @@ class Settings:
     admin_host: str = "127.0.0.1"
     admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
     detector_memory_mb: int = 4096  # the detector is ended and started again above this
+    hooks_port: int | None = None  # for other gateways (hooks/); None: nothing listens for them
+    hooks_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
@@ -45,6 +47,10 @@ class Settings:
             value = getattr(self, name)
             if not 1 <= value <= 65535:
                 raise SettingsError(f"{name} is {value}; a port is 1 to 65535")
+        if self.hooks_port is not None and not 1 <= self.hooks_port <= 65535:
+            raise SettingsError(f"hooks_port is {self.hooks_port}; a port is 1 to 65535")
+        if self.hooks_port in (self.port, self.admin_port):
+            raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
         if self.port == self.admin_port:
             raise SettingsError(f"port and admin_port are both {self.port}; give two different ports")
         if not 1 <= self.workers <= MOST_WORKERS:
@@ -88,6 +94,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "admin_host": (str,),
     "admin_names": (list,),
     "detector_memory_mb": (int,),
+    "hooks_port": (int, type(None)),
+    "hooks_host": (str,),
 }
 
 
