@@ -79,7 +79,7 @@ class Writer:
     """One worker's log. `append` is called on the event loop; a thread commits all that waits in one group.
 
     `durable(tokens, size)` and `failed(tokens, why)` are called on that thread: hand them over to the loop.
-    What has no token belongs to a promise that was given: where the disk refuses, it goes into the next group.
+    What has no token belongs to a promise that was given: what the disk refuses goes into the next group.
     """
 
     def __init__(
