@@ -1,0 +1,51 @@
+"""Hooks: what gateways that people already run ask of Stillwatch, and what they tell it.
+
+One process beside the workers, with the same terms, tables and log; to the log it is a worker of its own
+number. It forwards nothing and opens no connection: it answers, and it writes down.
+"""
+
+from dataclasses import dataclass
+
+from stillwatch.terms import Decision, ModelVerdict
+
+WORKER = 900  # its number in the log: beyond every worker's
+OWNER = "hook:"  # keys of accounts that begin so open this door, and no other key does
+TOKEN = b"x-stillwatch-hook"  # where such a key travels beside a client's own
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to a model, as another gateway describes it."""
+
+    account: str
+    number: int | None = None  # of an account that was issued here
+    key_id: str = ""
+    org: str | None = None
+    end_user: str | None = None
+    operation: str = "chat"
+    models: tuple[str, ...] = ()  # asked for, and every one that may answer; the first is what was asked
+    hosts: tuple[str, ...] = ()  # that may answer
+    stream: bool = False
+    n: int = 1
+    logprobs: bool = False
+    body_bytes: int = 0
+    blind: bool = False  # the gateway shows no body: nobody can say which model is meant
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the terms say of it."""
+
+    decision: Decision
+    verdict: ModelVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back over HTTP."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[Header, ...] = ((b"content-type", b"application/json"),)

@@ -1,0 +1,253 @@
+"""The routes of the hooks port: from a whole request to a reply, at once or when it is durable.
+
+`World` is what they share. It knows no socket.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.formats.openai import exchange
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.hooks import Asked, Judged, Reply, litellm, otlp
+from stillwatch.gateway.hooks.dialects import JSON, Question, answer, json_object, question, refusal, way_of
+from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
+from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally, checked
+from stillwatch.gateway.hooks.joins import Joins
+from stillwatch.gateway.hooks.judge import judge, judge_reply, verdict_of
+from stillwatch.gateway.request import BadRequest, inflate
+from stillwatch.gateway.rows import RECORDED_AS
+from stillwatch.gateway.server import Client, Request
+from stillwatch.terms import Decision, Step
+from stillwatch.terms.decide import step_now
+
+RETRY_S = 2
+MOST_STANDINGS = 50_000  # in one answer of /bans
+MOST_NAMES = 10_000
+LONGEST_REASON = 300
+
+
+@dataclass
+class World:
+    """What every request of this process shares."""
+
+    gate: Gate
+    intake: Intake
+    joins: Joins
+    tally: Tally
+    reading: asyncio.Semaphore  # batches that are read at the same time
+
+    def numbered(self, asked: Asked) -> Asked:
+        """With the account's place in the budgets, where it was issued here."""
+        number = self.intake.numbers.get(asked.account) if asked.number is None else None
+        return asked if number is None else replace(asked, number=number)
+
+
+def respond(world: World, client: Client, request: Request) -> Reply | Awaitable[Reply]:
+    """Answer a request. Raises: BadRequest, NotKept."""
+    path = request.target.partition("?")[0]
+    if path == "/health":
+        return _health(world)
+    decides = path == "/decide" or path.startswith(("/decide/", "/decide;"))
+    now_us = world.gate.now_us()
+    if opener(world.gate, request, now_us, alone=decides) is None:
+        world.tally.unauthorised += 1
+        raise BadRequest(401, "invalid_hook_key", NO_TOKEN)
+    if decides:
+        return _decide(world, client, request, now_us)
+    if path not in ROUTES:
+        raise BadRequest(404, "not_found", f"no such path; there are /decide, {', '.join(ROUTES)}")
+    if request.method != "POST":
+        raise BadRequest(405, "bad_method", f"{path} takes POST")
+    return ROUTES[path](world, request)
+
+
+def _health(world: World) -> Reply:
+    told = {"ok": world.gate.capture_error is None, "terms_version": world.gate.terms.version}
+    return Reply(200, msgspec.json.encode(told), (JSON,))
+
+
+# --- decisions ---------------------------------------------------------------------------------------------
+
+
+def _decide(world: World, client: Client, request: Request, now_us: int) -> Reply | Awaitable[Reply]:
+    gate, tally = world.gate, world.tally
+    way = way_of(request.target)
+    tally.decisions += 1
+    try:
+        asked = question(gate, client, way, request, now_us)
+    except BadRequest as why:
+        tally.refused += 1
+        return refusal(way.dialect, "chat", Decision(False, why.code, why.status, why.code, why.message))
+    who = world.numbered(asked.asked)
+    if asked.served is not None:
+        judged = judge_reply(gate, who, asked.served, now_us)
+    else:
+        judged = judge(gate, who, now_us, count=asked.counts)
+    tally.refused += not judged.decision.allow
+    reply = answer(way, who, judged)
+    if way.options.get("capture") == "yes" and asked.request is not None:
+        return _captured(world, asked, judged, reply, now_us)
+    return reply
+
+
+async def _captured(world: World, asked: Question, judged: Judged, reply: Reply, now_us: int) -> Reply:
+    """What was asked, written down before it is answered; how it ended nobody tells us."""
+    who, request, decision = asked.asked, asked.request, judged.decision
+    assert request is not None
+    row: Row = {}
+    if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
+        try:
+            found = decode(opened(world, request))
+            row = exchange(found, {}) if isinstance(found, dict) else {}
+        except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
+            pass
+    agent = header(request, b"user-agent")
+    row |= {
+        "time": now_us,
+        "account": who.account,
+        "end_user": row.get("end_user") or who.end_user,
+        "client_ip": asked.address,
+        "user_agent": agent.decode("utf-8", "replace") if agent else None,
+        "operation": RECORDED_AS.get(who.operation, who.operation),
+        "model": who.models[0] if who.models else row.get("model"),
+        "status": None if decision.allow else decision.status,
+        "outcome": "unknown" if decision.allow else "refused",
+        "rule": decision.rule,
+        "key_id": who.key_id,
+        "family": judged.verdict.family,
+    }
+    row["exchange_id"] = f"hook-{world.gate.number():x}"
+    try:
+        await world.intake.keep([checked(row, now_us)], "decide")
+    except NotKept:
+        if world.gate.terms.capture.on_failure != "serve":
+            why = "Exchanges cannot be recorded now. Try again soon."
+            return refusal("envoy", who.operation, Decision(False, "capture", 503, "capture_failed", why, 5))
+    return reply
+
+
+async def _bans(world: World, request: Request) -> Reply:
+    """What must not be used, among the names a gateway knows: kept there for when we cannot be asked."""
+    gate, said = world.gate, json_object(request.body)
+    now_us = gate.now_us()
+    told: dict[str, dict[str, str]] = {"models": {}, "hosts": {}}
+    for kind in told:
+        names = said.get(kind) or []
+        if not isinstance(names, list) or len(names) > MOST_NAMES:
+            raise BadRequest(400, "bad_request", f"{kind} must be a list of at most {MOST_NAMES:,} names")
+        for k, name in enumerate(names):
+            if k % 200 == 199:
+                await asyncio.sleep(0)
+            if not isinstance(name, str):
+                raise BadRequest(400, "bad_request", f"{kind} must be texts")
+            only = (name,)
+            asked = Asked("", models=only) if kind == "models" else Asked("", hosts=only, blind=True)
+            verdict = verdict_of(gate, asked, now_us)
+            if not verdict.allow:
+                told[kind][name] = verdict.reason
+    closed = [
+        account
+        for account, standing in gate.tables.standings.items()
+        if step_now(standing, now_us) in (Step.BLOCK, Step.VERIFY)
+    ]
+    terms = gate.terms
+    answer = {
+        **told,
+        "in_force": any(ban.prevent for ban in terms.bans) or bool(terms.models.allow),
+        "blocked": closed[:MOST_STANDINGS],
+        "message": terms.ladder.messages.block,
+        "hide": terms.models.hide_banned,
+        "version": terms.version,
+    }
+    return Reply(200, msgspec.json.encode(answer), (JSON,))
+
+
+def _guardrail(world: World, request: Request) -> Reply:
+    reply, allowed = litellm.guardrail(world.gate, json_object(request.body), world.gate.now_us())
+    world.tally.decisions += 1
+    world.tally.refused += not allowed
+    return reply
+
+
+# --- what comes in -----------------------------------------------------------------------------------------
+
+
+async def _litellm_logs(world: World, request: Request) -> Reply:
+    body = opened(world, request)
+    now_us = world.gate.now_us()
+    async with world.reading:
+        rows, dead = await world.gate.loop.run_in_executor(None, _litellm_rows, body, now_us)
+    for why, raw in dead:
+        world.intake.dead("litellm", why, raw)
+    kept = await world.intake.keep(rows, "litellm")
+    told = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
+    return Reply(200, msgspec.json.encode(told), (JSON,))
+
+
+def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, bytes]]]:
+    rows: list[Row] = []
+    dead: list[tuple[str, bytes]] = []
+    for raw, record in litellm.records(body):
+        if isinstance(record, Refused):
+            dead.append((str(record), raw))
+            continue
+        try:
+            rows.extend(litellm.rows(record, now_us))
+        except Exception as why:  # noqa: BLE001 - one poisoned record must not lose the batch
+            said = str(why) if isinstance(why, Refused) else f"{type(why).__name__} while it was read"
+            dead.append((said, raw or repr(record).encode()))
+    return rows, dead
+
+
+async def _gaps(world: World, request: Request) -> Reply:
+    """Exchanges that a sender saw and could not tell of."""
+    said = json_object(request.body)
+    reason = said.get("reason")
+    numbers = [said.get(name) for name in ("from_us", "until_us", "exchanges")]
+    if not all(type(value) is int and 0 <= value < 1 << 62 for value in numbers):
+        raise BadRequest(400, "bad_gap", "from_us, until_us and exchanges must be whole numbers")
+    from_us, until_us, exchanges = (int(value) for value in numbers)  # type: ignore[call-overload]
+    await world.intake.gap(from_us, until_us, exchanges, str(reason)[:LONGEST_REASON])
+    return Reply(200, b"{}", (JSON,))
+
+
+async def _otlp(world: World, request: Request) -> Reply:
+    """Spans or log records. What is left out is told as the protocol wants it: as a partial success."""
+    kind = (header(request, b"content-type") or b"").lower().partition(b";")[0].strip().decode("latin-1")
+    logs = request.target.startswith("/v1/logs")
+    if kind not in otlp.KINDS:
+        raise BadRequest(415, "bad_type", f"content-type must be one of {', '.join(otlp.KINDS)}")
+    body = opened(world, request)
+    now_us = world.gate.now_us()
+    async with world.reading:
+        found = await world.gate.loop.run_in_executor(None, otlp.read, kind, body, now_us)
+    for why in found.refused:
+        world.intake.dead("otlp", why, body)
+    rows, refused, keys = await world.joins.take(found, now_us)
+    for why in refused:
+        world.intake.dead("otlp", why, body)
+    await world.intake.keep(rows, "otlp")
+    world.joins.forget(keys)
+    return otlp.told(kind, logs, [*found.refused, *refused])
+
+
+def opened(world: World, request: Request) -> bytes:
+    """A body, opened as far as the terms allow. Raises: BadRequest."""
+    coding = (header(request, b"content-encoding") or b"").strip().lower().decode("latin-1")
+    limit = world.gate.terms.capture.max_body_bytes
+    return request.body if coding in ("", "identity") else inflate(request.body, coding, limit)
+
+
+ROUTES: dict[str, Callable[[World, Request], Reply | Awaitable[Reply]]] = {
+    "/bans": _bans,
+    "/beta/litellm_basic_guardrail_api": _guardrail,
+    "/litellm/logs": _litellm_logs,
+    "/gaps": _gaps,
+    "/v1/traces": _otlp,
+    "/v1/logs": _otlp,
+}

@@ -1,0 +1,231 @@
+"""How each gateway asks for a decision, and how it takes one. It decides nothing.
+
+A path says the dialect, with options behind semicolons: `/decide/envoy;account=x-user-id`. Options stand in
+the gateway's own configuration, so no client can set them: `account=HEADER` (the gateway vouches for that
+header; without it the account is the client's key's), `org=HEADER`, `model=HEADER`, `address=HEADER`,
+`capture=yes` (what is allowed is written down, as far as it was shown).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.answers import error_body, error_object, safe
+from stillwatch.gateway.caller import caller
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.hooks import Asked, Header, Judged, Reply
+from stillwatch.gateway.hooks.door import header
+from stillwatch.gateway.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.server import Client, Request
+from stillwatch.terms import Decision
+
+OPTIONS = ("account", "org", "model", "address", "capture")
+JSON: Header = (b"content-type", b"application/json")
+MOST_NAMES = 1_000  # models or hosts in one question
+LONGEST_ACCOUNT = 512
+_NGINX_TAKES = (401, 403)  # any other refusal of an auth_request becomes a 500 for the client
+
+
+@dataclass(frozen=True)
+class Way:
+    """A path below /decide, taken apart."""
+
+    dialect: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    rest: str = ""  # Envoy puts the client's own target behind the path
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request as the gateway shows it, with what a record needs of it."""
+
+    asked: Asked
+    facts: Facts
+    request: Request | None = None  # the client's own, where it is shown
+    address: str | None = None
+    served: str | None = None  # a reply is asked about: this model answered
+    counts: bool = True  # against the account's limits; else it is only looked at
+
+
+def way_of(target: str) -> Way:
+    """Take a target apart. Raises: BadRequest for a dialect or option that we do not know."""
+    path, _, rest = target.removeprefix("/decide").removeprefix("/").partition("/")
+    path = path if rest or "/" in target[8:] else path.partition("?")[0]
+    name, *pairs = path.split(";")
+    options = dict(pair.partition("=")[::2] for pair in pairs)
+    unknown = [key for key in options if key not in OPTIONS]
+    if (name or "json") not in SPOKEN or unknown:
+        wrong = f"option {unknown[0]!r}" if unknown else f"dialect {name!r}"
+        known = f"dialects: {', '.join(SPOKEN)}; options: {', '.join(OPTIONS)}"
+        raise BadRequest(404, "unknown_dialect", f"{wrong} is not known; {known}")
+    return Way(name or "json", options, "/" + rest)
+
+
+def question(gate: Gate, client: Client, way: Way, request: Request, now_us: int) -> Question:
+    """What is asked. Raises: BadRequest where it must be refused at once."""
+    if way.dialect == "json":
+        return _plain(gate, request)
+    if way.dialect == "envoy":
+        shown = request
+        shown.target = way.rest
+    else:
+        method = _text(request, b"x-original-method") or _text(request, b"x-forwarded-method")
+        target = _text(request, b"x-original-uri") or _text(request, b"x-forwarded-uri")
+        if target is None:
+            raise BadRequest(
+                400, "bad_request", "the gateway sent no x-original-uri and no x-forwarded-uri header"
+            )
+        shown = Request(
+            method or request.method, target, request.headers, request.keys, request.body, True, True
+        )
+    return _shown(gate, client, way, shown, now_us)
+
+
+def _shown(gate: Gate, client: Client, way: Way, shown: Request, now_us: int) -> Question:
+    """The client's own request, or as much of it as the gateway passes on."""
+    name = way.options.get("account")
+    if name is None:
+        who = caller(gate, client, shown, now_us)
+        account, number, key_id, org = who.account, who.number, who.key_id, who.org
+    else:
+        account, number, key_id, org = _vouched(shown, name), None, "", None
+    if "org" in way.options:
+        org = _text(shown, way.options["org"].encode())
+    kind = (_text(shown, b"content-type") or "").lower()
+    coding = (_text(shown, b"content-encoding") or "").strip().lower()
+    facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
+    models = facts.models
+    if "model" in way.options:
+        named = _text(shown, way.options["model"].encode())
+        models = (named, *models) if named else models
+    asked = Asked(
+        account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
+        facts.logprobs, len(shown.body), blind=not shown.body,
+    )  # fmt: skip
+    address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
+    return Question(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
+
+
+def _vouched(request: Request, name: str) -> str:
+    account = _text(request, name.encode())
+    if not account or len(account) > LONGEST_ACCOUNT:
+        raise BadRequest(401, "no_account", f"the gateway sent no account in {name}")
+    return account
+
+
+def _text(request: Request, name: bytes) -> str | None:
+    found = header(request, name)
+    return None if found is None else found.decode("latin-1")
+
+
+def _plain(gate: Gate, request: Request) -> Question:
+    """A question in our own words: JSON, or a query string."""
+    if request.method == "GET":
+        said: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
+    else:
+        said = json_object(request.body)
+    models = _names(said, "models") or _names(said, "model")
+    account, operation = said.get("account"), said.get("operation", "chat")
+    if not isinstance(account, str) or not 0 < len(account) <= LONGEST_ACCOUNT:
+        raise BadRequest(400, "no_account", "account must be a text of 1 to 512 characters")
+    if not isinstance(operation, str):
+        raise BadRequest(400, "bad_request", "operation must be a text")
+    if operation.startswith("/"):
+        operation = operation_of(operation)
+    n, size = said.get("n"), said.get("body_bytes")
+    asked = Asked(
+        account, None, "", _optional(said, "org"), _optional(said, "end_user"), operation,
+        models, _names(said, "hosts"), said.get("stream") is True, n if type(n) is int and n > 0 else 1,
+        said.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
+        said.get("blind") is True,
+    )  # fmt: skip
+    served = _optional(said, "served")
+    return Question(asked, Facts(operation, models), None, None, served, said.get("count") is not False)
+
+
+def json_object(body: bytes) -> dict[str, object]:
+    """A body that is one JSON object. Raises: BadRequest."""
+    try:
+        said = decode(body)
+    except Refused as why:
+        raise BadRequest(400, "bad_json", f"the body {why}") from None
+    if not isinstance(said, dict):
+        raise BadRequest(400, "bad_json", "the body is no JSON object")
+    return said
+
+
+def _names(said: dict[str, object], key: str) -> tuple[str, ...]:
+    value = said.get(key)
+    found = [value] if isinstance(value, str) and value else value or []
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise BadRequest(400, "bad_request", f"{key} must be texts")
+    if len(found) > MOST_NAMES:
+        raise BadRequest(400, "bad_request", f"{key} holds {len(found):,} names; at most {MOST_NAMES:,}")
+    return tuple(dict.fromkeys(found))
+
+
+def _optional(said: dict[str, object], key: str) -> str | None:
+    value = said.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+# --- answers -----------------------------------------------------------------------------------------------
+
+
+def answer(way: Way, asked: Asked, judged: Judged) -> Reply:
+    """A decision as this gateway takes it."""
+    if way.dialect == "json":
+        return Reply(200, msgspec.json.encode(_told(asked, judged.decision)), (JSON,))
+    if not judged.decision.allow:
+        return refusal(way.dialect, asked.operation, judged.decision)
+    return Reply(204 if way.dialect == "nginx" else 200, b"", tuple(_allowed(asked, judged.decision)))
+
+
+def refusal(dialect: str, operation: str, decision: Decision) -> Reply:
+    """A refusal, in the shape of the API that the client speaks."""
+    status = decision.status
+    if dialect == "json":
+        told = {"allow": False, "status": status, "code": decision.code, "message": decision.message}
+        return Reply(status, msgspec.json.encode(told), (JSON,))
+    headers = [
+        JSON,
+        (b"x-stillwatch-status", b"%d" % status),
+        (b"x-stillwatch-code", safe(decision.code)),
+        (b"x-stillwatch-rule", safe(decision.rule)),
+        (b"x-stillwatch-reason", safe(decision.message)),
+    ]
+    if decision.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % decision.retry_after_s))
+    if dialect == "nginx" and status not in _NGINX_TAKES:
+        status = 403
+    body = error_body(operation, decision.status, decision.code, decision.message)
+    return Reply(status, body, tuple(headers))
+
+
+def _allowed(asked: Asked, decision: Decision) -> list[Header]:
+    headers = [(b"x-stillwatch-account", safe(asked.account)), (b"x-stillwatch-rule", safe(decision.rule))]
+    if decision.warn:
+        headers.append((b"x-stillwatch-warning", safe(decision.warn)))
+    if decision.mark:
+        headers.append((b"x-stillwatch-mark", safe(decision.mark)))
+    if decision.strip:
+        headers.append((b"x-stillwatch-strip", b"yes"))
+    return headers
+
+
+def _told(asked: Asked, decision: Decision) -> dict[str, object]:
+    told: dict[str, object] = {
+        name: value
+        for name in decision.__slots__
+        if (value := getattr(decision, name)) not in (None, "", False) or name == "allow"
+    }
+    if not decision.allow:
+        told["error"] = error_object(asked.operation, decision.status, decision.code, decision.message)
+    return told
+
+
+SPOKEN = ("json", "envoy", "nginx", "forward")

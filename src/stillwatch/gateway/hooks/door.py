@@ -1,0 +1,45 @@
+"""Who may ask: a key that was issued to an account named `hook:…`, by `stillwatch key issue hook:litellm`.
+
+It is issued, rotated, revoked and noted like every other key; what its holder says of accounts and exchanges
+is believed. It knows no routes.
+"""
+
+from stillwatch.gateway import KeyEntry
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.hooks import OWNER, TOKEN
+from stillwatch.gateway.keys import digest, parse, same
+from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.server import Request
+
+BESIDE = (TOKEN, b"authorization", b"x-api-key")  # where nothing else needs these headers
+NO_TOKEN = (
+    "Give a key of an account named hook:… in x-stillwatch-hook, as `Authorization: Bearer` or as x-api-key; "
+    "`stillwatch key issue hook:NAME` makes one."
+)
+
+
+def header(request: Request, name: bytes) -> bytes | None:
+    """The value of a header; None where it is missing. Raises: BadRequest where two differ."""
+    found = None
+    for key, value in (*request.headers, *request.keys):
+        if len(key) == len(name) and key.lower() == name:
+            if found is not None and found != value:
+                raise BadRequest(400, "bad_header", f"there are two different {name.decode()} headers")
+            found = value
+    return found
+
+
+def opener(gate: Gate, request: Request, now_us: int, *, alone: bool) -> KeyEntry | None:
+    """Whose key opens the door; None where none does. `alone`: only our own header counts."""
+    found = next((value for name in ((TOKEN,) if alone else BESIDE) if (value := header(request, name))), b"")
+    text = found.decode("latin-1").strip()
+    parsed = parse(text[7:].strip() if text[:7].lower() == "bearer " else text)
+    entry = gate.tables.keys.get(parsed[0]) if parsed else None
+    right = same(
+        digest(parsed[1], gate.secret) if parsed else bytes(32), entry.digest if entry else bytes(32)
+    )
+    if entry is None or not right or not entry.account.startswith(OWNER):
+        return None
+    if entry.disabled or (entry.expires_us is not None and entry.expires_us <= now_us):
+        return None
+    return entry

@@ -1,0 +1,197 @@
+"""What other gateways tell of exchanges, made durable; what is no exchange goes to the dead letters.
+
+A row that comes twice is written once as far as we remember, and the scan keeps one of each id anyway.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.values import EPOCH, Clock, as_time
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.gate import Gap, Gate
+from stillwatch.gateway.hooks import WORKER
+from stillwatch.gateway.wal import GAP, ROW, frame
+
+REMEMBERED = 200_000  # ids of rows that were kept
+LONGEST_TEXT = 512  # of a name: account, model, agent
+TEXTS = frozenset(("system", "prompt", "completion"))
+DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
+CHARGED_US = 3_600_000_000  # tokens of an older exchange count against no limit that runs now
+_CAPTURED, _UNCAPTURED = PLACE["captured"], PLACE["uncaptured"]
+
+
+class NotKept(Exception):
+    """The log could not be written: the sender is asked to try again."""
+
+
+@dataclass
+class Tally:
+    """What this process has done since it began."""
+
+    decisions: int = 0
+    refused: int = 0
+    unauthorised: int = 0
+    rows: dict[str, int] = field(default_factory=dict)  # by source
+    duplicates: int = 0
+    dead: int = 0
+    gaps_told: int = 0
+    failed: int = 0  # requests that an error of ours ended
+    error: str | None = None
+
+
+class _Batch:
+    """Frames on their way to the disk, and who waits for them."""
+
+    __slots__ = ("done", "gate", "rows")
+
+    def __init__(self, gate: Gate, rows: int) -> None:
+        self.gate, self.rows = gate, rows
+        self.done: asyncio.Future[bool] = gate.loop.create_future()
+
+    def on_durable(self) -> None:
+        self.gate.counters[_CAPTURED] += self.rows - 1  # the gate counted the batch as one
+        if not self.done.done():
+            self.done.set_result(True)
+
+    def on_not_durable(self) -> None:
+        self.gate.uncaptured(self.rows - 1, self.gate.capture_error or "the log cannot be written")
+        if not self.done.done():
+            self.done.set_result(False)
+
+
+class Intake:
+    """Takes rows. One for the process."""
+
+    def __init__(self, gate: Gate, dead_letters: Path, tally: Tally) -> None:
+        self.gate, self.tally = gate, tally
+        self._dead = dead_letters
+        self._recent: dict[bytes, None] = {}
+        self.numbers: dict[str, int] = {}  # account -> its place in the budgets, where it was issued here
+
+    async def keep(self, rows: Iterable[Row], source: str) -> int:
+        """Make rows durable and count their tokens; give how many were new.
+
+        Raises: NotKept where the log cannot be written.
+        """
+        gate = self.gate
+        fresh: dict[bytes, Row] = {}
+        frames: list[bytes] = []
+        now_us = gate.now_us()
+        keep_text = gate.terms.retention.text_days > 0
+        for row in rows:
+            key = _key(row)
+            if key in self._recent or key in fresh:
+                self.tally.duplicates += 1
+                continue
+            row = self._whole(row, keep_text, now_us)
+            try:
+                frames.append(frame(ROW, gate.number(), msgspec.json.encode(row)))
+            except (OverflowError, ValueError, TypeError) as why:  # a number beyond 64 bits, half a surrogate
+                self.dead(source, f"cannot be written down: {type(why).__name__}", repr(row).encode())
+                continue
+            fresh[key] = row
+        if not fresh:
+            return 0
+        if gate.overloaded():
+            gate.uncaptured(len(fresh), "more waits for the disk than may")
+            raise NotKept(gate.capture_error)
+        batch = _Batch(gate, len(fresh))
+        gate.log.append(b"".join(frames), batch)
+        if not await batch.done:
+            raise NotKept(gate.capture_error)
+        self._charge(fresh.values(), now_us)
+        self.tally.rows[source] = self.tally.rows.get(source, 0) + len(fresh)
+        self._recent.update(dict.fromkeys(fresh))
+        while len(self._recent) > REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        return len(fresh)
+
+    def _whole(self, row: Row, keep_text: bool, now_us: int) -> Row:
+        row = {name: value for name, value in row.items() if value is not None}
+        row["received"] = now_us
+        row["keep_text"] = keep_text
+        model = row.get("model")
+        if "family" not in row and isinstance(model, str):
+            verdict = self.gate.verdict(model, str(row["account"]), None, now_us)
+            row["family"] = verdict.family
+        if not keep_text:
+            row.pop("completion", None)
+        return row
+
+    def _charge(self, rows: Iterable[Row], now_us: int) -> None:
+        """Tokens count against the account's limits from when they are told."""
+        budgets = self.gate.budgets
+        for row in rows:
+            tokens, account, time = row.get("output_tokens"), str(row["account"]), row["time"]
+            if not isinstance(time, int) or now_us - time >= CHARGED_US:
+                continue
+            if isinstance(tokens, int) and 0 < tokens < 1 << 40:
+                budgets.add(budgets.place(account, self.numbers.get(account)), now_us, 0, tokens)
+
+    async def gap(self, from_us: int, until_us: int, exchanges: int, reason: str) -> None:
+        """A gap that a sender knows of. Raises: NotKept."""
+        batch = _Batch(self.gate, 1)
+        gap = Gap(WORKER, from_us, until_us, exchanges, reason)
+        self.gate.log.append(frame(GAP, 0, msgspec.json.encode(gap)), batch)
+        if not await batch.done:
+            raise NotKept(self.gate.capture_error)
+        self.gate.counters[_CAPTURED] -= 1
+        self.gate.counters[_UNCAPTURED] += exchanges
+        self.tally.gaps_told += 1
+
+    def dead(self, source: str, why: str, raw: bytes) -> None:
+        """What is no record: counted and named with its reason, never with its content."""
+        self.tally.dead += 1
+        line = {
+            "at": (EPOCH + timedelta(microseconds=self.gate.now_us())).isoformat(timespec="seconds"),
+            "source": source,
+            "reason": why[:400],
+            "bytes": len(raw),
+            "digest": hashlib.blake2b(raw, key=self.gate.secret, digest_size=8).hexdigest(),
+        }
+        try:
+            if self._dead.exists() and self._dead.stat().st_size > DEAD_BYTES:
+                os.replace(self._dead, self._dead.with_suffix(".jsonl.1"))
+            with open(self._dead, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:  # the count goes on
+            self.tally.error = f"{self._dead}: {error.strerror}"
+
+
+def checked(row: Row, now_us: int) -> Row:
+    """A row whose time, account and names can be used. Raises: Refused."""
+    row["time"] = as_time(row.get("time"), Clock(_moment(now_us)))
+    account = row.get("account")
+    if isinstance(account, int) and not isinstance(account, bool):
+        account = row["account"] = str(account)
+    if not isinstance(account, str) or not account or len(account) > LONGEST_TEXT:
+        raise Refused(f"has no account that can be used: a text of 1 to {LONGEST_TEXT} characters")
+    for name, value in row.items():
+        if isinstance(value, str) and name not in TEXTS and len(value) > LONGEST_TEXT:
+            row[name] = value[:LONGEST_TEXT]
+    return row
+
+
+def digest_id(prefix: str, record: object) -> str:
+    """An id that a record brings by its content: told again it is the same, and no client chooses it."""
+    raw = msgspec.json.encode(record, order="deterministic")
+    return f"{prefix}-{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
+
+
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(us / 1e6, UTC)
+
+
+def _key(row: Row) -> bytes:
+    given = row.get("exchange_id")
+    raw = given.encode() if isinstance(given, str) else msgspec.json.encode(row, order="deterministic")
+    return hashlib.blake2b(raw, digest_size=12).digest()

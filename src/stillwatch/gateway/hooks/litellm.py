@@ -1,0 +1,116 @@
+"""LiteLLM's two HTTP forms: its generic guardrail asks, its logs come in. It runs outside LiteLLM's process.
+
+What runs inside is `files/stillwatch_litellm.py`; what that sends comes here too, with what it knows beside
+LiteLLM's own record under the key `stillwatch`. Source: litellm 1.108.7, generic_guardrail_api.py,
+generic_api_callback.py.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.formats.litellm import rows as rows_of
+from stillwatch.exchanges.messages import dig, first, from_text, talk
+from stillwatch.exchanges.sketched import OUTCOMES
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.hooks import Asked, Reply
+from stillwatch.gateway.hooks.dialects import JSON
+from stillwatch.gateway.hooks.intake import checked, digest_id
+from stillwatch.gateway.hooks.judge import judge
+from stillwatch.gateway.request import BadRequest
+
+WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
+       "user_api_key_org_id")  # fmt: skip  # as `formats.litellm` reads an account
+MOST_RECORDS = 20_000  # in one request
+
+
+def guardrail(gate: Gate, said: dict[str, object], now_us: int) -> tuple[Reply, bool]:
+    """LiteLLM's question in its own words, answered in them; and whether it was allowed."""
+    data = said.get("request_data")
+    account = first(*(dig(data, name) for name in WHO))
+    if not isinstance(account, str):
+        raise BadRequest(400, "no_account", f"request_data names no account: one of {', '.join(WHO)}")
+    org, user = first(dig(data, WHO[4]), dig(data, WHO[3])), dig(data, "user_api_key_end_user_id")
+    model = said.get("model")
+    asked = Asked(
+        account, None, "", org if isinstance(org, str) else None, user if isinstance(user, str) else None,
+        models=(model,) if isinstance(model, str) and model else (), blind=not model,
+    )  # fmt: skip
+    decision = judge(gate, asked, now_us, count=said.get("input_type") == "request").decision
+    told = {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
+    return Reply(200, msgspec.json.encode(told), (JSON,)), decision.allow
+
+
+def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
+    """Each record of a batch: an array, one object, or a line each. Raises: BadRequest where it is none."""
+    start = body.lstrip()[:1]
+    if start == b"[":
+        try:
+            found = decode(body)
+        except Refused as why:
+            raise BadRequest(400, "bad_json", f"the batch {why}") from None
+        assert isinstance(found, list)
+        _few(len(found))
+        for one in found:
+            yield b"", one if isinstance(one, dict) else Refused("a record is no JSON object")
+        return
+    if start != b"{":
+        raise BadRequest(400, "bad_json", "a batch is a JSON array, a JSON object, or a JSON object a line")
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) > 1:
+        try:  # one object over several lines?
+            msgspec.json.decode(lines[0])
+        except (msgspec.MsgspecError, RecursionError):
+            lines = [body]
+    _few(len(lines))
+    for line in lines:
+        try:
+            one_line = decode(line)
+            yield line, one_line if isinstance(one_line, dict) else Refused("a record is no JSON object")
+        except Refused as why:
+            yield line, why
+
+
+def _few(count: int) -> None:
+    if count > MOST_RECORDS:
+        raise BadRequest(413, "too_many", f"{count:,} records in one batch; send at most {MOST_RECORDS:,}")
+
+
+def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
+    """The rows of one record. Raises: Refused."""
+    beside = obj.pop("stillwatch", None)
+    made = list(rows_of(obj))
+    for row in made:
+        if isinstance(row, Refused):
+            raise row
+        assert isinstance(row, dict)
+        row["served_model"] = _served(obj)
+        # LiteLLM's ids are the upstream's or, by x-litellm-call-id, the client's: two exchanges may share one
+        row["exchange_id"] = digest_id("llm", obj)
+        row["outcome"] = "complete" if obj.get("status") != "failure" else "upstream_error"
+        if isinstance(beside, dict):
+            _add(row, beside)
+        yield checked(row, now_us)
+
+
+def _served(obj: dict[str, object]) -> object:
+    served = first(dig(from_text(obj.get("response")), "model"), obj.get("model"))
+    return served if isinstance(served, str) else None
+
+
+def _add(row: Row, beside: dict[str, object]) -> None:
+    """What our own callback knows better than LiteLLM's record."""
+    for name, field in (("id", "exchange_id"), ("rule", "rule"), ("account", "account")):
+        if isinstance(beside.get(name), str):
+            row[field] = beside[name]
+    if beside.get("outcome") in OUTCOMES:
+        row["outcome"] = beside["outcome"]
+    if row.get("prompt") is None and beside.get("asked") is not None:
+        asked = beside["asked"]
+        said = talk(
+            first(dig(asked, "messages"), dig(asked, "input"), dig(asked, "prompt")),
+            first(dig(asked, "system"), dig(asked, "instructions")),
+        )
+        row |= {"prompt": said.prompt, "system": said.system, "turn": said.turn}

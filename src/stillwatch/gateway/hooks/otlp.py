@@ -1,0 +1,97 @@
+"""OTLP over HTTP: an export request into rows and pieces of rows, and the answer the protocol wants.
+
+The mapping is `exchanges.formats.otlp`'s. A span whose texts come as log events is a piece: `joins` puts them
+together. Source: opentelemetry.io/docs/specs/otlp (1.7), "OTLP/HTTP".
+"""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.formats.otlp import Otlp, Waiting
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.hooks import Reply
+from stillwatch.gateway.hooks.intake import checked
+from stillwatch.gateway.request import BadRequest
+
+PROTOBUF = "application/x-protobuf"
+KINDS = (PROTOBUF, "application/protobuf", "application/json")
+NEEDS = "OTLP as protobuf needs the extra stillwatch[otlp]; install it, or export as http/json"
+LONGEST_MESSAGE = 1_000
+
+
+@dataclass
+class Read:
+    """What one export request held."""
+
+    rows: list[Row] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)  # a reason for each span or record that is no row
+    pieces: dict[str, Waiting] = field(default_factory=dict)  # by trace and span
+
+
+def read(kind: str, body: bytes, now_us: int) -> Read:
+    """Read an export request. Raises: BadRequest where it is none."""
+    found = Read()
+    session = Otlp(found.pieces)
+    for obj in _objects(kind, body):
+        for item in session.take(obj, ""):
+            if isinstance(item, Refused):
+                found.refused.append(str(item))
+            elif isinstance(item, dict):
+                try:
+                    found.rows.append(checked(item, now_us))
+                except Refused as why:
+                    found.refused.append(str(why))
+    return found
+
+
+def _objects(kind: str, body: bytes) -> list[dict[str, object]]:
+    if kind == "application/json":
+        try:
+            obj = decode(body)
+        except Refused as why:
+            raise BadRequest(400, "bad_json", f"the body {why}") from None
+        if not isinstance(obj, dict):
+            raise BadRequest(400, "bad_json", "the body is no JSON object")
+        return [obj]
+    if not body:
+        return []
+    pieces = _protobuf().objects(iter([body]), len(body))
+    objects: list[dict[str, object]] = []
+    for _, _, obj in pieces:
+        if isinstance(obj, dict):
+            objects.append(obj)
+        elif "holds no spans" not in str(obj):
+            raise BadRequest(400, "bad_protobuf", f"the body {obj}")
+    return objects
+
+
+def _protobuf() -> Any:
+    try:
+        return import_module("stillwatch.exchanges.formats.otlp_protobuf")
+    except ImportError:
+        raise BadRequest(415, "no_protobuf", NEEDS) from None
+
+
+def told(kind: str, logs: bool, refused: list[str]) -> Reply:
+    """200, with how many were left out and why."""
+    message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
+    if kind == "application/json":
+        name = "rejectedLogRecords" if logs else "rejectedSpans"
+        said = {"partialSuccess": {name: str(len(refused)), "errorMessage": message}} if refused else {}
+        return Reply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
+    return Reply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
+
+
+def _partial(logs: bool, message: str, count: int) -> bytes:
+    where = "logs.v1.logs" if logs else "trace.v1.trace"
+    module = import_module(f"opentelemetry.proto.collector.{where}_service_pb2")
+    reply = (module.ExportLogsServiceResponse if logs else module.ExportTraceServiceResponse)()
+    if count:
+        part = reply.partial_success
+        setattr(part, "rejected_log_records" if logs else "rejected_spans", count)
+        part.error_message = message
+    return bytes(reply.SerializeToString())

@@ -1,0 +1,228 @@
+"""The hooks process: one port for other gateways. It sets the table; what is answered is `answering`'s.
+
+`main` is run by the supervisor. It speaks through the workers' own server (`server.Client`): the decision is
+on every request's way through somebody else's gateway, and a framework costs ten times what it takes.
+"""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.answers import REASONS, error_body
+from stillwatch.gateway.budgets import Budgets
+from stillwatch.gateway.counters import PLACE, Counters
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.hooks import WORKER, Reply
+from stillwatch.gateway.hooks.answering import RETRY_S, World, respond
+from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally
+from stillwatch.gateway.hooks.joins import Joins
+from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.tables import Follower
+from stillwatch.gateway.upstream import Pool, Target
+from stillwatch.gateway.wal import Writer
+from stillwatch.gateway.worker import TABLES_S, TERMS_S, listening
+from stillwatch.terms.reload import Watched
+
+READING = 4  # batches at the same time
+DRAIN_S = 10.0
+TIDY_S = 10
+
+
+class Answer:
+    """One request and its reply, for `server.Client`."""
+
+    def __init__(self, world: World, client: Client, request: Request) -> None:
+        self.world, self.client, self.request = world, client, request
+        self.gone = False
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        try:
+            found = respond(self.world, self.client, self.request)
+        except Exception as why:  # noqa: BLE001 - one request must not end the process
+            self._give(self._failed(why))
+            return
+        if isinstance(found, Reply):
+            self._give(found)
+        else:
+            self._task = self.world.gate.loop.create_task(self._later(found))
+
+    async def _later(self, found: object) -> None:
+        try:
+            reply = await found  # type: ignore[misc]
+        except Exception as why:  # noqa: BLE001 - one request must not end the process
+            reply = self._failed(why)
+        self._give(reply)
+
+    def _failed(self, why: Exception) -> Reply:
+        if isinstance(why, BadRequest):
+            return Reply(why.status, error_body("chat", why.status, why.code, why.message))
+        retry = (b"retry-after", b"%d" % RETRY_S)
+        if isinstance(why, NotKept):
+            body = error_body("chat", 503, "capture_failed", f"This could not be written down: {why}")
+            return Reply(503, body, (*Reply(503).headers, retry))
+        self.world.tally.failed += 1
+        self.world.tally.error = f"{type(why).__name__} while answering {self.request.target[:80]!r}"
+        return Reply(500, error_body("chat", 500, "internal", "The hooks process failed at this request."))
+
+    def _give(self, reply: Reply) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        client = self.client
+        head = client.head(
+            reply.status, REASONS.get(reply.status, b"Refused"), list(reply.headers), len(reply.body)
+        )
+        client.send(head, reply.body) if self.request.method != "HEAD" and reply.body else client.send(head)
+        client.done()
+
+    def on_client_lost(self) -> None:
+        self.gone = True  # what it told is kept all the same
+
+    def on_client_slow(self, slow: bool) -> None:
+        return  # replies are short
+
+
+class Hooks:
+    """The process's life."""
+
+    def __init__(self, folder: Folder, loop: asyncio.AbstractEventLoop) -> None:
+        self.folder, self.loop = folder, loop
+        self.settings = Settings.load(folder.settings)
+        self.terms = Watched(folder.terms)
+        self.follower = Follower(folder.state)
+        tables = self.follower.poll() or self.follower.tables
+        counters = Counters(folder.run / "hooks.counters")
+        secret = folder.secret()
+        gate = Gate(
+            loop=loop,
+            worker=WORKER,
+            terms=self.terms.terms,
+            tables=tables,
+            secret=secret,
+            pool=Pool(Target(self.settings.upstream), loop, counters.values, None),  # nothing is ever sent
+            budgets=Budgets(folder.run, WORKER, self.settings.workers),
+            counters=counters.values,
+            upstream_key=None,
+            open_log=lambda durable, failed: Writer(
+                folder.wal, WORKER, secret, durable=durable, failed=failed
+            ),
+        )
+        tally = Tally()
+        intake = Intake(gate, folder.path / "dead-letters.jsonl", tally)
+        joins = Joins(gate, folder.path / "held")
+        self.world = World(gate, intake, joins, tally, asyncio.Semaphore(READING))
+        self._number()
+        self._stopped = loop.create_future()
+        self._seconds = 0
+        self._chores: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Serve until told to stop."""
+        gate, world = self.world.gate, self.world
+        await world.joins.begin()
+        assert self.settings.hooks_port is not None
+        server = await self.loop.create_server(
+            lambda: Client(gate, lambda _, client, request: Answer(world, client, request)),
+            sock=listening(self.settings.hooks_host, self.settings.hooks_port),
+        )
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(name, self._stop)
+        self._tables()
+        self._second()
+        await self._stopped
+        server.close()
+        gate.draining = True
+        until = self.loop.time() + DRAIN_S
+        while gate.clients and self.loop.time() < until:
+            for client in list(gate.clients):
+                client.drain()
+            await asyncio.sleep(0.05)
+        for client in list(gate.clients):
+            client.cut()
+        if self._chores:
+            await asyncio.wait(self._chores, timeout=DRAIN_S)
+        world.joins.close()  # what waits goes on waiting in its journal
+        gate.log.close()
+
+    def _stop(self) -> None:
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _number(self) -> None:
+        keys = self.world.gate.tables.keys.values()
+        self.world.intake.numbers = {entry.account: entry.number for entry in keys}
+
+    def _tables(self) -> None:
+        found = self.follower.poll()
+        if found is not None:
+            self.world.gate.tables = found
+            self._number()
+            self.world.gate.counters[PLACE["reloads_tables"]] += 1
+        self.loop.call_later(TABLES_S, self._tables)
+
+    def _second(self) -> None:
+        """What is done once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
+        world, gate = self.world, self.world.gate
+        new = self.terms.poll()
+        if new is not None:
+            gate.set_terms(new)
+            gate.counters[PLACE["reloads_terms"]] += 1
+        if not self._chores:
+            chore = self.loop.create_task(self._chore())
+            self._chores.add(chore)
+            chore.add_done_callback(self._chores.discard)
+        now = self.loop.time()
+        for client in list(gate.clients):
+            client.sweep(now)
+        try:
+            heartbeat.beat(
+                self.folder.run / "hooks.json",
+                heartbeat.utc_us(),
+                rss=heartbeat.rss_bytes(),
+                capture=gate.capture_error,
+                terms_version=gate.terms.version,
+                terms_error=self.terms.error,
+                tables_revision=gate.tables.revision,
+                tables_error=self.follower.error,
+                waiting_bytes=gate.log.waiting_bytes,
+                waiting_calls=len(world.joins),
+                **vars(world.tally),
+            )
+        except OSError as why:  # a full disk stops no decision; that it fails is seen from outside
+            gate.capture_error = gate.capture_error or f"heartbeat: {why.strerror}"
+        self.loop.call_later(TERMS_S, self._second)
+
+    async def _chore(self) -> None:
+        world = self.world
+        try:
+            rows, refused, keys = world.joins.due(world.gate.now_us())
+            for why in refused:
+                world.intake.dead("otlp", why, b"")
+            await world.intake.keep(rows, "otlp")
+            world.joins.forget(keys)
+            self._seconds += 1
+            if self._seconds % TIDY_S == 0:
+                world.joins.tidy()
+        except (NotKept, OSError) as why:  # they wait on, and are tried again
+            world.tally.error = f"what waits for texts: {why}"
+
+
+def main(folder: str) -> None:
+    """Be the hooks process of the gateway in a folder."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    hooks = Hooks(Folder(Path(folder)), loop)
+    loop.run_until_complete(hooks.serve())
+    loop.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
