@@ -14,10 +14,10 @@ from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted
-from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.state import State
-from stillwatch.report.findings import write
+from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, Scanned, ScanResult
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
@@ -57,7 +57,9 @@ def _findings(desk: Desk) -> None:
     )
     accounts = tuple(AccountVerdict(a, 0.5, "sw-1", None, 600) for a in ("acme", "zeta"))
     scanned = Scanned(5_000, 2, WHEN, WHEN, 0, 1.0)
-    write(ScanResult("0", scanned, (found,), accounts), desk.folder.detector)
+    result = ScanResult("0", scanned, (found,), accounts)
+    write(result, desk.folder.detector)
+    write_atomically(desk.folder.detector / HANDOVER, to_text(handover_json(result, {"sw-1": "sw-0"})))
 
 
 def _proposal(desk: Desk, *accounts: str) -> int:

@@ -1,4 +1,4 @@
-"""`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing itself."""
+"""`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Examples:
 
   stillwatch serve --check
 
-Exit codes: 0 it was told to stop and has ended in good order, or --check found nothing wrong; 2 it cannot start.
+Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot start.
 """
 
 

@@ -14,9 +14,8 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import actions, heartbeat, ladder, proposals
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.latest import Findings, Handed
 from stillwatch.gateway.state import State
-from stillwatch.scan import ScanResult
 from stillwatch.terms.reload import Watched
 
 PERIOD_S = 0.5
@@ -28,7 +27,7 @@ MOST_OPEN = 10_000
 class Looked:
     """What the ladder was last climbed for; the same again needs no second climb."""
 
-    findings: tuple[int, int, int]
+    findings: tuple[int, ...]
     revision: int
     terms: int
     at_us: int
@@ -41,9 +40,8 @@ class Enforcer:
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
-        self._result: ScanResult | None = None
         self._findings = Findings(folder)
-        self._file = (0, 0, 0)
+        self._handed = Handed()
         self._looked: Looked | None = None
         self._stop = threading.Event()
         self._told = False
@@ -110,23 +108,24 @@ class Enforcer:
             raise StillwatchError(self.watched.error)
 
     def _read_findings(self) -> None:
-        self._file, self._result = self._findings.current()
+        self._handed = self._findings.current()
 
     def _climb(self, now_us: int) -> None:
-        if self._result is None:
+        campaigns = self._handed.campaigns()
+        if self._handed.result is None:
             return
         terms = self.watched.terms
         last, revision = self._looked, self.state.revision()
         if (
             last is not None
-            and (last.findings, last.revision, last.terms) == (self._file, revision, id(terms))
+            and (last.findings, last.revision, last.terms) == (self._handed.sign, revision, id(terms))
             and now_us - last.at_us < LOOK_AGAIN_US
         ):
             return
-        named = {account for campaign in self._result.campaigns for account in campaign.accounts}
+        named = {account for campaign in campaigns for account in campaign.accounts}
         orgs = {account: org for account, org, _ in self.state.accounts() if account in named}
         wanted = ladder.climb(
-            self._result.campaigns,
+            campaigns,
             terms.ladder,
             standings=actions.standings(self.state, sorted(named)),
             decided=proposals.overruled_by_people(self.state),
@@ -137,7 +136,7 @@ class Enforcer:
         before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
         found = ladder.reconcile(before, wanted, now_us=now_us)
         proposals.write_down(self.state, found, now_us=now_us)
-        self._looked = Looked(self._file, self.state.revision(), id(terms), now_us)
+        self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), now_us)
 
     def _take_steps(self, now_us: int) -> None:
         for one in proposals.proposals(self.state, "open", limit=MOST_OPEN):

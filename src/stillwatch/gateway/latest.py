@@ -4,14 +4,17 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
-from stillwatch.scan import ScanResult
+from stillwatch.scan import Campaign, Follower, ScanResult
 
+HANDOVER = "handover.json"
 BLOCK = 1 << 16
 
 
@@ -27,30 +30,85 @@ class Gap:
     reason: str
 
 
+@dataclass(frozen=True)
+class Handed:
+    """The detector's findings. `sign` changes with them."""
+
+    sign: tuple[int, ...] = ()
+    result: ScanResult | None = None
+    first_ids: dict[str, str] = field(default_factory=dict)  # a campaign's id changes when it grows
+
+    def first_id(self, campaign: str) -> str:
+        """Give the id that a campaign had when it was first seen: standings and proposals name it so."""
+        return self.first_ids.get(campaign, campaign)
+
+    def campaigns(self) -> list[Campaign]:
+        """Give the campaigns under their first ids, each with the accounts seen to join it since."""
+        if self.result is None:
+            return []
+        joined: dict[str, set[str]] = {}
+        for follower in self.result.followers:
+            joined.setdefault(follower.campaign, set()).add(follower.account)
+        return [
+            replace(c, id=self.first_id(c.id), accounts=tuple(sorted({*c.accounts, *joined.get(c.id, ())})))
+            for c in self.result.campaigns
+        ]
+
+
+def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, Any]:
+    """Give what the supervisor needs besides `findings.json`, whose shape is a contract with others."""
+    followers = [
+        {
+            "account": f.account,
+            "campaign": f.campaign,
+            "named_at": f.named_at.isoformat(),
+            "first": f.first.isoformat(),
+            "exchanges": f.exchanges,
+        }
+        for f in result.followers
+    ]
+    return {"first_ids": first_ids, "followers": followers}
+
+
 class Findings:
     """The detector's findings, read again only when they were replaced. Safe to share between threads."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._sign = (0, 0, 0)
-        self._result: ScanResult | None = None
+        self._handed = Handed()
 
-    def current(self) -> tuple[tuple[int, int, int], ScanResult | None]:
-        """Give a sign that changes with them, and the findings; None before the first.
+    def current(self) -> Handed:
+        """Give the findings as they are now; without a result before the first.
 
-        Raises: InputError where they cannot be read; the last good ones are then given no more.
+        Raises: InputError where they cannot be read.
         """
         with self._lock:
             try:
-                found = (self._folder.detector / FINDINGS).stat()
+                sign = (*self._sign(FINDINGS), *self._sign(HANDOVER))
             except FileNotFoundError:
-                return self._sign, self._result
-            sign = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if sign != self._sign:
-                self._result = load(self._folder.detector)
-                self._sign = sign
-            return self._sign, self._result
+                return self._handed
+            if sign != self._handed.sign:
+                self._handed = self._read(sign)
+            return self._handed
+
+    def _sign(self, name: str) -> tuple[int, int, int]:
+        found = (self._folder.detector / name).stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _read(self, sign: tuple[int, ...]) -> Handed:
+        path = self._folder.detector / HANDOVER
+        result = load(self._folder.detector)
+        try:
+            told = json.loads(path.read_bytes())
+            at = datetime.fromisoformat
+            followers = tuple(
+                Follower(f["account"], f["campaign"], at(f["named_at"]), at(f["first"]), f["exchanges"])
+                for f in told["followers"]
+            )
+            return Handed(sign, replace(result, followers=followers), dict(told["first_ids"]))
+        except (OSError, ValueError, KeyError, TypeError) as why:
+            raise InputError(f"{path}: cannot be read: {why}") from why
 
 
 def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[Gap]:

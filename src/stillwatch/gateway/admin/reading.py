@@ -22,12 +22,12 @@ from stillwatch.gateway.admin.shapes import (
 )
 from stillwatch.gateway.health import FAILING, Health, health
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.gateway.latest import gaps
+from stillwatch.gateway.latest import Handed, gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
 from stillwatch.gateway.reach import MOST_NAMED
 from stillwatch.gateway.state import Missing
 from stillwatch.report.findings import campaigns_by_harvest
-from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan import Campaign
 from stillwatch.terms import Step
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
@@ -110,23 +110,20 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
 def _found(to: APIRouter, desk: Desk) -> None:
     state = desk.state
 
-    def result() -> ScanResult | None:
-        return desk.findings.current()[1]
-
     @to.get("/v1/campaigns", tags=["findings"])
     def list_campaigns(
         after: Annotated[Name | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> Page[CampaignShown]:
         """List the campaigns, the largest harvest first."""
-        current = result()
-        found = campaigns_by_harvest(current) if current else []
+        handed = desk.findings.current()
+        found = campaigns_by_harvest(handed.result) if handed.result else []
         ids = [c.id for c in found]
         if after is not None and after not in ids:
             raise Missing(f"there is no campaign {after!a} now; begin at the first page")
         begin = ids.index(after) + 1 if after is not None else 0
         page = found[begin : begin + limit]
         last = page[-1].id if len(page) == limit else None
-        return Page(items=[_campaign(c) for c in page], next=last, revision=state.revision())
+        return Page(items=[_campaign(c, handed) for c in page], next=last, revision=state.revision())
 
     @to.get("/v1/campaigns/{campaign}/accounts", tags=["findings"])
     def list_members(
@@ -135,9 +132,9 @@ def _found(to: APIRouter, desk: Desk) -> None:
         limit: Limit = 100,
     ) -> Page[str]:
         """List the accounts of one campaign, by name."""
-        current = result()
-        for one in current.campaigns if current else ():
-            if one.id == campaign:
+        handed = desk.findings.current()
+        for one in handed.campaigns():
+            if one.id == handed.first_id(campaign):
                 page = [a for a in sorted(one.accounts) if after is None or a > after][:limit]
                 last = page[-1] if len(page) == limit else None
                 return Page(items=page, next=last, revision=state.revision())
@@ -150,7 +147,7 @@ def _found(to: APIRouter, desk: Desk) -> None:
         limit: Limit = 100,
     ) -> Page[AccountFound]:
         """List what was found of accounts, by name, with what stands for each."""
-        current = result()
+        current = desk.findings.current().result
         every = sorted(current.accounts, key=lambda a: a.account) if current else []
         page = [
             a
@@ -173,9 +170,10 @@ def _found(to: APIRouter, desk: Desk) -> None:
         return Page(items=items, next=last, revision=state.revision())
 
 
-def _campaign(found: Campaign) -> CampaignShown:
+def _campaign(found: Campaign, handed: Handed) -> CampaignShown:
     return CampaignShown(
         id=found.id,
+        first_id=handed.first_id(found.id),
         title=found.title,
         alarm_at=always_iso(int(found.alarm_at.timestamp() * 1e6)),
         p_value=found.p_value,

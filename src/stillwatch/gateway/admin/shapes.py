@@ -346,7 +346,8 @@ class TermsChecked(BaseModel):
 
 
 class CampaignShown(BaseModel):
-    id: str
+    id: Annotated[str, Field(description="Made of its accounts: it changes when the campaign grows.")]
+    first_id: Annotated[str, Field(description="What it was first called; standings name it so.")]
     title: str
     alarm_at: str
     p_value: float

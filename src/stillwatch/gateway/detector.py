@@ -1,0 +1,258 @@
+"""The detector: follows the segments, keeps a live scan of them, and hands over what it finds as files.
+
+It never answers a request and never writes a standing: the supervisor reads what lies in `detector/`. Killed
+at any moment it goes on from the last saved state; exchanges that it reads twice are dropped by their ids.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.errors import InputError, StillwatchError
+from stillwatch.exchanges.parquet import DAMAGED
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.folder import Folder, derive
+from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.latest import HANDOVER, handover_json
+from stillwatch.gateway.people import accounts_table, write_accounts
+from stillwatch.gateway.segments import new_segments
+from stillwatch.gateway.settings import Settings
+from stillwatch.report.findings import to_text, write, write_atomically
+from stillwatch.scan import ScanResult
+from stillwatch.scan.live import Keep, LiveScan
+from stillwatch.scan.pipeline import Options
+from stillwatch.terms.reload import Watched
+
+STATE = "live.npz"
+BAD = "bad-segments.jsonl"
+PERIOD_S = 2.0
+SAVE_S = 300.0  # at the latest, when rows came
+FIGURES_S = 30.0  # findings whose figures alone moved are written this often
+STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
+TRIES = 3  # of a segment that the disk refuses
+BATCH_ROWS = 50_000
+SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
+HOUR_US = 3_600_000_000
+IDLE_S = 30.0
+EXCHANGES_A_MB = 1_000  # kept exchanges a MiB of memory: 4 million took 3.1 GB (README, speed)
+
+
+class Detector:
+    """One folder's live scan. `step` does one round; nothing is lost between two."""
+
+    def __init__(self, folder: Folder, settings: Settings, now_us: Callable[[], int]) -> None:
+        self.folder, self._now_us = folder, now_us
+        secret = folder.secret()
+        self._options = Options(key=derive(secret, PURPOSE), threads=1)
+        self._keep = Keep(exchanges=settings.detector_memory_mb * EXCHANGES_A_MB)
+        self.error: str | None = None
+        self.bad = self.read = 0
+        self.newest_us = 0  # the latest exchange's own time
+        self.caught_up_us = now_us()  # everything that lay there then has been read and looked at
+        self._tries: dict[str, int] = {}
+        self._written: tuple[ScanResult | None, float] = (None, 0.0)
+        self._saved_at, self._saved_until_us, self._unsaved = time.monotonic(), -1, False
+        self._rows_at = time.monotonic()
+        self._accounts: pa.Table | None = None
+        self._watched: Watched | None = None
+        self._live = self._begin()
+        self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
+        self.newest_us = int(str(self._live.also.get("newest_us", 0)))
+
+    def _begin(self) -> LiveScan:
+        """Go on from the saved state; without one that can be read, from the first segment there is."""
+        path = self.folder.detector / STATE
+        if path.exists():
+            try:
+                return LiveScan.load(path, self._options, keep=self._keep)
+            except InputError as why:
+                path.replace(path.with_suffix(".unreadable"))
+                self.error = f"{why}; begun anew from the segments"
+        return LiveScan(self._options, keep=self._keep)
+
+    # --- one round ---
+
+    def step(self) -> None:
+        """Read what is new, look at it, hand over what was found."""
+        begun_us = self._now_us()
+        error = None
+        for path in new_segments(self.folder, set(self.seen)):
+            try:
+                self._take(path)
+            except OSError as why:
+                error = f"{path.name}: {why.strerror or why}"
+                self._again(path, error)
+        self._know_accounts()
+        if self._live.exchanges:
+            result = self._live.tick(self._now_us(), self._complete_until_us(begun_us))
+            self._hand_over(result)
+        self._save_if_due()
+        self.error, self.caught_up_us = error, begun_us
+
+    def _take(self, path: Path) -> None:
+        """Add one segment whole, or note why it cannot be used and go on without it."""
+        try:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS):
+                    if batch.num_rows:
+                        batch = batch.replace_schema_metadata(file.schema_arrow.metadata)
+                        newest = pa.compute.max(batch.column("time")).cast(pa.int64()).as_py()
+                        self._live.add(batch)
+                        self.newest_us = max(self.newest_us, int(newest or 0))
+                        self.read += batch.num_rows
+                        self._rows_at, self._unsaved = time.monotonic(), True
+        except FileNotFoundError:
+            return  # merged or let go meanwhile: the next look finds what took its place
+        except OSError:
+            raise
+        except (InputError, KeyError, *DAMAGED) as why:
+            self._pass_over(path, f"{type(why).__name__}: {str(why)[:300]}")
+        self.seen.add(path.name)
+
+    def _again(self, path: Path, why: str) -> None:
+        """A disk that refuses may give it the next time; not for ever."""
+        self._tries[path.name] = self._tries.get(path.name, 0) + 1
+        if self._tries[path.name] >= TRIES:
+            self._pass_over(path, why)
+            self.seen.add(path.name)
+
+    def _pass_over(self, path: Path, why: str) -> None:
+        self.bad += 1
+        line = {"at": self._now_us(), "segment": str(path.relative_to(self.folder.path)), "reason": why}
+        with open(self.folder.detector / BAD, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _know_accounts(self) -> None:
+        """What the owner knows of accounts: organisations by their keys, permissions by the terms."""
+        try:
+            if self._watched is None:
+                self._watched = open_terms(self.folder, keeps_history=False)
+            self._watched.poll()
+            permissions = self._watched.terms.permissions
+            table = accounts_table(self.folder.state, permissions, self._now_us())
+        except StillwatchError as why:
+            self.error = str(why)
+            return
+        if self._accounts is None or not table.equals(self._accounts):
+            write_accounts(table, self.folder.detector)
+            self._accounts = table
+            self._live.accounts = table if table.num_rows else None
+
+    def _complete_until_us(self, read_us: int) -> int:
+        """Until when every exchange has come, as far as can be told. What comes later all the same is late,
+        and looked at again.
+
+        On the wall clock where exchanges are of now; on their own where the gateway's clock is another, and
+        then the last hour counts as over when nothing has come for a while.
+        """
+        if self.newest_us > read_us - 2 * HOUR_US:
+            return min(read_us - SETTLE_US, self.newest_us + 2 * HOUR_US)
+        idle = time.monotonic() - self._rows_at > IDLE_S
+        return self.newest_us + (HOUR_US if idle else 0)
+
+    # --- what it leaves ---
+
+    def _hand_over(self, result: ScanResult) -> None:
+        """Write what was found where it changed; where only its figures moved, now and then."""
+        last, at = self._written
+        fresh = replace(result, scanned=replace(result.scanned, seconds=0.0))
+        same = last is not None and (fresh.campaigns, fresh.followers) == (last.campaigns, last.followers)
+        if fresh == last or (same and time.monotonic() - at < FIGURES_S):
+            return
+        first_ids = {c.id: self._live.stable_id(c.id) for c in result.campaigns}
+        write_atomically(self.folder.detector / HANDOVER, to_text(handover_json(result, first_ids)))
+        write(fresh, self.folder.detector)
+        self._written = (fresh, time.monotonic())
+
+    def _save_if_due(self) -> None:
+        moved = self._live.looked_until_us != self._saved_until_us
+        if self._unsaved and (moved or time.monotonic() - self._saved_at > SAVE_S):
+            self.save()
+
+    def save(self) -> None:
+        """Keep what is known, with the names of the segments it is made of."""
+        if not self._unsaved:
+            return
+        self._live.also = {"seen": sorted(self.seen), "newest_us": self.newest_us}
+        self._live.save(self.folder.detector / STATE)
+        self._saved_at, self._saved_until_us = time.monotonic(), self._live.looked_until_us
+        self._unsaved = False
+
+    def says(self) -> dict[str, Any]:
+        """Give what its heartbeat says. Called from another thread: only single values are read."""
+        return {
+            "rss": heartbeat.rss_bytes(),
+            "lag_s": round(max(0, self._now_us() - self.caught_up_us) / 1e6, 1),
+            "exchanges": self._live.exchanges,
+            "read": self.read,
+            "too_late": self._live.too_late,
+            "bad_segments": self.bad,
+            "looked_until_us": self._live.looked_until_us,
+            "error": self.error,
+        }
+
+
+class _Pulse(threading.Thread):
+    """Beats while a step runs; ends the process when one takes longer than any step may."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self.detector = detector
+        self.step_since = time.monotonic()
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(1.0):
+            self.beat()
+            if time.monotonic() - self.step_since > STEP_LIMIT_S:
+                print(
+                    f"detector: a step took over {STEP_LIMIT_S:.0f} s; it is ended",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(1)
+
+    def beat(self) -> None:
+        try:
+            path = self.detector.folder.run / "detector.json"
+            heartbeat.beat(path, heartbeat.utc_us(), **self.detector.says())
+        except OSError:
+            return  # seen from outside: the beat is missing
+
+
+def main(folder: str) -> None:
+    """Be the detector of the gateway in a folder."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    found = Folder(Path(folder))
+    detector = Detector(found, Settings.load(found.settings), heartbeat.utc_us)
+    pulse = _Pulse(detector)
+    pulse.beat()
+    pulse.start()
+    while not stop.is_set():
+        pulse.step_since = begun = time.monotonic()
+        try:
+            detector.step()
+        except (StillwatchError, OSError) as why:
+            detector.error = str(why)
+        pulse.step_since = time.monotonic()
+        stop.wait(max(0.2, PERIOD_S - (time.monotonic() - begun)))
+    pulse.step_since = time.monotonic()
+    detector.save()
+    pulse.stop.set()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
