@@ -66,8 +66,9 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("w*-*.log"), key=parts_of)
 
 
-def _sealer(secret: bytes, salt: bytes) -> AESGCM:
-    return AESGCM(derive(derive(secret, b"wal") + salt, b"wal file"))
+def _sealer(secret: bytes, head: bytes) -> AESGCM:
+    """Under a key of the whole head: in a file whose boot was changed no group can be read."""
+    return AESGCM(derive(derive(secret, b"wal") + head, b"wal file"))
 
 
 def _nonce(at: int) -> bytes:
@@ -199,13 +200,13 @@ class Writer:
 
     def _open(self) -> None:
         """A new file, whole in its head before it has its name."""
-        salt = os.urandom(SALT)
+        head = _HEAD.pack(MAGIC, self.boot, os.urandom(SALT))
         self.sequence += 1  # also where this fails: a name is given to one file only
         path = self._folder / name_of(self._worker, self.sequence)
         beside = path.with_suffix(".new")
         file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.pwrite(file, _HEAD.pack(MAGIC, self.boot, salt), 0)
+            os.pwrite(file, head, 0)
             os.fsync(file)
             beside.rename(path)
             _sync_folder(self._folder)
@@ -215,7 +216,7 @@ class Writer:
                 beside.unlink(missing_ok=True)
             raise
         self._file, self._at, self._room = file, HEAD, 0
-        self._seal = _sealer(self._secret, salt)
+        self._seal = _sealer(self._secret, head)
 
     def _let_go(self) -> None:
         """Close the file, at its length."""
@@ -291,8 +292,8 @@ class Reader:
         self.boot = 0
         self._seal: AESGCM | None = None
         if len(head) == HEAD and head.startswith(MAGIC):
-            _, self.boot, salt = _HEAD.unpack(head)
-            self._seal = _sealer(secret, salt)
+            self.boot = _HEAD.unpack(head)[1]
+            self._seal = _sealer(secret, head)
 
     def groups(self, at: int | None = None, limit: int = 1 << 62) -> Iterator[list[Frame]]:
         """The frames of each whole group from `at` (or where the last call stopped), until `limit` bytes.
