@@ -46,6 +46,12 @@ def serve_command(
         str | None, typer.Option(help="Address of the admin port.", show_default="127.0.0.1")
     ] = None,
     admin_port: Annotated[int | None, typer.Option(help="Admin port.", show_default="8081")] = None,
+    hooks_host: Annotated[
+        str | None, typer.Option(help="Address of the hooks port.", show_default="127.0.0.1")
+    ] = None,
+    hooks_port: Annotated[
+        int | None, typer.Option(help="Port for gateways you already run.", show_default="none")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
     terms: Annotated[
         Path | None, typer.Option(help="Put this terms file into the folder before starting.")
@@ -72,6 +78,8 @@ def serve_command(
         "port": port,
         "admin_host": admin_host,
         "admin_port": admin_port,
+        "hooks_host": hooks_host,
+        "hooks_port": hooks_port,
         "workers": workers,
         "upstream_ca": None if upstream_ca is None else str(Path(upstream_ca).resolve()),
         "upstream_timeout_s": upstream_timeout_s,
@@ -108,6 +116,8 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
         out = Console(highlight=False)
         out.print(f"Clients:  {news.serves}/v1   ->  {settings.upstream}", markup=False)
         out.print(f"Admin:    {news.admin}/health", markup=False)
+        if settings.hooks_port is not None:
+            out.print(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}", markup=False)
         if news.token is not None:
             out.print(
                 f"Token:    {news.token}   (for the admin port; shown once)", markup=False, soft_wrap=True

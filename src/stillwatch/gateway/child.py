@@ -1,7 +1,7 @@
 """How every child process of the gateway begins: tied to its parent, then its own `main`. It watches none.
 
-Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, `recorder` or
-`detector`. A module of its own rather than a fork with preparation: the supervisor has threads.
+Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, `recorder`,
+`detector` or `hooks`. A module of its own rather than a fork with preparation: the supervisor has threads.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ def main(name: str, folder: str, parent: int) -> None:
     kind, _, number = name.partition("-")
     if kind == "detector":
         step_back()
-    entry = import_module(f"stillwatch.gateway.{kind}")
+    entry = import_module(f"stillwatch.gateway.{'hooks.serve' if kind == 'hooks' else kind}")
     if kind == "worker":
         entry.main(folder, int(number))
     else:

@@ -78,7 +78,8 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         workers = [Child(f"worker-{k}", WORKER_LONGEST_DELAY_S) for k in range(self.settings.workers)]
-        self.children = self.children or [*workers, Child("recorder"), Child("detector")]
+        hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
+        self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector")]
 
     # --- signals ---
 
@@ -209,10 +210,11 @@ class Supervisor:
     # --- the end ---
 
     def drain(self) -> None:
-        """Workers finish their streams, the recorder what they wrote, the detector its state."""
+        """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
         self.tell("stopping: open streams have 30 s")
-        self._end([c for c in self.children if c.is_worker], signal.SIGTERM, DRAIN_S)
-        self._end([c for c in self.children if not c.is_worker], signal.SIGTERM, CLOSE_S)
+        first = [c for c in self.children if c.is_worker or c.name == "hooks"]
+        self._end(first, signal.SIGTERM, DRAIN_S)
+        self._end([c for c in self.children if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:
         alive = [c for c in children if c.lives()]
