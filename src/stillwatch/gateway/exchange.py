@@ -62,10 +62,11 @@ class Exchange:
         self._strip: SseStrip | None = None
         self._needle = b""
         self._carry = b""
-        self._charged = 0
+        self._charged = self._spent_before = 0
         self._retried = False
         self._warn: str | None = None
         self._facts: ReplyFacts | None = None
+        self._served_name: str | None = None  # of a reply that was ended for it
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -126,6 +127,7 @@ class Exchange:
         spent = _NOT_SPENT
         if standing is not None or gate.limited:
             spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
+            self._spent_before = spent.output_tokens_day
         return decide(gate.terms, standing, ask, verdict, spent, now), verdict
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
@@ -222,7 +224,7 @@ class Exchange:
         )
 
     def on_lost(self, why: str, untouched: bool) -> None:
-        """The upstream is gone. Where a kept connection closed as we wrote on it, a new one is tried, once."""
+        """The upstream is gone. Where a kept connection closed as we wrote, a new one is tried, once."""
         self.connection = None
         if untouched and not self._retried:
             self._retried = True
@@ -314,11 +316,16 @@ class Exchange:
                 return
         elif not self._same_model(data):
             return
+        within = True
+        if decision.output_tokens_left is not None:
+            data, within = self._within_budget(data)
         stream.feed(data)
         self.gate.counters[_C["chunks"]] += 1
-        if decision.output_tokens_left is not None and self._over_budget(data):
-            return
         self._deliver(self._strip.feed(data) if self._strip else data)
+        if not within:
+            self.gate.counters[_C["cut_budget"]] += 1
+            self._drop_upstream()
+            self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
 
     def _first_events(self, data: bytes) -> bytes:
         """Whole events only, until one has named the model: what is banned does not reach the client."""
@@ -364,24 +371,31 @@ class Exchange:
                     self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
             return True
         self.gate.counters[_C["cut_model"]] += 1
+        self._served_name = name
         self._drop_upstream()
         self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
         return False
 
-    def _over_budget(self, data: bytes) -> bool:
-        """Count what passes against the account's budget; cut the stream where it is used up."""
+    def _within_budget(self, data: bytes) -> tuple[bytes, bool]:
+        """As many whole events as the account's budget has left, and whether that is all of them.
+
+        Every stream of the account is charged as it passes, so that many at once get no more than one.
+        """
         gate, decision = self.gate, self.decision
         assert decision is not None
         assert decision.output_tokens_left is not None
-        tokens = data.count(b"data:")
-        gate.budgets.add(self._place, gate.now_us(), 0, tokens)
+        now = gate.now_us()
+        used = gate.budgets.spent(self._place, now).output_tokens_day - self._spent_before
+        each = gate.ratios.per_chunk(self.facts.models[0] if self.facts.models else "", self.operation)
+        most = max(0, int((decision.output_tokens_left - used) / each))
+        events = data.count(b"data:")
+        whole = events <= most
+        if not whole:
+            data, events = data[: _nth_end(data, most)], most
+        tokens = round(events * each)
+        gate.budgets.add(self._place, now, 0, tokens)
         self._charged += tokens
-        if self._charged <= decision.output_tokens_left:
-            return False
-        gate.counters[_C["cut_budget"]] += 1
-        self._drop_upstream()
-        self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
-        return True
+        return data, whole
 
     def _cut(self, status: int, code: str, message: str, rule: str) -> None:
         """End a reply early, and say so: as an answer where nothing was sent, else as its last event."""
@@ -524,7 +538,8 @@ class Exchange:
         now = gate.now_us()
         entry = Outcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
-            found.served_model, found.input_tokens, found.output_tokens, found.reasoning_tokens,
+            self._served_name or found.served_model, found.input_tokens,
+            found.output_tokens, found.reasoning_tokens,
             found.estimated, found.finish_reason, self._stream is not None or self.facts.stream, rule,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
@@ -590,3 +605,12 @@ def _needle_in(data: bytes) -> bytes:
     at = data.find(b'"model"')
     end = data.find(b'"', data.find(b'"', data.find(b":", at)) + 1) + 1
     return data[at:end] if b"\\" not in data[at:end] else b""
+
+
+def _nth_end(data: bytes, n: int) -> int:
+    """Where the first `n` events with data end."""
+    at = -1
+    for _ in range(n + 1):
+        at = data.find(b"data:", at + 1)
+    before = data.rfind(b"\n\n", 0, at)
+    return before + 2 if before >= 0 else 0

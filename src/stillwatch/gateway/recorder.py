@@ -161,11 +161,14 @@ class Recorder:
         self._open_bytes -= len(was.body or b"")
         reply = b"".join((*was.reply, rest))
         try:
-            row = rows.row(key[0], key[1], was.intent, body, ended, reply)
+            made = [rows.row(key[0], key[1], was.intent, body, ended, reply)]
+            if was.intent.kind.startswith("multipart/"):
+                made += rows.uploaded(key[0], key[1], was.intent, body, ended)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
-            row = rows.row(key[0], key[1], was.intent, b"", ended, b"")
-        self._add(row, was.intent.keep_text)
+            made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]
+        for row in made:
+            self._add(row, was.intent.keep_text)
         self.last_time_us = max(self.last_time_us, was.intent.time_us)
 
     def _whole(self, key: tuple[int, int], payload: bytes) -> None:

@@ -57,6 +57,11 @@ class Ratios:
             return
         self._seen.setdefault((model, operation), deque(maxlen=LEARN)).append((tokens, chunks, text_bytes))
 
+    def per_chunk(self, model: str, operation: str) -> float:
+        """Tokens an event that carries text stands for; one where nothing is known."""
+        seen = self._seen.get((model, operation))
+        return max(sum(t for t, _, _ in seen) / sum(c for _, c, _ in seen), 0.01) if seen else 1.0
+
     def tokens(self, model: str, operation: str, chunks: int, text_bytes: int) -> int:
         """An estimate of the tokens in what was delivered, by whichever of the two ratios varies less."""
         if not chunks:

@@ -17,7 +17,7 @@ from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.entries import Intent, Outcome
 from stillwatch.gateway.reply import TEXTS
-from stillwatch.gateway.request import BadRequest, inflate
+from stillwatch.gateway.request import BadRequest, inflate, operation_of
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
 RECORDED_AS = {
@@ -26,6 +26,8 @@ RECORDED_AS = {
 }  # fmt: skip
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
+MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000
+_LINE = re.compile(rb"^\{.*\}[ \t]*\r?$", re.MULTILINE)
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
 
@@ -68,6 +70,34 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
         "family": intent.family,
     }
     return checked
+
+
+def uploaded(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome) -> list[Row]:
+    """The questions in an uploaded batch, each a row of its own at the time of the upload.
+
+    Their answers are fetched later, as one file: tokens are not known. A refused upload asks nothing.
+    """
+    if outcome.status not in (0, 200) or b"custom_id" not in body:
+        return []
+    if intent.coding:
+        try:
+            body = inflate(body, intent.coding, INFLATED)
+        except BadRequest:
+            return []
+    found = []
+    for k, line in enumerate(_LINE.findall(body)[:MOST_LINES]):
+        try:
+            said = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            continue
+        if not isinstance(said, dict) or "custom_id" not in said or not isinstance(said.get("body"), dict):
+            continue
+        operation = operation_of(str(said.get("url")))
+        one = msgspec.structs.replace(intent, operation=operation, model=None)
+        ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
+        found.append(row(worker, number, one, msgspec.json.encode(said["body"]), ended, b""))
+        found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
+    return found
 
 
 def foreign(worker: int, number: int, said: Row) -> Row:

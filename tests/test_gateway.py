@@ -1,0 +1,154 @@
+"""The gateway end to end: what passes, what is written down, what the terms do on the way."""
+
+import json
+import time
+
+import httpx2 as httpx
+import pyarrow as pa
+import pytest
+
+from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.gateway.actions import act
+from stillwatch.gateway.folder import derive
+from stillwatch.gateway.state import State
+from stillwatch.terms import Standing, Step
+from stillwatch.terms.load import default_text
+from upstream import Upstream
+
+BAN = '[[ban]]\nfamily = "deepseek"\n'
+ASK = {"model": "mira", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
+
+
+@pytest.fixture(scope="module")
+def up():
+    with Upstream() as found:
+        yield found
+
+
+def ask(g: Running, path: str = "/v1/chat/completions", headers=None, **body):
+    return httpx.post(g.url + path, json={**ASK, **body}, headers={**g.auth, **(headers or {})})
+
+
+def test_bodies_pass_byte_for_byte_and_the_row_says_what_took_place(up: Upstream) -> None:
+    with gateway(up.url) as g:
+        sent = b'{"model" : "mira","messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}],  "unknown":{"a":1}}'
+        told = {**g.auth, "content-type": "application/json", "x-unknown": "Kept As It Is"}
+        reply = httpx.post(f"{g.url}/v1/chat/completions?x=%20y", content=sent, headers=told)
+        seen = up.seen[-1]
+        assert reply.status_code == 200
+        assert seen.body == sent
+        assert seen.path == "/v1/chat/completions?x=%20y"
+        assert seen.header("x-unknown") == "Kept As It Is"
+        assert seen.header("authorization") == f"Bearer {UPSTREAM_KEY}"
+        assert reply.content == bytes(seen.sent)
+        row = g.rows(1)[0]
+        sketcher = Sketcher(derive(g.folder.secret(), PURPOSE))
+        assert row["prompt_exact"] == sketcher(pa.array(["é é"])).exact[0]
+        assert row["outcome"] == "complete"
+        assert row["status"] == 200
+        assert row["account"] == "acct_test"
+        assert row["output_tokens"] == reply.json()["usage"]["completion_tokens"]
+        assert row["prompt"] is None
+
+
+def test_a_ban_holds_at_the_door_at_every_hop_and_at_the_reply(up: Upstream) -> None:
+    with gateway(up.url, BAN) as g:
+        before = len(up.seen)
+        for body in (
+            {"model": "deepseek-r1"},
+            {"model": "openrouter/DeepSeek/deepseek-chat-v3"},
+            {"model": "mira", "models": ["gpt-4o", "deepseek-chat"]},
+            {"model": "mira", "fallbacks": [{"model": "deepseek-v3"}]},
+        ):
+            reply = ask(g, **body)
+            assert reply.status_code == 403, body
+            assert reply.json()["error"]["code"] == "model_banned"
+        reply = ask(g, "/openai/deployments/deepseek-r1/chat/completions")
+        assert reply.status_code == 403
+        assert len(up.seen) == before  # none went upstream
+        for stream in (False, True):
+            reply = ask(g, headers={"x-fault": "other-model=deepseek-v3"}, stream=stream)
+            assert reply.status_code == 403, reply.text
+            assert "deepseek" not in reply.text.partition("message")[0]
+        rows = g.rows(7)
+        assert [row["outcome"] for row in rows] == ["refused"] * 5 + ["cut"] * 2
+        assert {row["rule"] for row in rows} == {"ban:deepseek"}
+        assert rows[-1]["served_model"] == "deepseek-v3"
+
+
+def test_a_hidden_model_is_not_listed(up: Upstream) -> None:
+    with gateway(up.url, '[[ban]]\nfamily = "deepseek"\nmodels = ["mira-mini"]\n') as g:
+        listed = httpx.get(g.url + "/v1/models", headers=g.auth).json()["data"]
+        assert "mira" in {item["id"] for item in listed}
+        assert "mira-mini" not in {item["id"] for item in listed}
+
+
+def test_standings_count_within_a_second(up: Upstream) -> None:
+    with gateway(up.url) as g, State(g.folder.state, g.folder.secret()) as state:
+        assert ask(g).status_code == 200
+        now = time.time_ns() // 1000
+        act(state, [("acct_test", Standing(Step.BLOCK, now, "test"))], who="test", why="test", now_us=now)
+        reply = until(lambda: (r := ask(g)).status_code == 403 and r, 5, "the block")
+        assert reply.json()["error"]["code"] == "account_blocked"
+
+
+def test_a_stream_is_cut_when_the_budget_is_used_up(up: Upstream) -> None:
+    terms = default_text().replace("[limits] ", "[limits]\noutput_tokens_per_hour = 20\n#")
+    with gateway(up.url, terms) as g:
+        with httpx.stream(
+            "POST",
+            g.url + "/v1/chat/completions",
+            json={**ASK, "stream": True},
+            headers={**g.auth, "x-tokens": "200"},
+        ) as reply:
+            events = [line for line in reply.iter_lines() if line.startswith("data:")]
+        assert json.loads(events[-1][5:])["error"]["code"] == "rate_limited"
+        assert len(events) < 40
+        row = g.rows(1)[0]
+        assert (row["outcome"], row["rule"]) == ("cut", "limits.output_tokens")
+        assert 15 <= row["output_tokens"] <= 30
+        refused = until(lambda: (r := ask(g)).status_code == 429 and r, 5, "the limit")
+        assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_terms_are_reloaded_and_a_bad_file_changes_nothing(up: Upstream) -> None:
+    with gateway(up.url) as g:
+        assert ask(g, model="deepseek-r1").status_code == 200
+        g.folder.terms.write_text(default_text().replace("version = 1", "version = 2") + BAN)
+        until(lambda: ask(g, model="deepseek-r1").status_code == 403, 10, "the ban")
+        g.folder.terms.write_text("version = 3\nnonsense = [")
+        time.sleep(2.5)
+        assert ask(g, model="deepseek-r1").status_code == 403
+
+
+def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
+    terms = default_text().replace("text_days = 0", "text_days = 1")
+    with gateway(up.url, terms) as g:
+        whole = ask(g).json()["choices"][0]["message"]["content"]
+        ask(g, stream=True)
+        rows = g.rows(2)
+        assert [row["prompt"] for row in rows] == ["Why is the sky blue?"] * 2
+        assert rows[0]["completion"] == rows[1]["completion"] == whole
+
+
+def test_an_uploaded_batch_is_as_many_questions(up: Upstream) -> None:
+    lines = [
+        {"custom_id": f"q{k}", "method": "POST", "url": "/v1/chat/completions", "body": {**ASK, "n": k + 1}}
+        for k in range(3)
+    ]
+    content = "\n".join(map(json.dumps, lines))
+    with gateway(up.url, BAN) as g:
+        httpx.post(
+            g.url + "/v1/files",
+            files={"file": ("b.jsonl", content)},
+            data={"purpose": "batch"},
+            headers=g.auth,
+        )
+        bad = content.replace('"mira"', '"deepseek-r1"', 1)
+        reply = httpx.post(g.url + "/v1/files", files={"file": ("b.jsonl", bad)}, headers=g.auth)
+        assert reply.status_code == 403
+        rows = g.rows(2)
+        if rows[0]["status"] == 200:  # the tests' upstream knows no files
+            assert len(rows) == 5
