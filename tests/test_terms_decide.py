@@ -99,6 +99,8 @@ def test_the_order_of_reasons() -> None:
         assert got.message
     throttled = decided(terms, ask(), Step.THROTTLE, Spent(output_tokens_hour=6), output_tokens_per_hour=5)
     assert (throttled.status, throttled.rule) == (429, "standing.throttle")
+    just = decided(terms, ask(), Step.THROTTLE, Spent(output_tokens_hour=5), output_tokens_per_hour=5)
+    assert just.status == 429
 
 
 def test_how_long_to_wait() -> None:
@@ -283,8 +285,9 @@ def test_a_list_does_not_lift_a_ban_and_a_warning_does_not_lift_a_list() -> None
 
 def test_a_request_that_names_no_model() -> None:
     assert decided(PLAIN, ask(None)).allow
-    assert decided(BANNED, ask(None)).rule == "models.unnamed"  # the upstream's default may be banned
-    assert decided(BANNED, ask("")).rule == "models.unnamed"
+    for unnamed in (None, ""):  # the upstream's default may be banned
+        got = decided(BANNED, ask(unnamed))
+        assert (got.allow, got.rule) == (False, "models.unnamed")
     assert decided(BANNED, ask(None, operation="models")).allow
     assert decided(BANNED, ask(None, operation="other")).allow
     assert not decided(BANNED, ask("deepseek-chat", operation="other")).allow
@@ -360,6 +363,17 @@ def test_replies_under_a_list() -> None:
         ("our-own", "our-own-2026-01", True),
     ):
         assert reply_verdict(terms, asked, served, "acct", NOW_US).allow is allow
+
+
+def test_an_upstreams_model_that_only_its_alias_lists_may_answer() -> None:
+    models = Models(unknown="deny", allow=("fast",), aliases={"fast": "in-house-7"})
+    terms = replace(PLAIN, models=models)
+    assert reply_verdict(terms, "fast", "in-house-7", "acct", NOW_US).allow
+    lifted = replace(excepted(account="acct"), models=("quick",))
+    banned = replace(BANNED, models=Models(aliases={"quick": "deepseek-chat"}), exceptions=(lifted,))
+    assert reply_verdict(banned, "quick", "deepseek-chat", "acct", NOW_US).allow
+    assert not reply_verdict(banned, "gpt-4o", "deepseek-chat", "acct", NOW_US).allow
+    assert not model_verdict(terms, "in-house-7", "acct", NOW_US).allow
 
 
 def test_what_is_listed() -> None:

@@ -69,7 +69,7 @@ def test_delays_are_the_same_at_every_look_and_lie_where_they_should() -> None:
         assert one.due_us == again.due_us
         dues.add(one.due_us - ALARM_US)
     assert min(dues) >= 100_000_000
-    assert max(dues) < 150_000_000
+    assert 140_000_000 < max(dues) < 150_000_000
     assert len(dues) == 200
     (other,) = proposals(ladder, FOUND, ALARM_US, b"another key")
     assert other.due_us not in {proposals(ladder, FOUND, ALARM_US, KEY)[0].due_us}

@@ -227,6 +227,7 @@ PERMISSION = "[[permission]]\nkind = 'k'\napproved_by = 'x'\nexpires = 2027-01-0
         ("x = " + "9" * 5000, "a number that is too long"),
         ("limits = 0x" + "f" * 5000, "a number of more than 30 digits is a whole number"),
         ("x" * 30_000 + " = 1", "a line of 30,004 characters"),
+        ("x" + ".a" * 8000 + " = 1", "too many dots"),
         ("\x1b[2J = 1", "not TOML"),
     ],
 )

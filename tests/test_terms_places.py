@@ -45,6 +45,8 @@ def test_every_way_to_write_a_key_has_its_line() -> None:
             "[[e.f]]",  # 17
             "[[e]]",  # 18
             "n = []",  # 19
+            "[[e.f]]",  # 20
+            "[e.f.g]",  # 21
         ]
     )
     found = places(text)
@@ -62,6 +64,7 @@ def test_every_way_to_write_a_key_has_its_line() -> None:
         ("e", 0, "f", 0, "g", "w"): 16,
         ("e", 0, "f", 1): 17,
         ("e", 1, "n"): 19,
+        ("e", 1, "f", 0, "g"): 21,
     }
     assert {path: found[path] for path in lines} == lines
 
@@ -116,6 +119,7 @@ STATEMENT = st.one_of(
     st.tuples(dotted(), VALUE).map(lambda pair: f"{pair[0]} = {pair[1]}"),
     dotted().map(lambda key: f"[{key}]"),
     dotted().map(lambda key: f"[[ {key} ]]"),
+    st.sampled_from(["[[q]]", "[q.r]", "[[q.s]]", "[q.s.t]", "[[q.s.u]]"]),
     st.just(""),
     st.just("# [x] y = 1"),
 )

@@ -14,7 +14,8 @@ from stillwatch.terms.places import places
 from stillwatch.terms.reading import Notes, Table
 
 LARGEST_BYTES = 1 << 20  # the owner's rules, not a database: 10,000 exceptions fit
-LONGEST_LINE = 20_000  # tomllib's time grows with the square of a dotted key
+LONGEST_LINE = 20_000
+MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a dotted key: half a second here
 LARGEST_VERSION = (1 << 53) - 1  # what JSON readers keep exactly
 
 DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothing: only the owner knows what
@@ -94,7 +95,11 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Che
 
 
 def _parsed(text: str, name: str) -> dict[str, object]:
+    squared_dots = 0
     for number, line in enumerate(text.split("\n"), 1):
+        squared_dots += line.count(".") ** 2
+        if squared_dots > MOST_SQUARED_DOTS:
+            raise TermsError([f"{name}:{number}: too many dots; terms need keys of four parts"])
         if len(line) > LONGEST_LINE:
             raise TermsError(
                 [f"{name}:{number}: a line of {len(line):,} characters; break it at {LONGEST_LINE:,}"]
