@@ -149,10 +149,8 @@ def halved(reply: Reply) -> Reply:
     """Whole replies are one piece: make it two, so that something can happen in between."""
     if len(reply.pieces) > 1:
         return reply
-    one = reply.pieces[0]
-    return replace(
-        reply, pieces=[Piece(one.data[: len(one.data) // 2]), Piece(one.data[len(one.data) // 2 :])]
-    )
+    one, middle = reply.pieces[0], len(reply.pieces[0].data) // 2
+    return replace(reply, pieces=[Piece(one.data[:middle]), Piece(one.data[middle:], one.tokens)])
 
 
 def stopping(end: str) -> Callable[[Reply, str], Reply]:
