@@ -89,10 +89,16 @@ class Recorder:
         files = wal.files(self.folder.wal)
         newest = {wal.parts_of(path)[0]: wal.parts_of(path)[1] for path in files}
         boots: dict[int, int] = {}
+        behind: set[int] = set()  # workers whose later files have to wait: what they tell began in this one
         for path in files:
             reader = self._reader(path)
             boots[reader.worker] = max(boots.get(reader.worker, 0), reader.boot)
+            if reader.worker in behind:
+                continue
+            before = reader.at
             moved |= self._read(reader)
+            if reader.at - before >= READ_BYTES:
+                behind.add(reader.worker)
         for worker, boot in boots.items():
             mine = [reader for reader in self._readers.values() if reader.worker == worker]
             if all(map(self._at_end, mine)):  # else the dead one's last words may still come
