@@ -152,7 +152,8 @@ def tally(traffic: Traffic, seen: dict[int, dict[str, Any]], rows: list[dict[str
             continue
         if one.fault in ("error-event", "bad-json", "gzip"):
             continue  # no usage that could be read comes with those
-        if one.stream and "completions" in one.path and not one.usage:
+        silent = "completions" in one.path and not one.usage
+        if one.stream and (silent or one.fault == "multi-line"):  # no usage, or none on one line
             found.estimated += 1
             counted += row["output_tokens"] or 0
             true += tokens

@@ -242,8 +242,13 @@ def old_logprobs(texts: tuple[str, ...], top: int) -> Fields:
     }
 
 
+def plain_answers(body: Fields, tokens: int | None) -> list[Answer]:
+    """The old API knows neither tools nor reasoning."""
+    return [replace(one, reasoning=()) for one in answers({**body, "tools": None}, tokens)]
+
+
 def completion(body: Fields, tokens: int | None) -> list[Piece]:
-    said = answers({**body, "tools": None}, tokens)
+    said = plain_answers(body, tokens)
     top = body.get("logprobs")
     choices = [
         {
@@ -260,7 +265,7 @@ def completion(body: Fields, tokens: int | None) -> list[Piece]:
 
 
 def completion_stream(body: Fields, tokens: int | None) -> list[Piece]:
-    said = answers({**body, "tools": None}, tokens)
+    said = plain_answers(body, tokens)
     frame = {"id": f"cmpl-{said[0].tag}", "object": "text_completion", "created": CREATED}
     frame["model"] = said[0].model
     top = body.get("logprobs")
