@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 EVENT_LIMIT = 8 << 20  # bytes of one event: far above any delta, still bounded for hundreds of streams
-BODY_LIMIT = 64 << 20
 DEPTH_LIMIT = 16  # answers lie no deeper than batch line > response > body > output > item > content > part
 
 _ERROR = {"type": "api_error", "message": "The reply could not be passed on.", "code": "reply_withheld"}
@@ -200,36 +199,6 @@ def strip_json(body: bytes) -> bytes:
     return WITHHELD
 
 
-class JsonStrip:
-    """A whole reply in pieces: nothing leaves before the end. `cut` tells that it was larger than `limit`."""
-
-    def __init__(self, limit: int = BODY_LIMIT) -> None:
-        self.cut = False
-        self._limit = limit
-        self._body = bytearray()
-
-    def feed(self, data: bytes) -> bytes:
-        if not self.cut:
-            self._body += data
-            if len(self._body) > self._limit:
-                self.cut = True
-                self._body.clear()
-        return b""
-
-    def finish(self, whole: bool = True) -> bytes:
-        """The reply. `whole=False`: the upstream broke off, so that what is missing may say what this was."""
-        body = bytes(self._body)
-        self._body.clear()
-        if self.cut:
-            return WITHHELD
-        if not whole and _like_json(body):
-            try:
-                return _strip_document(body)
-            except _Unreadable:
-                return WITHHELD
-        return strip_json(body)
-
-
 # --- a stream of events ----------------------------------------------------------------------------------
 
 # A last \n that comes late passes as a blank line of its own.
@@ -299,8 +268,8 @@ class SseStrip:
             made.append(b"event: error\ndata: " + WITHHELD + b"\n\n")
         return b"".join(made)
 
-    def finish(self, whole: bool = True) -> bytes:
-        """What is left at the end: an event without its end, if it can be read, whether `whole` or not."""
+    def finish(self) -> bytes:
+        """What is left at the end: an event without its end, if it can be read."""
         left = bytes(self._held)
         self._held.clear()
         return self._event(left, ended=False) if left else b""
