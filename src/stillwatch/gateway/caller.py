@@ -66,6 +66,15 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
     return found
 
 
+def knows(gate: Gate, peer: str, request: Request) -> bool:
+    """Whether a head's key is one of ours: a long body is taken from nobody else."""
+    try:
+        _caller(gate, peer, request, gate.now_us())
+    except BadRequest:
+        return False
+    return True
+
+
 def _same_keys(a: list[Header], b: list[Header]) -> bool:
     """Compared in constant time: one connection may carry several clients behind a proxy."""
     return len(a) == len(b) and all(

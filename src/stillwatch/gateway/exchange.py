@@ -65,6 +65,8 @@ class Exchange:
         self._charged = self._spent_before = 0
         self._retried = False
         self._warn: str | None = None
+        self._terms = gate.terms  # by which it was decided
+        self._name = ""  # of the model that answers
         self._facts: ReplyFacts | None = None
         self._served_name: str | None = None  # of a reply that was ended for it
 
@@ -147,8 +149,11 @@ class Exchange:
     def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None) -> None:
         """Answer instead of the upstream. It is noted, without the body: refusals must not fill the disk."""
         gate = self.gate
-        self.number = gate.number()
-        gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule)))
+        if gate.overloaded():
+            gate.uncaptured(1, "more waits for the disk than may")
+        else:
+            self.number = gate.number()
+            gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule)))
         self._answer(decision.status, decision.code, decision.message, decision.retry_after_s, "refused")
 
     def _write_ahead(self, verdict: ModelVerdict) -> None:
@@ -182,6 +187,8 @@ class Exchange:
     # --- upstream --------------------------------------------------------------------------------------
 
     def _forward(self) -> None:
+        if self.gate.terms is not self._terms and not self._still_allowed():
+            return
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
             self.gate.pool.connect(self._connected)
@@ -263,7 +270,7 @@ class Exchange:
             return
         if self._warn:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
-        if status != 200 or self.request.method == "HEAD":
+        if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
         decision = self.decision
         assert decision is not None
@@ -279,7 +286,7 @@ class Exchange:
             gate.counters[_C["streams"]] += 1
             if decision.strip:
                 self._strip = SseStrip()
-        elif b"json" in kind or (not kind and looked_into):
+        elif looked_into or _is_json(kind):
             self._mode = _JSON
 
     def on_data(self, data: bytes) -> None:
@@ -310,6 +317,8 @@ class Exchange:
         stream, decision = self._stream, self.decision
         assert stream is not None
         assert decision is not None
+        if self.gate.terms is not self._terms and not self._still_allowed():
+            return
         if not self._needle:
             data = self._first_events(data)
             if not data:
@@ -342,6 +351,7 @@ class Exchange:
         if names:
             if not all(self._served(name) for name in names):
                 return b""
+            self._name = names[0]
             if len(names) == 1:
                 self._needle = _needle_in(whole)
             if self._needle:
@@ -356,6 +366,22 @@ class Exchange:
         if b'"model"' not in seen or seen.count(b'"model"') == seen.count(self._needle):
             return True
         return all(self._served(name) for name in models_in(seen))
+
+    def _still_allowed(self) -> bool:
+        """Whether the terms that have come since the request still allow it; if not, it ends here."""
+        gate, who = self.gate, self.caller
+        assert who is not None
+        self._terms = gate.terms
+        for name in self.facts.models:
+            verdict = gate.verdict(name, who.account, who.org, gate.now_us())
+            if not verdict.allow:
+                gate.counters[_C["cut_model"]] += 1
+                self._drop_upstream()
+                self._cut(
+                    403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule
+                )
+                return False
+        return not self._name or self._served(self._name)
 
     def _served(self, name: str) -> bool:
         """Whether the served model may be served; if not, the reply ends here."""
@@ -405,7 +431,7 @@ class Exchange:
             self.status = status
             self._answer(status, code, message, None, "cut", rule)
             return
-        if self._mode == _EVENTS and self._strip is None:
+        if self._mode == _EVENTS and self._strip is None and self._length is None:
             event = error_event(self.operation, status, code, message)
             self.client.send(self.client.framed(event), self.client.last)
             self._finish_facts(False)
@@ -445,7 +471,8 @@ class Exchange:
         if self.over:
             return
         if self._mode == _JSON:
-            self._end_json()
+            if self.gate.terms is self._terms or self._still_allowed():
+                self._end_json()
             return
         rest = b""
         if self._mode == _EVENTS:
@@ -589,6 +616,12 @@ class Exchange:
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()
+
+
+def _is_json(kind: bytes) -> bool:
+    """Whether a content type says one JSON value; lines of JSON are a stream, and are not held."""
+    media = kind.partition(b";")[0].strip()
+    return media == b"application/json" or media.endswith(b"+json")
 
 
 def _last_end(data: bytes) -> int:

@@ -20,6 +20,9 @@ PIPELINED = 16  # whole requests that may wait behind the one at work
 HEAD_S = 30.0  # for a head, and between two pieces of a body
 IDLE_S = 75.0  # of a kept connection
 STALLED_S = 300.0  # for a client that takes nothing
+SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
+LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
+TRUSTED_BYTES = 1 << 20  # a longer body is taken from those only whose key is known
 _CLIENTS, _BYTES_OUT = PLACE["open_clients"], PLACE["bytes_out"]
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HOP = frozenset(
@@ -31,13 +34,14 @@ HOP = frozenset(
 
 
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
-_LENGTH, _KEY, _OTHER = 1, 2, 3
+_LENGTH, _KEY, _OTHER, _CODING = 1, 2, 3, 4
+_NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING}
 _KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it is to us
 
 
 def _kind(name: bytes) -> int:
     lower = name.lower()
-    found = _LENGTH if lower == b"content-length" else _KEY if lower in KEY_HEADERS else _OTHER
+    found = _KEY if lower in KEY_HEADERS else _NAMED.get(lower, _OTHER)
     if len(_KINDS) < 4096:
         _KINDS[name] = found
     return found
@@ -72,20 +76,26 @@ class Served(Protocol):
 
 
 class Client(asyncio.Protocol):
-    """One client's connection."""
+    """One client's connection. `knows` says of a request's head whether its key is known."""
 
-    def __init__(self, gate: Gate, answer: "Callable[[Gate, Client, Request], Served]") -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        answer: "Callable[[Gate, Client, Request], Served]",
+        knows: "Callable[[Gate, str, Request], bool] | None" = None,
+    ) -> None:
         self.gate = gate
         self._answer = answer
+        self._knows = knows
         self.transport: Any = None
         self.peer: str = ""
         self.now: Served | None = None  # what is being answered
         self._request: Request | None = None  # and to what
         self._waiting: deque[Request] = deque()
         self._parser = httptools.HttpRequestParser(self)
-        self._chunked = False
-        self._close_after = False
-        self.last_byte = gate.loop.time()
+        self._chunked = self._bounded = False
+        self._close_after = self._deaf = self._paused = False
+        self.last_byte = self._slow_since = self._began = gate.loop.time()
         self.slow = False
         self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
         self._reset()
@@ -96,7 +106,7 @@ class Client(asyncio.Protocol):
         self._keys: list[Header] = []
         self._body: list[bytes] = []
         self._size = self._head_size = 0
-        self._in_message = self._in_body = False
+        self._in_message = self._in_body = self._known = False
 
     # --- asyncio ---------------------------------------------------------------------------------------
 
@@ -112,7 +122,7 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_byte = self.gate.loop.time()
-        if self._close_after:
+        if self._close_after or self._deaf:
             return
         try:
             self._parser.feed_data(data)
@@ -121,15 +131,26 @@ class Client(asyncio.Protocol):
                 if self._head_size > HEAD_BYTES:
                     self._refuse(431, b"Request Header Fields Too Large")
         except httptools.HttpParserUpgrade:
-            self._refuse(501, b"Not Implemented")
+            self._upgrade()
         except httptools.HttpParserError as why:
             kept = why.__context__
             if isinstance(kept, _TooMuch):
                 self._refuse(kept.status, kept.reason)
             else:
                 self._refuse(400, b"Bad Request")
-        if self.now is None and self._waiting:
+        if self.now is None and self._waiting and not self.slow:
             self._next()
+        if self._waiting and not self._paused and not self.transport.is_closing():
+            self._paused = True  # one at work and one that waits are enough
+            self.transport.pause_reading()
+
+    def _upgrade(self) -> None:
+        """No other protocol is spoken here: the request is answered in this one, and is the last."""
+        if self._waiting and self._waiting[-1].method != "CONNECT":
+            self._waiting[-1].keep_alive = False
+            self._deaf = True
+        else:
+            self._refuse(501, b"Not Implemented")
 
     def eof_received(self) -> bool:
         return False  # as nginx: a client that hangs up halfway waits for nothing
@@ -144,7 +165,7 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.slow = True
-        self.last_byte = self.gate.loop.time()
+        self._slow_since = self.gate.loop.time()
         if self.now is not None:
             self.now.on_client_slow(True)
 
@@ -153,22 +174,33 @@ class Client(asyncio.Protocol):
         self.last_byte = self.gate.loop.time()
         if self.now is not None:
             self.now.on_client_slow(False)
+        elif self._waiting:
+            self.gate.loop.call_soon(self._resume)
 
     # --- httptools -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         self._reset()
         self._in_message = True
+        self._began = self.last_byte
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:  # a trailer: nothing that counts may be said so late
+            self._head_size += len(name) + len(value)
+            if self._head_size > HEAD_BYTES:
+                raise _TooMuch(431, b"Request Header Fields Too Large")
+            return
         kind = _KINDS.get(name) or _kind(name)
         if kind == _OTHER:
             self._headers.append((name, value))
         elif kind == _KEY:
             self._keys.append((name, value))
+        elif kind == _CODING:
+            if value.lower() != b"chunked":
+                raise _TooMuch(501, b"Not Implemented")
         elif int(value) > self.gate.terms.capture.max_body_bytes:
             raise _TooMuch(413, b"Content Too Large")
 
@@ -186,20 +218,24 @@ class Client(asyncio.Protocol):
         if self._size > self.gate.terms.capture.max_body_bytes:
             raise _TooMuch(413, b"Content Too Large")
         self._body.append(data)
+        if self._size > TRUSTED_BYTES and not self._known and self._knows is not None:
+            self._known = self._knows(self.gate, self.peer, self._read())
+            if not self._known:
+                raise _TooMuch(401, b"Unauthorized")
+
+    def _read(self, body: bytes = b"") -> Request:
+        return Request(
+            self._parser.get_method().decode("ascii", "replace"),
+            self._url.decode("latin-1"),
+            self._headers,
+            self._keys,
+            body,
+            self._parser.should_keep_alive(),
+            self._parser.get_http_version() == "1.1",
+        )
 
     def on_message_complete(self) -> None:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._waiting.append(
-            Request(
-                self._parser.get_method().decode("ascii", "replace"),
-                self._url.decode("latin-1"),
-                self._headers,
-                self._keys,
-                body,
-                self._parser.should_keep_alive(),
-                self._parser.get_http_version() == "1.1",
-            )
-        )
+        self._waiting.append(self._read(self._body[0] if len(self._body) == 1 else b"".join(self._body)))
         self._reset()
         if len(self._waiting) > PIPELINED:
             raise _TooMuch(429, b"Too Many Requests")
@@ -208,6 +244,9 @@ class Client(asyncio.Protocol):
 
     def _next(self) -> None:
         request = self._waiting.popleft()
+        if self._paused and not self._waiting:
+            self._paused = False
+            self.transport.resume_reading()
         self._request = request
         self.now = self._answer(self.gate, self, request)
         self.now.begin()
@@ -222,7 +261,8 @@ class Client(asyncio.Protocol):
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
                 b"connection: close\r\n\r\n%s" % (status, reason, len(text), text)
             )
-            self.transport.close()
+            self.transport.write_eof()
+            self.gate.loop.call_later(LINGER_S, self.transport.close)
 
     # --- replies ---------------------------------------------------------------------------------------
 
@@ -232,6 +272,7 @@ class Client(asyncio.Protocol):
         assert request is not None
         bare = status in (204, 304) or request.method == "HEAD"
         self._chunked = length is None and request.modern and not bare
+        self._bounded = self._chunked or length is not None
         if not request.keep_alive or self.gate.draining or self._close_after:
             self._close_after = True
         if length is None and not request.modern and not bare:
@@ -240,11 +281,11 @@ class Client(asyncio.Protocol):
         lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
         for name, value in headers:
             lower = name.lower()
-            told = lower == b"content-length" and request.method == "HEAD"  # of what HEAD leaves out
+            told = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
             if (lower in HOP or lower in named) and not told:
                 continue
             lines.append(b"%s: %s\r\n" % (name, value))
-        if length is not None and request.method != "HEAD":
+        if length is not None and not bare:
             lines.append(b"content-length: %d\r\n" % length)
         elif self._chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -278,24 +319,34 @@ class Client(asyncio.Protocol):
         self.last_byte = self.gate.loop.time()
         if self._close_after:
             self.transport.close()
-        elif self._waiting:
+        elif self._waiting and not self.slow:  # what waits for a slow client would pile up here
             self.gate.loop.call_soon(self._resume)
 
     def _resume(self) -> None:
-        if self.now is None and self._waiting and not self.transport.is_closing():
+        if self.now is None and self._waiting and not self.slow and not self.transport.is_closing():
             self._next()
 
     def cut(self) -> None:
         """The reply cannot be finished: the client sees that it ends too early."""
         self.now = self._request = None
-        self.transport.abort()
+        self._close_after = True
+        if self._bounded:
+            self.transport.close()  # what was delivered so far arrives
+        else:
+            self.transport.abort()  # a proper end would look like the reply's
 
     def sweep(self, now: float) -> None:
-        """Hang up on who says or takes nothing."""
-        if self.now is not None:
-            if self.slow and self.last_byte < now - STALLED_S:
+        """Hang up on who says or takes nothing, or too little."""
+        if self.slow or self.transport.is_closing():
+            if max(self._slow_since, self.last_byte if not self.slow else 0.0) < now - STALLED_S:
                 self.transport.abort()
-        elif self.last_byte < now - (HEAD_S if self._in_message else IDLE_S):
+        elif self.now is not None or self._close_after:
+            return
+        elif self._in_message:
+            late = self._began < now - HEAD_S - self._size / SLOWEST
+            if late or self.last_byte < now - HEAD_S:
+                self._refuse(408, b"Request Timeout")
+        elif self.last_byte < now - IDLE_S:
             self.transport.close()
 
     def drain(self) -> None:

@@ -102,6 +102,9 @@ class Connection(asyncio.Protocol):
             return
         except httptools.HttpParserError as why:
             if not self._done:
+                parts, self._parts = self._parts, []
+                if parts:
+                    asker.on_data(b"".join(parts))
                 self._fail(f"the upstream's reply cannot be read: {why}")
                 return
             self.close()  # it wrote on after its reply: the reply counts, the connection does not
@@ -259,6 +262,8 @@ class Pool:
                     server_hostname=self.target.host if self._context else None,
                 )
             self.counters[_CONNECTS] += 1
+            if made.transport.is_closing():  # lost before anybody could wait for it
+                made, why = None, "the upstream hung up at once"
         except TimeoutError:
             why = f"the upstream took no connection within {CONNECT_S:.0f} s"
         except (OSError, ssl.SSLError) as error:

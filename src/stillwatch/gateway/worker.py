@@ -18,6 +18,7 @@ import uvloop
 
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.budgets import Budgets
+from stillwatch.gateway.caller import knows
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.exchange import Exchange
 from stillwatch.gateway.folder import Folder, FolderError
@@ -98,7 +99,7 @@ class Worker:
     async def serve(self) -> None:
         """Serve until told to stop."""
         server = await self.loop.create_server(
-            lambda: Client(self.gate, Exchange),
+            lambda: Client(self.gate, Exchange, knows),
             sock=listening(self.settings.host, self.settings.port),
         )
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -114,8 +115,10 @@ class Worker:
                 client.drain()
             await asyncio.sleep(0.05)
         for client in list(self.gate.clients):
-            client.cut()
-        await asyncio.sleep(0)  # their outcomes are noted
+            client.transport.abort()
+        until = self.loop.time() + 1.0
+        while self.gate.clients and self.loop.time() < until:
+            await asyncio.sleep(0.01)  # their outcomes are noted
         self.gate.log.close()
         self.gate.pool.close()
 
