@@ -77,9 +77,9 @@ class Running:
                 [*words, number] if number else words, env=settings, stderr=err
             )
         if module == "worker":
-            until(self._answers, 20, f"{name} listening")
+            until(self.listens, 20, f"{name} listening")
 
-    def _answers(self) -> bool:
+    def listens(self) -> bool:
         for name, process in self.processes.items():
             if process.poll() is not None and process.returncode:
                 raise AssertionError(f"{name} ended: {self.stderr(name)}")
@@ -127,6 +127,7 @@ def gateway(
     path: Path | None = None,
     workers: int = 1,
     recorder: bool = True,
+    start: bool = True,
     account: str = "acct_test",
     **settings: Any,
 ) -> Iterator[Running]:
@@ -143,9 +144,9 @@ def gateway(
             key = state.issue(account, now_us=time.time_ns() // 1000)
         running = Running(folder, port, key)
         try:
-            for number in range(workers):
+            for number in range(workers if start else 0):
                 running.start(f"worker-{number}")
-            if recorder:
+            if recorder and start:
                 running.start("recorder")
             yield running
         finally:

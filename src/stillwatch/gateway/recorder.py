@@ -27,7 +27,6 @@ from stillwatch.gateway.entries import Intent, Outcome, intent, outcome
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.gate import Gap
 from stillwatch.terms import Retention, TermsError
-from stillwatch.terms.reload import Watched
 
 FLUSH_ROWS = 5_000
 FLUSH_S = 1.0  # a row waits at most this long for its segment

@@ -23,12 +23,12 @@ from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.exchange import Exchange
 from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.server import Client
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 from stillwatch.gateway.tables import Follower
 from stillwatch.gateway.upstream import Pool, Target
 from stillwatch.gateway.wal import Writer
-from stillwatch.terms.reload import Watched
 
 TABLES_S = 0.25  # how soon a new key or standing counts
 TERMS_S = 1.0
@@ -72,7 +72,7 @@ class Worker:
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
         self.settings = Settings.load(folder.settings)
-        self.terms = Watched(folder.terms)
+        self.terms = open_terms(folder, keeps_history=False)
         self.follower = Follower(folder.state)
         tables = self.follower.poll() or self.follower.tables
         self.counters = Counters(folder.run / f"worker-{number}.counters")

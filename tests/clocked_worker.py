@@ -1,0 +1,16 @@
+"""A gateway's worker whose clock a test drives: `python clocked_worker.py FOLDER NUMBER CLOCK`.
+
+CLOCK is a file with one int64, UTC microseconds. Everything else is the worker as it is.
+"""
+
+import mmap
+import sys
+
+from stillwatch.gateway import worker
+from stillwatch.gateway.gate import Gate
+
+with open(sys.argv[3], "r+b") as file:
+    CLOCK = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
+
+Gate.now_us = lambda self: CLOCK[0]  # type: ignore[method-assign]
+worker.main(sys.argv[1], int(sys.argv[2]))
