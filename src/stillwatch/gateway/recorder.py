@@ -302,7 +302,7 @@ class Recorder:
         now = self._now()
         segments.merge(self.folder, now)
         with suppress(TermsError):  # nothing is forgotten by terms that cannot be read; /health names them
-            self._retention = Watched(self.folder.terms).terms.retention
+            self._retention = open_terms(self.folder, keeps_history=False).terms.retention
         if self._retention is not None:
             segments.forget(self.folder, now, self._retention.text_days, self._retention.sketch_days)
 
