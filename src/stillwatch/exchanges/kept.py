@@ -25,6 +25,7 @@ from stillwatch.exchanges.log import (
     said,
 )
 from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.stats.dealing import deal
 
 MATRICES = ("phrases", "system_phrases")
 MANY_PARTS = 64
@@ -48,6 +49,7 @@ class KeptLog:
         self._has: set[str] = set()
         self._ids: np.ndarray | None = None  # of the log, sorted
         self._ids_since: set[int] = set()  # of the parts
+        self._by_account: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
@@ -76,6 +78,14 @@ class KeptLog:
             before = [self.columns(self._order)] if len(self.log) else []
             self._close(self._together(before + self.parts))
         return self.log
+
+    def rows_of(self, accounts: Iterable[int]) -> np.ndarray:
+        """The rows of some accounts, by their codes, in what was merged last; in the order of time."""
+        if self._by_account is None:
+            self._by_account = deal(self.log["account"], len(self.log.accounts))
+        begin, order = self._by_account
+        parts = [order[begin[a] : begin[a + 1]] for a in accounts if a < len(self.log.accounts)]
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int32)
 
     def columns(self, names: Iterable[str]) -> Columns:
         """Columns of what was merged last, the phrases among them."""
@@ -110,7 +120,7 @@ class KeptLog:
         for code in self.codes.values():
             code.index = {name: k for k, name in enumerate(sorted(code.index))}
         self.parts = []
-        self._ids = None
+        self._ids = self._by_account = None
         self._ids_since = set()
 
     def _new(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -138,12 +138,15 @@ def _their_log(
     for number, names in enumerate(parties.values()):
         party[[index[name] for name in names]] = number
     parts = [kept.columns(LOOKED_AT)] if len(kept.log) else []
-    parts += kept.parts
-    mine = [(party[part["account"]] >= 0) & (part["ts_us"] <= now_us) for part in parts]
+    mine = [kept.rows_of(np.flatnonzero(party >= 0).tolist())] if len(kept.log) else []
+    for part in kept.parts:
+        parts.append(part)
+        mine.append(np.flatnonzero(party[part["account"]] >= 0))
     columns = {
         name: np.concatenate([part[name][rows] for part, rows in zip(parts, mine, strict=True)])
         for name in LOOKED_AT
     }
     order = np.lexsort((columns["id"], columns["ts_us"]))
+    order = order[columns["ts_us"][order] <= now_us]
     columns = {name: column[order] for name, column in columns.items()}
     return _log_of(columns), party[columns["account"]], list(parties.values())
