@@ -26,6 +26,7 @@ from stillwatch.gateway import heartbeat, rows, segments, wal
 from stillwatch.gateway.entries import Intent, Outcome, intent, outcome
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.gate import Gap
+from stillwatch.gateway.instance import open_terms
 from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000
