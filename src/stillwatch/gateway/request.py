@@ -24,10 +24,13 @@ OPERATIONS = (
     ("/models", "models"),
 )
 NAMING = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
+JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
 HOPS = frozenset(("models", "fallbacks", "context_window_fallbacks", "fallback_models"))
-_FORM_MODEL = re.compile(rb'name="model"[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n')
+_FORM_MODEL = re.compile(
+    rb'name=(?:"model"|model(?=[;\s]))[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n'
+)
 _LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*")')
-_BAD_TARGET = re.compile(r"[^\x21-\x7e]")
+_BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 
 
 class BadRequest(Exception):
@@ -54,7 +57,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 @lru_cache(1024)
 def operation_of(target: str) -> str:
     """The operation a request target stands for; "other" for what the gateway only passes on."""
-    path = target.partition("?")[0].rstrip("/")
+    path = _unquoted(target.partition("?")[0]).rstrip("/").lower()
     for ending, name in OPERATIONS:
         if path.endswith(ending):
             return name
@@ -67,11 +70,14 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     Raises: BadRequest for what must not go upstream.
     """
     operation, named = _target(target)
-    if not body or method in ("GET", "HEAD"):
+    if not body:
         return Facts(operation, named)
+    if method in ("GET", "HEAD"):
+        raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
         body = inflate(body, coding, limit)
-    if "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
+    # whatever it calls itself: an upstream may read any body as JSON, also one in UTF-16
+    if operation in JSON_ONLY or "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
         return _json(operation, named, body)
     if kind.startswith("multipart/"):
         found = [value.decode("utf-8", "replace") for value in _FORM_MODEL.findall(body)]
@@ -84,6 +90,8 @@ def _target(target: str) -> tuple[str, tuple[str, ...]]:
     """The operation and the models that a target names."""
     if not target.startswith("/") or _BAD_TARGET.search(target):
         raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
+    if not {".", ".."}.isdisjoint(_unquoted(target.partition("?")[0]).split("/")):
+        raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     return operation_of(target), _in_path(target)
 
 
@@ -93,7 +101,9 @@ def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
     except Refused as why:
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
-        return Facts(operation, named, is_json=True)
+        if operation in JSON_ONLY:
+            raise BadRequest(400, "bad_json", "the body must be a JSON object")
+        return Facts(operation, _distinct(*named, *_in_lines(body)), is_json=True)
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -138,14 +148,12 @@ def _include(asked: dict[str, object]) -> bool:
 
 def _in_path(target: str) -> tuple[str, ...]:
     """Models in a path: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`."""
-    if not any(f"/{word}/" in target for word in NAMING):
-        return ()
     parts = _unquoted(target.partition("?")[0]).split("/")
-    at = next((k for k, part in enumerate(parts) if part in NAMING), len(parts))
+    at = next((k for k, part in enumerate(parts) if part.lower() in NAMING), len(parts))
     rest = parts[at + 1 :]
     for ending, _ in OPERATIONS:  # a name may hold a slash: it goes on to the operation
         tail = ending.strip("/").split("/")
-        if rest[-len(tail) :] == tail:
+        if [part.lower() for part in rest[-len(tail) :]] == tail:
             rest = rest[: -len(tail)]
             break
     name = "/".join(rest).partition(":")[0] if rest else ""
@@ -182,9 +190,9 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
         if coding in ("gzip", "x-gzip", "deflate"):
             opened = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header
             plain = opened.decompress(body, limit + 1)
-            whole = opened.eof
+            whole = opened.eof and not opened.unused_data
         elif coding == "zstd":
-            with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(body) as reader:
+            with zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(body) as reader:
                 plain, whole = reader.read(limit + 1), True
         else:
             raise BadRequest(
@@ -195,5 +203,5 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
     if len(plain) > limit:
         raise BadRequest(413, "too_large", f"the body holds more than {limit:,} bytes when opened")
     if not whole:
-        raise BadRequest(400, "bad_encoding", f"the {coding} body ends too early")
+        raise BadRequest(400, "bad_encoding", f"the {coding} body does not end where it should")
     return plain
