@@ -107,6 +107,8 @@ def _add(row: Row, beside: dict[str, object]) -> None:
             row[field] = beside[name]
     if beside.get("outcome") in OUTCOMES:
         row["outcome"] = beside["outcome"]
+        if row["outcome"] == "refused":
+            row["served_model"] = None
     if row.get("prompt") is None and beside.get("asked") is not None:
         asked = beside["asked"]
         said = talk(

@@ -1,0 +1,159 @@
+"""The hooks process for tests, real, in a folder of its own; and other people's programs, fetched on demand.
+
+    with hooks() as h:
+        httpx.post(h.url + "/decide", json={...}, headers=h.token)
+        h.rows(1)
+
+Programs that are no dependency of ours (LiteLLM's proxy, Envoy, OpenTelemetry's SDK) live in environments of
+their own below ~/.cache/stillwatch, made once by whoever comes first.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from gateway_world import Running, free_port, until
+from stillwatch.gateway import actions, heartbeat
+from stillwatch.gateway.folder import open_folder
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.state import State
+from stillwatch.terms import Standing, Step
+from stillwatch.terms.load import default_text
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stillwatch"
+NOTHING = "http://127.0.0.1:9"  # an upstream that the hooks never ask
+BAN = '[[ban]]\nfamily = "deepseek"\n'
+
+
+class Hooked(Running):
+    """A folder whose hooks process runs."""
+
+    def __init__(self, *args: Any, secret_key: str) -> None:
+        super().__init__(*args)
+        self.secret_key = secret_key
+
+    @property
+    def token(self) -> dict[str, str]:
+        return {"x-stillwatch-hook": self.secret_key}
+
+    def start_hooks(self) -> None:
+        words = [sys.executable, "-m", "stillwatch.gateway.hooks.serve", str(self.folder.path)]
+        with open(self.folder.run / "hooks.err", "ab") as err:
+            self.processes["hooks"] = subprocess.Popen(words, stderr=err)
+        until(self.listens, 30, "hooks listening")
+
+    def account(self, name: str) -> str:
+        """Issue a key to an account."""
+        with State(self.folder.state, self.folder.secret()) as state:
+            return state.issue(name, now_us=time.time_ns() // 1000)
+
+    def stand(self, account: str, step: Step) -> None:
+        """Let a step stand for an account."""
+        now_us = time.time_ns() // 1000
+        with State(self.folder.state, self.folder.secret()) as state:
+            actions.act(state, [(account, Standing(step, now_us))], who="test", why="a test", now_us=now_us)
+
+    def beat(self) -> dict[str, Any]:
+        """What the process said of itself last."""
+        return heartbeat.read(self.folder.run / "hooks.json")
+
+
+@contextmanager
+def hooks(
+    terms: str = BAN, *, path: Path | None = None, recorder: bool = True, **settings: Any
+) -> Iterator[Hooked]:
+    """Run the hooks process, and a recorder beside it."""
+    with TemporaryDirectory(prefix="stillwatch-") as made:
+        folder = open_folder(path or Path(made) / "folder")
+        folder.terms.write_text(
+            terms if "version" in terms else default_text() + "\n" + terms, encoding="utf-8"
+        )
+        port = free_port()
+        given = {"port": free_port(), "admin_port": free_port(), **settings}
+        Settings(upstream=NOTHING, hooks_port=port, **given).save(folder.settings)
+        with State(folder.state, folder.secret()) as state:
+            key = state.issue("acct_test", now_us=time.time_ns() // 1000)
+            hook = state.issue("hook:test", now_us=time.time_ns() // 1000)
+        running = Hooked(folder, port, key, secret_key=hook)
+        try:
+            running.start_hooks()
+            if recorder:
+                running.start("recorder")
+            yield running
+        finally:
+            for process in running.processes.values():
+                process.kill()
+                process.wait(10)
+
+
+# --- other people's programs -------------------------------------------------------------------------------
+
+
+def environment(name: str, *wanted: str) -> Path:
+    """The bin folder of an environment that holds these packages; made where it is missing.
+
+    Skips the test where the package index cannot be reached.
+    """
+    place = CACHE / name
+    done = place / ".whole"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once: one makes it
+        if not done.exists():
+            shutil.rmtree(place, ignore_errors=True)
+            try:
+                subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, timeout=120)
+                pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *wanted]
+                subprocess.run(pip, check=True, timeout=540, capture_output=True)
+            except (subprocess.SubprocessError, OSError) as why:
+                told = getattr(why, "stderr", b"") or b""
+                pytest.skip(
+                    f"{', '.join(wanted)} cannot be had: {why} {told[-300:].decode(errors='replace')}"
+                )
+            done.touch()
+    return place / "bin"
+
+
+def nginx() -> str:
+    """Debian's nginx; fetched with apt-get where we may. Skips the test where there is none."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "nginx.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+            install = "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light"
+            subprocess.run(["bash", "-c", install], timeout=300, check=False, capture_output=True)
+            found = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    if found is None:
+        pytest.skip("nginx is not here and cannot be installed (Debian: nginx-light)")
+    return found
+
+
+@contextmanager
+def running(words: list[str], said: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of other people's, ended with everything it started."""
+    with open(said, "wb") as out:
+        process = subprocess.Popen(words, stdout=out, stderr=out, start_new_session=True, **options)
+        try:
+            yield process
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, number)
+                    process.wait(15)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+                except ProcessLookupError:
+                    break
