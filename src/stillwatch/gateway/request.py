@@ -78,7 +78,7 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
         body = inflate(body, coding, limit)
     # whatever it calls itself: an upstream may read any body as JSON, also one in UTF-16
     if operation in JSON_ONLY or "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
-        return _json(operation, named, body)
+        return _json(operation, named, kind, body)
     if kind.startswith("multipart/"):
         found = [value.decode("utf-8", "replace") for value in _FORM_MODEL.findall(body)]
         return Facts(operation, _distinct(*found, *named, *_in_lines(body)))
@@ -95,10 +95,12 @@ def _target(target: str) -> tuple[str, tuple[str, ...]]:
     return operation_of(target), _in_path(target)
 
 
-def _json(operation: str, named: tuple[str, ...], body: bytes) -> Facts:
+def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
     try:
         asked = decode(body)
     except Refused as why:
+        if operation not in JSON_ONLY and "application/json" not in kind:  # lines of JSON, or none at all
+            return Facts(operation, _distinct(*named, *_in_lines(body)))
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
         if operation in JSON_ONLY:
