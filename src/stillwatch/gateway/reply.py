@@ -17,18 +17,19 @@ JSON_LIMIT = 8 << 20
 LEARN = 64  # complete streams that a model's ratio is taken from
 FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
 
-_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+# Possessive: without, a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]++|\\.)*+")')
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'(?<!\\)"(?:finish_reason|stop_reason)"\s*:\s*"([^"\\]{1,64})"')
 _INCOMPLETE = re.compile(rb'(?<!\\)"incomplete_details"\s*:\s*\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 TEXTS = {  # what carries generated text in a stream's events
     "chat": re.compile(
-        rb'(?<!\\)"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]|\\.)+)"'
+        rb'(?<!\\)"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]++|\\.)++)"'
     ),
-    "completions": re.compile(rb'(?<!\\)"text"\s*:\s*"((?:[^"\\]|\\.)+)"'),
-    "responses": re.compile(rb'(?<!\\)"delta"\s*:\s*"((?:[^"\\]|\\.)+)"'),
-    "messages": re.compile(rb'(?<!\\)"(?:text|thinking|partial_json)"\s*:\s*"((?:[^"\\]|\\.)+)"'),
+    "completions": re.compile(rb'(?<!\\)"text"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
+    "responses": re.compile(rb'(?<!\\)"delta"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
+    "messages": re.compile(rb'(?<!\\)"(?:text|thinking|partial_json)"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
 }
 _REASONING = re.compile(rb'(?<!\\)"(?:reasoning_content|reasoning|thinking)"\s*:\s*"[^"]')
 _DECODER = json.JSONDecoder()
@@ -85,6 +86,7 @@ class Stream:
         self._texts = TEXTS.get(operation, TEXTS["chat"])
         self._parts: list[bytes] = []
         self._size = 0
+        self._fold_at = FOLD
         self._chunks = self._text_bytes = 0
         self._reasoning_seen = False
         self._usage: dict[str, object] = {}
@@ -95,8 +97,11 @@ class Stream:
     def feed(self, data: bytes) -> None:
         self._parts.append(data)
         self._size += len(data)
-        if self._size > FOLD:
+        if self._size > self._fold_at:
             self._fold(last=False)
+            self._fold_at = max(
+                FOLD, 2 * self._size
+            )  # an event of megabytes is not looked through at each piece
 
     def count(self) -> tuple[int, int]:
         """(chunks, bytes of text) delivered so far."""

@@ -29,7 +29,7 @@ HOPS = frozenset(("models", "fallbacks", "context_window_fallbacks", "fallback_m
 _FORM_MODEL = re.compile(
     rb'name=(?:"model"|model(?=[;\s]))[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n'
 )
-_LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*")')
+_LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]++|\\[^\r\n])*+")')
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 
 
