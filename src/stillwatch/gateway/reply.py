@@ -7,6 +7,7 @@ that this model's complete streams had.
 import json
 import re
 from collections import deque
+from typing import Annotated
 
 import msgspec
 
@@ -22,7 +23,7 @@ _MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]++|\\.)*+")')
 _USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'(?<!\\)"(?:finish_reason|stop_reason)"\s*:\s*"([^"\\]{1,64})"')
 _INCOMPLETE = re.compile(rb'(?<!\\)"incomplete_details"\s*:\s*\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
 TEXTS = {  # what carries generated text in a stream's events
     "chat": re.compile(
         rb'(?<!\\)"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]++|\\.)++)"'
@@ -151,19 +152,22 @@ class Stream:
         return ReplyFacts(served, usage[0], output, usage[2], estimated, finish, self._chunks)
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 40)]  # what no reply can have used is not believed
+
+
 class _Details(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
     completion_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: _Count | None = None
+    cache_creation_input_tokens: _Count | None = None
 
 
 class _Choice(msgspec.Struct):

@@ -1,0 +1,192 @@
+"""Facts of replies: the same however the bytes are cut, none where the bytes say none, never an error."""
+
+import json
+import tracemalloc
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stillwatch.gateway.reply import (
+    FOLD,
+    Ratios,
+    ReplyFacts,
+    Stream,
+    event_end,
+    facts_of_json,
+    first_model,
+    models_in,
+)
+from upstream_faults import FAULTS, Reply
+from upstream_replies import STREAMED, WHOLE, Piece
+
+LIGHT = settings(max_examples=60, deadline=None)
+APIS = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "responses": "/responses",
+    "messages": "/messages",
+}
+SHAPES = (
+    "crlf",
+    "mixed-ends",
+    "comments",
+    "bom",
+    "no-done",
+    "empty-choices",
+    "error-event",
+    "split-utf8",
+    "multi-line",
+)
+operations = st.sampled_from(sorted(APIS))
+
+
+def pieces(operation: str, tokens: int, model: str = "mira", usage: bool = True) -> list[Piece]:
+    said: Any = [{"role": "user", "content": f"{model} {tokens}"}]
+    body = {"model": model, "messages": said, "input": said, "prompt": "p", "stream": True}
+    if usage:
+        body["stream_options"] = {"include_usage": True}
+    return STREAMED[APIS[operation]](body, tokens)
+
+
+def facts(
+    operation: str, parts: list[bytes], complete: bool = True, ratios: Ratios | None = None
+) -> ReplyFacts:
+    stream = Stream(operation)
+    for part in parts:
+        stream.feed(part)
+    return stream.facts(ratios or Ratios(), "asked", complete)
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    at = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return [data[a:b] for a, b in pairwise(at)]
+
+
+@LIGHT
+@given(
+    operations,
+    st.sampled_from(["mira", "mira-think"]),
+    st.integers(0, 30),
+    st.sampled_from([None, *SHAPES]),
+    st.lists(st.integers(0, 1 << 20), max_size=12),
+    st.booleans(),
+)
+def test_any_cut_gives_the_same_facts(
+    operation: str, model: str, tokens: int, shape: str | None, places: list[int], complete: bool
+) -> None:
+    sent = Reply(pieces=pieces(operation, tokens, model))
+    data = (FAULTS[shape](sent, "") if shape else sent).body
+    assert facts(operation, cut(data, places), complete) == facts(operation, [data], complete)
+
+
+@pytest.mark.parametrize("operation", sorted(APIS))
+@pytest.mark.parametrize("model", ["mira", "mira-think"])
+def test_a_whole_stream_is_what_the_upstream_counted(operation: str, model: str) -> None:
+    sent = pieces(operation, 30, model)
+    found = facts(operation, [piece.data for piece in sent])
+    assert found.output_tokens == sum(piece.tokens for piece in sent)
+    assert (found.served_model, found.estimated) == (model, False)
+    assert found.finish_reason in ("stop", "end_turn", "length")
+
+
+@pytest.mark.parametrize("operation", sorted(APIS))
+@pytest.mark.parametrize("usage", [True, False])
+def test_a_stream_that_is_left_is_counted_by_what_was_delivered(operation: str, usage: bool) -> None:
+    """One event is one token here, so the count is exact once a stream or two have told their usage."""
+    ratios = Ratios()
+    if usage:
+        for tokens in (20, 33):
+            facts(operation, [piece.data for piece in pieces(operation, tokens)], True, ratios)
+    sent = pieces(operation, 200)
+    half = sent[: len(sent) // 2]
+    found = facts(operation, [piece.data for piece in half], False, ratios)
+    assert found.estimated
+    assert found.output_tokens == sum(piece.tokens for piece in half)
+
+
+@LIGHT
+@given(operations, st.lists(st.binary(max_size=200), max_size=6), st.booleans())
+@example("chat", [b'data: {"usage": {"completion_tokens": 1e999}}\n\n'], True)
+@example("chat", [b'data: {"usage": {"completion_tokens": ' + b"9" * 5000 + b"}}\n\n"], True)
+@example("chat", [b'data: {"usage": ' + b'{"a":' * 9000], True)
+@example("chat", [b'data: {"model": "\\ud800", "usage": {"completion_tokens": "many"}}\n\n'], True)
+@example("chat", [b'data: {"model": "\xff"}\n\n'], True)
+@example("chat", [b'data: {"usage": {"completion_tokens": -5}}\n\n'], True)
+def test_any_bytes_are_no_error(operation: str, parts: list[bytes], complete: bool) -> None:
+    found = facts(operation, parts, complete)
+    assert found.output_tokens is None or 0 <= found.output_tokens < 1 << 62
+
+
+@LIGHT
+@given(st.binary(max_size=300) | st.sampled_from([b'{"usage":' + b"[" * 99_999, b"[" * 99_999, b"9" * 5000]))
+@example(b'{"model": 5, "usage": {"completion_tokens": 5}}')
+@example(b'{"model": "m", "usage": {"completion_tokens": 1e999}}')
+@example(b'{"model": "m", "usage": {"completion_tokens": ' + b"9" * 5000 + b"}}")
+@example(b'{"model": "m", "usage": {"completion_tokens": -7}}')
+@example(b'{"usage": {"prompt_tokens": 99999999999999999999999999}}')
+def test_any_bytes_are_no_error_as_a_whole_body(body: bytes) -> None:
+    found = facts_of_json(body)
+    for count in (found.input_tokens, found.output_tokens, found.reasoning_tokens):
+        assert count is None or 0 <= count < 1 << 62
+
+
+@pytest.mark.parametrize("path", sorted(WHOLE))
+def test_a_whole_body_is_what_the_upstream_counted(path: str) -> None:
+    body = {
+        "model": "mira-think",
+        "messages": [{"role": "user", "content": "x"}],
+        "input": "x",
+        "prompt": "x",
+    }
+    (sent,) = WHOLE[path](body, 25)
+    found = facts_of_json(sent.data)
+    assert found.served_model == "mira-think"
+    assert (found.output_tokens or 0) == sent.tokens
+
+
+def test_a_body_that_quotes_another_is_not_taken_for_it() -> None:
+    inner = json.dumps({"model": "deepseek", "usage": {"completion_tokens": 9}})
+    event = json.dumps({"model": "mira", "choices": [{"delta": {"content": inner}}]})
+    data = f"data: {event}\n\n".encode()
+    assert models_in(data) == ["mira"]
+    assert first_model(data) == b'"mira"'
+    found = facts("chat", [data], complete=False)
+    assert found.served_model == "mira"
+    assert found.output_tokens != 9
+
+
+@LIGHT
+@given(st.text("a\r\n", max_size=12))
+def test_an_event_ends_with_the_first_empty_line(text: str) -> None:
+    data = text.encode()
+    end = event_end(data)
+    assert bool(end) == ("\n\n" in text.replace("\r\n", "\n").replace("\r", "\n"))
+    assert event_end(data[:end].rstrip(b"\r\n")) == 0
+
+
+@pytest.mark.parametrize("size", [100, 16 << 10])
+def test_an_event_of_megabytes_costs_little_memory_and_no_backtracking(size: int) -> None:
+    data = (
+        b'data: {"model":"mira","choices":[{"delta":{"content":"' + b"still water " * 350_000 + b'"}}]}\n\n'
+    )
+    tracemalloc.start()
+    found = facts("chat", [data[at : at + size] for at in range(0, len(data), size)], complete=False)
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.chunks == 1
+    assert grown < 6 * len(data)
+
+
+def test_a_long_stream_is_not_kept() -> None:
+    event = b'data: {"model":"mira","choices":[{"delta":{"content":"word"}}]}\n\n'
+    stream = Stream("chat")
+    tracemalloc.start()
+    for _ in range(50_000):
+        stream.feed(event)
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert stream.count()[0] == 50_000
+    assert grown < 20 * FOLD
