@@ -18,6 +18,8 @@ import atexit
 import fcntl
 import json
 import os
+import signal
+import threading
 import time
 import urllib.request
 import uuid
@@ -36,7 +38,8 @@ from litellm.integrations.custom_logger import (  # type: ignore[import-not-foun
 
 QUEUE_BYTES = 64 << 20  # records that wait for Stillwatch; further ones are dropped, counted and reported
 BATCH_RECORDS, BATCH_BYTES = 500, 4 << 20
-SEND_S = 0.5  # a record waits at most this long
+SEND_S = 0.5  # a record waits at most twice as long
+ENDING_S = 0.05
 LIST_S = 15.0  # between two looks at what is banned
 UNTOLD_S = 900.0  # a call whose log event never came is told of without it
 REMEMBERED = 20_000
@@ -79,7 +82,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._gaps: list[dict[str, Any]] = self._state.begin()
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._dropping_since = 0
+        self._dropping_since = self._waiting_since = 0
         self._open: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by call id: asked, not yet told
         self._allowed: OrderedDict[tuple[str, str], float] = OrderedDict()  # (account, name) -> until
         self._seen: OrderedDict[str, None] = OrderedDict()  # names that were asked for
@@ -87,7 +90,9 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._session: Any = None
         self._tasks: list[Any] = []
         self._wake: asyncio.Event | None = None
+        self._ending = False
         atexit.register(self._goodbye)
+        self._mind_signals()
         try:
             self._begin()
         except RuntimeError:  # no loop runs yet: at the first call, then
@@ -256,7 +261,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             raise _Unreachable("no list in its answer")
         self._list = {**found, "blocked": set(found["blocked"]), "judged": set(asked["models"])}
         self._targets.clear()
-        self._state.write(list=self._list)
+        self._state.write(list=self._list, gaps=self._gaps)
 
     @staticmethod
     def _refusal(decision: dict[str, Any]) -> HTTPException:
@@ -391,6 +396,8 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         if self._queued_bytes + len(raw) > QUEUE_BYTES:
             self._drop(1)
             return
+        if not self._queue:
+            self._waiting_since = _now_us()
         self._queue.append(raw)
         self._queued_bytes += len(raw)
         if self._wake is not None:
@@ -430,8 +437,8 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         assert self._wake is not None
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), SEND_S * 10)
-                await asyncio.sleep(SEND_S)  # more may come
+                await asyncio.wait_for(self._wake.wait(), ENDING_S if self._ending else SEND_S)
+                await asyncio.sleep(ENDING_S if self._ending else SEND_S)  # more may come
             except asyncio.TimeoutError:  # noqa: UP041 - LiteLLM runs on Python 3.10, too
                 pass
             self._wake.clear()
@@ -442,9 +449,17 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
                 await self._send_gaps()
             except _Unreachable as why:
                 log.warning("stillwatch: %d records wait: %s", len(self._queue), why)
-                await asyncio.sleep(wait_s)
+                await self._pause(wait_s)
                 wait_s = min(wait_s * 2, 15.0)
                 self._wake.set()
+            if self._ending:
+                self._note_end()
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait before the next try; not when the process is about to end."""
+        until = time.monotonic() + wait_s
+        while time.monotonic() < until and not self._ending:
+            await asyncio.sleep(ENDING_S)
 
     async def _send_batch(self, most: int = BATCH_RECORDS) -> None:
         batch = self._batch(most)
@@ -500,8 +515,32 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             raise _Unreachable(f"{path}: {type(why).__name__}") from None
         return found if isinstance(found, dict) else {}
 
+    def _mind_signals(self) -> None:
+        """Notice the end when it is announced: uvicorn ends by the signal itself, nothing runs after it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(number)
+            if not callable(before) or threading.current_thread() is not threading.main_thread():
+                continue
+
+            def ends(number: int, frame: Any, before: Any = before) -> None:
+                self._ending = True
+                self._note_end()
+                before(number, frame)
+
+            signal.signal(number, ends)
+
+    def _note_end(self) -> None:
+        """What would be lost if the process ended now, where the next one finds it."""
+        untold = sum(not entry["logged"] and entry["outcome"] != "refused" for entry in self._open.values())
+        lost = len(self._queue) + self.dropped + untold
+        gaps = list(self._gaps)
+        if lost:
+            since = self._dropping_since or self._waiting_since or _now_us()
+            gaps.append(_gap(since, lost, "LiteLLM ended before Stillwatch could be told"))
+        self._state.write(list=self._list, gaps=gaps, clean=True)
+
     def _goodbye(self) -> None:
-        """The process ends: what waits is sent; what cannot be is a gap that the next process reports."""
+        """An end that lets us act: what waits is sent; the rest is a gap that the next process reports."""
         for entry in self._open.values():
             self._tell_of(entry)
         self._open.clear()
@@ -509,21 +548,17 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         try:
             while self._queue and time.monotonic() < until:
                 batch = self._batch(BATCH_RECORDS)
-                request = urllib.request.Request(  # the scheme was checked
+                request = urllib.request.Request(
                     self.url + "/litellm/logs",
                     b"\n".join(batch),
                     {"x-stillwatch-hook": self.token, "content-type": "application/json"},
                 )
-                urllib.request.urlopen(request, timeout=3.0).close()
+                urllib.request.urlopen(request, timeout=3.0).close()  # the scheme was checked
                 for _ in batch:
                     self._queue.popleft()
         except (OSError, ValueError) as why:
             log.warning("stillwatch: %d records could not be sent at the end: %s", len(self._queue), why)
-        lost = len(self._queue) + self.dropped
-        if lost:
-            since = self._dropping_since or _now_us()
-            self._gaps.append(_gap(since, lost, "LiteLLM ended while Stillwatch could not be reached"))
-        self._state.write(list=self._list, gaps=self._gaps, clean=True)
+        self._note_end()
 
     @staticmethod
     def _remember(where: OrderedDict[Any, Any], key: Any, value: Any) -> None:
