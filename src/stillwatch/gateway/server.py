@@ -1,6 +1,7 @@
 """The clients' side: a connection, its requests in order, the bytes that go back. It decides nothing."""
 
 import asyncio
+import re
 import socket
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,7 @@ SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
 TRUSTED_BYTES = 1 << 20  # a longer body is taken from those only whose key is known
 _CLIENTS, _BYTES_OUT = PLACE["open_clients"], PLACE["bytes_out"]
+_OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HOP = frozenset(
     (
@@ -94,7 +96,7 @@ class Client(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._parser = httptools.HttpRequestParser(self)
         self._chunked = self._bounded = False
-        self._close_after = self._deaf = self._paused = False
+        self._close_after = self._paused = self._modern = False
         self.last_byte = self._slow_since = self._began = gate.loop.time()
         self.slow = False
         self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
@@ -122,16 +124,21 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_byte = self.gate.loop.time()
-        if self._close_after or self._deaf:
+        if self._close_after:
             return
+        if len(data) > HEAD_BYTES and not self._in_body:  # so that no head is longer unseen
+            self.data_received(data[:HEAD_BYTES])
+            self.data_received(data[HEAD_BYTES:])
+            return
+        begun = self._in_message
         try:
             self._parser.feed_data(data)
             if self._in_message and not self._in_body:
                 self._head_size += len(data)
                 if self._head_size > HEAD_BYTES:
                     self._refuse(431, b"Request Header Fields Too Large")
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(b"" if begun else data, offer.args[0])
         except httptools.HttpParserError as why:
             kept = why.__context__
             if isinstance(kept, _TooMuch):
@@ -144,13 +151,17 @@ class Client(asyncio.Protocol):
             self._paused = True  # one at work and one that waits are enough
             self.transport.pause_reading()
 
-    def _upgrade(self) -> None:
-        """No other protocol is spoken here: the request is answered in this one, and is the last."""
-        if self._waiting and self._waiting[-1].method != "CONNECT":
-            self._waiting[-1].keep_alive = False
-            self._deaf = True
-        else:
+    def _decline(self, data: bytes, end: int) -> None:
+        """Take no offer to speak another protocol: the request is read again as if it had made none.
+
+        Java's own client makes one (h2c) with its first request.
+        """
+        head, count = _OFFER.subn(b"\r\n", data[:end])
+        if self._waiting.pop().method == "CONNECT" or not count or head.count(b"\r\n\r\n") != 1:
             self._refuse(501, b"Not Implemented")
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(head + data[end:])
 
     def eof_received(self) -> bool:
         return False  # as nginx: a client that hangs up halfway waits for nothing
@@ -206,6 +217,10 @@ class Client(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        version = self._parser.get_http_version()
+        self._modern = version == "1.1"
+        if not self._modern and version != "1.0":
+            raise _TooMuch(505, b"HTTP Version Not Supported")
         if len(self._headers) + len(self._keys) > HEAD_FIELDS:
             raise _TooMuch(431, b"Request Header Fields Too Large")
         if self.now is None:
@@ -231,7 +246,7 @@ class Client(asyncio.Protocol):
             self._keys,
             body,
             self._parser.should_keep_alive(),
-            self._parser.get_http_version() == "1.1",
+            self._modern,
         )
 
     def on_message_complete(self) -> None:
