@@ -9,15 +9,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.begin import Looked, look, place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
-
-FOLDER = Path("stillwatch-serve")
-FOLDER_VARIABLE = "STILLWATCH_FOLDER"
 
 EXAMPLES = """
 Examples:

@@ -1,0 +1,80 @@
+"""What the verbs on a gateway's folder share: which folder, who asks, durations, rows. It is no verb itself.
+
+They write to `state.db` under SQLite's own lock, as the gateway does: whether it runs makes no difference,
+and workers heed a change within a second. Who may write into the folder needs no further permission.
+"""
+
+import os
+import pwd
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.state import State
+
+FOLDER = Path("stillwatch-serve")
+FOLDER_VARIABLE = "STILLWATCH_FOLDER"
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+LONGEST_S = 315_360_000  # ten years
+PAGE = 1_000
+
+AtFolder = Annotated[Path, typer.Option("--folder", help="The gateway's folder.", envvar=FOLDER_VARIABLE)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+def opened(folder: Path) -> State:
+    """Open a folder's state. Raises: InputError where there is none."""
+    found = Folder(folder.resolve())
+    if not found.secret_file.exists():
+        raise InputError(
+            f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
+        )
+    return State(found.state, found.secret())
+
+
+def whoami() -> str:
+    """Give the name that goes into the log."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def span_s(text: str, option: str) -> int:
+    """Read a duration: 90d, 12h, 30m, 45s. Raises: InputError."""
+    found = re.fullmatch(r"([0-9]{1,10})([smhd])", text)
+    seconds = int(found[1]) * UNITS_S[found[2]] if found else 0
+    if not 0 < seconds <= LONGEST_S:
+        raise InputError(
+            f"{option} is {text!r}; give a number with s, m, h or d, as in 24h, ten years at most"
+        )
+    return seconds
+
+
+def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
+    """Print rows whose words may come from anywhere."""
+    if not rows:
+        print(nothing)
+        return
+    drawn = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(one_line(cell), overflow="fold") for cell in row))
+    Console().print(drawn)
+
+
+def when(at_us: int | None) -> str | None:
+    """Give a time as ISO text in UTC."""
+    if at_us is None:
+        return None
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

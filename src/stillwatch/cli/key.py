@@ -1,0 +1,197 @@
+"""`stillwatch key`: client keys of a gateway's folder: issue, list, rotate, revoke. It knows no requests."""
+
+import json
+import re
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cli.folder import (
+    FOLDER,
+    PAGE,
+    AsJson,
+    AtFolder,
+    DryRun,
+    opened,
+    span_s,
+    table,
+    when,
+    whoami,
+)
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway import keys as forms
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.state import Key, State
+
+app = typer.Typer(help="Client keys of a gateway.", no_args_is_help=True, add_completion=False)
+
+ISSUE_EXAMPLES = """
+Examples:
+
+  stillwatch key issue acme --org "Acme Inc." --expires-in 90d
+
+  KEY=$(stillwatch key issue acme --json | jq -r .key)
+"""
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch key list
+
+  stillwatch key list --account acme --json | jq -r '.[].key_id'
+"""
+REVOKE_EXAMPLES = """
+Examples:
+
+  stillwatch key revoke k3v9x2ab
+"""
+ROTATE_EXAMPLES = """
+Examples:
+
+  stillwatch key rotate k3v9x2ab --overlap 24h
+"""
+ADMIN_EXAMPLES = """
+Examples:
+
+  stillwatch key admin
+"""
+
+
+@app.callback()
+def key_verbs() -> None:
+    """Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once."""
+
+
+@app.command("issue", epilog=ISSUE_EXAMPLES)
+def issue_command(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose key it is.")],
+    org: Annotated[str | None, typer.Option(help="The account's organisation.")] = None,
+    expires_in: Annotated[str | None, typer.Option(help="It ends after so long: 90d, 12h, 30m.")] = None,
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere."""
+    now_us = utc_us()
+    expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
+    with opened(folder) as state:
+        if dry_run:
+            _tell({"account": account, "org": org, "expires": when(expires_us)}, as_json, "would be issued")
+            return
+        key = state.issue(account, org, expires_us, now_us=now_us, who=whoami())
+        _show_issued(state, key, as_json)
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(
+    account: Annotated[str | None, typer.Option(help="Only keys of this account.")] = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """List the keys that were issued. None is shown: they are not kept."""
+    found: list[Key] = []
+    with opened(folder) as state:
+        while len(page := state.keys(account, found[-1].key_id if found else "", PAGE)) == PAGE:
+            found += page
+        found += page
+    if as_json:
+        print(json.dumps([_plain(key) for key in found], indent=1))
+        return
+    rows = [(k.key_id, k.account, k.org or "", when(k.issued_us) or "", _end(k, utc_us())) for k in found]
+    table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
+
+
+@app.command("revoke", epilog=REVOKE_EXAMPLES)
+def revoke_command(
+    key: Annotated[
+        str, typer.Argument(metavar="KEY_ID", help="The key's id: the 8 characters after sk-sw-.")
+    ],
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a key now: within a second no worker takes it any more."""
+    key_id = _id_of(key)
+    with opened(folder) as state:
+        if not dry_run:
+            state.revoke(key_id, now_us=utc_us(), who=whoami())
+        _tell(_plain(state.key(key_id)), as_json, "would be revoked" if dry_run else "is revoked")
+
+
+@app.command("rotate", epilog=ROTATE_EXAMPLES)
+def rotate_command(
+    key: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key to replace.")],
+    overlap: Annotated[str, typer.Option(help="How long the old one goes on working.")] = "24h",
+    expires_in: Annotated[str | None, typer.Option(help="The new one ends after so long.")] = None,
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a key in the place of another. The old one ends when the overlap is over."""
+    now_us, key_id = utc_us(), _id_of(key)
+    overlap_us = 1_000_000 * span_s(overlap, "--overlap")
+    expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
+    with opened(folder) as state:
+        if dry_run:
+            _tell(
+                _plain(state.key(key_id)) | {"ends": when(now_us + overlap_us)}, as_json, "would be replaced"
+            )
+            return
+        new = state.rotate(key_id, overlap_us, now_us=now_us, who=whoami(), expires_us=expires_us)
+        _show_issued(state, new, as_json)
+
+
+@app.command("admin", epilog=ADMIN_EXAMPLES)
+def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+    """Make a new token for the admin port; the old one stops working at once."""
+    with opened(folder) as state:
+        token = state.admin_token(now_us=utc_us(), renew=True, who=whoami())
+    print(json.dumps({"token": token}, indent=1) if as_json else token)
+
+
+def _show_issued(state: State, key: str, as_json: bool) -> None:
+    parsed = forms.parse(key)
+    assert parsed is not None
+    found = state.key(parsed[0])
+    if as_json:
+        print(json.dumps({"key": key, **_plain(found)}, indent=1))
+        return
+    print(key)
+    print(
+        f"of account {one_line(found.account)}; it is shown this once", file=typer.get_text_stream("stderr")
+    )
+
+
+def _id_of(text: str) -> str:
+    """An id, or a whole key of which only the id is used."""
+    parsed = forms.parse(text.strip())
+    if parsed is not None:
+        return parsed[0]
+    key_id = text.strip().removeprefix(forms.PREFIX)
+    if not re.fullmatch(r"[a-z0-9]{8}", key_id):
+        raise InputError("KEY_ID must be the 8 characters after sk-sw-; `stillwatch key list` shows them")
+    return key_id
+
+
+def _plain(key: Key) -> dict[str, Any]:
+    times = {"issued": when(key.issued_us), "expires": when(key.expires_us), "revoked": when(key.revoked_us)}
+    kept = {name: value for name, value in asdict(key).items() if not name.endswith("_us")}
+    return kept | times
+
+
+def _end(key: Key, now_us: int) -> str:
+    if key.revoked_us is not None:
+        return f"revoked {when(key.revoked_us)}"
+    if key.expires_us is not None:
+        return f"{'ended' if key.expires_us <= now_us else 'ends'} {when(key.expires_us)}"
+    return "works"
+
+
+def _tell(what: dict[str, Any], as_json: bool, done: str) -> None:
+    if as_json:
+        print(json.dumps(what, indent=1))
+        return
+    name = what.get("key_id") or "a key"
+    of = one_line(str(what["account"])) + (f" ({one_line(str(what['org']))})" if what.get("org") else "")
+    print(f"{name} of account {of} {done}")

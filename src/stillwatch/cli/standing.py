@@ -1,0 +1,383 @@
+"""`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cli.folder import (
+    FOLDER,
+    PAGE,
+    AsJson,
+    AtFolder,
+    DryRun,
+    opened,
+    span_s,
+    table,
+    when,
+    whoami,
+)
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway import actions, proposals
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.ladder import Proposal
+from stillwatch.gateway.reach import Reach, reach
+from stillwatch.gateway.state import State
+from stillwatch.report.amounts import counted
+from stillwatch.terms import Standing, Step
+
+app = typer.Typer(help="What stands for accounts.", no_args_is_help=True, add_completion=False)
+
+Why = Annotated[
+    str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
+]
+For = Annotated[str | None, typer.Option("--for", help="It ends by itself after so long: 90d, 12h, 30m.")]
+Number = Annotated[int, typer.Argument(min=1)]
+
+SHOW_EXAMPLES = """
+Examples:
+
+  stillwatch standing show
+
+  stillwatch standing show acme
+
+  stillwatch standing show --step block --json | jq -r '.[].account'
+"""
+SET_EXAMPLES = """
+Examples:
+
+  stillwatch standing set acme --step throttle --why "load test ran away" --for 6h
+
+  stillwatch standing set --accounts-file pool.txt --step block --why "case 12" --dry-run
+
+  stillwatch standing set acme --step clear --why "verified by phone"
+"""
+UNDO_EXAMPLES = """
+Examples:
+
+  stillwatch standing undo 17 --why "wrong account"
+
+  stillwatch standing undo 17 --dry-run
+"""
+LOG_EXAMPLES = """
+Examples:
+
+  stillwatch standing log
+
+  stillwatch standing log acme --limit 5
+"""
+PROPOSALS_EXAMPLES = """
+Examples:
+
+  stillwatch standing proposals
+
+  stillwatch standing proposals --all --json
+"""
+APPROVE_EXAMPLES = """
+Examples:
+
+  stillwatch standing approve 3 --dry-run
+
+  stillwatch standing approve 3 --for 7d
+"""
+DISMISS_EXAMPLES = """
+Examples:
+
+  stillwatch standing dismiss 3 --why "their own evaluation, they told us"
+"""
+
+
+@app.callback()
+def standing_verbs() -> None:
+    """What stands for accounts: show it, set it, take it back; what the ladder proposes."""
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show_command(
+    account: Annotated[
+        str | None, typer.Argument(help="One account; all that are not clear without.")
+    ] = None,
+    step: Annotated[str | None, typer.Option(help="Only accounts on this step.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only accounts of this campaign.")] = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Show what stands for accounts now. Who is not named here is clear."""
+    only = None if step is None else _step(step)
+    with opened(folder) as state:
+        if account is not None:
+            found = actions.standings(state, [account])
+        else:
+            found = {}
+            after = ""
+            while page := actions.standings(state, step=only, campaign=campaign, after=after, limit=PAGE):
+                found |= page
+                after = max(page)
+    if as_json:
+        print(json.dumps([_plain(name, standing) for name, standing in found.items()], indent=1))
+        return
+    nothing = "no account is on a step: all are clear" if account is None else f"{one_line(account)} is clear"
+    rows = [
+        (
+            name,
+            s.step.name.lower(),
+            when(s.since_us) or "",
+            when(s.until_us) or "until lifted",
+            s.campaign or "",
+            s.reason,
+        )
+        for name, s in found.items()
+    ]
+    table(("account", "step", "since", "until", "campaign", "reason"), rows, nothing)
+
+
+@app.command("set", epilog=SET_EXAMPLES)
+def set_command(
+    accounts: Annotated[list[str] | None, typer.Argument(help="The accounts.")] = None,
+    step: Annotated[str, typer.Option(help="clear, watch, verify, throttle, strip, mark or block.")] = "",
+    why: Why = "",
+    accounts_file: Annotated[
+        Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
+    ] = None,
+    lasts: For = None,
+    output_tokens_per_hour: Annotated[
+        int | None, typer.Option(help="Budget of a throttle; else the terms' own.", min=0)
+    ] = None,
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run."""
+    names = sorted({*(accounts or ()), *(_from_file(accounts_file) if accounts_file else ())})
+    if not names:
+        raise InputError("no account was given; name some, or use --accounts-file")
+    to, now_us = _step(step), utc_us()
+    until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
+    set_to = Standing(to, now_us, why, None, output_tokens_per_hour, until_us)
+    if not why.strip() and not dry_run:
+        raise InputError("--why is missing: the next reader of the log has nothing else")
+    with opened(folder) as state:
+        hits = reach(state, Folder(folder.resolve()), names, to, now_us)
+        action = None
+        if not dry_run:
+            pairs = [(name, set_to) for name in names]
+            action = actions.act(state, pairs, who=whoami(), why=why, now_us=now_us)
+    _tell_done(action, to, hits, as_json)
+
+
+@app.command("undo", epilog=UNDO_EXAMPLES)
+def undo_command(
+    action: Number,
+    why: Why = "",
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take an action back: what lay below it stands again, exactly. An undo can be undone too."""
+    if not why.strip() and not dry_run:
+        raise InputError("--why is missing: the next reader of the log has nothing else")
+    with opened(folder) as state:
+        touched = actions.accounts_of(state, action)
+        number = None
+        if not dry_run:
+            number = actions.undo(state, action, who=whoami(), why=why, now_us=utc_us())
+    if as_json:
+        print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
+        return
+    did = "would take" if number is None else "takes"
+    what = "it" if number is None else f"action {number}"
+    print(f"{what} {did} back action {action}, of {counted(len(touched), 'account')}: {_names(touched)}")
+
+
+@app.command("log", epilog=LOG_EXAMPLES)
+def log_command(
+    account: Annotated[str | None, typer.Argument(help="One account; all without.")] = None,
+    limit: Annotated[int, typer.Option(help="How many changes, newest first.", min=1, max=100_000)] = 50,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Show every change of standings: who, when, why, and whether it still counts."""
+    with opened(folder) as state:
+        found = actions.history(state, account, limit=limit)
+    if as_json:
+        plain = [
+            {"change": c.change, "action": c.action, "at": when(c.at_us), "who": c.who, "why": c.why}
+            | _plain(c.account, c.standing)
+            | {"undone": c.undone, "over": c.over}
+            for c in found
+        ]
+        print(json.dumps(plain, indent=1))
+        return
+    rows = [
+        (
+            str(c.action),
+            when(c.at_us) or "",
+            c.who,
+            c.account,
+            c.standing.step.name.lower(),
+            "undone" if c.undone else "over" if c.over else "",
+            c.why,
+        )
+        for c in found
+    ]
+    table(("action", "at", "who", "account", "step", "", "why"), rows, "nothing was changed yet")
+
+
+@app.command("proposals", epilog=PROPOSALS_EXAMPLES)
+def proposals_command(
+    every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when."""
+    with opened(folder) as state:
+        found = proposals.proposals(state, None if every else "open", limit=PAGE)
+    if as_json:
+        print(json.dumps([_plain_proposal(one) for one in found], indent=1))
+        return
+    rows = [
+        (
+            str(p.proposal),
+            p.wanted.step.name.lower(),
+            str(len(p.wanted.accounts)),
+            p.wanted.campaign,
+            _state_of(p),
+            p.wanted.why,
+        )
+        for p in found
+    ]
+    table(("proposal", "step", "accounts", "campaign", "state", "why"), rows, "nothing is proposed")
+
+
+@app.command("approve", epilog=APPROVE_EXAMPLES)
+def approve_command(
+    proposal: Number,
+    why: Why = "",
+    lasts: For = None,
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the step that a proposal asks for. Says whom it hits, first with --dry-run."""
+    now_us = utc_us()
+    until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
+    with opened(folder) as state:
+        names, step = proposals.would_change(state, proposal)
+        hits = reach(state, Folder(folder.resolve()), names, step, now_us)
+        action = None
+        if not dry_run:
+            action = _approve(state, proposal, why, now_us, until_us)
+    _tell_done(action, step, hits, as_json)
+
+
+def _approve(state: State, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:
+    return proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
+
+
+@app.command("dismiss", epilog=DISMISS_EXAMPLES)
+def dismiss_command(
+    proposal: Number, why: Why = "", folder: AtFolder = FOLDER, as_json: AsJson = False
+) -> None:
+    """Close a proposal. That step is not asked for on these accounts again."""
+    if not why.strip():
+        raise InputError("--why is missing: the next reader of the log has nothing else")
+    with opened(folder) as state:
+        proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
+        found = proposals.proposal(state, proposal)
+    if as_json:
+        print(json.dumps(_plain_proposal(found), indent=1))
+    else:
+        print(f"proposal {proposal} is dismissed")
+
+
+def _step(text: str) -> Step:
+    try:
+        return Step[text.upper()]
+    except KeyError:
+        names = ", ".join(step.name.lower() for step in Step)
+        raise InputError(f"--step is {text!r}; give one of {names}") from None
+
+
+def _from_file(path: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    except UnicodeDecodeError as why:
+        raise InputError(f"{path}: is not UTF-8 text") from why
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"action": action, "step": step.name.lower(), "reach": asdict(hits)}, indent=1))
+        return
+    did = "would be set" if action is None else "is set"
+    print(f"{step.name.lower()} {did} for {counted(len(hits.accounts), 'account')}: {_names(hits.accounts)}")
+    print(f"  with {counted(hits.keys, 'key')} and {_amount(hits.end_users, 'end user')} of the last 7 days")
+    if hits.unchanged:
+        print(f"  {counted(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
+    if hits.unknown:
+        print(f"  nothing is known of {counted(len(hits.unknown), 'account')}: {_names(hits.unknown)}")
+    near = [
+        (len(hits.same_org), f"of the same organisations: {_names(hits.same_org)}"),
+        (hits.same_end_user, "that share an end user"),
+        (hits.same_network, "seen behind the same address"),
+    ]
+    for amount, words in near:
+        if amount != 0:
+            print(f"  not touched: {_amount(amount, 'account')} {words}")
+    for note in hits.notes[1:]:
+        print(f"  {note}")
+    if action is not None:
+        print(f"`stillwatch standing undo {action}` takes it back")
+
+
+def _amount(amount: int | None, noun: str) -> str:
+    return f"an unknown number of {noun}s" if amount is None else counted(amount, noun)
+
+
+def _names(names: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(one_line(name) for name in names[:10])
+    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+
+
+def _plain(account: str, standing: Standing) -> dict[str, Any]:
+    return {
+        "account": account,
+        "step": standing.step.name.lower(),
+        "since": when(standing.since_us),
+        "until": when(standing.until_us),
+        "reason": standing.reason,
+        "campaign": standing.campaign,
+        "output_tokens_per_hour": standing.output_tokens_per_hour,
+    }
+
+
+def _plain_proposal(found: Proposal) -> dict[str, Any]:
+    return {
+        "proposal": found.proposal,
+        "at": when(found.at_us),
+        "campaign": found.wanted.campaign,
+        "step": found.wanted.step.name.lower(),
+        "rule": found.wanted.rule,
+        "why": found.wanted.why,
+        "accounts": list(found.wanted.accounts),
+        "due": when(found.wanted.due_us),
+        "state": found.state,
+        "decided": when(found.decided_us),
+        "decided_by": found.decided_by,
+        "action": found.action,
+    }
+
+
+def _state_of(found: Proposal) -> str:
+    if found.state != "open":
+        return f"{found.state} by {found.decided_by}"
+    due = found.wanted.due_us
+    return "waits for a person" if due is None else f"by itself at {when(due)}"
