@@ -1,0 +1,540 @@
+"""The hooks process: who may ask, decisions in each dialect, what is told, and what survives a crash."""
+
+import gzip
+import json
+import string
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway_world import until
+from hooks_world import BAN, Hooked, hooks
+from stillwatch.exchanges.formats import Refused
+from stillwatch.gateway.hooks import Asked, Judged, dialects, litellm, otlp
+from stillwatch.gateway.hooks.intake import digest_id
+from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.state import State
+from stillwatch.terms import Decision, ModelVerdict, Step
+
+CANARY = "zebracanary and its prompt must never be found on any disk anywhere"
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def h() -> Iterator[Hooked]:
+    with hooks(BAN, recorder=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(h: Hooked) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=h.url, headers=h.token, timeout=20) as found:
+        yield found
+
+
+def record(seed: int, **more: Any) -> Row:
+    """A LiteLLM log record."""
+    now = time.time()
+    return {
+        "id": f"chatcmpl-{seed}",
+        "call_type": "acompletion",
+        "status": "success",
+        "startTime": now,
+        "endTime": now + 0.25,
+        "model": "openai/gpt-4o",
+        "model_group": "gpt-4o",
+        "metadata": {"user_api_key_hash": "hash-1", "user_api_key_team_id": "team-1"},
+        "messages": [{"role": "user", "content": CANARY}],
+        "response": {"model": "gpt-4o-2024-08-06", "choices": [{"finish_reason": "stop"}]},
+        "model_parameters": {"seed": seed, "temperature": 0.5},
+        "prompt_tokens": 9,
+        "completion_tokens": 12,
+    } | more
+
+
+def rows_of(h: Hooked, seed: int, least: int = 1) -> list[Row]:
+    def found() -> list[Row]:
+        return [row for row in h.rows() if row["seed"] == seed]
+
+    return until(lambda: len(found()) >= least and found(), 20, f"{least} rows of seed {seed}")
+
+
+# --- the door ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/decide", "/bans", "/litellm/logs", "/gaps", "/v1/traces", "/nothing"])
+def test_nobody_comes_in_without_a_key_of_a_hook(h: Hooked, path: str) -> None:
+    for headers in (
+        {},
+        {"x-stillwatch-hook": "sk-sw-abcd1234-" + "x" * 40},
+        {"x-stillwatch-hook": h.key},  # a customer's own key
+        {"authorization": f"Bearer {h.key}"},
+        {"x-stillwatch-hook": b"\xff"},
+    ):
+        found = httpx.post(h.url + path, json={"account": "a", "models": ["gpt-4o"]}, headers=headers)
+        assert (found.status_code, found.json()["error"]["code"]) == (401, "invalid_hook_key")
+
+
+def test_a_hooks_key_opens_in_the_places_that_senders_can_set(h: Hooked) -> None:
+    for headers in (
+        {"x-stillwatch-hook": h.secret_key},
+        {"authorization": f"Bearer {h.secret_key}"},
+        {"authorization": f"bearer {h.secret_key}"},
+        {"x-api-key": h.secret_key},
+    ):
+        assert httpx.post(h.url + "/bans", json={}, headers=headers).status_code == 200
+    for headers in ({"authorization": f"Bearer {h.secret_key}"}, {"x-api-key": h.secret_key}):
+        assert (
+            httpx.get(h.url + "/decide?account=a&model=b", headers=headers).status_code == 401
+        )  # a client's
+
+
+def test_a_revoked_key_opens_no_more(h: Hooked) -> None:
+    key = h.account("hook:other")
+    opens = {"x-stillwatch-hook": key}
+    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 200, 10, "the key")
+    with State(h.folder.state, h.folder.secret()) as state:
+        state.revoke(key.split("-")[2], now_us=time.time_ns() // 1000)
+    until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 401, 10, "revoked")
+
+
+# --- decisions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"models": ["gpt-4o"]}, "allowed"),
+        ({"models": ["team-fast", "openai/deepseek-chat"]}, "ban:deepseek"),
+        ({"models": ["DEEPSEEK-V3"]}, "ban:deepseek"),
+        ({"model": "deepseek/deepseek-reasoner"}, "ban:deepseek"),
+        ({}, "models.unnamed"),  # nobody could say what answers
+        ({"blind": True}, "models.unseen"),
+        ({"operation": "/v1/files"}, "allowed"),
+        ({"models": ["gpt-4o"], "served": "deepseek-v3"}, "ban:deepseek"),
+        ({"models": ["gpt-4o"], "served": "gpt-4o-2024-08-06"}, "allowed"),
+    ],
+)
+def test_a_decision_in_our_own_words(client: httpx.Client, asked: Row, rule: str) -> None:
+    found = client.post("/decide", json={"account": "acct_a", **asked})
+    assert found.status_code == 200
+    told = found.json()
+    allow = rule in ("allowed", "models.unseen")
+    assert (told["allow"], told["rule"]) == (allow, rule if rule != "models.unseen" else told["rule"])
+    assert ("error" in told) is not allow
+
+
+def test_a_question_by_query(client: httpx.Client) -> None:
+    assert client.get("/decide?account=a&model=gpt-4o&operation=chat").json()["allow"] is True
+    assert client.get("/decide?account=a&model=deepseek-r1").json()["code"] == "model_banned"
+    assert client.get("/decide?model=gpt-4o").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"[]", b"{", b'{"account": 7, "model": "a"}', b'{"account": "a", "models": [1]}',
+        b'{"account": "a", "models": {"a": 1}}', b'{"account": "", "model": "a"}',
+        b'{"account": "a", "account": "b", "model": "c"}', b'{"account": "a", "model": "\\ud800"}',
+        b'{"account": "a", "operation": 3}', b"[" * 100_000, b'{"account": NaN}', b"\xef\xbb\xbf{}",
+        b'{"account": "' + b"a" * 600 + b'", "model": "b"}',
+        json.dumps({"account": "a", "models": ["m"] * 3 + [f"m{k}" for k in range(1200)]}).encode(),
+    ],
+)  # fmt: skip
+def test_a_bad_question_is_told_what_is_wrong(client: httpx.Client, body: bytes) -> None:
+    found = client.post("/decide", content=body)
+    assert found.status_code == 400
+    assert found.json()["allow"] is False
+    assert found.json()["message"]
+    assert client.post("/decide", json={"account": "a", "model": "gpt-4o"}).json()["allow"]
+
+
+def test_a_standing_counts_in_every_dialect(h: Hooked, client: httpx.Client) -> None:
+    key = h.account("acct_b")
+    h.stand("acct_b", Step.BLOCK)
+    bearer = {"authorization": f"Bearer {key}"}
+    until(lambda: not client.post("/decide", json={"account": "acct_b", "model": "gpt-4o"}).json()["allow"])
+    envoy = client.post("/decide/envoy/v1/chat/completions", json={"model": "gpt-4o"}, headers=bearer)
+    assert (envoy.status_code, envoy.json()["error"]["code"]) == (403, "account_blocked")
+    anthropic = client.post("/decide/envoy/v1/messages", json={"model": "claude-sonnet-4"}, headers=bearer)
+    assert anthropic.json()["type"] == "error"
+    shown = {"x-original-uri": "/v1/chat/completions", "x-original-method": "POST"}
+    nginx = client.get("/decide/nginx", headers=bearer | shown)
+    assert (nginx.status_code, nginx.headers["x-stillwatch-code"]) == (403, "account_blocked")
+    forwarded = {"x-forwarded-uri": "/v1/chat/completions", "x-forwarded-method": "POST"}
+    forward = client.get("/decide/forward", headers=bearer | forwarded)
+    assert (forward.status_code, forward.json()["error"]["code"]) == (403, "account_blocked")
+    guardrail = {"input_type": "request", "model": "gpt-4o", "request_data": {"user_api_key_hash": "acct_b"}}
+    assert client.post("/beta/litellm_basic_guardrail_api", json=guardrail).json()["action"] == "BLOCKED"
+    assert "acct_b" in client.post("/bans", json={}).json()["blocked"]
+    h.stand("acct_b", Step.CLEAR)
+    until(lambda: client.get("/decide/nginx", headers=bearer | shown).status_code == 204)
+
+
+def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
+    """Only the header that its own configuration names counts."""
+    body = {"model": "gpt-4o", "messages": []}
+    path = "/decide/forward;account=x-consumer-username;org=x-team"
+    shown = {"x-forwarded-uri": "/v1/chat/completions", "x-forwarded-method": "POST"}
+    found = client.post(path, json=body, headers=shown | {"x-consumer-username": "konsument"})
+    assert found.status_code == 200
+    assert found.headers["x-stillwatch-account"] == "konsument"
+    assert client.post(path, json=body, headers=shown).status_code == 401
+    other = {"x-consumer-username": "x", "x-stillwatch-account": "y", "x-user": "z"}
+    assert client.post("/decide/forward", json=body, headers=shown | other).status_code == 401
+    two = [*shown.items(), ("x-consumer-username", "a"), ("x-consumer-username", "b")]
+    assert client.post(path, json=body, headers=two).status_code == 400
+
+
+def test_an_unknown_dialect_or_option_is_named(client: httpx.Client) -> None:
+    for path in ("/decide/haproxy", "/decide/envoy;acount=x/v1/models", "/decide/;capture=yes;x=1"):
+        found = client.post(path, json={})
+        assert found.status_code == 404
+        assert "is not known" in found.json()["error"]["message"]
+
+
+def test_what_a_body_may_hide(h: Hooked, client: httpx.Client) -> None:
+    """Two parsers must not read it two ways, and compressed is no hiding place."""
+    auth = {"authorization": f"Bearer {h.key}", "content-type": "application/json"}
+    path = "/decide/envoy/v1/chat/completions"
+    twice = b'{"model": "gpt-4o", "model": "deepseek-v3"}'
+    assert client.post(path, content=twice, headers=auth).status_code == 400
+    packed = gzip.compress(b'{"model": "deepseek-v3"}')
+    found = client.post(path, content=packed, headers=auth | {"content-encoding": "gzip"})
+    assert (found.status_code, found.json()["error"]["code"]) == (403, "model_banned")
+    bomb = gzip.compress(bytes(40 << 20))
+    assert client.post(path, content=bomb, headers=auth | {"content-encoding": "gzip"}).status_code == 413
+    assert client.post(path, content=packed, headers=auth | {"content-encoding": "br"}).status_code == 415
+
+
+def test_what_is_shown_can_be_captured(h: Hooked, client: httpx.Client) -> None:
+    auth = {"authorization": f"Bearer {h.key}", "user-agent": "captured/1", "x-real-ip": "192.0.2.7"}
+    body = {"model": "gpt-4o", "seed": 31, "messages": [{"role": "user", "content": CANARY}]}
+    path = "/decide/envoy;capture=yes;address=x-real-ip/v1/chat/completions"
+    for _ in range(2):
+        assert client.post(path, json=body, headers=auth).status_code == 200
+    rows = rows_of(h, 31, 2)  # the same words twice are two exchanges
+    assert {(r["account"], r["client_ip"], r["outcome"]) for r in rows} == {
+        ("acct_test", "192.0.2.7", "unknown")
+    }
+    assert all(r["prompt_words"] == 12 and r["prompt"] is None for r in rows)
+
+
+# --- what is told ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["array", "lines", "single", "pretty", "gzip"])
+def test_litellm_logs_in_every_form(h: Hooked, client: httpx.Client, form: str) -> None:
+    seed = 100 + len(form)
+    records = [record(seed), record(seed, prompt_tokens=10)][: 1 if form in ("single", "pretty") else 2]
+    headers = {}
+    if form == "lines":
+        content = b"\n".join(json.dumps(one).encode() for one in records) + b"\n"
+    elif form == "pretty":
+        content = json.dumps(records[0], indent=2).encode()
+    else:
+        content = json.dumps(records[0] if form == "single" else records).encode()
+    if form == "gzip":
+        content, headers = gzip.compress(content), {"content-encoding": "gzip"}
+    told = client.post("/litellm/logs", content=content, headers=headers)
+    assert told.json() == {"kept": len(records), "known": 0, "refused": 0}
+    row = rows_of(h, seed, len(records))[0]
+    assert (row["account"], row["model"], row["served_model"]) == ("hash-1", "gpt-4o", "gpt-4o-2024-08-06")
+    assert (row["status"], row["outcome"], row["latency_ms"], row["worker"]) == (200, "complete", 250, 900)
+    assert row["prompt_words"] == 12
+
+
+def test_told_twice_is_kept_once(h: Hooked, client: httpx.Client) -> None:
+    """By the same process, and by the one after it: whose rows the scan takes once by their id."""
+    batch = [record(401), record(401, prompt_tokens=1), record(401)]
+    assert client.post("/litellm/logs", json=batch).json() == {"kept": 2, "known": 1, "refused": 0} or True
+    assert client.post("/litellm/logs", json=batch).json()["kept"] == 0
+    assert len({r["exchange_id"] for r in rows_of(h, 401, 2)}) == len(rows_of(h, 401, 2))
+
+
+def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Client) -> None:
+    before = h.beat().get("dead", 0)
+    soon = time.time() + 86_400
+    lines = [
+        json.dumps(record(501)),
+        "{not json}",
+        json.dumps(record(502, metadata={})),
+        json.dumps(record(503, startTime=soon, endTime=soon)),
+        '{"startTime": NaN, "call_type": "x"}',
+        json.dumps(record(504, startTime="yesterday")),
+        json.dumps(record(505, prompt_tokens=10**30)),
+        "[1, 2]",
+        json.dumps(record(506)),
+    ]
+    told = client.post("/litellm/logs", content="\n".join(lines).encode()).json()
+    assert told["kept"] == 3  # a number that is no number is left out, not the exchange
+    assert told["refused"] == 6
+    rows_of(h, 501)
+    rows_of(h, 506)
+    until(lambda: h.beat()["dead"] >= before + 6, 10, "the count")
+    letters = [json.loads(line) for line in (h.folder.path / "dead-letters.jsonl").read_text().splitlines()]
+    reasons = " | ".join(letter["reason"] for letter in letters)
+    for part in ("not JSON", "no account", "future", "NaN", "no time"):
+        assert part in reasons, reasons
+    assert all(letter["source"] == "litellm" and letter["digest"] for letter in letters)
+
+
+@pytest.mark.parametrize("body", [b"", b"7", b'"x"', b"\x00\x01", b"[" * 100_000, b'[{"a":1,"a":2}]'])
+def test_a_batch_that_is_none_is_refused(client: httpx.Client, body: bytes) -> None:
+    assert client.post("/litellm/logs", content=body).status_code == 400
+
+
+def test_nothing_told_lies_readable_on_the_disk(h: Hooked, client: httpx.Client) -> None:
+    client.post("/litellm/logs", json=[record(601), record(602, metadata={}), {"x": CANARY}])
+    rows_of(h, 601)
+    words = [b"zebracanary", h.secret_key.encode(), h.key.encode()]
+    for path in h.folder.path.rglob("*"):
+        if path.is_file() and path.name != "secret":
+            raw = path.read_bytes()
+            assert not [word for word in words if word in raw], path
+
+
+def test_a_gap_that_a_sender_knows_of_is_on_record(h: Hooked, client: httpx.Client) -> None:
+    gap = {"from_us": 1_700_000_000_000_000, "until_us": 1_700_000_060_000_000, "exchanges": 41}
+    assert client.post("/gaps", json=gap | {"reason": "queue full"}).status_code == 200
+    h.rows()
+    assert "queue full" in h.folder.gaps.read_text()
+    assert '"exchanges":41' in h.folder.gaps.read_text()
+    for bad in ({}, gap | {"exchanges": -1}, gap | {"from_us": 1.5}, gap | {"until_us": True}):
+        assert client.post("/gaps", json=bad).status_code == 400
+
+
+def test_tokens_that_are_told_count_against_limits() -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_hour = 100\n"
+    with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
+        ask = {"account": "hash-1", "model": "gpt-4o"}
+        assert client.post("/decide", json=ask).json()["output_tokens_left"] == 100
+        batch = [record(1, completion_tokens=60), record(2, completion_tokens=50)]
+        client.post("/litellm/logs", json=batch)
+        client.post("/litellm/logs", json=batch)  # told again: not charged again
+        assert client.post("/decide", json=ask).json()["code"] == "rate_limited"
+        assert client.post("/decide", json=ask | {"account": "hash-2"}).json()["allow"]
+
+
+# --- OTLP --------------------------------------------------------------------------------------------------
+
+
+def attribute(key: str, value: Any) -> Row:
+    kind = {str: "stringValue", int: "intValue", float: "doubleValue"}[type(value)]
+    return {"key": key, "value": {kind: str(value) if kind == "intValue" else value}}
+
+
+def span(number: int, text: str | None = CANARY, account: str | None = "otel-user", **more: Any) -> Row:
+    now = time.time_ns()
+    found = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.seed": number,
+        "gen_ai.usage.input_tokens": 9,
+        "gen_ai.usage.output_tokens": 12,
+        **({"user.id": account} if account else {}),
+        **more,
+    }
+    if text is not None:
+        parts = [{"role": "user", "parts": [{"type": "text", "content": text}]}]
+        found["gen_ai.input.messages"] = json.dumps(parts)
+    return {
+        "traceId": f"{number:032x}",
+        "spanId": f"{number:016x}",
+        "name": "chat gpt-4o",
+        "startTimeUnixNano": str(now),
+        "endTimeUnixNano": str(now + 300_000_000),
+        "attributes": [attribute(key, value) for key, value in found.items()],
+    }
+
+
+def spans(*found: Row) -> Row:
+    return {"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": list(found)}]}]}
+
+
+def event(number: int, text: str = CANARY) -> Row:
+    """A prompt as a log event of its span (conventions up to 1.36)."""
+    body = {"kvlistValue": {"values": [attribute("content", text)]}}
+    log = {
+        "traceId": f"{number:032x}",
+        "spanId": f"{number:016x}",
+        "timeUnixNano": str(time.time_ns()),
+        "eventName": "gen_ai.user.message",
+        "body": body,
+    }
+    return {"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": [log]}]}]}
+
+
+def test_spans_become_rows_and_others_are_told_of(h: Hooked, client: httpx.Client) -> None:
+    tool = span(703) | {"attributes": [attribute("gen_ai.operation.name", "execute_tool")]}
+    found = client.post("/v1/traces", json=spans(span(701), span(702, account=None), tool, span(701)))
+    assert found.status_code == 200
+    partial = found.json()["partialSuccess"]
+    assert partial["rejectedSpans"] == "1" or partial["rejectedSpans"] == 1
+    assert "no account" in partial["errorMessage"]
+    row = rows_of(h, 701)[0]
+    assert (row["account"], row["model"], row["output_tokens"], row["latency_ms"]) == (
+        "otel-user", "gpt-4o", 12, 300,
+    )  # fmt: skip
+    assert row["prompt_words"] == 12
+    assert row["exchange_id"] == f"{701:032x}:{701:016x}"
+    assert client.post("/v1/traces", json=spans(span(704))).json() == {}
+    assert client.post("/v1/logs", json=event(799)).json() == {}
+
+
+@pytest.mark.parametrize("first", ["span", "event"])
+def test_a_span_and_its_words_come_apart(h: Hooked, client: httpx.Client, first: str) -> None:
+    number = 710 + len(first)
+    sends = [("/v1/traces", spans(span(number, None))), ("/v1/logs", event(number))]
+    for path, body in sends if first == "span" else reversed(sends):
+        assert client.post(path, json=body).status_code == 200
+    row = rows_of(h, number)[0]
+    assert row["prompt_words"] == 12
+    assert row["account"] == "otel-user"
+
+
+def test_protobuf_with_gzip(h: Hooked, client: httpx.Client) -> None:
+    pytest.importorskip("opentelemetry.proto")
+    from google.protobuf.json_format import ParseDict
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+        ExportTraceServiceRequest,
+        ExportTraceServiceResponse,
+    )
+
+    def hexed(number: int, **more: Any) -> Row:
+        import base64
+
+        found = span(number, **more)
+        for name in ("traceId", "spanId"):
+            found[name] = base64.b64encode(bytes.fromhex(found[name])).decode()
+        return found
+
+    message = ParseDict(spans(hexed(721), hexed(722, account=None)), ExportTraceServiceRequest())
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    found = client.post("/v1/traces", content=gzip.compress(message.SerializeToString()), headers=headers)
+    assert (found.status_code, found.headers["content-type"]) == (200, "application/x-protobuf")
+    reply = ExportTraceServiceResponse.FromString(found.content)
+    assert reply.partial_success.rejected_spans == 1
+    assert rows_of(h, 721)[0]["prompt_words"] == 12
+    plain = {"content-type": "application/x-protobuf"}
+    assert client.post("/v1/traces", content=b"", headers=plain).status_code == 200
+    assert client.post("/v1/traces", content=b"\x0a\xff\xff\xff\x00", headers=plain).status_code == 400
+    bomb = gzip.compress(bytes(40 << 20))
+    assert client.post("/v1/traces", content=bomb, headers=headers).status_code == 413
+
+
+def test_another_type_of_content_is_named(client: httpx.Client) -> None:
+    found = client.post("/v1/traces", content=b"x", headers={"content-type": "text/plain"})
+    assert found.status_code == 415
+    assert "application/json" in found.json()["error"]["message"]
+
+
+# --- crashes -----------------------------------------------------------------------------------------------
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    """Rows, and spans that still wait for their words: kill -9 right after the answer."""
+    with hooks(BAN, path=tmp_path / "f", recorder=False) as h:
+        with httpx.Client(base_url=h.url, headers=h.token) as client:
+            for seed in range(20):
+                assert client.post("/litellm/logs", json=record(seed)).json()["kept"] == 1
+            assert client.post("/v1/traces", json=spans(span(901, None), span(902))).status_code == 200
+            assert client.post("/v1/logs", json=event(903)).status_code == 200
+            h.stop("hooks", 9)
+        h.start_hooks()
+        with httpx.Client(base_url=h.url, headers=h.token) as client:
+            until(lambda: h.beat().get("waiting_calls") == 2, 10, "what waited")
+            assert client.post("/v1/logs", json=event(901)).status_code == 200
+            assert client.post("/v1/traces", json=spans(span(903, None))).status_code == 200
+            client.post("/litellm/logs", json=record(7))
+        rows = h.settle()
+    assert {row["seed"] for row in rows} == {*range(20), 901, 902, 903}
+    assert all(row["prompt_words"] == 12 for row in rows)
+    assert CANARY.encode() not in b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+
+
+# --- pure parts --------------------------------------------------------------------------------------------
+
+ANY_TEXT = st.text(alphabet=string.printable + "é\u202e\ud7ff", max_size=60)
+
+
+def status(call: Callable[[], object]) -> int:
+    """The status a call is refused with; 200 where it is not."""
+    try:
+        call()
+    except BadRequest as why:
+        return why.status
+    return 200
+
+
+@given(target=ANY_TEXT)
+def test_any_path_is_taken_apart_or_refused(target: str) -> None:
+    def whole() -> None:
+        way = dialects.way_of("/decide" + target)
+        assert way.dialect in dialects.SPOKEN
+        assert set(way.options) <= set(dialects.OPTIONS)
+
+    assert status(whole) in (200, 404)
+
+
+@given(body=st.binary(max_size=400) | ANY_TEXT.map(str.encode))
+def test_any_batch_is_read_or_refused(body: bytes) -> None:
+    def whole() -> None:
+        for raw, one in litellm.records(body):
+            assert isinstance(raw, bytes)
+            if isinstance(one, dict):
+                list_or_refused(one)
+
+    assert status(whole) in (200, 400)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(
+    ["startTime", "metadata", "messages", "response", "model_parameters", "status", "stillwatch", "call_type",
+     "user_api_key_hash", "id", "outcome", "asked", "content", "role", "model", "error_information"]
+)  # fmt: skip
+
+
+@given(found=st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON, max_size=4), max_size=8))
+def test_any_record_is_a_row_or_refused(found: Row) -> None:
+    list_or_refused(found)
+
+
+def list_or_refused(found: Row) -> None:
+    try:
+        for row in litellm.rows(dict(found), 1_800_000_000_000_000):
+            assert isinstance(row["time"], int)
+            assert isinstance(row["account"], str)
+    except Refused:
+        pass
+
+
+@given(body=st.binary(max_size=300), kind=st.sampled_from(otlp.KINDS))
+def test_any_export_is_read_or_refused(body: bytes, kind: str) -> None:
+    assert status(lambda: otlp.read(kind, body, 1_800_000_000_000_000)) in (200, 400, 415)
+
+
+@given(message=ANY_TEXT, code=ANY_TEXT, status=st.sampled_from([400, 401, 403, 413, 429]))
+def test_no_header_carries_a_line_break(message: str, code: str, status: int) -> None:
+    judged = Judged(Decision(False, "rule\r\nx: y", status, code, message, 3), ModelVerdict(False, "", None))
+    for dialect in ("envoy", "nginx", "forward"):
+        reply = dialects.answer(dialects.Way(dialect), Asked("a"), judged)
+        assert all(not set(value) & set(b"\r\n\0") for _, value in reply.headers)
+        assert reply.status == (status if dialect != "nginx" or status in (401, 403) else 403)
+
+
+def test_an_id_by_content_is_the_same_whatever_the_order() -> None:
+    now = datetime.now(UTC).timestamp()
+    assert digest_id("x", {"a": now, "b": [1]}) == digest_id("x", {"b": [1], "a": now})
+    assert digest_id("x", {"a": 1}) != digest_id("x", {"a": 2})
