@@ -18,7 +18,7 @@ from stillwatch.gateway.hooks.dialects import JSON, Question, answer, json_objec
 from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
 from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally, checked
 from stillwatch.gateway.hooks.joins import Joins
-from stillwatch.gateway.hooks.judge import judge, judge_reply, verdict_of
+from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.request import BadRequest, inflate
 from stillwatch.gateway.rows import RECORDED_AS
 from stillwatch.gateway.server import Client, Request
@@ -36,6 +36,7 @@ class World:
     """What every request of this process shares."""
 
     gate: Gate
+    judge: Judge
     intake: Intake
     joins: Joins
     tally: Tally
@@ -85,9 +86,9 @@ def _decide(world: World, client: Client, request: Request, now_us: int) -> Repl
         return refusal(way.dialect, "chat", Decision(False, why.code, why.status, why.code, why.message))
     who = world.numbered(asked.asked)
     if asked.served is not None:
-        judged = judge_reply(gate, who, asked.served, now_us)
+        judged = world.judge.reply(who, asked.served, now_us)
     else:
-        judged = judge(gate, who, now_us, count=asked.counts)
+        judged = world.judge.request(who, now_us, count=asked.counts)
     tally.refused += not judged.decision.allow
     reply = answer(way, who, judged)
     if way.options.get("capture") == "yes" and asked.request is not None:
@@ -147,7 +148,7 @@ async def _bans(world: World, request: Request) -> Reply:
                 raise BadRequest(400, "bad_request", f"{kind} must be texts")
             only = (name,)
             asked = Asked("", models=only) if kind == "models" else Asked("", hosts=only, blind=True)
-            verdict = verdict_of(gate, asked, now_us)
+            verdict = world.judge.verdict(asked, now_us)
             if not verdict.allow:
                 told[kind][name] = verdict.reason
     closed = [
@@ -168,7 +169,7 @@ async def _bans(world: World, request: Request) -> Reply:
 
 
 def _guardrail(world: World, request: Request) -> Reply:
-    reply, allowed = litellm.guardrail(world.gate, json_object(request.body), world.gate.now_us())
+    reply, allowed = litellm.guardrail(world.judge, json_object(request.body), world.gate.now_us())
     world.tally.decisions += 1
     world.tally.refused += not allowed
     return reply

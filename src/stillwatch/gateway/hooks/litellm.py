@@ -14,11 +14,10 @@ from stillwatch.exchanges.formats.litellm import rows as rows_of
 from stillwatch.exchanges.messages import dig, first, from_text, talk
 from stillwatch.exchanges.sketched import OUTCOMES
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import Asked, Reply
 from stillwatch.gateway.hooks.dialects import JSON
 from stillwatch.gateway.hooks.intake import checked, digest_id
-from stillwatch.gateway.hooks.judge import judge
+from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.request import BadRequest
 
 WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
@@ -26,7 +25,7 @@ WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_
 MOST_RECORDS = 20_000  # in one request
 
 
-def guardrail(gate: Gate, said: dict[str, object], now_us: int) -> tuple[Reply, bool]:
+def guardrail(judge: Judge, said: dict[str, object], now_us: int) -> tuple[Reply, bool]:
     """LiteLLM's question in its own words, answered in them; and whether it was allowed."""
     data = said.get("request_data")
     account = first(*(dig(data, name) for name in WHO))
@@ -38,7 +37,7 @@ def guardrail(gate: Gate, said: dict[str, object], now_us: int) -> tuple[Reply, 
         account, None, "", org if isinstance(org, str) else None, user if isinstance(user, str) else None,
         models=(model,) if isinstance(model, str) and model else (), blind=not model,
     )  # fmt: skip
-    decision = judge(gate, asked, now_us, count=said.get("input_type") == "request").decision
+    decision = judge.request(asked, now_us, count=said.get("input_type") == "request").decision
     told = {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
     return Reply(200, msgspec.json.encode(told), (JSON,)), decision.allow
 

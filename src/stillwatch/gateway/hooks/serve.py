@@ -21,6 +21,7 @@ from stillwatch.gateway.hooks import WORKER, Reply
 from stillwatch.gateway.hooks.answering import RETRY_S, World, respond
 from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally
 from stillwatch.gateway.hooks.joins import Joins
+from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.request import BadRequest
 from stillwatch.gateway.server import Client, Request
 from stillwatch.gateway.settings import Settings
@@ -118,7 +119,7 @@ class Hooks:
         tally = Tally()
         intake = Intake(gate, folder.path / "dead-letters.jsonl", tally)
         joins = Joins(gate, folder.path / "held")
-        self.world = World(gate, intake, joins, tally, asyncio.Semaphore(READING))
+        self.world = World(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
         self._number()
         self._stopped = loop.create_future()
         self._seconds = 0
