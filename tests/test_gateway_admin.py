@@ -1,10 +1,17 @@
 """The admin port: who gets in, what it answers, and that it keeps to its own description."""
 
+import re
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -85,3 +92,240 @@ def _filled(desk: Desk) -> None:
 
 
 # --- who gets in ---
+# --- who gets in ---
+
+
+def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token: str) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081")
+    assert out.get("/health").status_code in (200, 503)
+    paths = [path for path in app.openapi()["paths"] if path != "/health"]
+    assert len(paths) > 15
+    for path in paths:
+        for given in (None, "Bearer ", f"Bearer {token[:-1]}", f"Basic {token}", f"Bearer {token}x"):
+            headers = {} if given is None else {"authorization": given}
+            for method in app.openapi()["paths"][path]:
+                answer = out.request(method, path.replace("{", "").replace("}", ""), headers=headers, json={})
+                assert answer.status_code == 401, (method, path, given)
+                assert answer.json()["error"]["code"] == "unauthorised"
+                assert answer.headers["www-authenticate"] == "Bearer"
+    assert desk.state.revision() == 1  # the token's own
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8081", "localhost:9999", ""])
+def test_a_foreign_name_is_turned_away(app: FastAPI, token: str, host: str) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081")
+    answer = out.get("/v1/keys", headers={"host": host, "authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (421, "bad_host")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081"])
+def test_its_own_names_are_let_in(app: FastAPI, token: str, host: str) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081")
+    assert out.get("/v1/keys", headers={"host": host, "authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_body_too_large_is_refused_with_and_without_a_length(admin: TestClient) -> None:
+    large = b'{"text": "' + b"x" * (3 << 20) + b'"}'
+    assert admin.post("/v1/terms/check", content=large).status_code == 413
+    pieces = (large[k : k + 65_536] for k in range(0, len(large), 65_536))
+    answer = admin.post("/v1/terms/check", content=pieces, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status", "code"),
+    [
+        ("GET", "/v1/nothing", b"", 404, "not_found"),
+        ("DELETE", "/v1/keys", b"", 405, "wrong_method"),
+        ("POST", "/v1/keys", b"{", 422, "invalid"),
+        ("POST", "/v1/keys", b'{"account": "a", "more": 1}', 422, "invalid"),
+        ("POST", "/v1/keys", b'{"account": 7}', 422, "invalid"),
+        ("POST", "/v1/keys", b'{"account": "a\\u0000b"}', 422, "invalid"),
+        ("POST", "/v1/keys", b'{"account": "\\ud800"}', 422, "invalid"),
+        ("POST", "/v1/keys", b"[" * 100_000, 400, "bad_request"),
+        ("POST", "/v1/keys", b"\xff", 400, "bad_request"),
+        ("POST", "/v1/keys/abcd1234/revoke", b"{}", 404, "not_found"),
+        ("GET", "/v1/keys?limit=100000", b"", 422, "invalid"),
+        ("POST", "/v1/actions/99/undo", b'{"why": "x"}', 404, "not_found"),
+    ],
+)
+def test_every_error_has_one_shape(
+    admin: TestClient, method: str, path: str, content: bytes, status: int, code: str
+) -> None:
+    answer = admin.request(method, path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    assert answer.json()["error"]["code"] == code
+    assert "Traceback" not in answer.text
+
+
+def test_what_was_sent_is_not_said_again(admin: TestClient) -> None:
+    answer = admin.post("/v1/keys", json={"account": "a", "sk-sw-secret": "sk-canary"})
+    assert answer.status_code == 422
+    assert "sk-canary" not in answer.text
+
+
+def test_nothing_is_cached_or_framed(admin: TestClient) -> None:
+    for path in ("/health", "/v1/keys", "/v1/nothing", "/metrics"):
+        headers = admin.get(path).headers
+        assert headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+# --- keys and standings ---
+
+
+def test_a_key_over_the_port_and_pages_of_them(admin: TestClient, desk: Desk) -> None:
+    issued = [admin.post("/v1/keys", json={"account": f"a{k}"}).json() for k in range(5)]
+    assert all(one["key"].startswith(f"sk-sw-{one['key_id']}-") for one in issued)
+    listed, after = [], ""
+    while True:
+        page = admin.get("/v1/keys", params={"limit": 2} | ({"after": after} if after else {})).json()
+        listed += page["items"]
+        after = page["next"]
+        if after is None:
+            break
+    assert [one["key_id"] for one in listed] == sorted(one["key_id"] for one in issued)
+    assert "key" not in listed[0]
+    new = admin.post(f"/v1/keys/{listed[0]['key_id']}/rotate", json={"overlap_s": 60}).json()
+    assert new["replaces"] == listed[0]["key_id"]
+    assert admin.post(f"/v1/keys/{new['key_id']}/revoke", json={}).json()["revoked"] is not None
+
+
+def test_a_write_from_an_old_look_is_a_conflict(admin: TestClient, desk: Desk) -> None:
+    seen = admin.get("/v1/keys").json()["revision"]
+    first = {"accounts": ["a"], "step": "watch", "why": "x", "if_revision": seen}
+    assert admin.post("/v1/standings", json=first).status_code == 200
+    answer = admin.post("/v1/standings", json=first)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert len(actions.history(desk.state)) == 1
+
+
+def test_a_dry_run_names_who_is_hit_and_changes_nothing(admin: TestClient, desk: Desk) -> None:
+    for account in ("acme", "acme-2", "beta"):
+        desk.state.issue(account, "Acme" if account != "beta" else None, now_us=NOW)
+    body = {"accounts": ["acme", "nobody"], "step": "block", "why": "x", "dry_run": True}
+    done = admin.post("/v1/standings", json=body).json()
+    assert (done["action"], done["dry_run"]) == (None, True)
+    told = done["reach"]
+    assert (told["accounts"], told["keys"], told["same_org_names"]) == (2, 1, ["acme-2"])
+    assert told["unknown"] == ["nobody"]
+    assert "not touched" in told["notes"][0]
+    assert actions.standings(desk.state) == {}
+
+
+def test_a_standing_and_its_undo_over_the_port(admin: TestClient, desk: Desk) -> None:
+    body = {"accounts": ["a", "b"], "step": "throttle", "why": "x", "for_s": 60, "by": "ann"}
+    action = admin.post("/v1/standings", json=body).json()["action"]
+    assert [s["account"] for s in admin.get("/v1/standings?step=throttle").json()["items"]] == ["a", "b"]
+    assert admin.get("/v1/standings/log?account=a").json()["items"][0]["who"] == "ann"
+    assert admin.post(f"/v1/actions/{action}/undo", json={"why": "no"}).json()["action"] == action + 1
+    assert admin.get("/v1/standings").json()["items"] == []
+    assert [a["in_force"] for a in admin.get("/v1/actions").json()["items"]] == [False, False]
+
+
+def test_proposals_over_the_port(admin: TestClient, desk: Desk) -> None:
+    first, second = _proposal(desk, "a"), _proposal(desk, "b")
+    assert len(admin.get("/v1/proposals?state=open").json()["items"]) == 2
+    dry = admin.post(f"/v1/proposals/{first}/approve", json={"dry_run": True}).json()
+    assert (dry["action"], dry["reach"]["account_names"]) == (None, ["a"])
+    assert admin.post(f"/v1/proposals/{first}/approve", json={}).json()["action"] == 1
+    assert admin.post(f"/v1/proposals/{first}/approve", json={}).status_code == 409
+    assert admin.post(f"/v1/proposals/{second}/dismiss", json={"why": "x"}).json()["state"] == "dismissed"
+
+
+# --- what may only be read ---
+
+
+def test_terms_in_force_their_history_and_a_candidate(admin: TestClient, desk: Desk) -> None:
+    shown = admin.get("/v1/terms").json()
+    assert (shown["version"], shown["error"], shown["text"]) == (1, None, default_text())
+    (entry,) = admin.get("/v1/terms/history").json()["items"]
+    assert (entry["version"], entry["outcome"]) == (1, "accepted")
+    assert admin.get("/v1/terms/history/1").json()["text"] == default_text()
+    assert admin.get("/v1/terms/history/2").status_code == 404
+    good = 'version = 2\n[[ban]]\nfamily = "deepseek"\n'
+    checked = admin.post("/v1/terms/check", json={"text": good}).json()
+    assert (checked["usable"], checked["version"]) == (True, 2)
+    assert any(change["where"].startswith("ban") for change in checked["changes"])
+    bad = admin.post("/v1/terms/check", json={"text": "version = 0\n"}).json()
+    assert not bad["usable"]
+    assert "candidate:1" in bad["problems"][0]
+    assert admin.get("/v1/terms").json()["version"] == 1
+
+
+def test_campaigns_findings_and_gaps(admin: TestClient, desk: Desk) -> None:
+    assert admin.get("/v1/campaigns").json()["items"] == []  # nothing was found yet
+    _filled(desk)
+    (campaign,) = admin.get("/v1/campaigns").json()["items"]
+    assert (campaign["id"], campaign["first_id"], campaign["accounts"]) == ("sw-1", "sw-0", 2)
+    assert admin.get("/v1/campaigns/sw-1/accounts").json()["items"] == ["acme", "zeta"]
+    found = admin.get("/v1/findings?campaign=sw-1").json()["items"]
+    assert [(a["account"], a["standing"]) for a in found] == [("acme", "watch"), ("zeta", "clear")]
+    assert [g["reason"] for g in admin.get("/v1/gaps").json()["items"]] == ["full"]
+
+
+def test_findings_that_cannot_be_read_are_said_and_not_a_500(admin: TestClient, desk: Desk) -> None:
+    _findings(desk)
+    (desk.folder.detector / "findings.json").write_text("{", encoding="utf-8")
+    answer = admin.get("/v1/campaigns")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+
+
+def test_metrics_are_prometheus_text(admin: TestClient, desk: Desk) -> None:
+    _filled(desk)
+    answer = admin.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    assert all(re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{.*\})? [-+0-9.e]+", line) for line in lines)
+    assert 'stillwatch_standings{step="watch"} 3' in lines
+    assert "stillwatch_requests_total 0" in lines
+    named = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(named) == len(set(named))
+
+
+def test_health_is_503_when_nobody_is_served(admin: TestClient, desk: Desk) -> None:
+    assert admin.get("/health").status_code == 503
+    for k in range(2):
+        heartbeat.beat(desk.folder.run / f"worker-{k}.json", heartbeat.utc_us())
+    answer = admin.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+
+
+# --- it keeps to its own description ---
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing(desk: Desk, tmp_path: Path) -> None:
+    _filled(desk)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    wanted = replace(desk, settings=replace(desk.settings, admin_port=port))
+    token = desk.state.admin_token(now_us=NOW)
+    server = uvicorn.Server(uvicorn.Config(create_app(wanted), port=port, log_config=None, lifespan="off"))
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(1.0):
+            for name in ("worker-0", "worker-1", "recorder", "detector", "supervisor"):
+                heartbeat.beat(desk.folder.run / f"{name}.json", heartbeat.utc_us())
+
+    threads = [threading.Thread(target=server.run), threading.Thread(target=beat)]
+    for thread in threads:
+        thread.start()
+    try:
+        command = [str(Path(sys.executable).with_name("schemathesis")), "run"]
+        command += [f"http://127.0.0.1:{port}/openapi.json", "-H", f"Authorization: Bearer {token}"]
+        command += ["--checks", "all", "--max-examples", "60", "--no-color", "--wait-for-schema", "10"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=tmp_path)
+    finally:
+        server.should_exit = True
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert done.returncode == 0, done.stdout[-6_000:]
+    cases = re.search(r"([\d,]+) generated, ([\d,]+) passed", done.stdout)
+    assert cases is not None, done.stdout[-2_000:]
+    print(f"schemathesis: {cases[1]} cases, {cases[2]} passed")
+    assert int(cases[1].replace(",", "")) > 1_000

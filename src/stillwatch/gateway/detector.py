@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.parquet import DAMAGED
@@ -26,7 +26,7 @@ from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.people import accounts_table, write_accounts
-from stillwatch.gateway.segments import new_segments
+from stillwatch.gateway.segments import new_segments, read_new
 from stillwatch.gateway.settings import Settings
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult
@@ -41,7 +41,6 @@ SAVE_S = 300.0  # at the latest, when rows came
 FIGURES_S = 30.0  # findings whose figures alone moved are written this often
 STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
 TRIES = 3  # of a segment that the disk refuses
-BATCH_ROWS = 50_000
 SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
 HOUR_US = 3_600_000_000
 IDLE_S = 30.0
@@ -86,13 +85,7 @@ class Detector:
     def step(self) -> None:
         """Read what is new, look at it, hand over what was found."""
         begun_us = self._now_us()
-        error = None
-        for path in new_segments(self.folder, set(self.seen)):
-            try:
-                self._take(path)
-            except OSError as why:
-                error = f"{path.name}: {why.strerror or why}"
-                self._again(path, error)
+        error = self._read()
         self._know_accounts()
         if self._live.exchanges:
             result = self._live.tick(self._now_us(), self._complete_until_us(begun_us))
@@ -100,38 +93,48 @@ class Detector:
         self._save_if_due()
         self.error, self.caught_up_us = error, begun_us
 
-    def _take(self, path: Path) -> None:
-        """Add one segment whole, or note why it cannot be used and go on without it."""
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(BATCH_ROWS):
-                    if batch.num_rows:
-                        batch = batch.replace_schema_metadata(file.schema_arrow.metadata)
-                        newest = pa.compute.max(batch.column("time")).cast(pa.int64()).as_py()
-                        self._live.add(batch)
-                        self.newest_us = max(self.newest_us, int(newest or 0))
-                        self.read += batch.num_rows
-                        self._rows_at, self._unsaved = time.monotonic(), True
-        except FileNotFoundError:
-            return  # merged or let go meanwhile: the next look finds what took its place
-        except OSError:
-            raise
-        except (InputError, KeyError, *DAMAGED) as why:
-            self._pass_over(path, f"{type(why).__name__}: {str(why)[:300]}")
-        self.seen.add(path.name)
+    def _read(self) -> str | None:
+        """Add every row that is new, past segments that cannot be used. Gives what the disk refused."""
+        while True:
+            try:
+                for table in read_new(self.folder, self.seen):
+                    self._add(table)
+                return None
+            except OSError as why:
+                path, error = self._unread(), f"{why.strerror or why}"
+                if path is None or not self._enough(path, error):
+                    return f"{path.name if path else self.folder.segments}: {error}"
+            except (InputError, KeyError, *DAMAGED) as why:
+                path = self._unread()
+                if path is None:
+                    raise
+                self._pass_over(path, f"{type(why).__name__}: {str(why)[:300]}")
 
-    def _again(self, path: Path, why: str) -> None:
+    def _unread(self) -> Path | None:
+        """The segment at which reading stands."""
+        return next(iter(new_segments(self.folder, self.seen)), None)
+
+    def _add(self, table: pa.Table) -> None:
+        self._live.add(table)
+        newest = pc.max(table.column("time")).cast(pa.int64()).as_py()
+        self.newest_us = max(self.newest_us, int(newest or 0))
+        self.read += table.num_rows
+        self._rows_at, self._unsaved = time.monotonic(), True
+
+    def _enough(self, path: Path, why: str) -> bool:
         """A disk that refuses may give it the next time; not for ever."""
         self._tries[path.name] = self._tries.get(path.name, 0) + 1
-        if self._tries[path.name] >= TRIES:
-            self._pass_over(path, why)
-            self.seen.add(path.name)
+        if self._tries[path.name] < TRIES:
+            return False
+        self._pass_over(path, why)
+        return True
 
     def _pass_over(self, path: Path, why: str) -> None:
         self.bad += 1
         line = {"at": self._now_us(), "segment": str(path.relative_to(self.folder.path)), "reason": why}
         with open(self.folder.detector / BAD, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        self.seen.add(path.name)
 
     def _know_accounts(self) -> None:
         """What the owner knows of accounts: organisations by their keys, permissions by the terms."""

@@ -1,5 +1,7 @@
 """Puts the admin port together. It knows which routes there are, not what they do."""
 
+from typing import Any
+
 from fastapi import APIRouter, Depends, FastAPI
 
 import stillwatch
@@ -18,19 +20,22 @@ ERRORS = {
 }
 
 
-def describe_exactly(app: FastAPI) -> None:
-    """Put right what FastAPI says of errors where an answer is no JSON: they are, everywhere."""
-    described = app.openapi()  # kept by FastAPI: the same dict is served
-    for path in described["paths"].values():
-        for operation in path.values():
-            for status, answer in operation["responses"].items():
-                if int(status) in ERRORS:
-                    answer["content"] = {"application/json": next(iter(answer["content"].values()))}
+class Admin(FastAPI):
+    """FastAPI, with what it says of errors put right: they are JSON, also where answers are not."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            for path in super().openapi()["paths"].values():
+                for operation in path.values():
+                    for status, answer in operation["responses"].items():
+                        if int(status) in ERRORS:
+                            answer["content"] = {"application/json": next(iter(answer["content"].values()))}
+        return super().openapi()
 
 
 def create_app(desk: Desk) -> FastAPI:
     """Make the ASGI application of the admin port."""
-    app = FastAPI(
+    app = Admin(
         title="Stillwatch admin",
         version=stillwatch.__version__,
         description="Keys, standings, proposals, terms and findings of one gateway.",
@@ -48,6 +53,5 @@ def create_app(desk: Desk) -> FastAPI:
         inside.include_router(part.routes(desk))
     app.include_router(reading.open_routes(desk))
     app.include_router(inside)
-    describe_exactly(app)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
     return app

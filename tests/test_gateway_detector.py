@@ -1,0 +1,366 @@
+"""The detector and what comes of what it hands over: segments in, findings out, standings under the terms."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scan_world import Crowd, Scene, scene
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
+from stillwatch.gateway import actions, proposals, segments
+from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, Detector
+from stillwatch.gateway.enforce import Enforcer
+from stillwatch.gateway.folder import Folder, derive, open_folder
+from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.state import State
+from stillwatch.report.findings import to_text, write, write_atomically
+from stillwatch.scan import Campaign, Follower, Harvest, Scanned, ScanResult
+from stillwatch.scan.pipeline import Options, run
+from stillwatch.terms import Step
+from stillwatch.terms.load import default_text
+
+SETTINGS = Settings("http://127.0.0.1:9")
+NOW = 1_795_600_000_000_000
+WHEN = datetime(2026, 11, 25, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return made(tmp_path / "serve")
+
+
+def made(path: Path) -> Folder:
+    folder = open_folder(path)
+    folder.terms.write_text(default_text(), encoding="utf-8")
+    return folder
+
+
+def put(folder: Folder, number: int, table: pa.Table) -> Path:
+    """Write rows as the recorder would."""
+    sketcher = Sketcher(derive(folder.secret(), PURPOSE))
+    batch = sketch_batch(table.combine_chunks().to_batches()[0], sketcher)
+    hour = batch.column("time")[0].as_py().astimezone(UTC)
+    return segments.write(folder, number, batch, b"", hour)
+
+
+def some(many: int = 30, seed: int = 0) -> pa.Table:
+    crowd = Crowd(seed)
+    for k in range(many):
+        crowd.says(f"a{k % 5}", k / 10)
+    return crowd.table()
+
+
+def parts(table: pa.Table, many: int) -> Iterable[pa.Table]:
+    size = -(-len(table) // many)
+    return (table.slice(k * size, size) for k in range(many) if k * size < len(table))
+
+
+def detector(folder: Folder, now_us: int = NOW) -> Detector:
+    return Detector(folder, SETTINGS, lambda: now_us)
+
+
+def idle(found: Detector) -> None:
+    """Let it seem that nothing has come for a while."""
+    found._rows_at = time.monotonic() - IDLE_S - 1
+
+
+def named(folder: Folder) -> list[tuple[str, ...]]:
+    result = Findings(folder).current().result
+    assert result is not None
+    return sorted(c.accounts for c in result.campaigns)
+
+
+@pytest.fixture(scope="module")
+def world() -> Scene:
+    return scene(0, pools=1)
+
+
+@pytest.fixture(scope="module")
+def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Detector]:
+    """A scene that came in twelve segments, with the detector ended and begun again on the way."""
+    folder = made(tmp_path_factory.mktemp("watched") / "serve")
+    found = detector(folder)
+    for number, part in enumerate(parts(world.table.sort_by("time"), 12), 1):
+        put(folder, number, part)
+        if number in (5, 9):
+            found.step()
+            found.save()
+            found = detector(folder)
+    idle(found)
+    found.step()
+    return folder, found
+
+
+# --- segments in, findings out ---
+
+
+def test_the_campaigns_are_those_of_one_scan_of_the_folder(watched: tuple[Folder, Detector]) -> None:
+    folder, _ = watched
+    key = derive(folder.secret(), PURPOSE)
+    whole = run([folder.segments], options=Options(key=key, threads=1))
+    assert whole.campaigns
+    assert named(folder) == sorted(c.accounts for c in whole.campaigns)
+
+
+def test_what_was_read_is_not_read_again(watched: tuple[Folder, Detector], world: Scene) -> None:
+    folder, before = watched
+    before.save()
+    again = detector(folder)
+    again.step()
+    assert (again.read, again._live.exchanges) == (0, len(world.table))
+
+
+def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
+    watched: tuple[Folder, Detector], tmp_path: Path
+) -> None:
+    copy = Folder(tmp_path / "copy")
+    shutil.copytree(watched[0].path, copy.path)
+    for path in copy.detector.iterdir():
+        path.unlink()
+    (copy.detector / STATE).write_bytes(b"half a sta")
+    found = detector(copy)
+    assert found.error is not None
+    assert "begun anew from the segments" in found.error
+    idle(found)
+    found.step()
+    assert named(copy) == named(watched[0])
+    assert (copy.detector / STATE).with_suffix(".unreadable").exists()
+
+
+def test_a_bad_segment_is_passed_over_with_its_reason_and_the_rest_is_used(folder: Folder) -> None:
+    put(folder, 1, some(seed=1))
+    put(folder, 2, some(seed=2)).write_bytes(b"PAR1 no parquet at all PAR1")
+    cut = put(folder, 3, some(seed=3))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    other = open_folder(folder.path.with_name("other"))  # under another key
+    shutil.copy(put(other, 4, some(seed=4)), cut.with_name(f"{4:010d}-{4:010d}.parquet"))
+    put(folder, 5, some(seed=5))
+    found = detector(folder)
+    found.step()
+    assert (found.read, found.bad, found.error) == (60, 3, None)
+    lines = [json.loads(line) for line in (folder.detector / "bad-segments.jsonl").read_text().splitlines()]
+    assert [Path(line["segment"]).name[:10] for line in lines] == ["0000000002", "0000000003", "0000000004"]
+    assert all(line["reason"] for line in lines)
+    found.step()
+    assert found.bad == 3  # said once
+
+
+def test_a_disk_that_refuses_is_tried_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(folder, 1, some())
+    found = detector(folder)
+    path.chmod(0)
+    if os.geteuid() == 0:  # root reads everything: let the opening itself refuse
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pq, "read_table", refuse)
+            found.step()
+    else:
+        found.step()
+    assert found.error is not None
+    assert "Permission denied" in found.error
+    path.chmod(0o600)
+    found.step()
+    assert (found.read, found.bad, found.error) == (30, 0, None)
+
+
+def test_findings_are_written_when_they_changed(folder: Folder) -> None:
+    put(folder, 1, some())
+    found = detector(folder)
+    found.step()
+    first = (folder.detector / "findings.json").stat().st_mtime_ns
+    found.step()
+    assert (folder.detector / "findings.json").stat().st_mtime_ns == first
+
+
+def test_until_when_all_has_come(folder: Folder) -> None:
+    found = detector(folder)
+    found.newest_us = NOW - HOUR_US  # exchanges are of now: by the wall clock
+    assert found._complete_until_us(NOW) == NOW - 5_000_000
+    found.newest_us = NOW - 10 * HOUR_US  # of then: by their own
+    assert found._complete_until_us(NOW) == found.newest_us
+    idle(found)
+    assert found._complete_until_us(NOW) == found.newest_us + HOUR_US
+
+
+def test_what_the_owner_knows_of_accounts_is_handed_to_the_scan(folder: Folder) -> None:
+    soon = "2027-01-31"
+    text = (
+        f'version = 1\n[[permission]]\norg = "Lab"\nkind = "red_team"\napproved_by = "x"\nexpires = {soon}\n'
+    )
+    text += f'[[permission]]\naccount = "c"\nkind = "synthetic-data"\napproved_by = "x"\nexpires = {soon}\n'
+    folder.terms.write_text(text, encoding="utf-8")
+    with State(folder.state) as state:
+        state.issue("a", "Lab", now_us=NOW)
+        state.issue("b", now_us=NOW)
+    found = detector(folder)
+    found.step()
+    rows = pq.read_table(folder.detector / "accounts.parquet").to_pylist()
+    assert [(r["account"], r["org"], r["permissions"]) for r in rows] == [
+        ("a", "Lab", ["red_team"]),
+        ("b", None, []),
+        ("c", None, ["synthetic-data"]),
+    ]
+    assert found._live.accounts is not None
+
+
+def test_without_terms_or_state_it_goes_on_and_says_so(folder: Folder) -> None:
+    put(folder, 1, some())
+    folder.terms.unlink()
+    folder.state.write_bytes(b"no database" * 100)
+    found = detector(folder)
+    found.step()
+    assert found.read == 30
+    assert (folder.detector / "findings.json").exists()
+
+
+def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
+    clock = [NOW]
+    found = Detector(folder, SETTINGS, lambda: clock[0])
+    put(folder, 1, some())
+    found.step()
+    clock[0] += 7_000_000
+    says = found.says()
+    assert (says["lag_s"], says["exchanges"], says["bad_segments"]) == (7.0, 30, 0)
+
+
+# --- findings handed over, standings under the terms ---
+
+ACTS = 'version = {}\n[ladder]\nmode = "act"\n[[ladder.rule]]\nstep = "{}"\nexchanges_at_least = 100\n'
+
+
+def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **more: object) -> None:
+    taken = Harvest(1_000, 500_000)
+    found = Campaign("sw-2", WHEN, 1e-9, 30.0, accounts, taken, taken, (), ())
+    found = replace(found, **more)  # type: ignore[arg-type]
+    joined = () if follower is None else (Follower(follower, "sw-2", WHEN, WHEN, 3),)
+    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)
+    write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {"sw-2": "sw-1"})))
+    write(result, folder.detector)
+
+
+@pytest.fixture
+def enforcing(folder: Folder) -> Iterable[Enforcer]:
+    folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
+    with State(folder.state) as state:
+        yield Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
+
+
+def stands(enforcer: Enforcer) -> dict[str, Step]:
+    return {account: s.step for account, s in actions.standings(enforcer.state).items()}
+
+
+def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing: Enforcer) -> None:
+    enforcing.step(NOW)
+    assert (stands(enforcing), enforcing.errors) == ({}, {})
+    hand_over(enforcing.folder, "a", "b", follower="c")
+    enforcing.step(NOW)
+    assert stands(enforcing) == dict.fromkeys("abc", Step.THROTTLE)
+    assert {s.campaign for s in actions.standings(enforcing.state).values()} == {"sw-1"}
+    (action,) = actions.actions(enforcing.state)
+    assert (action.who, action.accounts) == ("ladder", 3)
+    revision = enforcing.state.revision()
+    for k in range(5):
+        enforcing.step(NOW + k * 20_000_000)
+    assert enforcing.state.revision() == revision  # the same again writes nothing
+
+
+def test_what_a_person_took_back_stays_taken_back(enforcing: Enforcer) -> None:
+    hand_over(enforcing.folder, "a", "b")
+    enforcing.step(NOW)
+    actions.undo(enforcing.state, 1, who="ann", why="they called", now_us=NOW)
+    hand_over(enforcing.folder, "a", "b", "c")  # it grows, with another id and all
+    enforcing.step(NOW + 1)
+    assert stands(enforcing) == {"c": Step.THROTTLE}
+    assert proposals.proposals(enforcing.state, "open") == []
+
+
+def test_a_stricter_step_on_whom_a_person_decided_about_is_only_proposed(enforcing: Enforcer) -> None:
+    hand_over(enforcing.folder, "a")
+    enforcing.step(NOW)
+    actions.undo(enforcing.state, 1, who="ann", why="they called", now_us=NOW)
+    enforcing.folder.terms.write_text(ACTS.format(2, "block"), encoding="utf-8")
+    for k in range(3):
+        enforcing.step(NOW + k)
+    assert enforcing.watched.terms.version == 2
+    assert stands(enforcing) == {}
+    (proposal,) = proposals.proposals(enforcing.state, "open")
+    assert (proposal.wanted.step, proposal.wanted.due_us) == (Step.BLOCK, None)
+    assert "a person has decided" in proposal.wanted.why
+
+
+def test_a_suppressed_campaign_and_a_permitted_account_are_left_alone(enforcing: Enforcer) -> None:
+    hand_over(enforcing.folder, "a", suppressed_by="permission: synthetic-data")
+    enforcing.step(NOW)
+    assert stands(enforcing) == {}
+    text = ACTS.format(2, "throttle")
+    text += '[[permission]]\naccount = "a"\nkind = "x"\napproved_by = "y"\nexpires = 2027-01-31\n'
+    enforcing.folder.terms.write_text(text, encoding="utf-8")
+    for k in range(3):
+        enforcing.step(NOW + k)
+    hand_over(enforcing.folder, "a", "b")
+    enforcing.step(NOW + 4)
+    assert stands(enforcing) == {"b": Step.THROTTLE}
+
+
+def test_a_finding_that_goes_takes_its_proposal_with_it(enforcing: Enforcer) -> None:
+    many = [f"a{k:03}" for k in range(60)]  # more than max_accounts: it waits for a person
+    hand_over(enforcing.folder, *many)
+    enforcing.step(NOW)
+    assert [p.state for p in proposals.proposals(enforcing.state)] == ["open"]
+    hand_over(enforcing.folder, "zz", harvest=Harvest(1, 1))
+    enforcing.step(NOW + 1)
+    assert [p.state for p in proposals.proposals(enforcing.state)] == ["superseded"]
+
+
+def test_a_delayed_step_waits_and_is_then_taken(enforcing: Enforcer) -> None:
+    late = ACTS.format(2, "throttle").replace('mode = "act"', 'mode = "act"\ndelay_s = 3600')
+    enforcing.folder.terms.write_text(late, encoding="utf-8")
+    for k in range(3):
+        enforcing.step(NOW + k)
+    alarm = datetime.fromtimestamp(NOW / 1e6, UTC)
+    hand_over(enforcing.folder, "a", alarm_at=alarm)
+    enforcing.step(NOW + 10)
+    assert stands(enforcing) == {}
+    enforcing.step(NOW + 3_599_000_000)
+    assert stands(enforcing) == {}
+    enforcing.step(NOW + 3_600_000_000)
+    assert stands(enforcing) == {"a": Step.THROTTLE}
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_goes_on(enforcing: Enforcer) -> None:
+    hand_over(enforcing.folder, "a")
+    (enforcing.folder.detector / "findings.json").write_text("{", encoding="utf-8")
+    from stillwatch.terms import Standing
+
+    until = Standing(Step.WATCH, NOW, until_us=NOW + 10)
+    actions.act(enforcing.state, [("z", until)], who="ann", why="x", now_us=NOW)
+    enforcing.step(NOW + 20)
+    assert "findings" in enforcing.errors
+    assert stands(enforcing) == {}  # what was over has ended
+    hand_over(enforcing.folder, "a")
+    enforcing.step(NOW + 30)
+    assert (enforcing.errors, stands(enforcing)) == ({}, {"a": Step.THROTTLE})
+
+
+def test_bad_new_terms_leave_the_last_good_ones_in_force(enforcing: Enforcer) -> None:
+    enforcing.folder.terms.write_text("version = 2\n[ladder\n", encoding="utf-8")
+    for k in range(3):
+        enforcing.step(NOW + k)
+    assert "version 1 stays in force" in enforcing.errors["terms"]
+    hand_over(enforcing.folder, "a")
+    enforcing.step(NOW + 5)
+    assert stands(enforcing) == {"a": Step.THROTTLE}
