@@ -1,0 +1,99 @@
+"""Whether the hooks can work as they are set up: the process, its keys, LiteLLM's configuration.
+
+LiteLLM's YAML is looked through for words, line by line, without comments. It mends nothing.
+"""
+
+import re
+from pathlib import Path
+
+from stillwatch.errors import InputError
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.begin import Looked
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.hooks import OWNER
+from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.tables import load_tables
+
+FILES = Path(__file__).with_name("files")
+CALLBACK = "stillwatch_litellm"
+FRESH_US = 15_000_000
+_OFF = re.compile(r"^\s*global_disable_no_log_param:\s*(true|yes|on)\s*$", re.IGNORECASE)
+
+
+def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[Looked]:
+    """Everything that can be seen from here. Raises: InputError where the configuration cannot be read."""
+    found = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
+    if litellm is not None:
+        found += _litellm(litellm)
+    return found
+
+
+def _port(folder: Folder) -> Looked:
+    settings = Settings.load(folder.settings)
+    if settings.hooks_port is None:
+        return Looked("port", "error", "no port for hooks; start `stillwatch serve --hooks-port 8082` once")
+    return Looked("port", "ok", f"{settings.hooks_host}:{settings.hooks_port}")
+
+
+def _process(folder: Folder, now_us: int) -> Looked:
+    says = heartbeat.read(folder.run / "hooks.json")
+    if now_us - int(says.get("at") or 0) > FRESH_US:
+        return Looked("process", "error", "gives no sign; is `stillwatch serve` running?")
+    wrong = [str(says[key]) for key in ("capture", "terms_error", "tables_error", "error") if says.get(key)]
+    if wrong:
+        return Looked("process", "warning", "; ".join(wrong))
+    rows = sum((says.get("rows") or {}).values())
+    text = f"{says['decisions']:,} decisions, {rows:,} rows, {says['dead']:,} dead letters since it began"
+    return Looked("process", "warning" if says["dead"] else "ok", text)
+
+
+def _keys(folder: Folder, now_us: int) -> Looked:
+    entries = load_tables(folder.state).keys.values()
+    live = sorted(
+        {
+            entry.account
+            for entry in entries
+            if entry.account.startswith(OWNER)
+            and not entry.disabled
+            and (entry.expires_us is None or entry.expires_us > now_us)
+        }
+    )
+    if not live:
+        return Looked("keys", "error", f"none yet; `stillwatch key issue {OWNER}litellm` makes one")
+    return Looked("keys", "ok", ", ".join(live))
+
+
+def _litellm(path: Path) -> list[Looked]:
+    try:
+        whole = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise InputError(f"{path}: cannot be read: {why}; give LiteLLM's config.yaml") from why
+    lines = [line for line in whole.splitlines() if not line.lstrip().startswith("#")]
+    said = "\n".join(lines)
+    inside, outside = f"{CALLBACK}." in said, "generic_api" in said.replace("generic_guardrail_api", "")
+    found = []
+    if inside:
+        found.append(_beside(path))
+    if outside and not any(map(_OFF.match, lines)):
+        text = '"no-log": true in a request silences generic_api; set global_disable_no_log_param: true'
+        found.append(Looked("litellm", "warning", text))
+    if outside and not inside and "generic_guardrail_api" not in said:
+        found.append(Looked("litellm", "warning", "logs come, but nothing asks: no generic_guardrail_api"))
+    if "turn_off_message_logging" in said and not inside:
+        found.append(Looked("litellm", "warning", "turn_off_message_logging: records come without prompts"))
+    if inside and outside:
+        found.append(
+            Looked("litellm", "warning", "the callback and generic_api both tell: each exchange twice")
+        )
+    if not inside and not outside:
+        found.append(Looked("litellm", "error", f"names neither {CALLBACK}.stillwatch nor generic_api"))
+    return found or [Looked("litellm", "ok", "generic_api tells, generic_guardrail_api asks")]
+
+
+def _beside(path: Path) -> Looked:
+    shipped, copy = FILES / f"{CALLBACK}.py", path.parent / f"{CALLBACK}.py"
+    if not copy.exists():
+        return Looked("litellm", "error", f"{copy} is missing; cp {shipped} {path.parent}/")
+    if copy.read_bytes() != shipped.read_bytes():
+        return Looked("litellm", "warning", f"{copy} is not the one of this version; cp {shipped} {copy}")
+    return Looked("litellm", "ok", "the callback asks and tells")
