@@ -220,3 +220,12 @@ def test_terms_with_a_fault_are_refused_with_every_line(folder: Folder, tmp_path
     result = typed(folder, "serve", "--check", "--upstream", "http://x", "--terms", str(bad), code=2)
     assert "bad.toml:3" in result.stderr
     assert not folder.terms.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("serve",), ("key",), ("key", "issue"), ("standing",), ("standing", "set")]
+)
+def test_help_shows_what_can_be_said(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    assert "stillwatch " + words[0] in result.output

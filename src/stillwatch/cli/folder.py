@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
@@ -63,14 +60,14 @@ def span_s(text: str, option: str) -> int:
 
 
 def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
-    """Print rows whose words may come from anywhere."""
+    """Print rows whose words may come from anywhere: one a line, nothing cut, fit for a pipe."""
     if not rows:
         print(nothing)
         return
-    drawn = Table(*heads, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        drawn.add_row(*(Text(one_line(cell), overflow="fold") for cell in row))
-    Console().print(drawn)
+    lines = [heads, *(tuple(one_line(cell) for cell in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def when(at_us: int | None) -> str | None:

@@ -33,7 +33,7 @@ Exit codes: 0 it was told to stop and ended in good order, or --check found noth
 def serve_command(
     upstream: Annotated[
         str | None,
-        typer.Option(help="Where the model is: https://host[:port][/prefix]. Needed the first time only."),
+        typer.Option(help="Where the model is, as https://host:port/prefix. Needed the first time only."),
     ] = None,
     folder: Annotated[
         Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
