@@ -72,10 +72,13 @@ def look(folder: Folder, settings: Settings, key: str | None) -> list[Looked]:
         _try("state", lambda: _state(folder)),
     ]
     if pid is None:
-        for what, host, port in (
+        ports = [
             ("port", settings.host, settings.port),
             ("admin_port", settings.admin_host, settings.admin_port),
-        ):
+        ]
+        if settings.hooks_port is not None:
+            ports.append(("hooks_port", settings.hooks_host, settings.hooks_port))
+        for what, host, port in ports:
             found.append(_try(what, partial(_port, host, port, what)))
     trouble = upstream_trouble(settings.upstream)
     found.append(

@@ -51,6 +51,7 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
     supervisor = heartbeat.read(folder.run / "supervisor.json")
     parts = (
         _workers(live, settings.workers),
+        *([_hooks(folder, now_us)] if settings.hooks_port is not None else []),
         _capture(live, refuses),
         _recorder(folder, now_us),
         _detector(folder, now_us),
@@ -103,6 +104,16 @@ def _recorder(folder: Folder, now_us: int) -> Part:
     return _process(
         folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
     )
+
+
+def _hooks(folder: Folder, now_us: int) -> Part:
+    says = heartbeat.read(folder.run / "hooks.json")
+    if not _fresh(says, now_us):
+        return Part("hooks", DEGRADED, "gives no sign; other gateways get no decisions and no rows are taken")
+    for name in ("capture", "terms_error", "tables_error"):
+        if says.get(name):
+            return Part("hooks", DEGRADED, str(says[name]))
+    return Part("hooks", OK, "answers other gateways")
 
 
 def _detector(folder: Folder, now_us: int) -> Part:

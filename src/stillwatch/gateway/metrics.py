@@ -73,6 +73,7 @@ def _counted(run: Path) -> Iterator[Metric]:
 
 def _processes(folder: Folder, settings: Settings) -> Iterator[Metric]:
     names = [*(f"worker-{k}" for k in range(settings.workers)), "recorder", "detector", "supervisor"]
+    names += ["hooks"] if settings.hooks_port is not None else []
     says = {name: heartbeat.read(folder.run / f"{name}.json") for name in names}
     beats = tuple(({"process": n}, s["at"] / 1e6) for n, s in says.items() if _number(s.get("at")))
     yield Metric("heartbeat_timestamp_seconds", "gauge", "When a process last gave a sign.", beats)

@@ -54,6 +54,8 @@ def serve(
     with sole_instance(folder):
         watched = open_terms(folder, keeps_history=True)
         bind(settings.host, settings.port, "port").close()  # the workers take it, each for itself
+        if settings.hooks_port is not None:
+            bind(settings.hooks_host, settings.hooks_port, "hooks_port").close()
         door = bind(settings.admin_host, settings.admin_port, "admin_port")
         settings.save(folder.settings)
         heartbeat.clear(folder.run)
