@@ -20,7 +20,7 @@ from stillwatch.gateway.folder import Folder
 
 CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
 PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
-_NAME = re.compile(r"(\d{10})-(\d{10})\.parquet")
+_NAME = re.compile(r"(\d{10})-(\d{10})\.parquet", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
 MERGE_AFTER = timedelta(minutes=5)  # an hour is merged when it has been over this long
 
