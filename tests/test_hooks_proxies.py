@@ -107,8 +107,10 @@ def test_a_client_cannot_name_its_own_account(world: Any) -> None:
     _, h, up, client = world
     before = len(up.seen)
     assert ask(client, **{"x-stillwatch-account": "acct_other"}).status_code == 401
-    assert ask(client, **h.auth, **{"x-stillwatch-account": "acct_other"}).status_code == 200
+    made_up = {"x-stillwatch-account": "acct_other", "x-stillwatch-mark": "made-up"}
+    assert ask(client, **h.auth, **made_up).status_code == 200
     assert up.seen[before].header("x-stillwatch-account") == "acct_test"
+    assert not up.seen[before].header("x-stillwatch-mark")
     assert ask(client, **h.auth, **{"x-stillwatch-hook": "sk-sw-wrong"}).status_code == 200
 
 

@@ -210,8 +210,8 @@ def _allowed(asked: Asked, decision: Decision) -> list[Header]:
     headers = [(b"x-stillwatch-account", safe(asked.account)), (b"x-stillwatch-rule", safe(decision.rule))]
     if decision.warn:
         headers.append((b"x-stillwatch-warning", safe(decision.warn)))
-    if decision.mark:
-        headers.append((b"x-stillwatch-mark", safe(decision.mark)))
+    # also where there is none: an empty one takes the place of what a client made up
+    headers.append((b"x-stillwatch-mark", safe(decision.mark or "")))
     if decision.strip:
         headers.append((b"x-stillwatch-strip", b"yes"))
     return headers
