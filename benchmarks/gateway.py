@@ -63,12 +63,12 @@ def measure(
     requests: int,
     mock: int,
     cpus: set[int] | None,
-    idle_s: float,
+    idle: dict[str, float],
 ) -> dict[str, Any]:
     """One run: what the clients saw, and what it cost the gateway's processes."""
     load(contestant, kind, connections, min(requests, 2 * connections), cpus)
     parts, pid = contestant.parts, contestant.pid
-    before = settled(pid, parts, idle_s) if pid else None
+    before = settled(pid, parts, sum(idle.values())) if pid else None
     begun, mock_before = time.monotonic(), cpu_s(mock)
     seen = load(contestant, kind, connections, requests, cpus)
     mock_us = (cpu_s(mock) - mock_before) / requests * 1e6
@@ -81,14 +81,14 @@ def measure(
     }
     if pid is None or before is None:
         return result | {"cpu_us": {}, "rss": {}}
-    after = settled(pid, parts, idle_s)
+    after = settled(pid, parts, sum(idle.values()))
     seconds = time.monotonic() - begun
     spent = after.since(before)
-    whole = sum(spent.values())
-    net = max(0.0, whole - idle_s * seconds) / whole if whole else 1.0  # idle use, taken off in proportion
     return result | {
-        "cpu_us": {part: s * net / requests * 1e6 for part, s in spent.items()},
-        "cpu_us_with_idle": whole / requests * 1e6,
+        "cpu_us": {
+            part: max(0.0, s - idle.get(part, 0.0) * seconds) / requests * 1e6 for part, s in spent.items()
+        },
+        "cpu_us_with_idle": sum(spent.values()) / requests * 1e6,
         "rss": after.rss,
     }
 
@@ -135,15 +135,36 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def idle_rates(found: list[Contestant], seconds: float) -> dict[str, dict[str, float]]:
-    """CPU seconds per second while nobody asks."""
-    before = {c.name: cost(c.pid, c.parts) for c in found if c.pid}
-    time.sleep(seconds)
+def idle_rates(found: list[Contestant]) -> dict[str, dict[str, float]]:
+    """CPU seconds per second while nobody asks: the least of four looks, for the start is busy."""
+    looks: list[dict[str, dict[str, float]]] = []
+    for _ in range(4):
+        time.sleep(4)
+        before = {c.name: (time.monotonic(), cost(c.pid, c.parts)) for c in found if c.pid}
+        time.sleep(4)
+        look = {}
+        for c in found:
+            if c.pid:
+                at, spent = before[c.name]
+                seconds = time.monotonic() - at
+                look[c.name] = {part: s / seconds for part, s in cost(c.pid, c.parts).since(spent).items()}
+        looks.append(look)
     return {
-        c.name: {part: s / seconds for part, s in cost(c.pid, c.parts).since(before[c.name]).items()}
-        for c in found
-        if c.pid
+        name: {part: min(look[name][part] for look in looks) for part in looks[0][name]} for name in looks[0]
     }
+
+
+def sync_us(folder: Path) -> float:
+    """The median fdatasync of 4 kB beside the gateway's log: what a durable record waits for at least."""
+    took = []
+    with (folder / "sync").open("wb") as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            file.flush()
+            begun = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - begun) * 1e6)
+    return statistics.median(took)
 
 
 def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tuple[list[Any], Any]:
@@ -151,8 +172,7 @@ def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tup
     _, cpus = cores(given)
     for contestant in found:  # imports, caches, compiled kernels
         load(contestant, "small", 4, max(20, int(400 * contestant.scale)), cpus)
-    time.sleep(5)
-    idle = idle_rates(found, 5.0)
+    idle = idle_rates(found)
     runs = []
     for number in range(given.rounds):
         for kind in given.kinds:
@@ -162,8 +182,9 @@ def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tup
                     if contestant.scale < 1 and number >= given.litellm_rounds:
                         continue
                     name, requests = amounts(kind, connections, contestant.scale, given.quick)
-                    idle_s = sum(idle.get(contestant.name, {}).values())
-                    run = measure(contestant, name, connections, requests, mock, cpus, idle_s)
+                    run = measure(
+                        contestant, name, connections, requests, mock, cpus, idle.get(contestant.name, {})
+                    )
                     runs.append(run | {"round": number})
                     what = run["chunk_us"] or run["whole_us"]
                     tell(
@@ -182,7 +203,7 @@ def scaling(given: argparse.Namespace, mock_port: int, mock: int, folder: Path) 
             load(contestant, "small", 64, 2_000, None)
         for number in range(given.rounds):
             for contestant in found:
-                run = measure(contestant, "small", 128, 4_000 if given.quick else 20_000, mock, None, 0.02)
+                run = measure(contestant, "small", 128, 4_000 if given.quick else 20_000, mock, None, {})
                 runs.append(run | {"round": number})
     return runs
 
@@ -196,7 +217,7 @@ def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
         f"{machine['cpus']} cores ({machine['processor']}), load {machine['load']:.1f} at the start; "
         f"{given.rounds} rounds; {', '.join(result['versions'])}. "
         f"Not counted above: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
-        "small request.",
+        f"small request. An fdatasync of 4 kB took {machine['sync_us']:,.0f} µs in the median.",
         cost_table(runs),
         latency_table(runs),
         memory_table(runs, result["idle"]),
@@ -262,6 +283,7 @@ def main() -> None:
         assert mock.stdout is not None
         port = int(mock.stdout.readline())
         machine = {"cpus": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]}
+        machine["sync_us"] = sync_us(Path(made))
         with ExitStack() as running:
             found = start(running, given, port, Path(made))
             runs, idle = rounds(given, found, mock.pid)
