@@ -474,22 +474,17 @@ def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failu
         shown = client.post(path, json={"model": "gpt-4o", "seed": 6}, headers=h.auth)
         assert shown.status_code == (200 if on_failure == "serve" else 503)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, no_limit)
-        told = until(
-            lambda: (r := client.post("/litellm/logs", json=[record(2), record(3)])).is_success and r
-        )
+        again = [record(2), record(3)]
+        told = until(lambda: (r := client.post("/litellm/logs", json=again)).is_success and r)
         assert told.json()["kept"] == 2
         assert client.post("/v1/traces", json=spans(span(4))).status_code == 200
-        assert until(lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), 10, "the gap")
-        rows = h.settle()
-    assert {row["seed"] for row in rows} == {1, 2, 3, 4}
-    gaps = (
-        [json.loads(line) for line in h.folder.gaps.read_text().splitlines()]
-        if h.folder.gaps.exists()
-        else []
-    )
-    assert not h.folder.path.exists() or sum(gap["exchanges"] for gap in gaps) >= 4
+        gaps = until(lambda: h.rows() and h.folder.gaps.exists() and h.folder.gaps.read_text(), 10, "the gap")
+        assert {row["seed"] for row in h.settle()} == {1, 2, 3, 4}
+    # what was refused is counted, though its sender may have told it again: a gap says that it may be missing
+    assert sum(json.loads(line)["exchanges"] for line in gaps.splitlines()) >= 4
 
 
+@pytest.mark.slow
 def test_new_terms_count_within_seconds() -> None:
     with hooks("version = 1\n", recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
         ask = {"account": "a", "models": ["gpt-4o", "deepseek-v3"], "hosts": ["api.deepseek.com"]}
