@@ -13,15 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scan_world import Crowd, Scene, scene
+from scan_world import START, Crowd, Scene, scene
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
-from stillwatch.gateway import actions, proposals, segments
+from stillwatch.gateway import actions, heartbeat, proposals, segments
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, Detector
 from stillwatch.gateway.enforce import Enforcer
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
+from stillwatch.gateway.reach import reach
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.state import State
 from stillwatch.report.findings import to_text, write, write_atomically
@@ -364,3 +365,35 @@ def test_bad_new_terms_leave_the_last_good_ones_in_force(enforcing: Enforcer) ->
     hand_over(enforcing.folder, "a")
     enforcing.step(NOW + 5)
     assert stands(enforcing) == {"a": Step.THROTTLE}
+
+
+# --- whom a step would hit ---
+
+
+def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Folder) -> None:
+    crowd = Crowd()
+    hour = (datetime.now(UTC) - START).total_seconds() / 3600 - 1
+    for account, user, address in (
+        ("pool", "u1", "192.0.2.1"),
+        ("pool", "u2", "192.0.2.1"),
+        ("pool", "u2", None),
+        ("reseller", "u2", "192.0.2.9"),  # serves one of the same people
+        ("campus", "u7", "192.0.2.1"),  # behind the same address
+        ("far", None, "198.51.100.1"),
+    ):
+        crowd.says(account, hour, end_user=user, client_ip=address)
+    put(folder, 1, crowd.table())
+    with State(folder.state) as state:
+        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+    assert (hits.accounts, hits.unknown, hits.keys) == (("pool",), (), 0)
+    assert (hits.end_users, hits.same_end_user, hits.same_network) == (2, 1, 1)
+
+
+def test_a_segment_that_cannot_be_read_leaves_a_reach_that_says_so(folder: Folder) -> None:
+    crowd = Crowd()
+    crowd.says("pool", (datetime.now(UTC) - START).total_seconds() / 3600 - 1)
+    put(folder, 1, crowd.table()).write_bytes(b"PAR1 nothing PAR1")
+    with State(folder.state) as state:
+        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+    assert (hits.end_users, hits.same_network) == (None, None)
+    assert "could not be looked at" in hits.notes[1]

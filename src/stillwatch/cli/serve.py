@@ -2,12 +2,12 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
@@ -111,18 +111,15 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
         environment[UPSTREAM_KEY_VARIABLE] = key
 
     def started(news: Started) -> None:
-        out = Console(highlight=False)
-        out.print(f"Clients:  {news.serves}/v1   ->  {settings.upstream}", markup=False)
-        out.print(f"Admin:    {news.admin}/health", markup=False)
-        if settings.hooks_port is not None:
-            out.print(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}", markup=False)
-        if news.token is not None:
-            out.print(
-                f"Token:    {news.token}   (for the admin port; shown once)", markup=False, soft_wrap=True
-            )
-        out.print(f"Terms:    {folder.terms}", markup=False, soft_wrap=True)
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
-        out.print(f"Next:     stillwatch key issue ACCOUNT{more}", markup=False, soft_wrap=True)
+        lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
+        if settings.hooks_port is not None:
+            lines.append(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}")
+        if news.token is not None:
+            lines.append(f"Token:    {news.token}   (for the admin port; shown once)")
+        lines += [f"Terms:    {folder.terms}", f"Next:     stillwatch key issue ACCOUNT{more}"]
+        with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
+            print("\n".join(lines), flush=True)
 
     serve(folder, settings, environment=environment, tell=log_line, started=started)
 

@@ -7,7 +7,7 @@ by itself; it is tried again at the next step, and `errors` says what is wrong w
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,9 +139,7 @@ class Enforcer:
         self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), now_us)
 
     def _take_steps(self, now_us: int) -> None:
-        for one in proposals.proposals(self.state, "open", limit=MOST_OPEN):
-            if one.wanted.due_us is None or one.wanted.due_us > now_us:
-                continue
+        for one in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):
             action = proposals.apply(self.state, one.proposal, who=proposals.LADDER, now_us=now_us)
             step = one.wanted.step.name.lower()
             if action is not None:
@@ -153,4 +151,5 @@ class Enforcer:
 
 def log_line(text: str) -> None:
     """Write one line to standard error, where service managers collect it."""
-    print(f"stillwatch serve: {text}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # nobody reads it any more: that must end nothing
+        print(f"stillwatch serve: {text}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +17,7 @@ from stillwatch.scan import Campaign, Follower, ScanResult
 
 HANDOVER = "handover.json"
 BLOCK = 1 << 16
+TRIES, AGAIN_S = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,18 @@ class Findings:
             except FileNotFoundError:
                 return self._handed
             if sign != self._handed.sign:
-                self._handed = self._read(sign)
+                self._handed = self._patiently(sign)
             return self._handed
+
+    def _patiently(self, sign: tuple[int, ...]) -> Handed:
+        """Three files are replaced one after the other: between two of them they do not fit together."""
+        for _ in range(TRIES):
+            try:
+                return self._read(sign)
+            except InputError:
+                time.sleep(AGAIN_S)
+                sign = (*self._sign(FINDINGS), *self._sign(HANDOVER))
+        return self._read(sign)
 
     def _sign(self, name: str) -> tuple[int, int, int]:
         found = (self._folder.detector / name).stat()

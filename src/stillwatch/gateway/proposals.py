@@ -18,14 +18,22 @@ _PROPOSAL = (
 
 
 def proposals(
-    state: State, which: str | None = None, *, before: int | None = None, limit: int = 100
+    state: State,
+    which: str | None = None,
+    *,
+    due_us: int | None = None,
+    before: int | None = None,
+    limit: int = 100,
 ) -> list[Proposal]:
-    """List proposals, newest first; `which` is open, applied, dismissed or superseded."""
+    """List proposals, newest first; `which` is open, applied, dismissed or superseded.
+
+    due_us: only those that are done by themselves by then.
+    """
     with state.reading() as db:
         rows = db.execute(
             f"{_PROPOSAL} WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR proposal < ?2)"
-            " ORDER BY proposal DESC LIMIT ?3",
-            (which, before, limit),
+            " AND (?4 IS NULL OR due_us <= ?4) ORDER BY proposal DESC LIMIT ?3",
+            (which, before, limit, due_us),
         )
         return [_proposal(*row) for row in rows]
 

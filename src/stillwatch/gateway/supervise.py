@@ -73,6 +73,7 @@ class Supervisor:
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
     _beaten_s: float = 0.0
+    _trouble: str | None = None
     _probe: Future[bool] | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "probe"))
 
@@ -202,10 +203,14 @@ class Supervisor:
             }
             for c in self.children
         }
+        trouble = None
         try:
             heartbeat.beat(self.folder.run / "supervisor.json", now_us, children=children, **self.extra())
         except OSError as why:  # a full disk must not end the supervisor
-            self.tell(f"cannot write its heartbeat: {why.strerror}")
+            trouble = f"cannot write its heartbeat: {why.strerror}"
+        if trouble is not None and trouble != self._trouble:
+            self.tell(trouble)
+        self._trouble = trouble
 
     # --- the end ---
 
