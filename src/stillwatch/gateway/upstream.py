@@ -138,6 +138,10 @@ class Connection(asyncio.Protocol):
 
     # --- httptools -------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise ValueError("a second reply")  # to nobody's question: the connection is not used again
+
     def on_status(self, reason: bytes) -> None:
         self._reason += reason
 
