@@ -162,7 +162,12 @@ def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray
     pairs = np.unique(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
     carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
     usual = float(np.median(carried))
-    return accounts[carried >= max(3.0, 0.1 * usual)] if usual >= FEW_CARRIED else accounts
+    return accounts[carried >= least_carried(len(own), usual)]
+
+
+def least_carried(own: int, usual: float) -> float:
+    """How many of its actor's own markers an account must carry, where the median account carries `usual`."""
+    return max(3.0, 0.1 * usual) if own >= FEW_MARKERS and usual >= FEW_CARRIED else 0.0
 
 
 def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int) -> np.ndarray:

@@ -154,8 +154,9 @@ class LiveScan:
         self._looked_us = hour
         self._result = result
         self._follow_ids(result)
-        stocks = known_stocks(self._states[-1], result, self._kept.forgotten_us)
-        self._newcomers = Newcomers(stocks, self._newcomers.named_at)
+        stocks = known_stocks(self._states[-1], result, self._kept)
+        lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
+        self._newcomers = Newcomers(stocks, lately)
 
     def _forget(self, hour: int) -> None:
         before = hour - int(self.keep.days * DAY_US)
