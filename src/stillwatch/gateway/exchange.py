@@ -4,36 +4,23 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
-import msgspec
-
 from stillwatch.gateway.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.entries import Intent, Outcome, pack
 from stillwatch.gateway.gate import Gate
-from stillwatch.gateway.reply import (
-    HEAD_LIMIT,
-    JSON_LIMIT,
-    ReplyFacts,
-    Stream,
-    event_end,
-    facts_of_json,
-    models_in,
-)
+from stillwatch.gateway.passing import GENERATES, Events, Plain, Whole, is_json
+from stillwatch.gateway.reply import ReplyFacts
 from stillwatch.gateway.request import BadRequest, Facts, operation_of, read
 from stillwatch.gateway.server import Client, Request
-from stillwatch.gateway.strip import SseStrip, strip_json
 from stillwatch.gateway.upstream import Connection, Header
 from stillwatch.gateway.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent
 from stillwatch.terms.decide import decide
 
 PART_BYTES = 32 << 10
-CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
 LEFT = 499  # nginx's status for a client that went away
-GENERATES = frozenset(("chat", "completions", "responses", "messages"))
 _C = PLACE
-_JSON, _EVENTS, _PASS = "json", "events", "pass"
 
 
 class Exchange:
@@ -45,24 +32,18 @@ class Exchange:
         self.number = 0  # none: not captured
         self.operation = operation_of(request.target)
         self.facts = Facts(self.operation)
+        self.asked = ""  # the model that is asked for
         self.caller: Caller | None = None
-        self.decision: Decision | None = None
+        self.decision = _UNDECIDED
         self.connection: Connection | None = None
         self.over = False
+        self.delivered = self.status = 0
+        self._body: Plain | Whole | Events | None = None
+        self._headed = False  # the reply's head is with the client
         self._kept: list[bytes] = []  # of the reply, where texts are kept
         self._kept_size = 0
         self._keep_text = False
-        self.delivered = 0
-        self.status = 0
-        self._headed = False  # the reply's head is with the client
-        self._mode = _PASS
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._stream: Stream | None = None
-        self._strip: SseStrip | None = None
-        self._needle = b""
-        self._carry = b""
-        self._charged = self._spent_before = 0
+        self._place = self._charged = self._spent_before = 0
         self._retried = False
         self._warn: str | None = None
         self._terms = gate.terms  # by which it was decided
@@ -89,8 +70,8 @@ class Exchange:
             gate.counters[_C["refused_body"]] += 1
             self._refuse(Decision(False, why.code, why.status, why.code, why.message))
             return
-        decision, verdict = self._decide()
-        self.decision = decision
+        self.decision, verdict = self._decide()
+        decision = self.decision
         if not decision.allow:
             gate.counters[_C["refused_terms"]] += 1
             self._refuse(decision, verdict)
@@ -107,6 +88,7 @@ class Exchange:
         limit = self.gate.terms.capture.max_body_bytes
         self.facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
         self.operation = self.facts.operation
+        self.asked = self.facts.models[0] if self.facts.models else ""
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
         """The first model that is not allowed decides; else the one that is asked for."""
@@ -122,8 +104,7 @@ class Exchange:
             verdict = found if not found.allow or verdict.allow else verdict
         ask = Ask(
             who.account, facts.end_user or who.end_user, facts.operation,
-            facts.models[0] if facts.models else None, facts.stream, facts.n, facts.logprobs,
-            len(self.request.body), who.org,
+            self.asked or None, facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org,
         )  # fmt: skip
         standing = gate.tables.standings.get(who.account)
         spent = _NOT_SPENT
@@ -136,11 +117,10 @@ class Exchange:
         gate, request, who = self.gate, self.request, self.caller
         assert who is not None
         self._keep_text = gate.terms.retention.text_days > 0
-        models = self.facts.models
         return pack(
             Intent(
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
-                request.target[:512], models[0] if models else None, verdict.target if verdict else None,
+                request.target[:512], self.asked or None, verdict.target if verdict else None,
                 verdict.family if verdict else None, rule, who.coding, who.kind, self._keep_text,
                 who.end_user,
             )
@@ -158,14 +138,12 @@ class Exchange:
 
     def _write_ahead(self, verdict: ModelVerdict) -> None:
         gate = self.gate
-        decision = self.decision
-        assert decision is not None
         if gate.overloaded():
             gate.uncaptured(1, "more waits for the disk than may")
             self.on_not_durable()
             return
         self.number = gate.number()
-        data = frame(INTENT, self.number, self._intent(verdict, decision.rule), self.request.body)
+        data = frame(INTENT, self.number, self._intent(verdict, self.decision.rule), self.request.body)
         gate.log.append(data, self)
 
     def on_durable(self) -> None:
@@ -187,7 +165,7 @@ class Exchange:
     # --- upstream --------------------------------------------------------------------------------------
 
     def _forward(self) -> None:
-        if self.gate.terms is not self._terms and not self._still_allowed():
+        if not self.still_allowed():
             return
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
@@ -207,7 +185,6 @@ class Exchange:
 
     def _send(self, connection: Connection) -> None:
         request, decision, who = self.request, self.decision, self.caller
-        assert decision is not None
         assert who is not None
         self.connection = connection
         body = request.body
@@ -254,7 +231,7 @@ class Exchange:
         gate = self.gate
         self.status, self._reason, self._headers = status, reason, passed(headers)
         kind = coding = b""
-        length = None
+        self._length = None
         for name, value in headers:
             lower = name.lower()
             if lower == b"content-type":
@@ -262,187 +239,110 @@ class Exchange:
             elif lower == b"content-encoding":
                 coding = value.lower().strip()
             elif lower == b"content-length":
-                length = int(value) if value.isdigit() else None
-        self._length = length
+                self._length = int(value) if value.isdigit() else None
+        self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
-            self._drop_upstream()
-            self._upstream_error(502, "upstream_auth", "the upstream refused the gateway's own key")
+            self.fail("upstream_auth", "the upstream refused the gateway's own key")
             return
         if self._warn:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
-        decision = self.decision
-        assert decision is not None
         looked_into = self.operation in GENERATES or self.operation == "models"
         if coding not in (b"", b"identity"):
-            if looked_into and (decision.strip or gate.terms.bans):
-                self._drop_upstream()
-                self._upstream_error(502, "upstream_encoding", "the upstream's reply is compressed, unasked")
-            return
-        if kind.startswith(b"text/event-stream"):
-            self._mode = _EVENTS
-            self._stream = Stream(self.operation)
+            if looked_into and (self.strip or gate.terms.bans):
+                self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
+        elif kind.startswith(b"text/event-stream"):
+            self._body = Events(self)
             gate.counters[_C["streams"]] += 1
-            if decision.strip:
-                self._strip = SseStrip()
-        elif looked_into or _is_json(kind):
-            self._mode = _JSON
+        elif looked_into or is_json(kind):
+            self._body = Whole(self, looked_into)
 
     def on_data(self, data: bytes) -> None:
-        if self._mode == _EVENTS:
-            self._on_events(data)
-        elif self._mode == _JSON:
-            self._held.append(data)
-            self._held_size += len(data)
-            if self._held_size > JSON_LIMIT:
-                self._too_long()
-        else:
-            self._deliver(data)
+        if self._body is not None:
+            self._body.feed(data)
 
-    def _too_long(self) -> None:
-        """A JSON reply that is too long to be held: passed on where nothing has to be looked at in it."""
-        decision = self.decision
-        assert decision is not None
-        looked_into = self.operation in GENERATES or self.operation == "models"
-        if looked_into and (decision.strip or self.gate.terms.bans):
-            self._drop_upstream()
-            self._upstream_error(502, "upstream_too_long", f"the reply is longer than {JSON_LIMIT:,} bytes")
+    def on_end(self) -> None:
+        """The upstream's reply is whole."""
+        self.connection = None
+        if self.over or self._body is None or not self._body.end():
             return
-        held, self._held = b"".join(self._held), []
-        self._mode = _PASS
-        self._deliver(held)
+        client = self.client
+        self._finish_facts(True)
+        if not self._headed:  # a reply without a body
+            self._headed = True
+            length = self._length if self.request.method == "HEAD" else 0
+            client.send(client.head(self.status, self._reason, self._headers, length))
+        elif client.last:
+            client.send(client.last)
+        self._end("complete")
+        client.done()
 
-    def _on_events(self, data: bytes) -> None:
-        stream, decision = self._stream, self.decision
-        assert stream is not None
-        assert decision is not None
-        if self.gate.terms is not self._terms and not self._still_allowed():
-            return
-        if not self._needle:
-            data = self._first_events(data)
-            if not data:
-                return
-        elif not self._same_model(data):
-            return
-        within = True
-        if decision.output_tokens_left is not None:
-            data, within = self._within_budget(data)
-        stream.feed(data)
-        self.gate.counters[_C["chunks"]] += 1
-        self._deliver(self._strip.feed(data) if self._strip else data)
-        if not within:
-            self.gate.counters[_C["cut_budget"]] += 1
-            self._drop_upstream()
-            self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
+    # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
 
-    def _first_events(self, data: bytes) -> bytes:
-        """Whole events only, until one has named the model: what is banned does not reach the client."""
-        self._held.append(data)
-        self._held_size += len(data)
-        held = b"".join(self._held)
-        end = _last_end(held)
-        if not end and len(held) < HEAD_LIMIT:
-            self._held = [held]
-            return b""
-        whole, rest = (held[:end], held[end:]) if end else (held, b"")
-        self._held, self._held_size = [rest] if rest else [], len(rest)
-        names = models_in(whole)
-        if names:
-            if not all(self._served(name) for name in names):
-                return b""
-            self._name = names[0]
-            if len(names) == 1:
-                self._needle = _needle_in(whole)
-            if self._needle:
-                self._held = []
-                return whole + rest
-        return whole
+    @property
+    def strip(self) -> bool:
+        return self.decision.strip
 
-    def _same_model(self, data: bytes) -> bool:
-        """Whether what follows names no other model than the one that was looked at."""
-        seen = self._carry + data if self._carry else data
-        self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
-        if b'"model"' not in seen or seen.count(b'"model"') == seen.count(self._needle):
-            return True
-        return all(self._served(name) for name in models_in(seen))
+    @property
+    def budgeted(self) -> bool:
+        return self.decision.output_tokens_left is not None
 
-    def _still_allowed(self) -> bool:
+    def left(self) -> float:
+        """Output tokens that the account has left now, over all its streams."""
+        spent = self.gate.budgets.spent(self._place, self.gate.now_us())
+        used = spent.output_tokens_day - self._spent_before
+        return (self.decision.output_tokens_left or 0) - used
+
+    def charge(self, tokens: int) -> None:
+        self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens)
+        self._charged += tokens
+
+    def run_out(self) -> None:
+        self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
+
+    def fail(self, code: str, why: str) -> None:
+        self._drop_upstream()
+        self._upstream_error(502, code, why)
+
+    def shown(self, model: str) -> bool:
+        """Whether a model is listed for this account."""
+        who = self.caller
+        assert who is not None
+        return self.gate.verdict(model, who.account, who.org, self.began_us).allow
+
+    def still_allowed(self) -> bool:
         """Whether the terms that have come since the request still allow it; if not, it ends here."""
         gate, who = self.gate, self.caller
+        if gate.terms is self._terms:
+            return True
         assert who is not None
         self._terms = gate.terms
         for name in self.facts.models:
             verdict = gate.verdict(name, who.account, who.org, gate.now_us())
             if not verdict.allow:
-                gate.counters[_C["cut_model"]] += 1
-                self._drop_upstream()
-                self._cut(
-                    403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule
-                )
+                self._banned(name, verdict)
                 return False
-        return not self._name or self._served(self._name)
+        return not self._name or self.served(self._name)
 
-    def _served(self, name: str) -> bool:
+    def served(self, name: str) -> bool:
         """Whether the served model may be served; if not, the reply ends here."""
         who = self.caller
         assert who is not None
-        asked = self.facts.models[0] if self.facts.models else ""
-        verdict = self.gate.reply_verdict(asked, name, who.account, who.org, self.began_us)
-        if verdict.allow:
-            if verdict.warn and not self._warn:
-                self._warn = verdict.warn
-                self.gate.counters[_C["model_mismatch"]] += 1
-                if not self._headed:
-                    self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
-            return True
-        self.gate.counters[_C["cut_model"]] += 1
-        self._served_name = name
-        self._drop_upstream()
-        self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
-        return False
+        verdict = self.gate.reply_verdict(self.asked, name, who.account, who.org, self.began_us)
+        if not verdict.allow:
+            self._served_name = name
+            self._banned(name, verdict)
+            return False
+        self._name = self._name or name
+        if verdict.warn and not self._warn:
+            self._warn = verdict.warn
+            self.gate.counters[_C["model_mismatch"]] += 1
+            if not self._headed:
+                self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
+        return True
 
-    def _within_budget(self, data: bytes) -> tuple[bytes, bool]:
-        """As many whole events as the account's budget has left, and whether that is all of them.
-
-        Every stream of the account is charged as it passes, so that many at once get no more than one.
-        """
-        gate, decision = self.gate, self.decision
-        assert decision is not None
-        assert decision.output_tokens_left is not None
-        now = gate.now_us()
-        used = gate.budgets.spent(self._place, now).output_tokens_day - self._spent_before
-        each = gate.ratios.per_chunk(self.facts.models[0] if self.facts.models else "", self.operation)
-        most = max(0, int((decision.output_tokens_left - used) / each))
-        events = data.count(b"data:")
-        whole = events <= most
-        if not whole:
-            data, events = data[: _nth_end(data, most)], most
-        tokens = round(events * each)
-        gate.budgets.add(self._place, now, 0, tokens)
-        self._charged += tokens
-        return data, whole
-
-    def _cut(self, status: int, code: str, message: str, rule: str) -> None:
-        """End a reply early, and say so: as an answer where nothing was sent, else as its last event."""
-        if self.over:
-            return
-        if not self._headed:
-            self.status = status
-            self._answer(status, code, message, None, "cut", rule)
-            return
-        if self._mode == _EVENTS and self._strip is None and self._length is None:
-            event = error_event(self.operation, status, code, message)
-            self.client.send(self.client.framed(event), self.client.last)
-            self._finish_facts(False)
-            self._end("cut", rule)
-            self.client.done()
-        else:
-            self._finish_facts(False)
-            self._end("cut", rule)
-            self.client.cut()
-
-    def _deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
         if self.over or not data:
             return
@@ -454,8 +354,12 @@ class Exchange:
             client.send(client.framed(data))
             return
         self._headed = True
-        known = self._length if self._strip is None else None
-        head = client.head(self.status, self._reason, self._headers, known)
+        length = self._length
+        if isinstance(self._body, Whole) and self._body.length is not None:
+            length = self._body.length
+        elif isinstance(self._body, Events) and self.strip:
+            length = None
+        head = client.head(self.status, self._reason, self._headers, length)
         client.send(head, client.framed(data))
 
     def _keep(self, data: bytes) -> None:
@@ -465,84 +369,34 @@ class Exchange:
             self.gate.note(frame(PART, self.number, *self._kept))
             self._kept, self._kept_size = [], 0
 
-    def on_end(self) -> None:
-        """The upstream's reply is whole."""
-        self.connection = None
+    def _banned(self, name: str, verdict: ModelVerdict) -> None:
+        self.gate.counters[_C["cut_model"]] += 1
+        self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
+
+    def _cut(self, status: int, code: str, message: str, rule: str) -> None:
+        """End a reply early, and say so: as an answer where nothing was sent, else as its last event."""
+        self._drop_upstream()
         if self.over:
             return
-        if self._mode == _JSON:
-            if self.gate.terms is self._terms or self._still_allowed():
-                self._end_json()
+        if not self._headed:
+            self._answer(status, code, message, None, "cut", rule)
             return
-        rest = b""
-        if self._mode == _EVENTS:
-            rest = b"".join(self._held)
-            if rest and not all(self._served(name) for name in models_in(rest)):
-                return
-            if self._stream is not None:
-                self._stream.feed(rest)
-            if self._strip is not None:
-                rest = self._strip.feed(rest) + self._strip.finish()
-        self._deliver(rest)
-        self._finish_facts(True)
-        self._finish()
-
-    def _end_json(self) -> None:
-        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        decision = self.decision
-        assert decision is not None
-        if self.operation != "models":
-            found = facts_of_json(body)
-            if self.operation in GENERATES or self.operation == "embeddings":
-                self._facts = found  # else it was generated, and counted, at another time
-            if found.served_model is not None and not self._served(found.served_model):
-                return
-        if self.operation == "models" and self.gate.terms.models.hide_banned:
-            body = self._without_banned(body)
-        if decision.strip:
-            stripped = strip_json(body)
-            if stripped != body:
-                self.gate.counters[_C["stripped"]] += 1
-                body = stripped
-        self._length = len(body)
-        self._deliver(body)
-        self._finish_facts(True)
-        self._finish()
-
-    def _without_banned(self, body: bytes) -> bytes:
-        """The list of models without those that may not be used; the same bytes where that is none."""
-        who = self.caller
-        assert who is not None
-        try:
-            listed = msgspec.json.decode(body)
-            data = listed["data"]
-            kept = [
-                item
-                for item in data
-                if self.gate.verdict(str(item["id"]), who.account, who.org, self.began_us).allow
-            ]
-        except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
-            return body
-        return body if len(kept) == len(data) else msgspec.json.encode(listed | {"data": kept})
-
-    def _finish(self) -> None:
-        client = self.client
-        if not self._headed:  # a reply without a body
-            self._headed = True
-            length = self._length if self.request.method == "HEAD" else 0
-            client.send(client.head(self.status, self._reason, self._headers, length))
-        elif client.last:
-            client.send(client.last)
-        self._end("complete")
-        client.done()
+        self._finish_facts(False)
+        if isinstance(self._body, Events) and self._body.as_sent and self._length is None:
+            event = error_event(self.operation, status, code, message)
+            self.client.send(self.client.framed(event), self.client.last)
+            self._end("cut", rule)
+            self.client.done()
+        else:
+            self._end("cut", rule)
+            self.client.cut()
 
     # --- the outcome -----------------------------------------------------------------------------------
 
     def _finish_facts(self, complete: bool) -> None:
         """What the reply said of itself, and the account's bill."""
-        if self._stream is not None:
-            asked = self.facts.models[0] if self.facts.models else ""
-            self._facts = self._stream.facts(self.gate.ratios, asked, complete)
+        if self._body is not None:
+            self._facts = self._body.facts(complete)
         found = self._facts
         if found is None:
             return
@@ -567,7 +421,7 @@ class Exchange:
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
             found.output_tokens, found.reasoning_tokens,
-            found.estimated, found.finish_reason, self._stream is not None or self.facts.stream, rule,
+            found.estimated, found.finish_reason, isinstance(self._body, Events) or self.facts.stream, rule,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
@@ -616,34 +470,4 @@ class Exchange:
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()
-
-
-def _is_json(kind: bytes) -> bool:
-    """Whether a content type says one JSON value; lines of JSON are a stream, and are not held."""
-    media = kind.partition(b";")[0].strip()
-    return media == b"application/json" or media.endswith(b"+json")
-
-
-def _last_end(data: bytes) -> int:
-    """Where the last whole event in some bytes ends, or 0."""
-    for ending in (b"\n\n", b"\r\n\r\n"):
-        at = data.rfind(ending)
-        if at >= 0:
-            return at + len(ending)
-    return event_end(data)
-
-
-def _needle_in(data: bytes) -> bytes:
-    """The model's field as this stream writes it, byte for byte."""
-    at = data.find(b'"model"')
-    end = data.find(b'"', data.find(b'"', data.find(b":", at)) + 1) + 1
-    return data[at:end] if b"\\" not in data[at:end] else b""
-
-
-def _nth_end(data: bytes, n: int) -> int:
-    """Where the first `n` events with data end."""
-    at = -1
-    for _ in range(n + 1):
-        at = data.find(b"data:", at + 1)
-    before = data.rfind(b"\n\n", 0, at)
-    return before + 2 if before >= 0 else 0
+_UNDECIDED = Decision(False, "undecided")

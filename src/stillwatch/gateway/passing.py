@@ -1,0 +1,254 @@
+"""How a reply's body passes: as it is, held until it is whole, or event by event. It has no socket.
+
+A body is looked into before it is handed on: which model it names, what the account has left, what the terms
+take out of it. What is decided is the exchange's to carry out.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.reply import (
+    HEAD_LIMIT,
+    JSON_LIMIT,
+    ReplyFacts,
+    Stream,
+    event_end,
+    facts_of_json,
+    models_in,
+)
+from stillwatch.gateway.strip import SseStrip, strip_json
+
+CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
+GENERATES = frozenset(("chat", "completions", "responses", "messages"))
+_CHUNKS, _STRIPPED, _CUT_BUDGET = PLACE["chunks"], PLACE["stripped"], PLACE["cut_budget"]
+
+
+class Recipient(Protocol):
+    """The exchange, as far as a body needs it."""
+
+    gate: Gate
+    operation: str
+    asked: str  # the model that was asked for
+
+    @property
+    def strip(self) -> bool: ...
+    @property
+    def budgeted(self) -> bool:
+        """Whether the account has something to run out of."""
+
+    def served(self, name: str) -> bool:
+        """Whether a model may be handed on; if not, the exchange is over."""
+
+    def still_allowed(self) -> bool:
+        """Whether terms that have come since allow it; if not, the exchange is over."""
+
+    def charge(self, tokens: int) -> None: ...
+    def left(self) -> float: ...
+    def deliver(self, data: bytes) -> None: ...
+    def fail(self, code: str, why: str) -> None: ...
+    def run_out(self) -> None: ...
+    def shown(self, model: str) -> bool: ...
+
+
+class Plain:
+    """Bytes as they come: errors, files, whatever nobody has to look at."""
+
+    def __init__(self, to: Recipient) -> None:
+        self.to = to
+
+    def feed(self, data: bytes) -> None:
+        self.to.deliver(data)
+
+    def end(self) -> bool:
+        """Hand on what is left. Gives whether the reply may be finished."""
+        return True
+
+    def facts(self, complete: bool) -> ReplyFacts | None:
+        return None
+
+
+class Whole:
+    """One JSON value, held until it is there."""
+
+    def __init__(self, to: Recipient, looked_into: bool) -> None:
+        self.to = to
+        self._must = looked_into and (to.strip or bool(to.gate.terms.bans))
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._facts: ReplyFacts | None = None
+        self.length: int | None = None  # of what is handed on, once that is known
+
+    def feed(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size <= JSON_LIMIT:
+            return
+        if self._must:
+            self.to.fail("upstream_too_long", f"the reply is longer than {JSON_LIMIT:,} bytes")
+            return
+        held, self._parts = b"".join(self._parts), []
+        self.feed = self.to.deliver  # type: ignore[method-assign] # from here on as it comes
+        self.to.deliver(held)
+
+    def end(self) -> bool:
+        to = self.to
+        if not self._parts:
+            return True
+        if not to.still_allowed():
+            return False
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if to.operation == "models":
+            body = self._without_hidden(body)
+        else:
+            found = facts_of_json(body)
+            if to.operation in GENERATES or to.operation == "embeddings":
+                self._facts = found  # else it was generated, and counted, at another time
+            if found.served_model is not None and not to.served(found.served_model):
+                return False
+        if to.strip:
+            stripped = strip_json(body)
+            to.gate.counters[_STRIPPED] += stripped != body
+            body = stripped
+        self.length = len(body)
+        to.deliver(body)
+        return True
+
+    def _without_hidden(self, body: bytes) -> bytes:
+        """The list of models without those that may not be used; the same bytes where that is none."""
+        if not self.to.gate.terms.models.hide_banned:
+            return body
+        try:
+            listed = msgspec.json.decode(body)
+            data = listed["data"]
+            kept = [item for item in data if self.to.shown(str(item["id"]))]
+        except (msgspec.MsgspecError, KeyError, TypeError, RecursionError, UnicodeDecodeError):
+            return body
+        return body if len(kept) == len(data) else msgspec.json.encode(listed | {"data": kept})
+
+    def facts(self, complete: bool) -> ReplyFacts | None:
+        return self._facts
+
+
+class Events:
+    """A stream. Whole events only until one has named the model; then bytes as they come, looked at."""
+
+    def __init__(self, to: Recipient) -> None:
+        self.to = to
+        self._stream = Stream(to.operation)
+        self._strip = SseStrip() if to.strip else None
+        self._held = b""
+        self._needle = b""  # the model's field as this stream writes it
+        self._carry = b""
+
+    def feed(self, data: bytes) -> None:
+        if not self.to.still_allowed():
+            return
+        if not self._needle:
+            data = self._named(data)
+        elif not self._same_model(data):
+            return
+        if data:
+            self._pass(data)
+
+    def _pass(self, data: bytes) -> None:
+        to, within = self.to, True
+        if to.budgeted:
+            data, within = self._within_budget(data)
+        self._stream.feed(data)
+        to.gate.counters[_CHUNKS] += 1
+        to.deliver(self._strip.feed(data) if self._strip else data)
+        if not within:
+            to.gate.counters[_CUT_BUDGET] += 1
+            to.run_out()
+
+    def _named(self, data: bytes) -> bytes:
+        """The whole events at hand, once what they name was looked at; the rest is held."""
+        held = self._held + data
+        end = _last_end(held)
+        if not end:
+            if len(held) < HEAD_LIMIT:
+                self._held = held
+                return b""
+            end = len(held)
+        whole, self._held = held[:end], held[end:]
+        names = models_in(whole)
+        if not all(self.to.served(name) for name in names):
+            return b""
+        if len(names) == 1:
+            self._needle = _field_in(whole)
+            if self._needle:
+                whole, self._held = held, b""
+        return whole
+
+    def _same_model(self, data: bytes) -> bool:
+        """Whether what follows names no other model than the one that was looked at."""
+        seen = self._carry + data if self._carry else data
+        self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
+        if b'"model"' not in seen or seen.count(b'"model"') == seen.count(self._needle):
+            return True
+        return all(self.to.served(name) for name in models_in(seen))
+
+    def _within_budget(self, data: bytes) -> tuple[bytes, bool]:
+        """As many whole events as the account has left, and whether that is all of them.
+
+        Every stream of the account is charged as it passes: many at once get no more than one.
+        """
+        to = self.to
+        each = to.gate.ratios.per_chunk(to.asked, to.operation)
+        most = max(0, int(to.left() / each))
+        events = data.count(b"data:")
+        whole = events <= most
+        if not whole:
+            data, events = data[: _nth_end(data, most)], most
+        to.charge(round(events * each))
+        return data, whole
+
+    def end(self) -> bool:
+        rest, self._held = self._held, b""
+        if rest and not all(self.to.served(name) for name in models_in(rest)):
+            return False
+        self._stream.feed(rest)
+        self.to.deliver(self._strip.feed(rest) + self._strip.finish() if self._strip else rest)
+        return True
+
+    @property
+    def as_sent(self) -> bool:
+        """Whether the client has whole events, so that one of ours may follow."""
+        return self._strip is None
+
+    def facts(self, complete: bool) -> ReplyFacts:
+        return self._stream.facts(self.to.gate.ratios, self.to.asked, complete)
+
+
+def is_json(kind: bytes) -> bool:
+    """Whether a content type says one JSON value; lines of JSON are a stream, and are not held."""
+    media = kind.partition(b";")[0].strip()
+    return media == b"application/json" or media.endswith(b"+json")
+
+
+def _last_end(data: bytes) -> int:
+    """Where the last whole event in some bytes ends, or 0."""
+    for ending in (b"\n\n", b"\r\n\r\n"):
+        at = data.rfind(ending)
+        if at >= 0:
+            return at + len(ending)
+    return event_end(data)
+
+
+def _field_in(data: bytes) -> bytes:
+    """The model's field, byte for byte; empty where its name is written in escapes."""
+    at = data.find(b'"model"')
+    end = data.find(b'"', data.find(b'"', data.find(b":", at)) + 1) + 1
+    return data[at:end] if b"\\" not in data[at:end] else b""
+
+
+def _nth_end(data: bytes, n: int) -> int:
+    """Where the first `n` events with data end."""
+    at = -1
+    for _ in range(n + 1):
+        at = data.find(b"data:", at + 1)
+    before = data.rfind(b"\n\n", 0, at)
+    return before + 2 if before >= 0 else 0
