@@ -41,11 +41,11 @@ class Counters:
 
 
 def read_all(run: Path) -> dict[str, int]:
-    """The sum over all processes' files in a run folder."""
+    """The sum over all processes' files in a run folder; of when a gap began, the latest."""
     total = dict.fromkeys(NAMES, 0)
     for path in sorted(run.glob("*.counters")):
         raw = path.read_bytes()[:SIZE]
         if len(raw) == SIZE:
             for name, value in zip(NAMES, struct.unpack(f"<{len(NAMES)}q", raw), strict=True):
-                total[name] += value
+                total[name] = max(total[name], value) if name == "gap_since_us" else total[name] + value
     return total

@@ -75,6 +75,7 @@ class Recorder:
         self.last_time_us = 0
         self._retention: Retention | None = None
         segments.sweep(folder)
+        self.still_here: Callable[[], None] = lambda: None
         self._number, checkpoint = segments.last_checkpoint(folder)
         self._start: dict[str, int] = {}
         if checkpoint:
@@ -230,6 +231,7 @@ class Recorder:
         segments.write(self.folder, number, table.to_batches()[0], self._checkpoint(), self._now())
         self._number = number
         self.written += len(self._rows)
+        self.still_here()
         self._rows, self._keep = [], []
 
     def _checkpoint(self) -> bytes:
@@ -345,6 +347,7 @@ def main(folder: str) -> None:
     recorder = Recorder(found, lambda: datetime.now(UTC))
     beat_at = tidy_at = 0.0
     error: str | None = None
+    recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
     while True:
         stopping = bool(stop)
         try:
