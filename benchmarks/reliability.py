@@ -35,8 +35,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from gateway_world import Running, gateway, until  # noqa: E402 - the tests' own world
+from stillwatch.gateway.reply import Ratios, Stream  # noqa: E402
 from stillwatch.terms.load import default_text  # noqa: E402
 from upstream import Upstream  # noqa: E402
+from upstream_replies import WORDS  # noqa: E402
 
 PAGE = ROOT / "docs" / "reliability.md"
 BAN = '[[ban]]\nfamily = "deepseek"\n'
@@ -466,6 +468,37 @@ def left_streams(api: str, learned: int, streams: int = 6, seed: int = 0) -> Tok
     return Tokens(api, learned, streams, sum(rows[u] for u in users), sum(truth[u] for u in users), worst)
 
 
+def packed(learned: int, streams: int = 40, seed: int = 1) -> Tokens:
+    """The same where an event holds one to six tokens: counted as the gateway counts, without sockets."""
+    dice, ratios = random.Random(seed), Ratios()
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":300}}\n\n'
+    for _ in range(learned):
+        stream = Stream("chat")
+        stream.feed(b"".join(event for event, _ in _events(dice, 300)) + usage)
+        stream.facts(ratios, "mira", True)
+    counts = []
+    for _ in range(streams):
+        events = _events(dice, 600)
+        left, stream = dice.randrange(len(events) // 3, len(events)), Stream("chat")
+        stream.feed(b"".join(event for event, _ in events[:left]))
+        ours = stream.facts(ratios, "mira", False).output_tokens or 0
+        counts.append((ours, sum(tokens for _, tokens in events[:left])))
+    worst = max(abs(a - b) / b for a, b in counts)
+    told = [sum(column) for column in zip(*counts, strict=True)]
+    return Tokens("chat, 1 to 6 tokens an event", learned, streams, told[0], told[1], worst)
+
+
+def _events(dice: random.Random, tokens: int) -> list[tuple[bytes, int]]:
+    events = []
+    while tokens:
+        count = min(tokens, dice.randrange(1, 7))
+        text = " ".join(dice.choice(WORDS) for _ in range(count)) + " "
+        said = {"model": "mira", "choices": [{"index": 0, "delta": {"content": text}}]}
+        events.append((b"data: " + json.dumps(said, ensure_ascii=False).encode() + b"\n\n", count))
+        tokens -= count
+    return events
+
+
 # --- the command -----------------------------------------------------------------------------------------
 
 
@@ -542,6 +575,7 @@ def main() -> int:
         rows, good = [row for one in gone for row in down_table(one)], all(one.good for one in gone)
     else:
         counted = [left_streams(api, learned) for api in STREAMS for learned in (0, 3)]
+        counted += [packed(learned) for learned in (0, 3, 20)]
         rows, good = tokens_table(counted), all(one.off <= 0.02 for one in counted if one.learned)
     print("\n".join(f"{name}: {value}" for name, value in rows))
     if given.write:
