@@ -119,8 +119,19 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
             name = folder / f"litellm-{tuned}"
             found.append(stack.enter_context(who.litellm(given.litellm, mock, name, cpus, tuned)))
     else:
-        tell("no --litellm PYTHON (an environment with litellm[proxy]): left out")
+        tell("LiteLLM is left out, as asked")
     return found
+
+
+def litellm_python() -> str:
+    """The Python of an environment of LiteLLM's own, made where there is none yet (750 MB)."""
+    home = Path(tempfile.gettempdir()) / "stillwatch-bench-litellm"
+    python = home / "bin" / "python"
+    if not (home / "bin" / "litellm").exists():
+        tell(f"making an environment for LiteLLM's proxy in {home}; --no-litellm does without")
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "litellm[proxy]"], check=True)
+    return str(python)
 
 
 def cores(given: argparse.Namespace) -> tuple[set[int] | None, set[int] | None]:
@@ -216,7 +227,7 @@ def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
     lines = [
         f"{machine['cpus']} cores ({machine['processor']}), load {machine['load']:.1f} at the start; "
         f"{given.rounds} rounds; {', '.join(result['versions'])}. "
-        f"Not counted above: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
+        f"Not counted below: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
         f"small request. An fdatasync of 4 kB took {machine['sync_us']:,.0f} µs in the median.",
         cost_table(runs),
         latency_table(runs),
@@ -257,13 +268,15 @@ def options() -> argparse.Namespace:
     parser.add_argument("--litellm-rounds", type=int, default=3, help="it is slow: so many rounds at most")
     parser.add_argument("--kinds", nargs="+", default=["small", "large", "stream"])
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32, 128])
-    parser.add_argument("--litellm", metavar="PYTHON", help="of an environment with litellm[proxy]")
+    parser.add_argument("--litellm", metavar="PYTHON", help="of an environment that has litellm[proxy]")
+    parser.add_argument("--no-litellm", action="store_true")
     parser.add_argument("--nginx", default="nginx")
     parser.add_argument("--no-pin", action="store_true", help="let every process run on every core")
     parser.add_argument("--no-scaling", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("gateway-bench"), help="folder of the results")
     given = parser.parse_args()
     given.rounds = given.rounds or (2 if given.quick else 5)
+    given.litellm = None if given.no_litellm else given.litellm or litellm_python()
     return given
 
 

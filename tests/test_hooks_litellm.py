@@ -261,16 +261,24 @@ def test_other_apis_come_too(world: Any) -> None:
 def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> None:
     """Bans hold, the rest is served, what happens meanwhile is told later, and a new start knows the bans."""
     with hooks(BAN) as h, Upstream() as up:
-        with litellm(h, up, tmp_path / "l") as proxy:
+        with litellm(h, up, tmp_path / "l", STILLWATCH_QUEUE_BYTES="6000") as proxy:
             assert proxy.ask("kim", seed=501).status_code == 200
             found(h, lambda r: r["seed"] == 501)
             h.stop("hooks", 9)
             assert proxy.ask("kim", seed=502).status_code == 200
+            for _ in range(9):  # more than may wait
+                assert proxy.ask("kim", seed=502).status_code == 200
             assert proxy.ask("kim", "team-fast").status_code == 403
             unheard = proxy.ask("kim", "some/model-nobody-named-before")
             assert unheard.status_code == 503  # nobody can say whether it is banned
             h.start_hooks()
-            found(h, lambda r: r["seed"] == 502)  # it waited
+            waited = len(found(h, lambda r: r["seed"] == 502))
+            full = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), 40, "the first gap")
+            assert 0 < waited < 10
+            assert '"reason":"LiteLLM: more waited than may"' in full
+            dropped = json.loads(full.splitlines()[0])["exchanges"]
+            found(h, lambda r: r["seed"] != 501, 12 - dropped)  # ten were answered, two refused
+            assert len(h.rows()) == 1 + 12 - dropped
             h.stop("hooks", 9)
             assert proxy.ask("kim", seed=503).status_code == 200
             time.sleep(0.1)
@@ -278,7 +286,7 @@ def test_without_stillwatch_bans_hold_and_good_models_go_on(tmp_path: Path) -> N
             assert proxy.ask("kim", "team-fast").status_code == 403
             assert proxy.ask("kim", "gpt-4o").status_code == 200
             h.start_hooks()
-            gap = until(lambda: h.folder.gaps.exists() and h.folder.gaps.read_text(), 40, "the gap")
+            gap = until(lambda: (g := h.folder.gaps.read_text()).count("\n") > 1 and g, 40, "the gap")
     lines = [json.loads(line) for line in gap.splitlines()]
     assert any(
         line["exchanges"] == 1 and "before Stillwatch could be told" in line["reason"] for line in lines

@@ -4,13 +4,11 @@ It believes what it is told of account and models: who may tell is `door`'s matt
 that may answer.
 """
 
-from stillwatch.gateway.exchange import GENERATES
 from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import Asked, Judged
 from stillwatch.terms import Ask, Decision, ModelVerdict, Terms
-from stillwatch.terms.decide import decide, host_verdict
+from stillwatch.terms.decide import NAMES_A_MODEL, decide, host_verdict
 
-NAMING = GENERATES | {"embeddings"}  # operations that name a model
 ANY = ModelVerdict(True, "allowed", None)
 UNSEEN = ModelVerdict(True, "models.unseen", None)  # no body was shown
 REMEMBERED = 10_000  # hosts
@@ -53,7 +51,7 @@ class Judge:
         """The first refusal among all models and hosts, else the first warning, else what is said of the one
         that was asked for."""
         names: tuple[str | None, ...] = asked.models
-        if not names and not asked.blind and asked.operation in NAMING:
+        if not names and not asked.blind and asked.operation in NAMES_A_MODEL:
             names = (None,)
         verdicts = [self.gate.verdict(name, asked.account, asked.org, now_us) for name in names]
         verdicts += [self._host(host) for host in asked.hosts]

@@ -7,6 +7,7 @@ It needs what LiteLLM's proxy has, nothing of Stillwatch, and decides nothing wh
     STILLWATCH_HOOKS_TOKEN    from `stillwatch key issue hook:litellm`
     STILLWATCH_FAIL_OPEN      true: calls go on while Stillwatch cannot be asked; bans as last heard
     STILLWATCH_TIMEOUT_S      0.5
+    STILLWATCH_QUEUE_BYTES    67108864: records that wait for Stillwatch; further ones are dropped and counted
     STILLWATCH_STATE          where the last list of bans is kept; a file beside this one
 
 Tried with litellm 1.108.7. That the class's name holds `_PROXY_` keeps a client's `"no-log": true` from
@@ -36,7 +37,7 @@ from litellm.integrations.custom_logger import (  # type: ignore[import-not-foun
     CustomLogger,
 )
 
-QUEUE_BYTES = 64 << 20  # records that wait for Stillwatch; further ones are dropped, counted and reported
+QUEUE_BYTES = 64 << 20
 BATCH_RECORDS, BATCH_BYTES = 500, 4 << 20
 SEND_S = 0.5  # a record waits at most twice as long
 ENDING_S = 0.05
@@ -76,6 +77,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             )
         self.fail_open = said.get("STILLWATCH_FAIL_OPEN", "true").lower() not in ("false", "0", "no")
         self.timeout_s = float(said.get("STILLWATCH_TIMEOUT_S", "0.5"))
+        self.queue_bytes = int(said.get("STILLWATCH_QUEUE_BYTES", str(QUEUE_BYTES)))
         self.undecided = self.dropped = self.told = 0
         self._state = _State(said.get("STILLWATCH_STATE") or str(Path(__file__).with_suffix(".state")))
         self._list: dict[str, Any] | None = self._state.read().get("list")
@@ -393,7 +395,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     def _put(self, record: dict[str, Any]) -> None:
         raw = json.dumps(record, default=str, allow_nan=True).encode("utf-8", "replace")
-        if self._queued_bytes + len(raw) > QUEUE_BYTES:
+        if self._queued_bytes + len(raw) > self.queue_bytes:
             self._drop(1)
             return
         if not self._queue:
