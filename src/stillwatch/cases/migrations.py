@@ -1,0 +1,164 @@
+"""How the tables came to their shape: a plain list of functions, each run once. It knows no meaning.
+
+Each part of the room that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
+with it; `shapes` says how many of each have run. Only append: a function that was released is never changed.
+The SQL is what SQLite and PostgreSQL both read.
+"""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, Engine, text
+
+from stillwatch.cases import CaseError
+
+Step = Callable[[Connection], None]
+SHAPES = "CREATE TABLE IF NOT EXISTS shapes (part TEXT PRIMARY KEY, version BIGINT NOT NULL)"
+LOCK = 0x5711_CA5E  # ours, for PostgreSQL's advisory lock: two that start at once
+
+
+def m001_cases(db: Connection) -> None:
+    """Begin: cases, their accounts, findings, harvested hours, and what people did."""
+    postgres = db.dialect.name == "postgresql"
+    blob = "BYTEA" if postgres else "BLOB"
+    bytewise = 'COLLATE "C"' if postgres else ""  # SQLite's own order
+    for statement in (
+        "CREATE TABLE meta (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+        "INSERT INTO meta VALUES ('revision', 0)",
+        f"""CREATE TABLE cases (
+            id TEXT {bytewise} PRIMARY KEY,
+            opened_us BIGINT NOT NULL,
+            updated_us BIGINT NOT NULL,
+            -- what the findings say
+            campaign TEXT NOT NULL,                 -- id of the latest finding
+            title TEXT NOT NULL,
+            p_value DOUBLE PRECISION NOT NULL,
+            score_bits DOUBLE PRECISION NOT NULL,
+            exchanges BIGINT NOT NULL,
+            output_tokens BIGINT NOT NULL,
+            first_us BIGINT,
+            last_us BIGINT,
+            members BIGINT NOT NULL,
+            victims BIGINT NOT NULL DEFAULT 0,
+            cleared BIGINT NOT NULL DEFAULT 0,
+            reopened BIGINT NOT NULL DEFAULT 0,
+            raised_by TEXT NOT NULL,                -- detector of the latest alarm
+            permission TEXT,                        -- that the finding names as suppressing it
+            merged_into TEXT REFERENCES cases (id),
+            split_from TEXT REFERENCES cases (id),
+            -- what the acts in force come to
+            state TEXT NOT NULL,
+            verdict TEXT,
+            owner TEXT,
+            due_us BIGINT,
+            suppressed_until_us BIGINT,
+            suppressed_by TEXT,
+            suppressed_why TEXT,
+            appeal TEXT,
+            revision BIGINT NOT NULL)""",
+        "CREATE INDEX cases_by_state ON cases (state, updated_us)",
+        # An account is the actor's in one case at most: `home` is its key there, else NULL, and NULLs are
+        # never equal. Keys are names that an index can hold (see tables.key_of).
+        f"""CREATE TABLE members (
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            key TEXT {bytewise} NOT NULL,
+            account TEXT NOT NULL,
+            since_us BIGINT NOT NULL,               -- named first
+            last_us BIGINT NOT NULL,                -- the latest finding that named it
+            provisional BIGINT NOT NULL DEFAULT 0,  -- seen between two full looks only
+            exchanges BIGINT NOT NULL DEFAULT 0,    -- of the account in the scanned log
+            verdict TEXT,                           -- of the account, where it has its own
+            moved_to TEXT REFERENCES cases (id),    -- left for this case
+            home TEXT UNIQUE,
+            PRIMARY KEY (case_id, key))""",
+        "CREATE INDEX members_by_key ON members (key)",
+        """CREATE TABLE findings (
+            finding BIGINT PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            at_us BIGINT NOT NULL,
+            source TEXT NOT NULL,
+            campaign TEXT NOT NULL,
+            digest TEXT NOT NULL,                   -- of the campaign as it was found
+            alarm_us BIGINT NOT NULL,
+            p_value DOUBLE PRECISION NOT NULL,
+            exchanges BIGINT NOT NULL,
+            output_tokens BIGINT NOT NULL,
+            accounts BIGINT NOT NULL)""",
+        "CREATE INDEX findings_by_case ON findings (case_id, finding)",
+        "CREATE INDEX findings_by_campaign ON findings (campaign)",
+        # of each case's latest finding, and of those that somebody judged upon
+        f"""CREATE TABLE evidence (
+            finding BIGINT PRIMARY KEY REFERENCES findings (finding),
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            context TEXT NOT NULL,                  -- JSON: what the scan was and could not claim
+            campaign {blob} NOT NULL,               -- JSON, deflated
+            held BIGINT NOT NULL DEFAULT 0)""",
+        "CREATE INDEX evidence_by_case ON evidence (case_id, finding)",
+        """CREATE TABLE spoken (                        -- which detectors said something of a case
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            detector TEXT NOT NULL,
+            first_us BIGINT NOT NULL,
+            last_us BIGINT NOT NULL,
+            bits DOUBLE PRECISION NOT NULL,         -- latest
+            raised BIGINT NOT NULL,                 -- its alarm opened the case or kept it up
+            PRIMARY KEY (case_id, detector))""",
+        """CREATE TABLE detector_states (
+            change BIGINT PRIMARY KEY,
+            detector TEXT NOT NULL,
+            at_us BIGINT NOT NULL,
+            who TEXT NOT NULL,
+            state TEXT NOT NULL,
+            text TEXT NOT NULL,                     -- why
+            measured TEXT NOT NULL)""",  # JSON: the precision it was decided on
+        "CREATE INDEX detector_states_by_name ON detector_states (detector, change)",
+        """CREATE TABLE hours (
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            hour_us BIGINT NOT NULL,
+            exchanges BIGINT NOT NULL,
+            output_tokens BIGINT NOT NULL,
+            PRIMARY KEY (case_id, hour_us))""",
+        # What was done to a case, by people and by findings. An act sets some of the case's facets; what
+        # stands is, for each facet, the last act in force that set it.
+        """CREATE TABLE acts (
+            act BIGINT PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            at_us BIGINT NOT NULL,
+            who TEXT NOT NULL,
+            verb TEXT NOT NULL,
+            text TEXT NOT NULL,                     -- why, or the note
+            sets TEXT NOT NULL,                     -- JSON: facet -> value
+            undoes BIGINT REFERENCES acts (act),
+            in_force BIGINT NOT NULL,
+            revision BIGINT NOT NULL)""",
+        "CREATE INDEX acts_by_case ON acts (case_id, act)",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [m001_cases]
+
+
+def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:
+    """Bring one part's tables to the newest shape, each step whole or not at all.
+
+    Raises: CaseError for a database that a newer version wrote.
+    """
+    while True:
+        with engine.connect().execution_options(writes=True) as db, db.begin():
+            if db.dialect.name == "postgresql":
+                db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+            db.execute(text(SHAPES))
+            done = db.execute(text("SELECT version FROM shapes WHERE part = :part"), {"part": part}).scalar()
+            if done is not None and done > len(steps):
+                raise CaseError(
+                    f"{engine.url.render_as_string()}: its {part} were written by a newer Stillwatch (shape "
+                    f"{done}, this one knows {len(steps)}); install that version again"
+                )
+            if done == len(steps):
+                return
+            steps[done or 0](db)
+            record = (
+                "INSERT INTO shapes VALUES (:part, :version)"
+                if done is None
+                else "UPDATE shapes SET version = :version WHERE part = :part"
+            )
+            db.execute(text(record), {"part": part, "version": (done or 0) + 1})

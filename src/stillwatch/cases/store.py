@@ -1,0 +1,300 @@
+"""Where cases are kept: SQLite or PostgreSQL by URL. It knows transactions, not what a verdict means.
+
+Every change is one transaction, with its record on the audit trail in it. Writers take turns, and each change
+carries the number of its transaction as the case's revision: who changes a case says which one they saw.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, update
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from stillwatch.cases import Case, CaseError, Missing, Stale, State, Verdict, tables
+from stillwatch.cases.migrations import MIGRATIONS, migrate
+
+BUSY_MS = 10_000
+PAGE = 100
+_CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
+_URLS = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+
+
+class Trail(Protocol):
+    """Who keeps the record of what was done and seen: `audit.Audit` is one."""
+
+    def append(
+        self,
+        db: Connection,
+        *,
+        who: str,
+        what: str,
+        subject: str,
+        now_us: int,
+        detail: Mapping[str, Any] | None = None,
+        personal: Mapping[str, Any] | None = None,
+        person: str | None = None,
+    ) -> object:
+        """Add a record, in the transaction of what it tells of.
+
+        detail: JSON that stays for ever, so no names and no free text; personal: what can be erased, with
+        the key of `person`.
+        """
+        ...
+
+
+class Transaction:
+    """One change under way: what it reads is what stands, and all of it happens or nothing."""
+
+    def __init__(self, db: Connection, now_us: int, revision: int, trail: Trail | None) -> None:
+        self.db = db
+        self.now_us = now_us
+        self.revision = revision  # what the rows it changes shall carry
+        self.changed = False
+        self._trail = trail
+
+    def audit(
+        self,
+        who: str,
+        what: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        personal: Mapping[str, Any] | None = None,
+        person: str | None = None,
+    ) -> None:
+        """Put on record that `who` did or saw something, which makes this transaction one that counts."""
+        self.changed = True
+        if self._trail is not None:
+            self._trail.append(
+                self.db,
+                who=who,
+                what=what,
+                subject=subject,
+                now_us=self.now_us,
+                detail=detail,
+                personal=personal,
+                person=person,
+            )
+
+
+class Store:
+    """The cases of one deployment. Safe to share between threads; others may write at the same time.
+
+    trail: the audit trail; may be set before the first change. Raises: CaseError where it cannot be opened.
+    """
+
+    def __init__(self, url: str, trail: Trail | None = None) -> None:
+        self.url = _checked(url)
+        self.trail = trail
+        self.engine = _engine(self.url)
+        try:
+            with self._refusals():
+                migrate(self.engine, "cases", MIGRATIONS)
+        except BaseException:
+            self.engine.dispose()
+            raise
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """The URL without a password, for people."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a connection that sees one moment's state."""
+        with self._refusals(), self.engine.connect() as db:
+            yield db
+
+    @contextmanager
+    def writing(
+        self, now_us: int, *, case: str | None = None, if_revision: int | None = None
+    ) -> Iterator[Transaction]:
+        """Lend a transaction; others wait for its end. One that put nothing on record leaves no trace.
+
+        Raises: Missing where there is no such case; Stale where it is not at the revision `if_revision`.
+        """
+        with self._refusals(), self.engine.connect().execution_options(writes=True) as db, db.begin():
+            lock = select(tables.meta.c.value).where(tables.meta.c.name == "revision").with_for_update()
+            before = db.execute(lock).scalar_one()
+            if case is not None:
+                _check_revision(db, case, if_revision)
+            transaction = Transaction(db, now_us, before + 1, self.trail)
+            yield transaction
+            if not transaction.changed:
+                db.rollback()
+                return
+            meta = tables.meta
+            db.execute(update(meta).where(meta.c.name == "revision").values(value=before + 1))
+
+    def look(
+        self,
+        who: str,
+        what: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        now_us: int,
+        personal: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put on record that somebody looked at content: before it is shown."""
+        with self.writing(now_us) as transaction:
+            transaction.audit(who, what, subject, detail, personal)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as why:
+            raise _refusal(self.name, why) from why
+
+    # --- cases ---
+
+    def revision(self) -> int:
+        """Give the number of the last change."""
+        with self.reading() as db:
+            return int(db.execute(select(tables.meta.c.value)).scalar_one())
+
+    def case(self, case: str, *, accounts: bool = True) -> Case:
+        """Give one case, with all its accounts or without. Raises: Missing."""
+        with self.reading() as db:
+            return case_in(db, case, accounts=accounts)
+
+    def cases(
+        self,
+        *,
+        states: tuple[State, ...] = (),
+        verdict: Verdict | None = None,
+        owner: str | None = None,
+        account: str | None = None,
+        suppressed: bool | None = None,
+        now_us: int = 0,
+        offset: int = 0,
+        limit: int = PAGE,
+    ) -> list[Case]:
+        """List cases, without their accounts: those due first, then the largest harvest.
+
+        suppressed: whether the case is suppressed at `now_us`. Cases merged into others are left out.
+        """
+        c = tables.cases.c
+        query = select(*(c[name] for name in _CASE_FIELDS)).where(c.merged_into.is_(None))
+        if states:
+            query = query.where(c.state.in_([str(state) for state in states]))
+        if verdict is not None:
+            query = query.where(c.verdict == str(verdict))
+        if owner is not None:
+            query = query.where(c.owner == owner)
+        if account is not None:
+            m = tables.members.c
+            query = query.where(
+                c.id.in_(select(m.case_id).where(m.key == tables.key_of(account), m.moved_to.is_(None)))
+            )
+        if suppressed is not None:
+            holds = func.coalesce(c.suppressed_until_us, 0) > now_us
+            query = query.where(holds if suppressed else ~holds)
+        never = 1 << 62
+        query = query.order_by(func.coalesce(c.due_us, never), c.exchanges.desc(), c.opened_us, c.id)
+        with self.reading() as db:
+            return [_case(row, ()) for row in db.execute(query.offset(offset).limit(limit)).mappings()]
+
+
+def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
+    """Give a case as a transaction sees it. Raises: Missing."""
+    c, m = tables.cases.c, tables.members.c
+    row = db.execute(select(*(c[name] for name in _CASE_FIELDS)).where(c.id == case)).mappings().first()
+    if row is None:
+        raise _no_case(case)
+    names: tuple[str, ...] = ()
+    if accounts:
+        mine = select(m.account).where(m.case_id == case, m.home.is_not(None)).order_by(m.key)
+        names = tuple(db.execute(mine).scalars())
+    return _case(row, names)
+
+
+def _case(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
+    verdict = row["verdict"]
+    case = Case(**row, accounts=accounts)
+    return replace(case, state=State(row["state"]), verdict=None if verdict is None else Verdict(verdict))
+
+
+def _check_revision(db: Connection, case: str, if_revision: int | None) -> None:
+    found = db.execute(select(tables.cases.c.revision).where(tables.cases.c.id == case)).scalar()
+    if found is None:
+        raise _no_case(case)
+    if if_revision is not None and if_revision != found:
+        raise Stale(f"case {case} was seen at revision {if_revision}, it is at {found} now: look again")
+
+
+def _no_case(case: str) -> Missing:
+    return Missing(f"there is no case {case!a}; `stillwatch case list` shows them")
+
+
+# --- engines ---
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise CaseError(f"{url!a} is no database URL; {_URLS}") from None
+    if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise CaseError(f"cases cannot be kept in {parsed.drivername!a}; {_URLS}")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise CaseError("cases in memory would be lost at once; give sqlite:///PATH")
+    return parsed
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        try:
+            # SQLAlchemy's own default, said aloud: a writer waits for the row that all writers lock
+            return create_engine(url, isolation_level="READ COMMITTED", pool_pre_ping=True)
+        except (ImportError, NoSuchModuleError) as why:
+            raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
+    path = Path(str(url.database))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite, which would make it 0644
+    except OSError as why:
+        raise CaseError(f"{path}: cannot be opened: {why.strerror}") from why
+    engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # `begun` says when, not the driver
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(db: Connection) -> None:
+        writes = db.get_execution_options().get("writes", False)
+        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _refusal(name: str, why: DBAPIError) -> CaseError:
+    """Say what a person can do about it; never the statement, whose parameters may hold names."""
+    text = " ".join(str(why.orig).split())
+    if "locked" in text or "busy" in text:
+        return CaseError(f"{name}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
+    if any(word in text for word in ("full", "readonly", "I/O", "unable to open")):
+        return CaseError(f"{name}: cannot be written: {text}; make room or give it back its rights")
+    if "malformed" in text or "not a database" in text:
+        return CaseError(f"{name}: is damaged: {text}; put the last back-up in its place")
+    if why.connection_invalidated or "connect" in text:
+        return CaseError(f"{name}: cannot be reached: {text}")
+    return CaseError(f"{name}: {text}")

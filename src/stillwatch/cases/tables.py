@@ -1,0 +1,140 @@
+"""The tables as SQLAlchemy knows them, for reading and writing. How they are made is in `migrations`."""
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, Double, LargeBinary, MetaData, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+METADATA = MetaData()
+LONGEST_KEY = 1_000  # bytes; an entry of PostgreSQL's B-tree holds 2,704
+_ESCAPE = "\x1a"  # "substitute": begins what could not be stored as it is
+
+
+class Words(TypeDecorator[str]):
+    r"""Text from anywhere: PostgreSQL takes no NUL and no database takes lone surrogates.
+
+    Such text is stored escaped, and comes back as it was. Two different texts never become one.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else stored(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
+        return None if value is None else read_back(value)
+
+
+def stored(text: str) -> str:
+    """Give the form in which a text is stored."""
+    if (
+        not text.startswith(_ESCAPE)
+        and "\x00" not in text
+        and not any("\ud800" <= c <= "\udfff" for c in text)
+    ):
+        return text
+    return _ESCAPE + text.encode("utf-8", "surrogatepass").hex()
+
+
+def read_back(text: str) -> str:
+    """Give the text that was stored so."""
+    if not text.startswith(_ESCAPE):
+        return text
+    return bytes.fromhex(text[1:]).decode("utf-8", "surrogatepass")
+
+
+def key_of(account: str) -> str:
+    """Give the key of an account: its name in stored form, or a digest where an index could not hold it."""
+    name = stored(account)
+    data = name.encode("utf-8")
+    if len(data) <= LONGEST_KEY:
+        return name
+    return f"{_ESCAPE}#{hashlib.blake2b(data, digest_size=32).hexdigest()}"
+
+
+def _table(name: str, /, **columns: Any) -> Table:
+    return Table(name, METADATA, *(Column(column, kind) for column, kind in columns.items()))
+
+
+N, W, F = BigInteger, Words, Double
+
+meta = _table("meta", name=W, value=N)
+cases = _table(
+    "cases",
+    id=W,
+    opened_us=N,
+    updated_us=N,
+    campaign=W,
+    title=W,
+    p_value=F,
+    score_bits=F,
+    exchanges=N,
+    output_tokens=N,
+    first_us=N,
+    last_us=N,
+    members=N,
+    victims=N,
+    cleared=N,
+    reopened=N,
+    raised_by=W,
+    permission=W,
+    merged_into=W,
+    split_from=W,
+    state=W,
+    verdict=W,
+    owner=W,
+    due_us=N,
+    suppressed_until_us=N,
+    suppressed_by=W,
+    suppressed_why=W,
+    appeal=W,
+    revision=N,
+)
+members = _table(
+    "members",
+    case_id=W,
+    key=Text,
+    account=W,
+    since_us=N,
+    last_us=N,
+    provisional=N,
+    exchanges=N,
+    verdict=W,
+    moved_to=W,
+    home=Text,
+)
+findings = _table(
+    "findings",
+    finding=N,
+    case_id=W,
+    at_us=N,
+    source=W,
+    campaign=W,
+    digest=W,
+    alarm_us=N,
+    p_value=F,
+    exchanges=N,
+    output_tokens=N,
+    accounts=N,
+)
+evidence = _table("evidence", finding=N, case_id=W, context=Text, campaign=LargeBinary, held=N)
+spoken = _table("spoken", case_id=W, detector=W, first_us=N, last_us=N, bits=F, raised=N)
+detector_states = _table(
+    "detector_states", change=N, detector=W, at_us=N, who=W, state=W, text=W, measured=Text
+)
+hours = _table("hours", case_id=W, hour_us=N, exchanges=N, output_tokens=N)
+acts = _table(
+    "acts",
+    act=N,
+    case_id=W,
+    at_us=N,
+    who=W,
+    verb=W,
+    text=W,
+    sets=Text,
+    undoes=N,
+    in_force=N,
+    revision=N,
+)
