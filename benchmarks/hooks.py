@@ -21,10 +21,10 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from hooks_world import BAN, Hooked, hooks  # noqa: E402
-from stillwatch.gateway.budgets import Budgets  # noqa: E402
+from stillwatch.gateway.control.tables import load_tables  # noqa: E402
 from stillwatch.gateway.hooks import Asked  # noqa: E402
 from stillwatch.gateway.hooks.judge import Judge  # noqa: E402
-from stillwatch.gateway.tables import load_tables  # noqa: E402
+from stillwatch.gateway.path.budgets import Budgets  # noqa: E402
 from stillwatch.terms.load import load  # noqa: E402
 
 CONNECTIONS = 16
@@ -107,7 +107,7 @@ def pure(h: Hooked) -> None:
     """The decision alone, without HTTP."""
     from types import SimpleNamespace
 
-    from stillwatch.gateway.gate import Gate
+    from stillwatch.gateway.path.gate import Gate
 
     terms = load(h.folder.terms)
     gate: Any = SimpleNamespace(

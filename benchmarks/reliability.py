@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from gateway_world import Running, gateway, until  # noqa: E402 - the tests' own world
-from stillwatch.gateway.reply import Ratios, Stream  # noqa: E402
+from stillwatch.gateway.path.reply import Ratios, Stream  # noqa: E402
 from stillwatch.terms.load import default_text  # noqa: E402
 from upstream import Upstream  # noqa: E402
 from upstream_replies import WORDS  # noqa: E402

@@ -6,8 +6,8 @@ CLOCK is a file with one int64, UTC microseconds. Everything else is the worker 
 import mmap
 import sys
 
-from stillwatch.gateway import worker
-from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.path import worker
+from stillwatch.gateway.path.gate import Gate
 
 with open(sys.argv[3], "r+b") as file:
     CLOCK = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")

@@ -23,12 +23,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.gateway import segments
+from stillwatch.gateway.child import ENTRIES
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.counters import read_all
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.recorder import Recorder
+from stillwatch.gateway.record import segments
+from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
-from stillwatch.gateway.state import State
 from stillwatch.terms.load import default_text
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
@@ -69,14 +70,14 @@ class Running:
 
     def start(self, name: str, **env: str) -> None:
         """Start one process (`worker-0`, `recorder`)."""
-        module, _, number = name.partition("-")
-        words = [sys.executable, "-m", f"stillwatch.gateway.{module}", str(self.folder.path)]
+        kind, _, number = name.partition("-")
+        words = [sys.executable, "-m", f"stillwatch.gateway.{ENTRIES[kind]}", str(self.folder.path)]
         settings = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY, **env}
         with open(self.folder.run / f"{name}.err", "ab") as err:
             self.processes[name] = subprocess.Popen(
                 [*words, number] if number else words, env=settings, stderr=err
             )
-        if module == "worker":
+        if kind == "worker":
             until(self.listens, 20, f"{name} listening")
 
     def listens(self) -> bool:

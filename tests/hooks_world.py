@@ -26,11 +26,12 @@ import pyarrow as pa
 import pytest
 
 from gateway_world import Running, free_port, until
-from stillwatch.gateway import actions, heartbeat
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control import actions
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import open_folder
-from stillwatch.gateway.recorder import Recorder
+from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 

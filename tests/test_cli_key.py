@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from stillwatch.cli.main import app
-from stillwatch.gateway import actions, keys, proposals
+from stillwatch.gateway.control import actions, keys, proposals
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
+from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import sole_instance
-from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted
-from stillwatch.gateway.state import State
-from stillwatch.gateway.tables import load_tables
 from stillwatch.terms import Step
 
 

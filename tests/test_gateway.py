@@ -10,9 +10,9 @@ import pytest
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.gateway.actions import act
+from stillwatch.gateway.control.actions import act
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import derive
-from stillwatch.gateway.state import State
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 from upstream import Upstream

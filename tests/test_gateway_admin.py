@@ -15,15 +15,16 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from stillwatch.gateway import actions, heartbeat, proposals
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
+from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, Scanned, ScanResult
 from stillwatch.terms import Standing, Step

@@ -19,7 +19,7 @@ import pytest
 
 import upstream_replies as model
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
-from stillwatch.gateway.state import State
+from stillwatch.gateway.control.state import State
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
 

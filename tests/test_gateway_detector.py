@@ -16,15 +16,17 @@ import pytest
 from scan_world import START, Crowd, Scene, scene
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
-from stillwatch.gateway import actions, heartbeat, proposals, segments
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.enforce import Enforcer
+from stillwatch.gateway.control.reach import reach
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, Detector
-from stillwatch.gateway.enforce import Enforcer
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
-from stillwatch.gateway.reach import reach
+from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import Campaign, Follower, Harvest, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run

@@ -26,9 +26,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
-from stillwatch.gateway import caller
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.server import Request
+from stillwatch.gateway.path import caller
+from stillwatch.gateway.path.server import Request
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
 
@@ -541,7 +541,7 @@ class _Gate:
     """As much of a gate as a key's reading needs."""
 
     def __init__(self, folder: Folder) -> None:
-        from stillwatch.gateway.tables import load_tables
+        from stillwatch.gateway.control.tables import load_tables
         from stillwatch.terms.load import loads
 
         self.secret, self.tables = folder.secret(), load_tables(folder.state)

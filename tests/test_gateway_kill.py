@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway import recorder, segments, wal
-from stillwatch.gateway.entries import Intent, Outcome, pack
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.gate import Gap
-from stillwatch.gateway.recorder import Recorder
-from stillwatch.gateway.wal import GAP, INTENT, OUTCOME, PART, Writer, frame
+from stillwatch.gateway.path.gate import Gap
+from stillwatch.gateway.record import recorder, segments, wal
+from stillwatch.gateway.record.entries import Intent, Outcome, pack
+from stillwatch.gateway.record.recorder import Recorder
+from stillwatch.gateway.record.wal import GAP, INTENT, OUTCOME, PART, Writer, frame
 from stillwatch.terms.load import default_text
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
+from stillwatch.gateway.control.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
 from stillwatch.scan import Campaign, Harvest
 from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
 

@@ -15,9 +15,9 @@ import pytest
 
 from gateway_world import Running, free_port, gateway, until
 from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.gateway import segments
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import derive
-from stillwatch.gateway.state import State
+from stillwatch.gateway.record import segments
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.watch import HOUR_US

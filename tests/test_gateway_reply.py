@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway.reply import (
+from stillwatch.gateway.path.reply import (
     FOLD,
     Ratios,
     ReplyFacts,

@@ -11,8 +11,8 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway import request
-from stillwatch.gateway.request import BadRequest, Facts, inflate, operation_of
+from stillwatch.gateway.path import request
+from stillwatch.gateway.path.request import BadRequest, Facts, inflate, operation_of
 
 LIGHT = settings(max_examples=100, deadline=None)
 LIMIT = 32 << 20

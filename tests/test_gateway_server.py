@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
-from stillwatch.gateway import server
 from stillwatch.gateway.counters import NAMES
-from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.path import server
+from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Terms
 from upstream import Upstream
 

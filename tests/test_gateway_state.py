@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway import Tables, actions, keys, migrations, proposals
+from stillwatch.gateway import Tables
+from stillwatch.gateway.control import actions, keys, migrations, proposals
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import Missing, Stale, State
+from stillwatch.gateway.control.tables import Follower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted
-from stillwatch.gateway.migrations import StateError
-from stillwatch.gateway.state import Missing, Stale, State
-from stillwatch.gateway.tables import Follower, load_tables
 from stillwatch.terms import Standing, Step
 
 HOUR = 3_600_000_000
@@ -463,7 +464,7 @@ def test_two_that_start_at_once_make_one_database(folder: Folder) -> None:
 def test_a_writer_that_is_killed_leaves_whole_actions(folder: Folder) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from stillwatch.gateway import actions; from stillwatch.gateway.state import State\n"
+        "from stillwatch.gateway.control import actions; from stillwatch.gateway.control.state import State\n"
         "from stillwatch.terms import Standing, Step\n"
         "state = State(Path(sys.argv[1])); print('up', flush=True)\n"
         "for k in range(10**6):\n"

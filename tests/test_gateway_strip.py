@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import upstream_replies as model
-from stillwatch.gateway.strip import WITHHELD, SseStrip, strip_json
+from stillwatch.gateway.path.strip import WITHHELD, SseStrip, strip_json
 from upstream import Seen, Upstream
 from upstream_faults import Reply, many_lines, mixed_ends
 

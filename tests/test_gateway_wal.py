@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway import entries, wal
-from stillwatch.gateway.wal import INTENT, OUTCOME, Frame, Reader, Writer, frame
+from stillwatch.gateway.record import entries, wal
+from stillwatch.gateway.record.wal import INTENT, OUTCOME, Frame, Reader, Writer, frame
 
 SECRET = bytes(range(32))
 LIGHT = settings(max_examples=40, deadline=None)

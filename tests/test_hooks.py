@@ -13,7 +13,7 @@ import pytest
 
 from gateway_world import until
 from hooks_world import BAN, Hooked, hooks
-from stillwatch.gateway.state import State
+from stillwatch.gateway.control.state import State
 from stillwatch.terms import Step
 
 CANARY = "zebracanary and its prompt must never be found on any disk anywhere"

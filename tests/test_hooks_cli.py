@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from hooks_world import BAN, hooks
 from stillwatch.cli.main import app
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.hooks.doctor import FILES
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 
 RUN = CliRunner()
 CALLBACK = "litellm_settings:\n  callbacks: stillwatch_litellm.stillwatch\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stillwatch.exchanges.formats import Refused
 from stillwatch.gateway.hooks import Asked, Judged, dialects, litellm, otlp
 from stillwatch.gateway.hooks.intake import digest_id
-from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.path.request import BadRequest
 from stillwatch.terms import Decision, ModelVerdict
 
 Row = dict[str, Any]

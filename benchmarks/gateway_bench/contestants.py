@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import open_folder
-from stillwatch.gateway.state import State
 
 MODELS = ("bench-small", "bench-large", "bench-stream-2", "bench-stream-4", "bench-stream-10")
 START_S = 180.0  # LiteLLM took 17 to 38 s on a busy machine

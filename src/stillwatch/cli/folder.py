@@ -16,8 +16,8 @@ import typer
 
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.state import State
 
 FOLDER = Path("stillwatch-serve")
 FOLDER_VARIABLE = "STILLWATCH_FOLDER"

@@ -21,9 +21,9 @@ from stillwatch.cli.folder import (
 )
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway import keys as forms
+from stillwatch.gateway.control import keys as forms
+from stillwatch.gateway.control.state import Key, State
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.gateway.state import Key, State
 
 app = typer.Typer(help="Client keys of a gateway.", no_args_is_help=True, add_completion=False)
 

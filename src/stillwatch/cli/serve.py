@@ -100,7 +100,7 @@ def serve_command(
 
 def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Looked]) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
-    from stillwatch.gateway.enforce import log_line
+    from stillwatch.gateway.control.enforce import log_line
     from stillwatch.gateway.serving import Started, serve
 
     for one in looked:

@@ -22,12 +22,12 @@ from stillwatch.cli.folder import (
 )
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway import actions, proposals
+from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.ladder import Proposal
+from stillwatch.gateway.control.reach import Reach, reach
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.gateway.ladder import Proposal
-from stillwatch.gateway.reach import Reach, reach
-from stillwatch.gateway.state import State
 from stillwatch.report.amounts import counted
 from stillwatch.terms import Standing, Step
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import LOW_DISK_BYTES
 from stillwatch.gateway.instance import open_terms, running_pid
 from stillwatch.gateway.probe import bind, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
-from stillwatch.gateway.tables import load_tables
 from stillwatch.terms import TermsError
 from stillwatch.terms.load import check, default_text, read
 

@@ -17,6 +17,14 @@ DETECTOR_NICENESS = 10  # serving goes first
 DETECTOR_OOM_SCORE = 800  # of 1,000: when memory runs out the kernel takes the detector, not a worker
 
 
+ENTRIES = {
+    "worker": "path.worker",
+    "recorder": "record.recorder",
+    "detector": "detector",
+    "hooks": "hooks.serve",
+}
+
+
 def tie_to_parent(parent: int, name: str) -> None:
     """Let the kernel end this process when its parent ends, however that came about (Linux only)."""
     if not sys.platform.startswith("linux"):
@@ -42,7 +50,7 @@ def main(name: str, folder: str, parent: int) -> None:
     kind, _, number = name.partition("-")
     if kind == "detector":
         step_back()
-    entry = import_module(f"stillwatch.gateway.{'hooks.serve' if kind == 'hooks' else kind}")
+    entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
     if kind == "worker":
         entry.main(folder, int(number))
     else:

@@ -22,11 +22,11 @@ from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.parquet import DAMAGED
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control.people import accounts_table, write_accounts
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
-from stillwatch.gateway.people import accounts_table, write_accounts
-from stillwatch.gateway.segments import new_segments, read_new
+from stillwatch.gateway.record.segments import new_segments, read_new
 from stillwatch.gateway.settings import Settings
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult

@@ -17,13 +17,13 @@ from fastapi import FastAPI
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
-from stillwatch.gateway.enforce import Enforcer
+from stillwatch.gateway.control.enforce import Enforcer
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.probe import bind
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 from stillwatch.gateway.supervise import Supervisor
 
 AGAIN_S = 5.0

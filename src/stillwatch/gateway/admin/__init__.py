@@ -5,10 +5,10 @@ Everything goes through `state` and the folder's files, as the command line does
 
 from dataclasses import dataclass
 
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import State
 from stillwatch.terms.reload import Watched
 
 

@@ -17,9 +17,9 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stillwatch.errors import StillwatchError
-from stillwatch.gateway.migrations import StateError
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import Missing, Stale, State
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.state import Missing, Stale, State
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
 CODES = {

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from stillwatch.gateway import keys as forms
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import KeyIssue, KeyIssued, KeyRotate, KeyShown, Name, Page, Write
+from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.heartbeat import utc_us
 
 KeyId = Annotated[str, Path(pattern="^[a-z0-9]{8}$")]

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from stillwatch.gateway import actions
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
     LARGEST,
@@ -20,12 +19,13 @@ from stillwatch.gateway.admin.shapes import (
     always_iso,
     name_of,
 )
+from stillwatch.gateway.control import actions
+from stillwatch.gateway.control.reach import MOST_NAMED
+from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.health import FAILING, Health, health
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import Handed, gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
-from stillwatch.gateway.reach import MOST_NAMED
-from stillwatch.gateway.state import Missing
 from stillwatch.report.findings import campaigns_by_harvest
 from stillwatch.scan import Campaign
 from stillwatch.terms import Step

@@ -8,10 +8,10 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from stillwatch.gateway.actions import Action, Change
-from stillwatch.gateway.ladder import Proposal
-from stillwatch.gateway.reach import MOST_NAMED, Reach
-from stillwatch.gateway.state import NAME_PATTERN, Event, Key
+from stillwatch.gateway.control.actions import Action, Change
+from stillwatch.gateway.control.ladder import Proposal
+from stillwatch.gateway.control.reach import MOST_NAMED, Reach
+from stillwatch.gateway.control.state import NAME_PATTERN, Event, Key
 from stillwatch.terms import Standing, Step
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly

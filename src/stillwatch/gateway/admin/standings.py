@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from stillwatch.gateway import actions, proposals
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
     LARGEST,
@@ -22,8 +21,9 @@ from stillwatch.gateway.admin.shapes import (
     StepName,
     Undo,
 )
+from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.reach import reach
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.gateway.reach import reach
 from stillwatch.terms import Standing, Step
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]

@@ -18,9 +18,9 @@ from stillwatch.gateway.admin.shapes import (
     TermsShown,
     TermsTried,
 )
+from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import terms_history
-from stillwatch.gateway.state import Missing
 from stillwatch.terms.diff import difference
 from stillwatch.terms.history import Entry, History
 from stillwatch.terms.load import check

@@ -12,16 +12,16 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import Asked, Judged, Reply, litellm, otlp
 from stillwatch.gateway.hooks.dialects import JSON, Question, answer, json_object, question, refusal, way_of
 from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
 from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally, checked
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
-from stillwatch.gateway.request import BadRequest, inflate
-from stillwatch.gateway.rows import RECORDED_AS
-from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest, inflate
+from stillwatch.gateway.path.server import Client, Request
+from stillwatch.gateway.record.rows import RECORDED_AS
 from stillwatch.terms import Decision, Step
 from stillwatch.terms.decide import step_now
 

@@ -14,13 +14,13 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.answers import error_body, error_object, safe
-from stillwatch.gateway.caller import caller
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import Asked, Header, Judged, Reply
 from stillwatch.gateway.hooks.door import header
-from stillwatch.gateway.request import BadRequest, Facts, operation_of, read
-from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.path.answers import error_body, error_object, safe
+from stillwatch.gateway.path.caller import caller
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Decision
 
 OPTIONS = ("account", "org", "model", "address", "capture")

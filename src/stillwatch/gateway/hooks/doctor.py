@@ -9,10 +9,10 @@ from pathlib import Path
 from stillwatch.errors import InputError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.begin import Looked
+from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.hooks import OWNER
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.tables import load_tables
 
 FILES = Path(__file__).with_name("files")
 CALLBACK = "stillwatch_litellm"

@@ -5,11 +5,11 @@ is believed. It knows no routes.
 """
 
 from stillwatch.gateway import KeyEntry
-from stillwatch.gateway.gate import Gate
+from stillwatch.gateway.control.keys import digest, parse, same
 from stillwatch.gateway.hooks import OWNER, TOKEN
-from stillwatch.gateway.keys import digest, parse, same
-from stillwatch.gateway.request import BadRequest
-from stillwatch.gateway.server import Request
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest
+from stillwatch.gateway.path.server import Request
 
 BESIDE = (TOKEN, b"authorization", b"x-api-key")  # where nothing else needs these headers
 NO_TOKEN = (

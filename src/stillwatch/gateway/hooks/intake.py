@@ -17,9 +17,9 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.values import EPOCH, Clock, as_time
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.gate import Gap, Gate
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.wal import GAP, ROW, frame
+from stillwatch.gateway.path.gate import Gap, Gate
+from stillwatch.gateway.record.wal import GAP, ROW, frame
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent

@@ -14,11 +14,11 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Event, Otlp, Waiting
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import WORKER
 from stillwatch.gateway.hooks.intake import NotKept, checked
 from stillwatch.gateway.hooks.otlp import Read
-from stillwatch.gateway.wal import ROW, Reader, Writer, files, frame
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
 
 WAIT_S = (
     30.0  # a batch of spans leaves an OpenTelemetry SDK within 5 s of its events, a collector adds as much

@@ -4,8 +4,8 @@ It believes what it is told of account and models: who may tell is `door`'s matt
 that may answer.
 """
 
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import Asked, Judged
+from stillwatch.gateway.path.gate import Gate
 from stillwatch.terms import Ask, Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import NAMES_A_MODEL, decide, host_verdict
 

@@ -18,7 +18,7 @@ from stillwatch.gateway.hooks import Asked, Reply
 from stillwatch.gateway.hooks.dialects import JSON
 from stillwatch.gateway.hooks.intake import checked, digest_id
 from stillwatch.gateway.hooks.judge import Judge
-from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.path.request import BadRequest
 
 WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id",
        "user_api_key_org_id")  # fmt: skip  # as `formats.litellm` reads an account

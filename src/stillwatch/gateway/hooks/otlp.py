@@ -15,7 +15,7 @@ from stillwatch.exchanges.formats.otlp import Otlp, Waiting
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import Reply
 from stillwatch.gateway.hooks.intake import checked
-from stillwatch.gateway.request import BadRequest
+from stillwatch.gateway.path.request import BadRequest
 
 PROTOBUF = "application/x-protobuf"
 KINDS = (PROTOBUF, "application/protobuf", "application/json")

@@ -12,23 +12,23 @@ from pathlib import Path
 import uvloop
 
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.answers import REASONS, error_body
-from stillwatch.gateway.budgets import Budgets
+from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.hooks import WORKER, Reply
 from stillwatch.gateway.hooks.answering import RETRY_S, World, respond
 from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
-from stillwatch.gateway.request import BadRequest
-from stillwatch.gateway.server import Client, Request
+from stillwatch.gateway.path.answers import REASONS, error_body
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest
+from stillwatch.gateway.path.server import Client, Request
+from stillwatch.gateway.path.upstream import Pool, Target
+from stillwatch.gateway.path.worker import TABLES_S, TERMS_S, listening
+from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.tables import Follower
-from stillwatch.gateway.upstream import Pool, Target
-from stillwatch.gateway.wal import Writer
-from stillwatch.gateway.worker import TABLES_S, TERMS_S, listening
 from stillwatch.terms.reload import Watched
 
 READING = 4  # batches at the same time

@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from stillwatch.gateway import segments
-from stillwatch.gateway.actions import standings
+from stillwatch.gateway.control.actions import standings
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.state import State
+from stillwatch.gateway.record import segments
 from stillwatch.terms import Step
 
 LOOK_BACK = timedelta(days=7)

@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import msgspec
 
+from stillwatch.gateway.control.keys import digest, parse, same
 from stillwatch.gateway.folder import derive
-from stillwatch.gateway.gate import Gate
-from stillwatch.gateway.keys import digest, parse, same
-from stillwatch.gateway.request import BadRequest
-from stillwatch.gateway.server import HOP, Client, Request
-from stillwatch.gateway.upstream import Header
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import BadRequest
+from stillwatch.gateway.path.server import HOP, Client, Request
+from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
 NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect"}

@@ -4,10 +4,10 @@ import json
 import sqlite3
 from typing import Any
 
-from stillwatch.gateway.actions import act_within, decided, standings
-from stillwatch.gateway.ladder import Proposal, Reconciled, Wanted, standing
-from stillwatch.gateway.migrations import StateError
-from stillwatch.gateway.state import Missing, State, write_event
+from stillwatch.gateway.control.actions import act_within, decided, standings
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted, standing
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import Missing, State, write_event
 from stillwatch.terms import Standing, Step
 
 LADDER = "ladder"  # who acts when nobody does

@@ -22,11 +22,12 @@ import pyarrow as pa
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
-from stillwatch.gateway import heartbeat, rows, segments, wal
-from stillwatch.gateway.entries import Intent, Outcome, intent, outcome
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder, derive
-from stillwatch.gateway.gate import Gap
 from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.path.gate import Gap
+from stillwatch.gateway.record import rows, segments, wal
+from stillwatch.gateway.record.entries import Intent, Outcome, intent, outcome
 from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from stillwatch.gateway import keys
+from stillwatch.gateway.control import keys
+from stillwatch.gateway.control.migrations import StateError, migrate
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.migrations import StateError, migrate
 
 BUSY_MS = 5_000
 LONGEST_NAME = 200

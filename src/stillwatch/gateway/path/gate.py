@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import msgspec
 
 from stillwatch.gateway import Tables
-from stillwatch.gateway.budgets import Budgets
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.reply import Ratios
-from stillwatch.gateway.upstream import Pool
-from stillwatch.gateway.wal import GAP, Writer, frame
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.reply import Ratios
+from stillwatch.gateway.path.upstream import Pool
+from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import ModelVerdict, Terms
 from stillwatch.terms.decide import model_verdict, reply_verdict
 

@@ -4,17 +4,17 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
-from stillwatch.gateway.answers import REASONS, error_body, error_event, error_headers, safe
-from stillwatch.gateway.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.entries import Intent, Outcome, pack
-from stillwatch.gateway.gate import Gate
-from stillwatch.gateway.passing import GENERATES, Events, Plain, Whole, is_json
-from stillwatch.gateway.reply import ReplyFacts
-from stillwatch.gateway.request import BadRequest, Facts, operation_of, read
-from stillwatch.gateway.server import Client, Request
-from stillwatch.gateway.upstream import Connection, Header
-from stillwatch.gateway.wal import INTENT, OUTCOME, PART, frame
+from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
+from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.passing import GENERATES, Events, Plain, Whole, is_json
+from stillwatch.gateway.path.reply import ReplyFacts
+from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.path.server import Client, Request
+from stillwatch.gateway.path.upstream import Connection, Header
+from stillwatch.gateway.record.entries import Intent, Outcome, pack
+from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent
 from stillwatch.terms.decide import decide
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.exchanges import ACCOUNTS
-from stillwatch.gateway.migrations import StateError
+from stillwatch.gateway.control.migrations import StateError
 from stillwatch.terms import Permission
 
 ACCOUNTS_FILE = "accounts.parquet"

@@ -15,9 +15,9 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import asked, completion
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
-from stillwatch.gateway.entries import Intent, Outcome
-from stillwatch.gateway.reply import TEXTS
-from stillwatch.gateway.request import BadRequest, inflate, operation_of
+from stillwatch.gateway.path.reply import TEXTS
+from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
+from stillwatch.gateway.record.entries import Intent, Outcome
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
 RECORDED_AS = {

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stillwatch.gateway.migrations import StateError
-from stillwatch.gateway.state import Missing, State, named, write_event
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import Missing, State, named, write_event
 from stillwatch.terms import Standing, Step
 
 MOST_ACCOUNTS = 100_000  # of one action; the largest published campaign had 25,000 (Anthropic, 2026-02)

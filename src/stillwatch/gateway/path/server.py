@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httptools
 
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.gate import Gate
-from stillwatch.gateway.upstream import Header
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.upstream import Header
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 import json
 
-from stillwatch.gateway.upstream import Header
+from stillwatch.gateway.path.upstream import Header
 
 OPENAI_TYPES = {
     400: "invalid_request_error", 401: "authentication_error", 403: "permission_error",

@@ -9,8 +9,8 @@ from typing import Protocol
 import msgspec
 
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.gate import Gate
-from stillwatch.gateway.reply import (
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.reply import (
     HEAD_LIMIT,
     JSON_LIMIT,
     ReplyFacts,
@@ -19,7 +19,7 @@ from stillwatch.gateway.reply import (
     facts_of_json,
     models_in,
 )
-from stillwatch.gateway.strip import SseStrip, strip_json
+from stillwatch.gateway.path.strip import SseStrip, strip_json
 
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
 GENERATES = frozenset(("chat", "completions", "responses", "messages"))

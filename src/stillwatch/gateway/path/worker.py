@@ -17,18 +17,18 @@ from pathlib import Path
 import uvloop
 
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.budgets import Budgets
-from stillwatch.gateway.caller import knows
+from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
-from stillwatch.gateway.exchange import Exchange
 from stillwatch.gateway.folder import Folder, FolderError
-from stillwatch.gateway.gate import Gate
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.server import Client
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.caller import knows
+from stillwatch.gateway.path.exchange import Exchange
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.server import Client
+from stillwatch.gateway.path.upstream import Pool, Target
+from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
-from stillwatch.gateway.tables import Follower
-from stillwatch.gateway.upstream import Pool, Target
-from stillwatch.gateway.wal import Writer
 
 TABLES_S = 0.25  # how soon a new key or standing counts
 TERMS_S = 1.0

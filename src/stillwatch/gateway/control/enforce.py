@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillwatch.errors import StillwatchError
-from stillwatch.gateway import actions, heartbeat, ladder, proposals
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control import actions, ladder, proposals
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
-from stillwatch.gateway.state import State
 from stillwatch.terms.reload import Watched
 
 PERIOD_S = 0.5

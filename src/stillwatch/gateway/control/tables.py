@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from stillwatch.gateway import KeyEntry, Tables
-from stillwatch.gateway.migrations import MIGRATIONS, StateError
+from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
 from stillwatch.terms import Standing, Step
 
 NONE = Tables(revision=-1)

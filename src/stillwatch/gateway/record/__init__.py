@@ -1,0 +1,1 @@
+"""What is written down of exchanges: the workers' logs, and the segments that the recorder makes of them."""
