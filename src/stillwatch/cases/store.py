@@ -22,6 +22,7 @@ from stillwatch.cases.migrations import MIGRATIONS, migrate
 BUSY_MS = 10_000
 PAGE = 100
 _CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
+Personal = Mapping[str, Mapping[str, Any]]  # person -> what is said of them
 _URLS = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -31,19 +32,17 @@ class Trail(Protocol):
     def append(
         self,
         db: Connection,
-        *,
         who: str,
         what: str,
         subject: str,
+        detail: Mapping[str, Any],
         now_us: int,
-        detail: Mapping[str, Any] | None = None,
-        personal: Mapping[str, Any] | None = None,
-        person: str | None = None,
+        personal: Personal | None = None,
     ) -> object:
         """Add a record, in the transaction of what it tells of.
 
-        detail: JSON that stays for ever, so no names and no free text; personal: what can be erased, with
-        the key of `person`.
+        detail: JSON that stays for ever, so no names and no free text; personal: what can be erased later,
+        person by person (an account, or a case for words about it as a whole).
         """
         ...
 
@@ -64,22 +63,12 @@ class Transaction:
         what: str,
         subject: str,
         detail: Mapping[str, Any],
-        personal: Mapping[str, Any] | None = None,
-        person: str | None = None,
+        personal: Personal | None = None,
     ) -> None:
         """Put on record that `who` did or saw something, which makes this transaction one that counts."""
         self.changed = True
         if self._trail is not None:
-            self._trail.append(
-                self.db,
-                who=who,
-                what=what,
-                subject=subject,
-                now_us=self.now_us,
-                detail=detail,
-                personal=personal,
-                person=person,
-            )
+            self._trail.append(self.db, who, what, subject, detail, self.now_us, personal)
 
 
 class Store:
@@ -147,7 +136,7 @@ class Store:
         subject: str,
         detail: Mapping[str, Any],
         now_us: int,
-        personal: Mapping[str, Any] | None = None,
+        personal: Personal | None = None,
     ) -> None:
         """Put on record that somebody looked at content: before it is shown."""
         with self.writing(now_us) as transaction:
