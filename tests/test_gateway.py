@@ -2,6 +2,7 @@
 
 import json
 import time
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pyarrow as pa
@@ -76,6 +77,23 @@ def test_a_ban_holds_at_the_door_at_every_hop_and_at_the_reply(up: Upstream) -> 
         assert [row["outcome"] for row in rows] == ["refused"] * 5 + ["cut"] * 2
         assert {row["rule"] for row in rows} == {"ban:deepseek"}
         assert rows[-1]["served_model"] == "deepseek-v3"
+
+
+def test_a_banned_upstream_gets_nothing_but_what_is_excepted(up: Upstream) -> None:
+    host = urlsplit(up.url).hostname
+    banned = f'[[ban]]\nfamily = "deepseek"\nhosts = ["{host}"]\n'
+    excepted = (
+        '[[exception]]\naccount = "acct_test"\nfamily = "deepseek"\napproved_by = "cio@example.com"\n'
+        'reason = "red team"\nexpires = 2099-01-01\n'
+    )
+    with gateway(up.url, banned) as g:
+        before = len(up.seen)
+        assert ask(g).json()["error"]["code"] == "model_banned"
+        assert httpx.post(g.url + "/v1/files", content=b"x", headers=g.auth).status_code == 403
+        assert len(up.seen) == before
+        g.folder.terms.write_text("version = 2\n" + banned + excepted)
+        until(lambda: ask(g, model="deepseek-chat").status_code == 200, 10, "the exception")
+        assert ask(g).status_code == 403  # not what is excepted
 
 
 def test_a_hidden_model_is_not_listed(up: Upstream) -> None:

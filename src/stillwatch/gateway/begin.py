@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.tables import load_tables
@@ -16,6 +17,7 @@ from stillwatch.gateway.instance import open_terms, running_pid
 from stillwatch.gateway.probe import bind, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
 from stillwatch.terms import TermsError
+from stillwatch.terms.decide import host_verdict
 from stillwatch.terms.load import check, default_text, read
 
 LARGEST_KEY = 4_096
@@ -80,10 +82,7 @@ def look(folder: Folder, settings: Settings, key: str | None) -> list[Looked]:
             ports.append(("hooks_port", settings.hooks_host, settings.hooks_port))
         for what, host, port in ports:
             found.append(_try(what, partial(_port, host, port, what)))
-    trouble = upstream_trouble(settings.upstream)
-    found.append(
-        Looked("upstream", "warning" if trouble else "ok", trouble or f"{settings.upstream} answers")
-    )
+    found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     found.append(_key(folder, key))
     free = shutil.disk_usage(folder.path).free
     text = f"{free / 1e9:.1f} GB free"
@@ -125,6 +124,15 @@ def _state(folder: Folder) -> Looked:
 def _port(host: str, port: int, what: str) -> Looked:
     bind(host, port, what).close()
     return Looked(what, "ok", f"{host}:{port} is free")
+
+
+def _upstream(folder: Folder, url: str) -> Looked:
+    banned = host_verdict(open_terms(folder, keeps_history=False).terms, urlsplit(url).hostname or "")
+    if not banned.allow:
+        text = f"{banned.reason} Requests will be refused, but for the exceptions in the terms."
+        return Looked("upstream", "warning", text)
+    trouble = upstream_trouble(url)
+    return Looked("upstream", "warning" if trouble else "ok", trouble or f"{url} answers")
 
 
 def _key(folder: Folder, key: str | None) -> Looked:

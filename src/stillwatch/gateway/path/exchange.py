@@ -98,7 +98,7 @@ class Exchange:
         names: tuple[str | None, ...] = facts.models
         if not names and (facts.operation in GENERATES or facts.operation == "embeddings"):
             names = (None,)
-        verdict = _ANY
+        verdict = _ANY if names else gate.host
         for name in reversed(names):
             found = gate.verdict(name, who.account, who.org, now)
             verdict = found if not found.allow or verdict.allow else verdict

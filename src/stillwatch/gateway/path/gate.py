@@ -14,7 +14,7 @@ from stillwatch.gateway.path.reply import Ratios
 from stillwatch.gateway.path.upstream import Pool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import ModelVerdict, Terms
-from stillwatch.terms.decide import model_verdict, reply_verdict
+from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
 
 OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
@@ -60,18 +60,19 @@ class Gate:
         open_log: Callable[
             [Callable[[list[object], int], None], Callable[[list[object], OSError], None]], Writer
         ],
+        upstream_host: str = "",
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
-        self.terms, self.tables = terms, tables
-        self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
+        self.tables, self._upstream_host = tables, upstream_host
         self.pool, self.budgets, self.counters = pool, budgets, counters
         self.upstream_key = upstream_key
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
         self.capture_error: str | None = None
-        self._verdicts: dict[tuple[str | None, str], ModelVerdict] = {}
-        self._replies: dict[tuple[str, str, str], ModelVerdict] = {}
+        self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
+        self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
+        self.set_terms(terms)
         self._flush: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._ending: _Ending | None = None
@@ -94,16 +95,19 @@ class Gate:
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
-        self.limited = _limits_anybody(terms)
+        self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
+        self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
         self._verdicts.clear()
         self._replies.clear()
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""
-        key = (model, account)
+        key = (model, account, org)
         found = self._verdicts.get(key)
         if found is None or (found.until_us is not None and found.until_us <= now_us):
             found = model_verdict(self.terms, model, account, now_us, org)
+            if found.allow and self.host.rule != "allowed" and not found.rule.startswith("exception:"):
+                found = self.host  # any model on a banned host
             if len(self._verdicts) >= VERDICTS:
                 self._verdicts.clear()
             self._verdicts[key] = found
@@ -113,7 +117,7 @@ class Gate:
         self, asked: str, served: str, account: str, org: str | None, now_us: int
     ) -> ModelVerdict:
         """What the terms say of the model that answered, remembered likewise."""
-        key = (served, asked, account)
+        key = (served, asked, account, org)
         found = self._replies.get(key)
         if found is None or (found.until_us is not None and found.until_us <= now_us):
             found = reply_verdict(self.terms, asked, served, account, now_us, org)

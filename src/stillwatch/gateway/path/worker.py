@@ -92,6 +92,7 @@ class Worker:
             open_log=lambda durable, failed: Writer(
                 folder.wal, number, secret, durable=durable, failed=failed
             ),
+            upstream_host=target.host,
         )
         self._last_commit = (0, 0)
         self._stopped = loop.create_future()
