@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser check format range bench bench-gateway screenshots lock wheel clean distclean
+.PHONY: help demo test test-slow test-browser test-train check format range bench bench-gateway screenshots lock wheel clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	touch $@ $(VENV)/.core
 
+# Not locked: which build of PyTorch (CPU, CUDA) is right is the machine's matter, and its index's.
+$(VENV)/.train: $(VENV)/.dev
+	echo "Installing the extra train (PyTorch and what trains on it: a few minutes)"
+	$(BIN)/python -m pip install -q --no-build-isolation -e '.[train]'
+	touch $@
+
 # --- for everybody ---------------------------------------------------------------------------------------
 
 demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
@@ -53,15 +59,18 @@ demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 	echo "Open $(abspath $(OUT))/index.html in a browser."
 
 test: $(VENV)/.dev ## Run the fast tests (under a minute)
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser and not train"
 
 # --- for those who change it -----------------------------------------------------------------------------
 
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
-	$(PYTEST) -m "slow and not browser"
+	$(PYTEST) -m "slow and not browser and not train"
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
 	$(PYTEST) -m browser
+
+test-train: $(VENV)/.train ## Run the tests that train models
+	$(PYTEST) -m train
 
 check: $(VENV)/.dev ## Format, lint, floors, types
 	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }
