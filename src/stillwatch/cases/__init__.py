@@ -18,6 +18,9 @@ class Stale(CaseError):
     """Somebody else changed it since the caller looked."""
 
 
+MACHINE = "stillwatch"  # who acts when findings do
+
+
 class Missing(CaseError):
     """There is no such case, act or account."""
 
@@ -63,7 +66,7 @@ class Case:
     members: int = 0  # how many accounts
     victims: int = 0  # accounts of others that the actor used
     cleared: int = 0  # accounts judged not to be the actor's
-    suppressed_by: str | None = None  # its owner, or the permission that the finding names
+    suppressed_by: str | None = None  # who answers for it
     suppressed_why: str | None = None
     appeal: str | None = None  # what the customer says, while it is open
     merged_into: str | None = None  # the case that goes on with this actor
@@ -71,6 +74,7 @@ class Case:
     first_us: int | None = None  # the earliest hour of the harvest
     last_us: int | None = None
     score_bits: float = 0.0
+    permission: str | None = None  # that the latest finding says suppresses it
     raised_by: str = ""  # the detector whose alarm the latest finding is
 
 
@@ -80,7 +84,8 @@ class Member:
 
     account: str
     since_us: int  # named first
-    last_us: int  # the latest finding that named it
+    last_us: int  # when a finding named it last
+    named: bool  # by the case's latest finding
     exchanges: int  # of the account in the scanned log
     verdict: Verdict | None  # of the account, where it has its own
     actor: bool  # counted as the actor's own: may be acted on

@@ -63,7 +63,8 @@ def m001_cases(db: Connection) -> None:
             key TEXT {bytewise} NOT NULL,
             account TEXT NOT NULL,
             since_us BIGINT NOT NULL,               -- named first
-            last_us BIGINT NOT NULL,                -- the latest finding that named it
+            last_us BIGINT NOT NULL,                -- when a finding named it last
+            finding BIGINT NOT NULL,                -- that finding
             provisional BIGINT NOT NULL DEFAULT 0,  -- seen between two full looks only
             exchanges BIGINT NOT NULL DEFAULT 0,    -- of the account in the scanned log
             verdict TEXT,                           -- of the account, where it has its own

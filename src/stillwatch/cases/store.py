@@ -175,7 +175,7 @@ class Store:
     ) -> list[Case]:
         """List cases, without their accounts: those due first, then the largest harvest.
 
-        suppressed: whether the case is suppressed at `now_us`. Cases merged into others are left out.
+        suppressed: whether it is at `now_us`, by a person or by a permission. Merged cases are left out.
         """
         c = tables.cases.c
         query = select(*(c[name] for name in _CASE_FIELDS)).where(c.merged_into.is_(None))
@@ -191,7 +191,7 @@ class Store:
                 c.id.in_(select(m.case_id).where(m.key == tables.key_of(account), m.moved_to.is_(None)))
             )
         if suppressed is not None:
-            holds = func.coalesce(c.suppressed_until_us, 0) > now_us
+            holds = (func.coalesce(c.suppressed_until_us, 0) > now_us) | c.permission.is_not(None)
             query = query.where(holds if suppressed else ~holds)
         never = 1 << 62
         query = query.order_by(func.coalesce(c.due_us, never), c.exchanges.desc(), c.opened_us, c.id)

@@ -1,9 +1,28 @@
 """The tables as SQLAlchemy knows them, for reading and writing. How they are made is in `migrations`."""
 
 import hashlib
+import json
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Dialect, Double, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Double,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    any_,
+    cast,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.types import TypeDecorator
 
 METADATA = MetaData()
@@ -54,6 +73,14 @@ def key_of(account: str) -> str:
     return f"{_ESCAPE}#{hashlib.blake2b(data, digest_size=32).hexdigest()}"
 
 
+def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
+    """Give the condition that a column is one of any number of keys: one parameter, not thousands."""
+    if db.dialect.name == "postgresql":
+        return column == any_(literal(list(keys), ARRAY(Text)))
+    listed = func.json_each(json.dumps(list(keys), ensure_ascii=False)).table_valued("value")
+    return column.in_(select(cast(listed.c.value, Text)))
+
+
 def _table(name: str, /, **columns: Any) -> Table:
     return Table(name, METADATA, *(Column(column, kind) for column, kind in columns.items()))
 
@@ -99,6 +126,7 @@ members = _table(
     account=W,
     since_us=N,
     last_us=N,
+    finding=N,
     provisional=N,
     exchanges=N,
     verdict=W,

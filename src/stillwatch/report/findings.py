@@ -152,6 +152,16 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
     }
 
 
+def campaign_json(c: Campaign) -> dict[str, Any]:
+    """Give one campaign as it stands in the two files; `campaign_of` reads it back."""
+    return {"finding": _campaign_findings(c), "evidence": _campaign_evidence(c)}
+
+
+def campaign_of(document: dict[str, Any]) -> Campaign:
+    """Read back what `campaign_json` gave."""
+    return _campaign(document["finding"], document["evidence"])
+
+
 def evidence_json(result: ScanResult) -> dict[str, Any]:
     """Give everything that `findings.json` has no place for; `reasons` stand in the order they have there."""
     return {

@@ -1,0 +1,207 @@
+"""What was done to a case, and what all that comes to. It does not judge whether an act is wise.
+
+An act sets facets of a case (its state, owner, verdict, ...) and verdicts of accounts. What stands is, for
+each of them, what the last act in force set: to take an act back is to give exactly the state without it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, null, select, update
+
+from stillwatch.cases import Act, CaseError, Missing, State, Verdict
+from stillwatch.cases.store import Personal, Transaction
+from stillwatch.cases.tables import acts, among, cases, members
+
+FACETS: Mapping[str, Any] = {  # and what stands where no act set them
+    "state": State.NEW.value,
+    "verdict": None,
+    "owner": None,
+    "due_us": None,
+    "suppressed_until_us": None,
+    "suppressed_by": None,
+    "suppressed_why": None,
+    "appeal": None,
+}
+CLEARED = (Verdict.FALSE, Verdict.PERMITTED)
+NOT_THE_ACTOR = (*CLEARED, Verdict.VICTIM)  # such accounts are nobody's to act on
+CAME_BACK = "came back"
+NAMES_ON_RECORD = 100  # accounts that the trail names one by one; of more, a digest
+
+
+def put(
+    tx: Transaction,
+    case_id: str,
+    who: str,
+    verb: str,
+    text: str,
+    sets: Mapping[str, Any],
+    *,
+    undoes: int | None = None,
+) -> int:
+    """Put an act on record, on the trail too, and let it count. Give its number.
+
+    sets: facets; `accounts`, a list of {verdict, keys}; `known`, `moved` and `export`, what later acts need.
+    """
+    number = int(tx.db.execute(select(func.coalesce(func.max(acts.c.act), 0))).scalar_one()) + 1
+    words = json.dumps(dict(sets), sort_keys=True)
+    tx.audit(
+        who,
+        f"case.{verb}",
+        case_id,
+        _detail(number, text, words, sets, undoes),
+        _personal(case_id, text, sets),
+    )
+    row = {"act": number, "case_id": case_id, "at_us": tx.now_us, "who": who, "verb": verb, "text": text}
+    row |= {"sets": words, "undoes": undoes, "in_force": 1, "revision": tx.revision}
+    tx.db.execute(insert(acts).values(row))
+    stand(tx, case_id, keys=_keys(sets))
+    return number
+
+
+def take_back(tx: Transaction, act: Act) -> None:
+    """Let an act not count any more. The caller puts on record that it was taken back."""
+    tx.db.execute(update(acts).where(acts.c.act == act.id).values(in_force=0, revision=tx.revision))
+    stand(tx, act.case, keys=_keys(act.sets))
+
+
+def put_back(tx: Transaction, act: Act) -> None:
+    """Let an act count again."""
+    tx.db.execute(update(acts).where(acts.c.act == act.id).values(in_force=1, revision=tx.revision))
+    stand(tx, act.case, keys=_keys(act.sets))
+
+
+def stand(tx: Transaction, case_id: str, keys: Iterable[str] = ()) -> None:
+    """Write what the acts in force come to: the case's facets, and the verdicts of the accounts `keys`."""
+    in_force = acts_of(tx.db, case_id, in_force=True)
+    facets = dict(FACETS)
+    verdicts: dict[str, str | None] = dict.fromkeys(keys)
+    for act in in_force:
+        facets |= {name: act.sets[name] for name in FACETS if name in act.sets}
+        for group in act.sets.get("accounts", ()):
+            verdicts |= {key: group["verdict"] for key in group["keys"] if key in verdicts}
+    by_verdict: dict[str | None, list[str]] = {}
+    for key, verdict in verdicts.items():
+        by_verdict.setdefault(verdict, []).append(key)
+    for verdict, held in by_verdict.items():
+        _set_verdict(tx.db, case_id, held, verdict)
+    facets["reopened"] = sum(act.verb == CAME_BACK for act in in_force)
+    row = facets | counts(tx.db, case_id) | {"updated_us": tx.now_us, "revision": tx.revision}
+    tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
+
+
+def counts(db: Connection, case_id: str) -> dict[str, int]:
+    """Count a case's accounts: the actor's, victims', and those cleared."""
+    m = members.c
+    here = m.moved_to.is_(None)
+    cleared = [str(verdict) for verdict in CLEARED]
+    query = select(
+        func.count(m.home),
+        func.count().filter(here & (m.verdict == str(Verdict.VICTIM))),
+        func.count().filter(here & m.verdict.in_(cleared)),
+    ).where(m.case_id == case_id)
+    mine, victims, given_up = db.execute(query).one()
+    return {"members": mine, "victims": victims, "cleared": given_up}
+
+
+def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | None) -> None:
+    """Give accounts a verdict; those that are the actor's have their home here, no others.
+
+    Raises: CaseError where one that would be the actor's again has become another case's.
+    """
+    m = members.c
+    mine = (m.case_id == case_id) & among(db, m.key, keys)
+    if verdict in NOT_THE_ACTOR:
+        db.execute(update(members).where(mine).values(verdict=verdict, home=null()))
+        return
+    elsewhere = select(m.account, m.case_id).where(among(db, m.home, keys), m.case_id != case_id)
+    taken = select(m.key).where(mine, m.moved_to.is_(None)).scalar_subquery()
+    found = db.execute(elsewhere.where(m.home.in_(taken))).first()
+    if found is not None:
+        raise CaseError(
+            f"account {found.account!a} is in case {found.case_id} by now; merge the two, or clear it there"
+        )
+    db.execute(update(members).where(mine).values(verdict=verdict))
+    db.execute(update(members).where(mine, m.moved_to.is_(None)).values(home=m.key))
+
+
+# --- reading ---
+
+
+def acts_of(db: Connection, case_id: str, *, in_force: bool = False) -> list[Act]:
+    """Give a case's acts, in order."""
+    query = select(acts).where(acts.c.case_id == case_id).order_by(acts.c.act)
+    if in_force:
+        query = query.where(acts.c.in_force == 1)
+    return [_act(row) for row in db.execute(query).mappings()]
+
+
+def act_of(db: Connection, case_id: str, number: int) -> Act:
+    """Give one act of a case. Raises: Missing."""
+    query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
+    row = db.execute(query).mappings().first()
+    if row is None:
+        raise Missing(f"case {case_id} has no act {number}; `stillwatch case show {case_id}` lists them")
+    return _act(row)
+
+
+def _act(row: Mapping[Any, Any]) -> Act:
+    return Act(
+        id=row["act"],
+        case=row["case_id"],
+        at_us=row["at_us"],
+        who=row["who"],
+        verb=row["verb"],
+        text=row["text"],
+        sets=json.loads(row["sets"]),
+        undoes=row["undoes"],
+        in_force=bool(row["in_force"]),
+        revision=row["revision"],
+    )
+
+
+# --- the trail ---
+
+
+def _keys(sets: Mapping[str, Any]) -> list[str]:
+    return [key for group in sets.get("accounts", ()) for key in group["keys"]]
+
+
+def _detail(
+    number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None
+) -> dict[str, Any]:
+    """Give what stays on the trail for ever: no names and no words."""
+    kept = {
+        name: sets[name] for name in ("state", "verdict", "due_us", "suppressed_until_us") if name in sets
+    }
+    if "accounts" in sets:
+        kept["accounts"] = {group["verdict"]: len(group["keys"]) for group in sets["accounts"]}
+    if "moved" in sets:
+        kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
+        kept["moved"]["accounts"] = len(sets["moved"]["keys"])
+    if "export" in sets:
+        kept["export"] = sets["export"]
+    if undoes is not None:
+        kept["undoes"] = undoes
+    return kept | {"act": number, "text": _sha256(text), "sets": _sha256(words)}
+
+
+def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:
+    """Give what may have to be forgotten: words, and names of accounts."""
+    told: dict[str, dict[str, Any]] = {}
+    about_case = {name: sets[name] for name in ("owner", "suppressed_by", "appeal") if name in sets}
+    if text:
+        about_case["text"] = text
+    keys = _keys(sets)
+    if len(keys) > NAMES_ON_RECORD:
+        about_case["accounts"] = _sha256("\n".join(sorted(keys)))
+    else:
+        for group in sets.get("accounts", ()):
+            told |= {key: {"verdict": group["verdict"]} for key in group["keys"]}
+    return told | ({case_id: about_case} if about_case else {})
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
