@@ -1,0 +1,86 @@
+"""How a record is hashed, sealed and signed: pure functions over bytes. It stores nothing.
+
+    hash      SHA-256(MARK, canonical JSON of the record, with the seal of the one before it)
+    signature Ed25519(RECORD_MARK, hash)
+    seal      SHA-256(hash, signature): what the next record carries as `prev`
+
+`docs/audit.md` says it in full, so that another program can check a trail.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from stillwatch.cases.audit import Head
+
+MARK = b"stillwatch.audit.1\n"
+RECORD_MARK = b"stillwatch.audit.record.1\n"
+HEAD_MARK = b"stillwatch.audit.head.1\n"
+HAND_OVER_MARK = b"stillwatch.audit.handover.1\n"
+BEGINNING = "0" * 64  # `prev` of the first record
+
+BEGUN = "trail begun"
+HANDED_OVER = "signing key handed over"
+ERASED = "personal details erased"
+NO_WITNESS = "witness could not be written"
+
+EVERY_RECORDS = 256  # a checkpoint at the latest after so many records
+EVERY_US = 60_000_000  # and with the first record after a minute: CASES.md, "Chain"
+
+_canonical = json.JSONEncoder(
+    ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
+).encode
+
+
+def canonical(value: Any) -> str:
+    r"""Write JSON in the one form that is hashed: ASCII, keys sorted, no blanks.
+
+    >>> canonical({"b": 1, "a": "é"})
+    '{"a":"\\u00e9","b":1}'
+    """
+    return _canonical(value)
+
+
+def record_hash(
+    prev: str, seq: int, at_us: int, who: str, what: str, subject: str, detail: str, sealed: str | None
+) -> str:
+    """Hash one record as it is stored; `detail` and `sealed` are the stored texts."""
+    body = _canonical(
+        {
+            "at_us": at_us,
+            "detail": detail,
+            "prev": prev,
+            "sealed": sealed,
+            "seq": seq,
+            "subject": subject,
+            "what": what,
+            "who": who,
+        }
+    )
+    return hashlib.sha256(MARK + body.encode("ascii")).hexdigest()
+
+
+def signed_of_record(hash_: str) -> bytes:
+    """Give the bytes that a record's signature is over."""
+    return RECORD_MARK + hash_.encode("utf-8", "replace")
+
+
+def seal(hash_: str, signature: str) -> str:
+    """Sum up a record and its signature for the record after it."""
+    return hashlib.sha256(f"{hash_}{signature}".encode("utf-8", "replace")).hexdigest()
+
+
+def signed_of_head(head: Head) -> bytes:
+    """Give the bytes that a checkpoint's signature is over."""
+    said = {"at_us": head.at_us, "chain": head.chain, "key": head.key, "seal": head.seal, "seq": head.seq}
+    return HEAD_MARK + _canonical(said).encode("ascii")
+
+
+def signed_of_hand_over(chain: str, seq: int, old: str, new: str) -> bytes:
+    """Give the bytes by which a new key shows that it is there; the old one signs the record itself."""
+    return HAND_OVER_MARK + _canonical({"chain": chain, "from": old, "seq": seq, "to": new}).encode("ascii")
+
+
+def checkpoint_due(seq: int, at_us: int, what: str, last_seq: int, last_at_us: int) -> bool:
+    """Tell whether a checkpoint belongs behind this record. A clock that went back makes one due too."""
+    return what == HANDED_OVER or seq - last_seq >= EVERY_RECORDS or not 0 <= at_us - last_at_us < EVERY_US

@@ -1,0 +1,162 @@
+"""What happened to a record that is not what belongs in its place. It judges one place, all rows in sight.
+
+A record is *own* to a number where its hash is that of its fields with that number: so one that was moved or
+copied is still recognised, and told from one that was changed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from stillwatch.cases.audit import Broken, Cause
+from stillwatch.cases.audit.chain import record_hash, seal, signed_of_record
+from stillwatch.cases.audit.signing import is_signed
+from stillwatch.cases.audit.tables import records
+
+TEXTS = ("who", "what", "subject", "detail", "prev", "hash", "signature")
+
+
+class Found(Exception):
+    """The first bad record was found."""
+
+    def __init__(self, seq: int, cause: Cause, why: str, until: int | None = None) -> None:
+        super().__init__(why)
+        self.broken = Broken(seq, cause, why, until)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place on the trail and what belongs there."""
+
+    db: Connection
+    seq: int
+    prev: str  # the seal of the record before
+    key: str  # that signs here
+    known: frozenset[str]  # every key that the trail names
+    end: str  # the seal that the head's row names
+
+
+def is_whole(row: Row[Any]) -> bool:
+    """Tell whether a row has the kinds of values that a record has; SQLite takes any."""
+    if type(row.seq) is not int or type(row.at_us) is not int:
+        return False
+    return all(type(getattr(row, name)) is str for name in TEXTS) and type(row.sealed) in (str, type(None))
+
+
+def is_own(row: Row[Any], seq: int) -> bool:
+    """Tell whether a whole row's hash is that of its fields with this number."""
+    r = row
+    return record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed) == r.hash
+
+
+def unsigned(place: Place, row: Row[Any], behind: Row[Any] | None) -> Found | None:
+    """Judge a record that is own to its place by its signature: None where it is the key's."""
+    if is_signed(place.key, row.signature, signed_of_record(row.hash)):
+        return None
+    seq = place.seq
+    if behind is None:
+        behind = place.db.execute(select(records).where(records.c.seq == seq + 1)).first()
+    if _elsewhere(place) is not None:
+        return Found(
+            seq, Cause.INSERTED, f"record {seq} was never written: the real one was moved to make room"
+        )
+    follows = place.end if behind is None else behind.prev
+    if behind is None and follows == row.prev:
+        return Found(seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it")
+    if follows == seal(row.hash, row.signature):
+        return Found(
+            seq,
+            Cause.OTHER_KEY,
+            f"record {seq} is whole, and is not signed by key {place.key[:16]}…: somebody without that key "
+            "wrote the trail anew from here",
+        )
+    return Found(seq, Cause.ALTERED, f"record {seq} is not signed by key {place.key[:16]}… any more")
+
+
+def doubted(place: Place, row: Row[Any]) -> Found:
+    """Say what happened where `row` is found in place of the record that belongs there."""
+    seq = place.seq
+    real = _elsewhere(place)
+    if type(row.seq) is not int or row.seq > seq:  # nothing stands in the place
+        if real is not None:
+            return Found(seq, Cause.ALTERED, f"record {seq} was given the number {real.seq!a}")
+        return _missing(seq, row.seq - 1 if type(row.seq) is int else None)
+    if not is_whole(row):
+        return Found(seq, Cause.ALTERED, f"record {seq} holds something that is neither text nor number")
+    belongs = _number_of(place, row)
+    if real is not None:
+        if belongs is None or _copies(place, row) > 1:
+            return Found(
+                seq, Cause.INSERTED, f"a record that was never written stands in the place of record {seq}"
+            )
+        return Found(
+            seq,
+            Cause.REORDERED,
+            f"in the place of record {seq} stands record {belongs}; it stands at {real.seq!a}",
+        )
+    if belongs is None or belongs == seq:
+        return _altered(place, row, belongs)
+    if _copies(place, row) > 1:
+        return Found(seq, Cause.ALTERED, f"a copy of record {belongs} was written over record {seq}")
+    return _missing(seq, None)
+
+
+def _missing(seq: int, until: int | None) -> Found:
+    if until is None or until <= seq:
+        return Found(seq, Cause.MISSING, f"record {seq} is gone")
+    return Found(seq, Cause.MISSING, f"records {seq} to {until} are gone", until)
+
+
+def _altered(place: Place, row: Row[Any], belongs: int | None) -> Found:
+    seq = place.seq
+    if belongs == seq:  # whole, signed, but it follows on something else
+        return Found(
+            seq,
+            Cause.REWRITTEN,
+            f"record {seq} follows on another record {seq - 1} than the one that stands here",
+        )
+    signed_as_hashed = any(is_signed(key, row.signature, signed_of_record(row.hash)) for key in place.known)
+    r = row
+    fields = record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed)
+    linked = record_hash(place.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed)
+    if signed_as_hashed and linked == r.hash:
+        what = "its link to the record before (`prev`) was changed"
+    elif signed_as_hashed:
+        what = "a field of it was changed after it was signed"
+    elif any(is_signed(key, r.signature, signed_of_record(fields)) for key in place.known):
+        what = "its hash was changed"
+    else:
+        what = "its fields, its hash and its signature do not belong together"
+    return Found(seq, Cause.ALTERED, f"record {seq} is not what was written: {what}")
+
+
+def _elsewhere(place: Place) -> Row[Any] | None:
+    """The record that belongs in this place, where it stands under another number."""
+    c = records.c
+    rows = place.db.execute(select(records).where(c.prev == place.prev)).all()
+    others = [row for row in rows if row.seq != place.seq and _typed(row) and is_own(row, place.seq)]
+    return next((row for row in others if _signed(place, row)), None)
+
+
+def _typed(row: Row[Any]) -> bool:
+    return all(type(getattr(row, name)) is str for name in TEXTS)
+
+
+def _signed(place: Place, row: Row[Any]) -> bool:
+    keys = sorted(place.known | {place.key})
+    return any(is_signed(key, row.signature, signed_of_record(row.hash)) for key in keys)
+
+
+def _number_of(place: Place, row: Row[Any]) -> int | None:
+    """The number under which a row was written, or None where it was written under none."""
+    if not _signed(place, row):
+        return None
+    top = place.db.execute(select(func.count()).select_from(records)).scalar_one() + 1
+    near = (place.seq, place.seq + 1, place.seq - 1)
+    return next((seq for seq in (*near, *range(1, top + 2)) if is_own(row, seq)), None)
+
+
+def _copies(place: Place, row: Row[Any]) -> int:
+    same = select(func.count()).select_from(records).where(records.c.hash == row.hash)
+    return int(place.db.execute(same).scalar_one())

@@ -1,0 +1,45 @@
+"""Erasing what is sealed about a person: the key goes, the records stay. It knows the trail alone."""
+
+from sqlalchemy import Connection, Engine, func, select
+
+from stillwatch.cases.audit import AuditError
+from stillwatch.cases.audit.chain import ERASED
+from stillwatch.cases.audit.tables import person_keys, records
+from stillwatch.cases.audit.trail import Audit
+from stillwatch.cases.tables import key_of
+
+
+def sealed_about(db: Connection, person: str) -> tuple[str | None, int]:
+    """Give the number of a person's key, None where there is none, and how many records it seals."""
+    found = db.execute(select(person_keys.c.key_id).where(person_keys.c.person == key_of(person))).scalar()
+    if found is None:
+        return None, 0
+    held = select(func.count()).select_from(records).where(records.c.sealed.contains(f'["{found}",'))
+    return found, int(db.execute(held).scalar_one())
+
+
+def erase(audit: Audit, db: Connection, person: str, who: str, why: str, now_us: int) -> int:
+    """Drop a person's key, so that what was sealed under it is gone; give how many records that were.
+
+    `why` stays: name nobody in it. Call `scrub` once committed.
+
+    Raises: AuditError where nothing of that person is sealed.
+    """
+    key_id, count = sealed_about(db, person)
+    if key_id is None:
+        raise AuditError(f"nothing is sealed under the key of {person[:200]!a}, or it was erased before")
+    # The record first: a crash between the two would else leave a key lost and nobody who says why.
+    audit.append(db, who, ERASED, key_id, {"key_id": key_id, "records": count, "why": why}, now_us)
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("PRAGMA secure_delete = ON")  # zeroes where the row was
+    db.execute(person_keys.delete().where(person_keys.c.key_id == key_id))
+    return count
+
+
+def scrub(engine: Engine) -> None:
+    """Take what was erased out of the database's files too, as far as they can be reached from here."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+        if engine.dialect.name == "sqlite":
+            db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        else:
+            db.exec_driver_sql(f"VACUUM FULL {person_keys.name}")

@@ -1,0 +1,68 @@
+"""Reading the trail for people: newest first, sealed details opened on request. It verifies nothing."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from stillwatch.cases.audit import AuditError, Record
+from stillwatch.cases.audit.erasing import sealed_about
+from stillwatch.cases.audit.sealed import boxes, unseal
+from stillwatch.cases.audit.tables import SUBJECT_INDEXED, person_keys, records
+from stillwatch.cases.tables import read_back, stored
+
+
+def read(
+    db: Connection,
+    *,
+    subject: str | None = None,
+    who: str | None = None,
+    person: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+    opened: bool = False,
+) -> list[Record]:
+    """List records, newest first.
+
+    person: only what is sealed about him; opened: with sealed details whose key is there. Whoever asks for
+    that looks at content: put it on record first. Raises: AuditError where a record cannot be read.
+    """
+    c = records.c
+    wanted = select(records)
+    if subject is not None:
+        text = stored(subject)
+        wanted = wanted.where(func.substr(c.subject, 1, SUBJECT_INDEXED) == text[:SUBJECT_INDEXED])
+        wanted = wanted.where(c.subject == text)
+    if who is not None:
+        wanted = wanted.where(c.who == stored(who))
+    if before is not None:
+        wanted = wanted.where(c.seq < before)
+    if person is not None:
+        key_id, _ = sealed_about(db, person)
+        if key_id is None:
+            return []
+        wanted = wanted.where(c.sealed.contains(f'["{key_id}",'))
+    rows = db.execute(wanted.order_by(c.seq.desc()).limit(limit)).all()
+    keys: dict[str, tuple[str, str]] = {}
+    if opened:
+        keys = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
+    return [_record(row, keys) for row in rows]
+
+
+def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
+    try:
+        told, closed = [], 0
+        for key_id, box in boxes(row.sealed):
+            held = keys.get(key_id)
+            text = None if held is None else unseal(box, key_id, *held)
+            if text is None:
+                closed += 1
+            else:
+                told.append({"person": read_back(held[0]) if held is not None else ""} | text)
+        who, what, subject = (read_back(text) for text in (row.who, row.what, row.subject))
+        detail = json.loads(row.detail)
+        return Record(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
+    except (ValueError, TypeError) as why:
+        raise AuditError(
+            f"record {row.seq} of the trail cannot be read ({why}); see `stillwatch audit verify`"
+        ) from None

@@ -1,0 +1,74 @@
+"""Details about a person, sealed under a key of that person's own: drop the key and they are gone.
+
+The trail hashes what is sealed, not what it says; so it stays whole when nobody can read it any more.
+Back-ups of the database hold the key as long as they are kept.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from sqlalchemy import Connection, select
+
+from stillwatch.cases.audit.chain import canonical
+from stillwatch.cases.audit.tables import person_keys
+
+NONCE_BYTES = 12
+_KEY = re.compile("[0-9a-f]{64}")
+
+
+def key_of(db: Connection, person: str) -> tuple[str, bytes]:
+    """Give a person's key and its number, made at first use. The caller holds the trail's head.
+
+    person: in the form of `cases.tables.key_of`.
+    """
+    k = person_keys.c
+    found = db.execute(select(k.key_id, k.key).where(k.person == person)).first()
+    if found is not None:
+        return found.key_id, bytes.fromhex(found.key)
+    key_id, key = secrets.token_hex(8), ChaCha20Poly1305.generate_key()
+    db.execute(person_keys.insert().values(key_id=key_id, person=person, key=key.hex()))
+    return key_id, key
+
+
+def seal(personal: Mapping[str, Any], key_id: str, person: str, key: bytes) -> str:
+    """Seal a detail under a person's key; give base64 of nonce and ciphertext."""
+    nonce = os.urandom(NONCE_BYTES)
+    text = canonical(dict(personal)).encode("ascii")
+    return base64.b64encode(
+        nonce + ChaCha20Poly1305(key).encrypt(nonce, text, _bound(key_id, person))
+    ).decode("ascii")
+
+
+def unseal(sealed: str, key_id: str, person: str, key: str) -> dict[str, Any] | None:
+    """Open a sealed detail, or None where this is not its key."""
+    try:
+        if not _KEY.fullmatch(key):
+            return None
+        raw = base64.b64decode(sealed, validate=True)
+        cipher = ChaCha20Poly1305(bytes.fromhex(key))
+        return dict(json.loads(cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(key_id, person))))
+    except (InvalidTag, ValueError, TypeError):
+        return None
+
+
+def boxes(sealed: str | None) -> list[tuple[str, str]]:
+    """Read a record's sealed details: (key_id, base64) of each. Raises: ValueError for what is none."""
+    if sealed is None:
+        return []
+    found = json.loads(sealed)
+    try:
+        return [(str(key_id), str(box)) for key_id, box in found]
+    except TypeError as why:
+        raise ValueError(f"not sealed details: {why}") from None
+
+
+def _bound(key_id: str, person: str) -> bytes:
+    """What a sealed detail belongs to: it opens under no other number and for nobody else."""
+    return f"{key_id}\n{person}".encode("utf-8", "surrogatepass")

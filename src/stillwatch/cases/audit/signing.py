@@ -1,0 +1,136 @@
+"""The key that signs: one Ed25519 key in a file of its own, made at first use. It knows no trail.
+
+Whoever has this file can write a trail anew; that is what witnesses are for. Keep it apart from the database.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from stillwatch.cases.audit import AuditError
+
+PUBLIC_SUFFIX = ".pub"
+_PUBLIC, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
+
+
+def is_signed(key: str, signature: str, message: bytes) -> bool:
+    """Tell whether a signature is this key's over the message; either counts in lower-case hex only."""
+    if not _PUBLIC.fullmatch(key) or not _SIGNATURE.fullmatch(signature):
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A private key in memory."""
+
+    private: Ed25519PrivateKey
+    key: str  # the public half, hex
+
+    def sign(self, message: bytes) -> str:
+        return self.private.sign(message).hex()
+
+    def public_pem(self) -> str:
+        return (
+            self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        )
+
+
+def new_signer() -> Signer:
+    """Make a key at random."""
+    return _signer(Ed25519PrivateKey.generate())
+
+
+def _signer(private: Ed25519PrivateKey) -> Signer:
+    return Signer(private, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
+
+
+def open_signer(path: Path) -> Signer:
+    """Read the key in a file, or make one there, readable to its owner alone, with its public half beside.
+
+    Raises: AuditError where it can be neither read nor made.
+    """
+    try:
+        if not path.exists():
+            _put(path, new_signer(), replace=False)
+        return read_signer(path)
+    except OSError as why:
+        raise AuditError(
+            f"{why.filename or path}: the signing key can be neither read nor made: {why.strerror}; name "
+            "another file with --audit-key"
+        ) from why
+
+
+def read_signer(path: Path) -> Signer:
+    """Read the key in a file. Raises: AuditError where there is no Ed25519 key in it; OSError."""
+    try:
+        private = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as why:
+        raise AuditError(
+            f"{path}: holds no private key that can be read ({why}); put back the file that the trail was "
+            "signed with: a new key would have to be handed over by the old one"
+        ) from None
+    if not isinstance(private, Ed25519PrivateKey):
+        raise AuditError(f"{path}: holds a {type(private).__name__}; the trail is signed with Ed25519")
+    return _signer(private)
+
+
+def keep_signer(path: Path, signer: Signer) -> None:
+    """Put a key into a file, in the place of what was there."""
+    _put(path, signer, replace=True)
+
+
+def _put(path: Path, signer: Signer, *, replace: bool) -> None:
+    """Whole or not at all; where two make one at once, the first one's stays."""
+    pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{signer.key[:8]}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            os.replace(beside, path)
+        else:
+            try:
+                os.link(beside, path)
+            except FileExistsError:
+                return
+        public = path.with_name(path.name + PUBLIC_SUFFIX)
+        public.write_text(signer.public_pem(), encoding="ascii")
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_public(path: Path) -> str:
+    """Read the public key in a file: PEM, or 64 hex digits. Raises: AuditError where there is none."""
+    try:
+        text = path.read_bytes()
+    except OSError as why:
+        raise AuditError(f"{path}: cannot be read: {why.strerror}") from why
+    try:
+        if len(text.strip()) == 64:
+            return bytes.fromhex(text.decode("ascii").strip()).hex()
+        public = load_pem_public_key(text)
+    except (ValueError, TypeError) as why:
+        raise AuditError(f"{path}: holds no public key that can be read ({why})") from None
+    if not isinstance(public, Ed25519PublicKey):
+        raise AuditError(f"{path}: holds another kind of key; the trail is signed with Ed25519")
+    return public.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()

@@ -1,0 +1,81 @@
+"""The trail's tables, beside those of the store: how they are made, and how SQLAlchemy knows them.
+
+`audit_head` is one row: whoever appends holds it until his transaction ends, so that records stand in a line.
+Texts are stored as `cases.tables.stored` writes them, and hashed as they are stored.
+"""
+
+import secrets
+
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, text
+
+from stillwatch.cases.migrations import Step
+
+METADATA = MetaData()
+SUBJECT_INDEXED = 64  # characters: an entry of PostgreSQL's B-tree holds 2,704 bytes
+
+
+def m001_trail(db: Connection) -> None:
+    """Begin: records, checkpoints, where the trail ends, and the keys that seal what can be erased."""
+    for statement in (
+        """CREATE TABLE audit_records (
+            seq BIGINT PRIMARY KEY,
+            at_us BIGINT NOT NULL,
+            who TEXT NOT NULL,
+            what TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            detail TEXT NOT NULL,                   -- canonical JSON
+            sealed TEXT,                            -- canonical JSON: [[key_id, base64], ...]
+            prev TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            signature TEXT NOT NULL)""",
+        f"""CREATE INDEX audit_records_by_subject
+            ON audit_records (substr(subject, 1, {SUBJECT_INDEXED}), seq)""",
+        """CREATE TABLE audit_checkpoints (
+            seq BIGINT PRIMARY KEY,
+            seal TEXT NOT NULL,
+            at_us BIGINT NOT NULL,
+            key TEXT NOT NULL,
+            signature TEXT NOT NULL)""",
+        """CREATE TABLE audit_head (
+            one BIGINT PRIMARY KEY,                 -- 1, always
+            chain TEXT NOT NULL,
+            seq BIGINT NOT NULL,
+            seal TEXT NOT NULL,
+            key TEXT NOT NULL,                      -- that signs the next record
+            checkpoint_seq BIGINT NOT NULL,
+            checkpoint_us BIGINT NOT NULL)""",
+        """CREATE TABLE audit_person_keys (
+            key_id TEXT PRIMARY KEY,
+            person TEXT NOT NULL UNIQUE,            -- as cases.tables.key_of writes names
+            key TEXT NOT NULL)""",  # hex; the row goes when the person's details are erased
+    ):
+        db.execute(text(statement))
+    begin = text("INSERT INTO audit_head VALUES (1, :chain, 0, :seal, '', 0, 0)")
+    db.execute(begin, {"chain": secrets.token_hex(16), "seal": "0" * 64})
+
+
+MIGRATIONS: list[Step] = [m001_trail]
+
+
+def _table(name: str, **columns: type[BigInteger] | type[Text]) -> Table:
+    return Table(name, METADATA, *(Column(column, kind) for column, kind in columns.items()))
+
+
+N, T = BigInteger, Text
+
+records = _table(
+    "audit_records",
+    seq=N,
+    at_us=N,
+    who=T,
+    what=T,
+    subject=T,
+    detail=T,
+    sealed=T,
+    prev=T,
+    hash=T,
+    signature=T,
+)
+checkpoints = _table("audit_checkpoints", seq=N, seal=T, at_us=N, key=T, signature=T)
+head = _table("audit_head", one=N, chain=T, seq=N, seal=T, key=T, checkpoint_seq=N, checkpoint_us=N)
+person_keys = _table("audit_person_keys", key_id=T, person=T, key=T)

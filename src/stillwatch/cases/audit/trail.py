@@ -1,0 +1,246 @@
+"""Writing the trail: `append` in the transaction of what it tells of. It does not check what is there.
+
+Whoever appends holds the head's row until his transaction ends: the chain is one line whoever writes. A
+transaction that is rolled back takes its record with it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.exc import DBAPIError
+
+from stillwatch.cases.audit import AuditError, Head
+from stillwatch.cases.audit.chain import (
+    BEGUN,
+    EVERY_RECORDS,
+    EVERY_US,
+    HANDED_OVER,
+    NO_WITNESS,
+    canonical,
+    checkpoint_due,
+    record_hash,
+    seal,
+    signed_of_hand_over,
+    signed_of_head,
+    signed_of_record,
+)
+from stillwatch.cases.audit.sealed import key_of as person_key
+from stillwatch.cases.audit.sealed import seal as seal_personal
+from stillwatch.cases.audit.signing import Signer, keep_signer, new_signer, open_signer, read_signer
+from stillwatch.cases.audit.tables import MIGRATIONS, checkpoints, head, records
+from stillwatch.cases.audit.witness import Witness
+from stillwatch.cases.migrations import migrate
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import key_of, stored
+
+NEXT_SUFFIX = ".next"
+_STARTED = "stillwatch.audit.started"
+Personal = Mapping[str, Mapping[str, Any]]  # person -> what is told of him
+
+
+def attach(store: Store, key_file: Path, witness: Path | None = None) -> "Audit":
+    """Give a store its trail: from here on every change writes to it.
+
+    Raises: AuditError where the key or the witness can be neither read nor made.
+    """
+    try:
+        migrate(store.engine, "audit", MIGRATIONS)
+    except DBAPIError as why:
+        text = " ".join(str(why.orig).split())
+        raise AuditError(f"{store.name}: the trail's tables cannot be made: {text}") from why
+    audit = Audit(key_file, witness)
+    store.trail = audit
+    return audit
+
+
+class Audit:
+    """The one door for writing to a trail. Safe to share between threads: it holds no state of the trail.
+
+    key_file: the signing key, made there at first use; witness: a file that gets every checkpoint once it has
+    been committed. The tables must be there: see `attach`.
+
+    Raises: AuditError where the key can be neither read nor made.
+    """
+
+    def __init__(self, key_file: Path, witness: Path | None = None) -> None:
+        self.key_file = key_file
+        self.signer = open_signer(key_file)
+        self.witness = None if witness is None else Witness(witness)
+        self._witness_lost = False
+
+    def append(
+        self,
+        db: Connection,
+        who: str,
+        what: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        now_us: int,
+        personal: Personal | None = None,
+    ) -> int:
+        """Write one record in the caller's transaction; give its number.
+
+        `subject` and `detail` stay for ever: put no name into them that may have to go. personal: what can be
+        erased later, sealed under the key of the person whom it is about.
+
+        Raises: AuditError where another key is to sign; ValueError for what is no JSON.
+        """
+        now = self._hold(db, who, now_us)
+        sealed = None
+        if personal:
+            boxes = []
+            for name, told in personal.items():
+                person = key_of(name)
+                key_id, key = person_key(db, person)
+                boxes.append([key_id, seal_personal(told, key_id, person, key)])
+            sealed = canonical(boxes)
+        return self._write(db, now, now_us, who, what, subject, detail, sealed)
+
+    def hand_over(self, db: Connection, who: str, why: str, now_us: int) -> Signer:
+        """Let a new key sign from here on; the old one signs that. Call `take_over` once committed."""
+        now = self._hold(db, who, now_us)
+        new, old = new_signer(), self.signer
+        shown = new.sign(signed_of_hand_over(now.chain, now.seq + 1, old.key, new.key))
+        detail = {"from": old.key, "to": new.key, "shown": shown, "why": why}
+        keep_signer(self._next_file, new)  # before the record: a crash in between loses no key
+        self._write(db, now, now_us, who, HANDED_OVER, new.key, detail, None)
+        db.execute(update(head).values(key=new.key))
+        return new
+
+    def take_over(self) -> None:
+        """Put the new key in the old one's place. The old private key is gone then."""
+        self.signer = read_signer(self._next_file)
+        keep_signer(self.key_file, self.signer)
+        self._next_file.unlink()
+        self._next_file.with_name(self._next_file.name + ".pub").unlink(missing_ok=True)
+
+    def signed_head(self, db: Connection, now_us: int) -> Head:
+        """Sign where the trail stands now: a head for a witness, whether or not a checkpoint is due.
+
+        Raises: AuditError where nothing is on the trail, or another key signs it.
+        """
+        now = db.execute(select(head)).one()
+        if now.seq == 0:
+            raise AuditError("nothing is on the trail yet")
+        self._see_key(now.key)
+        said = Head(now.chain, now.seq, now.seal, now_us, self.signer.key, "")
+        return Head(
+            now.chain, now.seq, now.seal, now_us, self.signer.key, self.signer.sign(signed_of_head(said))
+        )
+
+    # --- one record ---
+
+    @property
+    def _next_file(self) -> Path:
+        return self.key_file.with_name(self.key_file.name + NEXT_SUFFIX)
+
+    def _hold(self, db: Connection, who: str, now_us: int) -> Row[Any]:
+        """Hold the head until the transaction ends, and see that this is the key that signs."""
+        # An UPDATE, not a SELECT: SQLite takes its write lock here, PostgreSQL the row's, and both read anew.
+        hold = update(head).values(seq=head.c.seq).returning(head)
+        now = db.execute(hold).one_or_none()
+        if now is None:
+            raise AuditError("the database holds no audit trail's head; put the last back-up in its place")
+        if now.seq == 0:
+            detail = {
+                "chain": now.chain,
+                "key": self.signer.key,
+                "every_records": EVERY_RECORDS,
+                "every_us": EVERY_US,
+            }
+            self._write(db, now, now_us, who, BEGUN, now.chain, detail, None)
+            db.execute(update(head).values(key=self.signer.key))
+            now = db.execute(select(head)).one()
+        self._see_key(now.key)
+        if self.witness is not None and self._tell_witness(db, now, self.witness, who, now_us):
+            now = db.execute(select(head)).one()
+        return now
+
+    def _see_key(self, wanted: str) -> None:
+        """Take up a key that was handed over elsewhere, or by a process that died before it could."""
+        if self.signer.key == wanted:
+            return
+        try:
+            self.signer = read_signer(self.key_file)
+            handed_over = self.signer.key != wanted and self._next_file.exists()
+            if handed_over and read_signer(self._next_file).key == wanted:
+                self.take_over()
+        except OSError as why:
+            raise AuditError(f"{self.key_file}: cannot be read: {why.strerror}") from why
+        if self.signer.key != wanted:
+            raise AuditError(
+                f"{self.key_file}: is key {self.signer.key[:16]}…, and the trail is signed with "
+                f"{wanted[:16]}…; put that key's file back"
+            )
+
+    def _tell_witness(self, db: Connection, now: Row[Any], witness: Witness, who: str, now_us: int) -> bool:
+        """Hand checkpoints to the witness once they are surely committed; tell whether that is on record.
+
+        A witness that cannot be written stops nobody's work: that it was lost is a record of its own.
+        """
+        transaction = db.get_transaction()
+        held = db.info.get(_STARTED)
+        if held is not None and held[0] is transaction:
+            return False  # what stands there now may be this transaction's own
+        db.info[_STARTED] = (transaction,)
+        last = witness.last_seq(now.chain)
+        if now.checkpoint_seq <= last:
+            return False
+        try:
+            witness.add(checkpoints_after(db, now.chain, last))
+        except OSError as why:
+            if not self._witness_lost:
+                self._witness_lost = True
+                detail = {"error": why.strerror or "", "last_seq": last}
+                self._write(db, now, now_us, who, NO_WITNESS, now.chain, detail, None)
+                return True
+            return False
+        self._witness_lost = False
+        return False
+
+    def _write(
+        self,
+        db: Connection,
+        now: Row[Any],
+        at_us: int,
+        who: str,
+        what: str,
+        subject: str,
+        detail: Mapping[str, Any],
+        sealed: str | None,
+    ) -> int:
+        seq = now.seq + 1
+        text = canonical(dict(detail))
+        who, what, subject = stored(who), stored(what), stored(subject)
+        hashed = record_hash(now.seal, seq, at_us, who, what, subject, text, sealed)
+        signature = self.signer.sign(signed_of_record(hashed))
+        row = {
+            "seq": seq,
+            "at_us": at_us,
+            "who": who,
+            "what": what,
+            "subject": subject,
+            "detail": text,
+            "sealed": sealed,
+            "prev": now.seal,
+            "hash": hashed,
+            "signature": signature,
+        }
+        db.execute(records.insert(), row)
+        new = {"seq": seq, "seal": seal(hashed, signature)}
+        if checkpoint_due(seq, at_us, what, now.checkpoint_seq, now.checkpoint_us):
+            said = Head(now.chain, seq, str(new["seal"]), at_us, self.signer.key, "")
+            signed = self.signer.sign(signed_of_head(said))
+            point = {"seq": seq, "seal": said.seal, "at_us": at_us, "key": said.key, "signature": signed}
+            db.execute(checkpoints.insert(), point)
+            new |= {"checkpoint_seq": seq, "checkpoint_us": at_us}
+        db.execute(update(head).values(**new))
+        return seq
+
+
+def checkpoints_after(db: Connection, chain: str, seq: int) -> list[Head]:
+    """Give the checkpoints behind a record, oldest first."""
+    rows = db.execute(select(checkpoints).where(checkpoints.c.seq > seq).order_by(checkpoints.c.seq))
+    return [Head(chain, row.seq, row.seal, row.at_us, row.key, row.signature) for row in rows]

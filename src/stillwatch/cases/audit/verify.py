@@ -1,0 +1,322 @@
+"""Whether a trail is what was written: the first bad record and why. It changes nothing.
+
+Each record's hash and its link to the one before are checked, and the checkpoints' signatures, which vouch
+for all that lies before them; each record's own signature is checked where no sound checkpoint follows, and
+to find the first bad one. `doubt` finds out what happened to a record that is not what belongs in its place.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.exc import DBAPIError
+
+from stillwatch.cases.audit import AuditError, Broken, Cause, Head, KeySpan, Verified
+from stillwatch.cases.audit.chain import (
+    BEGINNING,
+    BEGUN,
+    ERASED,
+    HANDED_OVER,
+    checkpoint_due,
+    seal,
+    signed_of_hand_over,
+    signed_of_head,
+)
+from stillwatch.cases.audit.doubt import Found, Place, doubted, is_own, is_whole, unsigned
+from stillwatch.cases.audit.sealed import boxes, unseal
+from stillwatch.cases.audit.signing import is_signed
+from stillwatch.cases.audit.tables import checkpoints, head, person_keys, records
+from stillwatch.cases.audit.vouched import check_witnesses
+from stillwatch.cases.audit.witness import Seen
+from stillwatch.cases.store import Store
+
+PAGE = 2_000
+
+
+def verify(
+    store: Store,
+    *,
+    trusted: Sequence[str] = (),
+    witness: Sequence[Seen | str] = (),
+    witness_keys: Sequence[str] = (),
+) -> Verified | Broken:
+    """Verify a store's whole trail as it stands at one moment.
+
+    trusted: keys of which one must have signed; witness: what `witness.read_heads` gave, of any number of
+    files; witness_keys: of partners whose signature a head must carry to count.
+
+    Raises: AuditError where there is no trail to read.
+    """
+    with snapshot(store) as db:
+        try:
+            walk = _Walk(db, [one for one in witness if isinstance(one, Seen)])
+            verified = walk.to_the_end(tuple(trusted))
+            if not witness:
+                return verified
+            return check_witnesses(verified, witness, walk.witnessed, tuple(witness_keys))
+        except Found as found:
+            return found.broken
+
+
+@contextmanager
+def snapshot(store: Store) -> Iterator[Connection]:
+    """Lend a connection that sees one moment, whatever bytes stand in the texts."""
+    postgres = store.engine.dialect.name == "postgresql"
+    options = {"isolation_level": "REPEATABLE READ"} if postgres else {}
+    with store.engine.connect().execution_options(**options) as db:
+        driver: Any = db.connection.driver_connection
+        try:
+            if not postgres:
+                driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            with db.begin():
+                db.execute(select(func.count()).select_from(head)).scalar_one()
+                yield db
+        except DBAPIError as why:
+            text = " ".join(str(why.orig).split())
+            raise AuditError(f"{store.name}: the trail cannot be read: {text}") from why
+        finally:
+            if not postgres:
+                driver.text_factory = str
+
+
+class _Walk:
+    """The way along the records: what was seen so far, and what must come next."""
+
+    def __init__(self, db: Connection, witness: Sequence[Seen]) -> None:
+        self.db = db
+        self.heads = list(db.execute(select(head)))
+        self.points = {row.seq: row for row in db.execute(select(checkpoints).order_by(checkpoints.c.seq))}
+        self.open_points = dict(self.points)  # those that were not met yet
+        self.people = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
+        self.wanted = {one.head.seq for one in witness}
+        self.witnessed: dict[int, str] = {}  # seals at the records that a witness knows
+        self.chain = self.key = ""
+        self.seq, self.prev = 0, BEGINNING
+        self.point_seq = self.point_us = 0
+        self.pending: list[Row[Any]] = []  # records whose signature nothing vouches for yet
+        self.spans: list[KeySpan] = []
+        self.times = (0, 0)
+        self.backwards: list[str] = []
+        self.sealed = 0
+        self.opened: dict[str, int] = {}  # key_id -> the first record sealed under it, by whether it opens
+        self.unopened: dict[str, int] = {}
+        self.erased: dict[str, tuple[int, int, int]] = {}  # key_id -> (record, when, how many records)
+
+    def to_the_end(self, trusted: tuple[str, ...]) -> Verified:
+        """Raises: Found at the first bad record."""
+        for row in self._rows():
+            self._step(row)
+        self._settle()
+        self._see_end()
+        self._see_sealed()
+        pinned = any(span.key in trusted for span in self.spans)
+        if trusted and not pinned:
+            raise Found(
+                1,
+                Cause.OTHER_KEY,
+                f"the trail was begun with key {self.spans[0].key[:16]}…: none of those that were named",
+            )
+        return Verified(
+            self.chain,
+            self.seq,
+            len(self.points),
+            self.prev,
+            *self.times,
+            tuple(self.spans),
+            pinned,
+            None,
+            self.sealed,
+            tuple((at_us, count) for _, at_us, count in self.erased.values()),
+            tuple(self.backwards[:5]),
+        )
+
+    def place(self) -> Place:
+        """Where the walk stands, for who has to judge a record there."""
+        known = {span.key for span in self.spans} | {self.key}
+        known |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
+        ends = [str(row.seal) for row in self.heads]
+        return Place(self.db, self.seq + 1, self.prev, self.key, frozenset(known), ends[0] if ends else "")
+
+    def _rows(self) -> Iterator[Row[Any]]:
+        """Every record from 1 on, by number; a gap is no end."""
+        c = records.c
+        while True:
+            page = select(records).where(c.seq.between(self.seq + 1, self.seq + PAGE)).order_by(c.seq)
+            rows = self.db.execute(page).all()
+            yield from rows
+            if not rows:
+                behind = self.db.execute(select(func.min(c.seq)).where(c.seq > self.seq)).scalar()
+                if type(behind) is not int:
+                    return
+                yield self.db.execute(select(records).where(c.seq == behind)).one()
+
+    # --- one record ---
+
+    def _step(self, row: Row[Any]) -> None:
+        place = self.place
+        if row.seq != self.seq + 1 or not is_whole(row) or row.prev != self.prev or not is_own(row, row.seq):
+            self._settle(row)
+            raise doubted(place(), row)
+        if self.seq == 0:
+            self._begin(row)
+        self.pending.append(row)
+        new_key = self._handed_over(row) if row.what == HANDED_OVER else self.key
+        self._read_sealed(row)
+        if self.seq and row.at_us < self.times[1]:
+            back_s = (self.times[1] - row.at_us) / 1e6
+            self.backwards.append(f"the clock went back {back_s:,.1f} s before record {row.seq}")
+        self.times = (self.times[0] if self.seq else row.at_us, row.at_us)
+        self.seq, self.prev = row.seq, seal(row.hash, row.signature)
+        self.spans[-1] = KeySpan(self.key, self.spans[-1].first, row.seq)
+        if self.seq in self.wanted:
+            self.witnessed[self.seq] = self.prev
+        self._see_point(row)
+        if new_key != self.key:
+            self.key = new_key
+            self.spans.append(KeySpan(new_key, row.seq + 1, row.seq))
+
+    def _begin(self, row: Row[Any]) -> None:
+        try:
+            detail = json.loads(row.detail)
+            self.chain, self.key = str(detail["chain"]), str(detail["key"])
+        except (ValueError, TypeError, KeyError):
+            self.key = ""
+        if row.what != BEGUN or not self.key:
+            raise Found(
+                1, Cause.MISSING, "the trail does not begin with its beginning: another record stands there"
+            )
+        self.spans.append(KeySpan(self.key, 1, 1))
+
+    def _handed_over(self, row: Row[Any]) -> str:
+        """Give the key that signs from the next record on."""
+        self._settle()
+        try:
+            detail = json.loads(row.detail)
+            old, new, shown = str(detail["from"]), str(detail["to"]), str(detail["shown"])
+        except (ValueError, TypeError, KeyError):
+            old = new = shown = ""
+        if old != self.key or not is_signed(new, shown, signed_of_hand_over(self.chain, row.seq, old, new)):
+            raise Found(
+                row.seq, Cause.OTHER_KEY, "the hand-over is not signed by the key that is to take over"
+            )
+        return new
+
+    def _read_sealed(self, row: Row[Any]) -> None:
+        if row.what == ERASED:
+            try:
+                detail = json.loads(row.detail)
+                self.erased[str(detail["key_id"])] = (row.seq, row.at_us, int(detail["records"]))
+            except (ValueError, TypeError, KeyError):
+                self.backwards.append(f"record {row.seq} tells of an erasure and does not say of what")
+        if row.sealed is None:
+            return
+        try:
+            found = boxes(row.sealed)
+        except ValueError:
+            found = []
+        for key_id, box in found:
+            self.sealed += 1
+            person, key = self.people.get(key_id, ("", ""))
+            if unseal(box, key_id, person, key) is None:
+                self.unopened.setdefault(key_id, row.seq)
+            else:
+                self.opened.setdefault(key_id, row.seq)
+
+    def _settle(self, behind: Row[Any] | None = None) -> None:
+        """Check the signatures that nothing vouches for yet; `behind` is the row that stands after them."""
+        rows, self.pending = self.pending, []
+        known = self.place()
+        for k, row in enumerate(rows):
+            after = rows[k + 1] if k + 1 < len(rows) else behind
+            place = Place(self.db, row.seq, row.prev, self.key, known.known, known.end)
+            if (bad := unsigned(place, row, after)) is not None:
+                raise bad
+
+    def _see_point(self, row: Row[Any]) -> None:
+        point = self.open_points.pop(row.seq, None)
+        due = checkpoint_due(row.seq, row.at_us, row.what, self.point_seq, self.point_us)
+        if not due and point is None:
+            return
+        fault = None
+        if point is None:
+            fault = "is missing"
+        elif not due:
+            fault = "is one that was never due"
+        elif point.seal != self.prev or point.at_us != row.at_us:
+            fault = "says something else than the record"
+        elif point.key != self.key:
+            fault = "names another key"
+        else:
+            said = Head(self.chain, row.seq, self.prev, row.at_us, self.key, str(point.signature))
+            if not is_signed(self.key, said.signature, signed_of_head(said)):
+                fault = f"is not signed by key {self.key[:16]}…"
+        if fault is not None:
+            self._settle()
+            raise Found(row.seq, Cause.CHECKPOINT, f"the checkpoint at record {row.seq} {fault}")
+        self.pending.clear()
+        self.point_seq, self.point_us = row.seq, row.at_us
+
+    # --- the end ---
+
+    def _see_end(self) -> None:
+        last = self.seq
+        odd = self.db.execute(select(func.count()).select_from(records)).scalar_one() - last
+        if odd:
+            raise Found(
+                last, Cause.INSERTED, f"{odd} row(s) beside the {last} records carry no number of a record"
+            )
+        if len(self.heads) != 1 or self.heads[0].one != 1:
+            raise Found(last, Cause.HEAD, "the row that says where the trail ends is not there, or not alone")
+        end = self.heads[0]
+        ends = type(end.seq) is int
+        if ends and end.seq > last and end.seal != self.prev:
+            raise Found(
+                last + 1,
+                Cause.CUT_TAIL,
+                f"records {last + 1} to {end.seq} are gone: the end was cut off",
+                end.seq,
+            )
+        if self.open_points:
+            self._see_odd_points(last)
+        if last == 0 and end.seq == 0:
+            raise Found(0, Cause.NO_TRAIL, "nothing is on the trail yet")
+        is_head = (end.chain, end.seq, end.seal, end.key) == (self.chain, last, self.prev, self.key)
+        if not is_head or (end.checkpoint_seq, end.checkpoint_us) != (self.point_seq, self.point_us):
+            raise Found(
+                last, Cause.HEAD, "the row that says where the trail ends is not what the last record says"
+            )
+
+    def _see_odd_points(self, last: int) -> None:
+        """Checkpoints at no record: of a tail that was cut, or made up."""
+        for seq, point in self.open_points.items():
+            if type(seq) is int and seq > last:
+                said = Head(
+                    self.chain, seq, str(point.seal), point.at_us, str(point.key), str(point.signature)
+                )
+                if point.key in {span.key for span in self.spans} and is_signed(
+                    said.key, said.signature, signed_of_head(said)
+                ):
+                    raise Found(
+                        last + 1,
+                        Cause.CUT_TAIL,
+                        f"a checkpoint stands at record {seq}, and {last} is the last: the end was cut off",
+                        seq,
+                    )
+        seq = next(iter(self.open_points))
+        number = seq if type(seq) is int else last
+        raise Found(number, Cause.CHECKPOINT, f"a checkpoint stands at {seq!a}, where there is no record")
+
+    def _see_sealed(self) -> None:
+        lost = [(seq, key_id) for key_id, seq in self.unopened.items() if key_id not in self.erased]
+        back = [(self.erased[key_id][0], key_id) for key_id in self.opened if key_id in self.erased]
+        both = [(self.unopened[key_id], key_id) for key_id in self.unopened if key_id in self.opened]
+        if not lost and not back and not both:
+            return
+        seq, key_id = min(lost + back + both)
+        if (seq, key_id) in back:
+            why = f"what was sealed under key {key_id} was erased here, and its key came back"
+        else:
+            why = f"what is sealed under key {key_id} cannot be opened, and no erasure of it is on the trail"
+        raise Found(seq, Cause.LOST_KEY, why)

@@ -1,0 +1,151 @@
+"""Checkpoints outside the database: what shows that a tail was cut or a history written anew.
+
+A witness is a file of heads, worth what its place is worth: on another machine, in print, or with a partner
+who signs each head that he was shown (`vouch`) and shows it to nobody who could change it.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stillwatch.cases.audit import AuditError, Head
+from stillwatch.cases.audit.chain import canonical, signed_of_head
+from stillwatch.cases.audit.signing import Signer, is_signed
+
+VOUCH_MARK = b"stillwatch.audit.vouch.1\n"
+_FIELDS = ("chain", "seq", "seal", "at_us", "key", "signature")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A head as a witness keeps it."""
+
+    head: Head
+    place: str  # file:line
+    witness: str | None = None  # the partner's key, where one vouches for it
+    seen_us: int | None = None  # by the partner's clock
+    vouched: str | None = None  # the partner's signature
+
+
+class Witness:
+    """One file of heads, a JSON object a line, oldest first. It only grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: AuditError where the file is there and cannot be read."""
+        self.path = path
+        self._last: dict[str, int] = {}
+        for seen in read_heads(path) if path.exists() else []:
+            if isinstance(seen, Seen):
+                self._last[seen.head.chain] = max(seen.head.seq, self._last.get(seen.head.chain, 0))
+
+    def last_seq(self, chain: str) -> int:
+        """Give the last record of a chain that it knows of, 0 for none."""
+        return self._last.get(chain, 0)
+
+    def add(self, heads: Iterable[Head | Seen]) -> None:
+        """Add heads, on the disk when this returns. Raises: OSError where that cannot be."""
+        heads = list(heads)
+        data = "".join(line_of(head) + "\n" for head in heads).encode("ascii")
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            end = os.fstat(handle).st_size
+            if end and os.pread(handle, 1, end - 1) != b"\n":
+                data = b"\n" + data  # a line that a full disk cut short stays a bad line of its own
+            while data:
+                data = data[os.write(handle, data) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        for one in heads:
+            head = one.head if isinstance(one, Seen) else one
+            self._last[head.chain] = max(head.seq, self._last.get(head.chain, 0))
+
+
+def line_of(head: Head | Seen) -> str:
+    """Write a head as one line."""
+    if isinstance(head, Head):
+        return json.dumps(asdict(head), sort_keys=True)
+    more = {"witness": head.witness, "seen_us": head.seen_us, "vouched": head.vouched}
+    known = {name: value for name, value in more.items() if value is not None}
+    return json.dumps(asdict(head.head) | known, sort_keys=True)
+
+
+def read_heads(path: Path) -> list[Seen | str]:
+    """Read a witness: heads, and for each line that is none, why.
+
+    Raises: AuditError where there is no such file.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    except OSError as why:
+        raise AuditError(f"{path}: the witness cannot be read: {why.strerror}") from why
+    return [_seen(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
+
+
+def _seen(line: str, place: str) -> Seen | str:
+    no_head = f"{place}: is no checkpoint"
+    try:
+        read = json.loads(line)
+        head = Head(*(read[name] for name in _FIELDS))
+        vouched = tuple(read.get(name) for name in ("witness", "seen_us", "vouched"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return no_head
+    texts = (head.chain, head.seal, head.key, head.signature)
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or type(head.seq) is not int
+        or type(head.at_us) is not int
+    ):
+        return no_head
+    if vouched == (None, None, None):
+        return Seen(head, place)
+    witness, seen_us, signature = vouched
+    if not (isinstance(witness, str) and type(seen_us) is int and isinstance(signature, str)):
+        return no_head
+    return Seen(head, place, witness, seen_us, signature)
+
+
+def vouch(
+    seen: Iterable[Seen | str], keep: Witness, signer: Signer, now_us: int
+) -> tuple[list[Seen], list[str]]:
+    """Keep a partner's heads and sign each: give the signed ones, and a sentence for each that is refused.
+
+    A head is refused where it is not signed by the key it names, or where it contradicts what was kept
+    before: that is the alarm which a witness is for.
+    """
+    before = [one for one in (read_heads(keep.path) if keep.path.exists() else []) if isinstance(one, Seen)]
+    known = {(one.head.chain, one.head.seq): one.head for one in before}
+    taken, refused = [], []
+    for one in seen:
+        if isinstance(one, str):
+            refused.append(one)
+            continue
+        head = one.head
+        kept = known.get((head.chain, head.seq))
+        if not is_signed(head.key, head.signature, signed_of_head(head)):
+            refused.append(f"{one.place}: record {head.seq} is not signed by the key it names")
+        elif kept is not None and kept.seal != head.seal:
+            refused.append(
+                f"{one.place}: record {head.seq} of trail {head.chain} was {kept.seal[:16]}… when it was "
+                f"shown before, it is {head.seal[:16]}… now: that trail was rewritten"
+            )
+        elif kept is None:
+            signed = signer.sign(_vouched(head, signer.key, now_us))
+            taken.append(Seen(head, one.place, signer.key, now_us, signed))
+            known[(head.chain, head.seq)] = head
+    keep.add(taken)
+    return taken, refused
+
+
+def is_vouched(seen: Seen) -> bool:
+    """Tell whether the partner named in it signed it."""
+    if seen.witness is None or seen.seen_us is None or seen.vouched is None:
+        return False
+    return is_signed(seen.witness, seen.vouched, _vouched(seen.head, seen.witness, seen.seen_us))
+
+
+def _vouched(head: Head, witness: str, seen_us: int) -> bytes:
+    said = {"head": asdict(head), "seen_us": seen_us, "witness": witness}
+    return VOUCH_MARK + canonical(said).encode("ascii")
