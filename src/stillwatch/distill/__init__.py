@@ -1,1 +1,145 @@
-"""A student taught by a teacher's answers: collect, curate, train, evaluate, report. It knows no gateway."""
+"""A student taught by a teacher's answers: collect, curate, train, evaluate, report. It knows no gateway.
+
+A run is a folder; each step reads what the step before it left there and writes its own files whole (a new
+file beside the old one, then a rename), except the ledger, which is SQLite and is written as answers come.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from stillwatch.errors import StillwatchError
+
+EXTRA = "pip install 'stillwatch[train]'"
+
+
+class DistillError(StillwatchError):
+    """A step cannot go on; what was collected stays. The sentence says what would be right."""
+
+
+class BudgetReached(DistillError):
+    """The next request might cost more than what is left of the budget."""
+
+
+class PlanError(DistillError):
+    """A plan says something that cannot be done. It names the file and the key."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question. `expected` is what its task judges by: text, a number, or a dict with tests."""
+
+    id: str
+    messages: tuple[dict[str, str], ...]  # {"role", "content"}, oldest first
+    task: str  # a module of distill/tasks: "clock", "arithmetic", "math", "exact", "code", "free"
+    expected: Any = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One stored answer of the teacher: a line of collected.jsonl."""
+
+    id: str  # the prompt's
+    sample: int  # 0, 1, ... of the samples of one prompt
+    prompt: tuple[dict[str, str], ...]
+    reasoning: str | None  # the trace, wherever the teacher put it; None: it gave none
+    answer: str
+    finish_reason: str | None
+    usage: dict[str, Any]  # input_tokens, output_tokens, reasoning_tokens|None, estimated, usd|None
+    teacher: str  # the model, as it named itself in the answer
+    params: dict[str, Any]  # as sent
+    logprobs: list[Any] | None = None  # [token, logprob, [[token, logprob], ...]] each, where offered
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line of curated.jsonl: what training sees."""
+
+    id: str
+    sample: int
+    prompt: tuple[dict[str, str], ...]
+    reasoning: str | None
+    answer: str
+    task: str
+    expected: Any = None
+    tokens: int = 0  # output tokens that the teacher was paid for this one
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a task says of an answer. `right` is None where it cannot tell."""
+
+    right: bool | None
+    said: str | None = None  # the answer that was found in the text
+    why: str = ""
+
+
+class Task(Protocol):
+    """A module of distill/tasks: how questions are made (where they can be) and how answers are judged."""
+
+    NAME: str
+    MAKES: bool  # whether `make` can make prompts
+
+    def make(self, n: int, seed: int) -> list[Prompt]: ...
+    def judge(self, expected: Any, text: str) -> Verdict: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the plan it goes by. `plan` is the resolved TOML: every key present."""
+
+    path: Path
+    plan: dict[str, Any] = field(repr=False)
+
+    @property
+    def prompts(self) -> Path:
+        """prompts.jsonl: {id, messages, task, expected}."""
+        return self.path / "prompts.jsonl"
+
+    @property
+    def heldout(self) -> Path:
+        """heldout.jsonl: the evaluation set, same shape; none of it is asked or trained on."""
+        return self.path / "heldout.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.db"
+
+    @property
+    def collected(self) -> Path:
+        return self.path / "collected.jsonl"
+
+    @property
+    def curated(self) -> Path:
+        return self.path / "curated.jsonl"
+
+    @property
+    def curation(self) -> Path:
+        """curation.json: {collected, kept, filters: [{name, dropped, reason, examples}]}."""
+        return self.path / "curation.json"
+
+    @property
+    def teacher(self) -> Path:
+        """teacher.json: {model, base_url, licence, licence_url, terms_url, training, says, source, i_may}."""
+        return self.path / "teacher.json"
+
+    @property
+    def spent(self) -> Path:
+        """spent.json: what collecting cost: {requests, input_tokens, output_tokens, usd, in_doubt, ...}."""
+        return self.path / "spent.json"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
