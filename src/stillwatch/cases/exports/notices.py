@@ -1,0 +1,81 @@
+"""An alert as CEF records and as a CloudEvent: what syslog and a webhook carry. It sends nothing."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from stillwatch.cases.alert import Alert
+from stillwatch.cases.exports import Activity
+from stillwatch.cases.exports.cef import record
+from stillwatch.cases.exports.plain import plain, to_bytes
+from stillwatch.cases.exports.severity import OF_CEF, severity
+from stillwatch.cases.exports.signing import event_id
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"  # CloudEvents 1.0, HTTP binding, structured mode
+SOURCE = "urn:stillwatch"
+
+
+def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
+    """One record of the case, and one of each account that the alert names."""
+    level = OF_CEF[severity(alert)]
+    exposure = alert.exposure
+    head = ("Stillwatch", "Stillwatch", alert.stillwatch)
+    common: dict[str, str | int | None] = {
+        "rt": now_us // 1000,
+        "externalId": alert.case,
+        "cs1Label": "campaign",
+        "cs1": alert.campaign,
+        "cn3Label": "revision",
+        "cn3": alert.revision,
+    }
+    case: dict[str, str | int | None] = common | {
+        "cat": "distillation",
+        "start": _ms(exposure.first_us),
+        "end": _ms(exposure.last_us),
+        "cnt": exposure.exchanges,
+        "cn1Label": "accounts",
+        "cn1": alert.members,
+        "cn2Label": "output_tokens",
+        "cn2": exposure.output_tokens,
+        "cfp1Label": "p_value",
+        "cfp1": f"{alert.p_value:g}",
+        "cs2Label": "state",
+        "cs2": alert.state,
+        "cs3Label": "verdict",
+        "cs3": alert.verdict,
+        "cs4Label": "atlas",
+        "cs4": " ".join(one["id"] for one in alert.atlas),
+        "cs5Label": "recommended",
+        "cs5": alert.action.step,
+        "cs6Label": "eventId",
+        "cs6": event_id(alert.case, alert.revision),
+        "request": alert.permalink,
+        "msg": alert.why[0].text if alert.why else None,
+    }
+    lines = [record(*head, f"case.{activity}", alert.title, level, case)]
+    named = f"account in case {alert.case}"
+    lines += [record(*head, "case.account", named, level, common | {"suser": one}) for one in alert.accounts]
+    return lines
+
+
+def cloudevent(alert: Alert, activity: Activity, at_us: int, data: dict[str, Any] | None = None) -> bytes:
+    """The event of a case's revision, in structured JSON: the same bytes for the same revision.
+
+    at_us: when the case came to this revision. data: what to carry; the alert itself by default.
+    """
+    when = datetime.fromtimestamp(at_us // 1000 / 1000, UTC).isoformat(timespec="milliseconds")
+    return to_bytes(
+        {
+            "specversion": "1.0",
+            "id": event_id(alert.case, alert.revision),
+            "source": SOURCE,
+            "type": f"stillwatch.case.{activity}",
+            "subject": plain(alert.case),
+            "time": when.replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "data": plain(alert.as_json()) if data is None else data,
+        }
+    )
+
+
+def _ms(at_us: int | None) -> int | None:
+    return None if at_us is None else at_us // 1000

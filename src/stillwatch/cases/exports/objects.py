@@ -1,0 +1,184 @@
+"""What our STIX objects have in common: ids that stay, times, the sender, our extension, patterns, the seal.
+
+Ids are made from what an object is of, so that a second export brings the same objects up to date at the
+receiver. It does not know what is told with them. Source: STIX 2.1 (OASIS, 2021), sections 2.9, 3.2, 7.3, 9.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from stillwatch.cases.exports.marking import IDS, Tlp
+from stillwatch.cases.indicators import DIGITS, Kind
+
+NAMESPACE = uuid.UUID("59a85fb2-3c86-4141-aec6-794b56730926")  # of our ids; drawn once
+SCO_NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")  # STIX 2.1, section 2.9
+EXTENSION = f"extension-definition--{uuid.uuid5(NAMESPACE, 'extension 1')}"
+EXTENSION_SCHEMA = "docs/indicators.md, part The STIX extension, in every copy of Stillwatch"
+BORN = "2026-01-01T00:00:00.000Z"  # `created` of what is the same in every bundle of everybody
+SEAL_MARK = b"stillwatch.seal.1\n"
+_PATTERN = re.compile(
+    r"\[x-stillwatch-mark:kind = '([a-z-]{1,20})' AND x-stillwatch-mark:key = '([0-9a-f]{16})' "
+    r"AND x-stillwatch-mark:value = '([0-9a-f]{8,64})'\]"
+)
+
+Json = dict[str, Any]
+
+
+def stix_id(kind: str, sender: str, *of: str) -> str:
+    """The id of what a sender (the id of an identity) tells of something: the same every time."""
+    name = "\0".join((sender, kind, *of))
+    return f"{kind}--{uuid.uuid5(NAMESPACE, name.encode('utf-8', 'surrogatepass').decode('latin-1'))}"
+
+
+def identity_id(name: str) -> str:
+    """The id of a sender, by the name that it gives itself."""
+    return stix_id("identity", "", name)
+
+
+def observable_id(kind: str, contributing: dict[str, str]) -> str:
+    """The id of an observable, as STIX 2.1 section 2.9 makes it from its contributing properties."""
+    canonical = json.dumps(contributing, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"{kind}--{uuid.uuid5(SCO_NAMESPACE, canonical)}"
+
+
+def timestamp(at_us: int) -> str:
+    """A STIX timestamp, to the millisecond below.
+
+    >>> timestamp(1_767_225_600_123_999)
+    '2026-01-01T00:00:00.123Z'
+    """
+    when = datetime.fromtimestamp(at_us // 1000 / 1000, UTC)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{at_us // 1000 % 1000:03d}Z"
+
+
+def extended(**properties: Any) -> Json:
+    """The `extensions` of an object that carries properties of ours."""
+    return {EXTENSION: {"extension_type": "property-extension", **properties}}
+
+
+def made(kind: str, id: str, sender: str, created_us: int, modified_us: int, tlp: Tlp, **more: Any) -> Json:
+    """An object with what all of them have; a clock that went back does not make it older than itself."""
+    return {
+        "type": kind,
+        "spec_version": "2.1",
+        "id": id,
+        "created_by_ref": sender,
+        "created": timestamp(created_us),
+        "modified": timestamp(max(modified_us, created_us)),
+        "object_marking_refs": [IDS[tlp]],
+        **{name: value for name, value in more.items() if value not in (None, [], "")},
+    }
+
+
+def sender_object(name: str, tlp: Tlp, now_us: int) -> Json:
+    """The sender. Its name is a claim; what can be checked is the seal."""
+    return {
+        "type": "identity",
+        "spec_version": "2.1",
+        "id": identity_id(name),
+        "created": BORN,
+        "modified": timestamp(now_us),  # the seal in it is of now
+        "name": name,
+        "identity_class": "organization",
+        "object_marking_refs": [IDS[tlp]],
+    }
+
+
+def extension_object(sender: str) -> Json:
+    """What our extension is, as STIX wants it said in every bundle."""
+    return {
+        "type": "extension-definition",
+        "spec_version": "2.1",
+        "id": EXTENSION,
+        "created_by_ref": sender,
+        "created": BORN,
+        "modified": BORN,
+        "name": "Stillwatch: keyed marks of wording, their counts, and the seal",
+        "schema": EXTENSION_SCHEMA,
+        "version": "1.0.0",
+        "extension_types": ["property-extension"],
+    }
+
+
+# --- patterns ---
+
+
+def pattern(kind: Kind, key: str, value: str) -> str:
+    """The pattern of an indicator. Any STIX tool can keep it; only who has the key can look for it."""
+    return (
+        f"[x-stillwatch-mark:kind = '{kind}' AND x-stillwatch-mark:key = '{key}' "
+        f"AND x-stillwatch-mark:value = '{value}']"
+    )
+
+
+def read_pattern(text: str) -> tuple[Kind, str, str] | None:
+    """Kind, key and value of a pattern of ours; None for any other."""
+    found = _PATTERN.fullmatch(text)
+    if found is None or found[1] not in set(Kind) or len(found[3]) != DIGITS[Kind(found[1])]:
+        return None
+    return Kind(found[1]), found[2], found[3]
+
+
+# --- bundles and their seal ---
+
+
+def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
+    """Put objects into a bundle, sorted by id, sealed in its sender's identity where there is a key.
+
+    Two bundles of the same objects are the same bytes.
+    """
+    ordered = sorted(objects, key=lambda one: one["id"])
+    if key is not None:
+        sender = next(one for one in ordered if one["type"] == "identity")
+        sender["extensions"] = extended(sealed_under=fingerprint)
+        sender["extensions"][EXTENSION]["seal"] = _seal(ordered, key)
+    digest = hashlib.sha256(_canonical(ordered)).digest()
+    return {"type": "bundle", "id": f"bundle--{uuid.uuid5(NAMESPACE, digest.hex())}", "objects": ordered}
+
+
+def sealed_under(objects: list[Json]) -> str | None:
+    """Fingerprint of the key that a bundle says it is sealed under."""
+    said = _sealed(objects)
+    return said.get("sealed_under") if said is not None else None
+
+
+def is_sealed(objects: list[Json], key: bytes) -> bool:
+    """Whether these are the objects that a holder of the key sealed."""
+    said = _sealed(objects)
+    if said is None or not isinstance(said.get("seal"), str):
+        return False
+    ordered = sorted(objects, key=lambda one: str(one.get("id")))
+    return hmac.compare_digest(_seal(ordered, key).encode(), said["seal"].encode("utf-8", "replace"))
+
+
+def _sealed(objects: list[Json]) -> Json | None:
+    for one in objects:
+        extensions = one.get("extensions")
+        said = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+        if one.get("type") == "identity" and isinstance(said, dict) and "sealed_under" in said:
+            return said
+    return None
+
+
+def _seal(ordered: list[Json], key: bytes) -> str:
+    """HMAC-SHA-256 of the objects without the seal itself."""
+    return hmac.digest(key, SEAL_MARK + _canonical([_unsealed(one) for one in ordered]), "sha256").hex()
+
+
+def _unsealed(one: Json) -> Json:
+    if one.get("type") != "identity" or not isinstance(one.get("extensions"), dict):
+        return one
+    ours = one["extensions"].get(EXTENSION)
+    if not isinstance(ours, dict):
+        return one
+    bare = {name: value for name, value in ours.items() if name != "seal"}
+    return {**one, "extensions": {**one["extensions"], EXTENSION: bare}}
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode("ascii")

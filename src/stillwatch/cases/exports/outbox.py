@@ -1,0 +1,183 @@
+"""What is to be sent, on disk until it is: one file an event and target, dead letters beside. It sends
+nothing.
+
+Putting is a file written and renamed, so that whoever notices an alert never waits for a receiver. What a
+crash leaves is whole or absent. One process at a time works the outbox off; others may put.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from stillwatch.cases.exports import ExportError
+
+WAITING, DEAD = "waiting", "dead"
+MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
+# seconds before each further attempt: Standard Webhooks 1.0.0, "Retry schedule"; then the letter is dead
+BACK_OFF_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+JITTER = (
+    0.2  # share by which a wait is lengthened at random, so that what failed together does not come together
+)
+LONGEST_WAIT_S = 86_400
+_REASON = 300  # characters of a refusal that are kept
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One event for one target."""
+
+    name: str  # of its file, the same for the same event and target
+    target: str
+    event_id: str
+    case: str
+    body: str  # exactly what is signed and sent
+    created_us: int
+    attempts: int = 0
+    next_us: int = 0
+    last_error: str = ""
+
+
+class Outbox:
+    """The letters of one deployment, in a folder that is made if need be.
+
+    Raises: ExportError where it cannot.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            for below in (WAITING, DEAD):
+                (folder / below).mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as why:
+            raise ExportError(f"{folder}: cannot hold an outbox: {why.strerror}") from why
+
+    def put(self, target: str, event_id: str, case: str, body: str, now_us: int) -> bool:
+        """Keep an event for a target; False where it waits already. Durable when this returns.
+
+        Raises: ExportError where the disk refuses, or too many wait.
+        """
+        name = hashlib.sha256(f"{target}\0{event_id}".encode("utf-8", "surrogatepass")).hexdigest()[:40]
+        if any((self.folder / where / f"{name}.json").exists() for where in (WAITING, DEAD)):
+            return False
+        if sum(1 for _ in self._files(WAITING)) >= MOST:
+            raise ExportError(f"{self.folder}: {MOST:,} alerts wait already; see `stillwatch alerts list`")
+        self._write(WAITING, Letter(name, target, event_id, case, body, now_us, next_us=now_us))
+        return True
+
+    def waiting(self) -> list[Letter]:
+        """What waits, the oldest first."""
+        return self._read(WAITING)
+
+    def dead(self) -> list[Letter]:
+        """What was given up, the oldest first."""
+        return self._read(DEAD)
+
+    def sent(self, letter: Letter) -> None:
+        """Let go of a letter that arrived."""
+        self._path(WAITING, letter).unlink(missing_ok=True)
+
+    def failed(
+        self, letter: Letter, why: str, now_us: int, rng: random.Random, after_s: int | None = None
+    ) -> Letter | None:
+        """Put a letter back for later and give it as it stands then; None where this was its last attempt.
+
+        after_s: what the receiver asked to wait, at most a day.
+        """
+        tried = replace(letter, attempts=letter.attempts + 1, last_error=why[:_REASON])
+        if letter.attempts >= len(BACK_OFF_S):
+            self.bury(tried)
+            return None
+        wait_s = BACK_OFF_S[letter.attempts] * (1 + JITTER * rng.random())
+        wait_s = min(max(wait_s, after_s or 0), LONGEST_WAIT_S * (1 + JITTER))
+        again = replace(tried, next_us=now_us + int(wait_s * 1_000_000))
+        self._write(WAITING, again)
+        return again
+
+    def bury(self, letter: Letter) -> None:
+        """Give a letter up: it is kept among the dead."""
+        self._write(DEAD, letter)
+        self._path(WAITING, letter).unlink(missing_ok=True)
+
+    def revive(self, letter: Letter, now_us: int) -> None:
+        """Send a dead letter again from the first attempt on."""
+        self._write(WAITING, replace(letter, attempts=0, next_us=now_us))
+        self._path(DEAD, letter).unlink(missing_ok=True)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the outbox for working it off; False where another process does."""
+        try:
+            opened = (self.folder / "lock").open("a")
+        except OSError as why:
+            raise ExportError(f"{self.folder}: cannot be written: {why.strerror}") from why
+        with opened as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    # --- files ---
+
+    def _files(self, where: str) -> Iterator[Path]:
+        return (self.folder / where).glob("*.json")
+
+    def _path(self, where: str, letter: Letter) -> Path:
+        return self.folder / where / f"{letter.name}.json"
+
+    def _read(self, where: str) -> list[Letter]:
+        found = []
+        for path in self._files(where):
+            with suppress(FileNotFoundError):  # sent in this moment
+                if (letter := _letter(path)) is not None:
+                    found.append(letter)
+                else:
+                    path.rename(
+                        self.folder / DEAD / f"{path.stem}.unreadable"
+                    )  # the others must not wait for it
+        return sorted(found, key=lambda letter: (letter.created_us, letter.name))
+
+    def _write(self, where: str, letter: Letter) -> None:
+        path = self._path(where, letter)
+        try:
+            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".")
+            try:
+                with os.fdopen(handle, "w", encoding="ascii") as file:
+                    json.dump(asdict(letter), file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, path)
+            except BaseException:
+                Path(beside).unlink(missing_ok=True)
+                raise
+            _sync(path.parent)
+        except OSError as why:
+            raise ExportError(f"{path.parent}: cannot keep what is to be sent: {why.strerror}") from why
+
+
+def _letter(path: Path) -> Letter | None:
+    """Read one letter; None for a file that is none. Raises: FileNotFoundError; ExportError."""
+    try:
+        return Letter(**json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        return None
+    except FileNotFoundError:
+        raise
+    except OSError as why:
+        raise ExportError(f"{path}: cannot be read: {why.strerror}") from why
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

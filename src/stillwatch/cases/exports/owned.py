@@ -1,0 +1,44 @@
+"""Files that only their owner may read: keys. Written once, never over another."""
+
+import os
+from pathlib import Path
+
+from stillwatch.cases.exports import ExportError
+
+LONGEST = 4_096
+
+
+def write_owned(path: Path, text: str, what: str) -> None:
+    """Write a new file, 0600, on the disk when this returns.
+
+    Raises: ExportError where it is there already.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ExportError(f"{path}: is there already; {what} is never written over") from None
+    except OSError as why:
+        raise ExportError(f"{path}: cannot hold {what}: {why.strerror}") from why
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as why:
+        path.unlink(missing_ok=True)
+        raise ExportError(f"{path}: cannot hold {what}: {why.strerror}") from why
+
+
+def read_owned(path: Path, what: str) -> str:
+    """Read a key's file. Raises: ExportError where it cannot be read, or others can read it too."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(LONGEST + 1)
+    except OSError as why:
+        raise ExportError(f"{path}: cannot read {what}: {why.strerror}") from why
+    if mode & 0o077:
+        raise ExportError(f"{path}: holds {what} and others may read it; chmod 600 {path}")
+    if len(raw) > LONGEST or not raw.isascii():
+        raise ExportError(f"{path}: holds no key of ours")
+    return raw.decode("ascii")

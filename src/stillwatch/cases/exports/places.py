@@ -1,0 +1,159 @@
+"""Where an alert may be sent: a URL taken apart, resolved once, and refused where it leads inside.
+
+A webhook's URL is a way to make this machine call whatever it can reach. So its host is resolved once, every
+address that comes back must be a public one unless the owner's settings name the host, and the connection
+goes to those addresses: a name that answers otherwise a moment later changes nothing. It opens no connection.
+"""
+
+import ipaddress
+import re
+import socket
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from stillwatch.cases.exports import ExportError
+
+PORTS = {"https": 443, "http": 80, "tls": 6514, "tcp": 601, "udp": 514}  # RFC 5425, 6587, 5426
+LONGEST = 2_048
+RESOLVING_S = 10.0
+_PLAIN = re.compile(r"[!-~]+")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
+_AZURE_HOST = ipaddress.ip_address(
+    "168.63.129.16"
+)  # public by number, and the host of every machine in Azure
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], list[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to send to, before it is resolved."""
+
+    scheme: str
+    host: str  # ASCII, lower case, no final dot
+    port: int
+    path: str  # with the query
+
+    @property
+    def at(self) -> str:
+        """Host and port, as a Host header and an allow list write them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+def place(url: str, schemes: Collection[str]) -> Place:
+    """Take a URL apart. Raises: ExportError; the URL's query and password are not in its words."""
+    if len(url) > LONGEST or not _PLAIN.fullmatch(url):
+        raise ExportError(f"a URL of {len(url)} characters with blanks or characters that no URL has")
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError as why:
+        raise ExportError(f"a URL that cannot be read ({why})") from None
+    if parts.scheme not in schemes:
+        raise ExportError(f"{parts.scheme or 'no scheme'}: give {' or '.join(f'{s}://' for s in schemes)}")
+    if "@" in parts.netloc:
+        raise ExportError(f"{host}: a name or password in a URL ends up in logs; leave it out")
+    if parts.fragment or not _HOST.fullmatch(host):
+        raise ExportError(
+            f"{host!a}: is no host, or the URL has a fragment; give {schemes_text(schemes)}HOST/PATH"
+        )
+    if port is not None and not 0 < port < 65_536:
+        raise ExportError(f"{host}: port {port} is none")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Place(parts.scheme, host, port or PORTS[parts.scheme], path)
+
+
+def schemes_text(schemes: Collection[str]) -> str:
+    return f"{next(iter(schemes))}://"
+
+
+def allowed(where: Place, allow: Collection[str]) -> bool:
+    """Whether the owner names this host, with or without its port."""
+    named = {entry.strip().lower().rstrip(".") for entry in allow}
+    return bool(named & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
+
+
+def addresses(where: Place, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
+    """Resolve a host once and give the addresses to connect to, and no others.
+
+    resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
+    none, or any of them is not public and the owner does not name the host.
+    """
+    found = _resolved(where, resolve or system_addresses)
+    if not found:
+        raise ExportError(f"{where.host}: has no address")
+    if not allowed(where, allow):
+        for one in found:
+            if inside := inside_of(one):
+                raise ExportError(
+                    f"{where.host}: is at {one}, {inside}; nothing goes there unless the settings allow it "
+                    f'(allow = ["{where.at}"])'
+                )
+    return found
+
+
+def inside_of(address: str) -> str | None:
+    """Say why an address is not one of the public Internet, or None where it is.
+
+    >>> inside_of("169.254.169.254"), inside_of("::ffff:10.0.0.1"), inside_of("1.1.1.1")
+    ('link-local', 'private', None)
+    """
+    try:
+        one: Address = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return "no address"
+    for inner in (one, *_embedded(one)):
+        for said, what in (
+            (inner.is_loopback, "loopback"),
+            (inner.is_link_local, "link-local"),
+            (inner.is_unspecified, "unspecified"),
+            (inner.is_multicast, "multicast"),
+            (inner == _AZURE_HOST, "a cloud's metadata"),
+            (inner.is_reserved and inner not in _NAT64, "reserved"),
+            (not inner.is_global and inner not in _NAT64, "private"),
+        ):
+            if said:
+                return what
+    return None
+
+
+def _embedded(one: Address) -> list[Address]:
+    """The IPv4 addresses that an IPv6 address carries: a router or the kernel may take them out."""
+    if isinstance(one, ipaddress.IPv4Address):
+        return []
+    teredo = one.teredo or ()
+    found = [one.ipv4_mapped, one.sixtofour, *teredo]
+    if one in _NAT64:
+        found.append(ipaddress.IPv4Address(int(one) & 0xFFFFFFFF))
+    return [inner for inner in found if inner is not None]
+
+
+def system_addresses(host: str, port: int) -> list[str]:
+    """Ask the system's resolver. Raises: OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _resolved(where: Place, resolve: Resolve) -> list[str]:
+    """Resolve with a limit of time, which the system's resolver does not know."""
+    answer: list[list[str] | OSError | UnicodeError] = []
+
+    def ask() -> None:
+        try:
+            answer.append(resolve(where.host, where.port))
+        except (OSError, UnicodeError) as why:
+            answer.append(why)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(RESOLVING_S)
+    if not answer:
+        raise ExportError(f"{where.host}: was not resolved within {RESOLVING_S:.0f} s")
+    if not isinstance(answer[0], list):
+        raise ExportError(f"{where.host}: cannot be resolved: {answer[0]}")
+    return answer[0]

@@ -1,0 +1,47 @@
+"""From values to JSON that every parser takes: no null, no NaN, no half of a character.
+
+It means nothing by it.
+"""
+
+import json
+import math
+from typing import Any
+
+from stillwatch.cases.exports import ExportError
+
+
+def plain(value: Any) -> Any:
+    r"""Copy a JSON value without what some parsers refuse: empty members go, half characters become escapes.
+
+    >>> plain({"a": None, "b": float("nan"), "c": ["\ud800"], "d": {"e": None}})
+    {'c': ['\\ud800'], 'd': {}}
+    """
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, dict):
+        kept = ((whole(str(name)), plain(one)) for name, one in value.items() if not _nothing(one))
+        return dict(kept)
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value if not _nothing(one)]
+    return value
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def whole(text: str) -> str:
+    """A text with NUL and lone surrogates, which no UTF-8 has, written as escapes."""
+    if "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text):
+        return text
+    return "".join(ascii(c)[1:-1] if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def to_bytes(document: Any, indent: int | None = None) -> bytes:
+    """Write JSON, ASCII only, the same bytes for the same value. Raises: ExportError for what is no JSON."""
+    try:
+        return json.dumps(document, ensure_ascii=True, allow_nan=False, sort_keys=True, indent=indent).encode(
+            "ascii"
+        )
+    except (TypeError, ValueError, RecursionError) as why:
+        raise ExportError(f"cannot be written as JSON: {why}") from None

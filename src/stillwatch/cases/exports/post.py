@@ -1,0 +1,190 @@
+"""One request over one connection to an address that was checked: bounded in size and time, never redirected.
+
+It does not know what it carries. Nothing of an answer is kept but its status: a receiver may write anything.
+"""
+
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports.places import Place
+
+TIMEOUT_S = 15.0  # for all of it; Standard Webhooks: 15 to 30 s
+HEAD_BYTES = 16_384  # of an answer; more is no answer
+PIECE = 65_536
+BODY_BYTES = 20 << 20
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
+_RETRY = re.compile(rb"\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r?\n", re.IGNORECASE)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[ -~]*")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a receiver said."""
+
+    status: int
+    retry_after_s: int | None
+
+
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Certificates are checked against the system's, or against one file. Raises: ExportError."""
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as why:
+        raise ExportError(f"{ca_file}: holds no certificates that can be read: {why}") from why
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def post(
+    where: Place,
+    found: Sequence[str],
+    headers: Mapping[str, str],
+    body: bytes,
+    context: ssl.SSLContext,
+    timeout_s: float = TIMEOUT_S,
+) -> Answer:
+    """Send one request to one of the addresses that were checked, and give the answer's status.
+
+    Raises: ExportError where there was none in time.
+    """
+    request = _request(where, headers, body)
+    with _Line(where, found, context, timeout_s) as line:
+        line.send(request)
+        return _answer(where, line.receive_head())
+
+
+def push(
+    where: Place, found: Sequence[str], data: bytes, context: ssl.SSLContext, timeout_s: float = TIMEOUT_S
+) -> None:
+    """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
+    with _Line(where, found, context, timeout_s) as line:
+        line.send(data)
+        line.finish()
+
+
+def drop(where: Place, found: Sequence[str], datagrams: Sequence[bytes]) -> None:
+    """Send datagrams over UDP: nobody says whether they came. Raises: ExportError."""
+    address = found[0]
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as out:
+            for one in datagrams:
+                out.sendto(one, (address, where.port))
+    except OSError as why:
+        raise ExportError(f"{where.at}: cannot be sent to: {why.strerror or why}") from why
+
+
+def _request(where: Place, headers: Mapping[str, str], body: bytes) -> bytes:
+    if len(body) > BODY_BYTES:
+        raise ExportError(f"{where.at}: {len(body):,} bytes; at most {BODY_BYTES:,} are sent in one request")
+    lines = [f"POST {where.path} HTTP/1.1", f"host: {where.at}"]
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ExportError(f"{where.at}: a header {name!a} that is no header")
+        lines.append(f"{name}: {value}")
+    lines += [f"content-length: {len(body)}", "user-agent: stillwatch", "connection: close", "", ""]
+    return "\r\n".join(lines).encode("ascii") + body
+
+
+def _answer(where: Place, head: bytes) -> Answer:
+    status = _STATUS.match(head)
+    if status is None:
+        raise ExportError(f"{where.at}: what answers is no HTTP")
+    wait = _RETRY.search(head)
+    return Answer(int(status[1]), int(wait[1]) if wait else None)
+
+
+class _Line:
+    """A connection that is cut when its time is over, whatever the other side does."""
+
+    def __init__(self, where: Place, found: Sequence[str], context: ssl.SSLContext, timeout_s: float) -> None:
+        self._where = where
+        self._until = time.monotonic() + timeout_s
+        self._over = False
+        self._socket = self._connected(found)
+        self._watch = threading.Timer(max(self._left(), 0.001), self._cut)
+        self._watch.daemon = True
+        self._watch.start()
+        if where.scheme in ("https", "tls"):
+            try:
+                self._socket = context.wrap_socket(self._socket, server_hostname=where.host)
+            except (OSError, ValueError) as why:
+                self.__exit__()
+                raise self._refusal(why) from why
+
+    def __enter__(self) -> "_Line":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.cancel()
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        try:
+            for at in range(0, len(data), PIECE):
+                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.sendall(data[at : at + PIECE])
+        except OSError as why:
+            raise self._refusal(why) from why
+
+    def receive_head(self) -> bytes:
+        """The answer up to its first empty line."""
+        head = b""
+        try:
+            while b"\r\n\r\n" not in head and b"\n\n" not in head:
+                self._socket.settimeout(max(self._left(), 0.001))
+                more = self._socket.recv(HEAD_BYTES + 1 - len(head))
+                if not more:
+                    break
+                head += more
+                if len(head) > HEAD_BYTES:
+                    raise ExportError(f"{self._where.at}: answers with over {HEAD_BYTES:,} bytes of headers")
+        except OSError as why:
+            raise self._refusal(why) from why
+        return head
+
+    def finish(self) -> None:
+        """Say that no more comes, so that what was sent is not lost with the connection."""
+        try:
+            with suppress(ssl.SSLError):
+                if isinstance(self._socket, ssl.SSLSocket):
+                    self._socket.settimeout(1.0)
+                    self._socket = self._socket.unwrap()
+            with suppress(OSError):  # the other side was faster
+                self._socket.shutdown(socket.SHUT_WR)
+        except OSError as why:
+            raise self._refusal(why) from why
+
+    def _connected(self, found: Sequence[str]) -> socket.socket:
+        last: OSError | None = None
+        for address in found:
+            try:
+                return socket.create_connection((address, self._where.port), max(self._left(), 0.001))
+            except OSError as why:
+                last = why
+        assert last is not None
+        raise self._refusal(last) from last
+
+    def _left(self) -> float:
+        return self._until - time.monotonic()
+
+    def _cut(self) -> None:
+        self._over = True
+        with suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _refusal(self, why: Exception) -> ExportError:
+        if self._over or isinstance(why, TimeoutError):
+            return ExportError(f"{self._where.at}: took longer than it may")
+        if isinstance(why, ssl.SSLCertVerificationError):
+            return ExportError(
+                f"{self._where.at}: its certificate is not to be trusted: {why.verify_message}"
+            )
+        return ExportError(f"{self._where.at}: {getattr(why, 'strerror', None) or why}")

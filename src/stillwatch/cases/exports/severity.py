@@ -1,0 +1,34 @@
+"""How bad an alert is, in the words of others. One rule: what has left, beside the sizes that sufficed."""
+
+from enum import IntEnum
+
+from stillwatch.cases import State, Verdict
+from stillwatch.cases.alert import Alert
+
+
+class Severity(IntEnum):
+    """OCSF's severity_id."""
+
+    INFORMATIONAL = 1
+    LOW = 2
+    MEDIUM = 3
+    HIGH = 4
+    CRITICAL = 5
+
+
+# exchanges of published training sets that sufficed (docs/harvest.md): LIMA and s1, Sky-T1, OpenThoughts
+STEPS = ((114_000, Severity.CRITICAL), (17_000, Severity.HIGH), (1_000, Severity.MEDIUM))
+OF_CEF = {
+    Severity.INFORMATIONAL: 1,
+    Severity.LOW: 4,
+    Severity.MEDIUM: 6,
+    Severity.HIGH: 8,
+    Severity.CRITICAL: 10,
+}
+
+
+def severity(alert: Alert) -> Severity:
+    """Give the severity; of what was judged honest, or is closed, only that it is for information."""
+    if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == State.CLOSED:
+        return Severity.INFORMATIONAL
+    return next((found for least, found in STEPS if alert.exposure.exchanges >= least), Severity.LOW)

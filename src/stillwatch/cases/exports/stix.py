@@ -1,0 +1,238 @@
+"""STIX 2.1: a case for another provider. Numbers, keyed marks and ATLAS ids; no prompt, no name but our own.
+
+What a partner can do with it is look for the marks in its own log, if it has the key. It does not say who is
+guilty: wording can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7, 4.14, 4.16, 5.1, 6.18.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stillwatch.cases.alert import Alert
+from stillwatch.cases.exports import ExportError, Form, Leaving
+from stillwatch.cases.exports.atlas import Technique, technique
+from stillwatch.cases.exports.marking import Tlp, marking
+from stillwatch.cases.exports.objects import (
+    BORN,
+    bundle,
+    extended,
+    extension_object,
+    identity_id,
+    made,
+    observable_id,
+    pattern,
+    sender_object,
+    stix_id,
+    timestamp,
+)
+from stillwatch.cases.exports.plain import to_bytes, whole
+from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.indicators import SKETCHED, Indicator, Kind
+from stillwatch.cases.indicators.keys import Key
+
+DAY_US = 86_400_000_000
+MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
+NAMES = {
+    Kind.QUESTION: "the same question",
+    Kind.OPENING: "the same opening words of a prompt",
+    Kind.ENDING: "the same closing words of a prompt",
+    Kind.SYSTEM: "the same system text",
+    Kind.WORDING: "one of two phrases that stand in one prompt",
+    Kind.NETWORK: "the same network",
+    Kind.PAYMENT: "the same payment instrument",
+    Kind.DOMAIN: "the same e-mail domain",
+}
+LONGEST_NAME = 200
+
+Json = dict[str, Any]
+
+
+def campaign_id(sender: str, case: str) -> str:
+    """The STIX id of a case's campaign; a partner's sighting names it.
+
+    `sender`: as the sender calls itself.
+    """
+    return stix_id("campaign", identity_id(checked_sender(sender)), case)
+
+
+def checked_sender(name: str) -> str:
+    """The sender's name as it goes out. Raises: ExportError where it is none."""
+    name = whole(" ".join(name.split()))
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise ExportError(
+            f"give --sender, your organisation's name in 1 to {LONGEST_NAME} letters that can be printed"
+        )
+    return name
+
+
+def campaign_bundle(
+    alert: Alert,
+    indicators: Sequence[Indicator],
+    key: Key,
+    *,
+    sender: str,
+    tlp: Tlp,
+    opened_us: int,
+    now_us: int,
+    valid_days: int,
+    with_accounts: bool = False,
+) -> tuple[bytes, Leaving]:
+    """Write a case as a sealed bundle, with what leaves in it.
+
+    opened_us: when the case was opened, which never changes; with_accounts: also keyed hashes of the names
+    that the alert holds, of which a partner can test guesses. Raises: ExportError where an indicator is under
+    another key than the bundle.
+    """
+    if any(one.key != key.fingerprint for one in indicators):
+        raise ExportError("an indicator was made under another key than the one that seals the file")
+    who = identity_id(checked_sender(sender))
+
+    def new(kind: str, *of: str, **more: Any) -> Json:
+        return made(kind, stix_id(kind, who, alert.case, *of), who, opened_us, now_us, tlp, **more)
+
+    campaign = _campaign(alert, campaign_id(sender, alert.case), who, opened_us, now_us, tlp)
+    objects = [campaign]
+    for one in alert.atlas:
+        used = _attack_pattern(technique(one["id"]), tlp)
+        objects += [used, _related(new, campaign, "uses", used)]
+    for indicator in indicators:
+        told = _indicator(new, indicator, valid_days)
+        objects += [told, _related(new, told, "indicates", campaign)]
+    if with_accounts:
+        objects += _observed(new, alert, key)
+    objects.append(
+        new(
+            "report",
+            name=campaign["name"],
+            description=campaign["description"],
+            report_types=["campaign", "indicator"],
+            published=timestamp(now_us),
+            object_refs=sorted(one["id"] for one in objects),
+        )
+    )
+    everything = [
+        *objects,
+        sender_object(checked_sender(sender), tlp, now_us),
+        extension_object(who),
+        marking(tlp),
+    ]
+    data = to_bytes(bundle(everything, key.sealing, key.fingerprint), indent=1) + b"\n"
+    return data, leaving(Form.STIX, data, _counts(everything, indicators), tlp)
+
+
+def _counts(objects: list[Json], indicators: Sequence[Indicator]) -> dict[str, int]:
+    kinds = [one["type"] for one in objects]
+    sketches = sum(one.kind in SKETCHED for one in indicators)
+    return {
+        "keyed sketches of wording": sketches,
+        "keyed identifiers (network, payment, e-mail domain)": len(indicators) - sketches,
+        "keyed hashes of account names": kinds.count("user-account"),
+        "ATLAS techniques": kinds.count("attack-pattern"),
+        "objects in all": len(objects),
+    }
+
+
+def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp: Tlp) -> Json:
+    """Numbers only: the alert's sentences may quote what accounts are called."""
+    left = alert.exposure
+    said = (
+        f"{alert.members:,} accounts have taken {left.exchanges:,} exchanges and {left.output_tokens:,} "
+        f"output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. Verdict of the sender: "
+        f"{alert.verdict or 'none yet'}. {left.milestones}"
+    )
+    return made(
+        "campaign",
+        id,
+        who,
+        opened_us,
+        now_us,
+        tlp,
+        name=f"Distillation campaign {id.removeprefix('campaign--')[:8]}",
+        description=said.strip(),
+        objective="Training data for a model",
+        first_seen=None if left.first_us is None else timestamp(left.first_us),
+        last_seen=None if left.last_us is None else timestamp(max(left.last_us, left.first_us or 0)),
+        extensions=extended(
+            accounts=alert.members,
+            exchanges=left.exchanges,
+            output_tokens=left.output_tokens,
+            p_value=alert.p_value,
+        ),
+    )
+
+
+def _attack_pattern(one: Technique, tlp: Tlp) -> Json:
+    """A technique: the same object in everybody's bundles, so it has no sender."""
+    return {
+        "type": "attack-pattern",
+        "spec_version": "2.1",
+        "id": stix_id("attack-pattern", "", one.id),
+        "created": BORN,
+        "modified": BORN,
+        "name": f"{one.of}: {one.name}" if one.of else one.name,
+        "external_references": [{"source_name": "mitre-atlas", "external_id": one.id, "url": one.url}],
+        "kill_chain_phases": [
+            {
+                "kill_chain_name": "mitre-atlas",
+                "phase_name": one.tactic.lower().replace(" ", "-") or "unknown",
+            }
+        ],
+    }
+
+
+def _indicator(new: Any, one: Indicator, valid_days: int) -> Json:
+    return dict(
+        new(
+            "indicator",
+            one.kind,
+            one.value,
+            one.key,
+            name=f"Keyed mark of {NAMES[one.kind]}",
+            description=f"Carried by {one.accounts:,} of the campaign's accounts and {one.others:,} others.",
+            indicator_types=["anomalous-activity"],
+            pattern=pattern(one.kind, one.key, one.value),
+            pattern_type="stix",
+            pattern_version="2.1",
+            valid_from=timestamp(one.first_us),
+            valid_until=timestamp(one.last_us + valid_days * DAY_US),
+            confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
+            extensions=extended(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
+        )
+    )
+
+
+def _related(new: Any, source: Json, how: str, target: Json) -> Json:
+    return dict(
+        new(
+            "relationship",
+            source["id"],
+            how,
+            target["id"],
+            relationship_type=how,
+            source_ref=source["id"],
+            target_ref=target["id"],
+        )
+    )
+
+
+def _observed(new: Any, alert: Alert, key: Key) -> list[Json]:
+    accounts = []
+    for name in alert.accounts:
+        hashed = key.identify("account", name)
+        accounts.append(
+            {
+                "type": "user-account",
+                "spec_version": "2.1",
+                "id": observable_id("user-account", {"user_id": hashed}),
+                "user_id": hashed,
+            }
+        )
+    if not accounts or alert.exposure.first_us is None or alert.exposure.last_us is None:
+        return []
+    seen = new(
+        "observed-data",
+        first_observed=timestamp(alert.exposure.first_us),
+        last_observed=timestamp(alert.exposure.last_us),
+        number_observed=min(max(alert.exposure.exchanges, 1), MOST_OBSERVED),
+        object_refs=sorted(one["id"] for one in accounts),
+    )
+    return [*accounts, seen]

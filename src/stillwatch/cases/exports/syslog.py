@@ -1,0 +1,59 @@
+"""Syslog around a record: RFC 5424's header, and how records are kept apart on a wire. It sends nothing.
+
+Source: RFC 5424 (message), RFC 6587 section 3.4.1 and RFC 5425 (octet counting on TCP and TLS), RFC 5426
+(UDP).
+"""
+
+import re
+from datetime import UTC, datetime
+
+FACILITY = 13  # log audit
+DATAGRAM = 65_000  # bytes: what UDP over IPv4 carries, with room for headers
+_NOT_PRINTED = re.compile(r"[^!-~]+")
+
+
+def severity_of(cef_severity: int) -> int:
+    """Syslog's severity for CEF's: 2 critical, 3 error, 4 warning, 5 notice, 6 informational.
+
+    >>> [severity_of(s) for s in (0, 3, 5, 8, 10)]
+    [6, 5, 4, 3, 2]
+    """
+    return (
+        2
+        if cef_severity >= 9
+        else 3
+        if cef_severity >= 7
+        else 4
+        if cef_severity >= 4
+        else 5
+        if cef_severity
+        else 6
+    )
+
+
+def message(record: str, cef_severity: int, at_us: int, host: str, app: str = "stillwatch") -> bytes:
+    """Put the header before one record, which holds no line break.
+
+    Raises: ValueError for a record of more than one line, which is a fault of the caller.
+    """
+    if any(end in record for end in "\r\n\x00"):
+        raise ValueError("a record for syslog is one line")
+    priority = 8 * FACILITY + severity_of(cef_severity)
+    when = datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # MSGID names the form; the BOM says that what follows is UTF-8
+    head = f"<{priority}>1 {when} {_token(host, 255)} {_token(app, 48)} - CEF - "
+    return head.encode("ascii") + b"\xef\xbb\xbf" + record.encode("utf-8")
+
+
+def _token(text: str, longest: int) -> str:
+    """A header field: printable ASCII without blanks, or the dash that stands for none."""
+    return _NOT_PRINTED.sub("_", text)[:longest] or "-"
+
+
+def counted(message: bytes) -> bytes:
+    """Frame a message for TCP or TLS: its length in front, so that no byte in it can end it.
+
+    >>> counted(b"<1>1 x")
+    b'6 <1>1 x'
+    """
+    return b"%d %s" % (len(message), message)

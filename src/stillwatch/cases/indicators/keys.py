@@ -1,0 +1,115 @@
+"""The two kinds of key: the deployment's own, which nobody else has, and an exchange key shared with a
+partner.
+
+From one exchange key come two: one for sketches of wording, one for identifiers. What a partner who holds it
+can do is in docs/indicators.md: it can try guesses. It does not know what is sketched.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.cases.indicators import IDENTIFIERS, IndicatorError, Kind
+from stillwatch.exchanges.log import network
+from stillwatch.exchanges.sketch import Sketcher
+
+EXCHANGE_BYTES = 32  # as many as SHA-256 gives: fewer make the key the weak place
+_FOR_SKETCHES, _FOR_IDENTIFIERS, _FOR_SEALS = b"sw.exch.sketch", b"sw.exch.ident", b"sw.exch.seal"
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """A key for indicators: `sketcher` for wording, `identify` for identifiers, `sealing` for files."""
+
+    sketcher: Sketcher
+    sealing: bytes  # for the seal of a file: who holds the key made it
+    _identifying: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the key and tell nothing of it.
+
+        Files sketched under it carry them too.
+        """
+        return self.sketcher.fingerprint
+
+    def identify(self, kind: str, value: str) -> str:
+        """HMAC-SHA-256 of a normalised identifier; kinds never meet."""
+        words = f"stillwatch.{kind}.1\0{value}".encode("utf-8", "surrogatepass")
+        return hmac.digest(self._identifying, words, "sha256").hex()
+
+
+def own(raw: bytes) -> Key:
+    """The key that a deployment's logs are sketched under. Raises: IndicatorError for the public default."""
+    sketcher = Sketcher(raw)
+    if sketcher.public:
+        raise IndicatorError(
+            "indicators need a key of your own: under the default one, which is public, a sketch is as good "
+            "as its text; give --key-file or --exchange-key"
+        )
+    return Key(sketcher, _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS))
+
+
+def exchange(raw: bytes) -> Key:
+    """A key shared with a partner. Raises: IndicatorError where it is too short to be one."""
+    if len(raw) < EXCHANGE_BYTES:
+        raise IndicatorError(f"an exchange key of {len(raw)} bytes; right would be {EXCHANGE_BYTES} or more")
+    return Key(Sketcher(_part(raw, _FOR_SKETCHES)), _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS))
+
+
+def _part(raw: bytes, purpose: bytes) -> bytes:
+    whole = raw if len(raw) <= 64 else hashlib.blake2b(raw, digest_size=64).digest()
+    return hashlib.blake2b(whole, digest_size=32, person=purpose).digest()
+
+
+def read_exchange(path: Path) -> Key:
+    """Read an exchange key as `create` wrote it: 64 hexadecimal digits. Raises: IndicatorError."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise IndicatorError(f"{path}: cannot read the exchange key: {error.strerror}") from error
+    try:
+        return exchange(bytes.fromhex(text.decode("ascii").strip()))
+    except ValueError:
+        raise IndicatorError(
+            f"{path}: holds no exchange key; right would be {2 * EXCHANGE_BYTES} hexadecimal digits, as "
+            "`stillwatch indicators keygen` writes them"
+        ) from None
+
+
+def create(path: Path) -> Key:
+    """Write a new exchange key, readable by its owner only.
+
+    Raises: IndicatorError where the file is there.
+    """
+    raw = secrets.token_bytes(EXCHANGE_BYTES)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise IndicatorError(f"{path}: is there already; an exchange key is never written over") from None
+    except OSError as error:
+        raise IndicatorError(f"{path}: cannot write the exchange key: {error.strerror}") from error
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(raw.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return exchange(raw)
+
+
+def normalised(kind: Kind, value: str) -> str | None:
+    """An identifier in the one form that both sides hash, or None where it is none.
+
+    >>> normalised(Kind.NETWORK, "::ffff:192.0.2.17"), normalised(Kind.DOMAIN, " Example.COM. ")
+    ('192.0.2', 'example.com')
+    >>> normalised(Kind.NETWORK, "unknown")
+    """
+    if kind is Kind.NETWORK:
+        return network(value)
+    if kind is Kind.DOMAIN:
+        return value.strip().rstrip(".").lower() or None
+    if kind not in IDENTIFIERS:
+        raise ValueError(f"{kind} is made of wording, not of an identifier")
+    return value.strip() or None

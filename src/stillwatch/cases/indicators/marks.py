@@ -1,0 +1,128 @@
+"""The values of a log's exchanges that indicators are compared with, as numbers.
+
+It compares nothing itself.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.cases.indicators import DIGITS, IDENTIFIERS, SKETCHED, Kind
+from stillwatch.cases.indicators.keys import Key, normalised
+from stillwatch.exchanges import sketched
+from stillwatch.exchanges.read import Progress, read
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+
+LEAST_WORDS = 6  # a shorter question is nobody's own: "yes", "continue" (as actors.markers has it)
+BATCH_ROWS = 65_536
+COLUMNS = ("exchange_id", "client_ip", "system", "prompt", "status")
+
+
+@dataclass(frozen=True)
+class History:
+    """A log that can be read again: its files, and the key that values are wanted under.
+
+    Files may hold sketches instead of texts (a gateway's segments). Those are under the key that they were
+    made with, `stored`; under another one a row can be compared only where its text was kept.
+    """
+
+    paths: Sequence[str | Path]
+    key: Key
+    stored: Sketcher | None = None  # of sketched files; None where `key` made them, or there are none
+    accounts: pa.Table | None = None  # in the ACCOUNTS shape: for payment and email-domain
+    assume_utc: bool = False
+
+    def batches(self, rejects: Rejects, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:
+        """Read the log once."""
+        yield from read(
+            self.paths,
+            rejects=rejects,
+            sketcher=self.stored or self.key.sketcher,
+            batch_rows=BATCH_ROWS,
+            columns=COLUMNS,
+            progress=progress,
+            assume_utc=self.assume_utc,
+        )
+
+
+class Marks:
+    """Turns batches into numbers, one array a kind: (n,) or (n, k) uint64, 0 where there is none.
+
+    Sketches are numbers already. Identifiers are keyed and get numbers in order of first sight.
+    """
+
+    def __init__(self, history: History, kinds: Collection[Kind]) -> None:
+        self.kinds = [kind for kind in Kind if kind in kinds]
+        self.blind = 0  # rows of which only a sketch under another key is kept
+        self._history = history
+        self._code: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
+        self._plain: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
+
+    def of(self, batch: pa.RecordBatch) -> dict[Kind, np.ndarray]:
+        """The numbers of every kind that was asked for."""
+        out = self._sketches(batch) if set(self.kinds) & set(SKETCHED) else {}
+        return out | {kind: self._identifiers(batch, kind) for kind in self.kinds if kind in IDENTIFIERS}
+
+    def number(self, kind: Kind, value: str) -> int:
+        """The number that stands for a value."""
+        if kind in SKETCHED:
+            return int(value, 16)
+        code = self._code[kind]
+        return code.setdefault(value, len(code) + 1)
+
+    def values(self, kind: Kind, numbers: Sequence[int]) -> list[str]:
+        """The values that numbers stand for."""
+        if kind in SKETCHED:
+            return [f"{number:0{DIGITS[kind]}x}" for number in numbers]
+        by_code = list(self._code[kind])
+        return [by_code[number - 1] for number in numbers]
+
+    def _sketches(self, batch: pa.RecordBatch) -> dict[Kind, np.ndarray]:
+        stored, wanted = self._history.stored, self._history.key.sketcher
+        under_it = stored is None or stored.fingerprint == wanted.fingerprint
+        if sketched.is_sketched(batch.schema) and under_it:
+            columns = sketched.of_columns(batch)
+        else:
+            columns = sketched.of_texts(batch, wanted)
+            if sketched.is_sketched(batch.schema):
+                self.blind += batch.column("prompt").null_count
+        every = {
+            Kind.QUESTION: np.where(columns["words"] >= LEAST_WORDS, columns["exact"], np.uint64(0)),
+            Kind.OPENING: columns["head"],
+            Kind.ENDING: columns["tail"],
+            Kind.SYSTEM: columns["system"],
+            Kind.WORDING: columns["phrases"],
+        }
+        return {kind: every[kind].astype(np.uint64) for kind in self.kinds if kind in every}
+
+    def _identifiers(self, batch: pa.RecordBatch, kind: Kind) -> np.ndarray:
+        if kind is Kind.NETWORK:
+            column, known = batch.column("client_ip"), self._plain[kind]
+        else:
+            column, known = batch.column("account"), self._of_accounts(kind)
+        coded = column.dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        if kind is Kind.NETWORK:
+            for name in names:
+                if name not in known:
+                    known[name] = self._keyed(kind, name)
+        lookup = np.array([*(known.get(name, 0) for name in names), 0], np.uint64)
+        return lookup[pc.fill_null(coded.indices, len(names)).to_numpy(zero_copy_only=False)]
+
+    def _of_accounts(self, kind: Kind) -> dict[str, int]:
+        """Account -> number, of what the accounts table says; made once."""
+        known, table = self._plain[kind], self._history.accounts
+        if not known and table is not None:
+            column = {Kind.PAYMENT: "payment", Kind.DOMAIN: "email_domain"}[kind]
+            for name, value in zip(table["account"].to_pylist(), table[column].to_pylist(), strict=True):
+                known[name] = self._keyed(kind, value) if value else 0
+        return known
+
+    def _keyed(self, kind: Kind, plain: str) -> int:
+        value = normalised(kind, plain)
+        return 0 if value is None else self.number(kind, self._history.key.identify(kind, value))

@@ -1,0 +1,113 @@
+"""From a partner's file to the campaigns that it tells of, with the indicators that hold.
+
+It searches nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.cases.exports.objects import read_pattern
+from stillwatch.cases.indicators import Indicator, IndicatorError, Kind, Partner
+from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators.reading import File, Json, count, ours, read_file, text, time_us, tlp_of
+
+SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
+
+
+@dataclass(frozen=True)
+class Told:
+    """A partner's file, as it is understood."""
+
+    sender: str
+    sealed: bool
+    partners: tuple[Partner, ...]
+
+
+def read_partners(path: Path, key: Key, now_us: int, unsealed: bool = False) -> Told:
+    """Read what a partner tells of campaigns.
+
+    Raises: IndicatorError where nothing in it can be used now: and why, in words for the partner.
+    """
+    file = read_file(path, key, unsealed)
+    campaigns = file.of_type("campaign")
+    if not campaigns:
+        raise IndicatorError(f"{path}: tells of no campaign; an answer to yours is taken in by `sightings`")
+    return Told(file.sender, file.sealed, tuple(_partner(file, one, key, now_us) for one in campaigns))
+
+
+def _partner(file: File, campaign: Json, key: Key, now_us: int) -> Partner:
+    modified_us = time_us(campaign, "modified", file.place)
+    if campaign.get("revoked") is True:
+        raise file.wrong(campaign, f"was withdrawn by its sender at {campaign['modified']}")
+    if modified_us > now_us + SKEW_US:
+        raise file.wrong(campaign, f"is dated {campaign['modified']}, which is to come; look at both clocks")
+    told = _indicating(file, campaign)
+    kept: list[tuple[str, Indicator]] = []
+    others: set[str] = set()
+    expired = foreign = revoked = 0
+    for one in told:
+        found = read_pattern(text(one, "pattern", file.place)) if one.get("pattern_type") == "stix" else None
+        if found is None:
+            foreign += 1
+        elif one.get("revoked") is True:
+            revoked += 1
+        elif time_us(one, "valid_until", file.place, default=now_us + 1) <= now_us:
+            expired += 1
+        elif found[1] != key.fingerprint:
+            others.add(found[1])
+        else:
+            kept.append((one["id"], _indicator(file, one, *found)))
+    if not kept:
+        raise file.wrong(campaign, _nothing(len(told), expired, revoked, foreign, others, key))
+    used = {id for id, _ in kept}
+    tlp = tlp_of(file, [campaign, *(one for one in told if one["id"] in used)])
+    return Partner(
+        id=campaign["id"],
+        sender=file.sender,
+        name=text(campaign, "name", file.place, ""),
+        tlp=tlp.value,
+        created_us=time_us(campaign, "created", file.place),
+        modified_us=modified_us,
+        indicators=tuple(sorted(kept, key=lambda pair: (pair[1].kind, -pair[1].accounts, pair[1].value))),
+        expired=expired + revoked,
+        foreign=foreign,
+    )
+
+
+def _indicating(file: File, campaign: Json) -> list[Json]:
+    """The indicators that a relationship ties to a campaign."""
+    found: dict[str, Json] = {}
+    for one in file.of_type("relationship"):
+        if one.get("relationship_type") == "indicates" and one.get("target_ref") == campaign["id"]:
+            source = file.objects.get(str(one.get("source_ref")))
+            if source is None or source["type"] != "indicator":
+                raise file.wrong(one, "ties an indicator to the campaign that is not in the file")
+            if one.get("revoked") is not True:
+                found[source["id"]] = source
+    return list(found.values())
+
+
+def _indicator(file: File, one: Json, kind: Kind, key: str, value: str) -> Indicator:
+    said, at = ours(one), f"{file.place}: {one['id']}"
+    first_us = time_us(one, "valid_from", file.place)
+    return Indicator(
+        kind=kind,
+        value=value,
+        key=key,
+        accounts=count(said, "accounts", at, 0),
+        others=count(said, "others", at, 0),
+        exchanges=count(said, "exchanges", at, 0),
+        first_us=first_us,
+        last_us=max(first_us, time_us(one, "valid_until", file.place, default=first_us)),
+    )
+
+
+def _nothing(told: int, expired: int, revoked: int, foreign: int, others: set[str], key: Key) -> str:
+    """Why none of a campaign's indicators can be looked for."""
+    if not told:
+        return "has no indicators"
+    if others:
+        return f"its indicators are under key {', '.join(sorted(others))}, and yours is {key.fingerprint}"
+    parts = [(expired, "expired"), (revoked, "withdrawn"), (foreign, "of a kind that is not ours")]
+    said = ", ".join(f"{many} {what}" for many, what in parts if many)
+    return f"none of its {told} indicators can be used: {said}; ask the sender for a new file"

@@ -1,0 +1,243 @@
+"""A partner's STIX file, taken apart: bounded, checked object by object, and nothing in it believed unseen.
+
+It says what is wrong in words that can be sent back to the partner. It does not search for anything.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stillwatch.cases.exports.marking import EXTENSION as TLP_EXTENSION
+from stillwatch.cases.exports.marking import IDS, MARK_OF, OLD_IDS, Tlp
+from stillwatch.cases.exports.objects import EXTENSION, is_sealed, sealed_under
+from stillwatch.cases.indicators import IndicatorError
+from stillwatch.cases.indicators.keys import Key
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.strict_json import decode
+
+LONGEST = 8 << 20  # bytes of a file: 8,000 indicators; "[],[],..." takes 20 times that in memory
+MOST_OBJECTS = 100_000
+DEEPEST = 32  # levels; STIX needs about six
+LONGEST_TEXT = 4_096
+_ID = re.compile(
+    r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class File:
+    """A partner's file whose form and seal are sound."""
+
+    place: str
+    sender: str
+    sender_id: str
+    objects: dict[str, Json]  # the newest version of each, by id
+    sealed: bool  # made by a holder of the key
+
+    def of_type(self, kind: str) -> list[Json]:
+        return [one for one in self.objects.values() if one["type"] == kind]
+
+    def wrong(self, one: Json, why: str) -> IndicatorError:
+        return IndicatorError(f"{self.place}: {one.get('id', 'an object')}: {why}")
+
+
+def read_file(path: Path, key: Key, unsealed: bool = False) -> File:
+    """Read a bundle. unsealed: take one that nobody who has the key sealed, or that was changed since.
+
+    Raises: IndicatorError that says what is wrong with it.
+    """
+    place = str(path)
+    objects = _objects(_document(path), place)
+    newest: dict[str, Json] = {}
+    for one in objects:
+        before = newest.get(one["id"])
+        if before is None or version_us(one, place) > version_us(before, place):
+            newest[one["id"]] = one
+        elif version_us(one, place) == version_us(before, place) and one != before:
+            raise IndicatorError(f"{place}: {one['id']} stands there twice, and differs: ask for a new file")
+    said = sealed_under(objects)
+    sealed = said == key.fingerprint and is_sealed(objects, key.sealing)
+    if not sealed and not unsealed:
+        raise IndicatorError(f"{place}: {_unsealed(said, key)}")
+    sender = _sender(newest, place)
+    return File(place, text(sender, "name", place), sender["id"], newest, sealed)
+
+
+def _unsealed(said: Any, key: Key) -> str:
+    if said is None:
+        return "has no seal, so anybody may have written it; --unsealed takes it all the same"
+    if said != key.fingerprint:
+        return (
+            f"is sealed under key {str(said)[:16]!a}, and yours is {key.fingerprint}; give the exchange key "
+            "that you share with this partner"
+        )
+    return "was changed after it was sealed; ask for it again, or take it as a claim with --unsealed"
+
+
+def _document(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LONGEST + 1)
+    except OSError as why:
+        raise IndicatorError(f"{path}: cannot be read: {why.strerror}") from why
+    if len(raw) > LONGEST:
+        raise IndicatorError(f"{path}: is larger than {LONGEST >> 20} MB; ask for it in pieces")
+    if raw[:2] in (b"\x1f\x8b", b"PK") or raw[:4] == b"\x28\xb5\x2f\xfd":
+        raise IndicatorError(f"{path}: is packed; unpack it first, with a limit on what comes out")
+    try:
+        document = decode(raw.removeprefix(b"\xef\xbb\xbf"))
+    except Refused as why:
+        raise IndicatorError(f"{path}: {why}") from None
+    if _is_deep(document):
+        raise IndicatorError(f"{path}: is nested deeper than {DEEPEST} levels; STIX never is")
+    return document
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value is nested deeper than STIX ever is."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
+        level = below
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _objects(document: Any, place: str) -> list[Json]:
+    if not isinstance(document, dict) or document.get("type") != "bundle":
+        raise IndicatorError(
+            f'{place}: is no STIX bundle; right would be {{"type": "bundle", "objects": [...]}}'
+        )
+    objects = document.get("objects")
+    if not isinstance(objects, list) or not objects:
+        raise IndicatorError(f"{place}: the bundle holds no objects")
+    if len(objects) > MOST_OBJECTS:
+        raise IndicatorError(
+            f"{place}: {len(objects):,} objects; at most {MOST_OBJECTS:,} are taken in one file"
+        )
+    for k, one in enumerate(objects, 1):
+        if not isinstance(one, dict):
+            raise IndicatorError(f"{place}: object {k} is none")
+        id = one.get("id")
+        if not isinstance(id, str) or not _ID.fullmatch(id) or id.partition("--")[0] != one.get("type"):
+            raise IndicatorError(
+                f"{place}: object {k} has the id {str(id)[:80]!a}; right would be TYPE--UUID"
+            )
+        if one.get("spec_version", "2.1") != "2.1":
+            raise IndicatorError(
+                f"{place}: {id} is of STIX {str(one['spec_version'])[:8]!a}; 2.1 is read here"
+            )
+    return objects
+
+
+def _sender(objects: Mapping[str, Json], place: str) -> Json:
+    """The identity that made what is told."""
+    told = [one for one in objects.values() if one["type"] in ("campaign", "sighting")]
+    makers = Counter(one.get("created_by_ref") for one in told)
+    if not told:
+        raise IndicatorError(
+            f"{place}: tells of no campaign and answers none; is it a file for this program?"
+        )
+    if len(makers) > 1:
+        raise IndicatorError(f"{place}: is by {len(makers)} senders; take each one's own file")
+    maker = objects.get(str(next(iter(makers))))
+    if maker is None or maker["type"] != "identity":
+        raise IndicatorError(f"{place}: does not hold the identity of its sender (created_by_ref)")
+    return maker
+
+
+# --- properties ---
+
+
+def text(one: Json, name: str, place: str, default: str | None = None) -> str:
+    """A text of an object. Raises: IndicatorError."""
+    value = one.get(name, default)
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
+        raise IndicatorError(
+            f"{place}: {one.get('id')}: {name} must be a text of at most {LONGEST_TEXT:,} letters"
+        )
+    return value
+
+
+def count(properties: Json, name: str, at: str, default: int | None = None) -> int:
+    """A number of things. Raises: IndicatorError."""
+    value = properties.get(name, default)
+    if type(value) is not int or not 0 <= value < 1 << 53:
+        raise IndicatorError(f"{at}: {name} must be a whole number from 0 on")
+    return value
+
+
+def time_us(one: Json, name: str, place: str, default: int | None = None) -> int:
+    """A timestamp of an object in UTC microseconds. Raises: IndicatorError."""
+    value = one.get(name)
+    if value is None and default is not None:
+        return default
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    try:
+        if found is None:
+            raise ValueError
+        seconds = datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        raise IndicatorError(
+            f"{place}: {one.get('id')}: {name} is no time of STIX; right would be 2026-03-07T17:00:00.000Z"
+        ) from None
+    return int(seconds) * 1_000_000 + int((found[2] or "0").ljust(6, "0")[:6])
+
+
+def version_us(one: Json, place: str) -> int:
+    """Which version of an object this is; observables have but one."""
+    return time_us(one, "modified", place, default=0)
+
+
+def ours(one: Json) -> Json:
+    """What stands in our extension of an object."""
+    extensions = one.get("extensions")
+    found = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def tlp_of(file: File, parts: Iterable[Json]) -> Tlp:
+    """The strictest mark of some objects.
+
+    Raises: IndicatorError where one has none, or one that is not TLP 2.0.
+    """
+    strictest = Tlp.CLEAR
+    order = list(Tlp)
+    for one in parts:
+        refs = one.get("object_marking_refs")
+        if not isinstance(refs, list) or not refs:
+            raise file.wrong(one, "has no mark; ask the sender under which TLP it may be used")
+        known = [_mark(file, one, ref) for ref in refs]
+        strictest = max([strictest, *known], key=order.index)
+    if strictest is Tlp.RED:
+        raise IndicatorError(
+            f"{file.place}: is marked TLP:RED, for the ears of named persons; ask for another mark"
+        )
+    return strictest
+
+
+def _mark(file: File, one: Json, ref: Any) -> Tlp:
+    if ref in OLD_IDS:
+        raise file.wrong(one, "is marked with TLP 1.0; right would be TLP 2.0")
+    found = MARK_OF.get(ref) if isinstance(ref, str) else None
+    definition = file.objects.get(ref) if isinstance(ref, str) else None
+    if found is None:
+        raise file.wrong(one, f"is marked {str(ref)[:80]!a}, which is no mark of TLP 2.0; ask what it means")
+    if definition is None:
+        raise file.wrong(one, f"is marked TLP:{found.upper()}, and the mark is not in the file")
+    extensions = definition.get("extensions")
+    said = extensions.get(TLP_EXTENSION) if isinstance(extensions, dict) else None
+    if not isinstance(said, dict) or said.get("tlp_2_0") != found.value:
+        raise file.wrong(one, f"is marked with {IDS[found]}, which is TLP:{found.upper()} and says otherwise")
+    return found

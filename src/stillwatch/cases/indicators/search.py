@@ -1,0 +1,183 @@
+"""Looks for a partner's indicators in a history: which of our exchanges carry them, since when, whose they
+are.
+
+It reads the log once, and judges nobody. A hit says that the same wording was sent, not why.
+Null: for `chance.expected`, whoever carried a mark before the campaign began did so for a reason that goes on
+at the same rate. Blind to: paraphrase; exchanges of which only sketches under another key are kept.
+Fooled by: wording that became popular meanwhile; a partner who tells of wording that half the world uses.
+Source: `chance.collisions`: 64-bit and 32-bit keyed hashes taken for uniform (docs/text.md).
+"""
+
+from dataclasses import dataclass, field
+from math import comb
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.cases.indicators import DIGITS, SKETCHED, Carrier, Chance, Hits, Kind, Partner
+from stillwatch.cases.indicators.marks import History, Marks
+from stillwatch.exchanges import RECORD, ids
+from stillwatch.exchanges.read import Progress
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.text.kernel import PHRASES
+
+NEEDED = 2  # phrases in one prompt, as actors.stock.NEEDED: one alone is too short to be anybody's
+DAY_US = 86_400_000_000
+
+
+@dataclass
+class _Span:
+    """Counts of something seen, with when."""
+
+    exchanges: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+
+    def add(self, at_us: int) -> None:
+        self.exchanges += 1
+        self.first_us = at_us if self.first_us is None else min(self.first_us, at_us)
+        self.last_us = at_us if self.last_us is None else max(self.last_us, at_us)
+
+
+@dataclass
+class _Found:
+    """What the pass over the log has found so far."""
+
+    searched: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+    pairs: float = 0.0  # chances for two phrases to fall together with the wanted ones
+    values: dict[Kind, int] = field(default_factory=dict)  # how many values were compared
+    ids: set[str] = field(default_factory=set)
+    whole: _Span = field(default_factory=_Span)
+    accounts: dict[str, _Span] = field(default_factory=dict)
+    kinds: dict[str, set[Kind]] = field(default_factory=dict)
+    marks: dict[tuple[Kind, int], _Span] = field(default_factory=dict)
+
+
+def search(
+    history: History,
+    partner: Partner,
+    *,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    rejects: Rejects | None = None,
+    progress: Progress | None = None,
+) -> Hits:
+    """Look for a partner's indicators in the exchanges of [since, until); by default in all there are.
+
+    The base rate is measured on what lies before the sender's first exchange: give the whole history where
+    you can. Raises: InputError where the log cannot be read.
+    """
+    kinds = {one.kind for _, one in partner.indicators}
+    marks = Marks(history, kinds)
+    wanted = {
+        kind: np.array(
+            sorted(marks.number(kind, one.value) for _, one in partner.indicators if one.kind is kind),
+            np.uint64,
+        )
+        for kind in marks.kinds
+    }
+    began_us = min(one.first_us for _, one in partner.indicators)
+    found = _Found()
+    for batch in history.batches(rejects if rejects is not None else Rejects(), progress):
+        _look(found, _between(batch, since_us, until_us), marks, wanted)
+    return _hits(found, partner, marks, wanted, began_us)
+
+
+def _between(batch: pa.RecordBatch, since_us: int | None, until_us: int | None) -> pa.RecordBatch:
+    at = batch.column("time").cast(pa.int64())
+    for bound, keep in ((since_us, pc.greater_equal), (until_us, pc.less)):
+        if bound is not None:
+            batch = batch.filter(keep(at, pa.scalar(bound, pa.int64())))
+            at = batch.column("time").cast(pa.int64())
+    return batch
+
+
+def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind, np.ndarray]) -> None:
+    if not batch.num_rows:
+        return
+    times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
+    found.searched += batch.num_rows
+    first, last = int(times.min()), int(times.max())
+    found.first_us = first if found.first_us is None else min(found.first_us, first)
+    found.last_us = last if found.last_us is None else max(found.last_us, last)
+    hits: dict[int, list[tuple[Kind, int]]] = {}
+    for kind, numbers in marks.of(batch).items():
+        hit = np.isin(numbers, wanted[kind]) & (numbers != 0)
+        found.values[kind] = found.values.get(kind, 0) + int((numbers != 0).sum())
+        if kind is Kind.WORDING:
+            many = hit.sum(axis=1)
+            found.pairs += float((many == 1).sum()) * (PHRASES - 1) * len(wanted[kind]) / 2.0**32
+            hit &= (many >= NEEDED)[:, None]
+        for at in np.argwhere(hit):
+            hits.setdefault(int(at[0]), []).append((kind, int(numbers[tuple(at)])))
+    if hits:
+        _keep(found, batch, times, hits)
+
+
+def _keep(
+    found: _Found, batch: pa.RecordBatch, times: np.ndarray, hits: dict[int, list[tuple[Kind, int]]]
+) -> None:
+    """Count exchanges that carry a mark, each once, whatever files it stands in."""
+    rows = sorted(hits)
+    carrying = batch.take(pa.array(rows, pa.int64()))
+    record = pa.RecordBatch.from_arrays([carrying.column(one.name) for one in RECORD], schema=RECORD)
+    names = pc.coalesce(record.column("exchange_id"), ids.derive(record)).to_pylist()
+    for row, name, account in zip(rows, names, record.column("account").to_pylist(), strict=True):
+        if name in found.ids:
+            continue
+        found.ids.add(name)
+        at_us = int(times[row])
+        found.whole.add(at_us)
+        found.accounts.setdefault(account, _Span()).add(at_us)
+        found.kinds.setdefault(account, set()).update(kind for kind, _ in hits[row])
+        for mark in hits[row]:
+            found.marks.setdefault(mark, _Span()).add(at_us)
+
+
+def _hits(
+    found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.ndarray], began_us: int
+) -> Hits:
+    carriers = [
+        Carrier(name, span.exchanges, span.first_us or 0, span.last_us or 0, tuple(sorted(found.kinds[name])))
+        for name, span in found.accounts.items()
+    ]
+    seen = []
+    for id, one in partner.indicators:
+        span = found.marks.get((one.kind, marks.number(one.kind, one.value)))
+        if span is not None and span.first_us is not None and span.last_us is not None:
+            seen.append((id, span.exchanges, span.first_us, span.last_us))
+    return Hits(
+        partner=partner,
+        searched=found.searched - marks.blind,
+        blind=marks.blind,
+        first_searched_us=found.first_us,
+        last_searched_us=found.last_us,
+        carriers=tuple(sorted(carriers, key=lambda one: (-one.exchanges, one.account))),
+        exchanges=found.whole.exchanges,
+        first_us=found.whole.first_us,
+        last_us=found.whole.last_us,
+        seen=tuple(seen),
+        chance=_chance(found, wanted, began_us),
+    )
+
+
+def _chance(found: _Found, wanted: dict[Kind, np.ndarray], began_us: int) -> Chance:
+    expected = found.pairs
+    for kind, compared in found.values.items():
+        n = len(wanted[kind])
+        if kind is Kind.WORDING:
+            expected += compared / PHRASES * comb(PHRASES, 2) * (n / 2.0**32) ** 2
+        elif kind in SKETCHED:
+            expected += compared * n / 2.0 ** (4 * DIGITS[kind])
+    before_us = 0 if found.first_us is None else max(0, min(began_us, found.last_us or 0) - found.first_us)
+    since_us = 0 if found.last_us is None else max(0, found.last_us - max(began_us, found.first_us or 0))
+    before = sum((one.first_us or 0) < began_us for one in found.accounts.values())
+    return Chance(
+        collisions=expected,
+        before=before,
+        before_days=before_us / DAY_US,
+        expected=before * since_us / before_us if before_us >= DAY_US else None,
+    )

@@ -1,0 +1,161 @@
+"""The answer to a partner: whether its campaign was seen here, how often, first and last. It names nobody.
+
+Times are rounded to whole hours outwards: to the minute they would tell the partner which exchange it was. An
+answer of nought is an answer too. Source: STIX 2.1 (OASIS, 2021), section 5.2: count 0 says "not seen".
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from stillwatch.cases.exports import Form, Leaving
+from stillwatch.cases.exports.marking import Tlp, marking
+from stillwatch.cases.exports.objects import (
+    bundle,
+    extended,
+    extension_object,
+    identity_id,
+    made,
+    sender_object,
+    stix_id,
+    timestamp,
+)
+from stillwatch.cases.exports.plain import to_bytes
+from stillwatch.cases.exports.stix import checked_sender
+from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.indicators import Hits, IndicatorError, Sighting
+from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators.reading import count, ours, read_file, text, time_us, tlp_of
+
+HOUR_US = 3_600_000_000
+MOST = 999_999_999  # STIX 2.1, section 5.2: count
+
+
+def sighting_bundle(hits: Hits, key: Key, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
+    """Write the answer, under the mark of what it answers; a later one brings it up to date."""
+    name = checked_sender(sender)
+    who, tlp = identity_id(name), Tlp(hits.partner.tlp)
+    told = [_sighting(hits.partner.id, who, hits, tlp, now_us)]
+    told += [
+        _part(id, who, hits, tlp, now_us, exchanges, first_us, last_us)
+        for id, exchanges, first_us, last_us in hits.seen
+    ]
+    objects = [*told, sender_object(name, tlp, now_us), extension_object(who), marking(tlp)]
+    data = to_bytes(bundle(objects, key.sealing, key.fingerprint), indent=1) + b"\n"
+    holds = {
+        "sightings": len(told),
+        "exchanges, as a number": hits.exchanges,
+        "accounts, as a number": len(hits.carriers),
+    }
+    return data, leaving(Form.STIX, data, holds, tlp)
+
+
+def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str, Any]:
+    said = (
+        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry at "
+        f"least one of the {len(hits.partner.indicators):,} marks."
+    )
+    return made(
+        "sighting",
+        stix_id("sighting", who, of),
+        who,
+        hits.partner.created_us,  # the same in every answer, as versions of one object need it
+        now_us,
+        tlp,
+        description=said,
+        sighting_of_ref=of,
+        where_sighted_refs=[who],
+        count=min(hits.exchanges, MOST),
+        summary=True,
+        **_hours(hits.first_us, hits.last_us),
+        extensions=extended(accounts=len(hits.carriers), searched=hits.searched),
+    )
+
+
+def _part(
+    of: str, who: str, hits: Hits, tlp: Tlp, now_us: int, exchanges: int, first_us: int, last_us: int
+) -> dict[str, Any]:
+    return made(
+        "sighting",
+        stix_id("sighting", who, of),
+        who,
+        hits.partner.created_us,
+        now_us,
+        tlp,
+        sighting_of_ref=of,
+        where_sighted_refs=[who],
+        count=min(exchanges, MOST),
+        summary=True,
+        **_hours(first_us, last_us),
+    )
+
+
+def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
+    """First and last, rounded outwards to whole hours."""
+    if first_us is None or last_us is None:
+        return {}
+    return {
+        "first_seen": timestamp(first_us // HOUR_US * HOUR_US),
+        "last_seen": timestamp(-(-last_us // HOUR_US) * HOUR_US),
+    }
+
+
+def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighting, ...]:
+    """Read a partner's answer: one sighting of each of our campaigns in it.
+
+    Raises: IndicatorError where it is none, or says what cannot be.
+    """
+    file = read_file(path, key, unsealed)
+    found = []
+    for one in file.of_type("sighting"):
+        of = text(one, "sighting_of_ref", file.place)
+        if not of.startswith("campaign--") or one.get("revoked") is True:
+            continue
+        first_us = last_us = None
+        if "first_seen" in one or "last_seen" in one:
+            first_us = time_us(one, "first_seen", file.place)
+            last_us = time_us(one, "last_seen", file.place)
+            if last_us < first_us:
+                raise file.wrong(one, "was last seen before it was first seen")
+        said, at = ours(one), f"{file.place}: {one['id']}"
+        found.append(
+            Sighting(
+                id=one["id"],
+                of=of,
+                sender=file.sender,
+                tlp=tlp_of(file, [one]).value,
+                exchanges=count(one, "count", at, 1),
+                accounts=count(said, "accounts", at, 0),
+                searched=count(said, "searched", at, 0),
+                first_us=first_us,
+                last_us=last_us,
+                modified_us=time_us(one, "modified", file.place),
+            )
+        )
+    if not found:
+        raise IndicatorError(
+            f"{path}: answers no campaign; a partner's own campaigns are taken in by `import`"
+        )
+    return tuple(found)
+
+
+def sentence(one: Sighting) -> str:
+    """A sighting as a sentence, for the note that it becomes."""
+    who = f"{one.sender} (TLP:{one.tlp.upper()})"
+    searched = f" It searched {one.searched:,} exchanges." if one.searched else ""
+    if not one.exchanges:
+        return f"{who} has looked for this campaign and not seen it.{searched}"
+    times = ""
+    if one.first_us is not None and one.last_us is not None:
+        times = f", from {timestamp(one.first_us)} to {timestamp(one.last_us)} by the hour"
+    accounts = f" of {one.accounts:,} accounts" if one.accounts else ""
+    return f"{who} has seen this campaign: {one.exchanges:,} exchanges{accounts}{times}.{searched}"
+
+
+def of_cases(sightings: Iterable[Sighting], campaigns: dict[str, str]) -> dict[str, list[Sighting]]:
+    """Our cases that were answered. campaigns: STIX id -> case."""
+    found: dict[str, list[Sighting]] = {}
+    for one in sightings:
+        if one.of in campaigns:
+            found.setdefault(campaigns[one.of], []).append(one)
+    return found
