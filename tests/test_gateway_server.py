@@ -16,7 +16,7 @@ from gateway_world import UPSTREAM_KEY, Running, gateway, until
 from stillwatch.gateway.counters import NAMES
 from stillwatch.gateway.path import server
 from stillwatch.gateway.path.server import Client, Request
-from stillwatch.terms import Terms
+from stillwatch.terms import Capture, Terms
 from upstream import Upstream
 
 LIGHT = settings(max_examples=150, deadline=None)
@@ -102,8 +102,7 @@ class Talk:
     def __init__(self, most: int = 1 << 20) -> None:
         self.line = Line()
         self.seen: list[Request] = []
-        terms = Terms(version=1)
-        object.__setattr__(terms.capture, "max_body_bytes", most)
+        terms = Terms(version=1, capture=Capture(max_body_bytes=most))
         gate: Any = SimpleNamespace(
             loop=self.line,
             counters=memoryview(bytearray(8 * len(NAMES))).cast("q"),
