@@ -1,0 +1,75 @@
+"""Arithmetic on a dial of ten: a task whose answer is one digit and whose reasoning is worth more than that.
+
+It knows no model. The answer alone tells a small student almost nothing of how it came about; the steps do.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass
+
+STEPS = ("first", "then", "next", "after", "last")  # a step's name lets attention find its operation
+WORDS = {"+": ("add", "plus"), "-": ("minus", "take"), "*": ("times", "by")}
+DIGITS = tuple("0123456789")
+THINK, THOUGHT = "<think>", "</think>"
+VOCABULARY = (
+    "<pad>", "<bos>", "<eos>", THINK, THOUGHT, "start", "?", "=", *WORDS, *STEPS,
+    *(word for pair in WORDS.values() for word in pair), *DIGITS,
+)  # fmt: skip
+CHANCE = 0.1  # what guessing scores
+HELD_OUT_OF = 8  # one problem in so many is held out, whoever draws it
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: the question, the steps to its answer, and the answer (one digit)."""
+
+    id: str
+    prompt: str
+    trace: str
+    answer: str
+    steps: int
+
+
+def problem(draw: random.Random) -> Problem:
+    """Draw a problem of two to five steps.
+
+    >>> p = problem(random.Random(3))
+    >>> p.prompt
+    'start 3 first minus 8 then by 2 next minus 9 ?'
+    >>> p.trace, p.answer
+    ('first 3 - 8 = 5 then 5 * 2 = 0 next 0 - 9 = 1', '1')
+    """
+    at = draw.randrange(10)
+    asked, worked = [f"start {at}"], []
+    steps = draw.randint(2, len(STEPS))
+    for name in STEPS[:steps]:
+        sign = draw.choice(tuple(WORDS))
+        by = draw.choice((2, 3)) if sign == "*" else draw.randint(1, 9)
+        to = (at + by if sign == "+" else at - by if sign == "-" else at * by) % 10
+        asked.append(f"{name} {draw.choice(WORDS[sign])} {by}")
+        worked.append(f"{name} {at} {sign} {by} = {to}")
+        at = to
+    prompt = " ".join([*asked, "?"])
+    digest = hashlib.sha256(prompt.encode()).hexdigest()
+    return Problem(f"clock-{digest[:12]}", prompt, " ".join(worked), str(at), steps)
+
+
+def is_held_out(one: Problem) -> bool:
+    """Tell on which side of the fence a problem lies: a property of its text, so that no seed can move it."""
+    return int(one.id.rpartition("-")[2], 16) % HELD_OUT_OF == 0
+
+
+def problems(count: int, seed: int, held_out: bool = False) -> list[Problem]:
+    """Draw `count` different problems: those to teach with, or those to test with. The two never meet.
+
+    >>> taught, tested = problems(50, 1), problems(50, 1, held_out=True)
+    >>> len({p.prompt for p in taught} | {p.prompt for p in tested})
+    100
+    """
+    draw = random.Random(f"clock/{seed}/{held_out}")
+    found: dict[str, Problem] = {}
+    while len(found) < count:
+        one = problem(draw)
+        if is_held_out(one) == held_out:
+            found.setdefault(one.prompt, one)
+    return list(found.values())

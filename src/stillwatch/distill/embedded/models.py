@@ -1,0 +1,70 @@
+"""The clock's tokenizer, its teacher and its student before any training. Needs the extra `train`.
+
+Sizes and recipe are measured: docs/distill-training.md. It does not know how either is trained.
+"""
+
+from typing import Any
+
+from stillwatch.distill.embedded.clock import VOCABULARY
+from stillwatch.distill.train.extra import need
+
+LENGTH = 96  # tokens; the longest problem with its steps has 52
+# One turn each, as the base models of the field write it: what is asked, then what is said, then the end.
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'user' %}<bos>{{ m.content }}"
+    "{% elif m.role == 'assistant' %}{% generation %} {{ m.content }}<eos>{% endgeneration %}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def tokenizer() -> Any:
+    """The clock's words, one token each."""
+    need("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="<pad>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        model_max_length=LENGTH,
+        clean_up_tokenization_spaces=False,
+    )
+    made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def blank(width: int, layers: int, heads: int, seed: int) -> Any:
+    """A GPT-2 of this size with random weights, the same for the same seed."""
+    torch = need("torch")
+    need("transformers")
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    shape = GPT2Config(
+        vocab_size=len(VOCABULARY),
+        n_positions=LENGTH,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=VOCABULARY.index("<bos>"),
+        eos_token_id=VOCABULARY.index("<eos>"),
+        pad_token_id=VOCABULARY.index("<pad>"),
+    )
+    torch.manual_seed(seed)
+    return GPT2LMHeadModel(shape)
+
+
+def blank_teacher(seed: int) -> Any:
+    """348 thousand parameters, untrained."""
+    return blank(96, 3, 4, seed)
+
+
+def blank_student(seed: int) -> Any:
+    """63 thousand parameters, untrained."""
+    return blank(48, 2, 2, seed)

@@ -1,0 +1,92 @@
+"""A model's answers to questions, many at a time. It does not know which are right."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.wording import THINK, THOUGHT, Messages, Wording
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote to one question. `finished`: it ended by itself, and its thinking did too."""
+
+    reasoning: str | None
+    answer: str
+    finished: bool
+    tokens: int
+
+
+def write(
+    loaded: Loaded,
+    words: Wording,
+    asked: Sequence[Messages],
+    *,
+    new_tokens: int,
+    batch: int,
+    temperature: float = 0.0,
+    seed: int = 1,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[Written]:
+    """Answer questions, in their order. Greedy at temperature 0, else sampled from the seed."""
+    torch = need("torch")
+    model = loaded.model.eval()
+    tokens = [words.asked(messages) for messages in asked]
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
+    found: list[Written | None] = [None] * len(tokens)
+    limit = context(model) or 1 << 30
+    torch.manual_seed(seed)
+    ends = sorted(words.ends)
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        longest = max(len(tokens[i]) for i in chosen)
+        room = min(new_tokens, limit - longest)
+        if room < 1:  # the question alone fills the context
+            for i in chosen:
+                found[i] = Written(None, "", False, 0)
+            continue
+        padding = loaded.tokenizer.pad_token_id
+        ids = torch.full((len(chosen), longest), padding)
+        mask = torch.zeros((len(chosen), longest), dtype=torch.long)
+        for row, i in enumerate(chosen):
+            ids[row, longest - len(tokens[i]) :] = torch.tensor(tokens[i])
+            mask[row, longest - len(tokens[i]) :] = 1
+        sampled = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=room,
+                eos_token_id=ends,
+                pad_token_id=padding,
+                **(sampled if temperature else {"do_sample": False}),
+            )
+        for row, i in enumerate(chosen):
+            found[i] = _written(loaded, words, out[row, longest:].tolist(), asked[i])
+        tell(min(start + batch, len(order)))
+    return [one for one in found if one is not None]
+
+
+def _written(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> Written:
+    end = next((k for k, token in enumerate(tokens) if token in words.ends), None)
+    text = loaded.tokenizer.decode(tokens[:end], skip_special_tokens=True)
+    opened = words.asked_text(messages).rstrip().endswith(THINK)
+    reasoning, answer, closed = apart(text, opened)
+    return Written(reasoning, answer, end is not None and closed, len(tokens) if end is None else end + 1)
+
+
+def apart(text: str, opened: bool = False) -> tuple[str | None, str, bool]:
+    """Take reasoning and answer apart; the third says whether the reasoning, if any, was closed.
+
+    >>> apart("<think>\\n1 + 1 = 2\\n</think>\\n\\n2")
+    ('1 + 1 = 2', '2', True)
+    >>> apart("<think> 1 + 1"), apart("2")
+    (('1 + 1', '', False), (None, '2', True))
+    """
+    before, mark, after = text.partition(THOUGHT)
+    if mark:
+        return before.replace(THINK, "", 1).strip(), after.strip(), True
+    if opened or text.lstrip().startswith(THINK):
+        return text.replace(THINK, "", 1).strip(), "", False
+    return None, text.strip(), True

@@ -1,0 +1,70 @@
+"""The student's card: what it was made of, by whose terms. It does not judge whether the terms allow it.
+
+Terms follow a model's outputs: some licences (Gemma's, Llama's) call models trained on them derivatives.
+So what the run knows of the teacher's licence and terms is written where the student's user looks first.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import Run
+from stillwatch.distill.rows import read_json
+from stillwatch.distill.train import Trained
+
+UNKNOWN = "not stated"
+
+
+def teacher_of(run: Run) -> dict[str, Any]:
+    """What the run has on record of its teacher; nothing where it has nothing."""
+    return read_json(run.teacher) if run.teacher.exists() else {}
+
+
+def write_card(folder: Path, run: Run, trained: Trained) -> None:
+    """Write README.md (with the metadata block that model hubs read) into a student's folder."""
+    teacher = teacher_of(run)
+
+    def told(name: str) -> str:
+        value = teacher.get(name)
+        return " ".join(str(value).split()) if value not in (None, "", []) else UNKNOWN
+
+    lines = [
+        "---",
+        "tags: [distilled, stillwatch]",
+        f"license: {json.dumps('other')}",
+        f"license_name: {json.dumps('that of the teacher: ' + told('licence'), ensure_ascii=True)}",
+        f"base_model: {json.dumps(trained.student)}",
+        "---",
+        "",
+        "# A distilled student",
+        "",
+        f"Trained by Stillwatch on what another model said. Teacher: {_quoted(told('model'))}.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(
+            f"| {name} | {_quoted(value)} |"
+            for name, value in (
+                ("teacher's licence", told("licence")),
+                ("its text", told("licence_url")),
+                ("teacher's terms", told("terms_url")),
+                ("what they say of training on outputs", told("says")),
+                ("by whose leave", told("i_may")),
+                ("student before training", trained.student),
+                ("method", f"{trained.method}, learning {trained.learn}"),
+                ("examples", f"{trained.examples:,} ({trained.learnt_tokens:,} tokens)"),
+                ("steps, seed", f"{trained.steps:,}, {trained.seed}"),
+            )
+        ),
+        "",
+        "Whoever passes this student on passes these terms on with it.",
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8", errors="backslashreplace")
+
+
+def _quoted(text: str) -> str:
+    """A text in a table of Markdown: it can neither break the row nor be HTML or a link."""
+    for special in "\\`*_[]<>|":
+        text = text.replace(special, f"&#{ord(special)};")
+    return text

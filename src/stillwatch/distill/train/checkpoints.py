@@ -1,0 +1,41 @@
+"""Checkpoints of a training that may be killed at any moment: which of them are whole. It knows no model.
+
+The trainer writes a checkpoint file by file into its own folder. Only when all of them are on the disk is the
+mark written; a folder without it is what a kill left behind.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+WHOLE = "whole.json"
+PREFIX = "checkpoint-"
+
+
+def latest(folder: Path) -> Path | None:
+    """The latest whole checkpoint; removes what is not whole."""
+    found: list[tuple[int, Path]] = []
+    for path in folder.glob(f"{PREFIX}*"):
+        if (path / WHOLE).is_file() and path.name.removeprefix(PREFIX).isdecimal():
+            found.append((int(path.name.removeprefix(PREFIX)), path))
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+    return max(found)[1] if found else None
+
+
+def mark(path: Path, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...]) -> None:
+    """Say that a checkpoint is whole, after syncing what is in it; and what it has cost so far."""
+    for file in path.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    beside = path / f".{WHOLE}"
+    beside.write_text(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "resumed_at": list(resumed_at)}))
+    beside.replace(path / WHOLE)
+
+
+def cost_so_far(path: Path) -> tuple[float, float, tuple[int, ...]]:
+    """The CPU-seconds, the seconds and the earlier interruptions of a training up to a checkpoint."""
+    told = json.loads((path / WHOLE).read_text())
+    return float(told["cpu_s"]), float(told["wall_s"]), tuple(told["resumed_at"])

@@ -1,0 +1,124 @@
+"""A run's examples as tokens, with what could not be used counted. It does not know what learns from them."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Example
+from stillwatch.distill.rows import read_examples
+from stillwatch.distill.train import Training
+from stillwatch.distill.train.wording import Wording
+
+TOO_LONG = "longer than the context"
+UNKNOWN = "has words that the student's tokenizer lacks"
+NO_REASONING = "has no reasoning"
+EMPTY = "has no answer"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One example: the prompt's tokens, then the completion's. Only the completion is learnt."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
+
+    rows: tuple[Tokens, ...]
+    left_out: dict[str, int]
+    longest: int
+
+    @property
+    def learnt_tokens(self) -> int:
+        return sum(len(row.completion) for row in self.rows)
+
+
+def chosen(path: Path, samples: int, seed: int) -> list[Example]:
+    """The first `samples` examples (0: all) in an order that only the seed sets: fewer are part of more.
+
+    Raises: DistillError where there are not so many, or none.
+    """
+    rows = list(read_examples(path))
+    if not rows:
+        raise DistillError(f"{path}: holds no example; curation kept nothing: look into curation.json")
+    random.Random(f"examples/{seed}").shuffle(rows)
+    if samples > len(rows):
+        raise DistillError(f"{path}: holds {len(rows):,} examples, {samples:,} were asked for")
+    return rows[: samples or None]
+
+
+def encode(rows: Sequence[Example], wording: Wording, settings: Training, context: int) -> Encoded:
+    """Make tokens of examples; leave out, and count, what cannot be learnt whole.
+
+    `context` is the student's, in tokens (0: unlimited).
+    Raises: DistillError where nothing is left, or where examples are too long and the plan says to refuse.
+    """
+    most = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
+    left_out: Counter[str] = Counter()
+    kept: list[Tokens] = []
+    longest_seen = 0
+    for row in rows:
+        reasoning = row.reasoning if settings.learn == "traces" else None
+        if settings.learn == "traces" and not reasoning:
+            left_out[NO_REASONING] += 1
+            continue
+        if not row.answer.strip():
+            left_out[EMPTY] += 1
+            continue
+        tokens = Tokens(
+            tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
+        )
+        longest_seen = max(longest_seen, len(tokens.prompt) + len(tokens.completion))
+        if wording.unknown(tokens.completion) or wording.unknown(tokens.prompt):
+            left_out[UNKNOWN] += 1
+        elif len(tokens.prompt) + len(tokens.completion) > most:
+            left_out[TOO_LONG] += 1
+        else:
+            kept.append(tokens)
+    if left_out[TOO_LONG] and settings.too_long == "refuse":
+        raise DistillError(
+            f"{left_out[TOO_LONG]:,} of {len(rows):,} examples are longer than the {most:,} tokens that fit "
+            f"(the longest has {longest_seen:,}): raise [train] max_length where the model allows it, or say "
+            'too_long = "drop"; none is cut in silence'
+        )
+    if not kept:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
+        raise DistillError(
+            f"no example is left to learn from: {why}"
+            + ('; take learn = "answers"' if left_out[NO_REASONING] == len(rows) else "")
+        )
+    return Encoded(tuple(kept), dict(left_out), max(len(t.prompt) + len(t.completion) for t in kept))
+
+
+def padded(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:
+    """A batch for GKD: whole texts (batch, longest) filled on the right, and their prompts on the left.
+
+    rows: {input_ids, labels}, where the labels of the prompt are -100 and no others.
+    """
+    longest = max(len(row["input_ids"]) for row in rows)
+    asked = [row["labels"].count(-100) for row in rows]
+    ids = torch.full((len(rows), longest), padding)
+    labels = torch.full((len(rows), longest), -100)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    prompts = torch.full((len(rows), max(asked)), padding)
+    prompt_mask = torch.zeros((len(rows), max(asked)), dtype=torch.long)
+    for i, (row, start) in enumerate(zip(rows, asked, strict=True)):
+        end = len(row["input_ids"])
+        ids[i, :end] = torch.tensor(row["input_ids"])
+        labels[i, :end] = torch.tensor(row["labels"])
+        mask[i, :end] = 1
+        prompts[i, max(asked) - start :] = torch.tensor(row["input_ids"][:start])
+        prompt_mask[i, max(asked) - start :] = 1
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "labels": labels,
+        "prompts": prompts,
+        "prompt_attention_mask": prompt_mask,
+    }

@@ -1,0 +1,118 @@
+"""Loads a model and its tokenizer from wherever a plan names it: embedded, a folder, a GGUF file, a hub.
+
+It does not know what is done with the model. Code that comes with weights is never run.
+"""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError
+from stillwatch.distill.train import CLOCK
+from stillwatch.distill.train.extra import need
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A causal language model with its tokenizer; `place` is how the plan named it."""
+
+    model: Any
+    tokenizer: Any
+    place: str
+
+
+def load(place: str, seed: int = 1, blank: bool = True) -> Loaded:
+    """Load a model on the CPU, in 32-bit floats.
+
+    `clock` is the embedded student untrained (`blank`) or the embedded teacher.
+    Raises: DistillError where there is none, or none that can be read.
+    """
+    torch = need("torch")
+    transformers = need("transformers")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    if place == CLOCK:
+        return _clock(seed, blank)
+    path = Path(place)
+    gguf = path.suffix == ".gguf"
+    if gguf:
+        need("gguf")
+    source = {"gguf_file": path.name} if gguf else {}
+    folder = str(path.parent) if gguf else place
+    if (path / "adapter_config.json").exists():
+        return _adapted(path, seed)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **source)
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as why:
+        first = str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__
+        raise DistillError(
+            f"no model can be loaded from {place!r}: {first}. Name a folder with config.json, weights and a "
+            "tokenizer, or a .gguf file"
+        ) from why
+    if gguf:
+        _forget_quantisation(model)
+    _agree(model, tokenizer, place)
+    return Loaded(model, tokenizer, place)
+
+
+def _clock(seed: int, blank: bool) -> Loaded:
+    from stillwatch.distill.embedded.models import blank_student, tokenizer
+    from stillwatch.distill.embedded.teacher import teacher
+
+    if blank:
+        return Loaded(blank_student(seed), tokenizer(), CLOCK)
+    return load(str(teacher()))
+
+
+def _adapted(path: Path, seed: int) -> Loaded:
+    """A LoRA adapter with the model it belongs to, merged into one."""
+    peft = need("peft")
+    below = json.loads((path / "adapter_config.json").read_text())["base_model_name_or_path"]
+    loaded = load(below, seed)
+    model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
+    return Loaded(model, loaded.tokenizer, str(path))
+
+
+def _forget_quantisation(model: Any) -> None:
+    # transformers 5 dequantises a GGUF on loading, yet refuses to save the result as "quantized with gguf"
+    for name in ("hf_quantizer", "quantization_method"):
+        if hasattr(model, name):
+            delattr(model, name)
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def _agree(model: Any, tokenizer: Any, place: str) -> None:
+    """See to it that every token has a row in the model, and that there are an end and a padding."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise DistillError(
+            f"{place}: the tokenizer has {len(tokenizer):,} tokens, the model rows for {rows:,}: they do not "
+            "belong together; take the tokenizer that came with the model"
+        )
+    if tokenizer.eos_token_id is None:
+        raise DistillError(f"{place}: the tokenizer has no end-of-text token: no student could learn to stop")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def same_tokens(one: Any, other: Any) -> str | None:
+    """Why two tokenizers do not share their tokens; None where they do."""
+    a, b = one.get_vocab(), other.get_vocab()
+    if a == b:
+        return None
+    differ = sum(1 for word, number in a.items() if b.get(word) != number)
+    differ = max(differ, sum(1 for word, number in b.items() if a.get(word) != number))
+    return f"{differ:,} of {max(len(a), len(b)):,} tokens differ"
+
+
+def context(model: Any) -> int:
+    """How many tokens the model can read at once; 0 where it does not say."""
+    for name in ("max_position_embeddings", "n_positions"):
+        value = getattr(model.config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return 0

@@ -1,0 +1,240 @@
+"""Trains the student of a run, and goes on where a killed training stopped. It knows no teacher's API."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Run
+from stillwatch.distill.rows import read_json, write_json
+from stillwatch.distill.train import Point, Trained, Training
+from stillwatch.distill.train.card import write_card
+from stillwatch.distill.train.checkpoints import cost_so_far, latest, mark
+from stillwatch.distill.train.examples import chosen, encode
+from stillwatch.distill.train.extra import need
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where one student of a run lies: `samples` 0 is the one on all examples, the others make the curve."""
+
+    run: Run
+    samples: int
+
+    @property
+    def folder(self) -> Path:
+        return self.run.path / "curve" / str(self.samples) if self.samples else self.run.path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def told(self) -> Path:
+        return self.folder / "training.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+
+def train(path: Path, settings: Training, say: Say) -> Trained:
+    """Train the student of a run, and before it the smaller ones of its curve.
+
+    Does again nothing that stands: a student is kept as long as the examples and the settings are the same.
+    Raises: DistillError.
+    """
+    need("torch")
+    run = Run(path)
+    if settings.processes > 1 or settings.accelerate_config:
+        from stillwatch.distill.train.launch import launch
+
+        return launch(run, settings, say)
+    return train_here(run, settings, say)
+
+
+def train_here(run: Run, settings: Training, say: Say) -> Trained:
+    """The same in this process, which may be one of several that accelerate started."""
+    trained = None
+    for samples in (*settings.curve, 0):
+        trained = _student(Place(run, samples), settings, say)
+    assert trained is not None  # the curve ends with the student on all examples
+    return trained
+
+
+def read_training(path: Path) -> Trained:
+    """Read a training.json. Raises: InputError, DistillError."""
+    told = read_json(path)
+    try:
+        told["loss"] = tuple(Point(**point) for point in told["loss"])
+        told |= {"model": Path(told["model"])}
+        told |= {name: tuple(told[name]) for name in ("resumed_at", "notes")}
+        return Trained(**told)
+    except (KeyError, TypeError) as why:
+        raise DistillError(f"{path}: is no training.json of this version: {why}; train again") from why
+
+
+def fingerprint(settings: Training, rows: list[Any]) -> str:
+    """What a student depends on: the settings that matter to it and every example, in order."""
+    inert = {"curve", "checkpoint_every", "device", "processes", "accelerate_config"}
+    plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in inert}
+    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for row in rows:
+        digest.update(json.dumps([row.prompt, row.reasoning, row.answer], sort_keys=True).encode())
+    return digest.hexdigest()[:32]
+
+
+def _student(place: Place, settings: Training, say: Say) -> Trained:
+    rows = chosen(place.run.curated, place.samples, settings.seed)
+    print_of = fingerprint(settings, rows)
+    if place.told.exists() and place.model.is_dir():
+        stands = read_training(place.told)
+        if stands.fingerprint == print_of:
+            say(f"{place.model}: stands, trained on the same examples with the same settings")
+            return stands
+    begun = place.checkpoints / "begun.json"
+    if begun.exists() and read_json(begun).get("fingerprint") != print_of:
+        shutil.rmtree(place.checkpoints)  # of other examples or settings
+    place.checkpoints.mkdir(parents=True, exist_ok=True)
+    write_json(begun, {"fingerprint": print_of})
+    try:
+        return _fit(place, settings, rows, print_of, say)
+    except OSError as why:
+        raise DistillError(
+            f"{place.folder}: cannot be written: {why.strerror or why}; whole checkpoints stay, and the same "
+            "command goes on from the last of them"
+        ) from why
+
+
+def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: Say) -> Trained:
+    from stillwatch.distill.train.models import context, load
+    from stillwatch.distill.train.trainers import trainer
+    from stillwatch.distill.train.wording import wording
+
+    torch = need("torch")
+    cpu = on_cpu(settings)
+    student = load(settings.student, settings.seed)
+    words = wording(student.model, student.tokenizer)
+    encoded = encode(rows, words, settings, context(student.model))
+    for reason, count in encoded.left_out.items():
+        say(f"left out: {count:,} examples, {reason}")
+    for note in words.notes:
+        say(f"note: {note}")
+    fitting = trainer(settings, student, words, encoded, place.checkpoints, cpu)
+    checkpoint = latest(place.checkpoints)
+    before = cost_so_far(checkpoint) if checkpoint else (0.0, 0.0, ())
+    resumed = before[2] if checkpoint is None else (*before[2], int(checkpoint.name.rpartition("-")[2]))
+    if checkpoint:
+        say(f"going on from step {resumed[-1]:,}")
+    watch = Watch(before[0], before[1], resumed, say)
+    fitting.add_callback(_callback(watch))
+    weights = sum(p.numel() for p in fitting.model.parameters())
+    learning = sum(p.numel() for p in fitting.model.parameters() if p.requires_grad)
+    try:
+        result = fitting.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.cuda.OutOfMemoryError as why:
+        raise DistillError(
+            f"the GPU's memory is full: halve [train] batch (now {settings.batch}) and double accumulate, or "
+            "set lora_rank or gradient_checkpointing"
+        ) from why
+    if result.training_loss != result.training_loss:
+        raise DistillError("the loss is not a number any more: lower [train] learning_rate")
+    trained = Trained(
+        model=place.model,
+        fingerprint=print_of,
+        student=settings.student,
+        method=settings.method,
+        learn=settings.learn,
+        seed=settings.seed,
+        examples=len(encoded.rows),
+        left_out=encoded.left_out,
+        learnt_tokens=encoded.learnt_tokens,
+        parameters=weights,
+        trained_parameters=learning,
+        steps=fitting.state.global_step,
+        cpu_s=round(watch.cpu_s, 1),
+        wall_s=round(watch.wall_s, 1),
+        device="cpu" if cpu else torch.cuda.get_device_name(),
+        resumed_at=resumed,
+        notes=words.notes,
+        loss=tuple(
+            Point(int(told["step"]), float(told["loss"]))
+            for told in fitting.state.log_history
+            if "loss" in told
+        ),
+    )
+    if fitting.is_world_process_zero():
+        _keep(place, fitting, student.tokenizer, trained)
+    return trained
+
+
+def _keep(place: Place, fitting: Any, tokenizer: Any, trained: Trained) -> None:
+    """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
+    making = place.model.with_name(f".model.{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
+    fitting.save_model(str(making))
+    tokenizer.save_pretrained(str(making))
+    write_card(making, place.run, trained)
+    shutil.rmtree(place.model, ignore_errors=True)
+    making.rename(place.model)
+    write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
+    shutil.rmtree(place.checkpoints, ignore_errors=True)
+
+
+def on_cpu(settings: Training) -> bool:
+    """Whether to train on the CPU. Raises: DistillError where a GPU is asked for and none is to be had."""
+    torch = need("torch")
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise DistillError(
+            '[train] device is "cuda", but this PyTorch sees no GPU; "auto" takes what there is'
+        )
+    return settings.device == "cpu" or not torch.cuda.is_available()
+
+
+class Watch:
+    """What a training has cost so far, told at each point of the loss curve and kept with each checkpoint."""
+
+    def __init__(self, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...], say: Say) -> None:
+        self._cpu_0 = time.process_time() - cpu_s
+        self._wall_0 = time.monotonic() - wall_s
+        self.resumed_at = resumed_at
+        self.say = say
+
+    @property
+    def cpu_s(self) -> float:
+        return time.process_time() - self._cpu_0
+
+    @property
+    def wall_s(self) -> float:
+        return time.monotonic() - self._wall_0
+
+
+def _callback(watch: Watch) -> Any:
+    need("transformers")
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                mark(folder, watch.cpu_s, watch.wall_s, watch.resumed_at)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if state.is_world_process_zero and logs and "loss" in logs:
+                watch.say(
+                    f"step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
+                )
+
+    return Callback()
+
+
+def said_to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,148 @@
+"""The trainer for each method, from TRL: what is learnt, by which loss. It knows no run and no checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError
+from stillwatch.distill.train import DIVERGENCES, Training
+from stillwatch.distill.train.examples import Encoded, padded
+from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.models import Loaded, same_tokens
+from stillwatch.distill.train.wording import Wording
+
+LOGGED = 10  # steps between two points of the loss curve
+
+
+def arguments(settings: Training, folder: Path, cpu: bool) -> dict[str, Any]:
+    """What every trainer is told, in transformers' words."""
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": settings.batch,
+        "gradient_accumulation_steps": settings.accumulate,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "adam_beta2": 0.98,  # short trainings: a memory of 50 steps, not of 1,000
+        "max_grad_norm": 1.0,
+        "max_steps": settings.steps or -1,
+        "num_train_epochs": settings.epochs,
+        "logging_steps": LOGGED,
+        "save_strategy": "steps" if settings.checkpoint_every else "no",
+        "save_steps": settings.checkpoint_every or 1,
+        "save_total_limit": 2,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "use_cpu": cpu,
+        "bf16": settings.bf16,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "max_length": None,  # lengths were checked where tokens were made; nothing is cut here
+        "dataloader_pin_memory": not cpu,
+    }
+
+
+def trainer(
+    settings: Training, student: Loaded, wording: Wording, encoded: Encoded, folder: Path, cpu: bool
+) -> Any:
+    """Build the trainer of a method.
+
+    Raises: DistillError where student and teacher do not fit the method, before anything is trained.
+    """
+    told = arguments(settings, folder, cpu)
+    if settings.method == "text":
+        return _text(told, settings, student, encoded)
+    from stillwatch.distill.train.models import load
+
+    teacher = load(str(settings.teacher), settings.seed, blank=False)
+    if settings.method == "across":
+        from stillwatch.distill.train.across import across
+
+        return across(told, settings, student, teacher, wording, encoded)
+    return _divergence(told, settings, student, teacher, encoded)
+
+
+def adapter(settings: Training) -> Any:
+    """The LoRA settings, or None where all weights learn."""
+    if not settings.lora_rank:
+        return None
+    need("peft")
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=2 * settings.lora_rank,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def dataset(encoded: Encoded) -> Any:
+    """The examples as TRL takes tokens; those of prompts carry the label that is not learnt."""
+    need("datasets")
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "input_ids": [*row.prompt, *row.completion],
+                "labels": [-100] * len(row.prompt) + list(row.completion),
+            }
+            for row in encoded.rows
+        ]
+    )
+
+
+def _text(told: dict[str, Any], settings: Training, student: Loaded, encoded: Encoded) -> Any:
+    need("trl")
+    from trl import SFTConfig, SFTTrainer
+
+    return SFTTrainer(
+        model=student.model,
+        args=SFTConfig(**told),
+        train_dataset=dataset(encoded),
+        processing_class=student.tokenizer,
+        peft_config=adapter(settings),
+    )
+
+
+def _divergence(
+    told: dict[str, Any], settings: Training, student: Loaded, teacher: Loaded, encoded: Encoded
+) -> Any:
+    torch = need("torch")
+    need("trl")
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    differ = same_tokens(student.tokenizer, teacher.tokenizer)
+    if differ:
+        raise DistillError(
+            f"the tokenizers of student and teacher are not the same ({differ}), so that their distributions "
+            'over tokens cannot be compared: take method = "text", or method = "across", which maps one '
+            "vocabulary to the other"
+        )
+    has, wants = student.model.config.vocab_size, teacher.model.config.vocab_size
+    if has < wants:  # the same tokens, but the teacher's table is filled up to a rounder number
+        student.model.resize_token_embeddings(wants, mean_resizing=False)
+    elif has > wants:
+        raise DistillError(
+            f"the student has {has:,} rows for the same tokens, the teacher {wants:,}: it says nothing "
+            'of the rest. Shrink the student with resize_token_embeddings, or take method = "text"'
+        )
+    padding = student.tokenizer.pad_token_id
+    on_policy = settings.method == "on-policy"
+    return GKDTrainer(
+        model=student.model,
+        teacher_model=teacher.model,
+        args=GKDConfig(
+            **told,
+            beta=DIVERGENCES[settings.divergence],
+            lmbda=settings.on_policy_share if on_policy else 0.0,
+            temperature=settings.temperature,
+            max_new_tokens=settings.new_tokens,
+        ),
+        data_collator=lambda rows: padded(torch, rows, padding),
+        train_dataset=dataset(encoded),
+        processing_class=student.tokenizer,
+        peft_config=adapter(settings),
+    )

@@ -1,0 +1,101 @@
+"""How a question and an answer become tokens: the same for training, for evaluation and for on-policy.
+
+It does not know what is asked. A model with a chat template gets its template; one without gets plain text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stillwatch.distill import DistillError
+
+THINK, THOUGHT = "<think>", "</think>"  # as models of the R1 type write it, and what readers of theirs expect
+_HERE = "\u2402answer\u2402"  # stands for the answer while a template is taken apart; no template contains it
+
+Messages = Sequence[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What a tokenizer's template puts around an answer. `ends` are the tokens after which nothing comes."""
+
+    tokenizer: Any
+    closing: str  # text after an answer, up to its end token
+    ends: frozenset[int]
+    notes: tuple[str, ...]
+
+    def asked(self, messages: Messages) -> list[int]:
+        """The tokens of a prompt, up to where the model is to speak."""
+        tokens = self.tokenizer(
+            self.asked_text(messages), add_special_tokens=not self.tokenizer.chat_template
+        )
+        return list(tokens.input_ids)
+
+    def asked_text(self, messages: Messages) -> str:
+        if self.tokenizer.chat_template:
+            text: str = self.tokenizer.apply_chat_template(
+                [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+            )
+            return text
+        return "\n".join(m["content"] for m in messages) + "\n"
+
+    def said(self, messages: Messages, reasoning: str | None, answer: str) -> list[int]:
+        """The tokens of a completion: the reasoning where there is some, the answer, the end."""
+        text = self.said_text(messages, reasoning, answer) + self.closing
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def said_text(self, messages: Messages, reasoning: str | None, answer: str) -> str:
+        if not reasoning:
+            return answer
+        opening = "" if self.asked_text(messages).rstrip().endswith(THINK) else f"{THINK}\n"
+        return f"{opening}{reasoning}\n{THOUGHT}\n\n{answer}"
+
+    def unknown(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens stand for something that the tokenizer has no word for."""
+        unknown = self.tokenizer.unk_token_id
+        return 0 if unknown is None or unknown in self.ends else sum(1 for t in tokens if t == unknown)
+
+
+def wording(model: Any, tokenizer: Any) -> Wording:
+    """Look at a tokenizer's chat template and find the end of a turn.
+
+    Raises: DistillError where the template cannot be read or an answer would have no end.
+    """
+    ends = _ends(model, tokenizer)
+    notes: list[str] = []
+    if not tokenizer.chat_template:
+        notes.append("the tokenizer has no chat template: a prompt is plain text and a line break")
+        closing = tokenizer.eos_token
+    else:
+        closing = _closing(tokenizer)
+        within = list(tokenizer(closing, add_special_tokens=False).input_ids)
+        end = next((i for i, token in enumerate(within) if token in ends), None)
+        if end is None:
+            notes.append("the chat template ends no answer: the tokenizer's end of text was added")
+            closing += tokenizer.eos_token
+        else:
+            closing = tokenizer.decode(within[: end + 1], skip_special_tokens=False)
+            if list(tokenizer(closing, add_special_tokens=False).input_ids)[-1] not in ends:
+                raise DistillError("the chat template's end of a turn does not survive its own tokenizer")
+    return Wording(tokenizer, closing, frozenset(ends), tuple(notes))
+
+
+def _closing(tokenizer: Any) -> str:
+    try:
+        whole: str = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "?"}, {"role": "assistant", "content": _HERE}], tokenize=False
+        )
+    except Exception as why:  # a template is a program of the model's maker: it may raise anything
+        raise DistillError(f"the model's chat template cannot be used: {why}") from why
+    if whole.count(_HERE) != 1:
+        raise DistillError(
+            "the model's chat template drops or repeats the assistant's words: it cannot be learnt"
+        )
+    return whole.partition(_HERE)[2]
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens at which generation stops."""
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    ends = set(named if isinstance(named, list) else [] if named is None else [named])
+    return ends | {tokenizer.eos_token_id}
