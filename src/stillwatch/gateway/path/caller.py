@@ -9,6 +9,7 @@ import msgspec
 from stillwatch.gateway.control.keys import digest, parse, same
 from stillwatch.gateway.folder import derive
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import HOP, Client, Request
 from stillwatch.gateway.path.upstream import Header
@@ -34,6 +35,7 @@ class Caller:
     coding: str  # content encoding, lower case
     end_user: str | None
     passed: bytes  # the head's lines that go upstream, with the upstream's key
+    named: tuple[str, ...]  # models that the head names
 
 
 class _Memory(msgspec.Struct):
@@ -99,7 +101,8 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
     )
     if gate.terms.identity.keys == "upstream":
         name = "key_" + _name(gate, key)
-        return Caller(name, None, "", None, None, *head, _passed(gate, request, issued=False))
+        named = in_headers(request.headers)
+        return Caller(name, None, "", None, None, *head, _passed(gate, request, issued=False), named)
     parsed = parse(key.decode("latin-1"))
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     found = digest(parsed[1], gate.secret) if parsed else bytes(32)
@@ -116,6 +119,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         entry.expires_us,
         *head,
         _passed(gate, request, issued=True),
+        in_headers(request.headers),
     )
 
 
@@ -124,8 +128,9 @@ def _said(request: Request) -> dict[bytes, bytes]:
     said: dict[bytes, bytes] = {}
     for name, value in request.headers:
         lower = name.lower()
-        if said.setdefault(lower, value) != value and lower in ONCE:
-            raise BadRequest(400, "bad_header", f"There are two different {lower.decode()} headers.")
+        twice = lower == b"content-encoding" and lower in said  # even the same: some undo it twice
+        if twice or (said.setdefault(lower, value) != value and lower in ONCE):
+            raise BadRequest(400, "bad_header", f"There are two {lower.decode()} headers.")
     return said
 
 

@@ -4,6 +4,8 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+from msgspec.structs import replace
+
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
@@ -86,7 +88,10 @@ class Exchange:
         request, who = self.request, self.caller
         assert who is not None
         limit = self.gate.terms.capture.max_body_bytes
-        self.facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
+        facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
+        if who.named:
+            facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
+        self.facts = facts
         self.operation = self.facts.operation
         self.asked = self.facts.models[0] if self.facts.models else ""
 

@@ -14,6 +14,7 @@ import zstandard
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.path import naming
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -23,14 +24,10 @@ OPERATIONS = (
     ("/embeddings", "embeddings"),
     ("/models", "models"),
 )
-NAMING = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
 JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
-HOPS = frozenset(("models", "fallbacks", "context_window_fallbacks", "fallback_models"))
-_FORM_MODEL = re.compile(
-    rb'name=(?:"model"|model(?=[;\s]))[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,400})\r\n'
-)
-_LINE_MODEL = re.compile(rb'(?<!\\)"(?:model|\\u006[dD]odel)"[ \t]*:[ \t]*("(?:[^"\\\r\n]++|\\[^\r\n])*+")')
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
+_PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
+ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 
 class BadRequest(Exception):
@@ -57,7 +54,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 @lru_cache(1024)
 def operation_of(target: str) -> str:
     """The operation a request target stands for; "other" for what the gateway only passes on."""
-    path = _unquoted(target.partition("?")[0]).rstrip("/").lower()
+    path = _plain(target).rstrip("/ \t\r\n\0").lower()
     for ending, name in OPERATIONS:
         if path.endswith(ending):
             return name
@@ -77,12 +74,16 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     if coding not in ("", "identity"):
         body = inflate(body, coding, limit)
     # whatever it calls itself: an upstream may read any body as JSON, also one in UTF-16
+    start = body[:8]
+    if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
+        raise BadRequest(400, "bad_json", "the body is JSON in UTF-16 or UTF-32; send UTF-8")
     if operation in JSON_ONLY or "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
         return _json(operation, named, kind, body)
-    if kind.startswith("multipart/"):
-        found = [value.decode("utf-8", "replace") for value in _FORM_MODEL.findall(body)]
-        return Facts(operation, _distinct(*found, *named, *_in_lines(body)))
-    return Facts(operation, _distinct(*named, *_in_lines(body)))
+    try:
+        found = naming.in_form(kind, body) if "form-data" in kind or "urlencoded" in kind else []
+        return Facts(operation, _distinct(*found, *named, *naming.in_lines(body)))
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_form", str(why)) from None
 
 
 @lru_cache(1024)
@@ -90,34 +91,42 @@ def _target(target: str) -> tuple[str, tuple[str, ...]]:
     """The operation and the models that a target names."""
     if not target.startswith("/") or _BAD_TARGET.search(target):
         raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
-    if not {".", ".."}.isdisjoint(_unquoted(target.partition("?")[0]).split("/")):
+    parts, bare = _unquoted(target).split("/"), _plain(target).split("/")
+    if not {".", ".."}.isdisjoint((*parts, *bare)):
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
-    return operation_of(target), _in_path(target)
+    try:
+        named = naming.in_query(target.partition("?")[2])
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_target", str(why)) from None
+    endings = [ending for ending, _ in OPERATIONS]
+    named += naming.in_path(parts, endings) + naming.in_path(bare, endings)
+    return operation_of(target), _distinct(*named)
 
 
 def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
     try:
         asked = decode(body)
     except Refused as why:
-        if operation not in JSON_ONLY and "application/json" not in kind:  # lines of JSON, or none at all
-            return Facts(operation, _distinct(*named, *_in_lines(body)))
+        media = kind.partition(";")[0].strip()
+        if operation not in JSON_ONLY and media != "application/json" and not media.endswith("+json"):
+            # lines of JSON, or none at all
+            return Facts(operation, _distinct(*named, *_lines(body)))
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        return Facts(operation, _distinct(*named, *_in_lines(body)), is_json=True)
+        return Facts(operation, _distinct(*named, *_lines(body)), is_json=True)
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
     for key in asked:
         if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
             raise BadRequest(400, "bad_model", "model must be written in small letters")
-    many = [] if HOPS.isdisjoint(asked) else _hops(asked)
     n, logprobs = asked.get("n"), asked.get("logprobs")
     end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
     return Facts(
         operation,
-        _distinct(*([model] if model else []), *named, *many),
+        _distinct(*([model] if model else []), *named, *naming.in_object(asked)),
         end_user if isinstance(end_user, str) else None,
         asked.get("stream") is True,
         n if type(n) is int and n > 0 else 1,
@@ -127,56 +136,26 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
     )
 
 
-def _hops(asked: dict[str, object]) -> list[str]:
-    """Models that routers behind us may fall back to: OpenRouter's `models`, LiteLLM's `fallbacks`."""
-    found: list[str] = []
-    for key in sorted(HOPS & asked.keys()):
-        todo = [asked.get(key)]
-        while todo:
-            value = todo.pop()
-            if isinstance(value, str):
-                found.append(value)
-            elif isinstance(value, list):
-                todo.extend(value)
-            elif isinstance(value, dict):
-                todo.extend(value.values() if "model" not in value else [value["model"]])
-    return found
-
-
 def _include(asked: dict[str, object]) -> bool:
     include = asked.get("include")
     return isinstance(include, list) and any(isinstance(v, str) and "logprobs" in v for v in include)
 
 
-def _in_path(target: str) -> tuple[str, ...]:
-    """Models in a path: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`."""
-    parts = _unquoted(target.partition("?")[0]).split("/")
-    at = next((k for k, part in enumerate(parts) if part.lower() in NAMING), len(parts))
-    rest = parts[at + 1 :]
-    for ending, _ in OPERATIONS:  # a name may hold a slash: it goes on to the operation
-        tail = ending.strip("/").split("/")
-        if [part.lower() for part in rest[-len(tail) :]] == tail:
-            rest = rest[: -len(tail)]
-            break
-    name = "/".join(rest).partition(":")[0] if rest else ""
-    return (name,) if name else ()
+def _plain(target: str) -> str:
+    """A target's path as some servers read it: without parameters of segments, turned slashes as slashes."""
+    return _PARAMETERS.sub("", _unquoted(target)).replace("\\", "/")
 
 
-def _unquoted(path: str) -> str:
-    return re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), path)
+def _unquoted(target: str) -> str:
+    """A target's path without escapes."""
+    return re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), target.partition("?")[0])
 
 
-def _in_lines(body: bytes) -> list[str]:
-    """Models in an uploaded batch: a file of lines, each a request of its own."""
-    found = []
-    for raw in set(_LINE_MODEL.findall(body)):
-        try:
-            found.append(msgspec.json.decode(raw, type=str))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise BadRequest(
-                400, "bad_model", "a line of the upload names a model that cannot be read"
-            ) from None
-    return sorted(found)
+def _lines(body: bytes) -> list[str]:
+    try:
+        return naming.in_lines(body)
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_model", str(why)) from None
 
 
 def _distinct(*names: str) -> tuple[str, ...]:
@@ -194,8 +173,7 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
             plain = opened.decompress(body, limit + 1)
             whole = opened.eof and not opened.unused_data
         elif coding == "zstd":
-            with zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(body) as reader:
-                plain, whole = reader.read(limit + 1), True
+            plain, whole = _zstd(body, limit)
         else:
             raise BadRequest(
                 415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none"
@@ -207,3 +185,20 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
     if not whole:
         raise BadRequest(400, "bad_encoding", f"the {coding} body does not end where it should")
     return plain
+
+
+def _zstd(body: bytes, limit: int) -> tuple[bytes, bool]:
+    """A body opened as far as the limit, and whether it was one whole frame and nothing else.
+
+    Raises: BadRequest when it is longer.
+    """
+    opening = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
+    parts, size = [], 0
+    for at in range(0, len(body), ZSTD_PIECE):
+        parts.append(opening.decompress(body[at : at + ZSTD_PIECE]))
+        size += len(parts[-1])
+        if size > limit:
+            raise BadRequest(413, "too_large", f"the body holds more than {limit:,} bytes when opened")
+        if opening.eof:
+            return b"".join(parts), not opening.unused_data and at + ZSTD_PIECE >= len(body)
+    return b"".join(parts), False

@@ -1,0 +1,212 @@
+"""Every model that a request names: in body, form, upload, path, query, headers. It decides nothing.
+
+What may answer counts, not only what is asked for first: routers take lists, nested fields, headers. A form
+that two parsers could read differently is refused here.
+"""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from stillwatch.gateway.path.upstream import Header
+
+PLACES = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
+ONE = frozenset(("model", "model_name", "model_id", "modelid", "deployment", "deployment_id"))
+# OpenRouter's `models`, LiteLLM's and Bifrost's `fallbacks`, a router's list in the request
+MANY = frozenset(
+    ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks",
+     "fallback_models", "allowed_models", "model_list")
+)  # fmt: skip
+# What people say, and what describes their own data: a model named in there is a word, not a wish.
+WORDS = frozenset(
+    ("messages", "message", "input", "inputs", "prompt", "prompts", "system", "instructions", "metadata",
+     "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
+     "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
+)  # fmt: skip
+_HEADER = re.compile(rb"(?:^|[-_])(?:model|model[-_](?:name|id)|deployment|deployment[-_](?:name|id))$")
+_CARRIES = (b"-config", b"-fallbacks")  # x-portkey-config, helicone-fallbacks: JSON
+# `"model": "…"` in lines of JSON; any letter of the key may be written as an escape
+_KEY = rb"".join(rb"(?:%c|\\u00%02x)" % (letter, letter) for letter in b"model")
+_LINE = re.compile(rb'(?<!\\)"%s"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\\r\n]++|\\[^\r\n])*+")' % _KEY, re.IGNORECASE)
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s";,]{1,200}))\s*(?:;|$)')
+_FIELD = re.compile(rb"([!-9;-~]+):[ \t]*([^\r\n]*)")
+_PARAMETER = re.compile(rb';[ \t]*([A-Za-z0-9_.*-]+)=(?:"([^"\\]*)"|([^\s";,\\]*))[ \t]*')
+_PLAIN = (b"7bit", b"8bit", b"binary")
+
+
+class Ambiguous(ValueError):
+    """Two parsers could read it differently; the text says what, fit for the client."""
+
+
+# --- JSON -------------------------------------------------------------------------------------------------
+
+
+def in_object(asked: dict[str, object]) -> list[str]:
+    """Models named below the top of a JSON body: lists, nested fields, requests of a batch."""
+    found: list[str] = []
+    todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
+    for key, value in asked.items():
+        kind = type(value)
+        if kind is dict or kind is list:
+            lower = key.lower()
+            if lower not in WORDS:
+                todo.append((value, lower in MANY))
+        elif kind is str and key != "model":
+            lower = key.lower()
+            if lower in MANY or (lower in ONE and lower != "model"):
+                found.append(value)  # type: ignore[arg-type]
+    while todo:
+        value, named = todo.pop()
+        if isinstance(value, str):
+            if named:
+                found.append(value)
+        elif isinstance(value, list):
+            todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                lower = key.lower()
+                if lower in ONE and isinstance(inner, str):
+                    found.append(inner)
+                elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
+                    each = lower in MANY or (named and lower not in ONE and "model" not in value)
+                    todo.append((inner, each))
+    return [name for name in found if name]
+
+
+def in_lines(body: bytes) -> list[str]:
+    """Models in an uploaded batch: a file of lines, each a request of its own. Raises: Ambiguous."""
+    found = []
+    for raw in set(_LINE.findall(body)):
+        try:
+            found.append(msgspec.json.decode(raw, type=str))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise Ambiguous("a line of the upload names a model that cannot be read") from None
+    return sorted(found)
+
+
+# --- forms ------------------------------------------------------------------------------------------------
+
+
+def in_form(kind: str, body: bytes) -> list[str]:
+    """Models in the fields of a form, of either type. Raises: Ambiguous."""
+    if "urlencoded" in kind:
+        try:
+            pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10_000)
+        except ValueError:
+            raise Ambiguous("the form has too many fields") from None
+        return _named(pairs)
+    return _named(_fields(kind, body))
+
+
+def _named(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    found = []
+    for name, value in pairs:
+        bare = name.strip().lower().partition("[")[0]  # models[], models[0]
+        if (bare in ONE or bare in MANY) and value.strip():
+            found.append(value.strip())
+    return found
+
+
+def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
+    """The fields of a multipart form that are no files. Raises: Ambiguous for what is not written plainly."""
+    told = [a or b for a, b in _BOUNDARY.findall(kind)]
+    if len(told) != 1 or kind.count("boundary") != 1:
+        raise Ambiguous("the content type of the form must name one boundary")
+    start = body.lstrip(b"\r\n")
+    mark = start[: 2 + len(told[0])]
+    if mark.lower() != b"--" + told[0].encode("latin-1", "replace"):
+        raise Ambiguous("the form must begin with its boundary")
+    *pieces, last = (b"\r\n" + start).split(b"\r\n" + mark)[1:] or [b""]
+    if last.rstrip(b" \t\r\n") != b"--":
+        raise Ambiguous("the form must end with its boundary, and nothing after it")
+    return [field for piece in pieces if (field := _field(piece)) is not None]
+
+
+def _field(piece: bytes) -> tuple[str, str] | None:
+    """One part's name and value; None for a file."""
+    ending, _, rest = piece.partition(b"\r\n")
+    head, blank, value = rest.partition(b"\r\n\r\n")
+    if ending.strip(b" \t") or not blank:
+        raise Ambiguous("a part of the form has no plain head")
+    name: bytes | None = None
+    is_file = False
+    for line in head.split(b"\r\n"):
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise Ambiguous("a part of the form has a head that is not one field a line")
+        key, said = field[1].lower(), field[2].strip()
+        if key == b"content-transfer-encoding" and said.lower() not in _PLAIN:
+            raise Ambiguous("a part of the form is encoded; send it as it is")
+        if key == b"content-disposition":
+            if name is not None:
+                raise Ambiguous("a part of the form is named twice")
+            name, is_file = _disposed(said)
+    if name is None:
+        raise Ambiguous("a part of the form has no name")
+    return None if is_file else (name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
+
+
+def _disposed(said: bytes) -> tuple[bytes, bool]:
+    """The name in a content disposition, and whether it is of a file."""
+    kind, semicolon, rest = said.partition(b";")
+    parameters = {}
+    at = 0
+    rest = semicolon + rest
+    while at < len(rest):
+        found = _PARAMETER.match(rest, at)
+        key = found[1].lower() if found else b""
+        if found is None or key in parameters or key.startswith((b"name*", b"filename*0")):
+            raise Ambiguous("a part of the form has a name that is not written plainly")
+        parameters[key] = found[2] if found[2] is not None else found[3]
+        at = found.end()
+    if kind.strip().lower() != b"form-data" or not parameters.get(b"name"):
+        raise Ambiguous("a part of the form has no name")
+    return parameters[b"name"], b"filename" in parameters or b"filename*" in parameters
+
+
+# --- path, query, headers ---------------------------------------------------------------------------------
+
+
+def in_path(parts: list[str], endings: Iterable[str]) -> list[str]:
+    """Models in a path's segments: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`.
+
+    A name may hold a slash: it goes on to the operation, one of `endings`.
+    """
+    at = next((k for k, part in enumerate(parts) if part.lower() in PLACES), len(parts))
+    rest = parts[at + 1 :]
+    for ending in endings:
+        tail = ending.strip("/").split("/")
+        if [part.lower() for part in rest[-len(tail) :]] == tail:
+            rest = rest[: -len(tail)]
+            break
+    name = "/".join(rest).partition(":")[0] if rest else ""
+    if name and at >= 2 and parts[at - 2].lower() == "publishers":  # Vertex: whose it is stands before it
+        name = f"{parts[at - 1]}/{name}"
+    return [name] if name else []
+
+
+def in_query(query: str) -> list[str]:
+    """Models in a query string. Raises: Ambiguous."""
+    if not query:
+        return []
+    try:
+        return _named(parse_qsl(query, max_num_fields=1_000))
+    except ValueError:
+        raise Ambiguous("the query has too many fields") from None
+
+
+def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:
+    """Models in headers that routers go by: `azureml-model-deployment`, `x-portkey-config`, `x-model`."""
+    found: list[str] = []
+    for name, value in headers:
+        lower = name.lower()
+        if value and _HEADER.search(lower):
+            found.append(value.decode("utf-8", "replace").strip())
+        elif lower.endswith(_CARRIES) and b"{" in value:
+            try:
+                found += in_lines(value)
+            except Ambiguous:
+                found.append(value.decode("utf-8", "replace"))  # no name that could be allowed
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,160 @@
+"""Which models a request names: in no place, spelling or form can one be hidden from the gateway."""
+
+import json
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+from stillwatch.gateway.path import naming, request
+from stillwatch.gateway.path.request import BadRequest, Facts, operation_of
+
+LIMIT = 32 << 20
+
+
+def read(body: bytes, kind: str = "application/json", target: str = "/v1/chat/completions") -> Facts:
+    return request.read("POST", target, kind, "", body, LIMIT)
+
+
+def refused(body: bytes, kind: str, target: str) -> BadRequest:
+    with pytest.raises(BadRequest) as why:
+        read(body, kind, target)
+    return why.value
+
+
+AUDIO = "/v1/audio/transcriptions"
+
+
+@pytest.mark.parametrize(
+    ("head", "value"),
+    [
+        ('Content-Disposition: form-data; NAME="model"', "w-1"),
+        ('Content-Disposition: form-data; name="Model"', "w-1"),
+        ('Content-Disposition: form-data; name="models[]"', "w-1"),
+        ('Content-Disposition: form-data; name="model"', "\r\nw-1"),
+        ('Content-Disposition: form-data; name="model"', " w-1 "),
+    ],
+)
+def test_a_model_in_a_form_is_seen_however_it_is_spelt(head: str, value: str) -> None:
+    body = f"--B\r\n{head}\r\n\r\n{value}\r\n--B--\r\n".encode()
+    assert read(body, "multipart/form-data; boundary=b", target=AUDIO).models == ("w-1",)
+    assert read(b"x=1&mod%65l=w-1", "application/x-www-form-urlencoded", target=AUDIO).models == ("w-1",)
+
+
+CODED = b"Content-Transfer-Encoding: base64"
+PART = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nw-1\r\n--b--\r\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (PART.replace(b'name="model"', b"name*=utf-8''model"), "multipart/form-data; boundary=b"),
+        (PART.replace(b'name="model"', b'name = "model"'), "multipart/form-data; boundary=b"),
+        (PART.replace(b'name="model"', b'name="mode\\l"'), "multipart/form-data; boundary=b"),
+        (PART.replace(b'name="model"', b'name="x"; name="model"'), "multipart/form-data; boundary=b"),
+        (PART.replace(b"; name", b";\r\n name"), "multipart/form-data; boundary=b"),
+        (PART.replace(b"\r\n", b"\n"), "multipart/form-data; boundary=b"),
+        (PART.replace(b"\r\n\r\n", b"\r\n" + CODED + b"\r\n\r\n"), "multipart/form-data; boundary=b"),
+        (b"preamble\r\n" + PART, "multipart/form-data; boundary=b"),
+        (PART + PART, "multipart/form-data; boundary=b"),
+        (PART, "multipart/form-data; boundary=b; boundary=c"),
+        (PART, "multipart/form-data; boundary=c"),
+        (PART, "multipart/form-data"),
+    ],
+)  # fmt: skip
+def test_a_form_that_two_readers_could_read_differently_is_refused(body: bytes, kind: str) -> None:
+    assert refused(body, kind, target=AUDIO).code == "bad_form"
+
+
+def test_what_official_clients_send_as_a_form_is_read() -> None:
+    files = [
+        ("file", ("ä b.jsonl", b'{"a": 1}\n', "application/jsonl")),
+        ("file", ('x"y', b"\0\r\n--", None)),
+    ]
+    sent = httpx.Request("POST", "http://x", data={"purpose": "batch", "model": "w-1"}, files=files)  # type: ignore[arg-type]
+    found = read(sent.read(), sent.headers["content-type"].lower(), target="/v1/files")
+    assert found.models == ("w-1",)
+
+
+CONFIG = {"model_list": [{"litellm_params": {"model": "w-1"}}]}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"extra_body": {"model": "w-1"}},
+        {"Fallbacks": ["w-1"]},
+        {"fallbacks": [{"ok": ["w-1"]}]},
+        {"models": ["w-1"]},
+        {"fallbacks": "w-1"},
+        {"user_config": CONFIG},
+        {"router_settings_override": {"fallbacks": [{"ok": ["w-1"]}]}},
+        {"plugins": [{"id": "auto-router", "allowed_models": ["w-1"]}]},
+        {"tools": [{"type": "advisor_20260301", "model": "w-1"}]},
+    ],
+)
+def test_a_model_is_seen_wherever_routers_take_one_from(more: dict[str, Any]) -> None:
+    assert read(json.dumps({"model": "ok", "messages": []} | more).encode()).models == ("ok", "w-1")
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/v1/messages/batches", {"requests": [{"params": {"model": "w-1", "messages": []}}]}),
+        ("/v1/realtime/client_secrets", {"session": {"model": "w-1"}}),
+        ("/v1/evals", {"testing_criteria": [{"type": "label_model", "model": "w-1"}]}),
+        ("/v1/chat/completions?x=1&Mod%65l=w-1", {}),
+    ],
+)
+def test_a_model_is_seen_in_every_api(target: str, body: dict[str, Any]) -> None:
+    assert "w-1" in read(json.dumps(body).encode(), target=target).models
+
+
+def test_what_people_say_names_no_model() -> None:
+    body = {
+        "model": "ok",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "x", "model": "w-1"}]}],
+        "metadata": {"model": "w-1"},
+        "tools": [{"type": "function", "function": {"parameters": {"default": {"model": "w-1"}}}}],
+        "response_format": {"json_schema": {"schema": {"default": {"model": "w-1"}}}},
+    }
+    assert read(json.dumps(body).encode()).models == ("ok",)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (b"azureml-model-deployment", ("w-1",)),
+        (b"X-Model", ("w-1",)),
+        (b"x-model-name", ("w-1",)),
+        (b"x-remodel", ()),
+        (b"x-model-provider", ()),
+    ],
+)
+def test_a_model_in_a_header_is_seen(header: bytes, names: tuple[str, ...]) -> None:
+    assert naming.in_headers([(b"accept", b"*/*"), (header, b"w-1")]) == names
+    config = b'{"targets":[{"override_params":{"model":"w-1"}}]}'
+    assert naming.in_headers([(b"x-portkey-config", config)]) == ("w-1",)
+
+
+@pytest.mark.parametrize("end", [";a=b", "%3Ba", "%20", "%00", "/%09"])
+def test_what_some_servers_leave_out_of_a_path_hides_no_operation(end: str) -> None:
+    assert operation_of("/v1/chat/completions" + end) == "chat"
+    assert operation_of("/v1\\chat\\completions") == "chat"
+    assert "deepseek-chat" in read(b"", target="/v1/models/deepseek-chat;x=y").models
+
+
+def test_whose_model_a_path_names_is_part_of_its_name() -> None:
+    target = "/v1/projects/p/locations/l/publishers/deepseek-ai/models/r1-0528-maas:rawPredict"
+    assert read(b"{}", target=target).models == ("deepseek-ai/r1-0528-maas",)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_json_in_wide_letters_is_refused_whatever_it_calls_itself(coding: str) -> None:
+    assert refused('{"model":"w-1"}'.encode(coding), "", target="/v1/other").code == "bad_json"
+
+
+@pytest.mark.parametrize("key", ["model", "mo\\u0064el", "\\u006dode\\u006c", "\\u006Dodel", "Model"])
+def test_models_of_lines_are_seen_however_the_key_is_spelt(key: str) -> None:
+    lines = b'{"a":1}\n{"' + key.encode() + b'" :\n"w-1"}'
+    assert read(lines, "application/jsonl", target="/v1/files").models == ("w-1",)
