@@ -1,1 +1,183 @@
-"""The console: pages on which people judge cases. It shows and asks; what follows is decided below it."""
+"""The console: where people look at cases, decide and act. It detects nothing and holds no findings itself.
+
+Who may do what is a `Role`. What only a running gateway knows or can do is a `Deployment`; the console asks
+it and never imports it. Times are UTC microseconds.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from stillwatch.errors import StillwatchError
+from stillwatch.scan import AccountVerdict
+from stillwatch.terms import Standing, Step, Terms
+
+
+class ConsoleError(StillwatchError):
+    """It cannot be done so; the message says what can."""
+
+
+class Unavailable(ConsoleError):
+    """It needs a running gateway, or something that this deployment does not keep."""
+
+
+class Role(IntEnum):
+    """What a person may do; each may do all that those below may."""
+
+    READER = 1  # look at cases and pages, never at prompts
+    ANALYST = 2  # work on cases, take small steps, ask for big ones, see prompts with a reason, use SQL
+    APPROVER = 3  # approve what another person asked for
+
+
+@dataclass(frozen=True)
+class User:
+    """A person who may log in."""
+
+    name: str
+    role: Role
+    created_us: int
+    disabled_us: int | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Whom a step would hit, and who stands near and would not be touched. None: that could not be told."""
+
+    accounts: tuple[str, ...]  # whose standing would change
+    unchanged: tuple[str, ...] = ()  # on that step already
+    unknown: tuple[str, ...] = ()  # nothing is known of them
+    keys: int | None = None
+    end_users: int | None = None
+    same_org: tuple[str, ...] = ()  # other accounts of their organisations
+    same_end_user: int | None = None
+    same_network: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A step that the terms' ladder asks for."""
+
+    number: int
+    at_us: int
+    campaign: str
+    step: Step
+    rule: str
+    why: str
+    accounts: tuple[str, ...]
+    due_us: int | None  # it is taken by itself then; None: it waits for a person
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the deployment and how it does: `ok`, `degraded` or `failing`, with a sentence."""
+
+    name: str
+    status: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A span that is not on record."""
+
+    from_us: int
+    until_us: int
+    exchanges: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class TermsText:
+    """One text of the terms, as their history has it."""
+
+    version: int
+    sha256: str
+    at: str  # ISO, UTC
+    outcome: str  # accepted or refused
+    why: str
+    text: str | None
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The terms in force and their texts, newest first. `error` says why the file on disk is not in force."""
+
+    terms: Terms
+    sha256: str
+    error: str | None
+    texts: tuple[TermsText, ...]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was asked and answered in one exchange, where texts are kept."""
+
+    at_us: int
+    exchange_id: str
+    model: str
+    user_agent: str
+    prompt: str
+    completion: str
+
+
+class Deployment(Protocol):
+    """What stands behind the console. `folder.Folder` is the one without a gateway.
+
+    A method that needs what is not there raises Unavailable with the reason; `acts` is that reason for steps,
+    None where they can be taken. Numbers are the deployment's own.
+    """
+
+    name: str
+
+    @property
+    def acts(self) -> str | None: ...
+
+    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+        """Give what stands for those of the accounts that are not clear."""
+        ...
+
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+        """Say whom a step on these accounts would hit. It changes nothing."""
+        ...
+
+    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+        """Set one standing for all the accounts or none; give the action's number."""
+        ...
+
+    def undo(self, action: int, who: str, why: str, now_us: int) -> int:
+        """Take an action back, so that what lay below it stands again; give the number of the undoing."""
+        ...
+
+    def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
+        """Give the steps that the ladder asks for now, of all or of some accounts."""
+        ...
+
+    def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
+        """Take the step that a proposal asks for; give the action's number, None where nothing was left."""
+        ...
+
+    def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
+        """Close a proposal: that step is not asked for on these accounts again."""
+        ...
+
+    def terms(self) -> InForce:
+        """Give the terms in force with their history."""
+        ...
+
+    def health(self, now_us: int) -> Sequence[Part]:
+        """Say how each part does now."""
+        ...
+
+    def gaps(self) -> Sequence[Lost]:
+        """Give the spans that are not on record, newest first."""
+        ...
+
+    def verdict(self, account: str) -> AccountVerdict | None:
+        """Give what the last scan says of an account; None where it says nothing."""
+        ...
+
+    def said(self, account: str, limit: int) -> Sequence[Said]:
+        """Give the newest texts of an account. The caller has put on record who asked, and why."""
+        ...

@@ -1,0 +1,264 @@
+"""`stillwatch console`: serves the console of a folder of reports and cases; who may log in."""
+
+import json
+import secrets
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.store import Store
+from stillwatch.cli.folder import AsJson, table, when, whoami
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.report.findings import FINDINGS
+
+REPORT = Path("stillwatch-report")
+CASES, KEY = "cases.db", "audit.key"
+ROLES = ("reader", "analyst", "approver")
+
+
+class Places(TyperGroup):
+    """Lets a folder stand where a verb could: `stillwatch console report`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["--folder", *args]
+        return list(super().parse_args(ctx, args))
+
+
+app = typer.Typer(cls=Places, help="Look at cases, decide, act.", add_completion=False)
+users = typer.Typer(help="Who may log in to the console.", no_args_is_help=True, add_completion=False)
+app.add_typer(users, name="user")
+
+EXAMPLES = """
+Examples:
+
+  stillwatch console stillwatch-report
+
+  stillwatch console stillwatch-report --cases postgresql://host/cases --port 9000
+
+  stillwatch console user add anna --role analyst
+"""
+ADD_EXAMPLES = """
+Examples:
+
+  stillwatch console user add anna --role analyst
+
+  stillwatch console user add ben --role approver --generate
+"""
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch console user list --json
+"""
+DISABLE_EXAMPLES = """
+Examples:
+
+  stillwatch console user disable anna
+"""
+Folder = Annotated[Path, typer.Option("--folder", help="Where the report and the cases are.")]
+Cases = Annotated[str | None, typer.Option("--cases", help="URL of the cases, if not FOLDER/cases.db.")]
+
+
+def opened(folder: Path, cases: str | None, make: bool = False) -> Store:
+    """Open a folder's cases with their trail, and the console's tables in them. Raises: InputError."""
+    from stillwatch.console import people
+
+    if cases is None and not make and not (folder / CASES).exists():
+        raise InputError(f"{folder}: holds no cases; `stillwatch console {folder}` makes them of its report")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` makes one")
+    store = Store(cases or f"sqlite:///{(folder / CASES).resolve()}")
+    try:
+        attach(store, folder / KEY)
+        people.prepare(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+@app.callback(invoke_without_command=True, epilog=EXAMPLES)
+def console_command(
+    ctx: typer.Context,
+    folder: Folder = REPORT,
+    cases: Cases = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Another name by which browsers may call it. Repeatable.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate chain.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(help="TLS: PEM file of the certificate's key.")] = None,
+    behind_tls: Annotated[
+        bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS with browsers.")
+    ] = False,
+) -> None:
+    """Show the console of a folder: its report's findings become cases, which people judge.
+
+    FOLDER may stand in place of a verb. The first start prints a name and a password, once.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    _serve(folder, cases, host, port, list(name or []), cert, cert_key, behind_tls)
+
+
+def _serve(
+    folder: Path,
+    cases: str | None,
+    host: str,
+    port: int,
+    names: list[str],
+    cert: Path | None,
+    cert_key: Path | None,
+    behind_tls: bool,
+) -> None:
+    # Here and not above: what serves pages would slow down every other verb by a third of a second.
+    import uvicorn
+
+    from stillwatch.console import people
+    from stillwatch.console.app import make
+    from stillwatch.console.folder import ReportFolder
+    from stillwatch.gateway.probe import bind
+
+    if (cert is None) != (cert_key is None):
+        raise InputError("--cert and --cert-key go together: give both")
+    if cert is None and not behind_tls and host not in ("127.0.0.1", "localhost", "::1"):
+        raise InputError(
+            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, or --behind-tls"
+        )
+    for file in (cert, cert_key):
+        if file is not None and not file.is_file():
+            raise InputError(f"{file}: no such file")
+    with opened(folder, cases, make=True) as store:
+        said = _folded(store, folder)
+        first = people.first_way_in(store, who=whoami(), now_us=utc_us())
+        door = bind(host, port, "--port")
+        shown = f"[{host}]" if ":" in host else host
+        scheme = "http" if cert is None else "https"
+        hosts = {"127.0.0.1", "localhost", "[::1]", shown, *names}
+        secure = True if behind_tls or cert is not None else None
+        lines = [f"Console:  {scheme}://{names[0] if names else shown}:{port}/", *said]
+        if first is not None:
+            lines.append(f"Log in:   {first.name}   {first.password}   (an approver; shown once)")
+        lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
+        with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
+            print("\n".join(lines), flush=True)
+        config = uvicorn.Config(
+            make(store, ReportFolder(folder, store), hosts=hosts, secure=secure),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=200,
+            ssl_certfile=cert,
+            ssl_keyfile=cert_key,
+        )
+        uvicorn.Server(config).run(sockets=[door])
+
+
+def _folded(store: Store, folder: Path) -> list[str]:
+    """Make cases of the folder's report; what is a case already stays as it is."""
+    from stillwatch.cases.fold import fold
+    from stillwatch.report.findings import load
+
+    if not (folder / FINDINGS).exists():
+        return []
+    done = fold(store, load(folder), utc_us(), f"report {folder.resolve().name}")
+    new = len(done.opened) + len(done.came_back)
+    return [f"Cases:    {new} new, {len(done.updated)} with something new, of {folder / FINDINGS}"]
+
+
+# --- users ---
+
+
+@users.callback()
+def user_verbs() -> None:
+    """Who may log in to the console: add, list, disable."""
+
+
+@users.command("add", epilog=ADD_EXAMPLES)
+def add_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")],
+    role: Annotated[
+        str, typer.Option(help="reader looks; analyst judges, acts, asks; approver approves too.")
+    ] = "reader",
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
+    ] = False,
+    folder: Folder = REPORT,
+    cases: Cases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a user, or give one another role and password, which ends that one's sessions.
+
+    The password is asked for twice on a terminal, else read as one line from standard input.
+    """
+    from stillwatch.console import Role, people
+
+    if role not in ROLES:
+        raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
+    with opened(folder, cases, make=cases is not None) as store:
+        password = secrets.token_urlsafe(15) if generate else _password()
+        people.add(store, name, Role[role.upper()], password, who=whoami(), now_us=utc_us())
+    told = {"name": name, "role": role} | ({"password": password} if generate else {})
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+@users.command("list", epilog=LIST_EXAMPLES)
+def list_command(folder: Folder = REPORT, cases: Cases = None, as_json: AsJson = False) -> None:
+    """List who may log in, and who no longer."""
+    from stillwatch.console import people
+
+    with opened(folder, cases, make=cases is not None) as store:
+        found = people.everybody(store)
+    rows = [
+        {
+            "name": u.name,
+            "role": u.role.name.lower(),
+            "added": when(u.created_us),
+            "disabled": when(u.disabled_us),
+        }
+        for u in found
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    cells = [tuple(row[n] or "" for n in ("name", "role", "added", "disabled")) for row in rows]
+    table(
+        ("name", "role", "added", "disabled"), [(a, b, c, d) for a, b, c, d in cells], "nobody may log in yet"
+    )
+
+
+@users.command("disable", epilog=DISABLE_EXAMPLES)
+def disable_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose access ends.")],
+    folder: Folder = REPORT,
+    cases: Cases = None,
+    as_json: AsJson = False,
+) -> None:
+    """End somebody's access now, with all sessions. What that person did stays on record."""
+    from stillwatch.console import people
+
+    with opened(folder, cases, make=cases is not None) as store:
+        people.disable(store, name, who=whoami(), now_us=utc_us())
+    print(
+        json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"
+    )

@@ -1,0 +1,266 @@
+"""Puts the console together: `make` gives an ASGI app to be served or mounted. It knows routes, not cases.
+
+A page is one function from `Asked` to `Shown`; its HTML, JSON and CSV are the same page. What changes
+something is a POST, answered by the way to the page that shows the change.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from stillwatch.cases import Missing
+from stillwatch.cases.store import Store
+from stillwatch.console import Deployment, Role, Unavailable, people, render, sessions
+from stillwatch.console.asked import Asked, Desk, Settings, View, address
+from stillwatch.console.guard import Guard
+from stillwatch.console.looked import Looks
+from stillwatch.console.pages import (
+    account,
+    acting,
+    audit,
+    case,
+    detectors,
+    entry,
+    health,
+    prompts,
+    queue,
+    sql,
+    terms,
+    working,
+)
+from stillwatch.console.sql import Snapshots
+from stillwatch.console.throttle import Throttle
+from stillwatch.console.twins import Shown, as_csv, as_json
+from stillwatch.errors import StillwatchError
+
+
+@dataclass(frozen=True)
+class Page:
+    """One route that shows something."""
+
+    path: str
+    least: Role
+    view: View
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One route that changes something."""
+
+    path: str
+    least: Role
+    do: View
+
+
+PAGES = (
+    Page("/queue", Role.READER, queue.show),
+    Page("/case/{case}", Role.READER, case.show),
+    Page("/case/{case}/accounts", Role.READER, case.accounts),
+    Page("/case/{case}/links", Role.READER, case.links),
+    Page("/case/{case}/alert", Role.READER, case.alert_page),
+    Page("/actor/{case}", Role.READER, case.actor),
+    Page("/account", Role.READER, account.show),
+    Page("/approvals", Role.READER, acting.approvals),
+    Page("/ask/{ask:int}", Role.READER, acting.ask_page),
+    Page("/detectors", Role.READER, detectors.show),
+    Page("/terms", Role.READER, terms.show),
+    Page("/audit", Role.READER, audit.show),
+    Page("/health", Role.READER, health.show),
+    Page("/sql", Role.ANALYST, sql.show),
+)
+DEEDS = (
+    Deed("/case/{case}/take", Role.ANALYST, working.take),
+    Deed("/case/{case}/assign", Role.ANALYST, working.assign),
+    Deed("/case/{case}/note", Role.ANALYST, working.note),
+    Deed("/case/{case}/judge", Role.ANALYST, working.judge),
+    Deed("/case/{case}/accounts", Role.ANALYST, working.judge_accounts),
+    Deed("/case/{case}/close", Role.ANALYST, working.close),
+    Deed("/case/{case}/reopen", Role.ANALYST, working.reopen),
+    Deed("/case/{case}/suppress", Role.ANALYST, working.suppress),
+    Deed("/case/{case}/unsuppress", Role.ANALYST, working.unsuppress),
+    Deed("/case/{case}/appeal", Role.ANALYST, working.appeal),
+    Deed("/case/{case}/decide", Role.APPROVER, working.decide),
+    Deed("/case/{case}/undo", Role.ANALYST, working.undo),
+    Deed("/case/{case}/dry", Role.ANALYST, acting.dry_run),
+    Deed("/case/{case}/act", Role.ANALYST, acting.act),
+    Deed("/ask/{ask:int}/approve", Role.APPROVER, acting.approve),
+    Deed("/ask/{ask:int}/refuse", Role.ANALYST, acting.refuse),
+    Deed("/ask/{ask:int}/undo", Role.ANALYST, acting.undo),
+    Deed("/proposal/{proposal:int}/approve", Role.APPROVER, acting.approve_proposal),
+    Deed("/proposal/{proposal:int}/dismiss", Role.APPROVER, acting.dismiss_proposal),
+    Deed("/prompts", Role.ANALYST, prompts.show),
+    Deed("/detectors/state", Role.APPROVER, detectors.set_state),
+    Deed("/audit/verify", Role.READER, audit.verify),
+    Deed("/sql", Role.ANALYST, sql.ask),
+)
+
+
+def make(
+    store: Store,
+    deployment: Deployment,
+    *,
+    hosts: Collection[str] | None = None,
+    secure: bool | None = None,
+    settings: Settings | None = None,
+    now_us: Callable[[], int] | None = None,
+) -> ASGIApp:
+    """Make the console of a store's cases. `people.prepare(store)` is done here.
+
+    hosts: names by which it may be called; None where who mounts it checks them. secure: whether browsers
+    reach it by TLS; None: as the request says. The app answers at `/` below its mount.
+    """
+    people.prepare(store)
+    clock = now_us or (lambda: time.time_ns() // 1000)
+    desk = Desk(store, deployment, settings or Settings(), Snapshots(store), Looks(), clock)
+    door = entry.Door(desk, Throttle())
+    routes: list[Route] = [
+        Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
+        Route("/static/{name}", _static, methods=["GET"]),
+        Route("/login", door.form, methods=["GET"]),
+        Route("/login", door.enter, methods=["POST"]),
+        Route("/logout", door.leave, methods=["POST"]),
+    ]
+    for page in PAGES:
+        for form in ("json", "csv"):
+            routes.append(Route(f"{page.path}.{form}", _page(desk, page, form), methods=["GET"]))
+        routes.append(Route(page.path, _page(desk, page, None), methods=["GET"]))
+    routes += [Route(deed.path, _deed(desk, deed), methods=["POST"]) for deed in DEEDS]
+    inner = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
+    return Guard(inner, hosts, secure)
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in render.STATIC:
+        return PlainTextResponse("there is no such file\n", 404)
+    headers = {"cache-control": "public, max-age=31536000, immutable"}
+    return Response(render.static(name), 200, headers, media_type=render.STATIC[name])
+
+
+async def _nowhere(request: Request, why: Exception) -> Response:
+    status = getattr(why, "status_code", 404)
+    text = "there is no such page" if status == 404 else "that is not what can be done here"
+    return render.bare(request, "apart.html.j2", status, title=text, text=text, home=address(request, "/"))
+
+
+def _entered(desk: Desk, request: Request) -> Asked | None:
+    """Who asks, if somebody is logged in."""
+    now_us = desk.now_us()
+    cookie = request.cookies.get(entry.cookie_name(request))
+    session = sessions.find(desk.store, cookie, now_us) if cookie else None
+    return None if session is None else Asked(request, desk, session.user, session.csrf, now_us)
+
+
+def _page(desk: Desk, page: Page, suffix: str | None) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        form = suffix or request.query_params.get("format", "html")
+        if form not in ("html", "json", "csv"):
+            return _problem(400, f"{form[:40]!a} is no form of a page: html, json or csv", "json")
+        try:
+            asked = _entered(desk, request)
+            if asked is None:
+                return _outside(request, form)
+            if not asked.may(page.least):
+                return _refused(asked, 403, f"this page is for {page.least.name.lower()}s and above", form)
+        except StillwatchError as why:
+            return _problem(503, str(why), form)
+        try:
+            what = page.view(asked)
+        except StillwatchError as why:
+            return _refused(asked, _status(why), str(why), form)
+        except Exception as why:  # noqa: BLE001 - the edge of a request: a page that fails is a sentence
+            return _refused(asked, 500, f"the page failed: {type(why).__name__}", form)
+        if isinstance(what, Response):
+            return what
+        if form == "json":
+            return as_json(what)
+        if form == "csv":
+            return as_csv(what, page.path.split("{")[0].strip("/").replace("/", "-") or "page")
+        return render.page(asked, what, DONE.get(asked.query("done"), ""))
+
+    return answer
+
+
+def _deed(desk: Desk, deed: Deed) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        try:
+            asked = _entered(desk, request)
+            if asked is None:
+                return _outside(request, "html")
+            if not sessions.same(asked.form("csrf", 200), asked.csrf):
+                return _refused(
+                    asked, 403, "this form is not of your session; open the page anew and try again"
+                )
+            if not asked.may(deed.least):
+                return _refused(asked, 403, f"this is for {deed.least.name.lower()}s and above")
+            what = deed.do(asked)
+            return render.page(asked, what) if isinstance(what, Shown) else what
+        except StillwatchError as why:
+            return _refused(asked, _status(why), str(why)) if asked else _problem(503, str(why), "html")
+        except Exception as why:  # noqa: BLE001 - the edge of a request: what fails is a sentence
+            return _problem(500, f"it failed: {type(why).__name__}", "html")
+
+    return answer
+
+
+DONE = {
+    "taken": "The case is yours.",
+    "assigned": "The owner is changed.",
+    "noted": "The note is kept.",
+    "judged": "The verdict is kept.",
+    "closed": "The case is closed.",
+    "reopened": "The case is open again.",
+    "suppressed": "The case is suppressed.",
+    "unsuppressed": "The case is no longer suppressed.",
+    "appealed": "The appeal is kept.",
+    "decided": "The appeal is decided.",
+    "undone": "It is taken back.",
+    "acted": "The step is taken. It can be undone below.",
+    "asked": "The step waits for a second person.",
+    "refused": "It is refused; nothing was done.",
+    "dismissed": "The proposal is closed.",
+    "state": "The detector's state is changed.",
+}
+
+
+def _status(why: StillwatchError) -> int:
+    return 404 if isinstance(why, Missing) else 503 if isinstance(why, Unavailable) else 409
+
+
+def _outside(request: Request, form: str) -> Response:
+    """Nobody is logged in."""
+    if form != "html":
+        return _problem(401, "log in first; the same cookie opens this form of the page", form)
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    login = address(request, "/login")
+    where = f"{login}?next={quote(target, safe='')}" if request.method == "GET" else login
+    if request.headers.get("hx-request"):
+        return Response("", 200, {"hx-redirect": where})
+    return RedirectResponse(where, 303)
+
+
+def _problem(status: int, text: str, form: str) -> Response:
+    if form == "html":
+        return PlainTextResponse(text + "\n", status)
+    return JSONResponse({"error": {"status": status, "message": text}}, status)
+
+
+def _refused(asked: Asked, status: int, text: str, form: str = "html") -> Response:
+    if form != "html":
+        return _problem(status, text, form)
+    back = asked.url("/queue")
+    what = Shown(
+        "refused.html.j2",
+        "It was not done" if status != 404 else "Not found",
+        {},
+        view={"text": text, "back": back},
+        status=status,
+    )
+    return render.page(asked, what)

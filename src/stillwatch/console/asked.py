@@ -1,0 +1,124 @@
+"""What a page is given: who asks, for what, with which store and deployment behind it. It renders nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError, Deployment, Role, User
+from stillwatch.console.looked import Looks
+from stillwatch.console.sql import Snapshots
+from stillwatch.console.twins import Shown
+
+LONGEST_TEXT = 20_000  # characters of a note or a reason
+LONGEST_NAME = 100_000
+LARGEST = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this console behaves."""
+
+    big_accounts: int = 10  # a step on more accounts needs a second person
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all pages work with."""
+
+    store: Store
+    deployment: Deployment
+    settings: Settings
+    snapshots: Snapshots
+    looks: Looks
+    now_us: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of somebody who is logged in."""
+
+    request: Request
+    desk: Desk
+    user: User
+    csrf: str
+    now_us: int
+
+    @property
+    def store(self) -> Store:
+        return self.desk.store
+
+    @property
+    def deployment(self) -> Deployment:
+        return self.desk.deployment
+
+    def may(self, role: Role) -> bool:
+        return self.user.role >= role
+
+    def url(self, path: str, **query: Any) -> str:
+        """Give the address of a page, below wherever the console is mounted."""
+        return address(self.request, path, **query)
+
+    def part(self, name: str) -> str:
+        return str(self.request.path_params[name])
+
+    def number_in_path(self, name: str) -> int:
+        return int(self.request.path_params[name])
+
+    def query(self, name: str) -> str:
+        """Give one word of the address; empty where it is not there."""
+        return self.request.query_params.get(name, "")[:LONGEST_NAME]
+
+    def query_number(self, name: str, default: int, most: int = LARGEST) -> int:
+        """Give a whole number of the address. Raises: ConsoleError."""
+        return number(self.query(name), name, default, most)
+
+    def form(self, name: str, longest: int = LONGEST_TEXT) -> str:
+        """Give one field of the form, without blanks around it. Raises: ConsoleError where it is too long."""
+        text = (self.all_of(name) or [""])[-1].strip()
+        if len(text) > longest:
+            raise ConsoleError(f"{name} has {len(text):,} characters; give at most {longest:,}")
+        return text
+
+    def form_number(self, name: str, default: int | None = None) -> int | None:
+        text = self.form(name, 40)
+        return default if not text else number(text, name, 0, LARGEST)
+
+    def all_of(self, name: str) -> list[str]:
+        """Give every value of a field."""
+        fields: dict[str, list[str]] = self.request.scope["state"]["form"]
+        return fields.get(name, [])
+
+    def revision(self) -> int | None:
+        """The revision of the case that the form was made from."""
+        return self.form_number("revision")
+
+    def why(self) -> str:
+        """Give the reason. Raises: ConsoleError where there is none."""
+        text = self.form("why")
+        if not text:
+            raise ConsoleError("say why: it is what the next reader of the record has")
+        return text
+
+
+View = Callable[[Asked], Shown | Response]
+
+
+def address(request: Request, path: str, **query: Any) -> str:
+    """Give an address below the mount, with the words of the query that are not empty."""
+    said = {key: str(value) for key, value in query.items() if value not in (None, "")}
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    return root + path + (f"?{urlencode(said, errors='surrogatepass')}" if said else "")
+
+
+def number(text: str, name: str, default: int, most: int) -> int:
+    """Read a whole number from 0 to `most`. Raises: ConsoleError."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+        raise ConsoleError(f"{name} is {text[:40]!a}; give a whole number from 0 to {most:,}")
+    return int(text)

@@ -1,0 +1,200 @@
+"""Steps on accounts that were asked for here: kept before they are taken, some until a second person agrees.
+
+It decides who must agree and takes the step through the deployment. Accounts are those that may be acted on
+when it is taken: who was judged a victim or cleared in the meantime is left out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.engine import Row
+
+from stillwatch.cases import CaseError, Missing, Stale, reading
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError, Deployment
+from stillwatch.console.migrations import asks
+from stillwatch.errors import StillwatchError
+from stillwatch.report.amounts import counted
+from stillwatch.terms import Standing, Step
+
+REFUSES = (Step.VERIFY, Step.BLOCK)  # the account is served nothing
+MOST_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A step that somebody asked for."""
+
+    id: int
+    case: str
+    at_us: int
+    who: str
+    step: Step
+    budget: int | None  # output tokens an hour
+    for_s: int | None
+    why: str
+    accounts: tuple[str, ...]
+    state: str  # waiting, taking, done, refused, undone
+    decided_us: int | None = None
+    decided_by: str | None = None
+    decided_why: str | None = None
+    action: int | None = None
+
+
+def why_big(step: Step, accounts: int, most: int, for_s: int | None) -> str | None:
+    """Say why a step needs a second person; None where it does not.
+
+    >>> why_big(Step.WATCH, 5_000, 10, None), why_big(Step.THROTTLE, 3, 10, 3600)
+    (None, None)
+    """
+    if step is Step.WATCH:
+        return None
+    if step in REFUSES:
+        return f"{step.name.lower()} refuses requests"
+    if accounts > most:
+        return f"it hits {counted(accounts, 'account')}, more than {most}"
+    return None if for_s else "it has no end"
+
+
+def digest(accounts: Iterable[str]) -> str:
+    """Name a set of accounts."""
+    text = "\n".join(json.dumps(a) for a in sorted(accounts))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def put(store: Store, ask: Ask, if_revision: int | None) -> int:
+    """Keep an ask, and put it on record. Give its number."""
+    with store.writing(ask.at_us, case=ask.case, if_revision=if_revision) as tx:
+        number = int(tx.db.execute(select(func.coalesce(func.max(asks.c.ask), 0))).scalar_one()) + 1
+        row = {
+            "ask": number, "case_id": ask.case, "at_us": ask.at_us, "who": ask.who, "step": int(ask.step),
+            "budget": ask.budget, "for_s": ask.for_s, "why": ask.why, "accounts": json.dumps(ask.accounts),
+            "state": ask.state, "action": None,
+        }  # fmt: skip
+        tx.db.execute(asks.insert().values(**row))
+        tx.audit(ask.who, "step asked for", ask.case, _detail(number, ask), {ask.case: {"why": ask.why}})
+    return number
+
+
+def _detail(number: int, ask: Ask) -> dict[str, object]:
+    return {
+        "ask": number, "step": ask.step.name.lower(), "accounts": len(ask.accounts),
+        "accounts_sha256": digest(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "state": ask.state,
+    }  # fmt: skip
+
+
+def take(store: Store, deployment: Deployment, ask: Ask, who: str, why: str, now_us: int) -> int:
+    """Take the step of an ask in state `taking`, and put what came of it on record. Give the action."""
+    may = set(reading.targets(store, ask.case).accounts)
+    accounts = [a for a in ask.accounts if a in may]
+    until_us = None if ask.for_s is None else now_us + ask.for_s * 1_000_000
+    try:
+        if not accounts:
+            raise ConsoleError("none of its accounts may be acted on any more: they were judged since")
+        campaign = store.case(ask.case, accounts=False).campaign
+        standing = Standing(ask.step, now_us, ask.why, campaign, ask.budget, until_us)
+        action = deployment.act(accounts, standing, who, ask.why, now_us)
+    except StillwatchError as trouble:
+        _decided(store, ask, "refused", who, f"could not be taken: {trouble}", None, now_us)
+        raise
+    _decided(store, ask, "done", who, why, action, now_us)
+    return action
+
+
+def begin(store: Store, number: int, who: str, now_us: int) -> Ask:
+    """Claim an ask that waits, so that it is taken once. Raises: ConsoleError for who asked himself."""
+    ask = one(store, number)
+    if ask.who == who:
+        raise ConsoleError("you asked for this step yourself: another person must approve it")
+    _move(store, ask, "waiting", "taking", now_us)
+    return ask
+
+
+def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> Ask:
+    """Close an ask that waits; nothing is done."""
+    ask = one(store, number)
+    _move(store, ask, "waiting", "taking", now_us)
+    _decided(store, ask, "refused", who, why, None, now_us)
+    return ask
+
+
+def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> Ask:
+    """Take back the step of an ask that was taken."""
+    ask = one(store, number)
+    if ask.state != "done" or ask.action is None:
+        raise ConsoleError(f"step {number} is {ask.state}: there is nothing to take back")
+    back = deployment.undo(ask.action, who, why, now_us)
+    with store.writing(now_us) as tx:
+        tx.db.execute(update(asks).where(asks.c.ask == number).values(state="undone"))
+        detail = {"ask": number, "action": ask.action, "by_action": back}
+        tx.audit(who, "step undone", ask.case, detail, {ask.case: {"why": why}})
+    return ask
+
+
+def _move(store: Store, ask: Ask, before: str, after: str, now_us: int) -> None:
+    with store.writing(now_us) as tx:
+        c = asks.c
+        changed = tx.db.execute(update(asks).where(c.ask == ask.id, c.state == before).values(state=after))
+        if changed.rowcount != 1:
+            raise Stale(f"step {ask.id} waits no longer: somebody else was faster; look again")
+        tx.changed = True
+
+
+def _decided(store: Store, ask: Ask, state: str, who: str, why: str, action: int | None, now_us: int) -> None:
+    with store.writing(now_us) as tx:
+        said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why, "action": action}
+        tx.db.execute(update(asks).where(asks.c.ask == ask.id).values(**said))
+        detail = {"ask": ask.id, "action": action, "step": ask.step.name.lower()}
+        words = {ask.case: {"why": why}} if why else None
+        tx.audit(who, "step taken" if state == "done" else "step refused", ask.case, detail, words)
+
+
+# --- reading ---
+
+
+def one(store: Store, number: int) -> Ask:
+    """Give one. Raises: Missing."""
+    with store.reading() as db:
+        row = db.execute(select(asks).where(asks.c.ask == number)).first()
+    if row is None:
+        raise Missing(f"there is no step {number} that was asked for")
+    return _ask(row)
+
+
+def waiting(store: Store) -> list[Ask]:
+    """List those that wait for a second person, oldest first; and those whose taking never ended."""
+    query = select(asks).where(asks.c.state.in_(("waiting", "taking"))).order_by(asks.c.ask)
+    with store.reading() as db:
+        return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
+
+
+def of_case(store: Store, case: str) -> list[Ask]:
+    """List those of a case, newest first."""
+    query = select(asks).where(asks.c.case_id == case).order_by(asks.c.ask.desc())
+    with store.reading() as db:
+        return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
+
+
+def _ask(row: Row[tuple[object, ...]]) -> Ask:
+    r = row._mapping
+    return Ask(
+        r["ask"], r["case_id"], r["at_us"], r["who"], Step(r["step"]), r["budget"], r["for_s"], r["why"],
+        tuple(json.loads(r["accounts"])), r["state"], r["decided_us"], r["decided_by"], r["decided_why"],
+        r["action"],
+    )  # fmt: skip
+
+
+def chosen(targets: Sequence[str], picked: Sequence[str]) -> list[str]:
+    """Give the accounts of a step: all that may be acted on, or those of them that were picked."""
+    if not picked:
+        return list(targets)
+    may = set(targets)
+    wrong = [a for a in picked if a not in may]
+    if wrong:
+        raise CaseError(
+            f"{wrong[0]!a} is not among the accounts that may be acted on: judged, or not the actor's"
+        )
+    return sorted(set(picked))

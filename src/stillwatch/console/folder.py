@@ -1,0 +1,117 @@
+"""A folder of reports and cases without a gateway: it shows what there is and does nothing to accounts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from stillwatch.cases.store import Store
+from stillwatch.console import InForce, Lost, Part, Proposed, Reach, Said, Unavailable
+from stillwatch.errors import InputError, StillwatchError
+from stillwatch.report.findings import FINDINGS, load
+from stillwatch.scan import AccountVerdict, ScanResult
+from stillwatch.terms import Standing, Step
+
+NO_GATEWAY = "no gateway stands behind this folder; `stillwatch serve` shows the console on its admin port"
+
+
+class ReportFolder:
+    """The deployment of `stillwatch console FOLDER`."""
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path, self._store = path, store
+        self.name = f"folder {path.name or path}"
+        self._result: ScanResult | None = None
+        self._sign: tuple[int, int] | None = None
+
+    @property
+    def acts(self) -> str | None:
+        return NO_GATEWAY
+
+    def _no(self) -> NoReturn:
+        raise Unavailable(NO_GATEWAY)
+
+    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+        self._no()
+
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+        self._no()
+
+    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+        self._no()
+
+    def undo(self, action: int, who: str, why: str, now_us: int) -> int:
+        self._no()
+
+    def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
+        self._no()
+
+    def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
+        self._no()
+
+    def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
+        self._no()
+
+    def terms(self) -> InForce:
+        self._no()
+
+    def said(self, account: str, limit: int) -> Sequence[Said]:
+        raise Unavailable(
+            "a report holds sketches and no texts; a gateway keeps texts only where its terms say so"
+        )
+
+    def _report(self) -> ScanResult | None:
+        """Give the report in the folder, read again only when it was replaced."""
+        try:
+            found = (self.path / FINDINGS).stat()
+        except OSError:
+            return None
+        sign = (found.st_mtime_ns, found.st_size)
+        if sign != self._sign:
+            self._result, self._sign = load(self.path), sign
+        return self._result
+
+    def verdict(self, account: str) -> AccountVerdict | None:
+        result = self._report()
+        if result is None:
+            raise Unavailable(f"{self.path} holds no report; scan with --out {self.path}")
+        return next((a for a in result.accounts if a.account == account), None)
+
+    def health(self, now_us: int) -> Sequence[Part]:
+        parts = []
+        try:
+            number = self._store.revision()
+            parts.append(Part("cases", "ok", f"{self._store.name}, at revision {number:,}"))
+        except StillwatchError as why:
+            parts.append(Part("cases", "failing", str(why)))
+        try:
+            result = self._report()
+        except InputError as why:
+            parts.append(Part("report", "degraded", str(why)))
+            return parts
+        if result is None:
+            parts.append(Part("report", "ok", "none in this folder"))
+            return parts
+        s = result.scanned
+        until = "" if s.last is None else f", until {s.last:%Y-%m-%d %H:%M} UTC"
+        lines = f"; {s.rejected:,} lines were rejected" if s.rejected else ""
+        status = "degraded" if s.rejected else "ok"
+        parts.append(
+            Part("report", status, f"{s.exchanges:,} exchanges of {s.accounts:,} accounts{until}{lines}")
+        )
+        if s.last is not None:
+            days = (now_us - _us(s.last)) / 86_400_000_000
+            parts.append(Part("lag", "degraded" if days > 2 else "ok", f"the log ends {days:,.1f} days ago"))
+        parts.append(Part("gateway", "ok", "none: this is a folder of reports"))
+        return parts
+
+    def gaps(self) -> Sequence[Lost]:
+        try:
+            result = self._report()
+        except InputError:
+            return ()
+        return [Lost(_us(g.start), _us(g.end), None, g.text) for g in reversed(result.gaps)] if result else ()
+
+
+def _us(time: datetime) -> int:
+    return int(time.timestamp() * 1_000_000)

@@ -1,0 +1,135 @@
+"""What stands before every request: names of this host, methods, size, origin; and what every answer carries.
+
+It knows nobody. A POST is a form that comes from a page of this console: a foreign page has another origin,
+and its browser says so. The form is read here, bounded, so that what follows waits for no network.
+"""
+
+from collections.abc import Collection
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LARGEST_FORM = 1 << 20
+MOST_FIELDS = 1_000
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # not no-referrer: with that a browser sends forms with `Origin: null`
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "cache-control": "no-store",
+}
+HSTS = ("strict-transport-security", "max-age=31536000")
+
+
+class Guard:
+    """ASGI middleware. hosts: names by which this may be called, also with a port; None: not checked."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None, secure: bool | None) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else {host.lower() for host in hosts}
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        secure = scope["scheme"] == "https" if self._secure is None else self._secure
+        scope.setdefault("state", {})["secure"] = secure
+        sending = _with_headers(send, secure)
+        refusal = self._refusal(scope)
+        form: dict[str, list[str]] = {}
+        if refusal is None and scope["method"] == "POST":
+            body = await _body(receive)
+            if body is None:
+                refusal = 413, f"give at most {LARGEST_FORM:,} bytes"
+            else:
+                try:
+                    pairs = parse_qsl(
+                        body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS
+                    )
+                except ValueError:
+                    refusal = 400, "that is no form in UTF-8"
+                else:
+                    for name, value in pairs:
+                        form.setdefault(name, []).append(value)
+        if refusal is not None:
+            status, text = refusal
+            await PlainTextResponse(text + "\n", status)(scope, receive, sending)
+            return
+        scope["state"]["form"] = form
+        await self._app(scope, receive, sending)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            if name in (b"host", b"origin", b"content-type", b"sec-fetch-site") and name in headers:
+                return 400, f"{name.decode()} stands twice"
+            headers[name] = value.decode("latin-1")
+        host = headers.get(b"host", "").lower()
+        if self._hosts is not None and host not in self._hosts and _without_port(host) not in self._hosts:
+            return 421, f"{host!a} is no name of this console; `--name` adds one"
+        if scope["method"] not in ("GET", "HEAD", "POST"):
+            return 405, "GET and POST are what there is"
+        if scope["method"] != "POST":
+            return None
+        if not _from_here(headers, host):
+            return 403, "this form did not come from a page of this console; open it anew and try again"
+        if headers.get(b"content-type", "").split(";")[0].strip() != "application/x-www-form-urlencoded":
+            return 415, "send a form: application/x-www-form-urlencoded"
+        return None
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+def _from_here(headers: dict[bytes, str], host: str) -> bool:
+    """Whether a browser says that this came from our page. Who says nothing is turned away."""
+    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+    if origin is not None:
+        parts = urlsplit(origin)
+        return (
+            parts.scheme in ("http", "https")
+            and parts.netloc.lower() == host
+            and site in (None, "same-origin")
+        )
+    return site == "same-origin"
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Read the body whole; None where it is too large or its sender has gone."""
+    parts, size, more = [], 0, True
+    while more:
+        message: Message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_FORM:
+            return None
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _with_headers(send: Send, secure: bool) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name.lower() for name, _ in message["headers"]}
+            own = [*HEADERS.items(), *([HSTS] if secure else [])]
+            more = [(name.encode(), value.encode()) for name, value in own if name.encode() not in there]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending

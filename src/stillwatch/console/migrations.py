@@ -1,0 +1,69 @@
+"""The console's own tables, in the cases' database: people, their sessions, steps that were asked for.
+
+Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
+"""
+
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, text
+
+from stillwatch.cases.migrations import Step
+from stillwatch.cases.tables import Words
+
+PART = "console"
+
+
+def m001_console(db: Connection) -> None:
+    """Begin: people, sessions, asks."""
+    for statement in (
+        """CREATE TABLE console_users (
+            name TEXT PRIMARY KEY,
+            role BIGINT NOT NULL,
+            password TEXT NOT NULL,                 -- scrypt, with its settings and salt
+            created_us BIGINT NOT NULL,
+            disabled_us BIGINT)""",
+        """CREATE TABLE console_sessions (
+            digest TEXT PRIMARY KEY,                -- SHA-256 of the cookie: who reads this cannot log in
+            name TEXT NOT NULL REFERENCES console_users (name),
+            opened_us BIGINT NOT NULL,
+            seen_us BIGINT NOT NULL)""",
+        # Steps on accounts that were asked for here: done at once, or waiting for a second person.
+        """CREATE TABLE console_asks (
+            ask BIGINT PRIMARY KEY,
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            at_us BIGINT NOT NULL,
+            who TEXT NOT NULL,
+            step BIGINT NOT NULL,
+            budget BIGINT,                          -- output tokens an hour
+            for_s BIGINT,
+            why TEXT NOT NULL,
+            accounts TEXT NOT NULL,                 -- JSON
+            state TEXT NOT NULL,                    -- waiting, taking, done, refused, undone
+            decided_us BIGINT,
+            decided_by TEXT,
+            decided_why TEXT,
+            action BIGINT)""",
+        "CREATE INDEX console_asks_by_case ON console_asks (case_id, ask)",
+        "CREATE INDEX console_asks_by_state ON console_asks (state, ask)",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [m001_console]
+
+_METADATA = MetaData()
+N = BigInteger
+users = Table(
+    "console_users", _METADATA,
+    Column("name", Words), Column("role", N), Column("password", Text), Column("created_us", N),
+    Column("disabled_us", N),
+)  # fmt: skip
+sessions = Table(
+    "console_sessions", _METADATA,
+    Column("digest", Text), Column("name", Words), Column("opened_us", N), Column("seen_us", N),
+)  # fmt: skip
+asks = Table(
+    "console_asks", _METADATA,
+    Column("ask", N), Column("case_id", Words), Column("at_us", N), Column("who", Words), Column("step", N),
+    Column("budget", N), Column("for_s", N), Column("why", Words), Column("accounts", Text),
+    Column("state", Text), Column("decided_us", N), Column("decided_by", Words), Column("decided_why", Words),
+    Column("action", N),
+)  # fmt: skip

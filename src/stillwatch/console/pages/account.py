@@ -1,0 +1,72 @@
+"""An account: its cases, what ties it, what stands for it. Its texts stay hidden here: see `prompts`."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from stillwatch.cases import Missing, reading, tables
+from stillwatch.console import Unavailable
+from stillwatch.console.asked import Asked
+from stillwatch.console.pages.case import standings
+from stillwatch.console.twins import Shown, iso_us
+
+LINKS = 100
+
+
+def named(asked: Asked) -> str:
+    """Give the account that the address names. Raises: Missing."""
+    key = asked.query("key")
+    if not key:
+        return asked.query("name")
+    with asked.store.reading() as db:
+        found = db.execute(
+            select(tables.members.c.account).where(tables.members.c.key == key).limit(1)
+        ).scalar()
+    if found is None:
+        raise Missing("no case names such an account")
+    return str(found)
+
+
+def show(asked: Asked) -> Shown:
+    """Show the account."""
+    name = named(asked)
+    inside = reading.account(asked.store, name)
+    if not inside:
+        raise Missing(f"no case names the account {name[:100]!a}")
+    ties: list[dict[str, Any]] = []
+    for one in inside:
+        if one.member.moved_to is None:
+            look = asked.desk.looks.at(asked.store, one.case)
+            found = [look.links[place] for place in look.of_account.get(name, ())[:LINKS]]
+            ties += [{"case": one.case.id, "link": link} for link in found]
+    stands = standings(asked, [name])
+    verdict, why_not = None, None
+    try:
+        verdict = asked.deployment.verdict(name)
+    except Unavailable as why:
+        why_not = str(why)
+    rows = [
+        {
+            "case": one.case.id,
+            "title": one.case.title,
+            "named": iso_us(one.member.since_us),
+            "exchanges": one.member.exchanges,
+            "verdict": one.member.verdict,
+            "actor": one.member.actor,
+            "moved_to": one.member.moved_to,
+        }
+        for one in inside
+    ]
+    standing = None if stands is None else stands.get(name)
+    data = {
+        "account": name, "cases": rows, "standing": standing, "standing_known": stands is not None,
+        "kind_of_use": verdict.kind_of_use if verdict else None,
+        "kind_evidence": verdict.kind_evidence if verdict else None,
+        "p_value": verdict.p_value if verdict else None,
+        "links": [{"case": t["case"], "link": t["link"]} for t in ties],
+    }  # fmt: skip
+    view = {
+        "account": name, "inside": inside, "ties": ties, "standing": standing, "known": stands is not None,
+        "verdict": verdict, "why_not": why_not,
+    }  # fmt: skip
+    return Shown("account.html.j2", f"Account {name[:60]}", data, rows, view)

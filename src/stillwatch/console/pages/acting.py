@@ -1,0 +1,184 @@
+"""Taking steps on accounts: first the dry run, then the step, or the wait for a second person."""
+
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from stillwatch.cases import Stale, reading
+from stillwatch.console import ConsoleError, Unavailable, asks
+from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.twins import Shown, iso_us
+from stillwatch.errors import StillwatchError
+from stillwatch.terms import Step
+
+LONGEST_S = 315_360_000  # ten years
+NAMED = 100
+
+
+def _asked_for(asked: Asked, state: str) -> asks.Ask:
+    """Read the form: the step, and the accounts as they may be acted on now."""
+    case = asked.part("case")
+    name = asked.form("step", 40)
+    if name.upper() not in Step.__members__ or name.upper() == "CLEAR":
+        raise ConsoleError(f"step is {name!a}; give one of {', '.join(s.name.lower() for s in Step if s)}")
+    for_s = asked.form_number("for_s")
+    if for_s is not None and not 0 < for_s <= LONGEST_S:
+        raise ConsoleError("for_s: give up to ten years, or nothing for no end")
+    budget = asked.form_number("budget")
+    picked = [a for a in asked.all_of("account") if len(a) <= LONGEST_NAME]
+    accounts = asks.chosen(reading.targets(asked.store, case).accounts, picked)
+    if not accounts:
+        raise ConsoleError("no account of this case may be acted on: all were judged not to be the actor's")
+    return asks.Ask(
+        0,
+        case,
+        asked.now_us,
+        asked.user.name,
+        Step[name.upper()],
+        budget,
+        for_s,
+        asked.why(),
+        tuple(accounts),
+        state,
+    )
+
+
+def dry_run(asked: Asked) -> Shown:
+    """Say whom a step would hit, and who must agree. It changes nothing."""
+    want = _asked_for(asked, "waiting")
+    if asked.deployment.acts is not None:
+        raise Unavailable(asked.deployment.acts)
+    hits = asked.deployment.reach(want.accounts, want.step, asked.now_us)
+    case = asked.store.case(want.case, accounts=False)
+    targets = reading.targets(asked.store, want.case)
+    big = asks.why_big(want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s)
+    view = {
+        "case": case, "want": want, "reach": hits, "big": big, "digest": asks.digest(want.accounts),
+        "picked": want.accounts if len(want.accounts) < len(targets.accounts) else (), "named": NAMED,
+        "left_out": targets.left_out, "revision": asked.revision(),
+    }  # fmt: skip
+    return Shown("dry.html.j2", f"Dry run: {want.step.name.lower()}", {}, (), view)
+
+
+def act(asked: Asked) -> Response:
+    """Take a small step, or put a big one before a second person."""
+    want = _asked_for(asked, "taking")
+    if asked.deployment.acts is not None:
+        raise Unavailable(asked.deployment.acts)
+    if asks.digest(want.accounts) != asked.form("digest", 100):
+        raise Stale("the accounts have changed since the dry run: look again at whom it would hit")
+    big = asks.why_big(want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s)
+    if big is not None:
+        asks.put(asked.store, _in_state(want, "waiting"), asked.revision())
+        return to_case(asked, want.case, "asked")
+    number = asks.put(asked.store, want, asked.revision())
+    asks.take(
+        asked.store, asked.deployment, asks.one(asked.store, number), asked.user.name, want.why, asked.now_us
+    )
+    return to_case(asked, want.case, "acted")
+
+
+def _in_state(ask: asks.Ask, state: str) -> asks.Ask:
+    return asks.Ask(
+        ask.id, ask.case, ask.at_us, ask.who, ask.step, ask.budget, ask.for_s, ask.why, ask.accounts, state
+    )
+
+
+def to_case(asked: Asked, case: str, done: str) -> Response:
+    """Lead on to the case, which says what was done."""
+    return RedirectResponse(asked.url(f"/case/{case}", done=done), 303)
+
+
+def _row(ask: asks.Ask, asked: Asked) -> dict[str, Any]:
+    return {
+        "ask": ask.id, "case": ask.case, "asked": iso_us(ask.at_us), "by": ask.who, "step": ask.step,
+        "accounts": len(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "why": ask.why,
+        "state": ask.state, "decided": iso_us(ask.decided_us), "decided_by": ask.decided_by,
+        "decided_why": ask.decided_why, "action": ask.action, "href": asked.url(f"/ask/{ask.id}"),
+    }  # fmt: skip
+
+
+def approvals(asked: Asked) -> Shown:
+    """Show what waits for a person: steps that colleagues asked for, and what the ladder proposes."""
+    wait = asks.waiting(asked.store)
+    try:
+        proposed, why_not = list(asked.deployment.proposals()), None
+    except Unavailable as why:
+        proposed, why_not = [], str(why)
+    rows = [_row(ask, asked) for ask in wait]
+    data = {"asks": rows, "proposals": proposed, "unavailable": why_not}
+    view = {"waiting": wait, "proposals": proposed, "why_not": why_not}
+    return Shown("approvals.html.j2", "Approvals", data, rows, view)
+
+
+def ask_page(asked: Asked) -> Shown:
+    """Show one step that was asked for, with whom it would hit now."""
+    ask = asks.one(asked.store, asked.number_in_path("ask"))
+    case = asked.store.case(ask.case, accounts=False)
+    may = set(reading.targets(asked.store, ask.case).accounts)
+    accounts = [a for a in ask.accounts if a in may]
+    hits, trouble = None, asked.deployment.acts
+    if ask.state == "waiting" and trouble is None and accounts:
+        try:
+            hits = asked.deployment.reach(accounts, ask.step, asked.now_us)
+        except StillwatchError as why:
+            trouble = str(why)
+    data = {**_row(ask, asked), "names": ask.accounts, "reach": hits}
+    rows = [{"account": a, "left_out": a not in may} for a in ask.accounts]
+    view = {
+        "ask": ask, "case": case, "reach": hits, "trouble": trouble, "named": NAMED,
+        "gone": len(ask.accounts) - len(accounts), "own": ask.who == asked.user.name,
+    }  # fmt: skip
+    return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)
+
+
+def approve(asked: Asked) -> Response:
+    """Take a step that another person asked for."""
+    why = asked.why()
+    if asked.deployment.acts is not None:
+        raise Unavailable(asked.deployment.acts)
+    ask = asks.begin(asked.store, asked.number_in_path("ask"), asked.user.name, asked.now_us)
+    asks.take(asked.store, asked.deployment, ask, asked.user.name, why, asked.now_us)
+    return to_case(asked, ask.case, "acted")
+
+
+def refuse(asked: Asked) -> Response:
+    """Close a step that waits: an approver's word, or its own author's."""
+    ask = asks.one(asked.store, asked.number_in_path("ask"))
+    if ask.who != asked.user.name and asked.user.role < 3:
+        raise ConsoleError("only an approver, or who asked for it, can close this step")
+    asks.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)
+    return to_case(asked, ask.case, "refused")
+
+
+def undo(asked: Asked) -> Response:
+    """Take back a step that was taken."""
+    number = asked.number_in_path("ask")
+    ask = asks.undo(asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us)
+    return to_case(asked, ask.case, "undone")
+
+
+def _case_of(asked: Asked) -> str:
+    return asked.form("case", 200)
+
+
+def approve_proposal(asked: Asked) -> Response:
+    """Take a step that the ladder proposes."""
+    number, why = asked.number_in_path("proposal"), asked.why()
+    action = asked.deployment.approve(number, asked.user.name, why, asked.now_us)
+    detail = {"proposal": number, "action": action}
+    asked.store.look(asked.user.name, "proposal approved", str(number), detail, asked.now_us)
+    return _back(asked, "acted")
+
+
+def dismiss_proposal(asked: Asked) -> Response:
+    """Close a step that the ladder proposes."""
+    number, why = asked.number_in_path("proposal"), asked.why()
+    asked.deployment.dismiss(number, asked.user.name, why, asked.now_us)
+    asked.store.look(asked.user.name, "proposal dismissed", str(number), {"proposal": number}, asked.now_us)
+    return _back(asked, "dismissed")
+
+
+def _back(asked: Asked, done: str) -> Response:
+    case = _case_of(asked)
+    return to_case(asked, case, done) if case else RedirectResponse(asked.url("/approvals", done=done), 303)

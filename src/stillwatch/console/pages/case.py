@@ -1,0 +1,162 @@
+"""A case: why, when, how much, what ties the accounts, what would make it honest, what was done."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stillwatch.cases import Case, Verdict, reading
+from stillwatch.cases.alert import Alert, alert
+from stillwatch.console import Proposed, Unavailable, asks
+from stillwatch.console.asked import Asked
+from stillwatch.console.pages.queue import row
+from stillwatch.console.twins import Shown, iso_us
+from stillwatch.errors import StillwatchError
+from stillwatch.report import amounts
+from stillwatch.terms import Standing, Step
+
+ACCOUNTS, LINKS, TOP_LINKS, STORY = 50, 100, 12, 60
+FOR = ((3_600, "1 hour"), (86_400, "1 day"), (604_800, "7 days"), (2_592_000, "30 days"))
+WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
+
+
+def show(asked: Asked) -> Shown:
+    """Show the whole case, with the first accounts and links."""
+    case = asked.store.case(asked.part("case"), accounts=False)
+    said = alert(asked.store, case.id, asked.now_us, base_url=base(asked))
+    look = asked.desk.looks.at(asked.store, case)
+    table = _accounts(asked, case)
+    targets = reading.targets(asked.store, case.id)
+    view = {
+        "case": case, "alert": said, "look": look, "campaign": look.campaign, **table,
+        "links": look.links[:TOP_LINKS], "story": reading.timeline(asked.store, case.id, limit=STORY),
+        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR, "verdicts": list(Verdict),
+        "targets": targets, "asks": asks.of_case(asked.store, case.id),
+        "proposals": _proposals(asked, targets.accounts), "owners": reading.owners(asked.store),
+        "big": asked.desk.settings.big_accounts,
+    }  # fmt: skip
+    data = {**said.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
+    return Shown("case.html.j2", case.title, data, claims(said), view)
+
+
+def base(asked: Asked) -> str:
+    """Give what permalinks begin with."""
+    return str(asked.request.base_url).rstrip("/")
+
+
+def claims(said: Alert) -> list[dict[str, Any]]:
+    """Write the alert's claims as rows."""
+    names = (
+        "detector",
+        "text",
+        "actual",
+        "baseline",
+        "peer_p95",
+        "effect",
+        "bits",
+        "p_value",
+        "n",
+        "query",
+        "input_sha256",
+    )
+    return [{name: getattr(claim, name) for name in names} for claim in said.why]
+
+
+def _proposals(asked: Asked, accounts: Sequence[str]) -> Sequence[Proposed]:
+    try:
+        return asked.deployment.proposals(accounts)
+    except Unavailable:
+        return ()
+
+
+def standings(asked: Asked, accounts: Sequence[str]) -> Mapping[str, Standing] | None:
+    """Give what stands for some accounts; None where nobody can tell."""
+    try:
+        return asked.deployment.standings(accounts)
+    except StillwatchError:
+        return None
+
+
+def _accounts(asked: Asked, case: Case) -> dict[str, Any]:
+    which = asked.query("which")
+    which = which if which in WHICH else ""
+    offset = asked.query_number("offset", 0, 10_000_000)
+    starts = asked.query("starts")
+    found, total = reading.members_of(
+        asked.store, case.id, which=which or None, starts=starts, offset=offset, limit=ACCOUNTS
+    )
+    stands = standings(asked, [m.account for m in found])
+    return {
+        "members": found, "members_total": total, "offset": offset, "starts": starts, "which": which,
+        "standings": stands, "page": ACCOUNTS,
+    }  # fmt: skip
+
+
+def accounts(asked: Asked) -> Shown:
+    """Show one page of the case's accounts; all of them in the twins' pages, 50 at a time."""
+    case = asked.store.case(asked.part("case"), accounts=False)
+    table = _accounts(asked, case)
+    stands = table["standings"] or {}
+    rows = [
+        {
+            "account": m.account,
+            "named": iso_us(m.since_us),
+            "last_named": iso_us(m.last_us),
+            "exchanges": m.exchanges,
+            "verdict": m.verdict,
+            "actor": m.actor,
+            "moved_to": m.moved_to,
+            "standing": stands[m.account].step if m.account in stands else None,
+        }
+        for m in table["members"]
+    ]
+    data = {"case": case.id, "total": table["members_total"], "offset": table["offset"], "accounts": rows}
+    view = {"case": case, **table, "verdicts": list(Verdict)}
+    return Shown("accounts.html.j2", f"Accounts of {case.id}", data, rows, view)
+
+
+def links(asked: Asked) -> Shown:
+    """Show the case's single links, ranked, a page at a time."""
+    case = asked.store.case(asked.part("case"), accounts=False)
+    look = asked.desk.looks.at(asked.store, case)
+    offset = asked.query_number("offset", 0, 10_000_000)
+    some = look.links[offset : offset + LINKS]
+    rows = [
+        {"a": k.a, "b": k.b, "clue": k.clue, "bits": k.bits, "control": k.control, "text": k.text}
+        for k in some
+    ]
+    data = {"case": case.id, "total": len(look.links), "offset": offset, "links": rows}
+    view = {"case": case, "links": some, "total": len(look.links), "offset": offset, "page": LINKS}
+    return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
+
+
+def alert_page(asked: Asked) -> Shown:
+    """Show the alert as it is exported."""
+    case = asked.store.case(asked.part("case"), accounts=False)
+    said = alert(asked.store, case.id, asked.now_us, base_url=base(asked))
+    return Shown(
+        "alert.html.j2", f"Alert of {case.id}", said.as_json(), claims(said), {"case": case, "alert": said}
+    )
+
+
+def actor(asked: Asked) -> Shown:
+    """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
+    case = asked.store.case(asked.part("case"), accounts=False)
+    look = asked.desk.looks.at(asked.store, case)
+    targets = reading.targets(asked.store, case.id)
+    stands = standings(asked, targets.accounts)
+    steps: dict[str, int] = {}
+    for standing in (stands or {}).values():
+        steps[standing.step.name.lower()] = steps.get(standing.step.name.lower(), 0) + 1
+    found = reading.findings_of(asked.store, case.id)
+    rows = [
+        {"accounts": g.accounts, "shares": " ".join(g.letters), "mixed": g.mixed, "example": g.example}
+        for g in look.folded.groups
+    ]
+    data = {
+        "actor": row(case, asked), "groups": rows, "shared": look.folded.shared, "standings": steps,
+        "findings": found, "merged_into": case.merged_into, "split_from": case.split_from,
+    }  # fmt: skip
+    view = {
+        "case": case, "look": look, "steps": steps, "known": stands is not None, "findings": found,
+        "clear": len(targets.accounts) - sum(steps.values()), "left_out": targets.left_out,
+    }  # fmt: skip
+    return Shown("actor.html.j2", f"Actor of {amounts.counted(case.members, 'account')}", data, rows, view)

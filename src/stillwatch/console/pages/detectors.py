@@ -1,0 +1,71 @@
+"""Detectors: what each was worth, month by month, what it cannot see, and what its alarms may do."""
+
+import ast
+import re
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from stillwatch.cases import DetectorState, feedback
+from stillwatch.console import ConsoleError
+from stillwatch.console.asked import Asked
+from stillwatch.console.twins import Shown
+
+ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
+PARTS = ("Null", "Blind to", "Fooled by", "Source")
+
+
+@cache
+def stated() -> dict[str, dict[str, str]]:
+    """Give what every detector and clue says of itself in its docstring, by name."""
+    found = {}
+    for room in ROOMS:
+        for file in sorted(resources.files(room).iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py") and not file.name.startswith("_"):
+                name = file.name.removesuffix(".py")
+                text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+                found[name] = {"sort": "detector" if "detectors" in room else "clue"} | _parts(text)
+    return found
+
+
+def _parts(text: str) -> dict[str, str]:
+    first = text.split("\n")[0]
+    parts = {"what": first}
+    for part in PARTS:
+        said = re.search(rf"^\s*{part}:\s*(.*?)(?=^\s*(?:{'|'.join(PARTS)}):|\n\n|\Z)", text, re.M | re.S)
+        parts[part.lower().replace(" ", "_")] = " ".join(said[1].split()) if said else ""
+    return parts
+
+
+def show(asked: Asked) -> Shown:
+    """Show them, those that raise alarms first."""
+    states = feedback.states(asked.store)
+    measured = feedback.by_month(asked.store)
+    of: dict[str, list[Any]] = {}
+    for one in measured:
+        of.setdefault(one.detector, []).append(one)
+    said = stated()
+    names = sorted({*said, *states}, key=lambda n: (n not in states or not states[n].raises, n not in of, n))
+    rows = [
+        {"detector": name, **said.get(name, {}), "state": states[name].state if name in states else None}
+        for name in names
+    ]
+    data = {"detectors": rows, "months": measured, "states": states}
+    view = {
+        "names": names, "said_of": said, "states": states, "months": of, "choices": list(DetectorState),
+    }  # fmt: skip
+    return Shown("detectors.html.j2", "Detectors", data, [asdict(one) for one in measured] or rows, view)
+
+
+def set_state(asked: Asked) -> Response:
+    """Change what a detector's alarms may do: lower it freely, raise it where the evidence is there."""
+    name, state = asked.form("detector", 200), asked.form("state", 20)
+    if state not in list(DetectorState):
+        raise ConsoleError(f"state is {state!a}; give one of {', '.join(DetectorState)}")
+    feedback.set_state(
+        asked.store, name, DetectorState(state), who=asked.user.name, why=asked.why(), now_us=asked.now_us
+    )
+    return RedirectResponse(asked.url("/detectors", done="state"), 303)

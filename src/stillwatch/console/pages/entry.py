@@ -1,0 +1,122 @@
+"""Logging in and out. A session begins with a new cookie: what a browser brought along counts for nothing."""
+
+import secrets
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from stillwatch.console import people, render, sessions
+from stillwatch.console.asked import Desk, address
+from stillwatch.console.throttle import Throttle
+from stillwatch.errors import StillwatchError
+
+LONGEST_NAME = 200
+
+
+def _prefix(request: Request) -> str:
+    return "__Host-" if request.scope["state"]["secure"] else ""
+
+
+def cookie_name(request: Request) -> str:
+    """Name the session's cookie. The port is in it: browsers keep cookies of all ports of a host together."""
+    return f"{_prefix(request)}stillwatch-{request.url.port or 0}"
+
+
+def _door_name(request: Request) -> str:
+    return f"{_prefix(request)}stillwatch-door-{request.url.port or 0}"
+
+
+def _place(answer: Response, request: Request, name: str, value: str) -> None:
+    secure = request.scope["state"]["secure"]
+    answer.set_cookie(name, value, path="/", httponly=True, samesite="strict", secure=secure)
+
+
+def _remove(answer: Response, request: Request, name: str) -> None:
+    secure = request.scope["state"]["secure"]
+    answer.delete_cookie(name, path="/", httponly=True, samesite="strict", secure=secure)
+
+
+def _inside(request: Request, target: str) -> str:
+    """Give the page to go on to: one of ours, or the queue."""
+    home = address(request, "/queue")
+    root = str(request.scope.get("root_path", ""))
+    fits = target.startswith(f"{root}/") and not target.startswith("//") and "\\" not in target
+    return target if fits and target.isprintable() and len(target) < 2_000 else home
+
+
+class Door:
+    """The way in and out."""
+
+    def __init__(self, desk: Desk, throttle: Throttle) -> None:
+        self._desk, self._throttle = desk, throttle
+
+    def form(self, request: Request) -> Response:
+        """Show the form."""
+        return self._shown(request, request.query_params.get("next", ""))
+
+    def _shown(self, request: Request, target: str, trouble: str = "", status: int = 200) -> Response:
+        door = request.cookies.get(_door_name(request), "")
+        fresh = len(door) != 43
+        door = secrets.token_urlsafe(32) if fresh else door
+        view = {"csrf": sessions.csrf_of(door), "next": _inside(request, target), "trouble": trouble}
+        action = address(request, "/login")
+        answer = render.bare(
+            request,
+            "login.html.j2",
+            status,
+            home=address(request, "/"),
+            action=action,
+            title="Log in",
+            **view,
+        )
+        if fresh:
+            _place(answer, request, _door_name(request), door)
+        return answer
+
+    def enter(self, request: Request) -> Response:
+        """Judge a name and a password."""
+        fields = request.scope["state"]["form"]
+        given = {name: (fields.get(name) or [""])[-1] for name in ("name", "password", "csrf", "next")}
+        target = given["next"]
+        door = request.cookies.get(_door_name(request), "")
+        if not door or not sessions.same(given["csrf"], sessions.csrf_of(door)):
+            return self._shown(request, target, "This form was too old. Try again.", 403)
+        name = given["name"].strip().lower()[:LONGEST_NAME]
+        peer = request.client.host if request.client else ""
+        wait_s = self._throttle.wait_s(name, peer)
+        if wait_s:
+            minutes = -(-wait_s // 60)
+            said = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
+            answer = self._shown(request, target, said, 429)
+            answer.headers["retry-after"] = str(wait_s)
+            return answer
+        self._throttle.begun(name, peer)
+        now_us = self._desk.now_us()
+        try:
+            user = people.check(self._desk.store, name, given["password"])
+            if user is None:
+                self._desk.store.look("nobody", "log-in failed", "console", {"address": peer}, now_us)
+                return self._shown(request, target, "That name and password do not go together.", 401)
+            old = request.cookies.get(cookie_name(request))
+            cookie = sessions.begin(self._desk.store, user, now_us, instead_of=old)
+        except StillwatchError as why:
+            return self._shown(request, target, str(why), 503)
+        self._throttle.passed(name, peer)
+        answer = RedirectResponse(_inside(request, target), 303)
+        _place(answer, request, cookie_name(request), cookie)
+        _remove(answer, request, _door_name(request))
+        return answer
+
+    def leave(self, request: Request) -> Response:
+        """End the session."""
+        fields = request.scope["state"]["form"]
+        cookie = request.cookies.get(cookie_name(request), "")
+        answer = RedirectResponse(address(request, "/login"), 303)
+        given = (fields.get("csrf") or [""])[-1]
+        if cookie and sessions.same(given, sessions.csrf_of(cookie)):
+            try:
+                sessions.end(self._desk.store, cookie, self._desk.now_us())
+            except StillwatchError as why:
+                return self._shown(request, "", str(why), 503)
+            _remove(answer, request, cookie_name(request))
+        return answer

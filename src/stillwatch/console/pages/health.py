@@ -1,0 +1,21 @@
+"""Health: how each part does, how far behind it is, and what is not on record."""
+
+from stillwatch.console.asked import Asked
+from stillwatch.console.twins import Shown, iso_us
+
+GAPS = 200
+
+
+def show(asked: Asked) -> Shown:
+    """Show the parts, those that do not do well first."""
+    order = {"failing": 0, "degraded": 1}
+    parts = sorted(asked.deployment.health(asked.now_us), key=lambda p: order.get(p.status, 2))
+    gaps = list(asked.deployment.gaps())
+    rows = [{"part": p.name, "status": p.status, "text": p.text} for p in parts]
+    lost = [
+        {"from": iso_us(g.from_us), "until": iso_us(g.until_us), "exchanges": g.exchanges, "why": g.why}
+        for g in gaps[:GAPS]
+    ]
+    worst = parts[0].status if parts else "ok"
+    view = {"parts": parts, "gaps": gaps[:GAPS], "gaps_left_out": max(0, len(gaps) - GAPS), "worst": worst}
+    return Shown("health.html.j2", "Health", {"status": worst, "parts": rows, "gaps": lost}, rows, view)

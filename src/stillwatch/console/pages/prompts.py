@@ -1,0 +1,30 @@
+"""What an account asked and was answered: hidden until somebody gives a reason, which is put on record.
+
+The record comes first. Where it cannot be written, nothing is shown.
+"""
+
+from stillwatch.cases import Missing, reading
+from stillwatch.console import ConsoleError
+from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.twins import Shown
+
+MOST = 50
+SHORTEST_WHY = 8
+
+
+def show(asked: Asked) -> Shown:
+    """Put on record who asks and why, then show the newest texts."""
+    account = (asked.all_of("account") or [""])[-1][:LONGEST_NAME]
+    why = asked.why()
+    if len(why) < SHORTEST_WHY:
+        raise ConsoleError("say in a few words why you need to see them")
+    inside = reading.account(asked.store, account)
+    if not inside:
+        raise Missing("no case names this account: its texts are nobody's to see")
+    asked.store.look(
+        asked.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
+        asked.now_us, personal={account: {"account": account, "why": why}},
+    )  # fmt: skip
+    said = asked.deployment.said(account, MOST)
+    view = {"account": account, "said_": said, "why": why, "case": inside[0].case}
+    return Shown("prompts.html.j2", "Prompts", {}, (), view)

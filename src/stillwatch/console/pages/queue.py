@@ -1,0 +1,79 @@
+"""The queue: cases, those due first, then those with the largest harvest. The filters are in the address."""
+
+from typing import Any
+
+from stillwatch.cases import Case, State, Verdict, reading
+from stillwatch.console import ConsoleError
+from stillwatch.console.asked import Asked
+from stillwatch.console.twins import Shown, iso_us
+
+PAGE = 50
+WORDS = ("state", "verdict", "owner", "account", "suppressed", "text")
+STATES = {
+    "": (State.NEW, State.OPEN),
+    "new": (State.NEW,),
+    "open": (State.OPEN,),
+    "closed": (State.CLOSED,),
+    "all": (),
+}
+
+
+def show(asked: Asked) -> Shown:
+    """Show one page of it."""
+    given = {word: asked.query(word) for word in WORDS}
+    offset = asked.query_number("offset", 0, 10_000_000)
+    found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us)
+    rows = [row(case, asked) for case in found.cases]
+    data = {"filter": given, "offset": offset, "total": found.total, "counts": found.counts, "cases": rows}
+    view = {
+        "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
+        "verdicts": [v for v in Verdict if v is not Verdict.VICTIM],
+    }  # fmt: skip
+    return Shown("queue.html.j2", "Queue", data, rows, view)
+
+
+def _filter(asked: Asked, given: dict[str, str], offset: int) -> reading.Filter:
+    if given["state"] not in STATES:
+        raise ConsoleError(f"state is {given['state'][:40]!a}; give one of new, open, closed, all")
+    if given["suppressed"] not in ("", "yes", "all"):
+        raise ConsoleError(f"suppressed is {given['suppressed'][:40]!a}; give yes or all")
+    try:
+        verdict = Verdict(given["verdict"]) if given["verdict"] else None
+    except ValueError:
+        raise ConsoleError(
+            f"verdict is {given['verdict'][:40]!a}; give one of {', '.join(Verdict)}"
+        ) from None
+    owner = asked.user.name if given["owner"] == "me" else given["owner"]
+    return reading.Filter(
+        states=STATES[given["state"]],
+        verdict=verdict,
+        owner=owner or None,
+        account=given["account"] or None,
+        text=given["text"] or None,
+        suppressed={"": False, "yes": True, "all": None}[given["suppressed"]],
+        offset=offset,
+        limit=PAGE,
+    )
+
+
+def row(case: Case, asked: Asked) -> dict[str, Any]:
+    """Write a case as a line."""
+    return {
+        "case": case.id,
+        "title": case.title,
+        "state": str(case.state),
+        "verdict": None if case.verdict is None else str(case.verdict),
+        "owner": case.owner,
+        "due": iso_us(case.due_us),
+        "accounts": case.members,
+        "exchanges": case.exchanges,
+        "output_tokens": case.output_tokens,
+        "p_value": case.p_value,
+        "opened": iso_us(case.opened_us),
+        "updated": iso_us(case.updated_us),
+        "reopened": case.reopened,
+        "suppressed_until": iso_us(case.suppressed_until_us),
+        "appeal": case.appeal is not None,
+        "revision": case.revision,
+        "href": asked.url(f"/case/{case.id}"),
+    }

@@ -1,0 +1,36 @@
+"""SQL for who wants another view of the cases. Each question is put on record; the answer is read-only."""
+
+from starlette.responses import Response
+
+from stillwatch.console.asked import Asked
+from stillwatch.console.sql import COPIED, LIMIT_MS, MOST_ROWS, Answer, named
+from stillwatch.console.twins import Shown, as_csv, as_json
+
+EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
+
+
+def show(asked: Asked) -> Shown:
+    """Show the form."""
+    return _shown(EXAMPLE, None)
+
+
+def ask(asked: Asked) -> Shown | Response:
+    """Put the question on record and answer it."""
+    query = asked.form("query", 100_000)
+    asked.store.look(
+        asked.user.name, "SQL asked", "cases", {"characters": len(query)}, asked.now_us,
+        personal={asked.user.name: {"query": query[:20_000]}},
+    )  # fmt: skip
+    shown = _shown(query, asked.desk.snapshots.ask(query))
+    form = asked.form("format", 10)
+    if form == "json":
+        return as_json(shown)
+    return as_csv(shown, "sql") if form == "csv" else shown
+
+
+def _shown(query: str, answer: Answer | None) -> Shown:
+    names = [] if answer is None else named(answer.columns)
+    rows = [] if answer is None else [dict(zip(names, row, strict=True)) for row in answer.rows]
+    data = {"query": query, "answer": None if answer is None else {**vars(answer), "rows": rows}}
+    view = {"query": query, "answer": answer, "tables": COPIED, "limit_ms": LIMIT_MS, "most": MOST_ROWS}
+    return Shown("sql.html.j2", "SQL", data, rows, view)

@@ -1,0 +1,53 @@
+"""Terms: what is in force, its own tests, what another text would change. New terms come by their file."""
+
+from dataclasses import asdict
+from typing import Any
+
+from stillwatch.console import ConsoleError, InForce, Unavailable
+from stillwatch.console.asked import Asked
+from stillwatch.console.twins import Shown
+from stillwatch.terms.diff import difference
+from stillwatch.terms.load import check
+from stillwatch.terms.trial import run
+
+
+def show(asked: Asked) -> Shown:
+    """Show the terms in force; with `against`, what changed since that text of the history."""
+    try:
+        force = asked.deployment.terms()
+    except Unavailable as why:
+        return Shown(
+            "terms.html.j2", "Terms", {"unavailable": str(why)}, (), {"force": None, "why_not": str(why)}
+        )
+    tests = run(force.terms, asked.now_us)
+    against, changes = _against(asked, force)
+    rows = [
+        {"version": t.version, "at": t.at, "outcome": t.outcome, "why": t.why, "sha256": t.sha256}
+        for t in force.texts
+    ]
+    text = next((t.text for t in force.texts if t.sha256 == force.sha256 and t.text), None)
+    data: dict[str, Any] = {
+        "version": force.terms.version, "sha256": force.sha256, "error": force.error, "text": text,
+        "tests": [asdict(t) for t in tests], "history": rows, "against": against, "changes": changes,
+    }  # fmt: skip
+    view = {
+        "force": force, "why_not": None, "text": text, "tests": tests,
+        "failed": sum(not t.passed for t in tests), "against": against, "changes": changes,
+    }  # fmt: skip
+    return Shown("terms.html.j2", "Terms", data, rows, view)
+
+
+def _against(asked: Asked, force: InForce) -> tuple[str, list[dict[str, Any]]]:
+    """Compare with another text of the history: the one named, or the one accepted before."""
+    wanted = asked.query("against")
+    older = [t for t in force.texts if t.text is not None and t.sha256 != force.sha256]
+    if wanted:
+        older = [t for t in older if t.sha256.startswith(wanted)]
+        if not older:
+            raise ConsoleError(f"no accepted text in the history begins with {wanted[:64]!a}")
+    if not older or older[0].text is None:
+        return "", []
+    checked = check(older[0].text, f"version {older[0].version}", asked.now_us)
+    if checked.terms is None:
+        return "", []
+    return older[0].sha256, [asdict(c) for c in difference(checked.terms, force.terms, asked.now_us)]

@@ -1,0 +1,164 @@
+"""Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one verb of `cases.work`."""
+
+from starlette.responses import RedirectResponse, Response
+
+from stillwatch.cases import Verdict, work
+from stillwatch.console import ConsoleError
+from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.pages.acting import to_case
+
+DAY_US = 86_400_000_000
+MOST_DAYS = 3_650
+MOST_PICKED = 500
+
+
+def _verdict(asked: Asked) -> Verdict:
+    name = asked.form("verdict", 40)
+    try:
+        return Verdict(name)
+    except ValueError:
+        raise ConsoleError(f"verdict is {name!a}; give one of {', '.join(Verdict)}") from None
+
+
+def take(asked: Asked) -> Response:
+    """Make whoever asks the owner."""
+    case, me = asked.part("case"), asked.user.name
+    work.assign(asked.store, case, me, who=me, why="", now_us=asked.now_us, if_revision=asked.revision())
+    if asked.form("back", 20) == "queue":
+        return RedirectResponse(asked.url("/queue", done="taken"), 303)
+    return to_case(asked, case, "taken")
+
+
+def assign(asked: Asked) -> Response:
+    """Change the owner."""
+    case, owner = asked.part("case"), asked.form("owner", 200)
+    work.assign(
+        asked.store, case, owner or None, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )  # fmt: skip
+    return to_case(asked, case, "assigned")
+
+
+def note(asked: Asked) -> Response:
+    """Keep a note. It changes nothing that stands, so it needs no revision."""
+    case, text = asked.part("case"), asked.form("text")
+    if not text:
+        raise ConsoleError("the note is empty")
+    work.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
+    return to_case(asked, case, "noted")
+
+
+def judge(asked: Asked) -> Response:
+    """Keep a verdict of the case, and close it where that is asked for too."""
+    case, why = asked.part("case"), asked.why()
+    who, now_us = asked.user.name, asked.now_us
+    verdict = _verdict(asked)
+    after = work.judge(
+        asked.store, case, verdict, who=who, why=why, now_us=now_us, if_revision=asked.revision()
+    )
+    if asked.form("close", 10) == "yes":
+        work.close(asked.store, case, who=who, why=why, now_us=now_us, if_revision=after.revision)
+    return to_case(asked, case, "judged")
+
+
+def judge_accounts(asked: Asked) -> Response:
+    """Keep a verdict of the accounts that were picked."""
+    case = asked.part("case")
+    picked = sorted({a for a in asked.all_of("account") if len(a) <= LONGEST_NAME})
+    if not picked:
+        raise ConsoleError("pick at least one account in the table first")
+    if len(picked) > MOST_PICKED:
+        raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
+    work.judge_accounts(
+        asked.store, case, picked, _verdict(asked), who=asked.user.name, why=asked.why(), now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )  # fmt: skip
+    return to_case(asked, case, "judged")
+
+
+def close(asked: Asked) -> Response:
+    """Close the case."""
+    case = asked.part("case")
+    work.close(
+        asked.store,
+        case,
+        who=asked.user.name,
+        why=asked.why(),
+        now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )
+    return to_case(asked, case, "closed")
+
+
+def reopen(asked: Asked) -> Response:
+    """Open a closed case again."""
+    case = asked.part("case")
+    work.reopen(
+        asked.store,
+        case,
+        who=asked.user.name,
+        why=asked.why(),
+        now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )
+    return to_case(asked, case, "reopened")
+
+
+def suppress(asked: Asked) -> Response:
+    """Keep the case out of the queue for some days."""
+    case, days = asked.part("case"), asked.form_number("days", 30) or 0
+    if not 0 < days <= MOST_DAYS:
+        raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
+    work.suppress(
+        asked.store, case, owner=asked.form("owner", 200) or asked.user.name,
+        until_us=asked.now_us + days * DAY_US, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )  # fmt: skip
+    return to_case(asked, case, "suppressed")
+
+
+def unsuppress(asked: Asked) -> Response:
+    """End a suppression."""
+    case = asked.part("case")
+    work.unsuppress(
+        asked.store,
+        case,
+        who=asked.user.name,
+        why=asked.why(),
+        now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )
+    return to_case(asked, case, "unsuppressed")
+
+
+def appeal(asked: Asked) -> Response:
+    """Keep what a customer says against it."""
+    case, text = asked.part("case"), asked.form("text")
+    if not text:
+        raise ConsoleError("the appeal is empty")
+    work.appeal(
+        asked.store, case, text, who=asked.user.name, now_us=asked.now_us, if_revision=asked.revision()
+    )
+    return to_case(asked, case, "appealed")
+
+
+def decide(asked: Asked) -> Response:
+    """Decide an appeal."""
+    case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
+    work.decide(
+        asked.store, case, granted, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )  # fmt: skip
+    return to_case(asked, case, "decided")
+
+
+def undo(asked: Asked) -> Response:
+    """Take an act back."""
+    case, act = asked.part("case"), asked.form_number("act")
+    if act is None:
+        raise ConsoleError("which act is to be taken back?")
+    work.undo(
+        asked.store, case, act, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
+        if_revision=asked.revision(),
+    )  # fmt: skip
+    return to_case(asked, case, "undone")

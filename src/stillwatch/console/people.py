@@ -1,0 +1,141 @@
+"""Who may log in: names, roles, passwords as scrypt. It knows no cookies.
+
+An unknown name costs as much time as a wrong password, and the two get the same answer.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select, update
+
+from stillwatch.cases.migrations import migrate
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError, Role, User
+from stillwatch.console.migrations import MIGRATIONS, PART, sessions, users
+
+N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
+SALT_BYTES, HASH_BYTES = 16, 32
+SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_AT_ONCE = threading.BoundedSemaphore(
+    2
+)  # each check holds 32 MiB: a crowd must not take the machine's memory
+
+
+@dataclass(frozen=True)
+class FirstWayIn:
+    """The one user of a fresh database. The password is kept nowhere."""
+
+    name: str
+    password: str
+
+
+def prepare(store: Store) -> None:
+    """Bring the console's tables to the newest shape."""
+    migrate(store.engine, PART, MIGRATIONS)
+
+
+def scrypt(password: str) -> str:
+    """Hash a password with a salt of its own: `scrypt$N$r$p$salt$hash`."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    return "$".join(("scrypt", str(N), str(R), str(P), _text(salt), _text(_hash(password, salt, N, R, P))))
+
+
+def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    secret = password.encode("utf-8", "surrogatepass")
+    with _AT_ONCE:
+        return hashlib.scrypt(secret, salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=HASH_BYTES)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+_NOBODY = f"scrypt${N}${R}${P}${_text(bytes(SALT_BYTES))}${_text(bytes(HASH_BYTES))}"
+
+
+def _fits(password: str, kept: str) -> bool:
+    _, n, r, p, salt, hashed = kept.split("$")
+    found = _hash(password, base64.b64decode(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(found, base64.b64decode(hashed))
+
+
+def check(store: Store, name: str, password: str) -> User | None:
+    """Give the user whose password this is, or None; it takes as long either way."""
+    with store.reading() as db:
+        row = db.execute(select(users).where(users.c.name == name)).first()
+    kept = _NOBODY if row is None else row.password
+    fits = _fits(password[:LONGEST], kept) and len(password) <= LONGEST
+    if row is None or not fits or row.disabled_us is not None:
+        return None
+    return _user(row)
+
+
+def user(db: Connection, name: str) -> User | None:
+    row = db.execute(select(users).where(users.c.name == name)).first()
+    return None if row is None else _user(row)
+
+
+def everybody(store: Store) -> list[User]:
+    """List all users, those disabled too, by name."""
+    with store.reading() as db:
+        return [_user(row) for row in db.execute(select(users).order_by(users.c.name))]
+
+
+def add(store: Store, name: str, role: Role, password: str, *, who: str, now_us: int) -> User:
+    """Add a user, or give one that is there another role and password, which ends that one's sessions.
+
+    Raises: ConsoleError for a name or a password that will not do.
+    """
+    if not NAME.fullmatch(name):
+        raise ConsoleError(
+            f"{name!a} is no name for a user; use a-z, 0-9, dots, dashes, underscores, at signs, 64 at most"
+        )
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+    hashed = scrypt(password)
+    with store.writing(now_us) as tx:
+        there = user(tx.db, name)
+        if there is None:
+            row = {"name": name, "role": int(role), "password": hashed, "created_us": now_us}
+            tx.db.execute(users.insert().values(**row))
+        else:
+            tx.db.execute(
+                update(users).where(users.c.name == name).values(
+                    role=int(role), password=hashed, disabled_us=None
+                )
+            )  # fmt: skip
+            tx.db.execute(sessions.delete().where(sessions.c.name == name))
+        what = "console user added" if there is None else "console user changed"
+        tx.audit(who, what, name, {"role": role.name.lower()})
+    return User(name, role, now_us if there is None else there.created_us)
+
+
+def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
+    """End a user's access and sessions. Raises: ConsoleError where there is no such user."""
+    with store.writing(now_us) as tx:
+        if user(tx.db, name) is None:
+            raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
+        tx.db.execute(update(users).where(users.c.name == name).values(disabled_us=now_us))
+        tx.db.execute(sessions.delete().where(sessions.c.name == name))
+        tx.audit(who, "console user disabled", name, {})
+
+
+def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
+    """Where nobody may log in yet, make one approver with a random password; else None."""
+    with store.reading() as db:
+        if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
+            return None
+    made = FirstWayIn("first", secrets.token_urlsafe(15))
+    add(store, made.name, Role.APPROVER, made.password, who=who, now_us=now_us)
+    return made
+
+
+def _user(row: object) -> User:
+    name, role, created, disabled = (getattr(row, n) for n in ("name", "role", "created_us", "disabled_us"))
+    return User(name, Role(role), created, disabled)

@@ -1,0 +1,171 @@
+"""Makes HTML of what a page says. Everything in it may come from an attacker.
+
+Templates escape all they are given; `shown` makes what hides or reorders visible. Nothing is marked as safe
+but what is made here.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.responses import HTMLResponse, Response
+
+from stillwatch.cases.tables import key_of
+from stillwatch.console import Role
+from stillwatch.console.asked import Asked
+from stillwatch.console.twins import Shown, iso_us
+from stillwatch.report import amounts
+from stillwatch.report.visible import pieces, visible
+
+STATIC = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+US = 1_000_000
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
+
+
+def static(name: str) -> bytes:
+    """Give one of our own files."""
+    return resources.files("stillwatch.console").joinpath("static", name).read_bytes()
+
+
+@cache
+def version_of(name: str) -> str:
+    """Give the digest that stands in a file's address, so that a browser may keep it."""
+    return hashlib.sha256(static(name)).hexdigest()[:12]
+
+
+def shown(text: Any, limit: int = 160) -> Markup:
+    """Show a text: escaped, in its own direction, each hidden or steering character as a marked escape."""
+    if text is None:
+        return Markup("-")
+    if text == "":
+        return Markup('<span class="ctl">(empty)</span>')
+    parts = (
+        Markup('<span class="ctl">{}</span>').format(piece) if is_escape else escape(piece)
+        for piece, is_escape in pieces(str(text), limit)
+    )
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+
+def paragraphs(text: str, limit: int = 20_000) -> Markup:
+    """Show a text of several lines, each as `shown`."""
+    lines = text[:limit].replace("\r\n", "\n").split("\n")
+    whole = Markup("<br>").join(shown(line, limit) if line else Markup("") for line in lines)
+    left = len(text) - limit
+    more = (
+        Markup('<span class="ctl">... (+{} characters)</span>').format(f"{left:,}")
+        if left > 0
+        else Markup("")
+    )
+    return whole + more
+
+
+def when(at_us: int | None, words: str = "full") -> Markup:
+    """Show a time in UTC; the exact one is in the title, and the reader's own is put there by script."""
+    if at_us is None:
+        return Markup("-")
+    exact = iso_us(at_us)
+    if exact is None:
+        return shown(f"{at_us} us")
+    found = datetime.fromtimestamp(at_us // US, UTC)
+    short = f"{found.day} {found:%b}, {found:%H:%M}" if words == "short" else amounts.moment(found)
+    title = f"{found:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, title, short)
+
+
+def ago(span_us: int) -> str:
+    """
+    >>> ago(90 * 60 * US), ago(5 * US), ago(3 * 86_400 * US)
+    ('1 hour', 'less than a minute', '3 days')
+    """
+    seconds = abs(span_us) // US
+    for name, size in _UNITS:
+        if seconds >= size:
+            return amounts.counted(seconds // size, name)
+    return "less than a minute"
+
+
+def label(text: str, letters: int = 60) -> str:
+    """Cut a name to fit; underscores are blanks."""
+    whole = visible(text.replace("_", " "), 1000)
+    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
+
+
+@cache
+def environment() -> Environment:
+    """Give the templates, with the pictures of the report's page under `report/`."""
+    made = Environment(
+        loader=ChoiceLoader(
+            [
+                PackageLoader("stillwatch.console"),
+                PrefixLoader({"report": PackageLoader("stillwatch.report")}),
+            ]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        count=amounts.count,
+        short=amounts.short,
+        number=amounts.number,
+        p_value=amounts.p_value,
+        moment=amounts.moment,
+        shown=shown,
+        paragraphs=paragraphs,
+        when=when,
+        ago=ago,
+        label=label,
+    )
+    made.globals.update(share=amounts.share, counted=amounts.counted, version_of=version_of)
+    return made
+
+
+def page(asked: Asked, what: Shown, said: str = "") -> Response:
+    """Give the HTML of a page for who is logged in."""
+    request = asked.request
+    path = request.url.path.removesuffix(".html")
+    words = request.url.query
+    twin = {form: f"{path}.{form}" + (f"?{words}" if words else "") for form in ("json", "csv")}
+    text = (
+        environment()
+        .get_template(what.template)
+        .render(
+            title=what.title,
+            user=asked.user,
+            may_work=asked.may(Role.ANALYST),
+            may_approve=asked.may(Role.APPROVER),
+            csrf=asked.csrf,
+            url=asked.url,
+            account_href=lambda name: account_href(asked, name),
+            now_us=asked.now_us,
+            twin=twin,
+            here=request.url.path,
+            acts=asked.deployment.acts,
+            deployment=asked.deployment.name,
+            said=said,
+            **what.view,
+        )
+    )
+    return HTMLResponse(text.encode("utf-8", "backslashreplace"), what.status)
+
+
+def account_href(asked: Asked, account: str) -> str:
+    """Give the address of an account's page; a name that no address can carry goes by its key."""
+    plain = len(account) <= 500 and account.isprintable()
+    return asked.url("/account", name=account) if plain else asked.url("/account", key=key_of(account))
+
+
+def bare(request: Any, template: str, status: int = 200, **view: Any) -> Response:
+    """Give the HTML of a page for who is not logged in."""
+    text = environment().get_template(template).render(**view)
+    return HTMLResponse(text.encode("utf-8", "backslashreplace"), status)

@@ -1,0 +1,89 @@
+"""Sessions: who is logged in, kept on the server. The cookie is random and only its digest is stored.
+
+A session's CSRF token is derived from the cookie, which scripts cannot read: knowing the database gives
+neither.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
+
+from stillwatch.cases.store import Store
+from stillwatch.console import User
+from stillwatch.console.migrations import sessions, users
+from stillwatch.console.people import _user
+
+IDLE_US = 3_600_000_000  # an hour without a request
+LONGEST_US = 12 * 3_600_000_000
+TOUCH_US = 60_000_000  # a session is written again at most once a minute
+
+
+@dataclass(frozen=True)
+class Session:
+    user: User
+    csrf: str
+
+
+def csrf_of(cookie: str) -> str:
+    """Give the token that forms of this cookie's holder carry."""
+    return hmac.digest(cookie.encode(), b"stillwatch console form", "sha256").hex()
+
+
+def same(a: str, b: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
+
+
+def _digest(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def begin(store: Store, user: User, now_us: int, instead_of: str | None = None) -> str:
+    """Begin a session and give its cookie, which nobody has seen before; the old one of that browser ends."""
+    cookie = secrets.token_urlsafe(32)
+    with store.writing(now_us) as tx:
+        tx.db.execute(sessions.delete().where(sessions.c.opened_us < now_us - LONGEST_US))
+        if instead_of:
+            tx.db.execute(sessions.delete().where(sessions.c.digest == _digest(instead_of)))
+        row = {"digest": _digest(cookie), "name": user.name, "opened_us": now_us, "seen_us": now_us}
+        tx.db.execute(sessions.insert().values(**row))
+        tx.audit(user.name, "logged in", user.name, {"role": user.role.name.lower()})
+    return cookie
+
+
+def find(store: Store, cookie: str, now_us: int) -> Session | None:
+    """Give the session of a cookie while it lasts; the role is read anew each time."""
+    digest = _digest(cookie)
+    with store.reading() as db:
+        query = select(sessions.c.opened_us, sessions.c.seen_us, users)
+        query = query.join(users, users.c.name == sessions.c.name).where(sessions.c.digest == digest)
+        row = db.execute(query).first()
+    if row is None or row.disabled_us is not None:
+        return None
+    if now_us - row.seen_us > IDLE_US or now_us - row.opened_us > LONGEST_US:
+        return None
+    if now_us - row.seen_us > TOUCH_US:
+        _touch(store, digest, now_us)
+    return Session(_user(row), csrf_of(cookie))
+
+
+def _touch(store: Store, digest: str, now_us: int) -> None:
+    try:
+        with store.engine.connect().execution_options(writes=True) as db, db.begin():
+            db.execute(update(sessions).where(sessions.c.digest == digest).values(seen_us=now_us))
+    except DBAPIError:
+        return  # a full disk or a long writer: the session ends earlier than it need, and looking goes on
+
+
+def end(store: Store, cookie: str, now_us: int) -> None:
+    """End a session, if it is one."""
+    digest = _digest(cookie)
+    with store.writing(now_us) as tx:
+        name = tx.db.execute(select(sessions.c.name).where(sessions.c.digest == digest)).scalar()
+        if name is not None:
+            tx.db.execute(sessions.delete().where(sessions.c.digest == digest))
+            tx.audit(name, "logged out", name, {})

@@ -1,0 +1,199 @@
+"""Questions in SQL over a copy of the cases: read-only, without a way out, within a second.
+
+The copy is a DuckDB file made of some tables, never of people, sessions or the trail. It is opened read-only
+with `enable_external_access = false` and a locked configuration: no file, no network, no extension can be reached,
+and nothing that is written could last. Source: DuckDB, Securing DuckDB.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import func, select
+
+from stillwatch.cases import tables
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError
+
+LIMIT_MS = 1_000
+MOST_ROWS = 1_000
+MOST_CELL = 2_000  # characters of one value
+LONGEST_QUERY = 20_000
+MEMORY = "256MB"
+COPIED = ("cases", "members", "findings", "hours", "acts")
+LEFT_OUT = {("members", "home")}  # how we keep an account in one case: of no use to anybody else
+BLOCK = 20_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query gave, or why it gave nothing."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    cut: bool  # there were more rows
+    took_ms: float
+    error: str | None = None
+
+
+class Snapshots:
+    """Copies of a store, made anew when it has changed. One query at a time; threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._folder: Path | None = None
+        self._revision: tuple[int, int] = (-1, -1)
+
+    def close(self) -> None:
+        """Remove the copy."""
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None
+
+    def ask(self, query: str, limit_ms: int = LIMIT_MS) -> Answer:
+        """Run one query on what stands now. Raises: ConsoleError where it is too long; nothing else."""
+        if len(query) > LONGEST_QUERY:
+            raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
+        if not self._lock.acquire(timeout=5.0):
+            raise ConsoleError("another query is running; try again in a moment")
+        try:
+            return run(self._current(), query, limit_ms)
+        finally:
+            self._lock.release()
+
+    def _current(self) -> Path:
+        revision = _revision(self._store)  # not the store's own: looking at something raises that
+        if self._folder is None or revision != self._revision:
+            self._drop()
+            folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
+            self._folder, self._revision = folder, revision
+            try:
+                copy(self._store, folder / "cases.duckdb")
+            except BaseException:
+                self._drop()
+                raise
+        return self._folder / "cases.duckdb"
+
+
+def _revision(store: Store) -> tuple[int, int]:
+    with store.reading() as db:
+        newest = db.execute(select(func.max(tables.cases.c.revision))).scalar()
+        finding = db.execute(select(func.max(tables.findings.c.finding))).scalar()
+    return int(newest or 0), int(finding or 0)
+
+
+def copy(store: Store, path: Path) -> None:
+    """Copy the tables of a store into a DuckDB file."""
+    with (
+        duckdb.connect(str(path), config={"threads": 1, "memory_limit": MEMORY}) as target,
+        store.reading() as db,
+    ):
+        for name in COPIED:
+            table = getattr(tables, name)
+            columns = [c for c in table.c if (name, c.name) not in LEFT_OUT]
+            schema = pa.schema([(c.name, _kind(c.type)) for c in columns])
+            result = db.execute(select(*columns).execution_options(yield_per=BLOCK))
+            first = True
+            for block in result.partitions(BLOCK):
+                arrays = [
+                    pa.array(map(_storable, values), f.type)
+                    for values, f in zip(zip(*block, strict=True), schema, strict=True)
+                ]
+                rows = pa.Table.from_arrays(arrays, schema=schema)
+                target.register("rows", rows)
+                begin = f"CREATE TABLE {name} AS" if first else f"INSERT INTO {name}"
+                target.execute(f"{begin} SELECT * FROM rows")
+                target.unregister("rows")
+                first = False
+            if first:
+                target.register("rows", schema.empty_table())
+                target.execute(f"CREATE TABLE {name} AS SELECT * FROM rows")
+
+
+def _kind(kind: Any) -> pa.DataType:
+    name = type(kind).__name__
+    return pa.int64() if name == "BigInteger" else pa.float64() if name == "Double" else pa.string()
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def run(path: Path, query: str, limit_ms: int) -> Answer:
+    """Run one statement on a copy, cut off after `limit_ms`."""
+    begun = time.perf_counter()
+    config: dict[str, Any] = {
+        "threads": 1, "memory_limit": MEMORY, "enable_external_access": "false",
+        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
+        "allow_community_extensions": "false", "temp_directory": "",
+        "python_enable_replacements": "false",  # else `FROM name` would find our own variables
+        "lock_configuration": "true",
+    }  # fmt: skip
+    try:
+        with duckdb.connect(str(path), read_only=True, config=config) as db:
+            over = threading.Timer(limit_ms / 1000, db.interrupt)
+            over.start()
+            try:
+                statements = db.extract_statements(query)
+                if len(statements) != 1:
+                    return _refused(f"give one statement; there are {len(statements)}", begun)
+                if statements[0].type not in READING:
+                    return _refused("only SELECT, SUMMARIZE, DESCRIBE and EXPLAIN are for here", begun)
+                cursor = db.execute(statements[0])
+                columns = tuple(str(d[0]) for d in cursor.description or ())
+                rows = cursor.fetchmany(MOST_ROWS + 1)
+            finally:
+                over.cancel()
+                over.join()
+        shown = tuple(tuple(_shown(value) for value in row) for row in rows[:MOST_ROWS])
+        return Answer(columns, shown, len(rows) > MOST_ROWS, _since(begun))
+    except duckdb.InterruptException:
+        return _refused(f"stopped after {limit_ms:,} ms; ask for less", begun)
+    except duckdb.Error as why:
+        return _refused(str(why).split("\n\n")[0][:2_000], begun)
+
+
+READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
+
+
+def _refused(why: str, begun: float) -> Answer:
+    return Answer((), (), False, _since(begun), why)
+
+
+def _since(begun: float) -> float:
+    return round((time.perf_counter() - begun) * 1000, 1)
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    return (
+        text if len(text) <= MOST_CELL else text[:MOST_CELL] + f"... (+{len(text) - MOST_CELL:,} characters)"
+    )
+
+
+def named(columns: Sequence[str]) -> list[str]:
+    """Give column names that differ from each other.
+
+    >>> named(["a", "a"])
+    ['a', 'a_2']
+    """
+    seen: dict[str, int] = {}
+    names = []
+    for column in columns:
+        seen[column] = seen.get(column, 0) + 1
+        names.append(column if seen[column] == 1 else f"{column}_{seen[column]}")
+    return names

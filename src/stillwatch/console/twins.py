@@ -1,0 +1,101 @@
+"""One page, three forms: HTML for people, JSON and CSV for programs. It knows no page's subject."""
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from starlette.responses import Response
+
+FORMS = ("html", "json", "csv")
+_FORMULA = re.compile(r"^[\s\x00]*[=+\-@|%＝＋－＠]")  # what a spreadsheet may run; OWASP, CSV Injection
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page says. `data` is its JSON, `rows` its main table and CSV, `view` is for the template."""
+
+    template: str
+    title: str
+    data: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]] = ()
+    view: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+def iso_us(at_us: int | None) -> str | None:
+    """Write a time for programs.
+
+    >>> iso_us(1_772_944_200_000_000)
+    '2026-03-08T04:30:00.000000Z'
+    """
+    if at_us is None:
+        return None
+    second, rest = divmod(at_us, 1_000_000)
+    try:
+        found = datetime.fromtimestamp(second, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return f"{found:%Y-%m-%dT%H:%M:%S}.{rest:06}Z"
+
+
+def as_json(shown: Shown) -> Response:
+    """Give the JSON twin: ASCII, so that no name in it can act in a terminal."""
+    text = json.dumps(plain(shown.data), ensure_ascii=True, allow_nan=False, indent=1)
+    return Response(text + "\n", shown.status, media_type="application/json")
+
+
+def as_csv(shown: Shown, name: str) -> Response:
+    """Give the CSV twin, with nothing in it that a spreadsheet runs."""
+    out = io.StringIO()
+    heads = list(dict.fromkeys(key for row in shown.rows for key in row))
+    writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
+    writer.writerow(heads)
+    for row in shown.rows:
+        writer.writerow([cell(row.get(head)) for head in heads])
+    text = out.getvalue().encode("utf-8", "backslashreplace")
+    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text, shown.status, headers, media_type="text/csv; charset=utf-8")
+
+
+def cell(value: Any) -> str | int | float:
+    r"""Make one cell safe: text that could be a formula begins with an apostrophe, controls are escaped.
+
+    >>> cell("=1+1"), cell(-3), cell("a\x1b[2J"), cell(None), cell("\t=1")
+    ("'=1+1", -3, 'a\\x1b[2J', '', "'\\t=1")
+    """
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=True)
+    guarded = "'" if _FORMULA.match(text) else ""
+    return guarded + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def plain(value: Any) -> Any:
+    """Turn our nouns into what JSON has; a number that is none becomes null."""
+    if isinstance(value, Enum):  # before str and int, which some of ours are too
+        return value.value if isinstance(value.value, str) else value.name.lower()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    return str(value)
