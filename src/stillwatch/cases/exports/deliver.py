@@ -93,7 +93,9 @@ def _put_back(
 def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
     """Send one letter now. Raises: ExportError, or another refusal of the receiver's."""
     found = addresses(target.where, target.allow, resolve)
-    context = tls_context(str(target.ca) if target.ca else None)
+    context = None
+    if target.where.scheme in ("https", "tls"):
+        context = tls_context(str(target.ca) if target.ca else None)
     if target.kind == "webhook":
         body = letter.body.encode("ascii")
         signers = tuple(read_key(path) for path in target.keys)

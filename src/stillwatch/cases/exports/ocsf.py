@@ -8,7 +8,8 @@ Source: schema.ocsf.io, version 1.8.0 (2026-03-16), classes detection_finding an
 from typing import Any
 
 from stillwatch.cases import State, Verdict
-from stillwatch.cases.alert import Alert, Claim, Source
+from stillwatch.cases.alert import Alert, Source
+from stillwatch.cases.claims import Claim
 from stillwatch.cases.exports import Activity
 from stillwatch.cases.exports.atlas import TACTICS, VERSION, technique
 from stillwatch.cases.exports.plain import plain
@@ -16,6 +17,7 @@ from stillwatch.cases.exports.severity import severity
 from stillwatch.cases.exports.signing import event_id
 
 SCHEMA = "1.8.0"
+PROFILE = "incident"  # brings the verdict into a Detection Finding
 ACTIVITY = {Activity.OPENED: (1, "Create"), Activity.UPDATED: (2, "Update"), Activity.CLOSED: (3, "Close")}
 VERDICT = {
     Verdict.FALSE: (1, "False Positive"),
@@ -70,6 +72,7 @@ def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
     document |= {
         "finding_info_list": [finding_info(alert, now_us)],
         "desc": _said(alert),
+        "attacks": _attacks(alert),
         "is_suspected_breach": alert.verdict == Verdict.TRUE,
     }
     if alert.owner is None:
@@ -136,9 +139,9 @@ def _shared(
         "confidence_id": confidence_id,
         "confidence": confidence,
         "confidence_score": score,
-        "attacks": _attacks(alert),
         "metadata": {
             "version": SCHEMA,
+            "profiles": [PROFILE],
             "product": {"name": "Stillwatch", "vendor_name": "Stillwatch", "version": alert.stillwatch},
             "uid": event_id(alert.case, alert.revision),
             "correlation_uid": alert.case,

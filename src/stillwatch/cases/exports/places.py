@@ -24,6 +24,14 @@ _AZURE_HOST = ipaddress.ip_address(
     "168.63.129.16"
 )  # public by number, and the host of every machine in Azure
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# not of the public Internet by IANA's registries, whatever the version of Python knows of them
+_SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "100.64.0.0/10", "198.18.0.0/15", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23",
+         "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10"),
+    )
+)  # fmt: skip
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], list[str]]
@@ -116,6 +124,7 @@ def inside_of(address: str) -> str | None:
             (inner == _AZURE_HOST, "a cloud's metadata"),
             (inner.is_reserved and inner not in _NAT64, "reserved"),
             (not inner.is_global and inner not in _NAT64, "private"),
+            (any(inner in net for net in _SPECIAL), "kept for special use"),
         ):
             if said:
                 return what

@@ -32,8 +32,13 @@ def _nothing(value: Any) -> bool:
 
 def whole(text: str) -> str:
     """A text with NUL and lone surrogates, which no UTF-8 has, written as escapes."""
-    if "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text):
-        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        pass
+    else:
+        if "\0" not in text:
+            return text
     return "".join(ascii(c)[1:-1] if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 

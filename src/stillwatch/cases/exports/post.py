@@ -48,7 +48,7 @@ def post(
     found: Sequence[str],
     headers: Mapping[str, str],
     body: bytes,
-    context: ssl.SSLContext,
+    context: ssl.SSLContext | None,
     timeout_s: float = TIMEOUT_S,
 ) -> Answer:
     """Send one request to one of the addresses that were checked, and give the answer's status.
@@ -62,7 +62,11 @@ def post(
 
 
 def push(
-    where: Place, found: Sequence[str], data: bytes, context: ssl.SSLContext, timeout_s: float = TIMEOUT_S
+    where: Place,
+    found: Sequence[str],
+    data: bytes,
+    context: ssl.SSLContext | None,
+    timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
     with _Line(where, found, context, timeout_s) as line:
@@ -104,7 +108,11 @@ def _answer(where: Place, head: bytes) -> Answer:
 class _Line:
     """A connection that is cut when its time is over, whatever the other side does."""
 
-    def __init__(self, where: Place, found: Sequence[str], context: ssl.SSLContext, timeout_s: float) -> None:
+    def __init__(
+        self, where: Place, found: Sequence[str], context: ssl.SSLContext | None, timeout_s: float
+    ) -> None:
+        if context is None and where.scheme in ("https", "tls"):
+            raise ValueError(f"{where.scheme} without a context would be sent in the clear")
         self._where = where
         self._until = time.monotonic() + timeout_s
         self._over = False
@@ -112,7 +120,7 @@ class _Line:
         self._watch = threading.Timer(max(self._left(), 0.001), self._cut)
         self._watch.daemon = True
         self._watch.start()
-        if where.scheme in ("https", "tls"):
+        if context is not None:
             try:
                 self._socket = context.wrap_socket(self._socket, server_hostname=where.host)
             except (OSError, ValueError) as why:
@@ -141,6 +149,8 @@ class _Line:
             while b"\r\n\r\n" not in head and b"\n\n" not in head:
                 self._socket.settimeout(max(self._left(), 0.001))
                 more = self._socket.recv(HEAD_BYTES + 1 - len(head))
+                if not more and self._over:
+                    raise TimeoutError
                 if not more:
                     break
                 head += more

@@ -52,8 +52,8 @@ def sighting_bundle(hits: Hits, key: Key, *, sender: str, now_us: int) -> tuple[
 
 def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str, Any]:
     said = (
-        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry at "
-        f"least one of the {len(hits.partner.indicators):,} marks."
+        f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
+        f"at least one of the {len(hits.partner.indicators):,} marks."
     )
     return made(
         "sighting",
