@@ -43,7 +43,8 @@ def put(
 ) -> int:
     """Put an act on record, on the trail too, and let it count. Give its number.
 
-    sets: facets; `accounts`, a list of {verdict, keys}; `known`, `moved` and `export`, what later acts need.
+    sets: facets; `accounts`, a list of {verdict, keys}; what later acts need: `known` at a closing, `moved`
+    by a merge or split, `export`, `approver`.
     """
     number = int(tx.db.execute(select(func.coalesce(func.max(acts.c.act), 0))).scalar_one()) + 1
     words = json.dumps(dict(sets), sort_keys=True)
@@ -181,8 +182,9 @@ def _detail(
     if "moved" in sets:
         kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
         kept["moved"]["accounts"] = len(sets["moved"]["keys"])
-    if "export" in sets:
-        kept["export"] = sets["export"]
+    for name in ("export", "known", "approver"):
+        if name in sets:
+            kept[name] = sets[name]
     if undoes is not None:
         kept["undoes"] = undoes
     return kept | {"act": number, "text": _sha256(text), "sets": _sha256(words)}

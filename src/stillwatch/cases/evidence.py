@@ -7,17 +7,19 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from stillwatch.cases import Finding, Missing
+from stillwatch.cases import CaseError, Finding, Missing
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings
 from stillwatch.report.findings import campaign_json, campaign_of
 from stillwatch.scan import Campaign
 
+SLOW = b"#"
 LEVEL = 1  # of deflate: 25,000 accounts' links are 10 MB, and a fold has to wait for it
 
 
@@ -39,27 +41,41 @@ class Evidence:
     campaign: Campaign
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A campaign ready to be kept."""
+def digest(c: Campaign) -> str:
+    """Name what was found: SHA-256, the same whether the campaign comes from a scan or from its report.
 
-    digest: str  # SHA-256 of what was found; the same finding always has the same one
-    data: bytes
-
-
-def pack(campaign: Campaign) -> Packed:
-    """Write a campaign as it is kept. When it may reach its next milestone is no part of what was found."""
-    still = _json(campaign_json(replace(campaign, next_milestone=None)))
-    data = _json(campaign_json(campaign))
-    return Packed(hashlib.sha256(still).hexdigest(), zlib.compress(data, LEVEL))
-
-
-def unpack(data: bytes) -> Campaign:
-    return campaign_of(json.loads(zlib.decompress(data)))
+    When it may reach its next milestone is no part of it.
+    """
+    hashed = hashlib.sha256()
+    p = f"{c.p_value:.6g}"
+    for word in (c.id, c.title, p, c.alarm_at.isoformat(), c.suppressed_by or "", *sorted(set(c.accounts))):
+        hashed.update(word.encode("utf-8", "surrogatepass") + b"\0")
+    for reason in sorted(f"{r.detector}\0{r.text}\0{r.bits:.6g}" for r in c.reasons):
+        hashed.update(reason.encode("utf-8", "surrogatepass") + b"\0")
+    for hour in sorted((h.start, h.exchanges, h.output_tokens) for h in c.timeline):
+        hashed.update(f"{hour[0].isoformat()} {hour[1]} {hour[2]}\0".encode())
+    return hashed.hexdigest()
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+def pack(c: Campaign) -> bytes:
+    """Write a campaign as it is kept: deflated JSON."""
+    try:
+        data = msgspec.json.encode(c)
+    except UnicodeEncodeError:  # half a character in a name: only the slow way can write it
+        document = json.dumps(campaign_json(c), allow_nan=False, separators=(",", ":"))
+        data = SLOW + document.encode("ascii")
+    return zlib.compress(data, LEVEL)
+
+
+def unpack(packed: bytes) -> Campaign:
+    """Read back what `pack` wrote. Raises: CaseError where it is damaged."""
+    try:
+        data = zlib.decompress(packed)
+        if data.startswith(SLOW):
+            return campaign_of(json.loads(data.removeprefix(SLOW)))
+        return msgspec.json.decode(data, type=Campaign)
+    except (zlib.error, ValueError) as why:
+        raise CaseError(f"evidence cannot be read: {why}; put the last back-up in its place") from why
 
 
 def latest(store: Store, case_id: str) -> Evidence:
@@ -94,12 +110,12 @@ def context_in(db: Connection, case_id: str) -> tuple[Finding, dict[str, Any]]:
     return finding_of(row), json.loads(row["context"])
 
 
-def keep(db: Connection, case_id: str, number: int, context: Mapping[str, Any], packed: Packed) -> None:
+def keep(db: Connection, case_id: str, number: int, context: Mapping[str, Any], campaign: Campaign) -> None:
     """Keep a finding's evidence in place of the one before, unless somebody judged upon that."""
     e = evidence.c
     db.execute(delete(evidence).where(e.case_id == case_id, e.held == 0))
     words = json.dumps(context, sort_keys=True, allow_nan=False)
-    row = {"finding": number, "case_id": case_id, "context": words, "campaign": packed.data, "held": 0}
+    row = {"finding": number, "case_id": case_id, "context": words, "campaign": pack(campaign), "held": 0}
     db.execute(insert(evidence).values(row))
 
 

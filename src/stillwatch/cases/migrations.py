@@ -72,6 +72,7 @@ def m001_cases(db: Connection) -> None:
             home TEXT UNIQUE,
             PRIMARY KEY (case_id, key))""",
         "CREATE INDEX members_by_key ON members (key)",
+        "CREATE INDEX members_victims ON members (key) WHERE verdict = 'victim'",
         """CREATE TABLE findings (
             finding BIGINT PRIMARY KEY,
             case_id TEXT NOT NULL REFERENCES cases (id),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, update
+from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
@@ -21,7 +21,7 @@ from stillwatch.cases.migrations import MIGRATIONS, migrate
 
 BUSY_MS = 10_000
 PAGE = 100
-_CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
+CASE_FIELDS = [name for name in Case.__dataclass_fields__ if name != "accounts"]  # columns of the same names
 Personal = Mapping[str, Mapping[str, Any]]  # person -> what is said of them
 _URLS = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
@@ -161,58 +161,21 @@ class Store:
         with self.reading() as db:
             return case_in(db, case, accounts=accounts)
 
-    def cases(
-        self,
-        *,
-        states: tuple[State, ...] = (),
-        verdict: Verdict | None = None,
-        owner: str | None = None,
-        account: str | None = None,
-        suppressed: bool | None = None,
-        now_us: int = 0,
-        offset: int = 0,
-        limit: int = PAGE,
-    ) -> list[Case]:
-        """List cases, without their accounts: those due first, then the largest harvest.
-
-        suppressed: whether it is at `now_us`, by a person or by a permission. Merged cases are left out.
-        """
-        c = tables.cases.c
-        query = select(*(c[name] for name in _CASE_FIELDS)).where(c.merged_into.is_(None))
-        if states:
-            query = query.where(c.state.in_([str(state) for state in states]))
-        if verdict is not None:
-            query = query.where(c.verdict == str(verdict))
-        if owner is not None:
-            query = query.where(c.owner == owner)
-        if account is not None:
-            m = tables.members.c
-            query = query.where(
-                c.id.in_(select(m.case_id).where(m.key == tables.key_of(account), m.moved_to.is_(None)))
-            )
-        if suppressed is not None:
-            holds = (func.coalesce(c.suppressed_until_us, 0) > now_us) | c.permission.is_not(None)
-            query = query.where(holds if suppressed else ~holds)
-        never = 1 << 62
-        query = query.order_by(func.coalesce(c.due_us, never), c.exchanges.desc(), c.opened_us, c.id)
-        with self.reading() as db:
-            return [_case(row, ()) for row in db.execute(query.offset(offset).limit(limit)).mappings()]
-
 
 def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
     """Give a case as a transaction sees it. Raises: Missing."""
     c, m = tables.cases.c, tables.members.c
-    row = db.execute(select(*(c[name] for name in _CASE_FIELDS)).where(c.id == case)).mappings().first()
+    row = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(c.id == case)).mappings().first()
     if row is None:
         raise _no_case(case)
     names: tuple[str, ...] = ()
     if accounts:
         mine = select(m.account).where(m.case_id == case, m.home.is_not(None)).order_by(m.key)
         names = tuple(db.execute(mine).scalars())
-    return _case(row, names)
+    return case_of_row(row, names)
 
 
-def _case(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
+def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
     verdict = row["verdict"]
     case = Case(**row, accounts=accounts)
     return replace(case, state=State(row["state"]), verdict=None if verdict is None else Verdict(verdict))

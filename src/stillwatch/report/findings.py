@@ -131,6 +131,8 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "next_milestone": c.next_milestone,
         "value_tokens": _maybe(c.harvest.value_tokens),
         "value_tokens_at_alarm": _maybe(c.harvest_at_alarm.value_tokens),
+        "unique_prompts": c.harvest.unique_prompts,
+        "unique_prompts_at_alarm": c.harvest_at_alarm.unique_prompts,
         "reasons": [
             {
                 "actual": _maybe(r.actual),
@@ -240,8 +242,10 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         p_value=f["p_value"],
         score_bits=f["score_bits"],
         accounts=tuple(f["accounts"]),
-        harvest=Harvest(**f["harvest"], value_tokens=e["value_tokens"] or 0.0),
-        harvest_at_alarm=Harvest(**f["harvest_at_alarm"], value_tokens=e["value_tokens_at_alarm"] or 0.0),
+        harvest=_harvest_of(f["harvest"], e["value_tokens"], e.get("unique_prompts")),
+        harvest_at_alarm=_harvest_of(
+            f["harvest_at_alarm"], e["value_tokens_at_alarm"], e.get("unique_prompts_at_alarm")
+        ),
         reasons=tuple(Reason(**a, **b) for a, b in zip(f["reasons"], e["reasons"], strict=True)),
         benign_alternatives=tuple(BenignAlternative(**b) for b in f["benign_alternatives"]),
         suppressed_by=f["suppressed_by"],
@@ -251,6 +255,10 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         next_milestone=e["next_milestone"],
     )
+
+
+def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompts: int | None) -> Harvest:
+    return Harvest(**sizes, value_tokens=value_tokens or 0.0, unique_prompts=unique_prompts)
 
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:

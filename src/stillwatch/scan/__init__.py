@@ -17,6 +17,7 @@ class Harvest:
     value_tokens: float = (
         0.0  # output tokens weighted by what a student learns from them (see docs/harvest.md)
     )
+    unique_prompts: int | None = None  # different prompts among those exchanges
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> 
     place = np.arange(len(rows)) - np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
     nth = np.empty(len(rows))
     nth[order] = place + 1
-    return Harvest(len(rows), int(tokens.sum()), round(float((tokens * whole / nth).sum()), 3))
+    value = round(float((tokens * whole / nth).sum()), 3)
+    return Harvest(len(rows), int(tokens.sum()), value, int(starts.sum()))
 
 
 def timeline(log: ExchangeLog, rows: np.ndarray) -> tuple[Hour, ...]:

@@ -1,0 +1,329 @@
+"""What of an alert is known when a finding is folded in: its claims, links, detectors, gaps, ATLAS ids.
+
+It is kept as JSON with the finding, so that an alert says what was known then: which code spoke, on which
+files, and what the scan could not claim. What people do later is added by `alert`.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from stillwatch.cases.evidence import Input
+from stillwatch.detectors import lone_harvest
+from stillwatch.report.amounts import iso
+from stillwatch.report.folded import fold as folded
+from stillwatch.report.meter import meter
+from stillwatch.scan import Campaign, Gap, Reason, ScanResult
+from stillwatch.scan.assemble import TEST_NAME, clues, detectors
+
+RAISING = (TEST_NAME, lone_harvest.NAME)  # whose alarms make findings; the others explain
+LINKS_SHOWN = 200
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+# The alarm's own test has no file to itself: these are docs/evidence.md, sections 3 and 9, in short.
+_TEST_DOC = {
+    "Null": "accounts that share new wording choose model, output limit and temperature independently, as "
+    "the population does, but for the likeness that other groups of the log show",
+    "Blind to": "pools whose accounts draw model and settings at random, that paraphrase each wrapper, or "
+    "that pace themselves to fewer than 4 new accounts for each phrase in 5 days",
+    "Fooled by": "who copies a bystander's wording, model and limit from many accounts",
+}
+_TEST_PARTS = ("stillwatch.scan.watch", "stillwatch.scan.alarms", "stillwatch.stats.groups")
+
+# Clues of one class may have one cause; two classes are two witnesses (DESIGN.md, 3).
+CLASSES: Mapping[str, str] = {
+    "shared_wording": "wording",
+    "shared_frame": "wording",
+    "repeated_question": "wording",
+    "complementary_parts": "division of work",
+    "even_shares": "division of work",
+    "complementary_load": "timing",
+    "synchronous_start": "timing",
+    "pivot": "timing",
+    "reappearance": "timing",
+    "same_model": "settings",
+    "same_temperature": "settings",
+    "same_token_limit": "settings",
+    "shared_network": "network",
+    "shared_payment": "payment",
+    "signup_burst": "sign-up",
+}
+
+# What was asked for, where a detector tells; and MITRE ATLAS 5.6.0 ids with the sign that carries each.
+CAPABILITIES: Mapping[str, str] = {
+    "trace_elicitation": "reasoning traces",
+    "logprob_harvest": "log-probabilities",
+    "rubric_grading": "grading by rubric (the model as a reward model)",
+    "task_generation": "new training tasks",
+    "long_outputs": "long answers",
+    "reconnaissance": "wording that the model does not refuse",
+}
+_ATLAS_ALWAYS = (
+    ("AML.T0040", "AI Model Inference API Access", "the harvest went through the API"),
+    ("AML.T0024.002", "Extract AI Model", "answers were collected at the scale of a training set"),
+    ("AML.T0048.004", "AI Intellectual Property Theft", "what a harvest is good for"),
+)
+_ATLAS_BY_SIGN: Mapping[str, tuple[str, str, str]] = {
+    "signup_burst": ("AML.T0021", "Establish Accounts", "accounts signed up in one burst"),
+    "shared_payment": ("AML.T0021", "Establish Accounts", "accounts are paid for by one instrument"),
+    "reappearance": ("AML.T0021", "Establish Accounts", "fresh accounts took over from silenced ones"),
+    "trace_elicitation": ("AML.T0005.001", "Train Proxy via Replication", "reasoning traces were asked for"),
+    "logprob_harvest": ("AML.T0005.001", "Train Proxy via Replication", "log-probabilities were asked for"),
+    "rubric_grading": ("AML.T0005.001", "Train Proxy via Replication", "answers were graded by rubric"),
+    "task_generation": ("AML.T0005.001", "Train Proxy via Replication", "training tasks were asked for"),
+    "shared_frame": ("AML.T0065", "LLM Prompt Crafting", "one template around most requests"),
+    "reconnaissance": ("AML.T0065", "LLM Prompt Crafting", "wording was tried until it was not refused"),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One detector's or clue's statement, with what it takes to check it."""
+
+    signal: str  # in words
+    detector: str
+    text: str
+    actual: float | None
+    baseline: float | None  # the population's median, or what was to be expected
+    peer_p95: float | None
+    effect: float | None  # actual over baseline; None where there is no baseline, or it is 0
+    bits: float  # log2 of how much more likely this is of one actor than of strangers
+    p_value: float  # how often this comes up when nothing is wrong, under the detector's own null
+    n: int | None  # exchanges, accounts or markers that it rests on
+    null: str
+    query: str  # recomputes it
+    input_sha256: str  # of what it was computed from: the files, the accounts, the window
+
+
+@dataclass(frozen=True)
+class Benign:
+    """What would make it honest, and what came of checking that."""
+
+    kind: str
+    check: str
+    checked: bool
+
+
+@dataclass(frozen=True)
+class LinkRow:
+    """One reason that ties an account to the actor."""
+
+    a: str
+    b: str
+    clue: str
+    bits: float
+    text: str
+    control: str  # "client" or "provider": who chooses the attribute
+    independence: str  # clues of one class may have one cause
+
+
+@dataclass(frozen=True)
+class SharedRow:
+    """One clue over all accounts that share it."""
+
+    clue: str
+    text: str
+    control: str
+    independence: str
+    accounts: int
+    links: int
+    bits: float  # median of its links
+    total_bits: float
+
+
+def context(
+    result: ScanResult, c: Campaign, source: str, inputs: Sequence[Input], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the static part of a campaign's alert, as JSON can hold it."""
+    files = [asdict(one) for one in sorted(inputs, key=lambda i: (i.name, i.sha256))]
+    told = {r.detector for r in c.reasons}
+    shape = folded(c)
+    return {
+        "stillwatch": result.version,
+        "source": source,
+        "inputs": files,
+        "settings": dict(settings),
+        "scanned": _scanned(result),
+        "accounts": len(set(c.accounts)),
+        "why": [asdict(_claim(c, r, files, settings)) for r in _ranked(c)],
+        "benign": [asdict(Benign(b.kind, b.text, _was_checked(b.text))) for b in c.benign_alternatives],
+        "links": [
+            asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
+            for k in c.links[:LINKS_SHOWN]
+        ],
+        "links_total": len(c.links),
+        "shared": [
+            asdict(
+                SharedRow(
+                    s.clue,
+                    s.text,
+                    s.control,
+                    CLASSES.get(s.clue, s.clue),
+                    s.accounts,
+                    s.links,
+                    s.bits,
+                    s.total_bits,
+                )
+            )
+            for s in shape.shared
+        ],
+        "classes": sorted({CLASSES[name] for name in told if name in CLASSES}),
+        "seen_by_provider": sorted({CLASSES[m.NAME] for m in clues() if m.NAME in told and _ours(m)}),
+        "detectors": [_source(name, settings) for name in sorted(told)],
+        "capabilities": [CAPABILITIES[name] for name in CAPABILITIES if name in told],
+        "value_tokens": _finite(c.harvest.value_tokens) or 0.0,
+        "unique_prompts": c.harvest.unique_prompts,
+        "exchanges_at_alarm": c.harvest_at_alarm.exchanges,
+        "output_tokens_at_alarm": c.harvest_at_alarm.output_tokens,
+        "milestones": meter(c.harvest.exchanges, c.harvest_at_alarm.exchanges).sentence,
+        "next_milestone": c.next_milestone,
+        "gaps": [
+            {"start": iso(g.start), "end": iso(g.end), "text": g.text} for g in result.gaps if _during(g, c)
+        ],
+        "cannot_claim": list(result.cannot_claim),
+        "atlas": _atlas(told),
+    }
+
+
+def _scanned(result: ScanResult) -> dict[str, Any]:
+    s = result.scanned
+    return {
+        "exchanges": s.exchanges,
+        "accounts": s.accounts,
+        "first": None if s.first is None else iso(s.first),
+        "last": None if s.last is None else iso(s.last),
+        "rejected": s.rejected,
+    }
+
+
+def _ranked(c: Campaign) -> list[Reason]:
+    return sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
+
+
+def _claim(c: Campaign, r: Reason, files: list[dict[str, Any]], settings: Mapping[str, Any]) -> Claim:
+    actual, baseline = _finite(r.actual), _finite(r.baseline)
+    effect = _finite(actual / baseline) if actual is not None and baseline else None
+    names = " ".join(shlex.quote(one["name"]) for one in files) or "LOG..."
+    wanted = f'.campaigns[] | select(.id == "{c.id}") | .reasons[] | select(.detector == "{r.detector}")'
+    dial = settings.get("false_cases_per_10k_account_days", 1.0)
+    query = f"stillwatch scan {names} --false-cases {dial:g} --json | jq {shlex.quote(wanted)}"
+    return Claim(
+        signal=r.detector.replace("_", " "),
+        detector=r.detector,
+        text=r.text,
+        actual=actual,
+        baseline=baseline,
+        peer_p95=_finite(r.population_p95),
+        effect=effect,
+        bits=r.bits,
+        p_value=c.p_value if r.detector in RAISING else min(1.0, 2.0**-r.bits),
+        n=r.n,
+        null=_said(r.detector)["Null"],
+        query=query,
+        input_sha256=_input_digest(c, files),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _input_digest(c: Campaign, files: list[dict[str, Any]]) -> str:
+    """Name what a claim was computed from: the files, the accounts, the hours."""
+    digest = hashlib.sha256()
+    for one in files:
+        digest.update(f"{one['sha256']} {one['bytes']}\n".encode())
+    for account in sorted(set(c.accounts)):
+        digest.update(account.encode("utf-8", "surrogatepass") + b"\n")
+    for hour in c.timeline:
+        digest.update(f"{us(hour.start)} {hour.exchanges} {hour.output_tokens}\n".encode())
+    return digest.hexdigest()
+
+
+def _was_checked(text: str) -> bool:
+    return not text.startswith("not checked")
+
+
+def _ours(clue: Any) -> bool:
+    """Whether the client does not choose the attribute. Settings are seen by us and chosen by him."""
+    return str(clue.CONTROL) == "provider" and CLASSES.get(clue.NAME) != "settings"
+
+
+def _during(gap: Gap, c: Campaign) -> bool:
+    if not c.timeline:
+        return True
+    first, last = c.timeline[0].start, c.timeline[-1].start + timedelta(hours=1)
+    return gap.start < last and gap.end > first
+
+
+def _atlas(told: set[str]) -> list[dict[str, str]]:
+    found = {one[0]: one for one in _ATLAS_ALWAYS}
+    for name in sorted(told & _ATLAS_BY_SIGN.keys()):
+        found.setdefault(_ATLAS_BY_SIGN[name][0], _ATLAS_BY_SIGN[name])
+    return [{"id": number, "name": name, "why": why} for number, name, why in found.values()]
+
+
+# --- which detector exactly ---
+
+
+@cache
+def _modules() -> dict[str, Any]:
+    named: dict[str, Any] = {clue.NAME: clue for clue in clues()}
+    named |= {detector.NAME: detector for detector in detectors()}
+    return named | {lone_harvest.NAME: lone_harvest}
+
+
+def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    digest = hashlib.sha256(_source_text(name).encode())
+    digest.update(json.dumps(dict(settings), sort_keys=True).encode())
+    said = _said(name)
+    return {
+        "id": name,
+        "config_sha256": digest.hexdigest(),
+        "raised": name in RAISING,
+        "evades_by": said["Blind to"],
+        "fooled_by": said["Fooled by"],
+    }
+
+
+@cache
+def _source_text(name: str) -> str:
+    if name == TEST_NAME:
+        return "".join(inspect.getsource(importlib.import_module(part)) for part in _TEST_PARTS)
+    module = _modules().get(name)
+    return "" if module is None else inspect.getsource(module)
+
+
+@cache
+def _said(name: str) -> dict[str, str]:
+    """Give what a detector's file says of itself: Null, Blind to, Fooled by."""
+    if name == TEST_NAME:
+        return _TEST_DOC
+    module = _modules().get(name)
+    found = dict.fromkeys(_TEST_DOC, "not stated")
+    heading = ""
+    for line in (getattr(module, "__doc__", None) or "").splitlines():
+        start, colon, rest = line.partition(": ")
+        if colon and start in (*_TEST_DOC, "Source"):
+            heading = start
+            if heading in found:
+                found[heading] = rest.strip()
+        elif line.startswith(" ") and heading in found:
+            found[heading] += f" {line.strip()}"
+        else:
+            heading = ""
+    return {name: text.rstrip(".") for name, text in found.items()}
+
+
+def us(time: datetime) -> int:
+    """Give a time as UTC microseconds."""
+    return (time - EPOCH) // MICROSECOND

@@ -1,0 +1,240 @@
+"""How often each detector was right, by what people found, and what its alarms may do for it.
+
+Null: a judged case is one trial; the interval is Clopper and Pearson's exact one, at 95 %.
+Blind to: campaigns that no detector found (no verdict says what was missed), and cases nobody has judged.
+Fooled by: judges who agree with the machine because it is the machine; one judge who dismisses everything,
+    which is why promotion asks for several of them.
+Source: Clopper and Pearson 1934, Biometrika 26(4).
+
+No verdict reaches a scan: baselines, thresholds and the detectors' own numbers do not move with dismissals.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from scipy.special import betaincinv
+from sqlalchemy import Connection, func, insert, select
+
+from stillwatch.cases import CaseError, DetectorState, Verdict
+from stillwatch.cases.acts import acts_of
+from stillwatch.cases.claims import CLASSES, RAISING
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import cases, detector_states, spoken
+from stillwatch.scan.assemble import clues, detectors
+
+LEVEL = 0.95
+DAY_US = 86_400_000_000
+EVIDENCE_US = 180 * DAY_US  # of what was judged earlier nothing is said
+MOST_OF_ONE_JUDGE = 0.8  # of the verdicts that a promotion rests on
+# What a promotion asks for: cases judged, judges, and the lower end of the interval.
+NEEDED: dict[DetectorState, tuple[int, int, float]] = {
+    DetectorState.ALERT: (5, 1, 0.2),
+    DetectorState.ACT: (20, 2, 0.9),
+}
+_ORDER = list(DetectorState)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How often a detector's word was right, over cases that were judged true or false."""
+
+    detector: str
+    month: str | None  # YYYY-MM in which it spoke first of the case; None: all that counts now
+    right: int
+    judged: int
+    low: float | None  # 95 % interval of the share that was right; None where nothing was judged
+    high: float | None
+    permitted: int  # judged to be allowed: right about the harvest, and no case
+    undecided: int  # suspicious, or not judged yet
+    judges: int  # how many people judged them
+    by_one: float | None  # the share of verdicts that one person gave, the largest
+
+    @property
+    def share(self) -> float | None:
+        return self.right / self.judged if self.judged else None
+
+
+@dataclass(frozen=True)
+class DetectorStanding:
+    """What a detector's alarms may do now."""
+
+    detector: str
+    state: DetectorState
+    since_us: int | None  # None: as shipped
+    who: str | None
+    why: str | None
+    raises: bool  # its word alone opens cases
+
+
+@dataclass(frozen=True)
+class _Judged:
+    detector: str
+    month: str
+    verdict: str | None
+    judge: str | None
+
+
+def by_month(store: Store) -> list[Measured]:
+    """Give each detector's record month by month, in order of detector and month."""
+    with store.reading() as db:
+        found = _judged(db, 0)
+    by: dict[tuple[str, str], list[_Judged]] = {}
+    for one in found:
+        by.setdefault((one.detector, one.month), []).append(one)
+    return [_measure(detector, month, them) for (detector, month), them in sorted(by.items())]
+
+
+def measured(store: Store, detector: str, now_us: int) -> Measured:
+    """Give a detector's record over the last half year: what a promotion is decided on."""
+    with store.reading() as db:
+        return measured_in(db, detector, now_us)
+
+
+def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
+    """Give `measured` as a transaction sees it."""
+    since = now_us - EVIDENCE_US
+    return _measure(detector, None, [one for one in _judged(db, since) if one.detector == detector])
+
+
+def _judged(db: Connection, since_us: int) -> list[_Judged]:
+    """Every case that a detector spoke of, with what was found and who found it."""
+    s, c = spoken.c, cases.c
+    query = select(s.detector, s.first_us, c.id, c.verdict).join(cases, c.id == s.case_id)
+    rows = db.execute(query.where(c.merged_into.is_(None), s.last_us >= since_us)).all()
+    judges = {row.id: _judge(db, row.id) for row in rows if row.verdict is not None}
+    return [_Judged(row.detector, _month(row.first_us), row.verdict, judges.get(row.id)) for row in rows]
+
+
+def _judge(db: Connection, case_id: str) -> str | None:
+    said = [act.who for act in acts_of(db, case_id, in_force=True) if act.sets.get("verdict") is not None]
+    return said[-1] if said else None
+
+
+def _month(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m")
+
+
+def _measure(detector: str, month: str | None, found: Sequence[_Judged]) -> Measured:
+    right = sum(one.verdict == Verdict.TRUE for one in found)
+    wrong = sum(one.verdict == Verdict.FALSE for one in found)
+    permitted = sum(one.verdict == Verdict.PERMITTED for one in found)
+    counted = [one.judge for one in found if one.verdict in (Verdict.TRUE, Verdict.FALSE)]
+    low, high = interval(right, right + wrong)
+    return Measured(
+        detector,
+        month,
+        right,
+        right + wrong,
+        low,
+        high,
+        permitted,
+        len(found) - right - wrong - permitted,
+        len(set(counted)),
+        max((counted.count(judge) for judge in set(counted)), default=0) / len(counted) if counted else None,
+    )
+
+
+def interval(right: int, judged: int) -> tuple[float | None, float | None]:
+    """Give the exact 95 % interval of a share; nothing where nothing was judged.
+
+    >>> [round(x, 3) for x in interval(8, 10)]
+    [0.444, 0.975]
+    """
+    if judged == 0:
+        return None, None
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if right == 0 else float(betaincinv(right, judged - right + 1, tail))
+    high = 1.0 if right == judged else float(betaincinv(right + 1, judged - right, 1 - tail))
+    return low, high
+
+
+# --- what a detector may do ---
+
+
+def states(store: Store) -> dict[str, DetectorStanding]:
+    """Give what every detector and clue may do: those shipped, and those that spoke of a case."""
+    with store.reading() as db:
+        return standings_of(db, _names(db))
+
+
+def _names(db: Connection) -> set[str]:
+    shipped = {module.NAME for module in detectors()} | {clue.NAME for clue in clues()}
+    told = {*db.execute(select(spoken.c.detector)).scalars()}
+    return {*RAISING, *CLASSES, *shipped, *told}
+
+
+def standings_of(db: Connection, names: Collection[str]) -> dict[str, DetectorStanding]:
+    """Give what these detectors may do, as a transaction sees it."""
+    d = detector_states.c
+    newest = select(func.max(d.change)).group_by(d.detector)
+    rows = db.execute(select(detector_states).where(d.change.in_(newest))).mappings()
+    changed = {row["detector"]: row for row in rows}
+    return {name: _standing(name, changed.get(name)) for name in sorted(names)}
+
+
+def _standing(name: str, row: Any) -> DetectorStanding:
+    raises = name in RAISING
+    if row is None:
+        return DetectorStanding(name, DetectorState.ALERT, None, None, None, raises)
+    return DetectorStanding(name, DetectorState(row["state"]), row["at_us"], row["who"], row["text"], raises)
+
+
+def shadows(db: Connection) -> list[str]:
+    """Give the detectors whose alarms are measured only."""
+    found = standings_of(db, set(db.execute(select(detector_states.c.detector)).scalars()))
+    return [name for name, one in found.items() if one.state == DetectorState.SHADOW]
+
+
+def set_state(
+    store: Store, detector: str, state: DetectorState, *, who: str, why: str, now_us: int
+) -> DetectorStanding:
+    """Change what a detector's alarms may do. Down at any time, up one step at a time and by evidence only.
+
+    Raises: CaseError with what is missing.
+    """
+    if not why.strip() or not who.strip():
+        raise CaseError("who does it, or why, is missing: the next reader has nothing else")
+    with store.writing(now_us) as tx:
+        if detector not in _names(tx.db):
+            raise CaseError(f"{detector!a} is no detector; `stillwatch case detectors` shows them")
+        now = standings_of(tx.db, [detector])[detector].state
+        record = measured_in(tx.db, detector, now_us)
+        if _ORDER.index(state) > _ORDER.index(now):
+            lacking = obstacles(record, now, state)
+            if lacking:
+                raise CaseError(f"{detector} stays on {now}: {'; '.join(lacking)}")
+        if state != now:
+            last = tx.db.execute(select(func.max(detector_states.c.change))).scalar() or 0
+            row = {"change": int(last) + 1, "detector": detector, "at_us": now_us, "who": who, "text": why}
+            words = json.dumps(asdict(record), sort_keys=True)
+            tx.db.execute(insert(detector_states).values(row | {"state": str(state), "measured": words}))
+            detail = {"from": str(now), "to": str(state), "measured": asdict(record)}
+            tx.audit(who, "detector.state", detector, detail, {detector: {"why": why}})
+        return standings_of(tx.db, [detector])[detector]
+
+
+def obstacles(record: Measured, now: DetectorState, wanted: DetectorState) -> list[str]:
+    """Say what a promotion lacks; nothing where it may go ahead."""
+    if _ORDER.index(wanted) - _ORDER.index(now) > 1:
+        return [f"one step at a time: first {_ORDER[_ORDER.index(now) + 1]}"]
+    judged, judges, least = NEEDED[wanted]
+    found: list[str] = []
+    if record.judged < judged:
+        found.append(f"{record.judged} cases were judged true or false in the last 180 days, not {judged}")
+    elif record.low is not None and record.low < least:
+        surely = f"{record.low:.0%} of such at least, not {least:.0%}"
+        found.append(f"{record.right} of {record.judged} were right: {surely}")
+    if record.judges < judges:
+        found.append(f"{_people(record.judges)} judged them, not {judges}")
+    elif judges > 1 and record.by_one is not None and record.by_one > MOST_OF_ONE_JUDGE:
+        found.append(
+            f"one person gave {record.by_one:.0%} of the verdicts, not {MOST_OF_ONE_JUDGE:.0%} at most"
+        )
+    return found
+
+
+def _people(n: int) -> str:
+    return "nobody" if n == 0 else "1 person" if n == 1 else f"{n} people"

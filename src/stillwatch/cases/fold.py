@@ -1,0 +1,349 @@
+"""Findings into cases: one case for each actor over time. It judges nobody and alters no finding.
+
+The same findings folded twice change nothing, and an older scan folded after a newer one adds what it knows
+without putting the clock back. All findings of one scan are folded in one transaction, or none is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from stillwatch.cases import MACHINE, State, Verdict
+from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
+from stillwatch.cases.claims import RAISING, context, us
+from stillwatch.cases.evidence import Input, digest, keep
+from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
+from stillwatch.cases.matching import Plan, overlaps, plan
+from stillwatch.cases.membership import (
+    Named,
+    add,
+    drop_provisional,
+    hours_of,
+    name_again,
+    set_hours,
+)
+from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.tables import cases, findings, key_of, members, spoken
+from stillwatch.scan import Campaign, ScanResult
+
+GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
+GROWN_ACCOUNTS = 0.25  # or this share of accounts more, and LEAST_NEW at least
+LEAST_NEW = 5
+
+
+@dataclass
+class Folded:
+    """What became of the findings of one scan: ids of cases."""
+
+    opened: list[str] = field(default_factory=list)
+    came_back: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)  # with something new to see, suppressed ones left out
+    suppressed: list[str] = field(default_factory=list)  # updated, and nobody is to be told
+    merged: list[tuple[str, str]] = field(default_factory=list)  # (case, the one that goes on with it)
+    unchanged: int = 0  # findings that were known
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One campaign, ready to be folded in."""
+
+    campaign: Campaign
+    digest: str
+    named: dict[str, Named]
+    hours: dict[int, tuple[int, int]]
+
+    @property
+    def last_us(self) -> int:
+        return max(self.hours, default=us(self.campaign.alarm_at))
+
+
+def fold(
+    store: Store,
+    result: ScanResult,
+    now_us: int,
+    source: str,
+    *,
+    inputs: Sequence[Input] = (),
+    settings: Mapping[str, Any] | None = None,
+    returning: Mapping[str, str] | None = None,
+) -> Folded:
+    """Fold a scan's findings into cases.
+
+    source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
+    told, such as its dial; returning: campaign id -> the case that something else than accounts ties it to.
+    Raises: CaseError where the cases cannot be read or written.
+    """
+    exchanges = {a.account: a.exchanges for a in result.accounts}
+    found = [_found(c, exchanges) for c in _in_order(result.campaigns)]
+    folded = Folded()
+    with store.reading() as db:
+        if all(_known(db, one) for one in found) and not result.followers:
+            folded.unchanged = len(found)
+            return folded
+    with store.writing(now_us) as tx:
+        placed = _place(tx, found, returning or {}, folded)
+        of_case: dict[str, list[int]] = {}
+        for i, case_id in placed.items():
+            of_case.setdefault(case_id, []).append(i)
+        for case_id, which in of_case.items():
+            told = context(result, found[which[0]].campaign, source, inputs, settings or {})
+            _into(tx, case_id, [found[i] for i in which], source, told, folded)
+        _followers(tx, result, {found[i].campaign.id: case_id for i, case_id in placed.items()}, folded)
+    return folded
+
+
+def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
+    return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
+
+
+def _found(c: Campaign, exchanges: Mapping[str, int]) -> _Found:
+    named = {}
+    for account in c.accounts:
+        key = key_of(account)
+        since = us(c.named_at.get(account, c.alarm_at))
+        named[key] = Named(key, account, since, exchanges.get(account, 0))
+    hours = {us(h.start): (int(h.exchanges), int(h.output_tokens)) for h in c.timeline}
+    return _Found(c, digest(c), named, hours)
+
+
+def _known(db: Connection, one: _Found) -> bool:
+    f = findings.c
+    query = select(f.finding).where(f.campaign == one.campaign.id, f.digest == one.digest)
+    return db.execute(query.limit(1)).first() is not None
+
+
+# --- where campaigns go ---
+
+
+def _place(
+    tx: Transaction, found: Sequence[_Found], returning: Mapping[str, str], folded: Folded
+) -> dict[int, str]:
+    """Give the case of each campaign that is news, made, merged and split as need be."""
+    of_each = [overlaps(tx.db, list(one.named)) for one in found]
+    again = {i: returning[one.campaign.id] for i, one in enumerate(found) if one.campaign.id in returning}
+    planned = plan(of_each, again, lambda a, b: kept_apart(tx.db, a, b))
+    news = {i for i, one in enumerate(found) if not _known(tx.db, one)}
+    folded.unchanged += len(found) - len(news)
+    targets = {planned.place[i] for i in news}
+    for case_id, target in planned.joins:
+        if target in targets:
+            merge(tx, case_id, target, MACHINE, "one scan names the accounts of both as one actor's")
+            folded.merged.append((case_id, target))
+    return {i: _case_for(tx, i, found[i], planned, folded) for i in sorted(news)}
+
+
+def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folded) -> str:
+    old = planned.split_from.get(i)
+    if i in planned.revive and old is not None:
+        act = merge_act(tx.db, planned.revive[i], old)
+        if act is not None:
+            part(tx, act, MACHINE, "a scan tells the two apart again")
+        return planned.revive[i]
+    place = planned.place[i]
+    if place is not None:
+        return place
+    c = one.campaign
+    made = create(tx, c.id, _row(c))
+    folded.opened.append(made)
+    if old is None:
+        put(tx, made, MACHINE, "opened", "", {})
+    else:
+        why = "one scan tells its accounts apart as two actors'"
+        split(tx, old, list(one.named), made, MACHINE, why, one.hours)
+    return made
+
+
+def _row(c: Campaign) -> dict[str, Any]:
+    """What the latest finding says, as a case holds it."""
+    raised = [r.detector for r in c.reasons if r.detector in RAISING]
+    return {
+        "campaign": c.id,
+        "title": c.title or f"{len(c.accounts):,} accounts took {c.harvest.exchanges:,} answers.",
+        "p_value": c.p_value,
+        "score_bits": c.score_bits,
+        "permission": c.suppressed_by,
+        "raised_by": raised[0] if raised else "",
+    }
+
+
+# --- one case ---
+
+
+def _into(
+    tx: Transaction, case_id: str, found: Sequence[_Found], source: str, told: dict[str, Any], folded: Folded
+) -> None:
+    """Fold one scan's findings of one actor into its case."""
+    had = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
+    m = members.c
+    rows = select(m.key, m.home, m.provisional).where(m.case_id == case_id)
+    before = {key: bool(provisional) for key, _, provisional in tx.db.execute(rows)}
+    named = {key: one for f in reversed(found) for key, one in f.named.items()}
+    new = [one for key, one in named.items() if key not in before]
+    hours = _grown(tx.db, case_id, found)
+    last_us = max(f.last_us for f in found)
+    older = had["last_us"] is not None and last_us < had["last_us"]
+    fresh = _row(found[0].campaign)
+    same = (fresh["permission"], fresh["raised_by"]) == (had["permission"], had["raised_by"])
+    confirmed = any(before.get(key, False) for key in named)
+    first = tx.db.execute(select(findings.c.finding).where(findings.c.case_id == case_id)).first() is None
+    if not (first or new or hours or confirmed) and (older or (same and fresh["p_value"] >= had["p_value"])):
+        folded.unchanged += len(found)
+        return
+    numbers = [_finding(tx, case_id, f, source) for f in found]
+    add(tx, case_id, new, numbers[0], provisional=False)
+    name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
+    drop_provisional(tx, case_id, list(named))
+    set_hours(tx.db, case_id, hours)
+    if not older:
+        tx.db.execute(update(cases).where(cases.c.id == case_id).values(fresh))
+        keep(tx.db, case_id, numbers[0], told, found[0].campaign)
+    _spoke(tx, case_id, found, older)
+    counted = counts(tx.db, case_id)
+    row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
+    tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
+    detail = {"finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new)}
+    tx.audit(MACHINE, "case.finding", case_id, detail | counted)
+    _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
+
+
+def _grown(db: Connection, case_id: str, found: Sequence[_Found]) -> dict[int, tuple[int, int]]:
+    """Give the hours in which these findings know of more than the case does, as they are now."""
+    theirs: dict[int, tuple[int, int]] = {}
+    for f in found:
+        for hour, (n, tokens) in f.hours.items():
+            had = theirs.get(hour, (0, 0))
+            theirs[hour] = (had[0] + n, had[1] + tokens)
+    mine = hours_of(db, case_id)
+    grown = {}
+    for hour, (n, tokens) in theirs.items():
+        had = mine.get(hour, (0, 0))
+        most = max(n, had[0]), max(tokens, had[1])
+        if most != had:
+            grown[hour] = most
+    return grown
+
+
+def _finding(tx: Transaction, case_id: str, f: _Found, source: str) -> int:
+    c = f.campaign
+    number = int(tx.db.execute(select(func.coalesce(func.max(findings.c.finding), 0))).scalar_one()) + 1
+    tx.db.execute(
+        insert(findings).values(
+            finding=number,
+            case_id=case_id,
+            at_us=tx.now_us,
+            source=source,
+            campaign=c.id,
+            digest=f.digest,
+            alarm_us=us(c.alarm_at),
+            p_value=c.p_value,
+            exchanges=c.harvest.exchanges,
+            output_tokens=c.harvest.output_tokens,
+            accounts=len(f.named),
+        )
+    )
+    return number
+
+
+def _spoke(tx: Transaction, case_id: str, found: Sequence[_Found], older: bool) -> None:
+    """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
+    s = spoken.c
+    had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
+    said = {r.detector: r.bits for f in found for r in f.campaign.reasons}
+    at_us = max(us(f.campaign.alarm_at) for f in found)
+    for detector, bits in sorted(said.items()):
+        row = {"last_us": at_us, "bits": bits}
+        if detector in had and older:
+            continue
+        if detector in had:
+            mine = (s.case_id == case_id) & (s.detector == detector)
+            tx.db.execute(update(spoken).where(mine).values(row))
+        else:
+            begun = {"case_id": case_id, "detector": detector, "first_us": at_us}
+            tx.db.execute(insert(spoken).values(row | begun | {"raised": int(detector in RAISING)}))
+
+
+# --- coming back ---
+
+
+def _tell(
+    tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: Folded
+) -> None:
+    """Re-open a closed case that has come back, and note who is to be told."""
+    now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
+    suppressed = (now["suppressed_until_us"] or 0) > tx.now_us or now["permission"] is not None
+    if state == State.CLOSED and not suppressed:
+        why = _came_back(tx.db, case_id, verdict, now, last_us)
+        if why is not None:
+            sets: dict[str, Any] = {"state": State.OPEN.value}
+            if verdict in (Verdict.FALSE, Verdict.PERMITTED):
+                sets["verdict"] = None  # dismissed at another size: to be judged anew
+            put(tx, case_id, MACHINE, CAME_BACK, why, sets)
+            folded.came_back.append(case_id)
+            return
+    if case_id in folded.opened:
+        return
+    (folded.suppressed if suppressed else folded.updated).append(case_id)
+
+
+def _came_back(
+    db: Connection, case_id: str, verdict: str | None, now: Mapping[Any, Any], last_us: int
+) -> str | None:
+    """Say in a sentence what came after the closing, or None where nothing did that was not known then."""
+    closed = [act for act in acts_of(db, case_id, in_force=True) if "known" in act.sets]
+    if not closed:
+        return None
+    known = closed[-1].sets["known"]
+    m = members.c
+    rows = select(func.count()).where(m.case_id == case_id, m.moved_to.is_(None))
+    new = int(db.execute(rows).scalar_one()) - known["rows"]
+    taken = now["exchanges"] - known["exchanges"]
+    if verdict in (Verdict.FALSE, Verdict.PERMITTED):
+        grown = now["exchanges"] >= GROWN * max(1, known["exchanges"])
+        joined = new >= max(LEAST_NEW, GROWN_ACCOUNTS * known["members"])
+        if not grown and not joined:
+            return None
+    elif new <= 0 and last_us <= known["until_us"]:
+        return None
+    return f"{max(0, new):,} accounts and {max(0, taken):,} exchanges more than when it was closed"
+
+
+# --- between two full looks ---
+
+
+def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: Folded) -> None:
+    """Enter accounts that were seen to take up a known campaign's wording since the last full look."""
+    by_case: dict[str, dict[str, Named]] = {}
+    for f in result.followers:
+        case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)
+        if case_id is not None:
+            key = key_of(f.account)
+            one = Named(key, f.account, us(f.named_at), f.exchanges)
+            by_case.setdefault(case_id, {})[key] = one
+    for case_id, named in by_case.items():
+        had = set(tx.db.execute(select(members.c.key).where(members.c.case_id == case_id)).scalars())
+        new = [one for key, one in named.items() if key not in had]
+        if not new:
+            continue
+        newest = select(func.max(findings.c.finding)).where(findings.c.case_id == case_id)
+        add(tx, case_id, new, int(tx.db.execute(newest).scalar() or 0), provisional=True)
+        counted = counts(tx.db, case_id)
+        row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
+        tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
+        tx.audit(MACHINE, "case.followed", case_id, {"new_accounts": len(new)} | counted)
+        now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
+        _tell(tx, case_id, now["state"], now["verdict"], 0, folded)
+
+
+def _case_of_campaign(db: Connection, campaign: str) -> str | None:
+    """Give the case that a campaign's latest finding went into, or the one that goes on with it."""
+    f, c = findings.c, cases.c
+    query = select(f.case_id).where(f.campaign == campaign).order_by(f.finding.desc()).limit(1)
+    case_id: str | None = db.execute(query).scalar()
+    while case_id is not None:
+        into = db.execute(select(c.merged_into).where(c.id == case_id)).scalar()
+        if into is None:
+            return case_id
+        case_id = into
+    return None

@@ -1,0 +1,145 @@
+"""Two cases become one, or one becomes two; and back. It does not know whether they are one actor.
+
+Findings do it by themselves when scans say so; what a person has taken apart they leave apart.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from stillwatch.cases import MACHINE, Act, CaseError
+from stillwatch.cases.acts import acts_of, put, take_back
+from stillwatch.cases.membership import hours_of, move, move_back, set_hours
+from stillwatch.cases.store import Transaction, case_in
+from stillwatch.cases.tables import cases
+
+MERGE, SPLIT = "merge", "split"
+Hours = Mapping[int, tuple[int, int]]
+
+
+def new_id(db: Connection, seed: str) -> str:
+    """Make the id of a new case: of the same beginning always the same, and never one that there is."""
+    number = 0
+    while True:
+        words = f"{seed} {number}".encode("utf-8", "surrogatepass")
+        made = f"case-{hashlib.blake2b(words, digest_size=5, person=b'stillwatch.case').hexdigest()}"
+        if db.execute(select(cases.c.id).where(cases.c.id == made)).first() is None:
+            return made
+        number += 1
+
+
+def create(tx: Transaction, seed: str, row: Mapping[str, Any]) -> str:
+    """Open a case. `row` holds what the finding says. Give its id."""
+    made = new_id(tx.db, seed)
+    begun = {"id": made, "opened_us": tx.now_us, "updated_us": tx.now_us, "revision": tx.revision}
+    counted = {"exchanges": 0, "output_tokens": 0, "members": 0, "victims": 0, "cleared": 0, "reopened": 0}
+    tx.db.execute(insert(cases).values(begun | counted | {"state": "new"} | dict(row)))
+    return made
+
+
+def merge(tx: Transaction, source: str, target: str, who: str, why: str) -> int:
+    """Let `target` go on with both actors' accounts and harvests. Give the act, which can be undone."""
+    a, b = case_in(tx.db, source, accounts=False), case_in(tx.db, target, accounts=False)
+    for one in (a, b):
+        if one.merged_into is not None:
+            raise CaseError(f"case {one.id} was merged into {one.merged_into} already; name that one")
+    if source == target:
+        raise CaseError(f"{source} is one case; name two")
+    moved = move(tx, source, target)
+    verdicts = moved.pop("verdicts")
+    mine, theirs = hours_of(tx.db, target), hours_of(tx.db, source)
+    moved["hours"] = {hour: mine.get(hour, (0, 0)) for hour in theirs}
+    set_hours(tx.db, target, {hour: _sum(mine.get(hour, (0, 0)), n) for hour, n in theirs.items()})
+    row = {"merged_into": target, "revision": tx.revision, "updated_us": tx.now_us, "members": 0}
+    row |= {"victims": 0, "cleared": 0}
+    tx.db.execute(update(cases).where(cases.c.id == source).values(row))
+    sets: dict[str, Any] = {"moved": moved}
+    if verdicts:
+        sets["accounts"] = verdicts
+    return put(tx, target, who, MERGE, why, sets)
+
+
+def split(
+    tx: Transaction, source: str, keys: Collection[str], target: str, who: str, why: str, taken: Hours
+) -> int:
+    """Let accounts be another actor's: `target`, a case that was just made. Give the act.
+
+    taken: the hours that are the other's; the source's are lowered by as much.
+    """
+    moved = move(tx, source, target, keys)
+    verdicts = moved.pop("verdicts")
+    mine = hours_of(tx.db, source)
+    moved["hours"] = {hour: mine[hour] for hour in taken if hour in mine}
+    set_hours(tx.db, source, {hour: _less(mine[hour], n) for hour, n in taken.items() if hour in mine})
+    tx.db.execute(update(cases).where(cases.c.id == target).values(split_from=source))
+    if verdicts:
+        put(tx, target, who, f"{SPLIT} off", why, {"accounts": verdicts})
+    else:
+        put(tx, target, who, f"{SPLIT} off", why, {})
+    return put(tx, source, who, SPLIT, why, {"moved": moved})
+
+
+def part(tx: Transaction, act: Act, who: str, why: str) -> int:
+    """Undo a merge or a split. Give the act that did.
+
+    Raises: CaseError where the accounts have been judged or moved since, or the new case has findings.
+    """
+    moved = act.sets["moved"]
+    source, target = moved["from"], moved["to"]
+    keys = set(moved["keys"])
+    begun = act.id if act.verb == MERGE else act.id - 1
+    for later in acts_of(tx.db, target, in_force=True):
+        judged = {key for group in later.sets.get("accounts", ()) for key in group["keys"]}
+        if later.id > begun and later.id != act.id and judged & keys:
+            raise CaseError(
+                f"its accounts have been judged since, by act {later.id} of {target}: undo that first"
+            )
+    kept = case_in(tx.db, target, accounts=False)
+    if kept.merged_into is not None:
+        raise CaseError(f"case {target} was merged into {kept.merged_into} since: undo that first")
+    move_back(tx, moved)
+    hours = {int(hour): (int(n[0]), int(n[1])) for hour, n in moved["hours"].items()}
+    if act.verb == MERGE:
+        set_hours(tx.db, target, hours)
+        tx.db.execute(update(cases).where(cases.c.id == source).values(merged_into=None))
+    else:
+        set_hours(tx.db, source, hours)
+        tx.db.execute(update(cases).where(cases.c.id == target).values(merged_into=source))
+    take_back(tx, act)
+    other = source if act.case == target else target
+    put(tx, other, who, f"un{act.verb}", why, {})
+    return put(tx, act.case, who, "undo", why, {}, undoes=act.id)
+
+
+def merge_act(db: Connection, source: str, target: str) -> Act | None:
+    """Give the act in force by which one case went into another."""
+    for act in reversed(acts_of(db, target, in_force=True)):
+        if act.verb == MERGE and act.sets["moved"]["from"] == source:
+            return act
+    return None
+
+
+def kept_apart(db: Connection, a: str, b: str) -> bool:
+    """Say whether a person has said that two cases are two actors: by a split, or by undoing a merge."""
+    pair = {a, b}
+    for case_id in (a, b):
+        found = acts_of(db, case_id)
+        undone_by = {act.undoes: act.who for act in found if act.undoes is not None}
+        for act in found:
+            if act.verb not in (MERGE, SPLIT) or {act.sets["moved"]["from"], act.sets["moved"]["to"]} != pair:
+                continue
+            if act.verb == SPLIT and act.in_force and act.who != MACHINE:
+                return True
+            if act.verb == MERGE and undone_by.get(act.id, MACHINE) != MACHINE:
+                return True
+    return False
+
+
+def _sum(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return a[0] + b[0], a[1] + b[1]
+
+
+def _less(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return max(0, a[0] - b[0]), max(0, a[1] - b[1])

@@ -1,0 +1,196 @@
+"""Which accounts a case has: naming them, moving them between cases and back. It does not decide when.
+
+An account is the actor's in one case at most, its *home*. A case keeps a row for every account it ever had:
+one that was cleared, that is a victim, or that has moved to another case has no home in it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, null, select, text, update
+
+from stillwatch.cases import CaseError
+from stillwatch.cases.acts import NOT_THE_ACTOR
+from stillwatch.cases.store import Transaction
+from stillwatch.cases.tables import among, cases, hours, members, stored
+
+_BULK = """INSERT INTO members (case_id, key, account, since_us, last_us, finding, provisional, exchanges,
+        home, moved_to)
+    SELECT :case_id, x.key, x.account, x.since_us, :last_us, :finding, :provisional, x.exchanges, x.home,
+        x.moved_to
+    FROM unnest(CAST(:key AS text[]), CAST(:account AS text[]), CAST(:since_us AS bigint[]),
+        CAST(:exchanges AS bigint[]), CAST(:home AS text[]), CAST(:moved_to AS text[]))
+        AS x (key, account, since_us, exchanges, home, moved_to)"""
+
+
+@dataclass(frozen=True)
+class Named:
+    """An account as a finding names it."""
+
+    key: str
+    account: str
+    since_us: int
+    exchanges: int
+
+
+def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
+    """Give the case in which each account is the actor's, of those that are."""
+    m = members.c
+    found = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
+    return {row.home: row.case_id for row in found}
+
+
+def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, provisional: bool) -> None:
+    """Enter accounts that the case has no row of. Whoever is at home elsewhere stays there."""
+    rows = list(named)
+    if not rows:
+        return
+    homes = homes_of(tx.db, [row.key for row in rows])
+    common = {"case_id": case_id, "last_us": tx.now_us, "finding": finding, "provisional": int(provisional)}
+    if tx.db.dialect.name == "postgresql":
+        columns = {
+            "key": [row.key for row in rows],
+            "account": [stored(row.account) for row in rows],
+            "since_us": [row.since_us for row in rows],
+            "exchanges": [row.exchanges for row in rows],
+            "home": [None if row.key in homes else row.key for row in rows],
+            "moved_to": [homes.get(row.key) for row in rows],
+        }
+        tx.db.execute(text(_BULK), common | columns)
+        return
+    values = [
+        common
+        | {"key": row.key, "account": row.account, "since_us": row.since_us, "exchanges": row.exchanges}
+        | {"home": None if row.key in homes else row.key, "moved_to": homes.get(row.key)}
+        for row in rows
+    ]
+    tx.db.execute(insert(members), values)
+
+
+def name_again(tx: Transaction, case_id: str, named: Mapping[str, Named], finding: int) -> None:
+    """Note that a finding names accounts which the case has a row of."""
+    m = members.c
+    mine = (m.case_id == case_id) & among(tx.db, m.key, named)
+    last = {"last_us": tx.now_us, "finding": finding, "provisional": 0}
+    had = {row.key: row.exchanges for row in tx.db.execute(select(m.key, m.exchanges).where(mine))}
+    tx.db.execute(update(members).where(mine).values(last))
+    by_count: dict[int, list[str]] = {}
+    for key, n in had.items():
+        if named[key].exchanges > n:
+            by_count.setdefault(named[key].exchanges, []).append(key)
+    for n, keys in by_count.items():
+        tx.db.execute(
+            update(members).where(m.case_id == case_id, among(tx.db, m.key, keys)).values(exchanges=n)
+        )
+
+
+def drop_provisional(tx: Transaction, case_id: str, but: Collection[str]) -> int:
+    """Forget accounts seen between two full looks only that no look confirmed. Give how many."""
+    m = members.c
+    gone = (m.case_id == case_id) & (m.provisional == 1) & m.verdict.is_(None) & ~among(tx.db, m.key, but)
+    return tx.db.execute(delete(members).where(gone)).rowcount
+
+
+# --- moving ---
+
+
+def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None = None) -> dict[str, Any]:
+    """Let accounts be `target`'s from now on: all that `source` has, or those named. Give what undoes it.
+
+    Verdicts of accounts that the target did not judge itself go with them: see `verdicts` in what is given.
+    """
+    m = members.c
+    here = (m.case_id == source) & m.moved_to.is_(None)
+    if keys is not None:
+        here &= among(tx.db, m.key, keys)
+    rows = tx.db.execute(select(members).where(here).order_by(m.key)).mappings().all()
+    moving = {row["key"]: row for row in rows}
+    had = {
+        row["key"]: row
+        for row in tx.db.execute(
+            select(members).where(m.case_id == target, among(tx.db, m.key, moving))
+        ).mappings()
+    }
+    at_home = sorted(key for key, row in moving.items() if row["home"] is not None)
+    tx.db.execute(update(members).where(here).values(moved_to=target, home=null()))
+    created = sorted(set(moving) - set(had))
+    if created:
+        tx.db.execute(
+            insert(members),
+            [dict(moving[key]) | {"case_id": target, "home": moving[key]["home"]} for key in created],
+        )
+    # those that the target had before come home, unless it judged them not to be the actor's
+    back = sorted(k for k in at_home if k in had and had[k]["verdict"] not in NOT_THE_ACTOR)
+    left = sorted(k for k, row in had.items() if row["moved_to"] is not None)
+    returned = (m.case_id == target) & among(tx.db, m.key, list(had))
+    tx.db.execute(update(members).where(returned).values(moved_to=null()))
+    tx.db.execute(update(members).where(m.case_id == target, among(tx.db, m.key, back)).values(home=m.key))
+    verdicts: dict[str, list[str]] = {}
+    for key, row in moving.items():
+        if row["verdict"] is not None and (key not in had or had[key]["verdict"] is None):
+            verdicts.setdefault(row["verdict"], []).append(key)
+    return {
+        "from": source,
+        "to": target,
+        "keys": sorted(moving),
+        "at_home": at_home,
+        "created": created,
+        "left": {key: had[key]["moved_to"] for key in left},
+        "was_home": sorted(k for k, row in had.items() if row["home"] is not None),
+        "verdicts": [{"verdict": v, "keys": sorted(held)} for v, held in sorted(verdicts.items())],
+    }
+
+
+def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
+    """Undo a move, exactly. Raises: CaseError where its accounts have moved on since."""
+    m = members.c
+    source, target, db = moved["from"], moved["to"], tx.db
+    in_target = m.case_id == target
+    on = in_target & among(db, m.key, moved["keys"]) & m.moved_to.is_not(None)
+    moved_on = db.execute(select(m.account, m.moved_to).where(on)).first()
+    if moved_on is not None:
+        raise CaseError(
+            f"account {moved_on.account!a} went on to case {moved_on.moved_to}: take that back first"
+        )
+    db.execute(delete(members).where(in_target, among(db, m.key, moved["created"])))
+    stayed = [key for key in moved["at_home"] if key not in set(moved["created"])]
+    gone_home = set(moved["was_home"])
+    away = [key for key in stayed if key not in gone_home]
+    db.execute(update(members).where(in_target, among(db, m.key, away)).values(home=null()))
+    for key, case_id in moved["left"].items():
+        db.execute(update(members).where(in_target, m.key == key).values(moved_to=case_id, home=null()))
+    back = (m.case_id == source) & among(db, m.key, moved["keys"])
+    db.execute(update(members).where(back).values(moved_to=null()))
+    home = (m.case_id == source) & among(db, m.key, moved["at_home"])
+    db.execute(update(members).where(home).values(home=m.key))
+
+
+# --- harvested hours ---
+
+
+def hours_of(db: Connection, case_id: str) -> dict[int, tuple[int, int]]:
+    """Give hour -> (exchanges, output tokens)."""
+    h = hours.c
+    found = db.execute(select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id))
+    return {hour: (exchanges, tokens) for hour, exchanges, tokens in found}
+
+
+def set_hours(db: Connection, case_id: str, changed: Mapping[int, tuple[int, int]]) -> None:
+    """Write hours; those of (0, 0) are taken out. The case's sums follow."""
+    h = hours.c
+    if changed:
+        at = [int(hour) for hour in changed]
+        for hour in range(0, len(at), 1000):
+            db.execute(delete(hours).where(h.case_id == case_id, h.hour_us.in_(at[hour : hour + 1000])))
+        rows = [
+            {"case_id": case_id, "hour_us": int(hour), "exchanges": n, "output_tokens": tokens}
+            for hour, (n, tokens) in changed.items()
+            if n or tokens
+        ]
+        if rows:
+            db.execute(insert(hours), rows)
+    sums = select(func.sum(h.exchanges), func.sum(h.output_tokens), func.min(h.hour_us), func.max(h.hour_us))
+    n, tokens, first, last = db.execute(sums.where(h.case_id == case_id)).one()
+    row = {"exchanges": int(n or 0), "output_tokens": int(tokens or 0), "first_us": first, "last_us": last}
+    db.execute(update(cases).where(cases.c.id == case_id).values(row))

@@ -1,0 +1,295 @@
+"""What pages and tables show of cases: the queue, a case's accounts, its events. It changes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select
+
+from stillwatch.cases import Act, Case, CaseError, Finding, Member, Missing, State, Verdict
+from stillwatch.cases.acts import acts_of
+from stillwatch.cases.evidence import finding_of
+from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
+from stillwatch.cases.tables import cases, findings, hours, key_of, members
+
+NOBODY = "none"
+NEVER = 1 << 62
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which cases are wanted; what is None or empty asks for nothing."""
+
+    states: tuple[State, ...] = ()
+    verdict: Verdict | None = None
+    owner: str | None = None  # NOBODY: those of nobody
+    account: str | None = None  # named in the case, whatever it is there
+    text: str | None = None  # in the title, the id, or the campaign's id
+    suppressed: bool | None = None  # by a person or a permission
+    appealed: bool | None = None
+    offset: int = 0
+    limit: int = PAGE
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One page of the queue, and how many cases there are beside it."""
+
+    cases: tuple[Case, ...]  # without their accounts: due first, then the largest harvest
+    total: int  # that the filter asks for
+    counts: dict[str, int]  # over all cases: by state, and suppressed, appealed, mine nobody's ("unowned")
+
+
+@dataclass(frozen=True)
+class AccountIn:
+    """An account in one case."""
+
+    case: Case
+    member: Member
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a case: a finding or an act."""
+
+    at_us: int
+    finding: Finding | None = None
+    act: Act | None = None
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Whom an action on a case may touch. Never a victim, never an account that was cleared."""
+
+    accounts: tuple[str, ...]
+    left_out: dict[str, int] = field(default_factory=dict)  # why -> how many accounts of the case
+
+
+def queue(store: Store, wanted: Filter, now_us: int) -> Queue:
+    """Give one page of the cases that are wanted, those due first, then the largest harvest."""
+    c = cases.c
+    conditions = _conditions(wanted, now_us)
+    query = select(*(c[name] for name in CASE_FIELDS)).where(*conditions)
+    query = query.order_by(func.coalesce(c.due_us, NEVER), c.exchanges.desc(), c.opened_us, c.id)
+    with store.reading() as db:
+        total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
+        page = db.execute(query.offset(wanted.offset).limit(wanted.limit)).mappings()
+        return Queue(tuple(case_of_row(row, ()) for row in page), int(total), _counts(db, now_us))
+
+
+def _conditions(wanted: Filter, now_us: int) -> list[ColumnElement[bool]]:
+    c, m = cases.c, members.c
+    found: list[ColumnElement[bool]] = [c.merged_into.is_(None)]
+    if wanted.states:
+        found.append(c.state.in_([str(state) for state in wanted.states]))
+    if wanted.verdict is not None:
+        found.append(c.verdict == str(wanted.verdict))
+    if wanted.owner:
+        found.append(c.owner.is_(None) if wanted.owner == NOBODY else c.owner == wanted.owner)
+    if wanted.account:
+        named = select(m.case_id).where(m.key == key_of(wanted.account), m.moved_to.is_(None))
+        found.append(c.id.in_(named))
+    if wanted.text:
+        words = f"%{_plain(wanted.text.lower())}%"
+        found.append(or_(*(func.lower(x).like(words, escape="\\") for x in (c.title, c.id, c.campaign))))
+    if wanted.suppressed is not None:
+        found.append(_suppressed(now_us) if wanted.suppressed else ~_suppressed(now_us))
+    if wanted.appealed is not None:
+        found.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Take LIKE's own signs for letters."""
+    for sign in ("\\", "%", "_"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _suppressed(now_us: int) -> ColumnElement[bool]:
+    c = cases.c
+    return or_(func.coalesce(c.suppressed_until_us, 0) > now_us, c.permission.is_not(None))
+
+
+def _counts(db: Connection, now_us: int) -> dict[str, int]:
+    c = cases.c
+    waiting = and_(c.state != str(State.CLOSED), ~_suppressed(now_us))
+    columns = {str(state): func.count().filter(c.state == str(state)) for state in State}
+    columns |= {
+        "suppressed": func.count().filter(_suppressed(now_us)),
+        "appealed": func.count().filter(c.appeal.is_not(None)),
+        "waiting": func.count().filter(waiting),
+        "unowned": func.count().filter(and_(waiting, c.owner.is_(None))),
+        "overdue": func.count().filter(and_(waiting, c.due_us < now_us)),
+    }
+    query = select(*(column.label(name) for name, column in columns.items()))
+    row = db.execute(query.where(c.merged_into.is_(None))).mappings().one()
+    return {name: int(row[name]) for name in columns}
+
+
+def owners(store: Store) -> list[str]:
+    """Give who owns cases that are not closed."""
+    c = cases.c
+    query = select(c.owner).where(c.owner.is_not(None), c.state != str(State.CLOSED), c.merged_into.is_(None))
+    with store.reading() as db:
+        return sorted(set(db.execute(query).scalars()))
+
+
+def find(store: Store, beginning: str) -> str:
+    """Give the one case whose id is so or begins so. Raises: Missing, with some where several do."""
+    c = cases.c
+    wanted = beginning if beginning.startswith("case-") else f"case-{beginning}"
+    with store.reading() as db:
+        begins = c.id.like(f"{_plain(wanted)}%", escape="\\")
+        found = list(db.execute(select(c.id).where(begins).order_by(c.id).limit(4)).scalars())
+    if wanted in found:
+        return wanted
+    if len(found) == 1:
+        return str(found[0])
+    if found:
+        raise Missing(f"{beginning!a}: several cases begin so ({', '.join(found[:3])}, ...)")
+    raise Missing(f"there is no case {beginning!a}; `stillwatch case list` shows them")
+
+
+# --- one case ---
+
+
+def members_of(
+    store: Store,
+    case_id: str,
+    *,
+    which: str | None = None,
+    starts: str = "",
+    offset: int = 0,
+    limit: int = PAGE,
+) -> tuple[list[Member], int]:
+    """Give a page of a case's accounts by name, and how many there are in all.
+
+    which: actor, victim, cleared, moved, provisional, or unnamed (by the latest finding); starts: how the
+    name begins. Raises: Missing.
+    """
+    with store.reading() as db:
+        case = case_in(db, case_id, accounts=False)
+        m = members.c
+        newest = _newest(db, case.id)
+        conditions = [m.case_id == case_id, *_which(which, newest)]
+        if starts:
+            begins = key_of(starts)
+            conditions.append(func.substr(m.key, 1, len(begins)) == begins)
+        total = db.execute(select(func.count()).select_from(members).where(*conditions)).scalar_one()
+        query = select(members).where(*conditions).order_by(m.key).offset(offset).limit(limit)
+        return [_member(row, newest) for row in db.execute(query).mappings()], int(total)
+
+
+def _which(which: str | None, newest: int) -> list[ColumnElement[bool]]:
+    m = members.c
+    if which is None:
+        return []
+    here = m.moved_to.is_(None)
+    conditions: dict[str, list[ColumnElement[bool]]] = {
+        "actor": [m.home.is_not(None)],
+        "victim": [here, m.verdict == str(Verdict.VICTIM)],
+        "cleared": [here, m.verdict.in_([str(Verdict.FALSE), str(Verdict.PERMITTED)])],
+        "moved": [m.moved_to.is_not(None)],
+        "provisional": [here, m.provisional == 1],
+        "unnamed": [m.home.is_not(None), m.finding < newest],
+    }
+    if which not in conditions:
+        raise CaseError(f"{which!a} is no kind of account; give one of {', '.join(conditions)}")
+    return conditions[which]
+
+
+def _newest(db: Connection, case_id: str) -> int:
+    f = findings.c
+    return int(db.execute(select(func.max(f.finding)).where(f.case_id == case_id)).scalar() or 0)
+
+
+def _member(row: Mapping[Any, Any], newest: int) -> Member:
+    verdict = row["verdict"]
+    return Member(
+        account=row["account"],
+        since_us=row["since_us"],
+        last_us=row["last_us"],
+        named=row["finding"] >= newest,
+        exchanges=row["exchanges"],
+        verdict=None if verdict is None else Verdict(verdict),
+        actor=row["home"] is not None,
+        provisional=bool(row["provisional"]),
+        moved_to=row["moved_to"],
+    )
+
+
+def acts(store: Store, case_id: str) -> list[Act]:
+    """Give what was done to a case, oldest first. Raises: Missing."""
+    with store.reading() as db:
+        case_in(db, case_id, accounts=False)
+        return acts_of(db, case_id)
+
+
+def findings_of(store: Store, case_id: str, *, limit: int = PAGE) -> list[Finding]:
+    """Give a case's latest findings, newest first. Raises: Missing."""
+    f = findings.c
+    with store.reading() as db:
+        case_in(db, case_id, accounts=False)
+        query = select(findings).where(f.case_id == case_id).order_by(f.finding.desc()).limit(limit)
+        return [finding_of(row) for row in db.execute(query).mappings()]
+
+
+def hours_of(store: Store, case_id: str) -> list[tuple[int, int, int]]:
+    """Give (hour in UTC microseconds, exchanges, output tokens) of a case's harvest, in order."""
+    h = hours.c
+    query = select(h.hour_us, h.exchanges, h.output_tokens).where(h.case_id == case_id).order_by(h.hour_us)
+    with store.reading() as db:
+        return [(row.hour_us, row.exchanges, row.output_tokens) for row in db.execute(query)]
+
+
+def timeline(store: Store, case_id: str, *, limit: int = PAGE) -> list[Event]:
+    """Give what happened to a case, newest first: findings and acts."""
+    found = [Event(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
+    done = [Event(a.at_us, act=a) for a in acts(store, case_id)]
+    return sorted(found + done, key=_newest_first)[:limit]
+
+
+def _newest_first(event: Event) -> tuple[int, int, int]:
+    number = event.act.id if event.act is not None else event.finding.id if event.finding is not None else 0
+    return -event.at_us, -int(event.act is not None), -number
+
+
+def account(store: Store, name: str) -> list[AccountIn]:
+    """Give every case that an account is or was in."""
+    m = members.c
+    with store.reading() as db:
+        rows = db.execute(select(members).where(m.key == key_of(name)).order_by(m.since_us)).mappings().all()
+        return [
+            AccountIn(case_in(db, row["case_id"], accounts=False), _member(row, _newest(db, row["case_id"])))
+            for row in rows
+        ]
+
+
+def targets(store: Store, case_id: str) -> Targets:
+    """Give whom an action on a case may touch: accounts that its latest finding names as the actor's.
+
+    Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
+    finding does not name any more. Raises: Missing.
+    """
+    with store.reading() as db:
+        return targets_in(db, case_id)
+
+
+def targets_in(db: Connection, case_id: str) -> Targets:
+    """Give `targets` as a transaction sees them."""
+    case = case_in(db, case_id, accounts=False)
+    m = members.c
+    newest = _newest(db, case_id)
+    mine: Select[Any] = select(m.account, m.key, m.finding).where(m.case_id == case_id, m.home.is_not(None))
+    rows = db.execute(mine.order_by(m.key)).all()
+    stolen = select(m.key).where(m.verdict == literal_column("'victim'"), m.case_id != case_id)
+    victims = {row.key for row in rows} & set(db.execute(stolen).scalars())
+    picked = [row.account for row in rows if row.finding >= newest and row.key not in victims]
+    left = {
+        "victim": case.victims,
+        "cleared": case.cleared,
+        "victim in another case": len(victims),
+        "not named by the latest finding": sum(r.finding < newest and r.key not in victims for r in rows),
+    }
+    return Targets(tuple(picked), {why: n for why, n in left.items() if n})

@@ -1,0 +1,488 @@
+"""What people do with cases: assign, note, judge, close, suppress, appeal, merge, split, undo.
+
+Every verb is one act with who did it and why, on the case and on the trail, and can be taken back. None of
+them touches an account's standing: that is the ladder's (`stillwatch standing`), on whom `targets` names.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import func, select
+
+from stillwatch.cases import MACHINE, Case, CaseError, Missing, State, Verdict
+from stillwatch.cases.acts import CLEARED as DISMISSED
+from stillwatch.cases.acts import act_of, acts_of, put, put_back, take_back
+from stillwatch.cases.evidence import hold
+from stillwatch.cases.joining import MERGE, SPLIT, create, part
+from stillwatch.cases.joining import merge as merge_cases
+from stillwatch.cases.joining import split as split_case
+from stillwatch.cases.store import Store, Transaction, case_in
+from stillwatch.cases.tables import acts, among, cases, key_of, members
+
+LONGEST_WORDS = 10_000  # characters of a note or a reason
+LONGEST_NAME = 200
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+LONGEST_SUPPRESSION_US = 366 * DAY_US
+FRESH_US = 2 * DAY_US  # a case whose last exchanges are older is not live: see `_known`
+DISMISSED_CASES_A_DAY = 25  # by one person without a second one
+DISMISSED_ACCOUNTS_A_DAY = 1_000
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def assign(
+    store: Store,
+    case_id: str,
+    owner: str | None,
+    *,
+    who: str,
+    why: str = "",
+    due_us: int | None = None,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Give a case to somebody, or to nobody. A new case is open from then on.
+
+    due_us: until when; a due date that is there stays where none is given.
+    """
+    if owner is not None:
+        _name(owner, "the owner")
+    sets: dict[str, Any] = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
+    return _act(store, case_id, who, "assign", why, sets, now_us, if_revision, opens=True)
+
+
+def note(
+    store: Store, case_id: str, text: str, *, who: str, now_us: int, if_revision: int | None = None
+) -> Case:
+    """Add a note. Its words can be erased later, that it was made cannot."""
+    return _act(store, case_id, who, "note", _words(text, "the note"), {}, now_us, if_revision)
+
+
+def judge(
+    store: Store,
+    case_id: str,
+    verdict: Verdict,
+    *,
+    who: str,
+    why: str,
+    approver: str | None = None,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Say what the case is. It stays open.
+
+    approver: a second person, needed once somebody dismisses many cases in a day. Raises: CaseError.
+    """
+    _of_cases(verdict)
+    sets = {"verdict": str(verdict)}
+    return _act(
+        store, case_id, who, "judge", _why(why), sets, now_us, if_revision, opens=True, approver=approver
+    )
+
+
+def judge_accounts(
+    store: Store,
+    case_id: str,
+    accounts: Collection[str],
+    verdict: Verdict | None,
+    *,
+    who: str,
+    why: str,
+    approver: str | None = None,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Say what single accounts of a case are; None takes back what was said of them.
+
+    false, permitted: not the actor's, and not to be acted on. victim: a customer whose key the actor has; the
+    key is to be replaced, and the customer left alone.
+    """
+    keys = {key_of(account): account for account in accounts}
+    if not keys:
+        raise CaseError("no account was named")
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        m = members.c
+        there = select(m.key).where(m.case_id == case_id, m.moved_to.is_(None), among(tx.db, m.key, keys))
+        missing = sorted(keys.keys() - set(tx.db.execute(there).scalars()))
+        if missing:
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            raise Missing(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
+        group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
+        sets: dict[str, Any] = {"accounts": [group]} | _opened(tx, case_id)
+        _second_person(tx, who, approver, sets)
+        hold(tx.db, case_id)
+        put(tx, case_id, who, "judge accounts", _why(why), sets)
+        return case_in(tx.db, case_id)
+
+
+def close(
+    store: Store,
+    case_id: str,
+    verdict: Verdict | None = None,
+    *,
+    who: str,
+    why: str,
+    approver: str | None = None,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Close a judged case. What comes after re-opens it: see `fold`.
+
+    Raises: CaseError where it has no verdict and none is given, or while an appeal is open.
+    """
+    if verdict is not None:
+        _of_cases(verdict)
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        case = case_in(tx.db, case_id, accounts=False)
+        said = verdict or case.verdict
+        if said is None:
+            raise CaseError(f"case {case_id} has no verdict; close it with one")
+        if case.appeal is not None:
+            raise CaseError(f"case {case_id} has an open appeal; decide it first")
+        if case.state == State.CLOSED and said == case.verdict:
+            return case_in(tx.db, case_id)
+        sets = {"state": State.CLOSED.value, "verdict": str(said), "known": _known(tx, case)}
+        _second_person(tx, who, approver, sets)
+        hold(tx.db, case_id)
+        put(tx, case_id, who, "close", _why(why), sets)
+        return case_in(tx.db, case_id)
+
+
+def reopen(
+    store: Store, case_id: str, *, who: str, why: str, now_us: int, if_revision: int | None = None
+) -> Case:
+    """Open a closed case again. Its verdict stays until it is judged anew."""
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        if case_in(tx.db, case_id, accounts=False).state != State.CLOSED:
+            raise CaseError(f"case {case_id} is not closed")
+        put(tx, case_id, who, "reopen", _why(why), {"state": State.OPEN.value})
+        return case_in(tx.db, case_id)
+
+
+def suppress(
+    store: Store,
+    case_id: str,
+    *,
+    owner: str,
+    until_us: int,
+    who: str,
+    why: str,
+    approver: str | None = None,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Let nobody be told of a case for a while; it is measured all the same.
+
+    owner: who answers for it. Raises: CaseError where the expiry is past, or over a year away.
+    """
+    _name(owner, "who answers for it")
+    if not now_us < until_us <= now_us + LONGEST_SUPPRESSION_US:
+        raise CaseError("a suppression ends between now and a year from now; give it an expiry there")
+    sets = {"suppressed_until_us": until_us, "suppressed_by": owner, "suppressed_why": _why(why)}
+    return _act(
+        store, case_id, who, "suppress", why, sets, now_us, if_revision, opens=True, approver=approver
+    )
+
+
+def unsuppress(
+    store: Store, case_id: str, *, who: str, why: str, now_us: int, if_revision: int | None = None
+) -> Case:
+    """End a suppression before its expiry."""
+    sets = {"suppressed_until_us": None, "suppressed_by": None, "suppressed_why": None}
+    return _act(store, case_id, who, "unsuppress", _why(why), sets, now_us, if_revision)
+
+
+def appeal(
+    store: Store,
+    case_id: str,
+    text: str,
+    *,
+    account: str | None = None,
+    who: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Take in what a customer says against a case, or for one account. A closed case opens again."""
+    _words(text, "the appeal")
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        case = case_in(tx.db, case_id, accounts=False)
+        if case.appeal is not None:
+            raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
+        said = text if account is None else f"{account}: {text}"
+        sets: dict[str, Any] = {"appeal": said, "state": State.OPEN.value}
+        put(tx, case_id, who, "appeal", said, sets)
+        return case_in(tx.db, case_id)
+
+
+def decide(
+    store: Store,
+    case_id: str,
+    granted: bool,
+    *,
+    accounts: Collection[str] = (),
+    who: str,
+    why: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Decide an appeal: whoever judged the case does not.
+
+    accounts: those that are cleared where it is granted; without any the whole case is judged false.
+    """
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        case = case_in(tx.db, case_id, accounts=False)
+        if case.appeal is None:
+            raise CaseError(f"case {case_id} has no open appeal")
+        cleared = {key_of(account): account for account in accounts}
+        m = members.c
+        there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, cleared))
+        for key in sorted(cleared.keys() - set(tx.db.execute(there).scalars())):
+            raise Missing(f"account {cleared[key]!a}: not in case {case_id}")
+        judges = {a.who for a in acts_of(tx.db, case_id, in_force=True) if _judges(a.sets)}
+        if who in judges:
+            raise CaseError(f"{who!a} judged case {case_id}: somebody else decides the appeal")
+        sets: dict[str, Any] = {"appeal": None}
+        if granted and cleared:
+            sets["accounts"] = [{"verdict": str(Verdict.FALSE), "keys": sorted(cleared)}]
+        elif granted:
+            sets["verdict"] = str(Verdict.FALSE)
+        hold(tx.db, case_id)
+        put(tx, case_id, who, "appeal granted" if granted else "appeal refused", _why(why), sets)
+        return case_in(tx.db, case_id)
+
+
+def merge(
+    store: Store,
+    case_id: str,
+    into: str,
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Let one case go on with another's actor: they are one. Give the case that goes on."""
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        merge_cases(tx, case_id, into, who, _why(why))
+        return case_in(tx.db, into)
+
+
+def split(
+    store: Store,
+    case_id: str,
+    accounts: Collection[str],
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Make accounts a case of their own: they are another actor's. Give the new case.
+
+    Its harvest is what those accounts sent in the scanned log, until a finding says more.
+    """
+    keys = {key_of(account): account for account in accounts}
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        m, c = members.c, cases.c
+        mine = select(m.key).where(m.case_id == case_id, m.home.is_not(None))
+        there = set(tx.db.execute(mine).scalars())
+        missing = sorted(keys.keys() - there)
+        if missing:
+            raise Missing(f"account {keys[missing[0]]!a}: not one of case {case_id}'s actor")
+        if not keys or len(keys) == len(there):
+            raise CaseError("a case is split into two parts that both have accounts; name some of them")
+        had = tx.db.execute(select(cases).where(c.id == case_id)).mappings().one()
+        row = {name: had[name] for name in ("campaign", "p_value", "score_bits", "permission", "raised_by")}
+        row["title"] = f"{len(keys):,} accounts of {case_id} that are another actor's."
+        made = create(tx, f"{case_id} {min(keys)}", row)
+        split_case(tx, case_id, keys, made, who, _why(why), {})
+        return case_in(tx.db, made)
+
+
+def exported(
+    store: Store, case_id: str, export: Mapping[str, str], *, who: str, now_us: int, why: str = ""
+) -> Case:
+    """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
+    if set(export) != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
+        raise CaseError("an export has a format and the SHA-256 of what was written, in hex")
+    with _changing(store, case_id, who, now_us, None) as tx:
+        hold(tx.db, case_id)
+        put(tx, case_id, who, "export", why, {"export": dict(export)})
+        return case_in(tx.db, case_id)
+
+
+def undo(
+    store: Store,
+    case_id: str,
+    act: int,
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+    if_revision: int | None = None,
+) -> Case:
+    """Take an act back: what stands then is exactly what would stand without it. An undo can be undone too.
+
+    Raises: Missing; CaseError where it was taken back already, or later acts stand on it.
+    """
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        found = act_of(tx.db, case_id, act)
+        if not found.in_force:
+            raise CaseError(f"act {act} was taken back already")
+        if found.verb in (MERGE, SPLIT):
+            part(tx, found, who, _why(why))
+            return case_in(tx.db, case_id)
+        if found.verb == "export":
+            raise CaseError(f"act {act} is an export: what has left cannot be taken back")
+        if found.verb in (f"un{MERGE}", f"un{SPLIT}", f"{SPLIT} off", "opened"):
+            raise CaseError(
+                f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
+            )
+        if found.undoes is not None:
+            before = act_of(tx.db, case_id, found.undoes)
+            if before.verb in (MERGE, SPLIT):
+                raise CaseError(
+                    f"a {before.verb} that was taken back cannot be put back; {before.verb} again"
+                )
+            take_back(tx, found)
+            put_back(tx, before)
+        else:
+            take_back(tx, found)
+        put(tx, case_id, who, "undo", _why(why), {}, undoes=act)
+        return case_in(tx.db, case_id)
+
+
+# --- what the verbs share ---
+
+
+def _act(
+    store: Store,
+    case_id: str,
+    who: str,
+    verb: str,
+    text: str,
+    sets: Mapping[str, Any],
+    now_us: int,
+    if_revision: int | None,
+    *,
+    opens: bool = False,
+    approver: str | None = None,
+) -> Case:
+    if len(text) > LONGEST_WORDS:
+        _words(text, "the reason")
+    with _changing(store, case_id, who, now_us, if_revision) as tx:
+        put_sets = dict(sets) | (_opened(tx, case_id) if opens else {})
+        _second_person(tx, who, approver, put_sets)
+        if verb in ("judge", "suppress"):
+            hold(tx.db, case_id)
+        put(tx, case_id, who, verb, text, put_sets)
+        return case_in(tx.db, case_id)
+
+
+def _changing(
+    store: Store, case_id: str, who: str, now_us: int, if_revision: int | None
+) -> AbstractContextManager[Transaction]:
+    """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
+    _name(who, "who does it")
+    if who == MACHINE:
+        raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
+    with store.reading() as db:
+        into = case_in(db, case_id, accounts=False).merged_into
+    if into is not None:
+        raise CaseError(f"case {case_id} was merged into {into}; name that one")
+    return store.writing(now_us, case=case_id, if_revision=if_revision)
+
+
+def _opened(tx: Transaction, case_id: str) -> dict[str, str]:
+    """A new case that somebody has a hand on is open."""
+    new = case_in(tx.db, case_id, accounts=False).state == State.NEW
+    return {"state": State.OPEN.value} if new else {}
+
+
+def _known(tx: Transaction, case: Case) -> dict[str, int]:
+    """Give what a closed case is: what goes beyond it has come later.
+
+    Until when: the end of this hour for what goes on now, as hours are counted whole; where the log is an
+    old one, its own last hour.
+    """
+    m = members.c
+    rows = select(func.count()).where(m.case_id == case.id, m.moved_to.is_(None))
+    last = case.last_us or 0
+    live = last > tx.now_us - FRESH_US
+    return {
+        "rows": int(tx.db.execute(rows).scalar_one()),
+        "members": case.members,
+        "exchanges": case.exchanges,
+        "until_us": max(last, tx.now_us // HOUR_US * HOUR_US) if live else last,
+    }
+
+
+def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[str, Any]) -> None:
+    """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
+
+    Raises: CaseError where a second person is needed, or is the first one.
+    """
+    if approver is not None:
+        _name(approver, "the approver")
+        if approver == who:
+            raise CaseError("the approver is somebody else than who does it")
+        sets["approver"] = approver
+        return
+    cases_now, accounts_now = _weight(sets)
+    if not cases_now and not accounts_now:
+        return
+    a = acts.c
+    mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > tx.now_us - DAY_US)
+    before = [_weight_of_words(words) for words in tx.db.execute(mine).scalars()]
+    dismissed = cases_now + sum(n for n, _ in before), accounts_now + sum(n for _, n in before)
+    if cases_now and dismissed[0] > DISMISSED_CASES_A_DAY:
+        raise CaseError(
+            f"{who!a} has dismissed {dismissed[0] - 1} cases within a day; another one needs an approver"
+        )
+    if accounts_now and dismissed[1] > DISMISSED_ACCOUNTS_A_DAY:
+        raise CaseError(
+            f"{who!a} would have cleared {dismissed[1]:,} accounts within a day; over "
+            f"{DISMISSED_ACCOUNTS_A_DAY:,} need an approver"
+        )
+
+
+def _weight_of_words(words: str) -> tuple[int, int]:
+    return _weight(json.loads(words))
+
+
+def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
+    """Give how many cases and how many accounts an act dismisses."""
+    dismisses = sets.get("verdict") in DISMISSED or sets.get("suppressed_until_us") is not None
+    groups = sets.get("accounts", ())
+    accounts = sum(len(group["keys"]) for group in groups if group["verdict"] in DISMISSED)
+    return int(dismisses and "approver" not in sets), 0 if "approver" in sets else accounts
+
+
+def _judges(sets: Mapping[str, Any]) -> bool:
+    return sets.get("verdict") is not None or any(g["verdict"] is not None for g in sets.get("accounts", ()))
+
+
+def _of_cases(verdict: Verdict) -> None:
+    if verdict == Verdict.VICTIM:
+        raise CaseError("a case has no victim verdict: name the accounts whose keys were stolen")
+
+
+def _name(text: str, what: str) -> str:
+    if not text.strip() or len(text) > LONGEST_NAME:
+        raise CaseError(f"{what} is {text[:40]!a}; give a name of 1 to {LONGEST_NAME} characters")
+    return text
+
+
+def _why(text: str) -> str:
+    return _words(text, "why")
+
+
+def _words(text: str, what: str) -> str:
+    if not text.strip():
+        raise CaseError(f"{what} is missing: the next reader has nothing else")
+    if len(text) > LONGEST_WORDS:
+        raise CaseError(f"{what} has {len(text):,} characters; {LONGEST_WORDS:,} at most")
+    return text
