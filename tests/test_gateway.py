@@ -149,24 +149,3 @@ def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
         rows = g.rows(2)
         assert [row["prompt"] for row in rows] == ["Why is the sky blue?"] * 2
         assert rows[0]["completion"] == rows[1]["completion"] == whole
-
-
-def test_an_uploaded_batch_is_as_many_questions(up: Upstream) -> None:
-    lines = [
-        {"custom_id": f"q{k}", "method": "POST", "url": "/v1/chat/completions", "body": {**ASK, "n": k + 1}}
-        for k in range(3)
-    ]
-    content = "\n".join(map(json.dumps, lines))
-    with gateway(up.url, BAN) as g:
-        httpx.post(
-            g.url + "/v1/files",
-            files={"file": ("b.jsonl", content)},
-            data={"purpose": "batch"},
-            headers=g.auth,
-        )
-        bad = content.replace('"mira"', '"deepseek-r1"', 1)
-        reply = httpx.post(g.url + "/v1/files", files={"file": ("b.jsonl", bad)}, headers=g.auth)
-        assert reply.status_code == 403
-        rows = g.rows(2)
-        if rows[0]["status"] == 200:  # the tests' upstream knows no files
-            assert len(rows) == 5

@@ -368,6 +368,15 @@ LIES: dict[str, list[bytes | float]] = {
     "in CRLF events": [EVENTS + BANNED.replace(b"\n", b"\r\n")],
     "in a whole reply": [HEAD + b"application/json\r\n\r\n" + BANNED[6:-2]],
     "in a whole reply that calls itself text": [HEAD + b"text/plain\r\n\r\n" + BANNED[6:]],
+    "in a whole reply of several values": [HEAD + b"text/plain\r\n\r\n" + event("mira")[6:] + BANNED[6:]],
+    "in a whole reply that is a stream": [HEAD + b"text/plain\r\n\r\n" + event("mira") + BANNED],
+    "without a space": [EVENTS + BANNED.replace(b"data: ", b"data:")],
+    "behind a byte order mark": [EVENTS + b"\xef\xbb\xbf" + BANNED],
+    "in lines of data": [EVENTS + BANNED.replace(b",", b",\ndata: ")],
+    "in CR events": [EVENTS + BANNED.replace(b"\n", b"\r")],
+    "in a later event, in CR events": [
+        EVENTS + event("mira").replace(b"\n", b"\r"), 0.05, BANNED.replace(b"\n", b"\r"),
+    ],
     "in a whole reply without a type": [HEAD[:-14] + b"\r\n" + BANNED[6:]],
     "in a reply of 10 MB": [
         HEAD + b'application/json\r\n\r\n{"pad":"', b"x" * (10 << 20), b'",' + BANNED[7:],
@@ -384,7 +393,7 @@ def test_a_reply_that_names_a_banned_model_ends_there() -> None:
             assert SECRET_TEXT.encode() not in got.body, name
             assert got.status in (403, 502) or b"model_banned" in got.body or not got.whole, name
             if "later" in name:
-                assert got.body.startswith(event("mira")), name
+                assert got.body.replace(b"\r", b"\n").startswith(event("mira")), name
         assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not looked into: refused
 
 

@@ -68,10 +68,12 @@ def reply_verdict(
 ) -> ModelVerdict:
     """Say whether a reply may be handed on, by the model that it names.
 
-    A banned model: no. One of another family than was asked for: yes, with a warning.
+    A banned model: no. One of another family than was asked for: yes, with a warning. Of a reply that nobody
+    asked for by name (one fetched later) only the bans are a matter.
     """
     if not served:
         return ModelVerdict(True, "reply.unnamed", None)
+    asked = asked or terms.models.default or ""
     expected = hops(terms.models, asked) if asked else ()
     if any(served in hop.names for hop in expected):  # an echo: what the request was judged by
         return model_verdict(terms, asked, account, now_us, org)
@@ -80,6 +82,8 @@ def reply_verdict(
         verdict = model_verdict(terms, served, account, now_us, org)
     if not verdict.allow and not verdict.rule.startswith("models."):
         return verdict
+    if not verdict.allow and not asked:
+        return ModelVerdict(True, "allowed", served, verdict.family)
     families = {judge(terms, hop.names, account, org, now_us).family for hop in expected} - {None}
     if verdict.allow or not expected:
         return _mismatch(verdict, families, asked, served)

@@ -10,7 +10,7 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.passing import GENERATES, Events, Plain, Whole, is_json
+from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Whole, is_json, is_lines
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
@@ -40,7 +40,7 @@ class Exchange:
         self.connection: Connection | None = None
         self.over = False
         self.delivered = self.status = 0
-        self._body: Plain | Whole | Events | None = None
+        self._body: Plain | Whole | Lines | Events | None = None
         self._headed = False  # the reply's head is with the client
         self._kept: list[bytes] = []  # of the reply, where texts are kept
         self._kept_size = 0
@@ -255,13 +255,15 @@ class Exchange:
             return
         looked_into = self.operation in GENERATES or self.operation == "models"
         if coding not in (b"", b"identity"):
-            if looked_into and (self.strip or gate.terms.bans):
+            if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream"):
             self._body = Events(self)
             gate.counters[_C["streams"]] += 1
         elif looked_into or is_json(kind):
             self._body = Whole(self, looked_into)
+        elif (gate.terms.bans or self.strip) and is_lines(kind):
+            self._body = Lines(self, b"ndjson" in kind)
 
     def on_data(self, data: bytes) -> None:
         if self._body is not None:
@@ -362,7 +364,7 @@ class Exchange:
         length = self._length
         if isinstance(self._body, Whole) and self._body.length is not None:
             length = self._body.length
-        elif isinstance(self._body, Events) and self.strip:
+        elif isinstance(self._body, Events | Lines) and self.strip:
             length = None
         head = client.head(self.status, self._reason, self._headers, length)
         client.send(head, client.framed(data))

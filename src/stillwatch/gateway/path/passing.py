@@ -23,6 +23,7 @@ from stillwatch.gateway.path.strip import SseStrip, strip_json
 
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
 GENERATES = frozenset(("chat", "completions", "responses", "messages"))
+_LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
 _CHUNKS, _STRIPPED, _CUT_BUDGET = PLACE["chunks"], PLACE["stripped"], PLACE["cut_budget"]
 
 
@@ -75,7 +76,7 @@ class Whole:
 
     def __init__(self, to: Recipient, looked_into: bool) -> None:
         self.to = to
-        self._must = looked_into and (to.strip or bool(to.gate.terms.bans))
+        self._must = to.strip or (looked_into and bool(to.gate.terms.bans))
         self._parts: list[bytes] = []
         self._size = 0
         self._facts: ReplyFacts | None = None
@@ -106,7 +107,8 @@ class Whole:
             found = facts_of_json(body)
             if to.operation in GENERATES or to.operation == "embeddings":
                 self._facts = found  # else it was generated, and counted, at another time
-            if found.served_model is not None and not to.served(found.served_model):
+            names = (found.served_model, *found.others)
+            if not all(to.served(name) for name in names if name is not None):
                 return False
         if to.strip:
             stripped = strip_json(body)
@@ -130,6 +132,60 @@ class Whole:
 
     def facts(self, complete: bool) -> ReplyFacts | None:
         return self._facts
+
+
+class Lines:
+    """Lines of JSON, as a batch's answers come: whole lines are looked at, and stripped where they must be.
+
+    A file that is none (its first line is no object), or no batch's, passes as it is. `stream`: it is being
+    generated now, so that every line says what answers.
+    """
+
+    def __init__(self, to: Recipient, stream: bool) -> None:
+        self.to = to
+        self._stream = stream
+        self._held = b""
+        self._begun = False
+
+    def feed(self, data: bytes) -> None:
+        held = self._held + data
+        if not self._begun:
+            start = held.lstrip()
+            if start and not start.startswith(b"{"):
+                self._held = b""
+                self.feed = self.to.deliver  # type: ignore[method-assign] # from here on as it comes
+                self.to.deliver(held)
+                return
+            self._begun = bool(start)
+        end = held.rfind(b"\n") + 1
+        self._held = held[end:]
+        if end and not self._pass(held[:end]):
+            return
+        if len(self._held) > JSON_LIMIT and self.to.strip:
+            self.to.fail("upstream_too_long", f"a line of the reply is longer than {JSON_LIMIT:,} bytes")
+        elif len(self._held) > JSON_LIMIT and self.end():
+            self.feed = self.to.deliver  # type: ignore[method-assign]
+
+    def _pass(self, lines: bytes) -> bool:
+        to = self.to
+        if not to.still_allowed():
+            return False
+        told = self._stream or b'"custom_id"' in lines
+        if told and not all(to.served(name) for name in models_in(lines)):
+            return False
+        if to.strip:
+            stripped = strip_json(lines)
+            to.gate.counters[_STRIPPED] += stripped != lines
+            lines = stripped
+        to.deliver(lines)
+        return True
+
+    def end(self) -> bool:
+        rest, self._held = self._held, b""
+        return not rest or self._pass(rest)
+
+    def facts(self, complete: bool) -> ReplyFacts | None:
+        return None  # they were generated, and counted, at another time
 
 
 class Events:
@@ -227,6 +283,12 @@ def is_json(kind: bytes) -> bool:
     """Whether a content type says one JSON value; lines of JSON are a stream, and are not held."""
     media = kind.partition(b";")[0].strip()
     return media == b"application/json" or media.endswith(b"+json")
+
+
+def is_lines(kind: bytes) -> bool:
+    """Whether a content type may hold lines of JSON; the files API sends batches as mere bytes."""
+    media = kind.partition(b";")[0].strip()
+    return media in (b"", b"text/plain") or media.endswith(_LINES)
 
 
 def _last_end(data: bytes) -> int:

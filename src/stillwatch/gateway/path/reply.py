@@ -46,6 +46,7 @@ class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
     estimated: bool = False  # the output tokens were counted by us
     finish_reason: str | None = None
     chunks: int = 0  # events that carried text
+    others: tuple[str, ...] = ()  # further models that a body names which is no plain JSON object
 
 
 class Ratios:
@@ -201,14 +202,15 @@ def facts_of_json(body: bytes) -> ReplyFacts:
 
 def _loosely(body: bytes) -> ReplyFacts:
     """What can be read off a reply whose fields have types of their own."""
-    model = _MODEL.search(body)
+    models = models_in(body)
     usages = [m.end() - 1 for m in _USAGE.finditer(body)]
     usage = _usage(_object_at(body, usages[-1])) if usages else (None, None, None)
     finish = _FINISH.findall(body)
     return ReplyFacts(
-        _text(model[1]) if model else None,
+        models[0] if models else None,
         *usage,
         finish_reason=finish[-1].decode("utf-8", "replace") if finish else None,
+        others=tuple(models[1:]),
     )
 
 

@@ -170,8 +170,8 @@ class Recorder:
         reply = b"".join((*was.reply, rest))
         try:
             made = [rows.row(key[0], key[1], was.intent, body, ended, reply)]
-            if was.intent.kind.startswith("multipart/"):
-                made += rows.uploaded(key[0], key[1], was.intent, body, ended)
+            if was.intent.operation == "other" and ended.outcome != "refused":
+                made += rows.batched(key[0], key[1], was.intent, body, ended)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]

@@ -27,8 +27,14 @@ RECORDED_AS = {
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000
-_LINE = re.compile(rb"^\{.*\}[ \t]*\r?$", re.MULTILINE)
+_LINE = re.compile(rb"^[ \t]*(\{.*\})[ \t]*\r?$", re.MULTILINE)
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
+
+
+class _Batch(msgspec.Struct):
+    """Anthropic's message batch."""
+
+    requests: list[dict[str, object]] = []
 
 
 def exchange_id(worker: int, number: int) -> str:
@@ -72,31 +78,45 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
     return checked
 
 
-def uploaded(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome) -> list[Row]:
-    """The questions in an uploaded batch, each a row of its own at the time of the upload.
+def batched(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome) -> list[Row]:
+    """The questions in a batch, each a row of its own at the time of the upload.
 
-    Their answers are fetched later, as one file: tokens are not known. A refused upload asks nothing.
+    OpenAI's is an uploaded file of lines, Anthropic's one request. Their answers are fetched later: tokens
+    are not known. A refused upload asks nothing.
     """
-    if outcome.status not in (0, 200) or b"custom_id" not in body:
+    if outcome.status // 100 not in (0, 2):
         return []
-    if intent.coding:
-        try:
-            body = inflate(body, intent.coding, INFLATED)
-        except BadRequest:
-            return []
+    try:
+        body = inflate(body, intent.coding, INFLATED) if intent.coding else body
+    except BadRequest:
+        return []
+    if b"custom_id" not in body:
+        return []
+    ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
     found = []
-    for k, line in enumerate(_LINE.findall(body)[:MOST_LINES]):
+    for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
+        one = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
+        found.append(row(worker, number, one, msgspec.json.encode(asks), ended, b""))
+        found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
+    return found
+
+
+def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
+    """(operation, request) of each question in a batch."""
+    found = []
+    if intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches"):
+        try:
+            requests = msgspec.json.decode(body, type=_Batch).requests
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return []
+        return [("messages", asks) for said in requests if isinstance(asks := said.get("params"), dict)]
+    for line in _LINE.findall(body):
         try:
             said = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             continue
-        if not isinstance(said, dict) or "custom_id" not in said or not isinstance(said.get("body"), dict):
-            continue
-        operation = operation_of(str(said.get("url")))
-        one = msgspec.structs.replace(intent, operation=operation, model=None)
-        ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
-        found.append(row(worker, number, one, msgspec.json.encode(said["body"]), ended, b""))
-        found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
+        if isinstance(said, dict) and "custom_id" in said and isinstance(said.get("body"), dict):
+            found.append((operation_of(str(said.get("url"))), said["body"]))
     return found
 
 
