@@ -51,6 +51,13 @@ def serve_command(
         int | None, typer.Option(help="Port for gateways you already run.", show_default="none")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            help="Database of the cases, as postgresql://USER@HOST/NAME.",
+            show_default="cases.db in the folder",
+        ),
+    ] = None,
     terms: Annotated[
         Path | None, typer.Option(help="Put this terms file into the folder before starting.")
     ] = None,
@@ -79,6 +86,7 @@ def serve_command(
         "hooks_host": hooks_host,
         "hooks_port": hooks_port,
         "workers": workers,
+        "cases": cases,
         "upstream_ca": None if upstream_ca is None else str(Path(upstream_ca).resolve()),
         "upstream_timeout_s": upstream_timeout_s,
     }
@@ -113,6 +121,7 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
     def started(news: Started) -> None:
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
+        lines.append(f"Console:  {news.admin}/console   (a login: stillwatch console user add NAME{more})")
         if settings.hooks_port is not None:
             lines.append(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}")
         if news.token is not None:

@@ -54,6 +54,10 @@ class Folder:
         return self.path / "detector"
 
     @property
+    def cases(self) -> Path:
+        return self.path / "cases.db"
+
+    @property
     def run(self) -> Path:
         return self.path / "run"
 

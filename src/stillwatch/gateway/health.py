@@ -55,6 +55,7 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
         _capture(live, refuses),
         _recorder(folder, now_us),
         _detector(folder, now_us),
+        _cases(supervisor),
         _terms(live, supervisor),
         _state(live, supervisor),
         _supervisor(supervisor, now_us),
@@ -118,6 +119,13 @@ def _hooks(folder: Folder, now_us: int) -> Part:
 
 def _detector(folder: Folder, now_us: int) -> Part:
     return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
+
+
+def _cases(supervisor: dict[str, Any]) -> Part:
+    error = supervisor.get("cases")
+    if error:
+        return Part("cases", DEGRADED, f"behind: {error}; they are told later")
+    return Part("cases", OK, "findings and actions are told")
 
 
 def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
+from stillwatch.gateway.control.casework import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
@@ -63,7 +64,8 @@ def serve(
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
             enforcer = Enforcer(folder, State(folder.state), watched, tell)
-            admin = AdminServer(create_app(desk), settings, door, tell)
+            casework = Casework(folder, settings.cases, State(folder.state), tell)
+            admin = AdminServer(create_app(desk, casework), settings, door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
             )
@@ -72,15 +74,21 @@ def serve(
                 settings,
                 tell,
                 environment,
-                extra=lambda: {**enforcer.says(), "admin": admin.error, "rss": heartbeat.rss_bytes()},
+                extra=lambda: {
+                    **enforcer.says(),
+                    "admin": admin.error,
+                    "cases": casework.error,
+                    "rss": heartbeat.rss_bytes(),
+                },
                 ready=lambda: started(news),
             )
             supervisor.catch_signals()
-            threads = [enforcer.start(), admin.start()]
+            threads = [enforcer.start(), casework.start(), admin.start()]
             try:
                 supervisor.run()
             finally:
                 enforcer.stop()
+                casework.stop()
                 admin.stop()
                 for thread in threads:
                     thread.join(10.0)

@@ -40,6 +40,7 @@ class Settings:
     detector_memory_mb: int = 4096  # the detector is ended and started again above this
     hooks_port: int | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
+    cases: str | None = None  # database URL without a password; None: cases.db in the folder
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
@@ -59,6 +60,8 @@ class Settings:
             raise SettingsError(f"upstream_timeout_s is {self.upstream_timeout_s}; give 0 to 86,400 s")
         if self.detector_memory_mb < 256:
             raise SettingsError(f"detector_memory_mb is {self.detector_memory_mb}; it needs at least 256")
+        if self.cases is not None and urlsplit(self.cases).password is not None:
+            raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
@@ -96,6 +99,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "detector_memory_mb": (int,),
     "hooks_port": (int, type(None)),
     "hooks_host": (str,),
+    "cases": (str, type(None)),
 }
 
 

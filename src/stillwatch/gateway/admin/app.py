@@ -3,11 +3,15 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import RedirectResponse
 
 import stillwatch
 from stillwatch.gateway.admin import Desk, keys, reading, standings, terms
+from stillwatch.gateway.admin.console import PATH, Console
+from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
 from stillwatch.gateway.admin.shapes import Problem
+from stillwatch.gateway.control.casework import Casework
 
 ERRORS = {
     400: "not JSON",
@@ -33,8 +37,8 @@ class Admin(FastAPI):
         return super().openapi()
 
 
-def create_app(desk: Desk) -> FastAPI:
-    """Make the ASGI application of the admin port."""
+def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
+    """Make the ASGI application of the admin port; with casework the console is part of it."""
     app = Admin(
         title="Stillwatch admin",
         version=stillwatch.__version__,
@@ -53,5 +57,8 @@ def create_app(desk: Desk) -> FastAPI:
         inside.include_router(part.routes(desk))
     app.include_router(reading.open_routes(desk))
     app.include_router(inside)
+    if casework is not None:
+        app.mount(PATH, Console(casework, Gateway(desk)))
+        app.add_route("/", lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
     return app

@@ -287,6 +287,19 @@ class State:
                 for event, at_us, who, what, subject, detail in rows
             ]
 
+    def events_after(self, event: int, limit: int) -> list[Event]:
+        """List what happened after an event, oldest first."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT event, at_us, who, what, subject, detail FROM events WHERE event > ?"
+                " ORDER BY event LIMIT ?",
+                (event, limit),
+            )
+            return [
+                Event(number, at_us, who, what, subject, json.loads(detail))
+                for number, at_us, who, what, subject, detail in rows
+            ]
+
 
 _KEYS = (
     "SELECT key_id, account, org, issued_us, expires_us, revoked_us, replaces"

@@ -1,0 +1,138 @@
+"""What stands behind the console while a gateway serves: answers from `state` and the files of the folder.
+
+It decides nothing: who may ask for what is the console's matter, what a step does `control`'s.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from stillwatch.console import ConsoleError, InForce, Lost, Part, Proposed, Reach, Said, TermsText
+from stillwatch.errors import InputError
+from stillwatch.exchanges.parquet import DAMAGED
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.reach import reach
+from stillwatch.gateway.health import health
+from stillwatch.gateway.instance import terms_history
+from stillwatch.gateway.latest import gaps
+from stillwatch.gateway.record.segments import all_segments
+from stillwatch.scan import AccountVerdict
+from stillwatch.terms import Standing, Step
+from stillwatch.terms.history import History
+
+MOST_PROPOSALS = 1_000
+MOST_GAPS = 200
+_SAID = ["time", "exchange_id", "account", "model", "user_agent", "prompt", "completion"]
+
+
+class Gateway:
+    """The deployment of `stillwatch serve`. Raises ConsoleError where `state` refuses, with its reason."""
+
+    acts: str | None = None  # steps can be taken here
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._state = desk, desk.state
+        self.name = f"gateway in front of {desk.settings.upstream}"
+        self._verdicts: tuple[tuple[int, ...], dict[str, AccountVerdict]] = ((), {})
+
+    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+        return actions.standings(self._state, accounts)
+
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+        found = reach(self._state, self._desk.folder, accounts, step, now_us)
+        return Reach(**{field.name: getattr(found, field.name) for field in fields(Reach)})
+
+    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+        changes = [(account, standing) for account in accounts]
+        try:
+            return actions.act(self._state, changes, who=who, why=why, now_us=now_us)
+        except StateError as refused:
+            raise ConsoleError(str(refused)) from refused
+
+    def undo(self, action: int, who: str, why: str, now_us: int) -> int:
+        try:
+            return actions.undo(self._state, action, who=who, why=why, now_us=now_us)
+        except StateError as refused:
+            raise ConsoleError(str(refused)) from refused
+
+    def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
+        wanted = None if accounts is None else set(accounts)
+        return [
+            Proposed(
+                p.proposal,
+                p.at_us,
+                p.wanted.campaign,
+                p.wanted.step,
+                p.wanted.rule,
+                p.wanted.why,
+                p.wanted.accounts,
+                p.wanted.due_us,
+            )
+            for p in proposals.proposals(self._state, "open", limit=MOST_PROPOSALS)
+            if wanted is None or not wanted.isdisjoint(p.wanted.accounts)
+        ]
+
+    def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
+        try:
+            return proposals.apply(self._state, proposal, who=who, why=why, now_us=now_us)
+        except StateError as refused:
+            raise ConsoleError(str(refused)) from refused
+
+    def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
+        try:
+            proposals.dismiss(self._state, proposal, who=who, why=why, now_us=now_us)
+        except StateError as refused:
+            raise ConsoleError(str(refused)) from refused
+
+    def terms(self) -> InForce:
+        watched = self._desk.watched
+        entries = History(terms_history(self._desk.folder)).entries
+        texts = [TermsText(e.version, e.sha256, e.at, e.outcome, e.why, e.text) for e in reversed(entries)]
+        return InForce(watched.terms, watched.sha256, watched.error, tuple(texts))
+
+    def health(self, now_us: int) -> Sequence[Part]:
+        refuses = self._desk.watched.terms.capture.on_failure == "refuse"
+        found = health(self._desk.folder, self._desk.settings, now_us, refuses)
+        return [Part(p.name, p.status, p.text) for p in found.parts]
+
+    def gaps(self) -> Sequence[Lost]:
+        found = gaps(self._desk.folder.gaps, limit=MOST_GAPS)
+        return [Lost(g.from_us, g.until_us, g.exchanges, g.reason) for g in found]
+
+    def verdict(self, account: str) -> AccountVerdict | None:
+        handed = self._desk.findings.current()
+        if handed.sign != self._verdicts[0]:
+            known = handed.result.accounts if handed.result else ()
+            self._verdicts = (handed.sign, {a.account: a for a in known})
+        return self._verdicts[1].get(account)
+
+    def said(self, account: str, limit: int) -> Sequence[Said]:
+        """Give the newest texts of an account, where `retention.text_days` keeps any."""
+        found: list[Said] = []
+        for table in self._newest_first(account):
+            order = pc.sort_indices(table, [("time", "descending")])
+            found += [_said(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
+            if len(found) >= limit:
+                break
+        return found
+
+    def _newest_first(self, account: str) -> Iterator[pa.Table]:
+        mine = (pc.field("account") == account) & pc.field("prompt").is_valid()
+        for one in reversed(all_segments(self._desk.folder)):
+            try:
+                yield pq.read_table(one.path, columns=_SAID, filters=mine)
+            except FileNotFoundError:
+                continue  # merged or let go in this moment
+            except (OSError, *DAMAGED) as why:
+                raise InputError(f"{one.path}: cannot be read: {why}") from why
+
+
+def _said(row: Mapping[str, object]) -> Said:
+    at = row["time"]
+    text = [str(row[name] or "") for name in ("exchange_id", "model", "user_agent", "prompt", "completion")]
+    return Said(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]

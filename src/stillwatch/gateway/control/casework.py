@@ -1,0 +1,161 @@
+"""What the gateway adds to the cases: its findings, folded, and what `state.db` says was done, on the trail.
+
+Both are copied from where they came to be, by a thread of their own: serving, standings and the ladder wait
+for no database of cases, and one that was gone for a while is told everything later. It judges nothing.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from stillwatch.cases import CaseError
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.fold import fold
+from stillwatch.cases.migrations import migrate
+from stillwatch.cases.store import Store
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway.control.actions import accounts_of
+from stillwatch.gateway.control.state import Event, State
+from stillwatch.gateway.folder import Folder, derive
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.latest import Findings
+
+SOURCE = "serve"
+PERIOD_S = 1.0
+AGAIN_US = 10_000_000  # a database that could not be opened is tried again so much later
+EVENTS = 500  # copied in one transaction
+_OPEN = (
+    "accounts action campaign campaigns expires_us in_force replaces rule sha256 step steps",
+    "by itself",
+)
+STAYS = frozenset({*_OPEN[0].split(), _OPEN[1]})  # what of an event names no customer and quotes nobody
+
+
+def m001_copied(db: Connection) -> None:
+    """Begin: how far each gateway's events have been copied."""
+    db.execute(text("CREATE TABLE gateway_events (gateway TEXT PRIMARY KEY, event BIGINT NOT NULL)"))
+
+
+MIGRATIONS = [m001_copied]
+
+
+class Casework:
+    """One gateway's door to its cases. Safe to share between threads; the database is opened at first use.
+
+    state: one of its own, which it closes.
+    """
+
+    def __init__(self, folder: Folder, url: str | None, state: State, tell: Callable[[str], None]) -> None:
+        self.folder, self.state, self._tell = folder, state, tell
+        self.url = url or f"sqlite:///{folder.cases}"
+        self.error: str | None = None  # why the cases are behind
+        self._findings = Findings(folder)
+        self._folded: tuple[int, ...] = ()
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+        self._refused: tuple[int, CaseError] | None = None
+        self._stop = threading.Event()
+
+    @property
+    def key_file(self) -> Path:
+        """The key that signs the audit trail."""
+        return self.folder.path / "audit.key"
+
+    def store(self, now_us: int) -> Store:
+        """Give the cases. Raises: CaseError, AuditError while they cannot be opened."""
+        with self._lock:
+            if self._store is not None:
+                return self._store
+            if self._refused is not None and 0 <= now_us - self._refused[0] < AGAIN_US:
+                raise self._refused[1]
+            try:
+                self._store = self._opened()
+            except CaseError as why:
+                self._refused = (now_us, why)
+                raise
+            return self._store
+
+    def _opened(self) -> Store:
+        store = Store(self.url)
+        try:
+            attach(store, self.key_file)
+            migrate(store.engine, "gateway", MIGRATIONS)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def step(self, now_us: int) -> None:
+        """Copy what is new. Raises: StillwatchError, OSError; what was not copied is the next time."""
+        while self.copy_events(now_us) == EVENTS:
+            pass
+        handed = self._findings.current()
+        if handed.result is not None and handed.sign != self._folded:
+            fold(self.store(now_us), handed.result, now_us, SOURCE)
+            self._folded = handed.sign
+
+    def copy_events(self, now_us: int) -> int:
+        """Put on the trail what was done since the last call, each event once; give how many, 500 at most."""
+        store, name = self.store(now_us), derive(self.state.secret, b"gateway").hex()[:16]
+        last = text("SELECT event FROM gateway_events WHERE gateway = :name")
+        with store.reading() as db:
+            before = db.execute(last, {"name": name}).scalar()
+        if not self.state.events_after(before or 0, 1):
+            return 0
+        with store.writing(now_us) as tx:
+            before = tx.db.execute(last, {"name": name}).scalar()
+            found = self.state.events_after(before or 0, EVENTS)
+            for event in found:
+                tx.audit(event.who, event.what, event.subject, *told(event, self.state))
+            if found:
+                moved = "UPDATE gateway_events SET event = :event WHERE gateway = :name"
+                if before is None:
+                    moved = "INSERT INTO gateway_events VALUES (:name, :event)"
+                tx.db.execute(text(moved), {"name": name, "event": found[-1].event})
+        return len(found)
+
+    # --- its thread ---
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="casework", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            try:
+                self.step(utc_us())
+            except (StillwatchError, OSError) as why:
+                self._note(str(why))
+            except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
+                self._note(f"{type(why).__name__}: {why}")
+            else:
+                self.error = None
+        self.state.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _note(self, why: str) -> None:
+        if why != self.error:
+            self._tell(f"cases: {why}")
+        self.error = why
+
+
+def told(event: Event, state: State) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
+    """Give an event as the trail keeps it: what stays for ever, and what can be erased with its person."""
+    stays: dict[str, Any] = {k: v for k, v in event.detail.items() if k in STAYS}
+    stays |= {"gateway_event": event.event, "done_us": event.at_us}
+    sealed = {k: v for k, v in event.detail.items() if k not in STAYS}
+    if event.what in ("standings set", "action undone"):
+        names = "\0".join(sorted(accounts_of(state, int(event.subject))))
+        stays["accounts_sha256"] = hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()
+    if not sealed:
+        return stays, {}
+    return stays, {str(sealed.get("account", f"{event.what} {event.subject}")): sealed}

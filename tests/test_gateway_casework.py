@@ -1,0 +1,171 @@
+"""What the gateway adds to the cases: findings folded, events on the trail, a lost database told later."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from stillwatch.cases import CaseError
+from stillwatch.cases.audit import Verified
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.reading import Filter, queue
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.app import create_app
+from stillwatch.gateway.admin.deployment import Gateway
+from stillwatch.gateway.control import actions
+from stillwatch.gateway.control.casework import AGAIN_US, Casework
+from stillwatch.gateway.control.state import State
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.settings import Settings
+from stillwatch.terms import Standing, Step
+from stillwatch.terms.load import default_text
+from test_gateway_detector import hand_over
+
+NOW = 1_795_600_000_000_000
+SECOND = 1_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    found = open_folder(tmp_path / "serve")
+    found.terms.write_text(default_text(), encoding="utf-8")
+    return found
+
+
+@pytest.fixture
+def state(folder: Folder) -> Iterator[State]:
+    with State(folder.state) as found:
+        yield found
+
+
+@pytest.fixture
+def casework(folder: Folder, state: State) -> Iterator[Casework]:
+    found = Casework(folder, None, state, lambda _: None)
+    yield found
+    found.store(NOW).close()
+
+
+@pytest.fixture
+def desk(folder: Folder, state: State) -> Desk:
+    watched = open_terms(folder, keeps_history=True)
+    return Desk(folder, Settings("http://127.0.0.1:9"), state, watched, Findings(folder))
+
+
+def block(state: State, *accounts: str, now_us: int = NOW) -> int:
+    standing = Standing(Step.BLOCK, now_us, "seen")
+    return actions.act(state, [(a, standing) for a in accounts], who="ana", why="they are one", now_us=now_us)
+
+
+def recorded(casework: Casework) -> list[tuple[str, str, str]]:
+    with casework.store(NOW).reading() as db:
+        found = read(db, limit=1_000)
+    return [(r.who, r.what, r.subject) for r in reversed(found) if "gateway_event" in r.detail]
+
+
+def test_findings_become_a_case_and_the_same_findings_change_nothing(casework: Casework) -> None:
+    hand_over(casework.folder, "a", "b")
+    casework.step(NOW)
+    store = casework.store(NOW)
+    (case,) = queue(store, Filter(), NOW).cases
+    assert case.members == 2
+    revision = store.revision()
+    casework.step(NOW + SECOND)
+    again = Casework(casework.folder, None, casework.state, lambda _: None)
+    again.step(NOW + 2 * SECOND)  # a restart
+    assert store.revision() == revision
+    hand_over(casework.folder, "a", "b", "c")
+    casework.step(NOW + 3 * SECOND)
+    (grown,) = queue(store, Filter(), NOW).cases
+    assert (grown.id, grown.members) == (case.id, 3)
+
+
+def test_what_was_done_is_on_the_trail_once_and_in_order(casework: Casework) -> None:
+    action = block(casework.state, "acct_1", "acct_2")
+    actions.undo(casework.state, action, who="bo", why="not they", now_us=NOW + SECOND)
+    casework.step(NOW + 2 * SECOND)
+    again = Casework(casework.folder, None, casework.state, lambda _: None)
+    again.step(NOW + 3 * SECOND)
+    wanted = [("ana", "standings set", str(action)), ("bo", "action undone", str(action))]
+    assert recorded(casework) == wanted
+    found = verify(casework.store(NOW))
+    assert isinstance(found, Verified)
+
+
+def test_more_events_than_one_transaction_takes(casework: Casework, monkeypatch: Any) -> None:
+    monkeypatch.setattr("stillwatch.gateway.control.casework.EVENTS", 10)
+    for k in range(23):
+        casework.state.event("ana", "noted", str(k), {}, now_us=NOW + k)
+    casework.step(NOW + SECOND)
+    assert [int(subject) for _, _, subject in recorded(casework)] == list(range(23))
+
+
+def test_names_and_words_can_be_erased_and_the_rest_stays(casework: Casework) -> None:
+    casework.state.issue("acct_gone", now_us=NOW, who="ana")
+    casework.step(NOW)
+    with casework.store(NOW).reading() as db:
+        (record,) = (r for r in read(db, opened=True) if r.what == "key issued")
+    assert record.personal
+    assert "acct_gone" not in repr(record.detail)
+
+
+def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, state: State) -> None:
+    said: list[str] = []
+    block(state, "acct_1")
+    (folder.path / "apart").mkdir()
+    (folder.path / "apart" / "c.db").mkdir()  # a folder where the file would be
+    casework = Casework(folder, f"sqlite:///{folder.path}/apart/c.db", state, said.append)
+    with pytest.raises(CaseError):
+        casework.step(NOW)
+    (folder.path / "apart" / "c.db").rmdir()
+    with pytest.raises(CaseError):
+        casework.step(NOW + SECOND)  # it is not tried with every breath
+    hand_over(folder, "a", "b")
+    casework.step(NOW + AGAIN_US)
+    assert [what for _, what, _ in recorded(casework)] == ["standings set"]
+    assert queue(casework.store(NOW), Filter(), NOW).total == 1
+
+
+def test_the_admin_port_shows_the_console(desk: Desk, casework: Casework) -> None:
+    client = TestClient(create_app(desk, casework), base_url="http://127.0.0.1:8081")
+    assert client.get("/", follow_redirects=False).headers["location"] == "/console/"
+    page = client.get("/console/queue")
+    assert page.url.path == "/console/login"
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert client.get("/console/login", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_without_its_database_the_console_says_so_and_the_rest_answers(desk: Desk, state: State) -> None:
+    lost = Casework(desk.folder, "sqlite:////nowhere/at/all.db", state, lambda _: None)
+    client = TestClient(create_app(desk, lost), base_url="http://127.0.0.1:8081")
+    assert client.get("/console/").status_code == 503
+    assert client.get("/health").status_code in (200, 503)
+    assert "parts" in client.get("/health").json()
+
+
+def test_the_deployment_acts_and_takes_back_exactly(desk: Desk) -> None:
+    gateway = Gateway(desk)
+    standing = Standing(Step.THROTTLE, NOW, "campaign", "sw-1")
+    hit = gateway.reach(["a", "b"], Step.THROTTLE, NOW)
+    assert hit.accounts == ("a", "b")
+    action = gateway.act(["a", "b"], standing, "ana", "seen", NOW)
+    assert gateway.standings(["a", "b", "c"]) == dict.fromkeys("ab", standing)
+    gateway.undo(action, "ana", "mistaken", NOW + SECOND)
+    assert gateway.standings(["a", "b", "c"]) == {}
+    assert gateway.terms().texts[0].version == 1
+    assert gateway.said("a", 10) == []
+    assert gateway.verdict("a") is None
+    names = [part.name for part in gateway.health(NOW)]
+    assert "cases" in names
+
+
+def test_the_verdict_is_the_newest_findings(desk: Desk) -> None:
+    gateway = Gateway(desk)
+    hand_over(desk.folder, "a", "b")
+    assert gateway.verdict("zz") is None
+    assert replace(desk.settings, cases="postgresql://u@h/db").cases
