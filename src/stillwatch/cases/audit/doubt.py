@@ -35,6 +35,7 @@ class Place:
     key: str  # that signs here
     known: frozenset[str]  # every key that the trail names
     end: str  # the seal that the head's row names
+    top: int  # no record had a higher number, as far as anything here says
 
 
 def is_whole(row: Row[Any]) -> bool:
@@ -95,6 +96,8 @@ def doubted(place: Place, row: Row[Any]) -> Found:
             Cause.REORDERED,
             f"in the place of record {seq} stands record {belongs}; it stands at {real.seq!a}",
         )
+    if place.end == place.prev:
+        return Found(seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it")
     if belongs is None or belongs == seq:
         return _altered(place, row, belongs)
     if _copies(place, row) > 1:
@@ -152,9 +155,8 @@ def _number_of(place: Place, row: Row[Any]) -> int | None:
     """The number under which a row was written, or None where it was written under none."""
     if not _signed(place, row):
         return None
-    top = place.db.execute(select(func.count()).select_from(records)).scalar_one() + 1
     near = (place.seq, place.seq + 1, place.seq - 1)
-    return next((seq for seq in (*near, *range(1, top + 2)) if is_own(row, seq)), None)
+    return next((seq for seq in (*near, *range(1, place.top + 1)) if is_own(row, seq)), None)
 
 
 def _copies(place: Place, row: Row[Any]) -> int:

@@ -58,7 +58,7 @@ def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
             if text is None:
                 closed += 1
             else:
-                told.append({"person": read_back(held[0]) if held is not None else ""} | text)
+                told.append({"person": _name_of(held[0]) if held is not None else ""} | text)
         who, what, subject = (read_back(text) for text in (row.who, row.what, row.subject))
         detail = json.loads(row.detail)
         return Record(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
@@ -66,3 +66,8 @@ def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
         raise AuditError(
             f"record {row.seq} of the trail cannot be read ({why}); see `stillwatch audit verify`"
         ) from None
+
+
+def _name_of(key: str) -> str:
+    """The name that a person's key was made of, or its digest where it was too long for one."""
+    return key[1:] if key.startswith("\x1a#") else read_back(key)

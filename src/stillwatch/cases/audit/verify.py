@@ -8,6 +8,7 @@ to find the first bad one. `doubt` finds out what happened to a record that is n
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -50,14 +51,25 @@ def verify(
     Raises: AuditError where there is no trail to read.
     """
     with snapshot(store) as db:
-        try:
-            walk = _Walk(db, [one for one in witness if isinstance(one, Seen)])
-            verified = walk.to_the_end(tuple(trusted))
-            if not witness:
-                return verified
-            return check_witnesses(verified, witness, walk.witnessed, tuple(witness_keys))
-        except Found as found:
-            return found.broken
+        return verify_in(db, trusted=trusted, witness=witness, witness_keys=witness_keys)
+
+
+def verify_in(
+    db: Connection,
+    *,
+    trusted: Sequence[str] = (),
+    witness: Sequence[Seen | str] = (),
+    witness_keys: Sequence[str] = (),
+) -> Verified | Broken:
+    """Verify as a connection sees the trail: see `snapshot` for one that takes any bytes."""
+    try:
+        walk = _Walk(db, [one for one in witness if isinstance(one, Seen)])
+        verified = walk.to_the_end(tuple(trusted))
+    except Found as found:
+        return found.broken
+    if not witness:
+        return verified
+    return check_witnesses(verified, witness, walk.witnessed, tuple(witness_keys))
 
 
 @contextmanager
@@ -136,8 +148,11 @@ class _Walk:
         """Where the walk stands, for who has to judge a record there."""
         known = {span.key for span in self.spans} | {self.key}
         known |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
-        ends = [str(row.seal) for row in self.heads]
-        return Place(self.db, self.seq + 1, self.prev, self.key, frozenset(known), ends[0] if ends else "")
+        end = str(self.heads[0].seal) if self.heads else ""
+        count = self.db.execute(select(func.count()).select_from(records)).scalar_one()
+        numbers = [row.seq for row in (*self.heads, *self.points.values()) if type(row.seq) is int]
+        top = min(max(count, *numbers), 10 * count + 1_000) + 1  # a made-up number costs no endless search
+        return Place(self.db, self.seq + 1, self.prev, self.key, frozenset(known), end, top)
 
     def _rows(self) -> Iterator[Row[Any]]:
         """Every record from 1 on, by number; a gap is no end."""
@@ -227,10 +242,12 @@ class _Walk:
     def _settle(self, behind: Row[Any] | None = None) -> None:
         """Check the signatures that nothing vouches for yet; `behind` is the row that stands after them."""
         rows, self.pending = self.pending, []
+        if not rows:
+            return
         known = self.place()
         for k, row in enumerate(rows):
             after = rows[k + 1] if k + 1 < len(rows) else behind
-            place = Place(self.db, row.seq, row.prev, self.key, known.known, known.end)
+            place = replace(known, seq=row.seq, prev=row.prev)
             if (bad := unsigned(place, row, after)) is not None:
                 raise bad
 

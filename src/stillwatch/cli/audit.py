@@ -1,0 +1,297 @@
+"""`stillwatch audit`: whether the trail of what was done and seen is whole, what is on it, and its keys."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cases.audit import AuditError, Broken, Record, Verified
+from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
+from stillwatch.cases.audit.trail import Audit
+from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.audit.witness import Witness, line_of, read_heads, vouch
+from stillwatch.cases.store import Store
+from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, table, when, whoami
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.report.amounts import counted
+
+app = typer.Typer(help="The trail of what was done and seen.", no_args_is_help=True, add_completion=False)
+
+BROKEN = 1  # the exit code for a trail that is not what was written
+Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
+
+VERIFY_EXAMPLES = """
+Examples:
+
+  stillwatch audit verify
+
+  stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
+
+  stillwatch audit verify --witness from-partner.jsonl --witness-key partner.pub --json
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+  stillwatch audit show
+
+  stillwatch audit show --subject CASE --limit 20
+
+  stillwatch audit show --person acct_1234 --open
+"""
+CHECKPOINT_EXAMPLES = """
+Examples:
+
+  stillwatch audit checkpoint
+
+  stillwatch audit checkpoint --to /mnt/other/heads.jsonl
+"""
+WITNESS_EXAMPLES = """
+Examples:
+
+  stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
+"""
+ERASE_EXAMPLES = """
+Examples:
+
+  stillwatch audit erase acct_1234 --dry-run
+
+  stillwatch audit erase acct_1234 --why "request 2026-118"
+"""
+ROTATE_EXAMPLES = """
+Examples:
+
+  stillwatch audit rotate --why "yearly"
+"""
+
+
+@app.callback()
+def audit_verbs() -> None:
+    """The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it."""
+
+
+@app.command("verify", epilog=VERIFY_EXAMPLES)
+def verify_command(
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key of which one must have signed; else audit.key.pub in the folder."),
+    ] = None,
+    witness: Annotated[
+        list[Path] | None, typer.Option(help="File of checkpoints kept elsewhere; may be given again.")
+    ] = None,
+    witness_key: Annotated[
+        list[Path] | None, typer.Option(help="Public key of a partner: only what it signed counts.")
+    ] = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether the trail is what was written; if not, name the first bad record and why.
+
+    Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
+    """
+    own = folder / f"{KEY}{PUBLIC_SUFFIX}"
+    keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
+    seen = [one for path in witness or [] for one in read_heads(path)]
+    partners = [read_public(path) for path in witness_key or []]
+    with seen_cases(folder, cases) as store:
+        found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
+    if as_json:
+        sound = isinstance(found, Verified)
+        print(json.dumps({"sound": sound} | asdict(found), indent=1))
+    elif isinstance(found, Verified):
+        _tell_verified(found)
+    else:
+        _tell_broken(found)
+    if isinstance(found, Broken):
+        raise typer.Exit(BROKEN)
+
+
+def _tell_verified(found: Verified) -> None:
+    print(
+        f"sound: {counted(found.records, 'record')}, {when(found.first_us)} to {when(found.last_us)}, "
+        f"{counted(found.checkpoints, 'checkpoint')}"
+    )
+    print(f"  trail {found.chain}, ends with {found.seal}")
+    for span in found.keys:
+        print(f"  records {span.first} to {span.last} signed with key {span.key}")
+    if not found.pinned:
+        print("  no key was named that you trust: whoever wrote the whole trail anew would pass (--key)")
+    if found.witnessed is None:
+        print("  no witness: a cut or rewritten end would pass (--witness)")
+    else:
+        print(f"  a witness vouches for records 1 to {found.witnessed}")
+    if found.sealed:
+        print(f"  {counted(found.sealed, 'detail')} about persons sealed")
+    for at_us, count in found.erased:
+        print(f"  erased {when(at_us)}: what {counted(count, 'record')} held about a person")
+    for note in found.notes:
+        print(f"  note: {one_line(note)}")
+
+
+def _tell_broken(found: Broken) -> None:
+    where = f"record {found.seq}" + (f" to {found.until}" if found.until not in (None, found.seq) else "")
+    print(f"NOT sound, from {where} on: {found.cause}")
+    print(f"  {one_line(found.why)}")
+    if found.seq > 1:
+        print(f"  what stands before record {found.seq} is what was written")
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show_command(
+    subject: Annotated[str | None, typer.Option(help="Only of this subject: a case, mostly.")] = None,
+    who: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
+    person: Annotated[str | None, typer.Option(help="Only what is sealed about this person.")] = None,
+    before: Annotated[int | None, typer.Option(help="Only records before this number.", min=1)] = None,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
+    opened: Annotated[
+        bool, typer.Option("--open", help="Open sealed details. That is a look, and goes on record.")
+    ] = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show records, newest first. It does not check them: see verify."""
+
+    def found(store: Store) -> list[Record]:
+        with store.reading() as db:
+            return read(
+                db, subject=subject, who=who, person=person, before=before, limit=limit, opened=opened
+            )
+
+    if opened:
+        with opened_cases(folder, cases, audit_key) as store:
+            told = {"limit": limit} | ({} if subject is None else {"subject": subject})
+            about = None if person is None else {person: {"looked_at": person}}
+            with store.writing(utc_us()) as tx:
+                tx.audit(whoami(), "sealed details looked at", "audit trail", told, about)
+            rows = found(store)
+    else:
+        with seen_cases(folder, cases) as store:
+            rows = found(store)
+    if as_json:
+        print(json.dumps([asdict(row) | {"at": when(row.at_us)} for row in rows], indent=1))
+        return
+    heads = ("record", "at", "who", "what", "subject", "detail", "about persons")
+    table(heads, [_row(row) for row in rows], "nothing on the trail is so")
+
+
+def _row(row: Record) -> tuple[str, ...]:
+    told = [json.dumps(one, sort_keys=True) for one in row.personal]
+    if row.closed:
+        told.append(f"{row.closed} sealed")
+    detail = json.dumps(row.detail, sort_keys=True) if row.detail else ""
+    return (str(row.seq), when(row.at_us) or "", row.who, row.what, row.subject, detail, ", ".join(told))
+
+
+@app.command("checkpoint", epilog=CHECKPOINT_EXAMPLES)
+def checkpoint_command(
+    to: Annotated[
+        Path | None, typer.Option(help="Add it to this file of checkpoints instead of printing it.")
+    ] = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+) -> None:
+    """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed."""
+    with opened_cases(folder, cases, audit_key) as store, store.reading() as db:
+        head = _trail(store).signed_head(db, utc_us())
+    if to is None:
+        print(line_of(head))
+        return
+    try:
+        Witness(to).add([head])
+    except OSError as why:
+        raise AuditError(f"{to}: the checkpoint cannot be written: {why.strerror}") from why
+    print(f"record {head.seq} is witnessed by {to}")
+
+
+@app.command("witness", epilog=WITNESS_EXAMPLES)
+def witness_command(
+    files: Annotated[list[Path], typer.Argument(help="Checkpoints of another instance's trail.")],
+    keep: Annotated[Path, typer.Option(help="Where they are kept here; what was kept before is compared.")],
+    signing_key: Annotated[
+        Path, typer.Option(help="The key that signs them here; made at first use.")
+    ] = Path("witness.key"),
+) -> None:
+    """Witness another instance's trail: keep its checkpoints, and print them signed, to be sent back.
+
+    Exit codes: 0 all are kept; 1 one contradicts what was kept before, or is not what it says.
+    """
+    signer = open_signer(signing_key)
+    seen = [one for path in files for one in read_heads(path)]
+    try:
+        taken, refused = vouch(seen, Witness(keep), signer, utc_us())
+    except OSError as why:
+        raise AuditError(f"{keep}: cannot be written: {why.strerror}") from why
+    for one in taken:
+        print(line_of(one))
+    for sentence in refused:
+        typer.echo(f"refused: {one_line(sentence)}", err=True)
+    if refused:
+        raise typer.Exit(BROKEN)
+
+
+@app.command("erase", epilog=ERASE_EXAMPLES)
+def erase_command(
+    person: Annotated[str, typer.Argument(help="The account, or the case for words about it as a whole.")],
+    why: Why = "",
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Erase what the trail holds about a person. The records stay, and verify still passes. No way back."""
+    if dry_run:
+        with seen_cases(folder, cases) as store, store.reading() as db:
+            key_id, count = sealed_about(db, person)
+        if key_id is None:
+            raise InputError(f"nothing on the trail is sealed about {one_line(person)}")
+        print(f"would erase what {counted(count, 'record')} holds about {one_line(person)}")
+        return
+    if not why.strip():
+        raise InputError("--why is missing: it is what the trail keeps in place of the details")
+    with opened_cases(folder, cases, audit_key) as store:
+        with store.writing(utc_us()) as tx:
+            tx.changed = True
+            count = erase(_trail(store), tx.db, person, whoami(), why, tx.now_us)
+        scrub(store.engine)
+        with store.reading() as db:
+            left = sealed_about(db, person)[0] is not None
+    if left:
+        raise AuditError(f"{one_line(person)} was named again meanwhile; erase once more")
+    print(f"erased what {counted(count, 'record')} held about {one_line(person)}")
+    print("  cases, reports and logs may still name it; back-ups hold the key until they are gone")
+
+
+@app.command("rotate", epilog=ROTATE_EXAMPLES)
+def rotate_command(
+    why: Why = "",
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    witness: WitnessFile = None,
+) -> None:
+    """Let a new key sign from here on. The old one signs the hand-over, and is gone then."""
+    if not why.strip():
+        raise InputError("--why is missing: the next reader of the trail has nothing else")
+    with opened_cases(folder, cases, audit_key, witness) as store:
+        trail = _trail(store)
+        with store.writing(utc_us()) as tx:
+            tx.changed = True
+            new = trail.hand_over(tx.db, whoami(), why, tx.now_us)
+        trail.take_over()
+    print(f"key {new.key} signs from here on; its public half is in {trail.key_file}{PUBLIC_SUFFIX}")
+
+
+def _trail(store: Store) -> Audit:
+    if not isinstance(store.trail, Audit):
+        raise AuditError(f"{store.name}: has no audit trail")
+    return store.trail
