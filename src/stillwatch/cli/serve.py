@@ -121,7 +121,8 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
     def started(news: Started) -> None:
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
-        lines.append(f"Console:  {news.admin}/console   (a login: stillwatch console user add NAME{more})")
+        login = f"stillwatch console user add NAME --folder {folder.path}"
+        lines.append(f"Console:  {news.admin}/console   (a login: {login})")
         if settings.hooks_port is not None:
             lines.append(f"Hooks:    http://{settings.hooks_host}:{settings.hooks_port}")
         if news.token is not None:
