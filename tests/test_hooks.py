@@ -14,6 +14,7 @@ import pytest
 from gateway_world import until
 from hooks_world import BAN, Hooked, hooks
 from stillwatch.gateway.control.state import State
+from stillwatch.gateway.instance import open_terms
 from stillwatch.terms import Step
 
 CANARY = "zebracanary and its prompt must never be found on any disk anywhere"
@@ -184,6 +185,27 @@ def test_a_gateway_may_vouch_for_the_account(client: httpx.Client) -> None:
     assert client.post("/decide/forward", json=body, headers=shown | other).status_code == 401
     two = [*shown.items(), ("x-consumer-username", "a"), ("x-consumer-username", "b")]
     assert client.post(path, json=body, headers=two).status_code == 400
+
+
+def test_a_client_cannot_have_another_request_judged_than_its_own(h: Hooked, client: httpx.Client) -> None:
+    """A forward-auth gateway writes x-forwarded-*; an x-original-uri beside them is its client's own."""
+    bearer = {"authorization": f"Bearer {h.key}"}
+    asked = {"x-forwarded-uri": "/openai/deployments/deepseek-v3/chat/completions"}
+    lie = {"x-original-uri": "/v1/models", "x-original-method": "GET"}
+    for headers in (asked, asked | lie):
+        assert client.get("/decide/forward", headers=bearer | headers).status_code == 403
+    asked = {"x-original-uri": "/openai/deployments/deepseek-v3/chat/completions"}
+    lie = {"x-forwarded-uri": "/v1/models", "x-forwarded-method": "GET"}
+    assert client.get("/decide/nginx", headers=bearer | asked | lie).status_code == 403
+    assert client.get("/decide/nginx", headers=bearer | lie).status_code == 403  # nothing to judge: refused
+    named = bearer | {"x-forwarded-uri": "/v1/chat/completions", "x-model": "deepseek-v3"}
+    assert client.get("/decide/forward", headers=named).status_code == 403
+
+
+def test_a_long_body_is_taken_from_hooks_alone(h: Hooked) -> None:
+    for path in ("/decide/envoy/v1/files", "/v1/traces", "/litellm/logs"):
+        reply = httpx.post(h.url + path, content=bytes(3 << 20), headers={"authorization": f"Bearer {h.key}"})
+        assert (reply.status_code, reply.headers["connection"]) == (401, "close")
 
 
 def test_an_unknown_dialect_or_option_is_named(client: httpx.Client) -> None:
@@ -494,6 +516,11 @@ def test_new_terms_count_within_seconds() -> None:
         until(lambda: not client.post("/decide", json=ask).json()["allow"], 15, "the ban")
         bans = client.post("/bans", json={"models": ask["models"], "hosts": []}).json()
         assert (bans["version"], list(bans["models"])) == (2, ["deepseek-v3"])
+        open_terms(h.folder, keeps_history=True)  # as the supervisor does
         h.folder.terms.write_text("version = 3\nnonsense\n")
         until(lambda: h.beat()["terms_error"], 15, "the error")
         assert not client.post("/decide", json=ask).json()["allow"]  # the last good ones stay
+        h.stop("hooks", 9)
+        h.start_hooks()  # on a spoilt file: what was in force before is, as at the workers
+        assert not client.post("/decide", json=ask).json()["allow"]
+        assert h.beat()["terms_version"] == 2

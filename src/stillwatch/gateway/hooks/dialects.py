@@ -19,6 +19,7 @@ from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.terms import Decision
@@ -73,12 +74,11 @@ def question(gate: Gate, client: Client, way: Way, request: Request, now_us: int
         shown = request
         shown.target = way.rest
     else:
-        method = _text(request, b"x-original-method") or _text(request, b"x-forwarded-method")
-        target = _text(request, b"x-original-uri") or _text(request, b"x-forwarded-uri")
+        # Only those that this sort of gateway writes itself: the other ones may be the client's.
+        said = b"x-original-" if way.dialect == "nginx" else b"x-forwarded-"
+        method, target = _text(request, said + b"method"), _text(request, said + b"uri")
         if target is None:
-            raise BadRequest(
-                400, "bad_request", "the gateway sent no x-original-uri and no x-forwarded-uri header"
-            )
+            raise BadRequest(400, "bad_request", f"the gateway sent no {said.decode()}uri header")
         shown = Request(
             method or request.method, target, request.headers, request.keys, request.body, True, True
         )
@@ -98,7 +98,7 @@ def _shown(gate: Gate, client: Client, way: Way, shown: Request, now_us: int) ->
     kind = (_text(shown, b"content-type") or "").lower()
     coding = (_text(shown, b"content-encoding") or "").strip().lower()
     facts = read(shown.method, shown.target, kind, coding, shown.body, gate.terms.capture.max_body_bytes)
-    models = facts.models
+    models = tuple(dict.fromkeys((*facts.models, *in_headers(shown.headers))))
     if "model" in way.options:
         named = _text(shown, way.options["model"].encode())
         models = (named, *models) if named else models

@@ -17,9 +17,11 @@ from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.hooks import WORKER, Reply
 from stillwatch.gateway.hooks.answering import RETRY_S, World, respond
+from stillwatch.gateway.hooks.door import opener
 from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
+from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.answers import REASONS, error_body
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.gate import Gate
@@ -29,7 +31,6 @@ from stillwatch.gateway.path.upstream import Pool, Target
 from stillwatch.gateway.path.worker import TABLES_S, TERMS_S, listening
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import Settings
-from stillwatch.terms.reload import Watched
 
 READING = 4  # batches at the same time
 DRAIN_S = 10.0
@@ -91,13 +92,21 @@ class Answer:
         return  # replies are short
 
 
+def _knows(gate: Gate, _: str, request: Request) -> bool:
+    """Whether a head has the key of a hook: a long body is taken from nobody else."""
+    try:
+        return opener(gate, request, gate.now_us(), alone=request.target.startswith("/decide")) is not None
+    except BadRequest:
+        return False
+
+
 class Hooks:
     """The process's life."""
 
     def __init__(self, folder: Folder, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.loop = folder, loop
         self.settings = Settings.load(folder.settings)
-        self.terms = Watched(folder.terms)
+        self.terms = open_terms(folder, keeps_history=False)
         self.follower = Follower(folder.state)
         tables = self.follower.poll() or self.follower.tables
         counters = Counters(folder.run / "hooks.counters")
@@ -131,7 +140,7 @@ class Hooks:
         await world.joins.begin()
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
-            lambda: Client(gate, lambda _, client, request: Answer(world, client, request)),
+            lambda: Client(gate, lambda _, client, request: Answer(world, client, request), _knows),
             sock=listening(self.settings.hooks_host, self.settings.hooks_port),
         )
         for name in (signal.SIGTERM, signal.SIGINT):
