@@ -36,6 +36,7 @@ _TEST_DOC = {
     "Blind to": "pools whose accounts draw model and settings at random, that paraphrase each wrapper, or "
     "that pace themselves to fewer than 4 new accounts for each phrase in 5 days",
     "Fooled by": "who copies a bystander's wording, model and limit from many accounts",
+    "Source": "docs/evidence.md; Skellam 1948 (beta-binomial); Liu and Xie 2020 (Cauchy combination)",
 }
 _TEST_PARTS = ("stillwatch.scan.watch", "stillwatch.scan.alarms", "stillwatch.stats.groups")
 
@@ -227,7 +228,7 @@ def _claim(c: Campaign, r: Reason, files: list[dict[str, Any]], settings: Mappin
         bits=r.bits,
         p_value=c.p_value if r.detector in RAISING else min(1.0, 2.0**-r.bits),
         n=r.n,
-        null=_said(r.detector)["Null"],
+        null=said(r.detector)["Null"],
         query=query,
         input_sha256=_input_digest(c, files),
     )
@@ -285,13 +286,13 @@ def _modules() -> dict[str, Any]:
 def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(_source_text(name).encode())
     digest.update(json.dumps(dict(settings), sort_keys=True).encode())
-    said = _said(name)
+    told = said(name)
     return {
         "id": name,
         "config_sha256": digest.hexdigest(),
         "raised": name in RAISING,
-        "evades_by": said["Blind to"],
-        "fooled_by": said["Fooled by"],
+        "evades_by": told["Blind to"],
+        "fooled_by": told["Fooled by"],
     }
 
 
@@ -304,8 +305,8 @@ def _source_text(name: str) -> str:
 
 
 @cache
-def _said(name: str) -> dict[str, str]:
-    """Give what a detector's file says of itself: Null, Blind to, Fooled by."""
+def said(name: str) -> dict[str, str]:
+    """Give what a detector's or clue's file says of itself: Null, Blind to, Fooled by, Source."""
     if name == TEST_NAME:
         return _TEST_DOC
     module = _modules().get(name)
@@ -313,11 +314,10 @@ def _said(name: str) -> dict[str, str]:
     heading = ""
     for line in (getattr(module, "__doc__", None) or "").splitlines():
         start, colon, rest = line.partition(": ")
-        if colon and start in (*_TEST_DOC, "Source"):
+        if colon and start in found:
             heading = start
-            if heading in found:
-                found[heading] = rest.strip()
-        elif line.startswith(" ") and heading in found:
+            found[heading] = rest.strip()
+        elif line.startswith(" ") and heading:
             found[heading] += f" {line.strip()}"
         else:
             heading = ""

@@ -31,6 +31,10 @@ from stillwatch.scan import Campaign, ScanResult
 GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
 GROWN_ACCOUNTS = 0.25  # or this share of accounts more, and LEAST_NEW at least
 LEAST_NEW = 5
+HOUR_US = 3_600_000_000
+DUE_US = 24 * HOUR_US  # when somebody should have looked at what is new
+DUE_LARGE_US = 4 * HOUR_US  # and at a harvest as large as
+LARGE = 17_000  # exchanges: Sky-T1's training set (report/meter.py)
 
 
 @dataclass
@@ -148,11 +152,15 @@ def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folde
     made = create(tx, c.id, _row(c))
     folded.opened.append(made)
     if old is None:
-        put(tx, made, MACHINE, "opened", "", {})
+        put(tx, made, MACHINE, "opened", "", {"due_us": _due(tx.now_us, c.harvest.exchanges)})
     else:
         why = "one scan tells its accounts apart as two actors'"
         split(tx, old, list(one.named), made, MACHINE, why, one.hours)
     return made
+
+
+def _due(now_us: int, exchanges: int) -> int:
+    return now_us + (DUE_LARGE_US if exchanges >= LARGE else DUE_US)
 
 
 def _row(c: Campaign) -> dict[str, Any]:
@@ -276,7 +284,8 @@ def _tell(
     if state == State.CLOSED and not suppressed:
         why = _came_back(tx.db, case_id, verdict, now, last_us)
         if why is not None:
-            sets: dict[str, Any] = {"state": State.OPEN.value}
+            due = _due(tx.now_us, now["exchanges"])
+            sets: dict[str, Any] = {"state": State.OPEN.value, "due_us": due}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
                 sets["verdict"] = None  # dismissed at another size: to be judged anew
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)

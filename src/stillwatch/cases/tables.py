@@ -48,11 +48,8 @@ class Words(TypeDecorator[str]):
 
 def stored(text: str) -> str:
     """Give the form in which a text is stored."""
-    if (
-        not text.startswith(_ESCAPE)
-        and "\x00" not in text
-        and not any("\ud800" <= c <= "\udfff" for c in text)
-    ):
+    halves = not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
+    if not halves and "\x00" not in text and not text.startswith(_ESCAPE):
         return text
     return _ESCAPE + text.encode("utf-8", "surrogatepass").hex()
 

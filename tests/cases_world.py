@@ -1,0 +1,95 @@
+"""Small made-up findings for the tests of cases, and the databases they are tried on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from stillwatch.scan import (
+    AccountVerdict,
+    BenignAlternative,
+    Campaign,
+    Follower,
+    Gap,
+    Harvest,
+    Hour,
+    Link,
+    Reason,
+    Scanned,
+    ScanResult,
+)
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR_US = 3_600_000_000
+START_US = int(START.timestamp()) * 1_000_000
+NOW_US = START_US + 400 * HOUR_US
+RAISED = Reason("coordinated_harvest", "act alike", 17.2, 0.92, 0.41, None, 40)
+WORDED = Reason("shared_wording", "595 phrases are shared", 14.3, 1.0, 0.0, None, 595)
+NETWORK = Reason("shared_network", "share 4 networks", 6.5, 0.13, 0.38, None, 40)
+TRACES = Reason("trace_elicitation", "ask for the reasoning itself", 4.1, 1.0, 0.02, 0.6, 1100)
+
+
+def names(first: int, last: int, stem: str = "acct_") -> tuple[str, ...]:
+    return tuple(f"{stem}{i:05d}" for i in range(first, last))
+
+
+def campaign(
+    name: str,
+    accounts: Sequence[str],
+    *,
+    first_hour: int = 10,
+    hours: int = 4,
+    an_hour: int = 100,
+    p: float = 1e-6,
+    reasons: Sequence[Reason] = (RAISED, WORDED, NETWORK, TRACES),
+    suppressed_by: str | None = None,
+) -> Campaign:
+    line = tuple(Hour(START + timedelta(hours=first_hour + h), an_hour, an_hour * 500) for h in range(hours))
+    alarm = START + timedelta(hours=first_hour + 1)
+    total, early = hours * an_hour, an_hour
+    return Campaign(
+        id=name,
+        alarm_at=alarm,
+        p_value=p,
+        score_bits=sum(r.bits for r in reasons),
+        accounts=tuple(accounts),
+        harvest=Harvest(total, total * 500, total * 450.0, total - 3),
+        harvest_at_alarm=Harvest(early, early * 500, early * 450.0, early),
+        reasons=tuple(reasons),
+        benign_alternatives=(
+            BenignAlternative("one organisation", "not checked: no accounts table was given (--accounts)"),
+            BenignAlternative("a new public template", "3 accounts outside use some of its wording too"),
+            BenignAlternative("an evaluation", "5% of its exchanges are at temperature 0"),
+        ),
+        suppressed_by=suppressed_by,
+        title=f"{len(accounts):,} accounts took {total:,} answers of mira-think, asking for traces.",
+        named_at=dict.fromkeys(accounts, alarm),
+        links=tuple(
+            Link(a, name, "shared_wording", 12.5, "carries 74 of the 595 phrases", "client") for a in accounts
+        )
+        + tuple(Link(a, name, "shared_network", 8.4, "shares a network", "provider") for a in accounts[:3]),
+        timeline=line,
+        next_milestone="17,000 exchanges (Sky-T1) on 2026-04-19 at the pace of its last day",
+    )
+
+
+def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResult:
+    verdicts = [
+        AccountVerdict(a, c.p_value, c.id, None, 10 + len(a) % 3) for c in campaigns for a in c.accounts
+    ]
+    return ScanResult(
+        "0.1.0",
+        Scanned(30_000, 700, START, START + timedelta(hours=336), 3, 1.5),
+        tuple(campaigns),
+        tuple(verdicts),
+        gaps=(
+            Gap(START + timedelta(hours=12), START + timedelta(hours=13), "half of the usual"),
+            Gap(START + timedelta(hours=300), START + timedelta(hours=301), "long after"),
+        ),
+        cannot_claim=("No accounts table was given.",),
+        followers=tuple(followers),
+    )
+
+
+def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Campaign:
+    """The same actor seen again, with other accounts and another id."""
+    return replace(c, id=name, accounts=tuple(sorted({*c.accounts, *more})), **changes)  # type: ignore[arg-type]
