@@ -74,6 +74,7 @@ class Campaign:
     suppressed_by: str | None = None
     title: str = ""  # one sentence with numbers
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
+    since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"

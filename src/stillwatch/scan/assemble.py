@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -100,10 +101,19 @@ def campaign(
         suppressed_by=_permission(actor, world, features),
         title=_title(actor, world, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
+        since=_since(actor, world),
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
         timeline=timeline(log, actor.rows),
         next_milestone=next_milestone(log, actor.rows, taken.exchanges),
     )
+
+
+def _since(actor: Actor, world: World) -> dict[str, datetime]:
+    """When each account's part of the harvest begins: from there on all that it sent counts."""
+    log = world.log
+    accounts, first = np.unique(log["account"][np.sort(actor.rows)], return_index=True)
+    times = log["ts_us"][np.sort(actor.rows)[first]]
+    return {log.accounts[a]: moment(int(t)) for a, t in zip(accounts, times, strict=True)}
 
 
 def campaign_id(actor: Actor, world: World) -> str:
