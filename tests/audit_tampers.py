@@ -281,6 +281,8 @@ def flip_head(db: Connection, rng: random.Random, scene: Scene) -> Expected | No
 
 
 def flip_person_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
+    if not scene.people:
+        return None
     person = rng.choice(scene.people)
     name = rng.choice(list(person))
     put(
@@ -298,6 +300,8 @@ def _first_sealed(scene: Scene, key_id: str) -> int:
 
 
 def drop_person_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
+    if not scene.people:
+        return None
     key_id = rng.choice(scene.people)["key_id"]
     drop(db, "audit_person_keys", "key_id = :key_id", key_id=key_id)
     return Expected(Cause.LOST_KEY, _first_sealed(scene, key_id))
@@ -395,8 +399,8 @@ def rewrite_from_the_beginning(db: Connection, rng: random.Random, scene: Scene)
 def cut_tail(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     """The end goes; the head is left, or moved back too, or everything is put right but the witness."""
     way = rng.randrange(3)
-    known = (scene.points[-1]["seq"], scene.witness[-1].head.seq)
-    top = (scene.last, *known)[way] - 1
+    witnessed = scene.witness[-1].head.seq if scene.witness else 0
+    top = (scene.last, scene.points[-1]["seq"], witnessed)[way] - 1
     if top < 1:
         return None
     last = rng.randint(1, top)
@@ -419,6 +423,8 @@ def cut_tail(db: Connection, rng: random.Random, scene: Scene) -> Expected | Non
 
 def rewrite_with_the_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     """An insider with the key writes the end anew. Only a witness can tell."""
+    if not scene.witness:
+        return None
     first = rng.randint(2, scene.witness[-1].head.seq)
 
     def edit(row: dict[str, Any]) -> None:
@@ -453,6 +459,8 @@ def forge_checkpoint(db: Connection, rng: random.Random, scene: Scene) -> Expect
 
 def restore_erased_key(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     """The key that was erased, out of a back-up; under its person's name, or none where he has a new one."""
+    if not scene.erased:
+        return None
     taken = scene.erased["person"] in {person["person"] for person in scene.people}
     if taken:
         drop(db, "audit_person_keys", "person = :person", person=scene.erased["person"])
@@ -469,6 +477,8 @@ def _erasure(scene: Scene) -> int:
 
 def flip_witness(db: Connection, rng: random.Random, scene: Scene) -> Expected | None:
     """A line of the witness's own, changed: it must not be taken for a fault of the trail."""
+    if not scene.witness:
+        return None
     at = rng.randrange(len(scene.witness))
     head = scene.witness[at].head
     name = rng.choice(("chain", "seq", "seal", "at_us", "key", "signature"))

@@ -14,8 +14,6 @@ from stillwatch.cases.audit.chain import record_hash, seal, signed_of_record
 from stillwatch.cases.audit.signing import is_signed
 from stillwatch.cases.audit.tables import records
 
-TEXTS = ("who", "what", "subject", "detail", "prev", "hash", "signature")
-
 
 class Found(Exception):
     """The first bad record was found."""
@@ -40,9 +38,8 @@ class Place:
 
 def is_whole(row: Row[Any]) -> bool:
     """Tell whether a row has the kinds of values that a record has; SQLite takes any."""
-    if type(row.seq) is not int or type(row.at_us) is not int:
-        return False
-    return all(type(getattr(row, name)) is str for name in TEXTS) and type(row.sealed) in (str, type(None))
+    numbers = type(row.seq) is int and type(row.at_us) is int
+    return numbers and _typed(row)
 
 
 def is_own(row: Row[Any], seq: int) -> bool:
@@ -143,7 +140,9 @@ def _elsewhere(place: Place) -> Row[Any] | None:
 
 
 def _typed(row: Row[Any]) -> bool:
-    return all(type(getattr(row, name)) is str for name in TEXTS)
+    r = row
+    texts = {*map(type, (r.who, r.what, r.subject, r.detail, r.prev, r.hash, r.signature))}
+    return texts == {str} and type(r.sealed) in (str, type(None))
 
 
 def _signed(place: Place, row: Row[Any]) -> bool:
