@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from stillwatch.cases import CaseError
+from stillwatch.cases import CaseError, Verdict, work
 from stillwatch.cases.audit import Verified
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
-from stillwatch.cases.reading import Filter, queue
+from stillwatch.cases.reading import Filter, acts, queue
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.casework import AGAIN_US, Casework
+from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
@@ -25,7 +26,7 @@ from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
-from test_gateway_detector import hand_over
+from test_gateway_detector import ACTS, hand_over
 
 NOW = 1_795_600_000_000_000
 SECOND = 1_000_000
@@ -169,3 +170,28 @@ def test_the_verdict_is_the_newest_findings(desk: Desk) -> None:
     hand_over(desk.folder, "a", "b")
     assert gateway.verdict("zz") is None
     assert replace(desk.settings, cases="postgresql://u@h/db").cases
+
+
+def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
+    """A stolen key is not the thief; a dismissed case asks for nothing; taken back, both count again."""
+    casework.folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
+    watched = open_terms(casework.folder, keeps_history=True)
+    enforcer = Enforcer(casework.folder, casework.state, watched, lambda _: None, lambda: casework.said)
+    hand_over(casework.folder, "a", "b", "c")
+    casework.step(NOW)
+    store = casework.store(NOW)
+    (case,) = queue(store, Filter(), NOW).cases
+    work.judge_accounts(store, case.id, ["b"], Verdict.VICTIM, who="ana", why="stolen", now_us=NOW)
+    casework.step(NOW + SECOND)
+    enforcer.step(NOW + SECOND)
+    assert sorted(actions.standings(casework.state)) == ["a", "c"]
+    work.judge(store, case.id, Verdict.FALSE, who="ana", why="a class", now_us=NOW + 2 * SECOND)
+    hand_over(casework.folder, "a", "b", "c", "d")
+    casework.step(NOW + 3 * SECOND)
+    enforcer.step(NOW + 3 * SECOND)
+    assert sorted(actions.standings(casework.state)) == ["a", "c"]
+    (act,) = [a for a in acts(store, case.id) if a.sets.get("verdict") == "false"]
+    work.undo(store, case.id, act.id, who="ana", why="no class", now_us=NOW + 4 * SECOND)
+    casework.step(NOW + 5 * SECOND)
+    enforcer.step(NOW + 5 * SECOND)
+    assert sorted(actions.standings(casework.state)) == ["a", "c", "d"]

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stillwatch.cases import DetectorState
 from stillwatch.gateway.control.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
-from stillwatch.scan import Campaign, Harvest
+from stillwatch.scan import Campaign, Harvest, Reason
+from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
 
 ALARM = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -50,6 +52,16 @@ def test_a_rung_asks_for_all_its_conditions() -> None:
 def test_a_permission_takes_accounts_out_and_a_permitted_campaign_whole() -> None:
     assert asked(campaign(suppressed_by="permission: synthetic-data")) == []
     assert asked(campaign(), Ladder(), permitted=frozenset("ab")) == [("WATCH", ("c",), True)]
+
+
+def test_a_detector_does_what_people_let_it_do() -> None:
+    raised = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
+    assert asked(raised, Ladder()) == [("WATCH", ("a", "b", "c"), True)]
+    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.SHADOW}) == []
+    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.ALERT}) == [
+        ("WATCH", ("a", "b", "c"), False)
+    ]
+    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.ACT}) == asked(raised, Ladder())
 
 
 def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> None:

@@ -7,15 +7,18 @@ for no database of cases, and one that was gone for a while is told everything l
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from stillwatch.cases import CaseError
+from stillwatch.cases import CaseError, DetectorState
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
+from stillwatch.cases.spared import spared
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.actions import accounts_of
@@ -26,6 +29,7 @@ from stillwatch.gateway.latest import Findings
 
 SOURCE = "serve"
 PERIOD_S = 1.0
+LISTEN_US = 30_000_000  # a suppression ends by time alone
 AGAIN_US = 10_000_000  # a database that could not be opened is tried again so much later
 EVENTS = 500  # copied in one transaction
 _OPEN = (
@@ -43,6 +47,14 @@ def m001_copied(db: Connection) -> None:
 MIGRATIONS = [m001_copied]
 
 
+@dataclass(frozen=True)
+class Said:
+    """What people have said in cases that the ladder goes by, as it was last read."""
+
+    detectors: Mapping[str, DetectorState] = field(default_factory=dict)  # those whose state a person has set
+    spared: frozenset[str] = frozenset()  # accounts
+
+
 class Casework:
     """One gateway's door to its cases. Safe to share between threads; the database is opened at first use.
 
@@ -53,6 +65,8 @@ class Casework:
         self.folder, self.state, self._tell = folder, state, tell
         self.url = url or f"sqlite:///{folder.cases}"
         self.error: str | None = None  # why the cases are behind
+        self.said = Said()
+        self._said_at = (-1, 0)  # revision, when
         self._findings = Findings(folder)
         self._folded: tuple[int, ...] = ()
         self._lock = threading.Lock()
@@ -97,6 +111,7 @@ class Casework:
         if handed.result is not None and handed.sign != self._folded:
             fold(self.store(now_us), handed.result, now_us, SOURCE)
             self._folded = handed.sign
+        self._listen(self.store(now_us), now_us)
 
     def copy_events(self, now_us: int) -> int:
         """Put on the trail what was done since the last call, each event once; give how many, 500 at most."""
@@ -117,6 +132,14 @@ class Casework:
                     moved = "INSERT INTO gateway_events VALUES (:name, :event)"
                 tx.db.execute(text(moved), {"name": name, "event": found[-1].event})
         return len(found)
+
+    def _listen(self, store: Store, now_us: int) -> None:
+        revision = store.revision()
+        if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
+            told = {name: one.state for name, one in states(store).items() if one.since_us is not None}
+            now = Said(told, spared(store, now_us))
+            self.said = self.said if now == self.said else now
+            self._said_at = (revision, now_us)
 
     # --- its thread ---
 

@@ -14,6 +14,7 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control import actions, ladder, proposals
+from stillwatch.gateway.control.casework import Said
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
@@ -31,14 +32,23 @@ class Looked:
     findings: tuple[int, ...]
     revision: int
     terms: int
+    said: Said
     at_us: int
 
 
 class Enforcer:
     """The one hand that applies the ladder to a folder."""
 
-    def __init__(self, folder: Folder, state: State, watched: Watched, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        state: State,
+        watched: Watched,
+        tell: Callable[[str], None],
+        people: Callable[[], Said] = Said,
+    ) -> None:
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
+        self._people = people  # what they have said in cases
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
         self._findings = Findings(folder)
@@ -116,10 +126,11 @@ class Enforcer:
         if self._handed.result is None:
             return
         terms = self.watched.terms
-        last, revision = self._looked, self.state.revision()
+        last, revision, said = self._looked, self.state.revision(), self._people()
         if (
             last is not None
             and (last.findings, last.revision, last.terms) == (self._handed.sign, revision, id(terms))
+            and last.said is said
             and now_us - last.at_us < LOOK_AGAIN_US
         ):
             return
@@ -133,11 +144,13 @@ class Enforcer:
             permitted=ladder.permitted(terms.permissions, orgs, now_us),
             secret=self.state.secret,
             now_us=now_us,
+            detectors=said.detectors,
+            spared=said.spared,
         )
         before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
         found = ladder.reconcile(before, wanted, now_us=now_us)
         proposals.write_down(self.state, found, now_us=now_us)
-        self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), now_us)
+        self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), said, now_us)
 
     def _take_steps(self, now_us: int) -> None:
         for one in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):

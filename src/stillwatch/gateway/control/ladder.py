@@ -2,9 +2,12 @@
 
 Which steps follow a finding, and when, the terms say (`terms.ladder`). Here it is said of whom. The rules
 that keep innocents whole:
-- A permission, the owner's in the terms or the one a finding names, takes accounts out.
+- A permission, the owner's in the terms or the one a finding names, takes accounts out; so does a verdict:
+  victims, who was cleared, dismissed and suppressed cases.
 - A step that an account can feel is taken by itself only where the terms say so, for at most `max_accounts`
   of one campaign, late by a delay and a jitter that nobody without the folder's secret can foresee.
+- What a person has said of a detector (`cases.feedback`) holds: one in shadow asks for nothing, one that may
+  only alert has its steps proposed.
 - Where a person has decided about an account, nothing is done to it by itself; a stricter step is proposed.
 - Standings only rise here. Whatever is done is one action that `actions.undo` takes back.
 """
@@ -14,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from stillwatch.cases import DetectorState
+from stillwatch.cases.claims import RAISING
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
 from stillwatch.terms import Ladder, Permission, Standing, Step
@@ -65,17 +70,23 @@ def climb(
     permitted: frozenset[str],
     secret: bytes,
     now_us: int,
+    detectors: Mapping[str, DetectorState] | None = None,
+    spared: frozenset[str] = frozenset(),
 ) -> list[Wanted]:
     """Give every step that the ladder asks for and that is not taken yet, the surest campaign first.
 
     decided: accounts about which a person has decided, with the strictest step concerned; permitted: accounts
-    whose use the terms permit.
+    whose use the terms permit; detectors: those whose state a person has set; spared: accounts that
+    people judged not to be the thief's. A campaign that is mostly such is the one they judged, with newcomers.
     """
     wanted = []
     key = derive(secret, b"ladder-jitter")
     for campaign in sorted(campaigns, key=lambda c: (c.p_value, c.id)):
-        accounts = [a for a in campaign.accounts if a not in permitted]
-        if campaign.suppressed_by is not None or not accounts:
+        accounts = [a for a in campaign.accounts if a not in permitted and a not in spared]
+        if 2 * len(spared.intersection(campaign.accounts)) > len(campaign.accounts):
+            continue
+        may = _may(campaign, detectors or {})
+        if campaign.suppressed_by is not None or not accounts or may == DetectorState.SHADOW:
             continue
         found = Found(
             campaign.id,
@@ -86,8 +97,19 @@ def climb(
             campaign.harvest.output_tokens,
         )
         for step in steps(ladder, found, now_us, key):
+            if may == DetectorState.ALERT and step.automatic:
+                why = f"{step.why}; only proposed: its detector may alert, not act"
+                step = replace(step, automatic=False, why=why)
             wanted += _wanted(campaign.id, step, accounts, standings, decided)
     return wanted
+
+
+def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> DetectorState:
+    """What the detectors that raised a campaign may do: the one that may most. As shipped all may act."""
+    raised = [r.detector for r in campaign.reasons if r.detector in RAISING]
+    order = list(DetectorState)
+    told = [detectors.get(name, DetectorState.ACT) for name in raised]
+    return max(told, key=order.index, default=DetectorState.ACT)
 
 
 def _wanted(
