@@ -77,7 +77,7 @@ def climb(
 
     decided: accounts about which a person has decided, with the strictest step concerned; permitted: accounts
     whose use the terms permit; detectors: those whose state a person has set; spared: accounts that
-    people judged not to be the thief's. A campaign that is mostly such is the one they judged, with newcomers.
+    people judged not to be the thief's. A campaign mostly of such is the one they judged, with newcomers.
     """
     wanted = []
     key = derive(secret, b"ladder-jitter")
