@@ -52,6 +52,9 @@ def test_bodies_pass_byte_for_byte_and_the_row_says_what_took_place(up: Upstream
         assert row["account"] == "acct_test"
         assert row["output_tokens"] == reply.json()["usage"]["completion_tokens"]
         assert row["prompt"] is None
+        counted = g.counters()
+        assert counted["commits"] >= 1
+        assert 0 < counted["commit_us"] < 20_000_000  # what /metrics says of a slow disk
 
 
 def test_a_ban_holds_at_the_door_at_every_hop_and_at_the_reply(up: Upstream) -> None:

@@ -23,6 +23,7 @@ VERDICTS = 10_000  # remembered
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
 _COMMITS, _WAL_BYTES, _CAPTURED = PLACE["commits"], PLACE["wal_bytes"], PLACE["captured"]
+_COMMIT_US = PLACE["commit_us"]
 
 
 class Waiting(Protocol):
@@ -73,6 +74,7 @@ class Gate:
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self.set_terms(terms)
+        self._commit_us = 0  # of the log's time in commits, so much is counted
         self._flush: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._ending: _Ending | None = None
@@ -159,6 +161,8 @@ class Gate:
 
     def _durable(self, tokens: list[object], size: object) -> None:
         self.counters[_COMMITS] += 1
+        self.counters[_COMMIT_US] += self.log.commit_us - self._commit_us
+        self._commit_us = self.log.commit_us
         self.counters[_CAPTURED] += len(tokens) - tokens.count(self._ending)
         self.counters[_WAL_BYTES] += size  # type: ignore[operator]
         if self.counters[_GAP_SINCE]:

@@ -94,7 +94,6 @@ class Worker:
             ),
             upstream_host=target.host,
         )
-        self._last_commit = (0, 0)
         self._stopped = loop.create_future()
 
     async def serve(self) -> None:

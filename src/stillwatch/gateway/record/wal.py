@@ -99,6 +99,7 @@ class Writer:
         self._tokens: list[object] = []
         self._lock = threading.Lock()  # held for the moment in which a list is swapped or grows
         self._appended = self._committed = 0
+        self.commit_us = 0  # spent in commits so far
         self._wake: SimpleQueue[None] = SimpleQueue()  # the cheapest way to wake a thread
         self._woken = self._stop = False
         self._crowded = False  # several waited for the last commit: there is more to come, and worth a moment
@@ -164,11 +165,13 @@ class Writer:
             frames, self._frames = self._frames, []
             asked, self._asked = self._asked, []
         self._crowded = len(tokens) > 1
+        began = time.monotonic_ns()
         try:
             if self._file < 0:
                 self._open()
             plain = b"".join((*frames, *asked))
             written = self._write(plain)
+            self.commit_us += (time.monotonic_ns() - began) // 1000
         except Exception as why:  # noqa: BLE001 - whatever it was: nobody may wait for ever, nor capture end
             self._let_go()  # a group may be half there: whatever follows goes into a new file
             with self._lock:
