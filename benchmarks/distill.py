@@ -29,7 +29,7 @@ SAMPLES = (125, 250, 500, 1000, 2000)
 SEEDS = (1, 2, 3)
 HELD_OUT = 1000
 NOISY = 1000  # answers of the noisy teacher that are paid for
-NOISE = 1.6  # its temperature
+NOISE = 1.9  # its temperature
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ CHAT_TEMPLATE = (
 
 def tokenizer() -> Any:
     """The clock's words, one token each."""
+    tokenizers = need("tokenizers")
     need("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="<pad>"))
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    level = tokenizers.models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="<pad>")
+    words = tokenizers.Tokenizer(level)
+    words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     made = PreTrainedTokenizerFast(
         tokenizer_object=words,
         bos_token="<bos>",

@@ -30,6 +30,7 @@ class Tokens:
 class Encoded:
     """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
 
+    examples: tuple[Example, ...]
     rows: tuple[Tokens, ...]
     left_out: dict[str, int]
     longest: int
@@ -61,7 +62,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
     """
     most = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
     left_out: Counter[str] = Counter()
-    kept: list[Tokens] = []
+    kept: list[tuple[Example, Tokens]] = []
     longest_seen = 0
     for row in rows:
         reasoning = row.reasoning if settings.learn == "traces" else None
@@ -80,7 +81,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
         elif len(tokens.prompt) + len(tokens.completion) > most:
             left_out[TOO_LONG] += 1
         else:
-            kept.append(tokens)
+            kept.append((row, tokens))
     if left_out[TOO_LONG] and settings.too_long == "refuse":
         raise DistillError(
             f"{left_out[TOO_LONG]:,} of {len(rows):,} examples are longer than the {most:,} tokens that fit "
@@ -93,7 +94,12 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             f"no example is left to learn from: {why}"
             + ('; take learn = "answers"' if left_out[NO_REASONING] == len(rows) else "")
         )
-    return Encoded(tuple(kept), dict(left_out), max(len(t.prompt) + len(t.completion) for t in kept))
+    return Encoded(
+        examples=tuple(row for row, _ in kept),
+        rows=tuple(tokens for _, tokens in kept),
+        left_out={reason: count for reason, count in left_out.items() if count},
+        longest=max(len(t.prompt) + len(t.completion) for _, t in kept),
+    )
 
 
 def padded(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def trainer(
     if settings.method == "across":
         from stillwatch.distill.train.across import across
 
-        return across(told, settings, student, teacher, wording, encoded)
+        rows = list(encoded.examples)
+        return across(told, settings, student, teacher, wording, rows, encoded.longest, adapter(settings))
     return _divergence(told, settings, student, teacher, encoded)
 
 

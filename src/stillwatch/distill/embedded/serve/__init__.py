@@ -1,0 +1,53 @@
+"""A local model behind an OpenAI-compatible API: what is asked of it, what it writes. This knows no HTTP."""
+
+from dataclasses import dataclass
+
+from stillwatch.distill import DistillError
+
+REASONING = ("field", "inline", "hidden")  # where the steps go: reasoning_content, in the text, nowhere
+
+
+class Refused(DistillError):
+    """A request that cannot be served; `status` and `code` are what OpenAI's API answers in that case."""
+
+    def __init__(
+        self, text: str, status: int = 400, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.code = code
+        self.param = param
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One text to be written. `logprobs` None: none wanted; 0: only those of what is written."""
+
+    prompt: tuple[int, ...]
+    most: int  # new tokens
+    temperature: float
+    top_p: float
+    stop: tuple[str, ...]
+    seed: int | None
+    logprobs: int | None
+    chat: bool
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that was written, with the likeliest there (token's text, bytes, log-probability)."""
+
+    text: str
+    raw: bytes
+    logprob: float | None
+    likeliest: tuple[tuple[str, bytes, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What was written so far: the whole text, the latest token, and why it ended if it did."""
+
+    text: str
+    token: Token | None
+    tokens: int
+    finish: str | None  # "stop", "length", None while it goes on

@@ -1,0 +1,323 @@
+"""The HTTP side: /v1/models, /v1/chat/completions, /v1/completions. It knows no model's insides."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.responses import Response
+
+from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token, wire
+from stillwatch.distill.embedded.serve.engine import Engine, Job
+from stillwatch.distill.train.wording import THINK, THOUGHT
+
+BODY = 4 << 20  # bytes
+UNSAID = 1024  # new tokens where the request does not say
+
+
+class _Choice:
+    """One text of a request, as far as it is written."""
+
+    def __init__(self, index: int, opened: bool) -> None:
+        self.index = index
+        self.opened = opened
+        self.piece = Piece("", None, 0, None)
+        self.tokens: list[Token] = []
+        self.sent = wire.Parts("", "")
+
+    def reasoning_tokens(self, count: Any) -> int:
+        """The tokens of the steps: those of the text up to the mark that ends them."""
+        text = self.piece.text
+        if not (self.opened or text.lstrip().startswith(THINK)):
+            return 0
+        inside, mark, _ = text.partition(THOUGHT)
+        return min(self.piece.tokens, int(count(inside + mark)))
+
+
+class Served:
+    """The model behind the app: its name, its engine, and where its reasoning goes."""
+
+    def __init__(self, name: str, engine: Engine, reasoning: str) -> None:
+        self.name = name
+        self.engine = engine
+        self.reasoning = reasoning
+
+    def asks(self, request: wire.Request, chat: bool) -> list[Ask]:
+        """A request's texts to be written, n for each prompt. Raises: Refused."""
+        if request.model not in ("", self.name):
+            raise Refused(
+                f"there is no model {request.model!r:.80} here; there is {self.name}", 404, "model_not_found"
+            )
+        words = self.engine.words
+        if chat:
+            try:
+                prompts = [tuple(words.asked(request.messages))]
+            except Exception as why:  # a chat template is a program of the model's maker
+                raise Refused(
+                    f"the model's chat template refuses these messages: {why}", param="messages"
+                ) from why
+        else:
+            prompts = [
+                p if isinstance(p, tuple) else tuple(words.tokenizer(p).input_ids) for p in request.prompts
+            ]
+        return [
+            self._ask(prompt, request, chat, None if request.seed is None else request.seed + i)
+            for prompt in prompts
+            for i in range(request.n)
+        ]
+
+    def _ask(self, prompt: tuple[int, ...], request: wire.Request, chat: bool, seed: int | None) -> Ask:
+        if not prompt or min(prompt) < 0 or max(prompt) >= len(self.engine.words.tokenizer):
+            raise Refused("the prompt is empty or has tokens that are none", param="prompt")
+        room = (self.engine.context or 1 << 30) - len(prompt)
+        if room < 1:
+            raise Refused(
+                f"the prompt has {len(prompt)} tokens, the model's context {self.engine.context}",
+                400,
+                "context_length_exceeded",
+                "messages" if chat else "prompt",
+            )
+        return Ask(
+            prompt=prompt,
+            most=min(room, request.most or UNSAID),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            stop=request.stop,
+            seed=seed,
+            logprobs=request.logprobs,
+            chat=chat,
+        )
+
+
+def app(served: Served) -> FastAPI:
+    """Build the app around a model."""
+    made = FastAPI(title="stillwatch distill teach", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @made.get("/v1/models")
+    async def models() -> Any:
+        about = {"id": served.name, "object": "model", "created": 0, "owned_by": "stillwatch"}
+        return {"object": "list", "data": [about]}
+
+    @made.get("/health")
+    async def health() -> Any:
+        return {"status": "ok"}
+
+    @made.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        return await _answer(served, request, chat=True)
+
+    @made.post("/v1/completions")
+    async def completions(request: Request) -> Response:
+        return await _answer(served, request, chat=False)
+
+    return made
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > BODY:
+            raise Refused(f"the body is longer than {BODY >> 20} MiB", 413)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _answer(served: Served, request: Request, chat: bool) -> Response:
+    try:
+        read = wire.read(await _body(request), chat)
+        asks = served.asks(read, chat)
+        jobs, pieces = _submit(served, asks)
+    except Refused as why:
+        return refusal(why)
+    choices = [_Choice(i, chat and _opened(served, read)) for i in range(len(asks))]
+    if read.stream:
+        events = _stream(served, read, chat, asks, choices, jobs, pieces)
+        return StreamingResponse(
+            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
+    try:
+        watching = asyncio.ensure_future(_gone(request))
+        try:
+            await _finish(choices, pieces, watching)
+        finally:
+            watching.cancel()
+            for job in jobs:
+                job.cancelled = True
+    except Refused as why:
+        return refusal(why)
+    return JSONResponse(_whole(served, chat, read.n, asks, choices))
+
+
+async def _gone(request: Request) -> None:
+    """End when the client has hung up."""
+    while True:
+        event = await request.receive()
+        if event["type"] == "http.disconnect":
+            return
+
+
+def _opened(served: Served, read: wire.Request) -> bool:
+    return served.engine.words.asked_text(read.messages).rstrip().endswith(THINK)
+
+
+def refusal(why: Refused) -> JSONResponse:
+    """An error in the shape that OpenAI's clients read."""
+    kind = (
+        "rate_limit_error"
+        if why.status == 429
+        else "server_error"
+        if why.status >= 500
+        else "invalid_request_error"
+    )
+    error = {"message": str(why), "type": kind, "param": why.param, "code": why.code}
+    return JSONResponse({"error": error}, status_code=why.status)
+
+
+Pieces = asyncio.Queue[tuple[int, Piece | Exception]]
+
+
+def _submit(served: Served, asks: list[Ask]) -> tuple[list[Job], Pieces]:
+    loop = asyncio.get_running_loop()
+    pieces: Pieces = asyncio.Queue()
+
+    def hand(index: int, piece: Piece | Exception) -> None:
+        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(pieces.put_nowait, (index, piece))
+
+    jobs = [Job(ask, lambda piece, i=i: hand(i, piece)) for i, ask in enumerate(asks)]  # type: ignore[misc]
+    for i, job in enumerate(jobs):
+        try:
+            served.engine.submit(job)
+        except Refused:
+            for earlier in jobs[:i]:
+                earlier.cancelled = True
+            raise
+    return jobs, pieces
+
+
+async def _next(choices: list[_Choice], pieces: Pieces) -> _Choice:
+    index, piece = await pieces.get()
+    if isinstance(piece, Exception):
+        raise Refused(f"the model could not write: {piece}", 500) from piece
+    choice = choices[index]
+    choice.piece = piece
+    if piece.token is not None:
+        choice.tokens.append(piece.token)
+    return choice
+
+
+async def _finish(choices: list[_Choice], pieces: Pieces, gone: "asyncio.Future[None]") -> None:
+    while any(choice.piece.finish is None for choice in choices):
+        coming = asyncio.ensure_future(_next(choices, pieces))
+        both: set[asyncio.Future[Any]] = {coming, gone}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            coming.cancel()
+            raise Refused("the client has gone", 499)
+        coming.result()
+
+
+def _usage(served: Served, n: int, asks: list[Ask], choices: list[_Choice]) -> dict[str, Any]:
+    tokenizer = served.engine.words.tokenizer
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    asked = sum(len(ask.prompt) for ask in asks[::n])  # each prompt is paid once, whatever n is
+    written = sum(choice.piece.tokens for choice in choices)
+    return wire.usage(asked, written, sum(choice.reasoning_tokens(count) for choice in choices))
+
+
+def _whole(served: Served, chat: bool, n: int, asks: list[Ask], choices: list[_Choice]) -> dict[str, Any]:
+    told = []
+    for ask, choice in zip(asks, choices, strict=True):
+        one: dict[str, Any] = {"index": choice.index, "finish_reason": choice.piece.finish, "logprobs": None}
+        if chat:
+            some = wire.parts(choice.piece.text, served.reasoning, True, choice.opened)
+            one["message"] = wire.message(some, served.reasoning)
+        else:
+            one["text"] = choice.piece.text
+        if ask.logprobs is not None:
+            one["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)(choice.tokens)
+        told.append(one)
+    return {
+        "id": wire.identity(chat),
+        "object": "chat.completion" if chat else "text_completion",
+        "created": int(time.time()),
+        "model": served.name,
+        "choices": told,
+        "usage": _usage(served, n, asks, choices),
+    }
+
+
+async def _stream(
+    served: Served,
+    read: wire.Request,
+    chat: bool,
+    asks: list[Ask],
+    choices: list[_Choice],
+    jobs: list[Job],
+    pieces: Pieces,
+) -> AsyncIterator[bytes]:
+    top = {
+        "id": wire.identity(chat),
+        "object": "chat.completion.chunk" if chat else "text_completion",
+        "created": int(time.time()),
+        "model": served.name,
+    }
+
+    def event(told: list[dict[str, Any]], **more: Any) -> bytes:
+        return b"data: " + json.dumps(top | {"choices": told} | more).encode() + b"\n\n"
+
+    try:
+        if chat:
+            for choice in choices:
+                delta = {"role": "assistant", "content": ""}
+                yield event(
+                    [{"index": choice.index, "delta": delta, "finish_reason": None, "logprobs": None}]
+                )
+        while any(choice.piece.finish is None for choice in choices):
+            try:
+                choice = await _next(choices, pieces)
+            except Refused as why:
+                yield (
+                    b"data: "
+                    + json.dumps({"error": {"message": str(why), "type": "server_error"}}).encode()
+                    + b"\n\n"
+                )
+                return
+            told = _delta(served, chat, asks[choice.index], choice)
+            if told:
+                yield event([told])
+        if read.usage_in_stream:
+            yield event([], usage=_usage(served, read.n, asks, choices))
+        yield b"data: [DONE]\n\n"
+    finally:
+        for job in jobs:
+            job.cancelled = True
+
+
+def _delta(served: Served, chat: bool, ask: Ask, choice: _Choice) -> dict[str, Any] | None:
+    """What is new of a text since it was last sent; None where that is nothing yet."""
+    piece = choice.piece
+    mode = served.reasoning if chat else "inline"
+    now = wire.parts(piece.text, mode, piece.finish is not None, choice.opened)
+    reasoning = now.reasoning[len(choice.sent.reasoning) :]
+    content = now.content[len(choice.sent.content) :]
+    choice.sent = now
+    one: dict[str, Any] = {"index": choice.index, "finish_reason": piece.finish, "logprobs": None}
+    if chat:
+        delta = {"content": content} if content else {}
+        if mode == "field" and reasoning:
+            delta["reasoning_content"] = reasoning
+        one["delta"] = delta
+    else:
+        one["text"] = content
+    if ask.logprobs is not None and piece.token is not None:
+        one["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)([piece.token])
+    return one if content or reasoning or piece.finish or one["logprobs"] else None

@@ -1,0 +1,177 @@
+"""Lets a model write several texts at once, each with its own sampling, and hands each token on as it comes.
+
+Requests that wait while a batch is written go into the next batch together. It knows no HTTP.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token
+from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.wording import Wording, wording
+
+TOGETHER = 32  # texts in one batch
+WAITING = 1024  # more are refused, as a busy API does
+BROKEN = "\ufffd"  # what a decoder puts for a letter whose last bytes are still to come
+
+
+@dataclass(eq=False)
+class Job:
+    """One text under way. The engine's thread calls `hand` with each piece, or with what went wrong."""
+
+    ask: Ask
+    hand: Callable[[Piece | Exception], None]
+    cancelled: bool = False
+    written: list[int] = field(default_factory=list)
+    told: list[Token] = field(default_factory=list)
+    text: str = ""
+    finish: str | None = None
+    draw: Any = None
+
+
+class Engine:
+    """A model with one thread that writes. Close it to end the thread."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._torch = need("torch")
+        self.words: Wording = wording(loaded.model, loaded.tokenizer)
+        self.context = context(loaded.model)
+        self._model = loaded.model.eval()
+        self._tokenizer = loaded.tokenizer
+        self._jobs: queue.Queue[Job | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._work, name="stillwatch-serve", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Put a text in line. Raises: Refused (429) where the line is full."""
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise Refused("too many requests wait; try again", 429, "rate_limit_exceeded") from None
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=30)
+
+    def _work(self) -> None:
+        while True:
+            jobs: list[Job] = []
+            first = self._jobs.get()
+            if first is None:
+                return
+            jobs.append(first)
+            ended = False
+            while len(jobs) < TOGETHER:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ended = True
+                    break
+                jobs.append(more)
+            live = [job for job in jobs if not job.cancelled]
+            if live:
+                try:
+                    self._write(live)
+                except Exception as why:  # noqa: BLE001 - the thread's edge: whoever asked is told, it goes on
+                    for job in live:
+                        if job.finish is None:
+                            job.hand(why)
+            if ended:
+                return
+
+    def _write(self, jobs: list[Job]) -> None:
+        torch, padding = self._torch, self._tokenizer.pad_token_id
+        longest = max(len(job.ask.prompt) for job in jobs)
+        ids = torch.full((len(jobs), longest), padding)
+        mask = torch.zeros((len(jobs), longest), dtype=torch.long)
+        for row, job in enumerate(jobs):
+            ids[row, longest - len(job.ask.prompt) :] = torch.tensor(job.ask.prompt)
+            mask[row, longest - len(job.ask.prompt) :] = 1
+            job.draw = torch.Generator()
+            if job.ask.seed is not None:
+                job.draw.manual_seed(job.ask.seed % (1 << 63))
+            else:
+                job.draw.seed()
+
+        def choose(_: Any, scores: Any) -> Any:
+            return self._chosen(jobs, scores)
+
+        def done(sequences: Any, _: Any, **__: Any) -> Any:
+            for row, job in enumerate(jobs):
+                if job.finish is None:
+                    self._took(job, int(sequences[row, -1]))
+            return torch.tensor([job.finish is not None for job in jobs])
+
+        with torch.inference_mode():
+            self._model.generate(
+                input_ids=ids.to(self._model.device),
+                attention_mask=mask.to(self._model.device),
+                max_new_tokens=max(job.ask.most for job in jobs),
+                do_sample=False,  # `choose` leaves one token
+                eos_token_id=sorted(self.words.ends),
+                pad_token_id=padding,
+                logits_processor=[choose],
+                stopping_criteria=[done],
+            )
+
+    def _chosen(self, jobs: list[Job], scores: Any) -> Any:
+        """Sample for each text by its own settings; other tokens become impossible. (texts, vocabulary)"""
+        torch = self._torch
+        plain = torch.log_softmax(scores.float(), dim=-1)
+        only = torch.full_like(scores, float("-inf"))
+        for row, job in enumerate(jobs):
+            token = self._sampled(job, plain[row])
+            only[row, token] = 0.0
+            if job.finish is None and job.ask.logprobs is not None:
+                job.told.append(self._token(token, plain[row], job.ask.logprobs))
+        return only
+
+    def _sampled(self, job: Job, logprobs: Any) -> int:
+        torch, ask = self._torch, job.ask
+        if ask.temperature == 0 or job.finish is not None:
+            return int(logprobs.argmax())
+        p = torch.softmax(logprobs / ask.temperature, dim=-1)
+        if ask.top_p < 1:
+            order = p.argsort(descending=True)
+            before = p[order].cumsum(0) - p[order]
+            p[order[before >= ask.top_p]] = 0
+        return int(torch.multinomial(p.cpu(), 1, generator=job.draw))
+
+    def _token(self, token: int, logprobs: Any, likeliest: int) -> Token:
+        top: tuple[tuple[str, bytes, float], ...] = ()
+        if likeliest:
+            values, tokens = logprobs.topk(min(likeliest, len(logprobs)))
+            top = tuple((*self._spelt(int(t)), float(v)) for v, t in zip(values, tokens, strict=True))
+        text, raw = self._spelt(token)
+        return Token(text, raw, float(logprobs[token]), top)
+
+    def _spelt(self, token: int) -> tuple[str, bytes]:
+        text = self._tokenizer.decode([token], skip_special_tokens=False)
+        return text, text.encode("utf-8", "backslashreplace")
+
+    def _took(self, job: Job, token: int) -> None:
+        """Take a new token into a text and hand the piece on."""
+        ask = job.ask
+        said = job.told[-1] if ask.logprobs is not None and job.told else None
+        if job.cancelled:
+            job.finish = "stop"
+            return
+        job.written.append(token)
+        if token in self.words.ends:
+            job.finish = "stop"
+        else:
+            text = self._tokenizer.decode(job.written, skip_special_tokens=True)
+            if len(job.written) >= ask.most:
+                job.finish = "length"
+            for stop in ask.stop:
+                if stop in text:
+                    text, job.finish = text.partition(stop)[0], "stop"
+            if job.finish or not text.endswith(BROKEN):
+                job.text = text
+        job.hand(Piece(job.text, said, len(job.written), job.finish))

@@ -1,0 +1,106 @@
+"""Puts a local model behind an OpenAI-compatible API: for a person, or while a run asks it.
+
+It does not know what is asked."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from stillwatch.distill import DistillError
+from stillwatch.distill.embedded.serve import REASONING
+from stillwatch.distill.embedded.serve.app import Served, app
+from stillwatch.distill.embedded.serve.engine import Engine
+from stillwatch.distill.embedded.teacher import teacher
+from stillwatch.distill.train import CLOCK
+from stillwatch.distill.train.models import load
+
+Say = Callable[[str], None]
+
+
+def _nothing(_: str) -> None:
+    """Say nothing."""
+
+
+def served(model: str | Path, reasoning: str, seed: int, say: Say) -> Served:
+    """Load a model (`clock`, a folder, a GGUF file) and start its engine. Raises: DistillError."""
+    if reasoning not in REASONING:
+        raise DistillError(f"reasoning is {reasoning!r}; it can be {', '.join(REASONING)}")
+    if str(model) == CLOCK:
+        name, place = "clock-teacher", str(teacher(seed, say))
+    else:
+        name, place = Path(model).resolve().name, str(model)
+    return Served(name, Engine(load(place)), reasoning)
+
+
+def serve(
+    model: str | Path = CLOCK,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8089,
+    reasoning: str = "field",
+    seed: int = 1,
+    say: Say = _nothing,
+) -> None:
+    """Serve a model until Ctrl-C. Raises: DistillError where it cannot be loaded or the port is taken."""
+    listening = _listen(host, port)
+    behind = served(model, reasoning, seed, say)
+    say(f"{behind.name} is served at {_url(listening)}")
+    try:
+        _server(behind).run(sockets=[listening])
+    finally:
+        behind.engine.close()
+
+
+@contextlib.contextmanager
+def started(
+    model: str | Path = CLOCK,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    reasoning: str = "field",
+    seed: int = 1,
+    say: Say = _nothing,
+) -> Iterator[str]:
+    """Serve a model in a thread for as long as the block lasts; gives the base URL."""
+    listening = _listen(host, port)
+    behind = served(model, reasoning, seed, say)
+    server = _server(behind)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise DistillError("the server for the teacher did not start")
+            time.sleep(0.01)
+        yield _url(listening)
+    finally:
+        server.should_exit = True
+        thread.join(timeout=30)
+        behind.engine.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+    except OSError as why:
+        raise DistillError(f"cannot listen on {host}:{port}: {why.strerror}") from why
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+
+
+def _server(behind: Served) -> Any:
+    return uvicorn.Server(uvicorn.Config(app(behind), log_level="warning", access_log=False, lifespan="off"))

@@ -1,0 +1,202 @@
+"""Evaluates a run's students, before and after, and its teacher on the held-out questions.
+
+Each model's answers are kept (`evaluation/NAME.jsonl`), so that a killed evaluation goes on with the next
+model and a person can read what a student got wrong. It does not know how a student was trained.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Prompt, Run, Verdict
+from stillwatch.distill.evaluate import Evaluation, Marks, Share
+from stillwatch.distill.evaluate.generate import Written, write
+from stillwatch.distill.evaluate.marks import judged
+from stillwatch.distill.rows import line, objects, read_json, read_prompts, replace_file, write_json
+from stillwatch.distill.tasks.registry import task
+from stillwatch.distill.train import CLOCK
+from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.models import Loaded, load
+from stillwatch.distill.train.run import read_training
+from stillwatch.distill.train.wording import wording
+from stillwatch.errors import RejectedLine
+
+Say = Callable[[str], None]
+EMBEDDED = "embedded:"
+
+
+def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
+    """Evaluate everything that stands in a run and write `evaluation.json`; returns the same.
+
+    Raises: DistillError where there is no student or no held-out question.
+    """
+    need("torch")
+    run = Run(path)
+    if not run.training.exists():
+        raise DistillError(f"{path}: no student stands here; run `stillwatch distill train` first")
+    trained = read_training(run.training)
+    questions = held_out(run, settings)
+    mark = _Marker(run, settings, questions, say)
+    told: dict[str, Any] = {
+        "heldout": {"questions": len(questions), "tasks": sorted({q.task for q in questions})},
+        "settings": asdict(settings),
+        "student_before": None,
+        "student_after": None,
+        "teacher": None,
+        "curve": [],
+        "lm_eval": {},
+    }
+    if settings.before:
+        place = trained.student
+        told["student_before"] = mark(
+            "student_before", f"{place} {trained.seed}", lambda: load(place, trained.seed)
+        )
+    for folder in sorted((path / "curve").glob("*/training.json"), key=lambda p: int(p.parent.name)):
+        smaller = read_training(folder)
+        marks = mark(f"curve-{folder.parent.name}", smaller.fingerprint, partial(load, str(smaller.model)))
+        told["curve"].append(
+            {"samples": smaller.examples, "learnt_tokens": smaller.learnt_tokens, "marks": marks}
+        )
+    told["student_after"] = mark("student_after", trained.fingerprint, lambda: load(str(trained.model)))
+    told["teacher"] = _teacher(run, settings, questions, mark, say)
+    if settings.lm_eval:
+        from stillwatch.distill.evaluate.harness import harness
+
+        places = {"student_before": trained.student, "student_after": str(trained.model)}
+        told["lm_eval"] = harness(places, settings, run, say)
+    write_json(run.evaluation, told)
+    return told
+
+
+def held_out(run: Run, settings: Evaluation) -> list[Prompt]:
+    """The held-out questions, or so many of them as a seed chooses."""
+    if not run.heldout.exists():
+        raise DistillError(
+            f"{run.heldout}: there are no held-out questions; the plan's [heldout] says where from"
+        )
+    questions = list(read_prompts(run.heldout))
+    if not questions:
+        raise DistillError(f"{run.heldout}: holds no question")
+    if settings.n and settings.n < len(questions):
+        questions = random.Random(f"evaluate/{settings.seed}").sample(questions, settings.n)
+    return questions
+
+
+def judge(name: str, expected: Any, answer: str) -> Verdict:
+    return task(name).judge(expected, answer)
+
+
+class _Marker:
+    """Lets a model answer, unless its answers are there already, and gives its marks by task."""
+
+    def __init__(self, run: Run, settings: Evaluation, questions: Sequence[Prompt], say: Say) -> None:
+        self.folder = run.path / "evaluation"
+        self.settings = settings
+        self.questions = questions
+        self.say = say
+        told = {k: v for k, v in asdict(settings).items() if k in ("new_tokens", "temperature", "seed")}
+        self._same = hashlib.sha256(json.dumps(told).encode())
+        for question in questions:
+            self._same.update(line(asdict(question)))
+
+    def __call__(self, name: str, which: str, model: Callable[[], Loaded]) -> dict[str, Any]:
+        fingerprint = self._fingerprint(which)
+        written = self._kept(name, fingerprint)
+        if written is None:
+            began = time.process_time()
+            loaded = model()
+            words = wording(loaded.model, loaded.tokenizer)
+            written = write(
+                loaded,
+                words,
+                [q.messages for q in self.questions],
+                new_tokens=self.settings.new_tokens,
+                batch=self.settings.batch,
+                temperature=self.settings.temperature,
+                seed=self.settings.seed,
+                tell=lambda done: self.say(f"{name}: {done:,} of {len(self.questions):,} questions"),
+            )
+            self.keep(name, fingerprint, written, time.process_time() - began)
+        return self.marks(name, written)
+
+    def marks(self, name: str, written: Sequence[Written]) -> dict[str, Any]:
+        found = judged(self.questions, written, judge)
+        for one in found:
+            self.say(f"{name}: {one.all.right:,} of {one.all.n:,} right in {one.task}")
+        return {one.task: plain(one) for one in found}
+
+    def keep(self, name: str, fingerprint: str, written: Sequence[Written], cpu_s: float) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rows = [line(asdict(one) | {"id": q.id}) for q, one in zip(self.questions, written, strict=True)]
+        replace_file(self.folder / f"{name}.jsonl", rows)
+        write_json(self.folder / f"{name}.json", {"fingerprint": fingerprint, "cpu_s": round(cpu_s, 1)})
+
+    def _fingerprint(self, which: str) -> str:
+        mine = self._same.copy()
+        mine.update(which.encode())
+        return mine.hexdigest()[:32]
+
+    def _kept(self, name: str, fingerprint: str) -> list[Written] | None:
+        mark, rows = self.folder / f"{name}.json", self.folder / f"{name}.jsonl"
+        if not mark.exists() or not rows.exists() or read_json(mark).get("fingerprint") != fingerprint:
+            return None
+        bad: list[RejectedLine] = []
+        kept = [
+            Written(row["reasoning"], row["answer"], row["finished"], row["tokens"])
+            for _, row in objects(rows, bad.append)
+        ]
+        return kept if not bad and len(kept) == len(self.questions) else None
+
+
+def _teacher(
+    run: Run, settings: Evaluation, questions: list[Prompt], mark: _Marker, say: Say
+) -> dict[str, Any] | None:
+    if settings.teacher == "skip":
+        return None
+    place = settings.teacher
+    if place == "ask":
+        url = str(read_json(run.teacher).get("base_url", "")) if run.teacher.exists() else ""
+        if not url.startswith(EMBEDDED):
+            say(f"teacher: asked {len(questions):,} held-out questions")
+            return _asked(run, questions, mark)
+        place = url.removeprefix(EMBEDDED)
+    seed = 1
+    return mark("teacher", place, lambda: load(place, seed, blank=place != CLOCK))
+
+
+def _asked(run: Run, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
+    """The teacher's marks by its API, paid within the run's budget; no answer is paid twice."""
+    from stillwatch.distill.collect.ask import answers
+
+    samples = {one.id: one for one in answers(run.path, questions)}
+    written = []
+    for question in questions:
+        one = samples.get(question.id)
+        if one is None:
+            written.append(Written(None, "", False, 0))
+        else:
+            tokens = int(one.usage.get("output_tokens") or 0)
+            written.append(Written(one.reasoning, one.answer, one.finish_reason != "length", tokens))
+    mark.keep("teacher", "asked", written, 0.0)
+    return mark.marks("teacher", written)
+
+
+def plain(one: Marks) -> dict[str, Any]:
+    """Marks as evaluation.json has them."""
+
+    def share(of: Share) -> dict[str, Any]:
+        bounds = {"low": round(of.low, 4), "high": round(of.high, 4)}
+        return {"n": of.n, "right": of.right, "share": round(of.share, 4)} | bounds
+
+    return {
+        **share(one.all),
+        "unfinished": one.unfinished,
+        "unclear": one.unclear,
+        "slices": {name: share(of) for name, of in one.slices.items()},
+    }

@@ -1,0 +1,106 @@
+"""Distillation across tokenizers: TRL's GOLD maps the teacher's distribution to the student's tokens.
+
+It works where both tokenizers are byte-level BPE, as those of GPT-2, Llama 3, Qwen and SmolLM are; elsewhere
+it is refused here with the reason, before anything is trained. It does not know which models are tried.
+
+Blind to: the teacher sees the prompt in the student's chat template, which it was not trained with; the
+closer the two templates, the more its distribution is worth.
+Source: Boizard et al. 2024, arXiv:2402.12030 (ULD); TRL 1.16, experimental/gold (aligned by bytes).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Example
+from stillwatch.distill.train import DIVERGENCES, Training
+from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.wording import Wording
+
+
+def across(
+    told: dict[str, Any],
+    settings: Training,
+    student: Loaded,
+    teacher: Loaded,
+    words: Wording,
+    rows: list[Example],
+    longest: int,
+    peft_config: Any,
+) -> Any:
+    """Build the trainer. `rows` are the examples as text, `longest` the tokens of the longest.
+
+    Raises: DistillError where a tokenizer is of a kind whose tokens cannot be aligned.
+    """
+    for one in (student, teacher):
+        kind = not_byte_level(one.tokenizer)
+        if kind:
+            raise DistillError(
+                f"{one.place}: its tokenizer is {kind}; across tokenizers works for byte-level BPE only "
+                "(GPT-2, Llama 3, Qwen, SmolLM), because tokens are aligned by their bytes. Take "
+                'method = "text", which needs no common tokens'
+            )
+    texts = [
+        {
+            "prompt": words.asked_text(row.prompt),
+            "completion": words.said_text(
+                row.prompt, row.reasoning if settings.learn == "traces" else None, row.answer
+            ),
+        }
+        for row in rows
+    ]
+    _fits(teacher, texts)
+    need("datasets")
+    need("trl")
+    from datasets import Dataset
+    from trl.experimental.gold import GOLDConfig, GOLDTrainer
+
+    folder = Path(told["output_dir"]) / "teacher-tokenizer"  # GOLD takes a name, not a tokenizer
+    teacher.tokenizer.save_pretrained(str(folder))
+    return GOLDTrainer(
+        model=student.model,
+        teacher_model=teacher.model,
+        args=GOLDConfig(
+            **told
+            | {
+                "max_length": longest + 8,  # checked already: nothing is that long
+                "use_uld_loss": True,
+                "teacher_tokenizer_name_or_path": str(folder),
+                "lmbda": 0.0,
+                "beta": DIVERGENCES[settings.divergence],
+                "max_completion_length": settings.new_tokens,
+                "uld_crossentropy_weight": 1.0,  # without it nothing teaches the student to stop
+            }
+        ),
+        train_dataset=Dataset.from_list(texts),
+        processing_class=student.tokenizer,
+        peft_config=peft_config,
+    )
+
+
+def not_byte_level(tokenizer: Any) -> str | None:
+    """What kind a tokenizer is, where it is not byte-level BPE; None where it is."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return "one without offsets (a slow one)"
+    told = json.loads(backend.to_str())
+    kind = str(told["model"].get("type"))
+    if kind != "BPE":
+        return kind
+    return (
+        None if "ByteLevel" in json.dumps([told["pre_tokenizer"], told["decoder"]]) else "BPE over characters"
+    )
+
+
+def _fits(teacher: Loaded, texts: list[dict[str, str]]) -> None:
+    room = context(teacher.model)
+    if not room:
+        return
+    lengths = [len(teacher.tokenizer(t["prompt"] + t["completion"]).input_ids) + 1 for t in texts]
+    over = sum(length > room for length in lengths)
+    if over:
+        raise DistillError(
+            f"{over:,} of {len(texts):,} examples are longer than the {room:,} tokens that the teacher can "
+            f"read (the longest has {max(lengths):,}): leave them out with [train] max_length"
+        )
