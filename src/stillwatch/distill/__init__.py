@@ -4,7 +4,7 @@ A run is a folder; each step reads what the step before it left there and writes
 file beside the old one, then a rename), except the ledger, which is SQLite and is written as answers come.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +31,9 @@ class Prompt:
 
     id: str
     messages: tuple[dict[str, str], ...]  # {"role", "content"}, oldest first
-    task: str  # a module of distill/tasks: "clock", "arithmetic", "math", "exact", "code", "free"
+    task: str  # a module of distill/tasks: "clock", "arithmetic", "maths", "exact", "code", "free"
     expected: Any = None
+    slice: str = ""  # what kind of question: evaluation counts by it
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,27 @@ class Task(Protocol):
     """A module of distill/tasks: how questions are made (where they can be) and how answers are judged."""
 
     NAME: str
-    MAKES: bool  # whether `make` can make prompts
+    EXPECTS: str  # what `expected` has to be, in words; "" where nothing is judged
 
-    def make(self, n: int, seed: int) -> list[Prompt]: ...
+    def make(self, n: int, seed: int, held_out: bool) -> list[Prompt]:
+        """Raises: DistillError where prompts of this task come from files only."""
+
+    def check(self, expected: Any) -> str | None:
+        """What is wrong with an `expected` of a file, in words; None where it can be judged by."""
+
     def judge(self, expected: Any, text: str) -> Verdict: ...
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and the plan it goes by. `plan` is the resolved TOML: every key present."""
+    """A run's folder: what lies where."""
 
     path: Path
-    plan: dict[str, Any] = field(repr=False)
+
+    @property
+    def plan(self) -> Path:
+        """plan.toml, resolved: every key, files by their full path."""
+        return self.path / "plan.toml"
 
     @property
     def prompts(self) -> Path:

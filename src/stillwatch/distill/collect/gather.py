@@ -1,0 +1,303 @@
+"""Asks the teacher for every sample that a plan wants and the ledger does not have yet.
+
+At any moment at most `concurrency` requests are under way; each is durable in the ledger before it is sent,
+and its answer is durable before the next one takes its place. So a kill leaves at most `concurrency` requests
+that may have been paid for and not seen; they count as paid in full, and carry an Idempotency-Key, so that a
+teacher that heeds it does not bill the second asking.
+"""
+
+import asyncio
+import random
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
+from stillwatch.distill.collect import Collected, Progress, Question
+from stillwatch.distill.collect.pace import WINDOW_S, Pace
+from stillwatch.distill.collect.purse import Purse, Reserved
+from stillwatch.distill.collect.questions import bound_tokens, questions
+from stillwatch.distill.collect.reply import parsed, usage
+from stillwatch.distill.collect.trouble import Means, Trouble, trouble
+from stillwatch.distill.ledger import Ledger, Outcome
+from stillwatch.distill.plan import Plan
+from stillwatch.distill.prices import PUSD, Price, price_of
+
+Tell = Callable[[Progress], None]
+UNREACHED = 4  # tries in a row with nobody there, before anything was answered
+REFUSED = 3  # requests in a row refused for good, before anything was answered
+
+
+def collect(
+    plan: Plan, prompts: list[Prompt], ledger: Ledger, api_key: str, tell: Tell, purpose: str = "train"
+) -> Collected:
+    """Ask for all that is missing. What is stored stays, however this ends.
+
+    Raises: DistillError where nothing can be asked at all (no client, a budget too small for one request).
+    """
+    try:
+        import openai  # noqa: F401
+    except ImportError as why:
+        raise DistillError(f"asking a teacher needs the openai client: {EXTRA}") from why
+    price = price_of(plan.teacher.model, plan.prices)
+    if plan.budget.usd is not None and price is None:
+        raise DistillError(
+            f"budget.usd is set and nothing is known of the price of {plan.teacher.model}: give [prices] "
+            "input and output in the plan (US dollars a million tokens), or a budget in tokens or requests"
+        )
+    return asyncio.run(_Gathering(plan, prompts, ledger, price, tell, purpose).all(api_key))
+
+
+class _Gathering:
+    """One call of collect, while it lasts."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        prompts: list[Prompt],
+        ledger: Ledger,
+        price: Price | None,
+        tell: Tell,
+        purpose: str,
+    ) -> None:
+        self.plan, self.ledger, self.price, self.tell, self.purpose = plan, ledger, price, tell, purpose
+        answered, refused = ledger.answered(), ledger.given_up()
+        doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
+        wanted = list(questions(plan, prompts))
+        self.wanted = len(wanted)
+        self.had = sum(one.key in answered for one in wanted)
+        self.failed = sum(one.key in refused or one.key in doubtful for one in wanted)
+        skip = answered | refused.keys() | doubtful
+        self.missing = deque(one for one in wanted if one.key not in skip)
+        self.new = self.requests = 0
+        self.spent = ledger.spent()
+        self.purse = Purse(plan.budget, price, self.spent, ledger.excess())
+        self.stop = asyncio.Event()
+        self.settled = asyncio.Condition()
+        self.why = ""
+        self.by_budget = self.interrupted = False
+        self.pace = Pace(
+            plan.collect.requests_per_minute,
+            plan.collect.tokens_per_minute,
+            plan.collect.concurrency,
+            plan.collect.longest_wait_s,
+            time.monotonic,
+            random.Random(),
+            self.stop,
+        )
+        now_us, now = time.time_ns() // 1000, time.monotonic()
+        since = now_us - int(WINDOW_S * 1e6)
+        self.pace.went_before((now - max(0, now_us - at) / 1e6, took) for at, took in ledger.recent(since))
+        self.last_answer = now
+        self.unreached = self.refused = 0
+
+    async def all(self, api_key: str) -> Collected:
+        import openai
+
+        teacher, asking = self.plan.teacher, self.plan.collect
+        if self.missing:
+            self._refuse_a_budget_too_small(self.missing[0])
+        self.client = openai.AsyncOpenAI(
+            base_url=teacher.base_url,
+            api_key=api_key,
+            default_headers=dict(teacher.headers) or None,
+            max_retries=0,
+            timeout=asking.timeout_s,
+        )
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            with suppress(ValueError, RuntimeError):  # not in the main thread: who called it ends it
+                loop.add_signal_handler(sign, self._interrupt)
+        self._tell()
+        try:
+            while self.missing and not self.new and not self.stop.is_set():
+                await self._sample(
+                    self.missing.popleft()
+                )  # one alone: is anybody there, and what does it bill
+            workers = [self._work() for _ in range(min(asking.concurrency, len(self.missing)))]
+            await asyncio.gather(*workers)
+        finally:
+            await self.client.close()
+        return Collected(
+            self.had + self.new,
+            self.wanted,
+            self.new,
+            self.failed,
+            self.requests,
+            self.ledger.left_in_doubt,
+            self.why,
+            self.by_budget,
+            self.interrupted,
+            tuple(self.ledger.failures(5)),
+        )
+
+    async def _work(self) -> None:
+        while self.missing and not self.stop.is_set():
+            await self._sample(self.missing.popleft())
+
+    async def _sample(self, question: Question) -> None:
+        """Ask until it is answered or given up. Only this puts an end to a sample."""
+        tries = 0
+        try:
+            while not self.stop.is_set():
+                met = await self._ask(question)
+                if met is None:
+                    return
+                self._judge(met)
+                if met.means is Means.PAUSE:
+                    self.pace.pause(met.wait_s)
+                    continue
+                tries += 1
+                if met.means is Means.GIVE_UP or (tries >= self.plan.collect.tries and not met.unreached):
+                    await self._give_up(question, met)
+                    return
+                wait_s = self.pace.backoff_s(tries) if met.wait_s is None else met.wait_s
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stop.wait(), wait_s)
+        except DistillError as why:
+            self._stop(str(why), by_budget=isinstance(why, BudgetReached))
+
+    async def _ask(self, question: Question) -> Trouble | None:
+        """Send one request and store what came of it; None when it is answered (or nothing was sent)."""
+        had = await self._set_aside(question)
+        if had is None:
+            return None
+        turn = await self.pace.turn(had.tokens)
+        if turn is None:
+            self.purse.give_back(had)
+            return None
+        try:
+            now_us = time.time_ns() // 1000
+            attempt, written = self.ledger.sent(
+                question.key, self.purpose, had.bound, had.tokens, had.pusd, now_us
+            )
+            try:
+                await asyncio.wrap_future(written)
+            except DistillError:
+                self.purse.give_back(had)
+                raise
+            self.requests += 1
+            self._tell()
+            outcome, met = await self._send(question, attempt)
+            doubt = outcome.state == "in_doubt"
+            tokens = had.tokens if doubt else outcome.input_tokens + outcome.output_tokens
+            await asyncio.wrap_future(self.ledger.ended(question.key, attempt, outcome))
+            self.purse.settle(had, tokens, had.pusd if doubt else outcome.pusd)
+            self.pace.took(turn, tokens)
+        finally:
+            self.pace.back()
+        async with self.settled:
+            self.settled.notify_all()
+        if met is None:
+            self.new += 1
+            self.last_answer = time.monotonic()
+            self.pace.answered()
+            self._tell()
+        if self.ledger.full:
+            raise DistillError(f"the disk is full ({self.ledger.full}); what came is stored")
+        return met
+
+    async def _send(self, question: Question, attempt: int) -> tuple[Outcome, Trouble | None]:
+        body = {key: value for key, value in question.body.items() if key not in ("model", "messages")}
+        began = time.monotonic()
+        try:
+            answer: Any = await self.client.chat.completions.with_raw_response.create(
+                model=question.body["model"],
+                messages=question.body["messages"],
+                extra_body=body,
+                extra_headers={"Idempotency-Key": question.key},
+            )
+            raw: bytes = answer.content
+            reply = parsed(raw)
+        except Exception as error:  # noqa: BLE001 - the client raises many kinds; `trouble` reads all of them
+            met = trouble(error, self.plan.teacher.api_key_env, self.plan.teacher.base_url)
+            state = "in_doubt" if met.means is Means.DOUBT else "unpaid"
+            took = int((time.monotonic() - began) * 1e6)
+            return Outcome(state, latency_us=took, status=met.status, error=met.text), met
+        took = int((time.monotonic() - began) * 1e6)
+        used = usage(reply, bound_tokens(question, self.plan)[0])
+        pusd = 0
+        if self.price is not None:
+            pusd = self.price.cost_pusd(used.input_tokens, used.output_tokens, used.cached_tokens)
+        return Outcome(
+            "stored", used.input_tokens, used.output_tokens, pusd, took, answer.status_code, None, raw
+        ), None
+
+    async def _set_aside(self, question: Question) -> Reserved | None:
+        """Take a request's worst case out of the budget; wait for those under way where it is short."""
+        while not self.stop.is_set():
+            wanted = self.purse.wants(*bound_tokens(question, self.plan))
+            lack = self.purse.lacks(wanted)
+            if lack is None:
+                self.purse.set_aside(wanted)
+                return wanted
+            if self.purse.under_way == 0:
+                raise BudgetReached(f"the budget is reached: {lack}")
+            async with self.settled:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.settled.wait(), 1.0)
+        return None
+
+    async def _give_up(self, question: Question, met: Trouble) -> None:
+        self.failed += 1
+        await asyncio.wrap_future(
+            self.ledger.failed(question.key, met.text, final=met.means is Means.GIVE_UP)
+        )
+        self._tell()
+
+    def _judge(self, met: Trouble) -> None:
+        """Tell whether it makes sense to go on. Raises: DistillError where not."""
+        name = f"{self.plan.teacher.model} at {self.plan.teacher.base_url}"
+        if met.means is Means.STOP:
+            raise DistillError(f"{name}: {met.text}")
+        self.unreached = self.unreached + 1 if met.unreached else 0
+        self.refused = self.refused + 1 if met.means is Means.GIVE_UP else 0
+        silent_s = time.monotonic() - self.last_answer
+        if not self.new and (self.unreached >= UNREACHED or self.refused >= REFUSED):
+            raise DistillError(f"{name}: {met.text}")
+        patience_s = self.plan.collect.patience_s
+        if met.means is not Means.GIVE_UP and silent_s + (met.wait_s or 0) > patience_s:
+            asks = f" and asks to wait {met.wait_s:.0f} s" if met.wait_s else ""
+            raise DistillError(
+                f"{name} has answered nothing for {silent_s:.0f} s{asks} (collect.patience_s is "
+                f"{patience_s:.0f}): {met.text}"
+            )
+
+    def _refuse_a_budget_too_small(self, question: Question) -> None:
+        into, out = bound_tokens(question, self.plan)
+        lack = self.purse.lacks(self.purse.wants(into, out))
+        if lack is not None and self.spent.requests == 0:
+            raise DistillError(
+                f"the budget is too small for a single request: {lack} (its prompt may have {into:,} tokens, "
+                f"its answer {out:,}); raise it, or lower collect.max_tokens"
+            )
+
+    def _interrupt(self) -> None:
+        """The first signal lets what is under way come in and be stored; the second one ends at once."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._stop("interrupted")
+
+    def _stop(self, why: str, by_budget: bool = False) -> None:
+        self.why = self.why or why
+        self.by_budget = self.by_budget or by_budget
+        self.stop.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        dollars = None if self.price is None else self.purse.pusd / PUSD
+        progress = Progress(
+            self.had + self.new,
+            self.wanted,
+            self.failed,
+            self.purse.under_way,
+            self.purse.requests,
+            self.purse.tokens,
+            dollars,
+        )
+        self.tell(replace(progress, waits=self.why or self.pace.waits))

@@ -1,0 +1,102 @@
+"""When the next request may go out: limits a minute, pauses that the teacher asks for, how many at once.
+
+It counts what leaves this process and what it is told; it knows no HTTP.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+WINDOW_S = 61.0  # a minute, and a second for what may be late on the way
+FIRST_WAIT_S = 0.5
+
+
+class Pace:
+    """One teacher's pace. Times are in seconds of one steady clock."""
+
+    def __init__(
+        self,
+        requests: int,
+        tokens: int,
+        at_once: int,
+        longest_wait_s: float,
+        clock: Callable[[], float],
+        draw: random.Random,
+        stop: asyncio.Event,
+    ) -> None:
+        self._requests, self._tokens = requests, tokens
+        self._longest_s = longest_wait_s
+        self._clock = clock
+        self._draw = draw
+        self._stop = stop
+        self._sent: deque[list[float]] = deque()  # [when, tokens]
+        self._until = 0.0
+        self._pauses = 0
+        self._most = at_once
+        self._allowed = float(at_once)
+        self._under_way = 0
+        self.waits = ""
+
+    def went_before(self, sent: Iterable[tuple[float, int]]) -> None:
+        """Count what an earlier process sent within the last minute."""
+        self._sent.extend([at, float(tokens)] for at, tokens in sent)
+
+    async def turn(self, tokens: int) -> list[float] | None:
+        """Wait until a request of so many tokens may go out; end it with `back`. None: it shall stop."""
+        while (wait := self._wait_s(tokens)) > 0 and not self._stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), min(wait, 5.0))
+        if self._stop.is_set():
+            return None
+        self.waits = ""
+        entry = [self._clock(), float(tokens)]
+        self._sent.append(entry)
+        self._under_way += 1
+        return entry
+
+    def took(self, entry: list[float], tokens: int) -> None:
+        """Put what a request really took in the place of what it might have taken."""
+        entry[1] = float(tokens)
+
+    def back(self) -> None:
+        self._under_way -= 1
+
+    def answered(self) -> None:
+        """An answer came: the pauses were long enough, and a little more may be under way at once."""
+        self._pauses = 0
+        self._allowed = min(self._most, self._allowed + 1 / self._allowed)
+
+    def pause(self, asked_s: float | None) -> float:
+        """The teacher had too much: wait as long as it asks, else longer each time; half as many at once."""
+        now = self._clock()
+        if now >= self._until:
+            self._pauses += 1
+            self._allowed = max(1.0, self._allowed / 2)
+        wait = self.backoff_s(self._pauses) if asked_s is None else asked_s * (1 + 0.1 * self._draw.random())
+        self._until = max(self._until, now + wait)
+        return self._until - now
+
+    def backoff_s(self, tries: int) -> float:
+        """How long to wait before another try: doubled each time, drawn between half and all of it."""
+        most = min(self._longest_s, FIRST_WAIT_S * 2 ** min(tries, 30))
+        return most * (0.5 + 0.5 * self._draw.random())
+
+    def _wait_s(self, tokens: int) -> float:
+        now = self._clock()
+        while self._sent and self._sent[0][0] <= now - WINDOW_S:
+            self._sent.popleft()
+        if now < self._until:
+            self.waits = "the teacher asked for a pause"
+            return self._until - now
+        if self._under_way >= int(self._allowed):
+            return 0.02
+        if self._requests and len(self._sent) >= self._requests:
+            self.waits = f"{self._requests} requests a minute"
+            return self._sent[0][0] + WINDOW_S - now + 0.001
+        held = sum(entry[1] for entry in self._sent) if self._tokens else 0.0
+        if self._tokens and self._sent and held + tokens > self._tokens:
+            self.waits = f"{self._tokens} tokens a minute"
+            return self._sent[0][0] + WINDOW_S - now + 0.001
+        return 0.0

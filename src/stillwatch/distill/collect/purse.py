@@ -1,0 +1,85 @@
+"""The budget: set aside before a request goes out, settled when its end is known, never overdrawn.
+
+What a request may take is bounded by its own size: no token is shorter than a byte, and no answer longer
+than its limit. A teacher that bills beyond that is believed, and every later request sets aside as much more.
+It does not send and does not store.
+"""
+
+from dataclasses import dataclass
+
+from stillwatch.distill.ledger import Spent
+from stillwatch.distill.plan import Budget
+from stillwatch.distill.prices import PUSD, Price
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """What one request has set aside."""
+
+    bound: int  # tokens, by its size
+    tokens: int
+    pusd: int
+
+
+class Purse:
+    """What is left, what is set aside, what is spent."""
+
+    def __init__(self, budget: Budget, price: Price | None, spent: Spent, excess_tokens: int) -> None:
+        self._most_tokens = budget.tokens
+        self._most_requests = budget.requests
+        self._most_pusd = None if budget.usd is None else int(budget.usd * PUSD)
+        self._price = price
+        self._excess = excess_tokens
+        self.requests, self.tokens, self.pusd = spent.requests, spent.tokens, spent.all_pusd
+        self._aside_tokens = self._aside_pusd = 0
+        self.under_way = 0
+
+    def wants(self, into: int, out: int) -> Reserved:
+        """What a request of this size would set aside."""
+        tokens = into + out + self._excess
+        if self._price is None:
+            return Reserved(into + out, tokens, 0)
+        dearer = max(self._price.input, self._price.output)
+        pusd = into * self._price.input + out * self._price.output + self._excess * dearer
+        return Reserved(into + out, tokens, pusd)
+
+    def lacks(self, wanted: Reserved) -> str | None:
+        """Say what is too little for a request, in words; None where there is enough."""
+        if self._most_requests is not None and self.requests + 1 > self._most_requests:
+            return f"{self.requests:,} of {self._most_requests:,} requests are used"
+        if self._most_tokens is not None:
+            left = self._most_tokens - self.tokens - self._aside_tokens
+            if wanted.tokens > left:
+                return (
+                    f"the next request may take {wanted.tokens:,} tokens and {max(0, left):,} of "
+                    f"{self._most_tokens:,} are left"
+                )
+        if self._most_pusd is not None:
+            left = self._most_pusd - self.pusd - self._aside_pusd
+            if wanted.pusd > left:
+                return (
+                    f"the next request may cost ${wanted.pusd / PUSD:.6f} and ${max(0, left) / PUSD:.6f} of "
+                    f"${self._most_pusd / PUSD:.2f} is left"
+                )
+        return None
+
+    def set_aside(self, wanted: Reserved) -> None:
+        """Take it for a request; call only when nothing lacks, and settle it in the end."""
+        self.requests += 1
+        self._aside_tokens += wanted.tokens
+        self._aside_pusd += wanted.pusd
+        self.under_way += 1
+
+    def settle(self, had: Reserved, tokens: int, pusd: int) -> None:
+        """A request took this much. Doubt counts as all that was set aside."""
+        self.under_way -= 1
+        self._aside_tokens -= had.tokens
+        self._aside_pusd -= had.pusd
+        self.tokens += tokens
+        self.pusd += pusd
+        self._excess = max(self._excess, tokens - had.bound)
+
+    def give_back(self, had: Reserved) -> None:
+        """A request that never went out."""
+        self.requests -= 1
+        self.settle(had, 0, 0)

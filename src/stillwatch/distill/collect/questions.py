@@ -1,0 +1,64 @@
+"""What is asked of a teacher, sample by sample, and what each may cost at most. It sends nothing."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from stillwatch.distill import Prompt
+from stillwatch.distill.collect import Question
+from stillwatch.distill.plan import Plan
+
+MESSAGE_TOKENS = 16  # of a chat template around each message; the longest known (Llama 3) has 5
+TEMPLATE_TOKENS = 96  # a template's own opening, with a default system message as some bring one
+
+
+def questions(plan: Plan, prompts: list[Prompt]) -> Iterator[Question]:
+    """Every sample that a plan wants: the first of each prompt, then the second of each, and so on."""
+    for sample in range(plan.collect.samples):
+        for prompt in prompts:
+            body = _body(plan, prompt, sample)
+            yield Question(_key(body, sample), prompt, sample, body)
+
+
+def bound_tokens(question: Question, plan: Plan) -> tuple[int, int]:
+    """The most tokens that a request may take, in and out: no token is shorter than a byte."""
+    said = sum(
+        len(text.encode(errors="replace"))
+        for message in question.prompt.messages
+        for text in message.values()
+    )
+    prompt = said + MESSAGE_TOKENS * len(question.prompt.messages) + TEMPLATE_TOKENS
+    return prompt, plan.collect.max_tokens
+
+
+def likely_tokens(question: Question, plan: Plan) -> int:
+    """About how many tokens a request's prompt has: four bytes each (English text, BPE)."""
+    most, _ = bound_tokens(question, plan)
+    return max(1, (most - TEMPLATE_TOKENS) // 4)
+
+
+def _body(plan: Plan, prompt: Prompt, sample: int) -> dict[str, Any]:
+    asking = plan.collect
+    body: dict[str, Any] = {"model": plan.teacher.model, "messages": [dict(one) for one in prompt.messages]}
+    body[asking.max_tokens_field] = asking.max_tokens
+    for name in ("temperature", "top_p"):
+        if (value := getattr(asking, name)) is not None:
+            body[name] = value
+    if asking.stop:
+        body["stop"] = list(asking.stop)
+    if asking.seed is not None:
+        body["seed"] = asking.seed + sample
+    if asking.reasoning_effort:
+        body["reasoning_effort"] = asking.reasoning_effort
+    if asking.logprobs:
+        body |= {"logprobs": True, "top_logprobs": asking.logprobs}
+    return body | asking.extra
+
+
+def _key(body: dict[str, Any], sample: int) -> str:
+    """Name a sample by all that can change it; not by where the teacher is, nor by the limit's name."""
+    same = {key: value for key, value in body.items() if key != "max_completion_tokens"}
+    same["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
+    text = json.dumps([same, sample], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,154 @@
+"""A teacher's JSON -> what it said: reasoning, answer, log-probabilities, usage. It sends nothing.
+
+Reasoning comes in a field of its own (`reasoning_content`, `reasoning`), as typed parts, or between marks in
+the text; templates of R1-type models open the mark in the prompt, so that the text has only its end. What is
+cut off inside the marks is all reasoning and no answer.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+OPEN = re.compile(r"^\s*(?:<(think|thinking|thought|reasoning)>|\[(THINK)\])\s*", re.IGNORECASE)
+CLOSED = re.compile(r"\s*(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\])\s*", re.IGNORECASE)
+
+
+class NotAnAnswer(ValueError):
+    """The teacher sent something that is no chat completion."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one answer says."""
+
+    reasoning: str | None
+    answer: str
+    refusal: str | None
+    finish_reason: str | None
+    model: str
+    logprobs: list[Any] | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the teacher says it used; `told` is false where it does not say."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int | None
+    told: bool
+
+
+def parsed(raw: bytes) -> dict[str, Any]:
+    """Read a reply's JSON. Raises: NotAnAnswer with what is wrong."""
+    try:
+        reply = json.loads(raw)
+    except (ValueError, RecursionError) as why:
+        start = raw[:60].decode(errors="replace")
+        raise NotAnAnswer(f"no JSON ({why}): {start!r}") from why
+    if not isinstance(reply, dict):
+        raise NotAnAnswer(f"a JSON {type(reply).__name__}, no object")
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        error = reply.get("error")
+        raise NotAnAnswer(f"no choices{f': {str(error)[:200]}' if error else ''}")
+    if not isinstance(choices[0].get("message"), dict):
+        raise NotAnAnswer("a choice without a message")
+    return reply
+
+
+def said(reply: dict[str, Any]) -> Said:
+    """What the first choice says."""
+    choice = reply["choices"][0]
+    message = choice["message"]
+    given, text = _parts(message.get("content"))
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(message.get(name), str) and message[name].strip():
+            given.insert(0, message[name])
+            break
+    marked, answer = split_marked(text)
+    reasoning = "\n".join(part.strip() for part in [*given, *([marked] if marked else [])]) or None
+    finish = choice.get("finish_reason")
+    refusal = message.get("refusal")
+    return Said(
+        reasoning,
+        answer.strip() if reasoning else answer,
+        refusal if isinstance(refusal, str) and refusal else None,
+        finish if isinstance(finish, str) else None,
+        reply["model"] if isinstance(reply.get("model"), str) else "",
+        _logprobs(choice.get("logprobs")),
+    )
+
+
+def split_marked(text: str) -> tuple[str | None, str]:
+    """
+    >>> split_marked("<think>2 + 2</think>4"), split_marked("2 + 2</think>4"), split_marked("<think>2 +")
+    (('2 + 2', '4'), ('2 + 2', '4'), ('2 +', ''))
+    >>> split_marked("just 4")
+    (None, 'just 4')
+    """
+    opened = OPEN.match(text)
+    rest = text[opened.end() :] if opened else text
+    closed = CLOSED.search(rest)
+    if closed:
+        return rest[: closed.start()].strip() or None, rest[closed.end() :]
+    return (rest.strip() or None, "") if opened else (None, text)
+
+
+def usage(reply: dict[str, Any], question_bytes: int) -> Usage:
+    """What it cost in tokens; where the teacher does not say, the most that its bytes can hold."""
+    told = reply.get("usage")
+    if isinstance(told, dict):
+        into, out = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+        if into is not None and out is not None:
+            cached = _count(_inner(told, "prompt_tokens_details", "cached_tokens"))
+            thought = _count(_inner(told, "completion_tokens_details", "reasoning_tokens"))
+            hit = _count(told.get("prompt_cache_hit_tokens"))  # DeepSeek's name
+            return Usage(into, out, cached or hit or 0, thought, True)
+    one = said(reply)
+    written = len((one.answer + (one.reasoning or "")).encode(errors="replace"))
+    return Usage(question_bytes, written, 0, None, False)
+
+
+def _parts(content: Any) -> tuple[list[str], str]:
+    """Reasoning parts and text of a message's content: a string, or typed parts as Mistral's are."""
+    if isinstance(content, str):
+        return [], content
+    reasoning, text = [], []
+    for part in content if isinstance(content, list) else []:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") in ("thinking", "reasoning"):
+            inner = part.get("thinking", part.get("reasoning", part.get("text")))
+            reasoning.append(_parts(inner)[1] if isinstance(inner, list) else str(inner or ""))
+        elif isinstance(part.get("text"), str):
+            text.append(part["text"])
+    return [part for part in reasoning if part.strip()], "".join(text)
+
+
+def _logprobs(found: Any) -> list[Any] | None:
+    """[token, logprob, [[token, logprob], ...]] for each token; None where none were given."""
+    content = found.get("content") if isinstance(found, dict) else None
+    if not isinstance(content, list) or not content:
+        return None
+    return [
+        [one.get("token"), one.get("logprob"), [[o.get("token"), o.get("logprob")] for o in _top(one)]]
+        for one in content
+        if isinstance(one, dict)
+    ]
+
+
+def _top(one: dict[str, Any]) -> list[dict[str, Any]]:
+    top = one.get("top_logprobs")
+    return [o for o in top if isinstance(o, dict)] if isinstance(top, list) else []
+
+
+def _inner(table: dict[str, Any], outer: str, inner: str) -> Any:
+    found = table.get(outer)
+    return found.get(inner) if isinstance(found, dict) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None

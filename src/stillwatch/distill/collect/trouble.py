@@ -1,0 +1,104 @@
+"""What an error of the client means: wait, try again, give the sample up, or stop. It knows no ledger."""
+
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+from stillwatch.distill.collect.reply import NotAnAnswer
+
+
+class Means(Enum):
+    """What to do about it."""
+
+    PAUSE = "pause"  # too much at once: nobody asks for a while
+    AGAIN = "again"  # not answered and not paid
+    DOUBT = "doubt"  # perhaps answered, perhaps paid: it counts as paid
+    GIVE_UP = "give up"  # this request will never be answered
+    STOP = "stop"  # no request will
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An error, read."""
+
+    means: Means
+    text: str
+    status: int | None = None
+    wait_s: float | None = None  # as the teacher asks
+    unreached: bool = False  # nobody listens there
+
+
+def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
+    """Read an error of the `openai` client."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _status(error.status_code, _said(error), error.response.headers, key_variable, base_url)
+    if isinstance(error, openai.APITimeoutError):
+        if _kinds(error.__cause__) & {"ConnectTimeout", "PoolTimeout"}:
+            return Trouble(Means.AGAIN, "no connection within the time", unreached=True)
+        return Trouble(Means.DOUBT, "no answer within the time (collect.timeout_s)")
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        if "ConnectError" in _kinds(cause):
+            return Trouble(Means.AGAIN, f"cannot be reached: {cause}", unreached=True)
+        if _kinds(cause) & {"UnsupportedProtocol", "InvalidURL", "UnicodeError"}:
+            return Trouble(Means.STOP, f"{base_url} is no address: {cause}")
+        return Trouble(Means.DOUBT, f"the connection broke: {cause or error}")
+    if isinstance(error, NotAnAnswer):
+        return Trouble(Means.DOUBT, f"the answer is no chat completion: {error}", 200)
+    return Trouble(Means.DOUBT, f"the answer cannot be read: {error}")
+
+
+def _status(status: int, said: str, headers: Any, key_variable: str, base_url: str) -> Trouble:
+    text = f"HTTP {status}: {said}"
+    if status == 401:
+        hint = f"the key in {key_variable} is not accepted (or the variable is not set)"
+        return Trouble(Means.STOP, f"{text}; {hint}", status)
+    if status in (402, 403):
+        return Trouble(Means.STOP, text, status)
+    if status == 404:
+        hint = f"is there a teacher of that name at {base_url}? (most end in /v1)"
+        return Trouble(Means.STOP, f"{text}; {hint}", status)
+    if status == 429 and ("insufficient_quota" in said or "exceeded your current quota" in said):
+        return Trouble(Means.STOP, text, status)
+    if status in (429, 503, 529):
+        return Trouble(Means.PAUSE, text, status, _retry_after_s(headers))
+    if status in (408, 502, 504, 520, 522, 524):  # somebody in between gave up: the teacher may have not
+        return Trouble(Means.DOUBT, text, status)
+    if status >= 500 or status in (409, 425):
+        return Trouble(Means.AGAIN, text, status, _retry_after_s(headers))
+    return Trouble(Means.GIVE_UP, text, status)
+
+
+def _kinds(error: BaseException | None) -> set[str]:
+    """The names of an error's classes: the client's transport is httpx or httpx2, by its version."""
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _said(error: Any) -> str:
+    """The teacher's own words, short."""
+    body = error.body
+    if isinstance(body, dict):
+        wrapped = body.get("error")
+        inner: dict[str, Any] = wrapped if isinstance(wrapped, dict) else body
+        words = [str(inner[key]) for key in ("code", "message") if inner.get(key)]
+        if words:
+            return " ".join(words)[:500]
+    return str(error.message)[:500]
+
+
+def _retry_after_s(headers: Any) -> float | None:
+    """Retry-After in seconds or as a date, or OpenAI's own in milliseconds; None where it says nothing."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return max(0.0, float(milliseconds) / 1000)
+        if not (value := headers.get("retry-after")):
+            return None
+        if value.strip().replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,162 @@
+"""Curating as a step of a run: collected.jsonl -> curated.jsonl, and curation.json with each filter's count.
+
+The filters run in a fixed order; an answer is counted at the first that drops it. The same files give the
+same result. It asks nobody.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stillwatch.distill import DistillError, Example, Prompt, Run, Sample
+from stillwatch.distill.curate import Dropped
+from stillwatch.distill.curate.contamination import HeldOut, asked
+from stillwatch.distill.curate.duplicates import exact, near
+from stillwatch.distill.curate.verify import verify
+from stillwatch.distill.curate.wording import FILTERS
+from stillwatch.distill.plan import Plan, Sieve
+from stillwatch.distill.rows import read_prompts, read_samples, write_json, write_rows
+
+Tell = Callable[[str, int, int | None], None]
+EXAMPLES = 5  # dropped answers named for each filter
+
+
+class _Sieve:
+    """The answers that are still in, and the account of those that are not."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.kept = samples
+        self.filters: list[dict[str, Any]] = []
+
+    def drop(self, name: str, drops: str, dropped: Iterable[Dropped]) -> None:
+        """Take answers out and write down why."""
+        out = {(one.id, one.sample): one for one in dropped}
+        self.kept = [one for one in self.kept if (one.id, one.sample) not in out]
+        examples = [
+            {"id": one.id, "sample": one.sample, "reason": one.reason}
+            for one in list(out.values())[:EXAMPLES]
+        ]
+        self.filters.append({"name": name, "reason": drops, "dropped": len(out), "examples": examples})
+
+
+def curate_run(run: Run, plan: Plan, tell: Tell) -> dict[str, Any]:
+    """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
+    settings = plan.curate
+    prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
+    sieve = _Sieve([one for one in read_samples(run.collected) if one.id in prompts])
+    collected = len(sieve.kept)
+    if not collected:
+        raise DistillError(f"{run.collected} holds no answers: run `stillwatch distill collect` first")
+    for number, one in enumerate(FILTERS):
+        tell("wording", number + 1, len(FILTERS))
+        reasons = ((sample, one.judge(sample, settings)) for sample in sieve.kept)
+        sieve.drop(
+            one.name, one.drops, [Dropped(s.id, s.sample, why) for s, why in reasons if why is not None]
+        )
+    sandbox = _verify(sieve, prompts, settings, tell)
+    heldout = [asked(prompt.messages) for prompt in read_prompts(run.heldout)]
+    fence = HeldOut(heldout, settings.contamination_words)
+    _contaminated(sieve, fence)
+    _duplicates(sieve, settings, tell)
+    _crowd(sieve, settings)
+    write_rows(run.curated, (_example(one, prompts[one.id]) for one in sieve.kept))
+    account = {
+        "collected": collected,
+        "kept": len(sieve.kept),
+        "filters": sieve.filters,
+        "sandbox": sandbox,
+        "paid_output_tokens": sum(one.usage["output_tokens"] for one in sieve.kept),
+    }
+    write_json(run.curation, account)
+    if not sieve.kept:
+        most = max(sieve.filters, key=lambda one: one["dropped"])
+        raise DistillError(
+            f"no answer of {collected:,} is left; {most['name']} dropped {most['dropped']:,} "
+            f"({most['reason']}): see {run.curation}"
+        )
+    return account
+
+
+def _verify(sieve: _Sieve, prompts: dict[str, Prompt], settings: Sieve, tell: Tell) -> dict[str, Any] | None:
+    if not settings.verify:
+        sieve.drop("wrong", "not asked for: curate.verify is false", [])
+        return None
+    verdicts, sandbox = verify(sieve.kept, prompts, settings, tell)
+    dropped = [
+        Dropped(one.id, one.sample, verdict.why or "the task judges it wrong")
+        for one, verdict in zip(sieve.kept, verdicts, strict=True)
+        if verdict.right is False
+    ]
+    sieve.drop("wrong", "the task judges the answer wrong", dropped)
+    return sandbox
+
+
+def _contaminated(sieve: _Sieve, fence: HeldOut) -> None:
+    dropped = []
+    for one in sieve.kept:
+        for text in (asked(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
+            if shared := fence.shares(text):
+                dropped.append(Dropped(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set'))
+                break
+    sieve.drop("contaminated", "shares wording with the evaluation set", dropped)
+
+
+def _duplicates(sieve: _Sieve, settings: Sieve, tell: Tell) -> None:
+    if settings.duplicates:
+        tell("duplicates", 0, None)
+        found = exact([_whole(one) for one in sieve.kept])
+        sieve.drop(
+            "duplicate", "says what an earlier one says", _as_dropped(sieve.kept, found.items(), "says")
+        )
+    if settings.near_duplicates:
+        tell("near duplicates", 0, None)
+        alike = near([_whole(one) for one in sieve.kept], settings.near_duplicates)
+        pairs = ((at, other) for at, (other, _) in alike.items())
+        sieve.drop(
+            "near_duplicate",
+            f"shares {settings.near_duplicates:.0%} of its word triples with an earlier one",
+            _as_dropped(sieve.kept, pairs, "nearly says"),
+        )
+
+
+def _crowd(sieve: _Sieve, settings: Sieve) -> None:
+    """Keep a few answers of each prompt: the shortest, as the ones that wander least."""
+    if not settings.most_per_prompt:
+        return
+    by_prompt: dict[str, list[Sample]] = defaultdict(list)
+    for one in sieve.kept:
+        by_prompt[one.id].append(one)
+    dropped = [
+        Dropped(one.id, one.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept")
+        for crowd in by_prompt.values()
+        for one in sorted(crowd, key=lambda s: (len(_whole(s)), s.sample))[settings.most_per_prompt :]
+    ]
+    sieve.drop("per_prompt", "more answers of one prompt than the plan wants", dropped)
+
+
+def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: str) -> list[Dropped]:
+    return [
+        Dropped(
+            samples[at].id,
+            samples[at].sample,
+            f"{says} what {samples[other].id} (sample {samples[other].sample}) says",
+        )
+        for at, other in pairs
+    ]
+
+
+def _whole(one: Sample) -> str:
+    return f"{asked(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
+
+
+def _example(one: Sample, prompt: Prompt) -> Example:
+    return Example(
+        one.id,
+        one.sample,
+        one.prompt,
+        one.reasoning,
+        one.answer,
+        prompt.task,
+        prompt.expected,
+        one.usage["output_tokens"],
+    )

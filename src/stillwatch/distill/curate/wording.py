@@ -1,0 +1,104 @@
+"""Filters that look at one answer alone: its ending, its length, its wording. Each gives a reason, or None.
+
+Null: an answer to learn from is whole, says something, and repeats itself no more than prose does.
+Blind to: a wrong answer in good words; a refusal in words that are not in the list.
+Fooled by: an answer that quotes a refusal at its start; verse and tables that repeat by nature.
+Source: repetition of n-grams as in Rae et al. 2021 (Gopher), arXiv 2112.11446, appendix A.1.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stillwatch.distill import Sample
+from stillwatch.distill.plan import Sieve
+
+Filter = Callable[[Sample, Sieve], str | None]
+
+REFUSAL = re.compile(
+    r"^\W*(?:(?:i['’]?m|i am) (?:really |very |so )?(?:sorry|unable|not able)\b"
+    r"|(?:sorry|apologies|unfortunately),? (?:but )?i (?:can(?:no|['’])t|am (?:un|not )able|won['’]t)"
+    r"|i (?:can(?:no|['’])t|won['’]t|must decline|am not able to) "
+    r"(?:to )?(?:help|assist|provide|comply|fulfil|do that|answer|continue|support)"
+    r"|as an ai(?: language)? model,? i (?:can(?:no|['’])t|do not|don['’]t|am not))",
+    re.IGNORECASE,
+)
+LEFTOVER = re.compile(r"</?(?:think|thinking)>|<\|(?:im_start|im_end|endoftext|eot_id|assistant)[^>]*\|?>")
+WORDS_TO_JUDGE = 100  # fewer words repeat by chance
+GRAM = 4
+BROKEN = 0.01  # share of characters that are no text
+
+
+@dataclass(frozen=True)
+class Named:
+    """A filter with the name it is counted under and what it drops, in words."""
+
+    name: str
+    drops: str
+    judge: Filter
+
+
+def _empty(sample: Sample, sieve: Sieve) -> str | None:
+    return None if sample.answer.strip() else "there is no answer"
+
+
+def _refusal(sample: Sample, sieve: Sieve) -> str | None:
+    if not sieve.refusals:
+        return None
+    if sample.finish_reason in ("content_filter", "refusal"):
+        return f"the teacher's {sample.finish_reason} ended it"
+    found = REFUSAL.match(sample.answer)
+    return f"begins {found[0].strip()!r}" if found else None
+
+
+def _truncated(sample: Sample, sieve: Sieve) -> str | None:
+    cut = sieve.truncated and sample.finish_reason in ("length", "max_tokens")
+    return "cut off at max_tokens" if cut else None
+
+
+def _no_reasoning(sample: Sample, sieve: Sieve) -> str | None:
+    return "has no reasoning" if sieve.need_reasoning and not sample.reasoning else None
+
+
+def _length(sample: Sample, sieve: Sieve) -> str | None:
+    long = len(sample.answer.strip())
+    if long < sieve.least_answer_chars:
+        return f"{long} characters, fewer than {sieve.least_answer_chars}"
+    if sieve.most_answer_chars and long > sieve.most_answer_chars:
+        return f"{long} characters, more than {sieve.most_answer_chars}"
+    thought = len(sample.reasoning or "")
+    if sieve.most_reasoning_chars and thought > sieve.most_reasoning_chars:
+        return f"{thought} characters of reasoning, more than {sieve.most_reasoning_chars}"
+    return None
+
+
+def _broken(sample: Sample, sieve: Sieve) -> str | None:
+    text = sample.answer + (sample.reasoning or "")
+    if found := LEFTOVER.search(sample.answer):
+        return f"a mark was left in it: {found[0]}"
+    bad = sum(c == "\ufffd" or "\ud800" <= c <= "\udfff" or (c < " " and c not in "\t\n\r") for c in text)
+    return f"{bad} characters are no text" if bad > BROKEN * len(text) else None
+
+
+def _repeats(sample: Sample, sieve: Sieve) -> str | None:
+    if not sieve.repetition:
+        return None
+    for name, text in (("answer", sample.answer), ("reasoning", sample.reasoning or "")):
+        words = text.split()
+        if len(words) >= WORDS_TO_JUDGE:
+            grams = [tuple(words[at : at + GRAM]) for at in range(len(words) - GRAM + 1)]
+            share = 1 - len(set(grams)) / len(grams)
+            if share > sieve.repetition:
+                return f"{share:.0%} of the {name}'s runs of {GRAM} words are repeats"
+    return None
+
+
+FILTERS = (
+    Named("empty", "no answer", _empty),
+    Named("refusal", "the teacher declined", _refusal),
+    Named("truncated", "cut off at max_tokens", _truncated),
+    Named("no_reasoning", "no reasoning, where the plan needs it", _no_reasoning),
+    Named("length", "shorter or longer than the plan allows", _length),
+    Named("broken", "marks of a template or characters that are no text", _broken),
+    Named("repetition", "goes in circles", _repeats),
+)

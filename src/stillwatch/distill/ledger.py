@@ -1,0 +1,331 @@
+"""The ledger of a run: every request before it is sent, every answer when it has come. SQLite, one writer.
+
+A row is durable before its request goes out and before the place of a finished one is given away, so that a
+process killed at any moment leaves at most the requests under way unaccounted. Those count as spent in full
+from then on: the teacher may have answered them. It does not know what a teacher is, nor how to reach one.
+"""
+
+import fcntl
+import json
+import os
+import queue
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from stillwatch.distill import DistillError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempt (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL,            -- of the sample: teacher, prompt, parameters, number
+  purpose TEXT NOT NULL,        -- train, evaluate
+  sent_us INTEGER NOT NULL,
+  state TEXT NOT NULL,          -- sent, stored, unpaid, in_doubt
+  bound_tokens INTEGER NOT NULL,     -- what it may take by its own size
+  reserved_tokens INTEGER NOT NULL,  -- what was set aside for it
+  reserved_pusd INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  pusd INTEGER NOT NULL DEFAULT 0,
+  latency_us INTEGER,
+  status INTEGER,
+  error TEXT
+);
+CREATE INDEX IF NOT EXISTS attempt_of_key ON attempt (key);
+CREATE TABLE IF NOT EXISTS answer (
+  key TEXT PRIMARY KEY,
+  attempt INTEGER NOT NULL REFERENCES attempt (id),
+  reply BLOB NOT NULL           -- the teacher's JSON as it came, deflated
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS failure (
+  key TEXT PRIMARY KEY,
+  final INTEGER NOT NULL,       -- 1: the teacher refuses this request for good; 0: asked again next time
+  error TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+BALLAST = 4 << 20  # bytes given back when the disk is full, so that what is under way can still be stored
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run has cost so far. What is in doubt counts as if it had been answered in full."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    pusd: int = 0
+    answers: int = 0
+    doubtful_requests: int = 0
+    doubtful_tokens: int = 0
+    doubtful_pusd: int = 0
+    waited_us: int = 0  # for answers, added up over requests that were under way together
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.doubtful_tokens
+
+    @property
+    def all_pusd(self) -> int:
+        return self.pusd + self.doubtful_pusd
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended. `reply` is there when the state is "stored"."""
+
+    state: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    pusd: int = 0
+    latency_us: int | None = None
+    status: int | None = None
+    error: str | None = None
+    reply: bytes | None = None
+
+
+class LedgerFull(DistillError):
+    """The disk refuses; what was stored before stays."""
+
+
+class Ledger:
+    """One run's ledger, held by one process alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make it, and settle what an earlier process left under way. Raises: DistillError."""
+        self.path = path
+        self._lock = _hold(path.with_suffix(".lock"))
+        self._ballast = path.with_suffix(".ballast")
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(SCHEMA)
+            self.left_in_doubt: int = self._db.execute(
+                "UPDATE attempt SET state = 'in_doubt', error = 'the process ended while it was under way' "
+                "WHERE state = 'sent'"
+            ).rowcount
+            self._next = 1 + (self._db.execute("SELECT max(id) FROM attempt").fetchone()[0] or 0)
+            _make_ballast(self._ballast)
+        except (sqlite3.Error, OSError) as why:
+            os.close(self._lock)
+            raise LedgerFull(
+                f"{path}: cannot be opened for writing: {why}; nothing was asked, what is stored stays"
+            ) from why
+        self.full: str | None = None  # why the disk refused, once it has
+        self._waiting: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
+        self._writer.start()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._waiting.put(None)
+        self._writer.join()
+        self._db.close()
+        self._ballast.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def sent(
+        self, key: str, purpose: str, bound: int, tokens: int, pusd: int, now_us: int
+    ) -> tuple[int, Future[None]]:
+        """Write a request down before it goes out; send it only when the future is done."""
+        attempt, self._next = self._next, self._next + 1
+        row = (attempt, key, purpose, now_us, bound, tokens, pusd)
+        text = (
+            "INSERT INTO attempt (id, key, purpose, sent_us, state, bound_tokens, reserved_tokens, "
+            "reserved_pusd) VALUES (?, ?, ?, ?, 'sent', ?, ?, ?)"
+        )
+        return attempt, self._put(lambda: _do(self._db, text, row))
+
+    def ended(self, key: str, attempt: int, outcome: Outcome) -> Future[None]:
+        """Write down how a request ended, with its answer where there is one."""
+
+        def write() -> None:
+            o = outcome
+            _do(
+                self._db,
+                "UPDATE attempt SET state = ?, input_tokens = ?, output_tokens = ?, pusd = ?, "
+                "latency_us = ?, status = ?, error = ? WHERE id = ?",
+                (
+                    o.state, o.input_tokens, o.output_tokens, o.pusd, o.latency_us,
+                    o.status, _storable(o.error), attempt,
+                ),
+            )  # fmt: skip
+            if o.reply is not None:
+                packed = zlib.compress(o.reply, 6)
+                _do(self._db, "INSERT OR IGNORE INTO answer VALUES (?, ?, ?)", (key, attempt, packed))
+                _do(self._db, "DELETE FROM failure WHERE key = ?", (key,))
+
+        return self._put(write)
+
+    def failed(self, key: str, error: str, final: bool) -> Future[None]:
+        """Write down that a sample was given up."""
+        row = (key, int(final), _storable(error))
+        return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a fact of the run; waits until it is durable."""
+        row = (name, json.dumps(value))
+        self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO fact VALUES (?, ?)", row)).result()
+
+    def facts(self) -> dict[str, Any]:
+        return {name: json.loads(value) for name, value in self._db.execute("SELECT * FROM fact")}
+
+    def answered(self) -> set[str]:
+        """The keys that are stored: never to be asked again."""
+        return {key for (key,) in self._db.execute("SELECT key FROM answer")}
+
+    def given_up(self) -> dict[str, str]:
+        """The keys that the teacher refused for good, and what it said."""
+        return dict(self._db.execute("SELECT key, error FROM failure WHERE final = 1"))
+
+    def doubtful(self) -> set[str]:
+        """The keys that have been sent once and whose end nobody saw."""
+        return {
+            key
+            for (key,) in self._db.execute(
+                "SELECT key FROM attempt WHERE state = 'in_doubt' AND key NOT IN (SELECT key FROM answer)"
+            )
+        }
+
+    def reply(self, key: str) -> tuple[bytes, int, int, int] | None:
+        """One stored answer: its JSON, input tokens, output tokens, picodollars."""
+        row = self._db.execute(
+            "SELECT reply, input_tokens, output_tokens, pusd FROM answer "
+            "JOIN attempt ON attempt.id = answer.attempt WHERE answer.key = ?",
+            (key,),
+        ).fetchone()
+        return None if row is None else (zlib.decompress(row[0]), row[1], row[2], row[3])
+
+    def failures(self, limit: int) -> list[tuple[int, str]]:
+        """What was given up, by what was said: how many, and the words."""
+        rows = self._db.execute(
+            "SELECT count(*), error FROM failure GROUP BY error ORDER BY 1 DESC, 2 LIMIT ?", (limit,)
+        )
+        return [(count, error) for count, error in rows]
+
+    def excess(self) -> int:
+        """By how many tokens a teacher has billed more than a request's own size allowed, at worst."""
+        return max(
+            0,
+            self._db.execute(
+                "SELECT max(input_tokens + output_tokens - bound_tokens) FROM attempt WHERE state = 'stored'"
+            ).fetchone()[0]
+            or 0,
+        )
+
+    def recent(self, since_us: int) -> Iterator[tuple[int, int]]:
+        """When requests went out lately, and the tokens each took or may take."""
+        return iter(
+            self._db.execute(
+                "SELECT sent_us, CASE state WHEN 'stored' THEN input_tokens + output_tokens "
+                "ELSE reserved_tokens END FROM attempt WHERE sent_us > ? ORDER BY sent_us",
+                (since_us,),
+            ).fetchall()
+        )
+
+    def spent(self, purpose: str | None = None) -> Spent:
+        """Everything that this run has cost, or what one purpose has."""
+        row = self._db.execute(
+            "SELECT count(*), total(input_tokens), total(output_tokens), coalesce(sum(pusd), 0), "
+            "coalesce(sum(state = 'stored'), 0), coalesce(sum(state IN ('sent', 'in_doubt')), 0), "
+            "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_tokens END), 0), "
+            "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_pusd END), 0), "
+            "coalesce(sum(latency_us), 0) FROM attempt WHERE purpose = coalesce(?, purpose)",
+            (purpose,),
+        ).fetchone()
+        return Spent(*(int(value) for value in row))
+
+    def _put(self, write: Callable[[], None]) -> Future[None]:
+        done: Future[None] = Future()
+        self._waiting.put((write, done))
+        return done
+
+    def _write(self) -> None:
+        """The writer: all that waits goes into one transaction, so that one sync serves many requests."""
+        ends = False
+        while not ends:
+            batch = [self._waiting.get()]
+            while not self._waiting.empty():
+                batch.append(self._waiting.get())
+            ends = None in batch
+            work = [one for one in batch if one is not None]
+            error = self._commit(work)
+            if error is not None and self._ballast.exists():
+                self.full = error
+                self._ballast.unlink()
+                error = self._commit(work)
+            for _, done in work:
+                with suppress(InvalidStateError):  # who waited for it may have been cancelled
+                    if error is None:
+                        done.set_result(None)
+                    else:
+                        done.set_exception(LedgerFull(f"{self.path}: cannot be written: {error}"))
+            if error is not None:
+                self.full = error
+
+    def _commit(self, work: list[tuple[Callable[[], None], Future[None]]]) -> str | None:
+        """Write a batch, whole or not at all; says why not."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for write, _ in work:
+                write()
+            self._db.execute("COMMIT")
+        except (sqlite3.Error, OSError) as why:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            return str(why)
+        return None
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a ledger to look into it while another process writes. Raises: DistillError."""
+    try:
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    except sqlite3.Error as why:
+        raise DistillError(f"{path}: cannot be read: {why}") from why
+
+
+def _do(db: sqlite3.Connection, text: str, row: tuple[Any, ...]) -> None:
+    db.execute(text, row)
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else text.encode(errors="replace").decode()[:2000]
+
+
+def _hold(path: Path) -> int:
+    """Take the run for this process alone."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as why:
+        raise DistillError(f"{path}: cannot be written: {why.strerror}") from why
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        os.close(handle)
+        raise DistillError(f"{path.parent}: is being collected already, by process {said}") from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    return handle
+
+
+def _make_ballast(path: Path) -> None:
+    with path.open("wb") as out:
+        for _ in range(BALLAST >> 16):
+            out.write(os.urandom(1 << 16))  # not zeros: a file system may store those in nothing
+        out.flush()
+        os.fsync(out.fileno())

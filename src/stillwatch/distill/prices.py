@@ -1,0 +1,73 @@
+"""What a teacher's tokens cost. Money is in whole picodollars, so that sums are exact. It sends nothing.
+
+Null: the table's figures are the vendor's for plain requests; a plan's own [prices] go before them.
+"""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+from stillwatch.distill.plan import Prices
+
+PUSD = 10**12  # picodollars a dollar: a tenth of a cent a million tokens is still a whole number a token
+DATED = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d|latest|\d{4})$")
+
+
+@dataclass(frozen=True)
+class Price:
+    """Picodollars a token, and where that is from."""
+
+    input: int
+    output: int
+    cached_input: int
+    source: str
+
+    def cost_pusd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+        """
+        >>> Price(150_000, 600_000, 75_000, "").cost_pusd(1000, 100, cached_tokens=400)
+        180000000
+        """
+        cached = min(max(cached_tokens, 0), input_tokens)
+        return (input_tokens - cached) * self.input + cached * self.cached_input + output_tokens * self.output
+
+
+@lru_cache(maxsize=1)
+def price_list() -> dict[str, Price]:
+    """Every model of the table that ships here."""
+    raw = tomllib.loads(files("stillwatch.distill").joinpath("prices.toml").read_text(encoding="utf-8"))
+    found = {}
+    for vendor, table in raw.items():
+        if isinstance(table, dict):
+            for row in table["models"]:
+                source = f"{raw['source']}, as of {raw['as_of']} ({vendor}: {table['page']})"
+                found[row["model"]] = _price(row["input"], row["output"], row.get("cached_input"), source)
+    return found
+
+
+def price_of(model: str, own: Prices) -> Price | None:
+    """What a model's tokens cost; None where neither the plan nor the table says.
+
+    A name is looked up as it is, without what stands before its last slash, and without a date at its end.
+
+    >>> price_of("openai/gpt-4o-mini-2024-07-18", Prices()).output
+    600000
+    >>> price_of("my-own", Prices()) is None
+    True
+    """
+    if own.input is not None and own.output is not None:
+        return _price(own.input, own.output, own.cached_input, own.source or "the plan")
+    bare = model.rpartition("/")[2].lower()
+    table = price_list()
+    return table.get(bare) or table.get(DATED.sub("", bare))
+
+
+def usd(pusd: int) -> float:
+    return pusd / PUSD
+
+
+def _price(input_: float, output: float, cached: float | None, source: str) -> Price:
+    """From dollars a million tokens; a fraction of a picodollar counts as a whole one."""
+    whole = [-int(-(one * PUSD / 1e6) // 1) for one in (input_, output, input_ if cached is None else cached)]
+    return Price(whole[0], whole[1], whole[2], source)

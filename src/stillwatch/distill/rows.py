@@ -1,0 +1,125 @@
+"""The files of a run: JSON lines in, JSON lines out, whole or not at all. It does not know what they mean."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stillwatch.distill import DistillError, Example, Prompt, Sample
+from stillwatch.errors import InputError, RejectedLine
+
+LONGEST_LINE = 64 << 20  # bytes: a longer one is no prompt and no answer
+
+Noun = TypeVar("Noun", Prompt, Sample, Example)
+
+
+def replace_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file beside the old one, sync it, rename it. Raises: DistillError when the disk refuses."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as out:
+            out.writelines(parts)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(path)
+    except OSError as why:
+        beside.unlink(missing_ok=True)
+        raise DistillError(
+            f"{path}: cannot be written: {why.strerror}; what was there before is untouched"
+        ) from why
+
+
+def line(row: dict[str, Any]) -> bytes:
+    """One row as a line; what is no Unicode (a lone surrogate) is escaped and comes back the same."""
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(row).encode() + b"\n"
+
+
+def write_rows(path: Path, rows: Iterable[Prompt | Sample | Example]) -> int:
+    """Write rows, whole or not at all; returns how many."""
+    count = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            yield line(asdict(row))
+
+    replace_file(path, lines())
+    return count
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    replace_file(path, [json.dumps(content, indent=1, ensure_ascii=True).encode() + b"\n"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises: InputError."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    except ValueError as why:
+        raise InputError(f"{path}: is no JSON: {why}") from why
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no JSON object")
+    return content
+
+
+def objects(path: Path, reject: Callable[[RejectedLine], None]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's place and object; a bad line goes to `reject`. Raises: InputError: no such file."""
+    try:
+        with path.open("rb") as lines:
+            number = 0
+            while raw := lines.readline(LONGEST_LINE + 1):
+                number += 1
+                place = f"{path}:{number}"
+                if len(raw) > LONGEST_LINE:
+                    reject(RejectedLine(place, f"is longer than {LONGEST_LINE >> 20} MiB"))
+                    while raw and not raw.endswith(b"\n"):
+                        raw = lines.readline(LONGEST_LINE)
+                    continue
+                if not raw.strip():
+                    continue
+                try:
+                    row = json.loads(raw)
+                except (ValueError, RecursionError) as why:
+                    reject(RejectedLine(place, f"is no JSON: {why}"))
+                    continue
+                if isinstance(row, dict):
+                    yield place, row
+                else:
+                    reject(RejectedLine(place, f"holds a {type(row).__name__}, not an object"))
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+
+
+def _refuse(rejected: RejectedLine) -> None:
+    raise InputError(f"{rejected}; this file is written by stillwatch: run the step before this one again")
+
+
+def _read(path: Path, noun: type[Noun]) -> Iterator[Noun]:
+    for place, row in objects(path, _refuse):
+        try:
+            for name in ("messages", "prompt"):
+                if name in row:
+                    row[name] = tuple(row[name])
+            yield noun(**row)
+        except TypeError as why:
+            raise InputError(f"{place}: {why}; run the step before this one again") from why
+
+
+def read_prompts(path: Path) -> Iterator[Prompt]:
+    return _read(path, Prompt)
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    return _read(path, Sample)
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    return _read(path, Example)

@@ -1,0 +1,92 @@
+"""Runs programs that nobody has read, confined, and says how well. What confines them is `confined.py`."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError
+
+CHILD = Path(__file__).with_name("confined.py")
+GRACE_S = 5.0  # to start Python on a busy machine, beyond the program's own time
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may take."""
+
+    seconds: float = 10.0
+    mib: int = 512
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a program did. `confined` says what the kernel granted; empty where it died before saying."""
+
+    ok: bool
+    why: str
+    confined: dict[str, bool]
+
+
+def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Limits) -> Ran:
+    """Run a program with its tests, or once for each case. Raises: DistillError where none can be started."""
+    token = secrets.token_hex(16)
+    request = {
+        "code": code, "tests": tests, "cases": cases,
+        "seconds": limits.seconds, "mib": limits.mib, "token": token,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="stillwatch-", ignore_cleanup_errors=True) as folder:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", str(CHILD), folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={
+                    "PATH": "/usr/bin:/bin",
+                    "PYTHONHASHSEED": "0",
+                    "TMPDIR": folder,
+                },  # no keys of anybody's
+                cwd=folder,
+                start_new_session=True,
+            )
+        except OSError as why:
+            raise DistillError(f"a process for a program cannot be started: {why.strerror}") from why
+        try:
+            said, _ = process.communicate(json.dumps(request).encode(), limits.seconds + GRACE_S)
+        except subprocess.TimeoutExpired:
+            return Ran(False, f"takes longer than {limits.seconds:g} s", {})
+        finally:
+            _end(process)
+    try:
+        came = json.loads(said)
+        if came[0] == token:
+            return Ran(bool(came[1]["ok"]), str(came[1]["why"]), came[2])
+    except (ValueError, TypeError, KeyError, IndexError):
+        pass
+    return Ran(False, "ended before its tests did (out of time or memory, or it left)", {})
+
+
+@lru_cache(maxsize=1)
+def confinement() -> dict[str, Any]:
+    """How programs are confined on this machine: network, files, processes."""
+    had = run_program("", "pass", [], Limits()).confined
+    return {"limits": True, "network": False, "files": False, "processes": False} | had
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the whole session; its process space dies with its first process."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

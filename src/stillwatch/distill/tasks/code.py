@@ -1,0 +1,56 @@
+"""Programs that pass their tests: asserts in Python, or pairs of input and output. They run confined."""
+
+import re
+from typing import Any
+
+from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill.sandbox import Limits, run_program
+
+NAME = "code"
+EXPECTS = '{"tests": "assert f(2) == 4"} or {"cases": [{"stdin": "2", "stdout": "4"}]}'
+FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+
+
+def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
+    raise DistillError("the task code makes no prompts; give a file")
+
+
+def check(expected: Any) -> str | None:
+    if not isinstance(expected, dict):
+        return "is no object"
+    tests, cases = expected.get("tests", ""), expected.get("cases", [])
+    if not isinstance(tests, str) or not isinstance(cases, list) or bool(tests.strip()) == bool(cases):
+        return "has not exactly one of tests (a text) and cases (a list)"
+    for one in cases:
+        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in ("stdin", "stdout")):
+            return "has a case without stdin and stdout as texts"
+    return None
+
+
+def judge(expected: Any, text: str) -> Verdict:
+    """Run the answer's program as `judge_within` does, within the usual limits."""
+    return judge_within(expected, text, Limits())
+
+
+def judge_within(expected: Any, text: str, limits: Limits) -> Verdict:
+    """Right is a program that passes everything within the limits."""
+    program = extract(text)
+    if program is None:
+        return Verdict(False, None, "there is no program in it")
+    ran = run_program(program, expected.get("tests", ""), expected.get("cases", []), limits)
+    return Verdict(ran.ok, None, ran.why)
+
+
+def extract(text: str) -> str | None:
+    """The last block of Python in a text; the last block of any kind; else the text, if it has none.
+
+    >>> extract("So:\\n```python\\nx = 1\\n```\\nDone.")
+    'x = 1'
+    """
+    blocks = FENCE.findall(text)
+    python = [body for name, body in blocks if name.lower() in ("python", "py", "python3")]
+    if python:
+        return str(python[-1])
+    if blocks:
+        return str(blocks[-1][1])
+    return text if text.strip() else None

@@ -1,0 +1,45 @@
+"""One right text, or any of a list: compared without case, white space and closing marks."""
+
+import re
+import unicodedata
+from typing import Any
+
+from stillwatch.distill import DistillError, Prompt, Verdict
+
+NAME = "exact"
+EXPECTS = "a text, or a list of texts of which any is right"
+LEAD = re.compile(r"^\W*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE)
+
+
+def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
+    raise DistillError("the task exact makes no prompts; give a file")
+
+
+def check(expected: Any) -> str | None:
+    if isinstance(expected, list):
+        return None if expected and all(isinstance(one, str) for one in expected) else "is no list of texts"
+    return None if isinstance(expected, str) else "is no text"
+
+
+def judge(expected: Any, text: str) -> Verdict:
+    """Right is the whole answer, or its last line, with or without "Answer:" before it.
+
+    >>> judge("Paris", "It lies on the Seine.\\nAnswer: **paris**.").right
+    True
+    >>> judge(["a", "b"], "c").right
+    False
+    """
+    wanted = {_folded(one) for one in (expected if isinstance(expected, list) else [expected])}
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return Verdict(False, None, "there is no answer")
+    for candidate in (text, lines[-1], LEAD.sub("", lines[-1])):
+        if _folded(candidate) in wanted:
+            return Verdict(True, candidate.strip())
+    return Verdict(False, lines[-1].strip()[:200], "is another text")
+
+
+def _folded(text: str) -> str:
+    """A text as it is compared: compatibility forms, small letters, single spaces, no marks around it."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return folded.strip(" .,;:!?\"'`*_()[]") or folded

@@ -1,0 +1,122 @@
+"""May this teacher's answers train a student? What its licence and terms say, with the source.
+
+The table is a reading aid, no legal advice. It does not know what the student is for: the person does.
+"""
+
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from stillwatch.distill import DistillError
+from stillwatch.distill.plan import Teacher
+from stillwatch.lineage.resolve import resolve
+
+NEEDS_LEAVE = ("competing", "forbidden")
+SHORTEST_STATEMENT = 15  # characters: "yes" is no reason
+
+
+@dataclass(frozen=True)
+class Says:
+    """What the table says of one teacher; `training` is "unknown" where it says nothing."""
+
+    id: str = ""
+    training: str = "unknown"
+    licence: str = ""
+    licence_url: str = ""
+    terms_url: str = ""
+    quote: str = ""
+    source: str = ""
+    families: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def entries() -> tuple[Says, ...]:
+    """The table that ships here, in the order in which it decides."""
+    raw: dict[str, Any] = tomllib.loads(
+        files("stillwatch.distill").joinpath("teachers.toml").read_text(encoding="utf-8")
+    )
+    return tuple(_entry(row) for row in raw["teacher"])
+
+
+def _entry(row: dict[str, Any]) -> Says:
+    lists = {key: tuple(value) for key, value in row.items() if isinstance(value, list)}
+    return Says(**(row | lists))
+
+
+def says(model: str, base_url: str) -> Says:
+    """Find what is known of a teacher's terms.
+
+    >>> says("gpt-4o-mini", "https://api.openai.com/v1").training
+    'competing'
+    >>> says("deepseek-ai/DeepSeek-R1", "http://127.0.0.1:8000/v1").licence
+    'MIT'
+    >>> says("acme-7b", "http://127.0.0.1:8000/v1").training
+    'unknown'
+    """
+    host = (urlsplit(base_url).hostname or "").lower()
+    bare = model.rpartition("/")[2].lower()
+    family = resolve(model).family
+    for entry in entries():
+        here = not entry.hosts or any(host == one or host.endswith(f".{one}") for one in entry.hosts)
+        named = family in entry.families or any(re.search(one, bare) for one in entry.names)
+        if here and named:
+            return entry
+    return Says()
+
+
+def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
+    """What the run keeps about its teacher, and the student's card carries.
+
+    Raises: DistillError where the terms forbid it and the plan's `i_may` gives no reason.
+    """
+    found = says(teacher.model, teacher.base_url)
+    statement = teacher.i_may.strip()
+    if found.training in NEEDS_LEAVE and len(statement) < SHORTEST_STATEMENT:
+        what = "a model that competes with it" if found.training == "competing" else "another model"
+        raise DistillError(
+            f"the terms of {teacher.model} do not allow its answers to train {what}: "
+            f'"{found.quote}" ({found.source}; {found.terms_url}). If you may all the same, say why with '
+            f'--i-may "..." or teacher.i_may in the plan, in a sentence: it is recorded in teacher.json and '
+            "on the student's card"
+        )
+    kept = {key: value for key, value in asdict(found).items() if key not in ("families", "names", "hosts")}
+    return kept | {
+        "model": teacher.model,
+        "base_url": teacher.base_url,
+        "licence": teacher.licence or found.licence or "unknown",
+        "licence_url": teacher.licence_url or found.licence_url,
+        "terms_url": teacher.terms_url or found.terms_url,
+        "licence_from": "the plan"
+        if teacher.licence
+        else "the table of teachers"
+        if found.licence
+        else "nobody",
+        "i_may": statement,
+        "said_by": who if statement else "",
+        "said_at_us": at_us if statement else None,
+    }
+
+
+def warning(kept: dict[str, Any]) -> str | None:
+    """What a person should read before the first request; None where nothing stands against it."""
+    model = kept["model"]
+    if kept["training"] in NEEDS_LEAVE:
+        return (
+            f"the terms of {model} forbid training {'competing ' if kept['training'] == 'competing' else ''}"
+            f"models on its answers ({kept['terms_url']}). You say you may, and this is recorded: "
+            f'"{kept["i_may"]}"'
+        )
+    if kept["training"] == "conditions":
+        return f'{model} attaches duties to a student of its answers: "{kept["quote"]}" ({kept["source"]})'
+    if kept["training"] == "unknown" and kept["licence"] == "unknown":
+        return (
+            f"nothing is known of the terms of {model}: read them, and write teacher.licence and "
+            "teacher.terms_url into the plan; the student's card says unknown until then"
+        )
+    return None
