@@ -144,7 +144,7 @@ def act_of(db: Connection, case_id: str, number: int) -> Act:
     query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
     row = db.execute(query).mappings().first()
     if row is None:
-        raise Missing(f"case {case_id} has no act {number}; `stillwatch case show {case_id}` lists them")
+        raise Missing(f"case {case_id} has no act {number}; `stillwatch case log {case_id}` lists them")
     return _act(row)
 
 

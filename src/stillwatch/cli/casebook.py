@@ -60,3 +60,19 @@ def opened_cases(
     with seen_cases(folder, url) as store:
         attach(store, key or folder / KEY, witness)
         yield store
+
+
+@contextmanager
+def new_cases(url: str, key: Path | None = None, witness: Path | None = None) -> Iterator[Store]:
+    """Lend the cases to who brings findings; they are made where there are none.
+
+    Without a key's file it lies beside the SQLite database. Raises: InputError, CaseError, AuditError.
+    """
+    with Store(url) as store:
+        path = store.url.database if store.url.get_backend_name() == "sqlite" else None
+        if key is None and path is None:
+            raise InputError(
+                f"{store.name}: the audit trail needs a key; --audit-key FILE names it, or makes it"
+            )
+        attach(store, key or Path(str(path)).with_name(KEY), witness)
+        yield store

@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from stillwatch.cases.fold import fold
+from stillwatch.cases.inputs import inputs_of
+from stillwatch.cli.casebook import AuditKey, WitnessFile, new_cases
+from stillwatch.cli.casewords import words_of
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.exchanges.sources import is_gateway
 from stillwatch.gateway.folder import Folder, derive
+from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
@@ -33,6 +38,8 @@ Examples:
   stillwatch scan logs/ --accounts accounts.csv --out report
 
   stillwatch scan stillwatch-serve    (a gateway's folder: its segments, under its own key)
+
+  stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
@@ -70,6 +77,12 @@ def scan_command(
         Path | None, typer.Option(help="Key for the sketches, at least 16 bytes.", envvar=KEY_VARIABLE)
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
+    cases: Annotated[
+        str | None,
+        typer.Option(help="Fold what is found into cases at this URL: sqlite:///PATH or postgresql://…"),
+    ] = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
 ) -> None:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
     errors = Console(stderr=True)
@@ -92,6 +105,12 @@ def scan_command(
         print(to_text(findings_json(result)), end="")
     else:
         print_result(result, Console(), page)
+    if cases is not None:
+        read = inputs_of([*logs, *([] if accounts is None else [accounts])])
+        told = {"false_cases_per_10k_account_days": false_cases}
+        with new_cases(cases, audit_key, audit_witness) as store:
+            folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
+        errors.print(words_of(folded), markup=False, highlight=False)
     if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
         raise typer.Exit(FOUND)
     if result.scanned.rejected:

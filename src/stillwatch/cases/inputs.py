@@ -1,0 +1,27 @@
+"""Which files a scan read, by name and SHA-256: what a finding's claims can be recomputed from."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillwatch.cases.evidence import Input
+from stillwatch.errors import InputError
+from stillwatch.exchanges.sources import find
+
+MIB = 1 << 20
+
+
+def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
+    """Hash every file that these logs stand for. Raises: InputError where one cannot be read."""
+    return [Input(source.shown, _sha256(source.path), source.size) for source in find(logs)]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(MIB):
+                digest.update(chunk)
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    return digest.hexdigest()

@@ -1,0 +1,347 @@
+"""`stillwatch case`: the queue, one case, its accounts and history, what detectors are worth."""
+
+import json
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cases import DetectorState, State, Verdict, feedback, reading
+from stillwatch.cases.alert import Prices, alert
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.write import prepare, release
+from stillwatch.cases.fold import fold
+from stillwatch.cases.reading import Filter, find
+from stillwatch.cli.casebook import (
+    CASES,
+    KEY,
+    AuditKey,
+    CasesUrl,
+    WitnessFile,
+    new_cases,
+    opened_cases,
+    seen_cases,
+)
+from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
+from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table, when, whoami
+from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.report.findings import load
+
+app = typer.Typer(help="Cases: look, judge, undo.", no_args_is_help=True, add_completion=False)
+add_verbs(app)
+
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch case list
+
+  stillwatch case list --owner none --state new --json | jq -r '.cases[].id'
+
+  stillwatch case list --all --account acct_1234
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+  stillwatch case show case-7f3a
+
+  stillwatch case show case-7f3a --json > alert.json     (the whole alert: docs/cases.md)
+"""
+ACCOUNTS_EXAMPLES = """
+Examples:
+
+  stillwatch case accounts case-7f3a
+
+  stillwatch case accounts case-7f3a --targets > them.txt
+
+  stillwatch standing set --accounts-file them.txt --step throttle --why case-7f3a --dry-run
+"""
+LOG_EXAMPLES = """
+Examples:
+
+  stillwatch case log case-7f3a --limit 20
+"""
+FOLD_EXAMPLES = """
+Examples:
+
+  stillwatch case fold stillwatch-report --folder stillwatch-serve
+"""
+DETECTORS_EXAMPLES = """
+Examples:
+
+  stillwatch case detectors
+
+  stillwatch case detectors --months --json
+"""
+DETECTOR_EXAMPLES = """
+Examples:
+
+  stillwatch case detector lone_harvest shadow --why "three false cases this week"
+
+  stillwatch case detector coordinated_harvest act --why "24 of 24 right, by three of us"
+"""
+EXPORT_EXAMPLES = """
+Examples:
+
+  stillwatch case export case-7f3a --form ocsf --out finding.json
+
+What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
+`stillwatch indicators export`, which names no accounts.
+"""
+
+Console = Annotated[
+    str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
+]
+
+
+class Which(StrEnum):
+    """Which accounts of a case."""
+
+    actor = "actor"
+    victim = "victim"
+    cleared = "cleared"
+    moved = "moved"
+    provisional = "provisional"
+    unnamed = "unnamed"
+
+
+@app.callback()
+def case_verbs() -> None:
+    """Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo."""
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(
+    state: Annotated[list[State] | None, typer.Option(help="Only cases in this state.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this person's; none for nobody's.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Closed and suppressed ones too.")] = False,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the queue: what is due first, then the largest harvest."""
+    wanted = Filter(
+        states=tuple(state) if state else () if every else (State.NEW, State.OPEN),
+        verdict=verdict,
+        owner=owner,
+        account=account,
+        text=text,
+        suppressed=None if every else False,
+        limit=limit,
+    )
+    with seen_cases(folder, cases) as store:
+        found = reading.queue(store, wanted, utc_us())
+    if as_json:
+        told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
+        print(json.dumps(told, indent=1))
+        return
+    rows = [
+        (
+            c.id,
+            str(c.state),
+            str(c.verdict or ""),
+            c.owner or "",
+            when(c.due_us) or "",
+            f"{c.members:,}",
+            f"{c.exchanges:,}",
+            c.title,
+        )
+        for c in found.cases
+    ]
+    heads = ("case", "state", "verdict", "owner", "due", "accounts", "exchanges", "what")
+    table(heads, rows, "no case waits for anybody")
+    if found.total > len(rows):
+        print(f"{found.total - len(rows):,} more; --limit shows more")
+    if not every and found.counts["suppressed"]:
+        print(f"{found.counts['suppressed']:,} suppressed; --all shows them too")
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show_command(
+    case: CaseId,
+    price: Annotated[
+        float | None, typer.Option(help="What a million output tokens cost them, in dollars.", min=0)
+    ] = None,
+    cost: Annotated[float | None, typer.Option(help="What they cost you, in dollars.", min=0)] = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    console: Console = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show one case: why, what would make it honest, what has left, how sure, what to do."""
+    with seen_cases(folder, cases) as store:
+        told = alert(store, find(store, case), utc_us(), console, Prices(cost, price))
+    if as_json:
+        print(json.dumps(told.as_json(), indent=1))
+    else:
+        print("\n".join(alert_lines(told)))
+
+
+@app.command("accounts", epilog=ACCOUNTS_EXAMPLES)
+def accounts_command(
+    case: CaseId,
+    targets: Annotated[
+        bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
+    ] = False,
+    which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
+    starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=1_000_000)] = 100,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the accounts of a case, or print those that an action may touch."""
+    with seen_cases(folder, cases) as store:
+        case_id = find(store, case)
+        if targets:
+            print_targets(reading.targets(store, case_id), as_json)
+            return
+        found, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
+    if as_json:
+        print(json.dumps({"total": total, "accounts": [asdict(m) for m in found]}, indent=1))
+        return
+    rows = [
+        (
+            m.account,
+            when(m.since_us) or "",
+            f"{m.exchanges:,}",
+            str(m.verdict or ""),
+            f"moved to {m.moved_to}" if m.moved_to else "" if m.actor else "not the actor's",
+            "provisional" if m.provisional else "" if m.named else "not named lately",
+        )
+        for m in found
+    ]
+    table(("account", "since", "exchanges", "verdict", "", ""), rows, "no such account")
+    if total > len(found):
+        print(f"{total - len(found):,} more; --limit shows more")
+
+
+@app.command("log", epilog=LOG_EXAMPLES)
+def log_command(
+    case: CaseId,
+    limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to a case: findings, and what people did, with the numbers that undo takes."""
+    with seen_cases(folder, cases) as store:
+        events = reading.timeline(store, find(store, case), limit=limit)
+    if as_json:
+        print(json.dumps([asdict(event) for event in events], indent=1))
+        return
+    table(("at", "act", "who", "what", "why"), [event_row(event) for event in events], "nothing has happened")
+
+
+@app.command("fold", epilog=FOLD_EXAMPLES)
+def fold_command(
+    report: Annotated[Path, typer.Argument(help="Folder that `stillwatch scan` wrote.")],
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the findings of a report into cases. Twice the same changes nothing."""
+    found = load(report)
+    with new_cases(cases or f"sqlite:///{folder / CASES}", audit_key or folder / KEY, audit_witness) as store:
+        folded = fold(store, found, utc_us(), f"report {report.name}")
+    if as_json:
+        print(json.dumps(asdict(folded), indent=1))
+    else:
+        print(words_of(folded))
+
+
+@app.command("detectors", epilog=DETECTORS_EXAMPLES)
+def detectors_command(
+    months: Annotated[bool, typer.Option("--months", help="Month by month.")] = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each detector's word was worth, by what people found, and what its alarms may do."""
+    with seen_cases(folder, cases) as store:
+        standing = feedback.states(store)
+        found = (
+            feedback.by_month(store)
+            if months
+            else [feedback.measured(store, name, utc_us()) for name in standing]
+        )
+    if as_json:
+        rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
+        print(json.dumps(rows, indent=1))
+        return
+    table(
+        (
+            "detector",
+            "month",
+            "state",
+            "right",
+            "judged",
+            "95 % interval",
+            "permitted",
+            "undecided",
+            "judges",
+        ),
+        [
+            (
+                one.detector + ("" if not standing[one.detector].raises else " (raises)"),
+                one.month or "180 days",
+                str(standing[one.detector].state),
+                str(one.right),
+                str(one.judged),
+                "" if one.low is None or one.high is None else f"{one.low:.0%} to {one.high:.0%}",
+                str(one.permitted),
+                str(one.undecided),
+                str(one.judges),
+            )
+            for one in found
+        ],
+        "no detector has spoken of a case yet",
+    )
+
+
+@app.command("detector", epilog=DETECTOR_EXAMPLES)
+def detector_command(
+    detector: Annotated[str, typer.Argument(help="Its name.")],
+    state: Annotated[DetectorState, typer.Argument(help="What its alarms may do.")],
+    why: Why = "",
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+) -> None:
+    """Change what a detector's alarms may do: down at any time, up by evidence only."""
+    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+        now = feedback.set_state(store, detector, state, who=whoami(), why=why, now_us=utc_us())
+    print(f"{now.detector} is on {now.state}")
+
+
+@app.command("export", epilog=EXPORT_EXAMPLES)
+def export_command(
+    case: CaseId,
+    form: Annotated[Form, typer.Option(help="In whose words.")] = Form.OCSF,
+    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    yes: Yes = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    console: Console = "",
+) -> None:
+    """Write one case in another program's words. It names accounts: it is for your own systems."""
+    now_us = utc_us()
+    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+        ready = prepare(store, find(store, case), form, now_us=now_us, base_url=console)
+        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        release(store, ready, out, who=whoami(), now_us=now_us)
+    if out is None:
+        typer.get_binary_stream("stdout").write(ready.data)

@@ -1,0 +1,109 @@
+"""What the verbs on cases say, in lines and rows. It is no verb itself."""
+
+import json
+import sys
+from dataclasses import asdict
+
+from stillwatch.cases import reading
+from stillwatch.cases.alert import Alert
+from stillwatch.cases.claims import Claim
+from stillwatch.cases.fold import Folded
+from stillwatch.cli.folder import when
+from stillwatch.cli.main import one_line
+from stillwatch.report import amounts
+
+LINKS_PRINTED = 8
+
+
+def words_of(folded: Folded) -> str:
+    """Say what became of a scan's findings."""
+    parts = [
+        (len(folded.opened), "opened", folded.opened),
+        (len(folded.came_back), "came back", folded.came_back),
+        (len(folded.updated), "updated", folded.updated),
+        (len(folded.suppressed), "updated in silence (suppressed)", folded.suppressed),
+        (len(folded.merged), "merged", [f"{a} into {b}" for a, b in folded.merged]),
+    ]
+    told = [f"{n:,} {what}: {', '.join(names[:5])}{', …' * (n > 5)}" for n, what, names in parts if n]
+    return "cases: " + ("; ".join(told) if told else "nothing new")
+
+
+def print_targets(found: reading.Targets, as_json: bool) -> None:
+    """Print whom an action may touch, a name a line, and on standard error who is left out."""
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    odd = [name for name in found.accounts if one_line(name) != name or not name]
+    for name in found.accounts:
+        if name not in odd:
+            print(name)
+    for why, n in found.left_out.items():
+        print(f"left out: {n:,}, {why}", file=sys.stderr)
+    if odd:
+        print(f"left out: {len(odd):,} whose names are no lines of text; --json has them", file=sys.stderr)
+
+
+def event_row(event: reading.Event) -> tuple[str, ...]:
+    """Give what happened as a row: when, the act's number, who, what, why."""
+    at = when(event.at_us) or ""
+    if event.finding is not None:
+        f = event.finding
+        what = f"{f.accounts:,} accounts, {f.exchanges:,} exchanges, p = {f.p_value:.2g} ({f.campaign})"
+        return at, "", "finding", what, f.source
+    if event.act is None:
+        return at, "", "", "", ""
+    gone = "" if event.act.in_force else " (taken back)"
+    undoes = f" {event.act.undoes}" if event.act.undoes is not None else ""
+    return at, str(event.act.id), event.act.who, event.act.verb + undoes + gone, event.act.text
+
+
+def alert_lines(a: Alert) -> list[str]:
+    """Give the alert as lines for a terminal."""
+    x = a.exposure
+    p = amounts.p_value(a.p_value, plain=True)
+    said = f", {a.verdict}" if a.verdict else ""
+    ours = ", ".join(a.seen_by_provider) or "nothing; all of it could be copied"
+    lines = [
+        a.title,
+        f"{a.case}: {a.state}{said}, {a.owner or 'nobody'}'s; revision {a.revision}",
+        f"  p = {p}, {a.score_bits:.1f} bits, alarm at {when(a.alarm_us)}",
+        f"  {amounts.counted(a.members, 'account')}, {a.victims:,} victims, {a.cleared:,} cleared",
+        "",
+        "Why",
+        *(_claim(claim) for claim in a.why),
+        "",
+        "What would make it honest",
+        *(f"  {b.kind}: {b.check}" for b in a.benign),
+        "",
+        f"Links: {a.links_total:,}, by {', '.join(a.independent_classes) or 'nothing'}",
+        *(
+            f"  {s.accounts:,} accounts, {s.bits:.1f} bits each, {s.clue} (the {s.control}'s): {s.text}"
+            for s in a.shared[:LINKS_PRINTED]
+        ),
+        f"  not of the client's choosing: {ours}",
+        "",
+        "What has left",
+        f"  {x.exchanges:,} exchanges, {amounts.short(x.output_tokens)} output tokens;"
+        f" {x.exchanges_at_alarm:,} exchanges before the alarm. {x.milestones}",
+    ]
+    if x.capabilities:
+        lines.append(f"  asked for: {', '.join(x.capabilities)}")
+    if x.unique_prompts is not None:
+        lines.append(f"  {x.unique_prompts:,} different prompts in the latest finding")
+    costs = (("them", x.cost_to_them_usd), ("you", x.cost_to_us_usd))
+    lines += [f"  cost {whom} about ${usd:,.2f}" for whom, usd in costs if usd is not None]
+    lines += ["", "How sure", f"  {a.confidence.sentence}", f"  {a.confidence.calibration}"]
+    lines += [f"  gap in the log: {g['start']} to {g['end']}: {g['text']}" for g in a.gaps]
+    lines += [f"  cannot claim: {sentence}" for sentence in a.cannot_claim]
+    lines += ["", "What to do", f"  {a.action.text}"]
+    left = [f"{n:,} {why}" for why, n in a.action.left_out.items()]
+    if left:
+        lines.append(f"  left out: {', '.join(left)}")
+    lines += [f"  {a.action.command}"] if a.action.command else []
+    lines += ["", f"ATLAS: {', '.join(one['id'] for one in a.atlas)}"]
+    return [line[: len(line) - len(line.lstrip())] + one_line(line) for line in lines]
+
+
+def _claim(claim: Claim) -> str:
+    beside = f"; median {amounts.number(claim.baseline)}" if claim.baseline is not None else ""
+    return f"  {claim.bits:5.1f} bits  {claim.text} ({claim.detector}{beside})"

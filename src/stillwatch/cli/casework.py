@@ -1,0 +1,440 @@
+"""The verbs of `stillwatch case` that change something: parse the words, one call, print."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cases import Case, Verdict, work
+from stillwatch.cases.reading import find
+from stillwatch.cases.store import Store
+from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, when, whoami
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.report.amounts import counted
+
+CaseId = Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")]
+Accounts = Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="Accounts of the case.")]
+AccountsFile = Annotated[
+    Path | None, typer.Option(help="File of accounts, one a line; - for standard input.")
+]
+Why = Annotated[str, typer.Option(help="Why: the next reader has nothing else.", show_default=False)]
+Revision = Annotated[
+    int | None, typer.Option("--if-revision", help="Only if nobody has changed the case since this one.")
+]
+Approver = Annotated[str | None, typer.Option(help="A second person, where many are dismissed within a day.")]
+
+ASSIGN_EXAMPLES = """
+Examples:
+
+  stillwatch case assign case-7f3a ann --due 4h
+
+  stillwatch case assign case-7f3a --nobody
+"""
+NOTE_EXAMPLES = """
+Examples:
+
+  stillwatch case note case-7f3a "called them, they will ring back"
+"""
+JUDGE_EXAMPLES = """
+Examples:
+
+  stillwatch case judge case-7f3a true --why "one template, one card behind 18 accounts"
+
+  stillwatch case judge case-7f3a victim acct_12 acct_31 --why "keys found on a paste site"
+
+  stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (takes the account's verdict away)
+"""
+CLOSE_EXAMPLES = """
+Examples:
+
+  stillwatch case close case-7f3a --verdict true --why "blocked, see standing action 12"
+"""
+SUPPRESS_EXAMPLES = """
+Examples:
+
+  stillwatch case suppress case-7f3a --owner bo --for 30d --why "their red team, contract 17"
+
+  stillwatch case suppress case-7f3a --end --why "contract ended"
+"""
+APPEAL_EXAMPLES = """
+Examples:
+
+  stillwatch case appeal case-7f3a "we are a class of 40" --account acct_12
+"""
+DECIDE_EXAMPLES = """
+Examples:
+
+  stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
+
+  stillwatch case decide case-7f3a --refuse --why "no such school"
+"""
+MERGE_EXAMPLES = """
+Examples:
+
+  stillwatch case merge case-9c1e case-7f3a --why "the same card"
+"""
+SPLIT_EXAMPLES = """
+Examples:
+
+  stillwatch case split case-7f3a --accounts-file theirs.txt --why "another template since May"
+"""
+UNDO_EXAMPLES = """
+Examples:
+
+  stillwatch case undo case-7f3a 12 --why "wrong case"
+"""
+
+
+@dataclass(frozen=True)
+class At:
+    """Where the cases are."""
+
+    folder: Path
+    url: str | None
+    key: Path | None
+    witness: Path | None
+
+
+def assign_command(
+    case: CaseId,
+    owner: Annotated[str | None, typer.Argument(help="Who works on it.")] = None,
+    nobody: Annotated[bool, typer.Option("--nobody", help="Take it from its owner.")] = False,
+    due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
+    why: Why = "",
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a case to somebody, and say until when."""
+    if (owner is None) == (not nobody):
+        raise InputError("give an owner, or --nobody")
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        due_us = None if due is None else now_us + 1_000_000 * span_s(due, "--due")
+        return work.assign(
+            store,
+            case_id,
+            owner,
+            who=whoami(),
+            why=why,
+            due_us=due_us,
+            now_us=now_us,
+            if_revision=if_revision,
+        )
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def note_command(
+    case: CaseId,
+    text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a note to a case."""
+    words = sys.stdin.read() if text == "-" else text
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.note(store, case_id, words, who=whoami(), now_us=now_us)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def judge_command(
+    case: CaseId,
+    verdict: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VERDICT", help="true, false, suspicious, permitted; of accounts also victim."
+        ),
+    ] = None,
+    accounts: Accounts = None,
+    accounts_file: AccountsFile = None,
+    clear: Annotated[
+        list[str] | None, typer.Option(metavar="ACCOUNT", help="Take an account's verdict away.")
+    ] = None,
+    why: Why = "",
+    approver: Approver = None,
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a case is, or what single accounts of it are. A victim is never acted on as the thief."""
+    names = _names(accounts, accounts_file)
+    if (verdict is None) == (not clear):
+        raise InputError("give a verdict, or --clear ACCOUNT")
+    said = None if verdict is None else _verdict(verdict)
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        common: dict[str, Any] = {"who": whoami(), "why": why, "approver": approver}
+        common |= {"now_us": now_us, "if_revision": if_revision}
+        if said is not None and not names:
+            return work.judge(store, case_id, said, **common)
+        return work.judge_accounts(store, case_id, names or clear or [], said, **common)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def close_command(
+    case: CaseId,
+    verdict: Annotated[str | None, typer.Option(help="true, false, suspicious or permitted.")] = None,
+    why: Why = "",
+    approver: Approver = None,
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Close a judged case. It opens by itself when the actor comes back."""
+    said = None if verdict is None else _verdict(verdict)
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.close(
+            store,
+            case_id,
+            said,
+            who=whoami(),
+            why=why,
+            approver=approver,
+            now_us=now_us,
+            if_revision=if_revision,
+        )
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def reopen_command(
+    case: CaseId,
+    why: Why = "",
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open a closed case again."""
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.reopen(store, case_id, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def suppress_command(
+    case: CaseId,
+    owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
+    lasts: Annotated[str | None, typer.Option("--for", help="For how long: 30d; a year at most.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="End it before its time.")] = False,
+    why: Why = "",
+    approver: Approver = None,
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let nobody be told of a case for a while. It is measured all the same."""
+    if not end and (owner is None or lasts is None):
+        raise InputError("a suppression needs --owner and --for; --end ends one")
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        common: dict[str, Any] = {"who": whoami(), "why": why, "now_us": now_us, "if_revision": if_revision}
+        if end or owner is None or lasts is None:
+            return work.unsuppress(store, case_id, **common)
+        until_us = now_us + 1_000_000 * span_s(lasts, "--for")
+        return work.suppress(store, case_id, owner=owner, until_us=until_us, approver=approver, **common)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def appeal_command(
+    case: CaseId,
+    text: Annotated[str, typer.Argument(help="What the customer says.")],
+    account: Annotated[str | None, typer.Option(help="The account that it is for.")] = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what a customer says against a case."""
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.appeal(store, case_id, text, account=account, who=whoami(), now_us=now_us)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def decide_command(
+    case: CaseId,
+    accounts: Accounts = None,
+    accounts_file: AccountsFile = None,
+    granted: Annotated[
+        bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
+    ] = None,
+    why: Why = "",
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide an appeal. Whoever judged the case does not."""
+    names = _names(accounts, accounts_file)
+    if granted is None:
+        raise InputError("give --grant or --refuse")
+    decided = granted
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.decide(store, case_id, decided, accounts=names, who=whoami(), why=why, now_us=now_us)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def merge_command(
+    case: CaseId,
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
+    why: Why = "",
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make two cases one: they are one actor. Findings do not part them again."""
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        target = find(store, into)
+        return work.merge(
+            store, case_id, target, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
+        )
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def split_command(
+    case: CaseId,
+    accounts: Accounts = None,
+    accounts_file: AccountsFile = None,
+    why: Why = "",
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make accounts a case of their own: they are another actor's. Findings do not join them again."""
+    names = _names(accounts, accounts_file)
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.split(
+            store, case_id, names, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
+        )
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def undo_command(
+    case: CaseId,
+    act: Annotated[
+        int, typer.Argument(metavar="ACT", min=1, help="The act's number, as `case log` shows it.")
+    ],
+    why: Why = "",
+    if_revision: Revision = None,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an act back: what stands then is exactly what would stand without it."""
+
+    def change(store: Store, case_id: str, now_us: int) -> Case:
+        return work.undo(store, case_id, act, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
+
+    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Add these to `stillwatch case`."""
+    for name, examples, command in (
+        ("assign", ASSIGN_EXAMPLES, assign_command),
+        ("note", NOTE_EXAMPLES, note_command),
+        ("judge", JUDGE_EXAMPLES, judge_command),
+        ("close", CLOSE_EXAMPLES, close_command),
+        ("reopen", None, reopen_command),
+        ("suppress", SUPPRESS_EXAMPLES, suppress_command),
+        ("appeal", APPEAL_EXAMPLES, appeal_command),
+        ("decide", DECIDE_EXAMPLES, decide_command),
+        ("merge", MERGE_EXAMPLES, merge_command),
+        ("split", SPLIT_EXAMPLES, split_command),
+        ("undo", UNDO_EXAMPLES, undo_command),
+    ):
+        app.command(name, epilog=examples)(command)
+
+
+# --- parts ---
+
+
+def _do(at: At, case: str, change: Callable[[Store, str, int], Case], as_json: bool) -> None:
+    with opened_cases(at.folder, at.url, at.key, at.witness) as store:
+        done = change(store, find(store, case), utc_us())
+    if as_json:
+        print(json.dumps(plain(done), indent=1))
+        return
+    said = f", {done.verdict}" if done.verdict else ""
+    owner = f", {done.owner}'s" if done.owner else ""
+    beside = f", {counted(done.victims, 'victim')}" if done.victims else ""
+    beside += f", {done.cleared:,} cleared" if done.cleared else ""
+    accounts = counted(done.members, "account")
+    print(one_line(f"{done.id} is {done.state}{said}{owner}: {accounts}{beside}; revision {done.revision}"))
+
+
+def plain(case: Case) -> dict[str, Any]:
+    """Give a case as JSON can hold it, without its accounts."""
+    times = ("opened_us", "updated_us", "due_us", "suppressed_until_us", "first_us", "last_us")
+    told = {name: getattr(case, name) for name in Case.__dataclass_fields__ if name != "accounts"}
+    return {name.removesuffix("_us"): when(value) if name in times else value for name, value in told.items()}
+
+
+def _verdict(text: str) -> Verdict:
+    try:
+        return Verdict(text)
+    except ValueError:
+        words = ", ".join(Verdict)
+        raise InputError(f"{text!a} is no verdict; give one of {words}") from None
+
+
+def _names(accounts: list[str] | None, path: Path | None) -> list[str]:
+    """Give the accounts that were named, each once. Raises: InputError."""
+    if path is None:
+        return sorted(set(accounts or ()))
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    except UnicodeDecodeError as why:
+        raise InputError(f"{path}: is not UTF-8 text") from why
+    return sorted({*(accounts or ()), *(line for line in text.splitlines() if line)})
