@@ -26,9 +26,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
+from stillwatch.gateway.control.actions import act
+from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path import caller
 from stillwatch.gateway.path.server import Request
+from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
 
@@ -592,6 +595,36 @@ def test_a_ban_that_comes_while_a_stream_runs_ends_it(up: Upstream) -> None:
         assert post(running, {"model": "deepseek-chat"}).status == 403
         (row,) = [row for row in running.settle() if row["end_user"] == "late"]
         assert (row["outcome"], row["rule"]) == ("cut", "ban:deepseek")
+
+
+@pytest.mark.parametrize("what", ["block", "verify", "revoke", "watch"])
+def test_who_is_shut_out_in_mid_stream_gets_no_more(up: Upstream, what: str) -> None:
+    asked = {"model": "mira", "stream": True, "user": "late", "messages": []}
+    with gateway(up.url) as running:
+        slow = running.auth | {"x-fault": "slow=0.005", "x-tokens": "900"}
+        line = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        with closing(line):
+            line.request("POST", "/v1/chat/completions", json.dumps(asked), slow)
+            reply = line.getresponse()
+            assert reply.read1(100)
+            now_us = time.time_ns() // 1000
+            with State(running.folder.state, running.folder.secret()) as state:
+                if what == "revoke":
+                    state.revoke(running.key.split("-")[2], now_us=now_us)
+                else:
+                    stands = [("acct_test", Standing(Step[what.upper()], now_us))]
+                    act(state, stands, who="test", why="test", now_us=now_us)
+            got = reply.read()
+        codes = {
+            "block": b"account_blocked",
+            "verify": b"verification_required",
+            "revoke": b"invalid_api_key",
+        }
+        assert (codes.get(what, b"[DONE]") in got, b"[DONE]" in got) == (True, what == "watch")
+        (row,) = [row for row in running.settle() if row["end_user"] == "late"]
+        rules = {"revoke": "key.revoked", "watch": "allowed"}
+        assert row["rule"] == rules.get(what, f"standing.{what}")
+        assert row["output_tokens"] < 900 or what == "watch"
 
 
 @pytest.mark.slow

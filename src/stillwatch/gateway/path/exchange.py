@@ -17,8 +17,8 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict, Spent
-from stillwatch.terms.decide import decide
+from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step
+from stillwatch.terms.decide import decide, step_now
 
 PART_BYTES = 32 << 10
 LEFT = 499  # nginx's status for a client that went away
@@ -48,7 +48,7 @@ class Exchange:
         self._place = self._charged = self._spent_before = 0
         self._retried = False
         self._warn: str | None = None
-        self._terms = gate.terms  # by which it was decided
+        self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
         self._name = ""  # of the model that answers
         self._facts: ReplyFacts | None = None
         self._served_name: str | None = None  # of a reply that was ended for it
@@ -319,11 +319,16 @@ class Exchange:
         return self.gate.verdict(model, who.account, who.org, self.began_us).allow
 
     def still_allowed(self) -> bool:
-        """Whether the terms that have come since the request still allow it; if not, it ends here."""
+        """Whether what came since the request allows it: terms, a block, a key's end. If not, it ends."""
         gate, who = self.gate, self.caller
-        if gate.terms is self._terms:
+        if gate.terms is self._terms and gate.tables is self._tables:
             return True
         assert who is not None
+        self._tables = gate.tables
+        if not self._still_welcome(who):
+            return False
+        if gate.terms is self._terms:
+            return True
         self._terms = gate.terms
         for name in self.facts.models:
             verdict = gate.verdict(name, who.account, who.org, gate.now_us())
@@ -331,6 +336,21 @@ class Exchange:
                 self._banned(name, verdict)
                 return False
         return not self._name or self.served(self._name)
+
+    def _still_welcome(self, who: Caller) -> bool:
+        """Whether the key is not revoked since, nor the account shut out. One that runs out ends nothing."""
+        gate = self.gate
+        entry = gate.tables.keys.get(who.key_id)
+        if who.key_id and (entry is None or entry.disabled):
+            self._cut(401, "invalid_api_key", "This key has been revoked.", "key.revoked")
+            return False
+        standing, now = gate.tables.standings.get(who.account), gate.now_us()
+        if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
+            return True
+        ask = Ask(who.account, None, self.operation, None)
+        found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
+        self._cut(found.status, found.code, found.message, found.rule)
+        return False
 
     def served(self, name: str) -> bool:
         """Whether the served model may be served; if not, the reply ends here."""
