@@ -33,7 +33,7 @@ class Delivered:
     refusals: list[str] = field(default_factory=list)
 
 
-class _Refused(Exception):
+class Refused(ExportError):
     """A receiver's answer that is no success."""
 
     def __init__(self, why: str, after_s: int | None = None, gone: bool = False) -> None:
@@ -66,9 +66,9 @@ def work_off(
             target = by_name.get(letter.target)
             try:
                 if target is None:
-                    raise _Refused(f"no target is called {letter.target!a} any more", gone=True)
+                    raise Refused(f"no target is called {letter.target!a} any more", gone=True)
                 send(target, letter, now_us(), resolve)
-            except (ExportError, _Refused) as why:
+            except ExportError as why:
                 stopped.add(letter.target)
                 done.refusals.append(f"{letter.target}: {why}")
                 _put_back(outbox, letter, why, now_us(), rng, done)
@@ -91,7 +91,7 @@ def _put_back(
 
 
 def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
-    """Send one letter now. Raises: ExportError, or another refusal of the receiver's."""
+    """Send one letter now. Raises: ExportError."""
     found = addresses(target.where, target.allow, resolve)
     context = None
     if target.where.scheme in ("https", "tls"):
@@ -103,7 +103,7 @@ def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = 
         answer = post(target.where, found, sent, body, context)
         if not 200 <= answer.status < 300:
             said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
-            raise _Refused(
+            raise Refused(
                 f"{target.where.at}: answers {answer.status}: {said}",
                 answer.retry_after_s,
                 answer.status == GONE,

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import stillwatch
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import Activity
 from stillwatch.cases.exports.cef import record
@@ -62,18 +63,35 @@ def cloudevent(alert: Alert, activity: Activity, at_us: int, data: dict[str, Any
 
     at_us: when the case came to this revision. data: what to carry; the alert itself by default.
     """
+    carried = plain(alert.as_json()) if data is None else data
+    id = event_id(alert.case, alert.revision)
+    return _event(id, f"stillwatch.case.{activity}", plain(alert.case), at_us, carried)
+
+
+def _event(id: str, kind: str, subject: str, at_us: int, data: Any) -> bytes:
     when = datetime.fromtimestamp(at_us // 1000 / 1000, UTC).isoformat(timespec="milliseconds")
     return to_bytes(
         {
             "specversion": "1.0",
-            "id": event_id(alert.case, alert.revision),
+            "id": id,
             "source": SOURCE,
-            "type": f"stillwatch.case.{activity}",
-            "subject": plain(alert.case),
+            "type": kind,
+            "subject": subject,
             "time": when.replace("+00:00", "Z"),
             "datacontenttype": "application/json",
-            "data": plain(alert.as_json()) if data is None else data,
+            "data": data,
         }
+    )
+
+
+def trial_event(at_us: int, syslog: bool) -> tuple[str, str]:
+    """An event that tells of nothing: its id, and what is sent."""
+    id = event_id("test", at_us)
+    if syslog:
+        head = ("Stillwatch", "Stillwatch", stillwatch.__version__, "test", "A test; nothing happened", 0)
+        return id, record(*head, {"rt": at_us // 1000, "externalId": id})
+    return id, _event(id, "stillwatch.test", "test", at_us, {"text": "A test; nothing happened."}).decode(
+        "ascii"
     )
 
 

@@ -29,7 +29,7 @@ from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import SKETCHED, Indicator, Kind
 from stillwatch.cases.indicators.keys import Key
 
-DAY_US = 86_400_000_000
+HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
 NAMES = {
     Kind.QUESTION: "the same question",
@@ -95,7 +95,7 @@ def campaign_bundle(
         used = _attack_pattern(technique(one["id"]), tlp)
         objects += [used, _related(new, campaign, "uses", used)]
     for indicator in indicators:
-        told = _indicator(new, indicator, valid_days)
+        told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
         objects += [told, _related(new, told, "indicates", campaign)]
     if with_accounts:
         objects += _observed(new, alert, key)
@@ -179,7 +179,7 @@ def _attack_pattern(one: Technique, tlp: Tlp) -> Json:
     }
 
 
-def _indicator(new: Any, one: Indicator, valid_days: int) -> Json:
+def _indicator(new: Any, one: Indicator, until_us: int) -> Json:
     return dict(
         new(
             "indicator",
@@ -192,8 +192,9 @@ def _indicator(new: Any, one: Indicator, valid_days: int) -> Json:
             pattern=pattern(one.kind, one.key, one.value),
             pattern_type="stix",
             pattern_version="2.1",
-            valid_from=timestamp(one.first_us),
-            valid_until=timestamp(one.last_us + valid_days * DAY_US),
+            # by the hour: to the millisecond it would be a certain customer's exchange
+            valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
+            valid_until=timestamp(until_us),
             confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
             extensions=extended(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
         )

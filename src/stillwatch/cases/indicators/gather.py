@@ -49,7 +49,7 @@ def gather(
     rejects = rejects if rejects is not None else Rejects()
     marks = Marks(history, kinds)
     wanted = pa.array(sorted(members), pa.string())
-    tallies, seen = _inside(history, marks, wanted, rejects, progress)
+    tallies, seen, blind = _inside(history, marks, wanted, rejects, progress)
     if not seen:
         raise IndicatorError(
             f"the log holds no exchange of the {len(members)} accounts; give the one that was scanned"
@@ -64,26 +64,27 @@ def gather(
     if not found:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
-            f"them have and few others{_unseen(marks.blind, seen)}; try --kind wording"
+            f"them have and few others{_unseen(blind, seen)}; try --kind wording"
         )
     return tuple(found)
 
 
 def _inside(
     history: History, marks: Marks, members: pa.Array, rejects: Rejects, progress: Progress | None
-) -> tuple[dict[Kind, _Tally], int]:
+) -> tuple[dict[Kind, _Tally], int, int]:
     tallies = {kind: _Tally([], {}, {}, {}) for kind in marks.kinds}
-    seen = 0
+    seen = blind = 0
     for whole in history.batches(rejects, progress):
         batch = whole.filter(pc.is_in(whole.column("account"), value_set=members))
         seen += batch.num_rows
+        blind += int(marks.blind(batch).sum())
         if not batch.num_rows:
             continue
         codes = pc.index_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
         times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
         for kind, numbers in marks.of(batch).items():
             _count(tallies[kind], *_flat(numbers, codes, times))
-    return tallies, seen
+    return tallies, seen, blind
 
 
 def _flat(

@@ -58,7 +58,6 @@ class Marks:
 
     def __init__(self, history: History, kinds: Collection[Kind]) -> None:
         self.kinds = [kind for kind in Kind if kind in kinds]
-        self.blind = 0  # rows of which only a sketch under another key is kept
         self._history = history
         self._code: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
         self._plain: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
@@ -67,6 +66,18 @@ class Marks:
         """The numbers of every kind that was asked for."""
         out = self._sketches(batch) if set(self.kinds) & set(SKETCHED) else {}
         return out | {kind: self._identifiers(batch, kind) for kind in self.kinds if kind in IDENTIFIERS}
+
+    def blind(self, batch: pa.RecordBatch) -> np.ndarray:
+        """(n,) bool: rows of which only a sketch under another key is kept, so that nothing can be compared."""
+        if self._under_it or not sketched.is_sketched(batch.schema) or not set(self.kinds) & set(SKETCHED):
+            return np.zeros(batch.num_rows, bool)
+        return batch.column("prompt").is_null().to_numpy(zero_copy_only=False)
+
+    @property
+    def _under_it(self) -> bool:
+        """Whether stored sketches are under the key that is wanted."""
+        stored = self._history.stored
+        return stored is None or stored.fingerprint == self._history.key.fingerprint
 
     def number(self, kind: Kind, value: str) -> int:
         """The number that stands for a value."""
@@ -83,14 +94,10 @@ class Marks:
         return [by_code[number - 1] for number in numbers]
 
     def _sketches(self, batch: pa.RecordBatch) -> dict[Kind, np.ndarray]:
-        stored, wanted = self._history.stored, self._history.key.sketcher
-        under_it = stored is None or stored.fingerprint == wanted.fingerprint
-        if sketched.is_sketched(batch.schema) and under_it:
+        if sketched.is_sketched(batch.schema) and self._under_it:
             columns = sketched.of_columns(batch)
         else:
-            columns = sketched.of_texts(batch, wanted)
-            if sketched.is_sketched(batch.schema):
-                self.blind += batch.column("prompt").null_count
+            columns = sketched.of_texts(batch, self._history.key.sketcher)
         every = {
             Kind.QUESTION: np.where(columns["words"] >= LEAST_WORDS, columns["exact"], np.uint64(0)),
             Kind.OPENING: columns["head"],

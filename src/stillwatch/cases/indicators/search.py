@@ -44,9 +44,13 @@ class _Span:
 class _Found:
     """What the pass over the log has found so far."""
 
+    began_us: int  # the sender's first exchange
+    since_us: int  # what is counted begins here; before it only the base rate is measured
     searched: int = 0
-    first_us: int | None = None
+    blind: int = 0
+    first_us: int | None = None  # of the history, whatever is counted
     last_us: int | None = None
+    before: set[str] = field(default_factory=set)  # who carried a mark before the sender's first exchange
     pairs: float = 0.0  # chances for two phrases to fall together with the wanted ones
     values: dict[Kind, int] = field(default_factory=dict)  # how many values were compared
     ids: set[str] = field(default_factory=set)
@@ -80,26 +84,22 @@ def search(
         for kind in marks.kinds
     }
     began_us = min(one.first_us for _, one in partner.indicators)
-    found = _Found()
+    found = _Found(began_us, 0 if since_us is None else since_us)
     for batch in history.batches(rejects if rejects is not None else Rejects(), progress):
-        _look(found, _between(batch, since_us, until_us), marks, wanted)
-    return _hits(found, partner, marks, wanted, began_us)
-
-
-def _between(batch: pa.RecordBatch, since_us: int | None, until_us: int | None) -> pa.RecordBatch:
-    at = batch.column("time").cast(pa.int64())
-    for bound, keep in ((since_us, pc.greater_equal), (until_us, pc.less)):
-        if bound is not None:
-            batch = batch.filter(keep(at, pa.scalar(bound, pa.int64())))
-            at = batch.column("time").cast(pa.int64())
-    return batch
+        if until_us is not None:
+            earlier = pc.less(batch.column("time").cast(pa.int64()), pa.scalar(until_us, pa.int64()))
+            batch = batch.filter(earlier)
+        _look(found, batch, marks, wanted)
+    return _hits(found, partner, marks, wanted)
 
 
 def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind, np.ndarray]) -> None:
     if not batch.num_rows:
         return
     times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-    found.searched += batch.num_rows
+    counted, blind = times >= found.since_us, marks.blind(batch)
+    found.searched += int((counted & ~blind).sum())
+    found.blind += int((counted & blind).sum())
     first, last = int(times.min()), int(times.max())
     found.first_us = first if found.first_us is None else min(found.first_us, first)
     found.last_us = last if found.last_us is None else max(found.last_us, last)
@@ -130,6 +130,10 @@ def _keep(
             continue
         found.ids.add(name)
         at_us = int(times[row])
+        if at_us < found.began_us:
+            found.before.add(account)
+        if at_us < found.since_us:
+            continue
         found.whole.add(at_us)
         found.accounts.setdefault(account, _Span()).add(at_us)
         found.kinds.setdefault(account, set()).update(kind for kind, _ in hits[row])
@@ -137,9 +141,7 @@ def _keep(
             found.marks.setdefault(mark, _Span()).add(at_us)
 
 
-def _hits(
-    found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.ndarray], began_us: int
-) -> Hits:
+def _hits(found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.ndarray]) -> Hits:
     carriers = [
         Carrier(name, span.exchanges, span.first_us or 0, span.last_us or 0, tuple(sorted(found.kinds[name])))
         for name, span in found.accounts.items()
@@ -151,8 +153,8 @@ def _hits(
             seen.append((id, span.exchanges, span.first_us, span.last_us))
     return Hits(
         partner=partner,
-        searched=found.searched - marks.blind,
-        blind=marks.blind,
+        searched=found.searched,
+        blind=found.blind,
         first_searched_us=found.first_us,
         last_searched_us=found.last_us,
         carriers=tuple(sorted(carriers, key=lambda one: (-one.exchanges, one.account))),
@@ -160,11 +162,11 @@ def _hits(
         first_us=found.whole.first_us,
         last_us=found.whole.last_us,
         seen=tuple(seen),
-        chance=_chance(found, wanted, began_us),
+        chance=_chance(found, wanted),
     )
 
 
-def _chance(found: _Found, wanted: dict[Kind, np.ndarray], began_us: int) -> Chance:
+def _chance(found: _Found, wanted: dict[Kind, np.ndarray]) -> Chance:
     expected = found.pairs
     for kind, compared in found.values.items():
         n = len(wanted[kind])
@@ -172,12 +174,12 @@ def _chance(found: _Found, wanted: dict[Kind, np.ndarray], began_us: int) -> Cha
             expected += compared / PHRASES * comb(PHRASES, 2) * (n / 2.0**32) ** 2
         elif kind in SKETCHED:
             expected += compared * n / 2.0 ** (4 * DIGITS[kind])
-    before_us = 0 if found.first_us is None else max(0, min(began_us, found.last_us or 0) - found.first_us)
-    since_us = 0 if found.last_us is None else max(0, found.last_us - max(began_us, found.first_us or 0))
-    before = sum((one.first_us or 0) < began_us for one in found.accounts.values())
+    first_us, last_us = found.first_us or 0, found.last_us or 0
+    before_us = max(0, min(found.began_us, last_us) - first_us)
+    since_us = max(0, last_us - max(found.began_us, found.since_us, first_us))
     return Chance(
         collisions=expected,
-        before=before,
+        before=len(found.before),
         before_days=before_us / DAY_US,
-        expected=before * since_us / before_us if before_us >= DAY_US else None,
+        expected=len(found.before) * since_us / before_us if before_us >= DAY_US else None,
     )

@@ -4,7 +4,6 @@ Times are rounded to whole hours outwards: to the minute they would tell the par
 answer of nought is an answer too. Source: STIX 2.1 (OASIS, 2021), section 5.2: count 0 says "not seen".
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +149,3 @@ def sentence(one: Sighting) -> str:
         times = f", from {timestamp(one.first_us)} to {timestamp(one.last_us)} by the hour"
     accounts = f" of {one.accounts:,} accounts" if one.accounts else ""
     return f"{who} has seen this campaign: {one.exchanges:,} exchanges{accounts}{times}.{searched}"
-
-
-def of_cases(sightings: Iterable[Sighting], campaigns: dict[str, str]) -> dict[str, list[Sighting]]:
-    """Our cases that were answered. campaigns: STIX id -> case."""
-    found: dict[str, list[Sighting]] = {}
-    for one in sightings:
-        if one.of in campaigns:
-            found.setdefault(campaigns[one.of], []).append(one)
-    return found

@@ -1,0 +1,80 @@
+"""Which cases have news for whom: reads the cases, fills the outbox, remembers what was told. It sends
+nothing.
+
+It goes by revisions in the store, so nobody who folds findings or judges has to call it, wait for it, or know
+of it. Told twice after a crash, an event has the same id and the same bytes.
+"""
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from stillwatch.cases import DetectorState
+from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.exports import Activity, ExportError
+from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.ocsf import detection
+from stillwatch.cases.exports.outbox import Outbox
+from stillwatch.cases.exports.signing import event_id
+from stillwatch.cases.exports.targets import Target
+from stillwatch.cases.exports.write import activity_of, write_file
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import cases
+
+TOLD = "told.json"
+
+
+def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, base_url: str = "") -> int:
+    """Put the news of every case that changed since the last call into the outbox; give how many cases had
+    any.
+
+    Suppressed cases and alarms of detectors in shadow have none. Raises: ExportError, CaseError.
+    """
+    told = _read(outbox)
+    news = 0
+    for case_id, revision, updated_us, suppressed_until_us in _changed(store, max(told.values(), default=-1)):
+        known = case_id in told
+        told[case_id] = revision
+        if (suppressed_until_us or 0) > now_us:
+            continue
+        one = alert(store, case_id, now_us, base_url)
+        if any(source.raised and source.state == DetectorState.SHADOW for source in one.detectors):
+            continue
+        news += 1
+        for target in targets:
+            body = _body(target, one, activity_of(one, known), updated_us)
+            outbox.put(target.name, event_id(one.case, one.revision), one.case, body, now_us)
+    if news or told:
+        write_file(outbox.folder / TOLD, json.dumps(told, sort_keys=True).encode("ascii"))
+    return news
+
+
+def _body(target: Target, one: Alert, activity: Activity, updated_us: int) -> str:
+    if target.kind == "syslog":
+        return "\n".join(cef_records(one, activity, updated_us))
+    data = detection(one, activity, updated_us) if target.says == "ocsf" else None
+    return cloudevent(one, activity, updated_us, data).decode("ascii")
+
+
+def _changed(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
+    c = cases.c
+    query = select(c.id, c.revision, c.updated_us, c.suppressed_until_us).where(c.revision > after)
+    with store.reading() as db:
+        rows = db.execute(query.where(c.merged_into.is_(None)).order_by(c.revision, c.id)).all()
+    return [(row.id, row.revision, row.updated_us, row.suppressed_until_us) for row in rows]
+
+
+def _read(outbox: Outbox) -> dict[str, int]:
+    path = outbox.folder / TOLD
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict) or not all(type(one) is int for one in found.values()):
+            raise ValueError("no record of what was told")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as why:
+        raise ExportError(
+            f"{path}: cannot be read ({why}); without it all cases are told again: move it away"
+        ) from None
+    return found

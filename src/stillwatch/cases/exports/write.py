@@ -1,0 +1,143 @@
+"""One case as a file: made, summed up, and let go when somebody has said yes. It asks nobody itself.
+
+ready = prepare(store, case_id, Form.OCSF, now_us=now_us)
+...                                     # show `sums.said(ready.leaving)` and ask
+release(store, ready, out, who=who, now_us=now_us)
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from stillwatch.cases import State
+from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.exports import Activity, ExportError, Form, Leaving
+from stillwatch.cases.exports.marking import Tlp
+from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.ocsf import detection, incident
+from stillwatch.cases.exports.plain import to_bytes
+from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
+from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.indicators import Indicator
+from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import cases
+from stillwatch.cases.work import exported
+
+VALID_DAYS = 180
+
+
+@dataclass(frozen=True)
+class ToPartner:
+    """What a STIX export needs beside the case."""
+
+    key: Key
+    sender: str
+    tlp: Tlp
+    indicators: Sequence[Indicator] = ()
+    valid_days: int = VALID_DAYS
+    with_accounts: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is about to leave, and what it is."""
+
+    case: str
+    data: bytes
+    leaving: Leaving
+
+
+def prepare(
+    store: Store,
+    case_id: str,
+    form: Form,
+    *,
+    now_us: int,
+    base_url: str = "",
+    partner: ToPartner | None = None,
+) -> Ready:
+    """Make an export of a case; nothing leaves yet.
+
+    partner: needed for STIX. Raises: Missing; ExportError.
+    """
+    case = store.case(case_id, accounts=False)
+    told = alert(store, case.id, now_us, base_url)
+    if form is Form.STIX:
+        if partner is None:
+            raise ExportError(
+                "STIX goes to a partner, under an exchange key, a sender's name and a TLP mark: "
+                "`stillwatch indicators export` asks for them"
+            )
+        data, left = campaign_bundle(
+            told,
+            partner.indicators,
+            partner.key,
+            sender=partner.sender,
+            tlp=partner.tlp,
+            opened_us=case.opened_us,
+            now_us=now_us,
+            valid_days=partner.valid_days,
+            with_accounts=partner.with_accounts,
+        )
+        return Ready(case.id, data, left)
+    data = _written(told, form, now_us, case.updated_us)
+    holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
+    return Ready(case.id, data, leaving(form, data, holds, names_accounts=True))
+
+
+def _written(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
+    activity = activity_of(told)
+    if form is Form.CEF:
+        return "".join(f"{line}\n" for line in cef_records(told, activity, now_us)).encode("utf-8")
+    if form is Form.CLOUDEVENT:
+        return cloudevent(told, activity, updated_us) + b"\n"
+    document = detection(told, activity, now_us) if form is Form.OCSF else incident(told, activity, now_us)
+    return to_bytes(document, indent=1) + b"\n"
+
+
+def activity_of(told: Alert, known: bool | None = None) -> Activity:
+    """What to call a case's present state: whoever is told for the first time is told that it was opened."""
+    if told.state == State.CLOSED:
+        return Activity.CLOSED
+    first = told.state == State.NEW if known is None else not known
+    return Activity.OPENED if first else Activity.UPDATED
+
+
+def release(store: Store, ready: Ready, out: Path | None, *, who: str, now_us: int, why: str = "") -> None:
+    """Put on record that it left, and write it to a file. None: the caller writes it elsewhere.
+
+    The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
+    """
+    export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
+    exported(store, ready.case, export, who=who, now_us=now_us, why=why)
+    if out is not None:
+        write_file(out, ready.data)
+
+
+def campaigns(store: Store, sender: str) -> dict[str, str]:
+    """The STIX id that each case has, or would have, in an export of this sender's -> the case."""
+    with store.reading() as db:
+        found = db.execute(select(cases.c.id)).scalars().all()
+    return {campaign_id(sender, case): case for case in found}
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a file in place, whole or not at all, for its owner only. Raises: ExportError."""
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+    except OSError as why:
+        raise ExportError(f"{path}: cannot be written: {why.strerror}") from why

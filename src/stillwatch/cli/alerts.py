@@ -1,0 +1,274 @@
+"""`stillwatch alerts`: who is told of cases, by webhook and syslog. It finds nothing and judges nothing."""
+
+import json
+import random
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cases.exports import ExportError, Form
+from stillwatch.cases.exports.deliver import Delivered, send, work_off
+from stillwatch.cases.exports.notices import trial_event
+from stillwatch.cases.exports.outbox import Letter, Outbox
+from stillwatch.cases.exports.places import addresses
+from stillwatch.cases.exports.signing import new_key, read_key
+from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.targets import NAME, Target, read_targets
+from stillwatch.cases.exports.telling import tell
+from stillwatch.cases.exports.write import prepare, release
+from stillwatch.cases.reading import find
+from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when, whoami
+from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError, StillwatchError
+
+app = typer.Typer(
+    help="Tell others of cases: webhooks, syslog, OCSF.", no_args_is_help=True, add_completion=False
+)
+
+OUTBOX = "outbox"
+FAILED = 3
+
+DELIVER_EXAMPLES = """
+Examples:
+
+  stillwatch alerts deliver                 once: what changed since the last time, and what is due again
+
+  stillwatch alerts deliver --every 30s     go on until interrupted
+
+Exit codes: 0 all that was due arrived; 3 something did not, and waits; 2 could not look.
+"""
+KEYGEN_EXAMPLES = """
+Examples:
+
+  stillwatch alerts keygen stillwatch-serve/on-call.key
+
+  stillwatch alerts keygen stillwatch-serve/siem.key --ed25519    (the receiver needs the public half only)
+"""
+CHECK_EXAMPLES = """
+Examples:
+
+  stillwatch alerts check
+
+  stillwatch alerts check --send     also send each a test event
+"""
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch alerts list --json | jq '.dead[].last_error'
+"""
+RETRY_EXAMPLES = """
+Examples:
+
+  stillwatch alerts retry            all that were given up
+
+  stillwatch alerts retry 3f0c2a
+"""
+EXPORT_EXAMPLES = """
+Examples:
+
+  stillwatch alerts export case-7f3a --form ocsf --out finding.json
+
+  stillwatch alerts export case-7f3a --form cef --yes
+
+What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
+`stillwatch indicators export`, which names no accounts.
+"""
+
+BaseUrl = Annotated[
+    str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
+]
+TargetsFile = Annotated[
+    Path | None, typer.Option("--targets", help=f"The list of who is told; else {NAME} in the folder.")
+]
+
+
+@app.callback()
+def alerts_verbs() -> None:
+    """Tell others of cases: webhooks that are signed, syslog, OCSF and CEF files."""
+
+
+@app.command("deliver", epilog=DELIVER_EXAMPLES)
+def deliver_command(
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    targets: TargetsFile = None,
+    console: BaseUrl = "",
+    every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the news of cases to everybody on the list; what fails is tried again later, ten times in all."""
+    pause_s = None if every is None else span_s(every, "--every")
+    while pause_s is not None:
+        try:
+            _show_delivered(_deliver(folder, cases, _targets(folder, targets), console), as_json)
+        except StillwatchError as why:  # a list that is being edited, a full disk: the next round may go well
+            print(f"stillwatch: {one_line(str(why))}", file=sys.stderr, flush=True)
+        time.sleep(pause_s)
+    done = _deliver(folder, cases, _targets(folder, targets), console)
+    _show_delivered(done, as_json)
+    if done.failed or done.dead:
+        raise typer.Exit(FAILED)
+
+
+@app.command("check", epilog=CHECK_EXAMPLES)
+def check_command(
+    folder: AtFolder = FOLDER,
+    targets: TargetsFile = None,
+    send_one: Annotated[bool, typer.Option("--send", help="Send each target a test event.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the list of who is told: its form, keys, addresses; with --send, whether they take an event."""
+    rows = [_checked(target, send_one) for target in _targets(folder, targets)]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        cells = [tuple(str(row[name]) for name in ("name", "kind", "at", "says")) for row in rows]
+        table(("target", "kind", "at", "check"), cells, "nobody is told: the list is empty")
+    if any(not row["fit"] for row in rows):
+        raise typer.Exit(FAILED)
+
+
+@app.command("keygen", epilog=KEYGEN_EXAMPLES)
+def keygen_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
+    ed25519: Annotated[bool, typer.Option(help="A key pair instead of a shared secret.")] = False,
+) -> None:
+    """Make a key that signs webhooks. Of a pair the public half is printed."""
+    made = new_key(file, "ed25519" if ed25519 else "hmac")
+    print(made.public or f"{file}: give the receiver its one line, over a safe way")
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+    """List what waits to be sent and what was given up."""
+    outbox = _outbox(folder)
+    waiting, dead = outbox.waiting(), outbox.dead()
+    if as_json:
+        print(json.dumps({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))}, indent=1))
+        return
+    rows = [_row(letter, "waits") for letter in waiting] + [_row(letter, "given up") for letter in dead]
+    table(("id", "target", "case", "state", "tried", "next", "last refusal"), rows, "nothing waits")
+
+
+@app.command("retry", epilog=RETRY_EXAMPLES)
+def retry_command(
+    letter: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Of `alerts list`, or its beginning; else all.")
+    ] = "",
+    folder: AtFolder = FOLDER,
+) -> None:
+    """Put what was given up among what waits again."""
+    outbox = _outbox(folder)
+    found = [one for one in outbox.dead() if one.name.startswith(letter)]
+    if letter and not found:
+        raise InputError(f"nothing that was given up is called {letter!a}; see stillwatch alerts list")
+    for one in found:
+        outbox.revive(one, _now_us())
+    print(f"{len(found)} will be tried again; `stillwatch alerts deliver` sends them")
+
+
+@app.command("export", epilog=EXPORT_EXAMPLES)
+def export_command(
+    case: Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")],
+    form: Annotated[Form, typer.Option(help="In whose words.")] = Form.OCSF,
+    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    yes: Yes = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    console: BaseUrl = "",
+) -> None:
+    """Write one case in another program's words. It names accounts: it is for your own systems."""
+    now_us = _now_us()
+    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+        ready = prepare(store, find(store, case), form, now_us=now_us, base_url=console)
+        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        release(store, ready, out, who=whoami(), now_us=now_us)
+    if out is None:
+        typer.get_binary_stream("stdout").write(ready.data)
+
+
+# --- parts ---
+
+
+def _deliver(folder: Path, cases: str | None, targets: tuple[Target, ...], console: str) -> Delivered:
+    outbox = _outbox(folder)
+    with seen_cases(folder, cases) as store:
+        tell(outbox, targets, store, _now_us(), console)
+    return work_off(outbox, targets, _now_us, random.Random())
+
+
+def _show_delivered(done: Delivered, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(done)), flush=True)
+        return
+    if done.held_elsewhere:
+        print("another process is sending already", flush=True)
+        return
+    print(f"{done.sent} sent, {done.failed} failed, {done.dead} given up, {done.waiting} wait", flush=True)
+    for refusal in done.refusals:
+        print(f"  {one_line(refusal)}", flush=True)
+
+
+def _checked(target: Target, send_one: bool) -> dict[str, Any]:
+    row = {"name": target.name, "kind": target.kind, "at": target.where.at, "fit": True, "says": "ready"}
+    try:
+        for key in target.keys:
+            read_key(key)
+        found = addresses(target.where, target.allow)
+        row["says"] = f"ready, at {found[0]}"
+        if send_one:
+            send(target, _test_letter(target), _now_us())
+            row["says"] = f"took a test event, at {found[0]}"
+    except ExportError as why:
+        row |= {"fit": False, "says": str(why)}
+    return row
+
+
+def _test_letter(target: Target) -> Letter:
+    now_us = _now_us()
+    event, body = trial_event(now_us, target.kind == "syslog")
+    return Letter("test", target.name, event, "", body, now_us)
+
+
+def _targets(folder: Path, file: Path | None) -> tuple[Target, ...]:
+    path = file or folder / NAME
+    if file is None and not path.exists():
+        raise InputError(
+            f"{path}: is not there; docs/exports.md shows what stands in it, --targets names another"
+        )
+    return read_targets(path)
+
+
+def _outbox(folder: Path) -> Outbox:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; --folder names another")
+    return Outbox(folder / OUTBOX)
+
+
+def _plain(letter: Letter) -> dict[str, Any]:
+    kept = {
+        name: value for name, value in asdict(letter).items() if name not in ("body", "created_us", "next_us")
+    }
+    return kept | {
+        "created": when(letter.created_us),
+        "next": when(letter.next_us),
+        "bytes": len(letter.body),
+    }
+
+
+def _row(letter: Letter, state: str) -> tuple[str, ...]:
+    following = when(letter.next_us) or "" if state == "waits" else ""
+    tried = str(letter.attempts)
+    return (letter.name[:8], letter.target, letter.case, state, tried, following, letter.last_error)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

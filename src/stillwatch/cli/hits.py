@@ -1,0 +1,132 @@
+"""Prints what a search for indicators found, and how much of it would be there anyway. It is no verb."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from stillwatch.cases.indicators import Hits, Partner
+from stillwatch.cli.folder import table, when
+from stillwatch.cli.main import one_line
+from stillwatch.report.amounts import counted, short
+
+SHOWN = 20  # carriers in the table; --json has all
+
+
+def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) -> None:
+    """Print what a partner's file holds."""
+    if as_json:
+        plain = [
+            {**asdict(replace(one, indicators=())), "sealed": sealed, "indicators": _kinds(one)}
+            for one in partners
+        ]
+        print(json.dumps(plain, indent=1))
+        return
+    rows = [
+        (
+            one.name,
+            one.sender if sealed else f"{one.sender} (a claim)",
+            one.tlp,
+            ", ".join(f"{many} {kind}" for kind, many in _kinds(one).items()),
+            str(one.expired + one.foreign),
+        )
+        for one in partners
+    ]
+    table(("campaign", "sender", "TLP", "marks that hold", "others"), rows, "nothing")
+
+
+def _kinds(one: Partner) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for _, indicator in one.indicators:
+        found[indicator.kind] = found.get(indicator.kind, 0) + 1
+    return found
+
+
+def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
+    """Print who carries a campaign's marks; accounts that are in the case already (`mine`) come last."""
+    known = set(mine)
+    if as_json:
+        print(json.dumps([_plain(one, known) for one in hits], indent=1))
+        return
+    for one in hits:
+        print(_sentence(one, known))
+        rows = [
+            (
+                carrier.account,
+                "in the case" if carrier.account in known else "",
+                f"{carrier.exchanges:,}",
+                when(carrier.first_us) or "",
+                when(carrier.last_us) or "",
+                ", ".join(carrier.kinds),
+            )
+            for carrier in sorted(one.carriers, key=lambda c: (c.account in known, -c.exchanges, c.account))
+        ]
+        if rows:
+            table(("account", "", "exchanges", "first", "last", "carries"), rows[:SHOWN], "")
+        if len(rows) > SHOWN:
+            print(f"and {counted(len(rows) - SHOWN, 'account')} more: --json has all")
+        for line in _honestly(one):
+            print(line)
+
+
+def _sentence(one: Hits, known: set[str]) -> str:
+    others = sum(carrier.account not in known for carrier in one.carriers)
+    what = one.partner.name or one.partner.id
+    whose = what if known else f"{what} of {one.partner.sender}"
+    who = f"{counted(others, 'account')}{' beside its own' if known else ''}"
+    return one_line(
+        f"{whose}: {who}; {one.exchanges:,} of {counted(one.searched, 'exchange')} carry one of its "
+        f"{counted(len(one.partner.indicators), 'mark')}."
+    )
+
+
+def _honestly(one: Hits) -> list[str]:
+    """What a person must know before believing it."""
+    chance = one.chance
+    lines = [f"By collision of hashes alone: {short(chance.collisions)} exchanges expected."]
+    if chance.expected is None:
+        lines.append(
+            "No day of this history lies before the campaign's first exchange: no base rate can be told."
+        )
+    else:
+        lines.append(
+            f"Before the campaign's first exchange {counted(chance.before, 'account')} carried a mark in "
+            f"{chance.before_days:.0f} days; at that rate {chance.expected:.1f} would since."
+        )
+    if one.blind:
+        lines.append(
+            f"{counted(one.blind, 'exchange')} not compared: only sketches under another key are there."
+        )
+    lines.append("Wording can be copied: who carries a mark is not thereby one of them.")
+    return lines
+
+
+def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
+    carriers = [
+        {
+            "account": carrier.account,
+            "in_case": carrier.account in known,
+            "exchanges": carrier.exchanges,
+            "first": when(carrier.first_us),
+            "last": when(carrier.last_us),
+            "kinds": list(carrier.kinds),
+        }
+        for carrier in one.carriers
+    ]
+    return {
+        "campaign": one.partner.id,
+        "sender": one.partner.sender,
+        "tlp": one.partner.tlp,
+        "marks": len(one.partner.indicators),
+        "searched": one.searched,
+        "blind": one.blind,
+        "exchanges": one.exchanges,
+        "first": when(one.first_us),
+        "last": when(one.last_us),
+        "carriers": carriers,
+        "seen": [
+            {"mark": id, "exchanges": many, "first": when(first), "last": when(last)}
+            for id, many, first, last in one.seen
+        ],
+        "chance": asdict(one.chance),
+    }

@@ -1,0 +1,389 @@
+"""`stillwatch indicators`: what a campaign shares, told to a partner, looked for, answered.
+
+It judges nobody.
+"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cases import Case
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.marking import Tlp, mark
+from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.write import (
+    VALID_DAYS,
+    ToPartner,
+    campaigns,
+    prepare,
+    release,
+    write_file,
+)
+from stillwatch.cases.indicators import Hits, Indicator, Kind, Partner
+from stillwatch.cases.indicators.gather import DEFAULT, gather
+from stillwatch.cases.indicators.keys import Key, create, own, read_exchange
+from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.partner import read_partners
+from stillwatch.cases.indicators.search import search
+from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
+from stillwatch.cases.reading import acts, find
+from stillwatch.cases.store import Store
+from stillwatch.cases.work import note
+from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
+from stillwatch.cli.hits import show_hits, show_partners
+from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.exchanges.read import read_accounts
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.exchanges.sources import is_gateway
+from stillwatch.gateway.folder import Folder, derive
+from stillwatch.report.amounts import counted
+from stillwatch.report.terminal import progress
+
+app = typer.Typer(
+    help="Tell partners what a campaign shares; look for what they tell.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+REJECTED = 3
+
+KEYGEN_EXAMPLES = """
+Examples:
+
+  stillwatch indicators keygen partner-b.key
+
+Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+"""
+EXPORT_EXAMPLES = """
+Examples:
+
+  stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp amber --out a.json
+
+  stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp green --kind network
+
+What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
+"""
+IMPORT_EXAMPLES = """
+Examples:
+
+  stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
+
+  stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
+
+Without a log it only says what the file holds. The answer names nobody: counts, first and last by the hour.
+"""
+SEARCH_EXAMPLES = """
+Examples:
+
+  stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
+
+  stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
+"""
+SIGHTINGS_EXAMPLES = """
+Examples:
+
+  stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
+
+Give the --sender that the export had. Each answer becomes a note on its case.
+"""
+
+Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folders or globs, as for scan.")]
+MaybeLogs = Annotated[
+    list[str] | None, typer.Argument(metavar="[LOG...]", help="Your history: files, folders, globs.")
+]
+CaseId = Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")]
+PartnerFile = Annotated[Path, typer.Argument(metavar="FILE", help="What the partner sent: a STIX bundle.")]
+ExchangeKey = Annotated[
+    Path,
+    typer.Option(
+        "--exchange-key", help="The key shared with this partner.", envvar="STILLWATCH_EXCHANGE_KEY"
+    ),
+]
+Sender = Annotated[
+    str, typer.Option(help="Your organisation's name, as it goes out.", envvar="STILLWATCH_SENDER")
+]
+Kinds = Annotated[
+    list[Kind] | None,
+    typer.Option("--kind", help="What to make indicators of; more than once. Else the first four."),
+]
+AccountsFile = Annotated[
+    Path | None, typer.Option("--accounts", help="Accounts table: for payment and email-domain.")
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(help="Key of logs that hold sketches instead of texts.", envvar="STILLWATCH_KEY_FILE"),
+]
+Since = Annotated[str | None, typer.Option(help="Only exchanges from this day or time (UTC) on.")]
+Until = Annotated[str | None, typer.Option(help="Only exchanges before this day or time (UTC).")]
+AssumeUtc = Annotated[bool, typer.Option(help="Take times without a zone for UTC.")]
+Unsealed = Annotated[
+    bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
+]
+
+
+@app.callback()
+def indicators_verbs() -> None:
+    """Keyed marks of what a campaign shares: export, import, search, and the sightings that come back."""
+
+
+@app.command("keygen", epilog=KEYGEN_EXAMPLES)
+def keygen_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
+) -> None:
+    """Make an exchange key for one partner, and say its fingerprint, which both may show."""
+    print(f"{file}: key {create(file).fingerprint}")
+
+
+@app.command("export", epilog=EXPORT_EXAMPLES)
+def export_command(
+    case: CaseId,
+    logs: Logs,
+    exchange_key: ExchangeKey,
+    sender: Sender,
+    tlp: Annotated[str, typer.Option(help="clear, green, amber or amber+strict.")],
+    kind: Kinds = None,
+    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    valid_days: Annotated[
+        int, typer.Option(help="For how many days from now a mark holds.", min=1, max=3650)
+    ] = (VALID_DAYS),
+    hashed_accounts: Annotated[
+        bool, typer.Option(help="Also keyed hashes of account names: a partner can test guesses.")
+    ] = False,
+    yes: Yes = False,
+    accounts: AccountsFile = None,
+    key_file: KeyFile = None,
+    assume_utc: AssumeUtc = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+) -> None:
+    """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
+
+    No prompt, no name.
+    """
+    chosen = mark(tlp)
+    key = read_exchange(exchange_key)
+    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    now_us = _now_us()
+    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+        found = store.case(find(store, case))
+        told = _gathered(history, found.accounts, kind, rejects)
+        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
+        ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
+        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        release(store, ready, out, who=whoami(), now_us=now_us)
+    if out is None:
+        typer.get_binary_stream("stdout").write(ready.data)
+    _say_rejected(rejects)
+
+
+@app.command("import", epilog=IMPORT_EXAMPLES)
+def import_command(
+    file: PartnerFile,
+    exchange_key: ExchangeKey,
+    logs: MaybeLogs = None,
+    since: Since = None,
+    until: Until = None,
+    answer: Annotated[Path | None, typer.Option(help="Write a sighting for the partner here.")] = None,
+    sender: Annotated[
+        str, typer.Option(help="With --answer: your organisation's name.", envvar="STILLWATCH_SENDER")
+    ] = "",
+    yes: Yes = False,
+    unsealed: Unsealed = False,
+    accounts: AccountsFile = None,
+    key_file: KeyFile = None,
+    assume_utc: AssumeUtc = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
+    key, now_us = read_exchange(exchange_key), _now_us()
+    if answer is not None and not logs:
+        raise InputError("--answer needs a log to look in")
+    told = read_partners(file, key, now_us, unsealed)
+    if not logs:
+        show_partners(told.partners, told.sealed, as_json)
+        return
+    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    hits = [_searched(history, partner, since, until, rejects) for partner in told.partners]
+    show_hits(hits, (), as_json)
+    if answer is not None:
+        _answer(hits, key, sender, answer, yes, now_us)
+    _say_rejected(rejects)
+
+
+@app.command("search", epilog=SEARCH_EXAMPLES)
+def search_command(
+    case: CaseId,
+    logs: Logs,
+    since: Since = None,
+    until: Until = None,
+    kind: Kinds = None,
+    accounts: AccountsFile = None,
+    key_file: KeyFile = None,
+    assume_utc: AssumeUtc = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
+    key = _own_key(logs, key_file)
+    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    with seen_cases(folder, cases) as store:
+        found = store.case(find(store, case))
+    told = _gathered(history, found.accounts, kind, rejects)
+    partner = _as_partner(found, told)
+    show_hits([_searched(history, partner, since, until, rejects)], found.accounts, as_json)
+    _say_rejected(rejects)
+
+
+@app.command("sightings", epilog=SIGHTINGS_EXAMPLES)
+def sightings_command(
+    file: PartnerFile,
+    exchange_key: ExchangeKey,
+    sender: Sender,
+    unsealed: Unsealed = False,
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    audit_witness: WitnessFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a partner's answer: each becomes a note on the case that it is of."""
+    answers = read_sightings(file, read_exchange(exchange_key), unsealed)
+    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+        mine = campaigns(store, sender)
+        rows = []
+        for one in answers:
+            of = mine.get(one.of)
+            if of is not None and not _noted(store, of, sentence(one)):
+                note(store, of, sentence(one), who=whoami(), now_us=_now_us())
+            rows.append(asdict(one) | {"case": of})
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    else:
+        for one, row in zip(answers, rows, strict=True):
+            print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(one))}")
+    if all(row["case"] is None for row in rows):
+        raise InputError(
+            f"{file}: answers no case of yours; was it exported from these cases, with --sender {sender!a}?"
+        )
+
+
+# --- parts ---
+
+
+def _history(
+    logs: Sequence[str], key: Key, accounts: Path | None, key_file: Path | None, assume_utc: bool
+) -> History:
+    known = None if accounts is None else read_accounts(accounts, rejects=Rejects(), assume_utc=assume_utc)
+    raw = _stored_key(logs, key_file)
+    return History(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
+
+
+def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
+    """The key that sketches in the logs were made under: the one given, or that of a gateway's folder."""
+    if key_file is not None:
+        try:
+            raw = key_file.read_bytes().strip()
+        except OSError as why:
+            raise InputError(f"{key_file}: cannot read the sketch key: {why.strerror}") from why
+        if len(raw) < 16:
+            raise InputError(f"{key_file}: a sketch key of {len(raw)} bytes; give at least 16")
+        return raw
+    folders = [Folder(Path(log)) for log in logs if is_gateway(Path(log))]
+    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
+    if len(keys) > 1:
+        raise InputError(
+            f"{folders[0].path} and {folders[1].path} were sketched under two keys; one at a time"
+        )
+    return keys.pop() if keys else None
+
+
+def _own_key(logs: Sequence[str], key_file: Path | None) -> Key:
+    """The logs' own key where they have one; for plain logs any does, since nothing leaves."""
+    return own(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
+
+
+def _gathered(
+    history: History, members: Sequence[str], kinds: list[Kind] | None, rejects: Rejects
+) -> tuple[Indicator, ...]:
+    with progress(Console(stderr=True), quiet=False) as tell:
+        return gather(
+            history, members, kinds or DEFAULT, rejects, lambda done, total: tell("gathering", done, total)
+        )
+
+
+def _searched(
+    history: History, partner: Partner, since: str | None, until: str | None, rejects: Rejects
+) -> Hits:
+    with progress(Console(stderr=True), quiet=False) as tell:
+        return search(
+            history,
+            partner,
+            since_us=_time_us(since, "--since"),
+            until_us=_time_us(until, "--until"),
+            rejects=rejects,
+            progress=lambda done, total: tell("searching", done, total),
+        )
+
+
+def _say_rejected(rejects: Rejects) -> None:
+    """Tell of lines that could not be read, and end with the exit code for that."""
+    if rejects.count:
+        what = f"{counted(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
+        print(f"stillwatch: {one_line(what)}", file=sys.stderr)
+        raise typer.Exit(REJECTED)
+
+
+def _as_partner(case: Case, told: tuple[Indicator, ...]) -> Partner:
+    """A case of our own as if a partner had told of it."""
+    named = tuple((f"{one.kind}:{one.value}", one) for one in told)
+    return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, named)
+
+
+def _noted(store: Store, case: str, text: str) -> bool:
+    """Whether an answer was taken in before."""
+    return any(act.verb == "note" and act.text == text for act in acts(store, case))
+
+
+def _answer(hits: list[Hits], key: Key, sender: str, out: Path, yes: bool, now_us: int) -> None:
+    if len(hits) > 1:
+        raise InputError(f"the file tells of {len(hits)} campaigns; ask for one a file to answer them")
+    data, leaving = sighting_bundle(hits[0], key, sender=sender, now_us=now_us)
+    may_leave(said(leaving), str(out), yes)
+    write_file(out, data)
+
+
+def _time_us(text: str | None, option: str) -> int | None:
+    """Read a day or a time, in UTC. Raises: InputError."""
+    if text is None:
+        return None
+    try:
+        if not re.fullmatch(r"[0-9T:.+Z -]{8,40}", text):
+            raise ValueError
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{option} is {text!a}; give a day or a time, as in 2026-05-01 or 2026-05-01T12:00"
+        ) from None
+    aware = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return int(aware.timestamp() * 1_000_000)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
