@@ -1,0 +1,53 @@
+"""What a bundle claims, number by number, and whether its checker can compute each again."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stillwatch.cases.bundle import verify
+
+NO_EVENTS = "no log was given at the export, so its events are not here"
+NOT_BORNE_OUT = "the log given at the export comes to"
+
+
+class _InMemory(verify.Bundle):
+    """The files of a bundle that is not written yet, as the checker reads them."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files, self.names, self.odd = files, sorted(files), []
+
+    def read(self, name: str) -> bytes:
+        return self._files[name]
+
+
+def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
+    bundle = _InMemory(files)
+    said = verify.stated(bundle.json("finding.json"))
+    again = verify.computed(bundle) if "events.ndjson" in files else {}
+    rows = []
+    for name, value in said.items():
+        why_not = None
+        if name not in again:
+            why_not = _why_not(name, "events.ndjson" in files)
+        elif not verify.same(value, again[name]):
+            why_not = f"{NOT_BORNE_OUT} {json.dumps(again[name])[:200]}"
+        rows.append({"name": name, "stated": value, "by": "finding", "why_not": why_not})
+    for name, value in again.items():
+        if name not in said:
+            rows.append({"name": name, "stated": value, "by": "export", "why_not": None})
+    return rows
+
+
+def _why_not(name: str, events: bool) -> str:
+    if not events:
+        return NO_EVENTS
+    kind, _, rest = name.partition(".")
+    detector, _, number = rest.partition(".")
+    if (why := verify.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:
+        return why
+    if number == "bits":
+        return "bits compare with all other accounts of the log"
+    if number in ("baseline", "n"):
+        return "it is a number of all accounts of the log"
+    return "verify.py has no way to compute it from the events"

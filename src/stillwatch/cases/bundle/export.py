@@ -1,0 +1,311 @@
+"""Makes the evidence bundle of a case: `prepare` says what would leave, `release` lets it. It judges nothing.
+
+Every claim is computed once more before it is signed, by the checker that travels with it: what cannot be
+computed from the bundle, or comes out otherwise from the log that was given, says so in `claims.ndjson`.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+import stillwatch
+from stillwatch.cases.alert import alert
+from stillwatch.cases.audit import Broken
+from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.audit.tables import records
+from stillwatch.cases.audit.trail import Audit
+from stillwatch.cases.audit.verify import verify as verify_trail
+from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, verify
+from stillwatch.cases.bundle.claimed import claims
+from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
+from stillwatch.cases.evidence import Evidence, latest
+from stillwatch.cases.reading import acts
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import stored
+from stillwatch.cases.work import exported
+from stillwatch.exchanges.sketch import DEFAULT_KEY
+from stillwatch.report.findings import campaign_json
+
+KEPT = "token key of a bundle kept"
+
+
+def export(
+    store: Store,
+    case_id: str,
+    out: Path,
+    *,
+    who: str,
+    now_us: int,
+    logs: Sequence[Path] = (),
+    accounts: Path | None = None,
+    sketch_key: bytes = DEFAULT_KEY,
+    tell: Any = print,
+) -> Exported:
+    """Make a bundle, telling what leaves before it does. See `prepare` and `release`."""
+    ready = prepare(
+        store, case_id, who=who, now_us=now_us, logs=logs, accounts=accounts, sketch_key=sketch_key
+    )
+    for sentence in ready.leaving:
+        tell(sentence)
+    return release(store, ready, out, who=who, now_us=now_us)
+
+
+def prepare(
+    store: Store,
+    case_id: str,
+    *,
+    who: str,
+    now_us: int,
+    logs: Sequence[Path] = (),
+    accounts: Path | None = None,
+    sketch_key: bytes = DEFAULT_KEY,
+    assume_utc: bool = False,
+) -> Prepared:
+    """Put a bundle together in memory; nothing leaves.
+
+    logs, accounts: what the finding was made of. Without them there are no events, and nothing to compute
+    claims from.
+
+    Raises: Missing, BundleError, InputError.
+    """
+    told = alert(store, case_id, now_us).as_json()
+    found = latest(store, case_id)
+    token_key = os.urandom(32)
+    gathered = None
+    if logs:
+        log, known = read_log(logs, accounts, sketch_key, assume_utc)
+        gathered = gather(log, known, found.campaign, told["accounts"], token_key)
+    exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
+    files["claims.ndjson"] = ndjson(claims(files))
+    predicate = {
+        "case": case_id,
+        "title": told["title"],
+        "finding": found.finding.id,
+        "exported_at": exported_at,
+        "exported_by": who,
+        "stillwatch": stillwatch.__version__,
+        "texts": "none",
+    }
+    leaving = _leaving(told, files, gathered, logs, who)
+    return Prepared(case_id, told["title"], leaving, files, predicate, token_key)
+
+
+def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) -> Exported:
+    """Write a bundle, a folder or a `.zip`, whole or not at all; that it leaves is on record before it does.
+
+    Raises: BundleError where the place is taken or cannot be written; AuditError without a trail.
+    """
+    if not isinstance(store.trail, Audit):
+        raise BundleError("a bundle is signed with the audit trail's key; open the cases with their trail")
+    if out.exists():
+        raise BundleError(f"{out}: is there already; name another place")
+    manifest = signed_manifest(ready, store.trail.signer)
+    digest = hashlib.sha256(manifest).hexdigest()
+    files = ready.files | {verify.MANIFEST: manifest}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
+    except OSError as why:
+        raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
+    try:
+        made = _written(beside, files, out)
+        with store.writing(now_us) as tx:
+            tx.audit(
+                who, KEPT, ready.case, {"bundle": digest}, {ready.case: {"token_key": ready.token_key.hex()}}
+            )
+        exported(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
+        os.rename(made, out)
+    except OSError as why:
+        raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Exported(out, digest, len(files), sum(map(len, files.values())))
+
+
+def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
+    """Write the files into a folder or a zip beside the place where they will be."""
+    if out.suffix == ".zip":
+        made = beside / out.name
+        with zipfile.ZipFile(made, "x", zipfile.ZIP_DEFLATED) as packed:
+            for name in sorted(files):
+                packed.writestr(zipfile.ZipInfo(f"{out.stem}/{name}"), files[name], zipfile.ZIP_DEFLATED)
+        return made
+    made = beside / "bundle"
+    for name, data in files.items():
+        path = made / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return made
+
+
+def signed_manifest(ready: Prepared, signer: Signer) -> bytes:
+    """Name every file with its SHA-256: an in-toto Statement in a DSSE envelope.
+
+    Source: in-toto Attestation Framework 1.0, Statement; DSSE 1.0.
+    """
+    subject = [
+        {"name": name, "digest": {"sha256": hashlib.sha256(ready.files[name]).hexdigest()}}
+        for name in sorted(ready.files)
+    ]
+    statement = {
+        "_type": verify.STATEMENT,
+        "subject": subject,
+        "predicateType": verify.PREDICATE,
+        "predicate": ready.predicate,
+    }
+    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")
+    signature = bytes.fromhex(signer.sign(verify.pae(verify.PAYLOAD_TYPE, payload)))
+    envelope = {
+        "payloadType": verify.PAYLOAD_TYPE,
+        "payload": base64.b64encode(payload).decode("ascii"),
+        "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode("ascii")}],
+    }
+    return json.dumps(envelope, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def _files(
+    store: Store,
+    case_id: str,
+    told: dict[str, Any],
+    found: Evidence,
+    gathered: Gathered | None,
+    who: str,
+    now_us: int,
+    exported_at: str,
+) -> dict[str, bytes]:
+    environment = documents.environment(now_us)
+    words = {
+        "case": case_id,
+        "title": told["title"],
+        "exported_at": exported_at,
+        "exported_by": who,
+        "version": stillwatch.__version__,
+        "clock": documents.clock_words(environment["clock"]),
+    }
+    finding = {
+        "id": found.finding.id,
+        "digest": found.finding.digest,
+        "alarm_us": found.finding.alarm_us,
+        "timeline_us": [[_us(h.start), h.exchanges, h.output_tokens] for h in found.campaign.timeline],
+        "campaign": campaign_json(found.campaign),
+    }
+    settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
+    rows, head = _trail(store, case_id, now_us)
+    stands = {"case": case_id, "state": told["state"], "verdict": told["verdict"], "owner": told["owner"]}
+    files = {
+        "README.txt": documents.readme(words),
+        "alert.json": _json(_without_words(told)),
+        "case.json": _json(stands | _acts(store, case_id)),
+        "finding.json": _json(finding),
+        "audit.ndjson": ndjson(rows),
+        "audit_head.json": _json(head),
+        "queries.sql": documents.queries(told["why"]),
+        "settings.json": _json(settings),
+        "environment.json": _json(environment),
+        "certificate.txt": documents.certificate(words, told["inputs"], told["gaps"]),
+        "verify.py": documents.checker(),
+    }
+    files |= documents.sources(reason.detector for reason in found.campaign.reasons)
+    if gathered is not None:
+        files["accounts.ndjson"] = ndjson(gathered.accounts)
+        files["events.ndjson"] = ndjson(gathered.events)
+        files["population.json"] = _json(gathered.population)
+    return files
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _without_words(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The alert without what people wrote in their own words."""
+    return {name: value for name, value in told.items() if name not in ("appeal", "suppressed_why")}
+
+
+def _acts(store: Store, case_id: str) -> dict[str, Any]:
+    """Who did what when; for what they said, its SHA-256."""
+    rows = [
+        {
+            "act": act.id,
+            "at_us": act.at_us,
+            "who": act.who,
+            "verb": act.verb,
+            "in_force": act.in_force,
+            "text_sha256": hashlib.sha256(act.text.encode("utf-8", "surrogatepass")).hexdigest(),
+        }
+        for act in acts(store, case_id)
+    ]
+    return {"acts": rows}
+
+
+def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Give the case's records of the trail, and its end, signed. Raises: BundleError for a broken one."""
+    if not isinstance(store.trail, Audit):
+        raise BundleError("a bundle holds an extract of the audit trail; open the cases with their trail")
+    verified = verify_trail(store)
+    if isinstance(verified, Broken):
+        raise BundleError(
+            f"the audit trail is not what was written, from record {verified.seq} on ({verified.why}); "
+            "nothing is signed with its key before that is cleared up: see `stillwatch audit verify`"
+        )
+    with store.reading() as db:
+        rows = _records(db, case_id)
+        head = store.trail.signed_head(db, now_us)
+    keys = [asdict(span) for span in verified.keys]
+    keys[-1]["last"] = max(keys[-1]["last"], head.seq)  # others may have written since
+    signed = {name: getattr(head, name) for name in ("chain", "seq", "seal", "at_us", "key", "signature")}
+    return rows, signed | {"keys": keys}
+
+
+def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
+    query = select(records).where(records.c.subject == stored(case_id)).order_by(records.c.seq)
+    return [dict(row) for row in db.execute(query).mappings()]
+
+
+def _leaving(
+    told: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    gathered: Gathered | None,
+    logs: Sequence[Path],
+    who: str,
+) -> tuple[str, ...]:
+    size = sum(map(len, files.values()))
+    lines = [
+        f"case {told['case']}: {told['title']}",
+        f"{len(files) + 1} files, {size:,} bytes, signed with the audit trail's key",
+        f"the names of {told['members']:,} accounts, and of who worked on the case ({who} among them)",
+    ]
+    if gathered is None:
+        lines.append("no events: no log was given, so that no claim can be computed again (--log)")
+    else:
+        lines.append(
+            f"{len(gathered.events):,} exchanges of {len(gathered.accounts):,} accounts: times, "
+            "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a key that stays here"
+        )
+        lines.append("of all other accounts: counts")
+    claims = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+    left = [one for one in claims if one["why_not"] is not None]
+    lines.append(
+        f"{len(claims) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
+    )
+    differ = [one["name"] for one in left if one["why_not"].startswith("the log given")]
+    if differ:
+        lines.append(f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned?")
+    lines.append("no prompt, no answer, no address, no note or appeal")
+    return tuple(lines)

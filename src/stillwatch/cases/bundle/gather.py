@@ -1,0 +1,286 @@
+"""The events of a case's accounts, and what everybody else's come to, without texts or addresses.
+
+Each hash of a text, network or client becomes a token under a key that is drawn for this bundle: within the
+bundle equal things have equal tokens; outside nobody can look up what a token stands for, not even with the
+deployment's own sketch key. What others did is counts alone. It does not know what is claimed of them.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stillwatch.cases.bundle import BundleError
+from stillwatch.exchanges.log import ExchangeLog, build
+from stillwatch.exchanges.read import read, read_accounts
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.scan import Campaign
+
+TOKEN_BYTES = (
+    6  # eight letters: among a million different things two fall together once in a thousand bundles
+)
+LEAST_SHARED = 2  # accounts of the case that must share a thing before others are counted on it
+BURST_US = 2 * 86_400_000_000  # as in actors/clues/signup_burst.py
+KINDS = {"p": "phrases", "h": "head", "l": "tail", "q": "exact", "y": "system"}  # event key -> column
+SETTINGS = ("model", "max_tokens", "temperature_milli")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a log says of a finding."""
+
+    accounts: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    population: dict[str, Any]
+
+
+def read_log(
+    paths: Sequence[Path], accounts: Path | None, key: bytes, assume_utc: bool
+) -> tuple[ExchangeLog, dict[str, dict[str, Any]]]:
+    """Read the logs that a finding was made of; texts are sketched and let go.
+
+    Raises: InputError, BundleError where nothing could be read.
+    """
+    rejects = Rejects()
+    table = None if accounts is None else read_accounts(accounts, rejects=rejects, assume_utc=assume_utc)
+    sketcher = Sketcher(key)
+    log = build(read(paths, sketcher=sketcher, rejects=rejects, assume_utc=assume_utc), sketcher)
+    if len(log) == 0:
+        raise BundleError(f"no exchange could be read from {', '.join(map(str, paths))}")
+    rows = [] if table is None else table.to_pylist()
+    return log, {row["account"]: row for row in rows}
+
+
+def gather(
+    log: ExchangeLog,
+    known: Mapping[str, Mapping[str, Any]],
+    campaign: Campaign,
+    also: Iterable[str],
+    key: bytes,
+) -> Gathered:
+    """Gather. known: rows of the accounts table by name; also: accounts that only the case names."""
+    named = set(campaign.accounts)
+    code = {name: k for k, name in enumerate(log.accounts)}
+    if missing := sorted(named - code.keys()):
+        raise BundleError(
+            f"{len(missing)} of the finding's {len(named)} accounts are not in the log, {missing[0][:99]!a} "
+            "for one; give the log that was scanned"
+        )
+    names = sorted(named | (set(also) & code.keys()))
+    tokens = _Tokens(key)
+    codes = np.array([code[name] for name in names], np.int64)
+    place = np.full(len(log.accounts), -1, np.int64)
+    place[codes] = np.arange(len(codes))
+    inside = np.zeros(len(log.accounts), bool)
+    inside[[code[name] for name in named]] = True
+    rows = np.flatnonzero(place[log["account"]] >= 0)
+    return Gathered(
+        [_account(name, name in named, campaign, known.get(name, {}), tokens) for name in names],
+        list(_events(log, rows, place, tokens)),
+        _population(log, known, named, inside, tokens),
+    )
+
+
+class _Tokens:
+    """Names for things that mean nothing outside the bundle."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._known: dict[tuple[str, Any], str] = {}
+
+    def of(self, kind: str, value: Any) -> str:
+        found = self._known.get((kind, value))
+        if found is None:
+            text = f"{kind}\0{value}".encode("utf-8", "surrogatepass")
+            digest = hashlib.blake2b(text, key=self._key, digest_size=TOKEN_BYTES).digest()
+            found = self._known[(kind, value)] = base64.urlsafe_b64encode(digest).decode("ascii")
+        return found
+
+
+def _account(
+    name: str, in_finding: bool, campaign: Campaign, known: Mapping[str, Any], tokens: _Tokens
+) -> dict[str, Any]:
+    since, named_at, created = campaign.since.get(name), campaign.named_at.get(name), known.get("created")
+    return {
+        "account": name,
+        "in_finding": in_finding,
+        "since_us": _us(since),
+        "named_us": _us(named_at),
+        "created_us": _us(created),
+        "org": tokens.of("org", known["org"]) if known.get("org") else None,
+        "payment": tokens.of("payment", known["payment"]) if known.get("payment") else None,
+    }
+
+
+def _us(moment: Any) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1_000_000)
+
+
+def _events(
+    log: ExchangeLog, rows: np.ndarray, place: np.ndarray, tokens: _Tokens
+) -> Iterator[dict[str, Any]]:
+    columns = {
+        name: log[name][rows].tolist()
+        for name in (
+            *(
+                "ts_us",
+                "account",
+                "model",
+                "max_tokens",
+                "temperature_milli",
+                "input_tokens",
+                "output_tokens",
+            ),
+            *(
+                "status",
+                "finish",
+                "words",
+                "turn",
+                "top_logprobs",
+                "classes",
+                "exact",
+                "head",
+                "tail",
+                "system",
+                "agent",
+                "net",
+            ),
+        )
+    }
+    phrases = log.phrases[rows].tolist()
+    c = columns
+
+    def hashed(kind: str, value: int) -> str | None:
+        return tokens.of(kind, value) if value else None
+
+    for k in range(len(rows)):
+        yield {
+            "t": c["ts_us"][k],
+            "a": int(place[c["account"][k]]),
+            "m": log.models[c["model"][k]],
+            "x": _said(c["max_tokens"][k]),
+            "c": _said(c["temperature_milli"][k]),
+            "i": _said(c["input_tokens"][k]),
+            "o": _said(c["output_tokens"][k]),
+            "s": c["status"][k],
+            "f": c["finish"][k],
+            "w": c["words"][k],
+            "r": c["turn"][k],
+            "g": _said(c["top_logprobs"][k]),
+            "k": c["classes"][k],
+            "q": hashed("q", c["exact"][k]),
+            "h": hashed("h", c["head"][k]),
+            "l": hashed("l", c["tail"][k]),
+            "y": hashed("y", c["system"][k]),
+            "p": "".join(tokens.of("p", value) for value in phrases[k] if value),
+            "u": None if c["agent"][k] < 0 else tokens.of("u", c["agent"][k]),
+            "n": None if c["net"][k] < 0 else tokens.of("n", c["net"][k]),
+        }
+
+
+def _said(value: int) -> int | None:
+    return None if value < 0 else value
+
+
+def _population(
+    log: ExchangeLog,
+    known: Mapping[str, Mapping[str, Any]],
+    named: set[str],
+    inside: np.ndarray,
+    tokens: _Tokens,
+) -> dict[str, Any]:
+    """What the accounts outside the finding come to: counts of accounts, nobody's name."""
+    account = log["account"]
+    values: dict[str, Callable[[Any], Any]] = {
+        "model": lambda v: log.models[v],
+        "max_tokens": _said,
+        "temperature_milli": _said,
+    }
+    others = {name: row for name, row in known.items() if name not in named}
+    return {
+        "exchanges": len(log),
+        "accounts": len(log.accounts),
+        "first_us": int(log["ts_us"][0]),
+        "last_us": int(log["ts_us"][-1]),
+        "mostly": {name: _mostly(log[name], account, inside, values[name]) for name in SETTINGS},
+        "prompts": _outside(log["exact"], account, inside, "q", tokens),
+        "networks": _outside(log["net"], account, inside, "n", tokens, none=-1),
+        "markers": {
+            kind: _outside(log.phrases if kind == "p" else log[name], account, inside, kind, tokens)
+            for kind, name in KINDS.items()
+        },
+        "signups": _signups(log, known, named),
+        "payments": _payments(known, others, named, tokens),
+    }
+
+
+def _mostly(
+    values: np.ndarray, account: np.ndarray, inside: np.ndarray, shown: Callable[[Any], Any]
+) -> list[list[Any]]:
+    """How many accounts outside mostly use each value; ties to the smaller, as the settings clues have it."""
+    outside = ~inside[account]
+    levels, code = np.unique(values[outside], return_inverse=True)
+    pairs, n = np.unique(account[outside].astype(np.int64) * len(levels) + code, return_counts=True)
+    who, what = pairs // len(levels), pairs % len(levels)
+    order = np.lexsort((what, -n, who))
+    first = np.r_[True, who[order][1:] != who[order][:-1]] if len(who) else np.zeros(0, bool)
+    found, counts = np.unique(what[order][first], return_counts=True)
+    return [[shown(int(levels[v])), int(k)] for v, k in zip(found, counts, strict=True)]
+
+
+def _outside(
+    values: np.ndarray, account: np.ndarray, inside: np.ndarray, kind: str, tokens: _Tokens, none: int = 0
+) -> dict[str, int]:
+    """On each thing that two accounts of the finding share: how many accounts outside have it too, if any."""
+    wide = values.shape[1] if values.ndim == 2 else 1
+    flat, who = values.reshape(-1), np.repeat(account, wide)
+    said = flat != none
+    flat, who = flat[said], who[said]
+    theirs, at = np.unique(flat[inside[who]], return_inverse=True)
+    pairs = np.unique(np.stack([at, who[inside[who]]]), axis=1)
+    shared = theirs[np.bincount(pairs[0], minlength=len(theirs)) >= LEAST_SHARED]
+    hit = np.isin(flat, shared) & ~inside[who]
+    found, at = np.unique(flat[hit], return_inverse=True)
+    pairs = np.unique(np.stack([at, who[hit]]), axis=1)
+    counts = np.bincount(pairs[0], minlength=len(found))
+    return {tokens.of(kind, int(v)): int(n) for v, n in zip(found, counts, strict=True)}
+
+
+def _signups(
+    log: ExchangeLog, known: Mapping[str, Mapping[str, Any]], named: set[str]
+) -> dict[str, int | None]:
+    """How many others signed up in the two days in which most of the finding's accounts did."""
+    mine = np.sort([us for name in named if (us := _us(known.get(name, {}).get("created")))])
+    theirs = np.array(
+        [us for n in log.accounts if n not in named and (us := _us(known.get(n, {}).get("created")))]
+    )
+    if len(mine) == 0:
+        return {"begin_us": None, "others": len(theirs), "inside": 0}
+    within = np.searchsorted(mine, mine + BURST_US, side="right") - np.arange(len(mine))
+    begin = int(mine[int(np.argmax(within))])
+    inside = int(((theirs >= begin) & (theirs <= begin + BURST_US)).sum()) if len(theirs) else 0
+    return {"begin_us": begin, "others": len(theirs), "inside": inside}
+
+
+def _payments(
+    known: Mapping[str, Mapping[str, Any]], others: Mapping[str, Any], named: set[str], tokens: _Tokens
+) -> dict[str, int]:
+    mine = {row["payment"] for name, row in known.items() if name in named and row.get("payment")}
+    outside: dict[str, int] = {}
+    for row in others.values():
+        if row.get("payment") in mine:
+            token = tokens.of("payment", row["payment"])
+            outside[token] = outside.get(token, 0) + 1
+    return outside
+
+
+def ndjson(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Write rows as lines of JSON, in ASCII."""
+    write = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
+    return "".join(f"{write(row)}\n" for row in rows).encode("ascii")
