@@ -25,6 +25,7 @@ from stillwatch.cli.casebook import (
     opened_cases,
     seen_cases,
 )
+from stillwatch.cli.casebundle import bundle
 from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table, when, whoami
@@ -89,6 +90,8 @@ Examples:
 
   stillwatch case export case-7f3a --form ocsf --out finding.json
 
+  stillwatch case export case-7f3a --form bundle --log logs/may.parquet --accounts a.csv --out evidence
+
 What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
 `stillwatch indicators export`, which names no accounts.
 """
@@ -107,6 +110,17 @@ class Which(StrEnum):
     moved = "moved"
     provisional = "provisional"
     unnamed = "unnamed"
+
+
+class Shape(StrEnum):
+    """What a case leaves as: another program's words, or evidence with its own checker."""
+
+    ocsf = "ocsf"
+    incident = "incident"
+    cef = "cef"
+    cloudevent = "cloudevent"
+    stix = "stix"
+    bundle = "bundle"
 
 
 @app.callback()
@@ -328,8 +342,18 @@ def detector_command(
 @app.command("export", epilog=EXPORT_EXAMPLES)
 def export_command(
     case: CaseId,
-    form: Annotated[Form, typer.Option(help="In whose words.")] = Form.OCSF,
+    form: Annotated[Shape, typer.Option(help="In whose words; bundle: evidence.")] = Shape.ocsf,
     out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option(help="For a bundle: the log that was scanned; may be given again.")
+    ] = None,
+    accounts: Annotated[
+        Path | None, typer.Option(help="For a bundle: the accounts that were scanned with it.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="For a bundle: the key of the log's sketches, as in scan.")
+    ] = None,
+    assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
     yes: Yes = False,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
@@ -337,10 +361,15 @@ def export_command(
     audit_witness: WitnessFile = None,
     console: Console = "",
 ) -> None:
-    """Write one case in another program's words. It names accounts: it is for your own systems."""
+    """Write one case in another program's words, or as evidence. It names accounts."""
     now_us = utc_us()
     with opened_cases(folder, cases, audit_key, audit_witness) as store:
-        ready = prepare(store, find(store, case), form, now_us=now_us, base_url=console)
+        if form is Shape.bundle:
+            bundle(
+                store, case, out, log or [], accounts, key_file, assume_utc=assume_utc, yes=yes, now_us=now_us
+            )
+            return
+        ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
         may_leave(said(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:

@@ -34,3 +34,4 @@ class Exported:
     sha256: str  # of its manifest, which names all other files
     files: int
     bytes: int
+    key: str  # the public key that signed it

@@ -27,7 +27,7 @@ from stillwatch.cases.audit.tables import records
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, verify
-from stillwatch.cases.bundle.claimed import claims
+from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT, claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.evidence import Evidence, latest
 from stillwatch.cases.reading import acts
@@ -131,7 +131,7 @@ def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) 
         raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Exported(out, digest, len(files), sum(map(len, files.values())))
+    return Exported(out, digest, len(files), sum(map(len, files.values())), store.trail.signer.key)
 
 
 def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
@@ -296,15 +296,16 @@ def _leaving(
     else:
         lines.append(
             f"{len(gathered.events):,} exchanges of {len(gathered.accounts):,} accounts: times, "
-            "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a key that stays here"
+            "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a "
+            "key that stays here"
         )
         lines.append("of all other accounts: counts")
-    claims = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
-    left = [one for one in claims if one["why_not"] is not None]
+    made = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+    left = [one for one in made if one["why_not"] is not None]
     lines.append(
-        f"{len(claims) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
+        f"{len(made) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
     )
-    differ = [one["name"] for one in left if one["why_not"].startswith("the log given")]
+    differ = [one["name"] for one in left if one["why_not"].startswith(NOT_BORNE_OUT)]
     if differ:
         lines.append(f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned?")
     lines.append("no prompt, no answer, no address, no note or appeal")

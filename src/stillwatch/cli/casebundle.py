@@ -1,0 +1,51 @@
+"""Makes a case's evidence bundle: says what leaves, asks, writes, says how to check it. It is no verb."""
+
+from pathlib import Path
+
+from stillwatch.cases.bundle.export import prepare, release
+from stillwatch.cases.reading import find
+from stillwatch.cases.store import Store
+from stillwatch.cli.folder import whoami
+from stillwatch.cli.leave import may_leave
+from stillwatch.cli.main import one_line
+from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.errors import InputError
+
+
+def bundle(
+    store: Store,
+    case: str,
+    out: Path | None,
+    logs: list[Path],
+    accounts: Path | None,
+    key_file: Path | None,
+    *,
+    assume_utc: bool,
+    yes: bool,
+    now_us: int,
+) -> None:
+    """Export a case as an evidence bundle. Raises: InputError, BundleError, AuditError, Missing."""
+    if out is None:
+        raise InputError("a bundle is a folder or a .zip; --out names it")
+    if out.exists():
+        raise InputError(f"{out}: is there already; name another place")
+    ready = prepare(
+        store,
+        find(store, case),
+        who=whoami(),
+        now_us=now_us,
+        logs=logs,
+        accounts=accounts,
+        sketch_key=sketch_key(logs, key_file),
+        assume_utc=assume_utc,
+    )
+    may_leave(ready.leaving, str(out), yes)
+    made = release(store, ready, out, who=whoami(), now_us=now_us)
+    print(f"{one_line(str(made.path))}: {made.files} files, {made.bytes:,} bytes; manifest {made.sha256}")
+    checker = (
+        "unpack it, then: python3 -I -S verify.py"
+        if out.suffix == ".zip"
+        else (f"python3 -I -S {one_line(str(out))}/verify.py")
+    )
+    print(f"check it: {checker} --key {made.key}")
+    print("give the receiver that key by another way than the bundle")
