@@ -16,9 +16,18 @@ ID = RECORD.get_field_index("exchange_id")
 
 def from_rows(rows: list[Row]) -> pa.RecordBatch:
     """One batch of rows that `values.tidy` has passed."""
-    return pa.RecordBatch.from_arrays(
-        [pa.array([row.get(f.name) for row in rows], type=f.type) for f in RECORD], schema=RECORD
-    )
+    return pa.RecordBatch.from_arrays(columns_of(rows, RECORD), schema=RECORD)
+
+
+def columns_of(rows: list[Row], schema: pa.Schema) -> list[pa.Array]:
+    """The rows' values by column; what no row has costs nothing."""
+    said = set().union(*rows)
+    return [
+        pa.array([row.get(f.name) for row in rows], type=f.type)
+        if f.name in said
+        else pa.nulls(len(rows), f.type)
+        for f in schema
+    ]
 
 
 def finish(batch: pa.RecordBatch, *, columns: Collection[str] | None, keep_text: bool) -> pa.RecordBatch:

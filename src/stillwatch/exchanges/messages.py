@@ -115,7 +115,10 @@ def dig(value: object, *path: str | int) -> object:
 
 def first(*values: object) -> object:
     """The first value that says anything: not None and not an empty text."""
-    return next((value for value in values if value is not None and value != ""), None)
+    for value in values:  # a loop: a third of a generator's time, and this is asked ten times a row
+        if value is not None and value != "":
+            return value
+    return None
 
 
 def count(tools: object) -> int | None:

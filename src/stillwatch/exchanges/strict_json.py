@@ -7,6 +7,7 @@ decoder looks.
 
 import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -44,14 +45,15 @@ def _said(raw: bytes, why: str) -> str:
 
 def _keys(value: object) -> int:
     count = 0
-    todo = [value]
-    while todo:
-        inner = todo.pop()
-        if isinstance(inner, dict):
+    todo: list[Any] = [value]
+    for inner in todo:  # grows as it is walked
+        if type(inner) is dict:
             count += len(inner)
-            todo.extend(v for v in inner.values() if type(v) is dict or type(v) is list)
-        elif isinstance(inner, list):
-            todo.extend(v for v in inner if type(v) is dict or type(v) is list)
+            inner = inner.values()
+        for found in inner:
+            kind = type(found)
+            if kind is dict or kind is list:
+                todo.append(found)
     return count
 
 

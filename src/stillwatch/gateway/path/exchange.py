@@ -22,7 +22,16 @@ from stillwatch.terms.decide import decide, step_now
 
 PART_BYTES = 32 << 10
 LEFT = 499  # nginx's status for a client that went away
-_C = PLACE
+_ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
+_CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
+_MARKED, _MODEL_MISMATCH, _OUTPUT_TOKENS = PLACE["marked"], PLACE["model_mismatch"], PLACE["output_tokens"]
+_REFUSED_BODY, _REFUSED_CAPTURE, _REFUSED_KEY = (
+    PLACE["refused_body"],
+    PLACE["refused_capture"],
+    PLACE["refused_key"],
+)
+_REFUSED_TERMS, _REQUESTS, _STREAMS = PLACE["refused_terms"], PLACE["requests"], PLACE["streams"]
+_UPSTREAM_ERRORS = PLACE["upstream_errors"]
 
 
 class Exchange:
@@ -57,25 +66,25 @@ class Exchange:
 
     def begin(self) -> None:
         gate, request = self.gate, self.request
-        gate.counters[_C["requests"]] += 1
-        gate.counters[_C["bytes_in"]] += len(request.body)
-        gate.counters[_C["in_flight"]] += 1
+        gate.counters[_REQUESTS] += 1
+        gate.counters[_BYTES_IN] += len(request.body)
+        gate.counters[_IN_FLIGHT] += 1
         try:
             self.caller = caller(gate, self.client, request, self.began_us)
         except BadRequest as why:
-            gate.counters[_C["refused_key" if why.status == 401 else "refused_body"]] += 1
+            gate.counters[_REFUSED_KEY if why.status == 401 else _REFUSED_BODY] += 1
             self._answer(why.status, why.code, why.message)
             return
         try:
             self._read()
         except BadRequest as why:
-            gate.counters[_C["refused_body"]] += 1
+            gate.counters[_REFUSED_BODY] += 1
             self._refuse(Decision(False, why.code, why.status, why.code, why.message))
             return
         self.decision, verdict = self._decide()
         decision = self.decision
         if not decision.allow:
-            gate.counters[_C["refused_terms"]] += 1
+            gate.counters[_REFUSED_TERMS] += 1
             self._refuse(decision, verdict)
             return
         who = self.caller
@@ -100,6 +109,11 @@ class Exchange:
         gate, facts, who = self.gate, self.facts, self.caller
         assert who is not None
         now = self.began_us
+        standing = gate.tables.standings.get(who.account)
+        usual = standing is None and not gate.limited  # then nothing that changes by itself decides
+        key = (facts.models, who.account, who.org, facts.operation, facts.n, facts.logprobs)
+        if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
+            return known
         names: tuple[str | None, ...] = facts.models
         if not names and (facts.operation in GENERATES or facts.operation == "embeddings"):
             names = (None,)
@@ -111,12 +125,14 @@ class Exchange:
             who.account, facts.end_user or who.end_user, facts.operation,
             self.asked or None, facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org,
         )  # fmt: skip
-        standing = gate.tables.standings.get(who.account)
         spent = _NOT_SPENT
-        if standing is not None or gate.limited:
+        if not usual:
             spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
             self._spent_before = spent.output_tokens_day
-        return decide(gate.terms, standing, ask, verdict, spent, now), verdict
+        decided = decide(gate.terms, standing, ask, verdict, spent, now), verdict
+        if usual:
+            gate.remember(key, decided)
+        return decided
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
@@ -164,7 +180,7 @@ class Exchange:
         if self.gate.terms.capture.on_failure == "serve":
             self._forward()
             return
-        self.gate.counters[_C["refused_capture"]] += 1
+        self.gate.counters[_REFUSED_CAPTURE] += 1
         self._answer(503, "capture_failed", "The gateway cannot record exchanges now. Try again soon.", 5)
 
     # --- upstream --------------------------------------------------------------------------------------
@@ -196,7 +212,7 @@ class Exchange:
         if self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
         if decision.mark:
-            self.gate.counters[_C["marked"]] += 1
+            self.gate.counters[_MARKED] += 1
         head = upstream_head(self.gate, request, who, body, decision.mark)
         connection.send(head, body, self, head_only=request.method == "HEAD")
 
@@ -222,7 +238,7 @@ class Exchange:
         self._upstream_error(504 if "nothing for" in why else 502, "upstream_error", why)
 
     def _upstream_error(self, status: int, code: str, why: str) -> None:
-        self.gate.counters[_C["upstream_errors"]] += 1
+        self.gate.counters[_UPSTREAM_ERRORS] += 1
         if not self._headed:
             self._answer(status, code, f"{why[0].upper()}{why[1:]}.", None, "upstream_error")
             return
@@ -259,7 +275,7 @@ class Exchange:
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream"):
             self._body = Events(self)
-            gate.counters[_C["streams"]] += 1
+            gate.counters[_STREAMS] += 1
         elif looked_into or is_json(kind):
             self._body = Whole(self, looked_into)
         elif (gate.terms.bans or self.strip) and is_lines(kind):
@@ -364,7 +380,7 @@ class Exchange:
         self._name = self._name or name
         if verdict.warn and not self._warn:
             self._warn = verdict.warn
-            self.gate.counters[_C["model_mismatch"]] += 1
+            self.gate.counters[_MODEL_MISMATCH] += 1
             if not self._headed:
                 self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
         return True
@@ -378,7 +394,7 @@ class Exchange:
         if self._keep_text:
             self._keep(data)
         if self._headed:
-            client.send(client.framed(data))
+            client.send_piece(data)
             return
         self._headed = True
         length = self._length
@@ -397,7 +413,7 @@ class Exchange:
             self._kept, self._kept_size = [], 0
 
     def _banned(self, name: str, verdict: ModelVerdict) -> None:
-        self.gate.counters[_C["cut_model"]] += 1
+        self.gate.counters[_CUT_MODEL] += 1
         self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
 
     def _cut(self, status: int, code: str, message: str, rule: str) -> None:
@@ -428,8 +444,8 @@ class Exchange:
         if found is None:
             return
         tokens = found.output_tokens or 0
-        self.gate.counters[_C["output_tokens"]] += tokens
-        self.gate.counters[_C["input_tokens"]] += found.input_tokens or 0
+        self.gate.counters[_OUTPUT_TOKENS] += tokens
+        self.gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
         self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens - self._charged)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
@@ -438,9 +454,10 @@ class Exchange:
             return
         self.over = True
         gate, found = self.gate, self._facts or _NOTHING
-        gate.counters[_C["in_flight"]] -= 1
+        body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
+        gate.counters[_IN_FLIGHT] -= 1
         if outcome == "complete":
-            gate.counters[_C["answered"]] += 1
+            gate.counters[_ANSWERED] += 1
         if not self.number:
             return
         now = gate.now_us()
@@ -448,7 +465,7 @@ class Exchange:
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
             found.output_tokens, found.reasoning_tokens,
-            found.estimated, found.finish_reason, isinstance(self._body, Events) or self.facts.stream, rule,
+            found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
@@ -477,7 +494,7 @@ class Exchange:
         if self.over:
             return
         self._drop_upstream()
-        self.gate.counters[_C["client_left"]] += 1
+        self.gate.counters[_CLIENT_LEFT] += 1
         if not self._headed:
             self.status = LEFT
         self._finish_facts(False)

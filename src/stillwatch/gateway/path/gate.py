@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -13,17 +13,24 @@ from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.reply import Ratios
 from stillwatch.gateway.path.upstream import Pool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
-from stillwatch.terms import ModelVerdict, Terms
+from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
 
 OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
 PROBE_S = 1.0  # while capture fails: whether it still does
 VERDICTS = 10_000  # remembered
+LONGEST_NAME = 512  # of a model whose verdict is remembered: a client makes names up, of any length
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
 _COMMITS, _WAL_BYTES, _CAPTURED = PLACE["commits"], PLACE["wal_bytes"], PLACE["captured"]
 _COMMIT_US = PLACE["commit_us"]
+
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+# models, account, organisation, operation, n, log-probabilities: a decision looks at no more but the length
+Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
 class Waiting(Protocol):
@@ -73,6 +80,7 @@ class Gate:
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
+        self._decided: dict[Asked, tuple[Decision, ModelVerdict]] = {}
         self.set_terms(terms)
         self._commit_us = 0  # of the log's time in commits, so much is counted
         self._flush: asyncio.TimerHandle | None = None
@@ -101,6 +109,20 @@ class Gate:
         self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
         self._verdicts.clear()
         self._replies.clear()
+        self._decided.clear()
+
+    def decided(self, asked: Asked, body_bytes: int, now_us: int) -> tuple[Decision, ModelVerdict] | None:
+        """What was decided on the same of an account without a standing, where nobody has a limit."""
+        found = self._decided.get(asked)
+        if found is None or body_bytes > self.terms.capture.max_body_bytes:
+            return None
+        until_us = found[1].until_us
+        return found if until_us is None or now_us < until_us else None
+
+    def remember(self, asked: Asked, found: tuple[Decision, ModelVerdict]) -> None:
+        """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
+        if found[0].allow and len(asked[0]) <= 1 and sum(map(len, asked[0])) <= LONGEST_NAME:
+            _keep(self._decided, asked, found)
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""
@@ -110,9 +132,8 @@ class Gate:
             found = model_verdict(self.terms, model, account, now_us, org)
             if found.allow and self.host.rule != "allowed" and not found.rule.startswith("exception:"):
                 found = self.host  # any model on a banned host
-            if len(self._verdicts) >= VERDICTS:
-                self._verdicts.clear()
-            self._verdicts[key] = found
+            if len(model or "") <= LONGEST_NAME:
+                _keep(self._verdicts, key, found)
         return found
 
     def reply_verdict(
@@ -123,9 +144,8 @@ class Gate:
         found = self._replies.get(key)
         if found is None or (found.until_us is not None and found.until_us <= now_us):
             found = reply_verdict(self.terms, asked, served, account, now_us, org)
-            if len(self._replies) >= VERDICTS:
-                self._replies.clear()
-            self._replies[key] = found
+            if len(served) + len(asked) <= LONGEST_NAME:
+                _keep(self._replies, key, found)
         return found
 
     # --- the log ---------------------------------------------------------------------------------------
@@ -228,6 +248,12 @@ class _Ending:
 
     def on_not_durable(self) -> None:
         self._gate.gap_over(None)
+
+
+def _keep(found: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    if len(found) >= VERDICTS:
+        found.clear()
+    found[key] = value
 
 
 def _limits_anybody(terms: Terms) -> bool:

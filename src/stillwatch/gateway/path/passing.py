@@ -15,8 +15,8 @@ from stillwatch.gateway.path.reply import (
     JSON_LIMIT,
     ReplyFacts,
     Stream,
-    event_end,
     facts_of_json,
+    last_end,
     models_in,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
@@ -223,7 +223,7 @@ class Events:
     def _named(self, data: bytes) -> bytes:
         """The whole events at hand, once what they name was looked at; the rest is held."""
         held = self._held + data
-        end = _last_end(held)
+        end = last_end(held)
         if not end:
             if len(held) < HEAD_LIMIT:
                 self._held = held
@@ -289,15 +289,6 @@ def is_lines(kind: bytes) -> bool:
     """Whether a content type may hold lines of JSON; the files API sends batches as mere bytes."""
     media = kind.partition(b";")[0].strip()
     return media in (b"", b"text/plain") or media.endswith(_LINES)
-
-
-def _last_end(data: bytes) -> int:
-    """Where the last whole event in some bytes ends, or 0."""
-    for ending in (b"\n\n", b"\r\n\r\n"):
-        at = data.rfind(ending)
-        if at >= 0:
-            return at + len(ending)
-    return event_end(data)
 
 
 def _field_in(data: bytes) -> bytes:

@@ -18,21 +18,31 @@ JSON_LIMIT = 8 << 20
 LEARN = 64  # complete streams that a model's ratio is taken from
 FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
 
+
+def _field(*names: bytes) -> bytes:
+    """A pattern for a field of one of these names and its colon, not inside a text.
+
+    The name stands before the look at what is before it: a literal beginning is found four times faster.
+    """
+    return rb'"(?:' + b"|".join(name + rb'(?<!\\"' + name + b")" for name in names) + rb')"\s*:\s*'
+
+
 # Possessive: without, a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
-_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]++|\\.)*+")')
-_USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*\{')
-_FINISH = re.compile(rb'(?<!\\)"(?:finish_reason|stop_reason)"\s*:\s*"([^"\\]{1,64})"')
-_INCOMPLETE = re.compile(rb'(?<!\\)"incomplete_details"\s*:\s*\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
+_TEXT = rb'"((?:[^"\\]++|\\.)++)"'
+_MODEL = re.compile(_field(b"model") + rb'("(?:[^"\\]++|\\.)*+")')
+_USAGE = re.compile(_field(b"usage") + rb"\{")
+_FINISH = re.compile(_field(b"finish_reason", b"stop_reason") + rb'"([^"\\]{1,64})"')
+_INCOMPLETE = re.compile(_field(b"incomplete_details") + rb'\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
 TEXTS = {  # what carries generated text in a stream's events
     "chat": re.compile(
-        rb'(?<!\\)"(?:content|reasoning_content|reasoning|arguments|refusal)"\s*:\s*"((?:[^"\\]++|\\.)++)"'
+        _field(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal") + _TEXT
     ),
-    "completions": re.compile(rb'(?<!\\)"text"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
-    "responses": re.compile(rb'(?<!\\)"delta"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
-    "messages": re.compile(rb'(?<!\\)"(?:text|thinking|partial_json)"\s*:\s*"((?:[^"\\]++|\\.)++)"'),
+    "completions": re.compile(_field(b"text") + _TEXT),
+    "responses": re.compile(_field(b"delta") + _TEXT),
+    "messages": re.compile(_field(b"text", b"thinking", b"partial_json") + _TEXT),
 }
-_REASONING = re.compile(rb'(?<!\\)"(?:reasoning_content|reasoning|thinking)"\s*:\s*"[^"]')
+_REASONING = re.compile(_field(b"reasoning_content", b"reasoning", b"thinking") + rb'"[^"]')
 _DECODER = json.JSONDecoder()
 
 
@@ -115,8 +125,7 @@ class Stream:
         data = b"".join(self._parts)
         end = len(data)
         if not last or keep:
-            ends = [m.end() for m in _EVENT_END.finditer(data)]
-            end = ends[-1] if ends else (0 if len(data) < JSON_LIMIT else len(data))
+            end = last_end(data) or (0 if len(data) < JSON_LIMIT else len(data))
         whole = data[:end]
         self._parts = [data[end:]]
         self._size = len(data) - end
@@ -225,10 +234,13 @@ def models_in(data: bytes) -> list[str]:
     return [name for raw in dict.fromkeys(_MODEL.findall(data)) if (name := _text(raw))]
 
 
-def event_end(data: bytes | bytearray) -> int:
-    """Where the first event in some bytes ends, or 0."""
-    found = _EVENT_END.search(data)
-    return found.end() if found else 0
+def last_end(data: bytes) -> int:
+    """Where the last whole event in some bytes ends, or 0; where line ends are mixed, one of the last."""
+    end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4)
+    if end >= 4:
+        return end
+    ends = [found.end() for found in _EVENT_END.finditer(data)]  # a hundred times slower
+    return ends[-1] if ends else 0
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -25,6 +25,7 @@ OPERATIONS = (
     ("/models", "models"),
 )
 JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
+SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
@@ -122,11 +123,17 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
     for key in asked:
         if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
             raise BadRequest(400, "bad_model", "model must be written in small letters")
+    many = naming.in_object(asked)
+    models: tuple[str, ...] = (model,) if model else ()
+    if named or many:
+        models = _distinct(*models, *named, *many)
     n, logprobs = asked.get("n"), asked.get("logprobs")
-    end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
+    end_user = None
+    if not SAYS_WHO.isdisjoint(asked):
+        end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
     return Facts(
         operation,
-        _distinct(*([model] if model else []), *named, *naming.in_object(asked)),
+        models,
         end_user if isinstance(end_user, str) else None,
         asked.get("stream") is True,
         n if type(n) is int and n > 0 else 1,

@@ -36,8 +36,8 @@ HOP = frozenset(
 
 
 KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
-_LENGTH, _KEY, _OTHER, _CODING = 1, 2, 3, 4
-_NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING}
+_LENGTH, _KEY, _OTHER, _CODING, _EXPECT = 1, 2, 3, 4, 5
+_NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"expect": _EXPECT}
 _KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it is to us
 
 
@@ -94,7 +94,7 @@ class Client(asyncio.Protocol):
         self.now: Served | None = None  # what is being answered
         self._request: Request | None = None  # and to what
         self._waiting: deque[Request] = deque()
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._chunked = self._bounded = False
         self._close_after = self._paused = self._modern = False
         self.last_byte = self._slow_since = self._began = gate.loop.time()
@@ -108,7 +108,7 @@ class Client(asyncio.Protocol):
         self._keys: list[Header] = []
         self._body: list[bytes] = []
         self._size = self._head_size = 0
-        self._in_message = self._in_body = self._known = False
+        self._in_message = self._in_body = self._known = self._expects = False
 
     # --- asyncio ---------------------------------------------------------------------------------------
 
@@ -170,6 +170,7 @@ class Client(asyncio.Protocol):
         self.gate.counters[_CLIENTS] -= 1
         self.gate.clients.discard(self)
         self._waiting.clear()
+        self._parser = None  # each knows the other: nothing should wait for the collector
         now, self.now = self.now, None
         if now is not None:
             now.on_client_lost()
@@ -191,7 +192,6 @@ class Client(asyncio.Protocol):
     # --- httptools -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._reset()
         self._in_message = True
         self._began = self.last_byte
 
@@ -212,6 +212,9 @@ class Client(asyncio.Protocol):
         elif kind == _CODING:
             if value.lower() != b"chunked":
                 raise _TooMuch(501, b"Not Implemented")
+        elif kind == _EXPECT:
+            self._headers.append((name, value))
+            self._expects = value.lower() == b"100-continue"
         elif int(value) > self.gate.terms.capture.max_body_bytes:
             raise _TooMuch(413, b"Content Too Large")
 
@@ -223,10 +226,8 @@ class Client(asyncio.Protocol):
             raise _TooMuch(505, b"HTTP Version Not Supported")
         if len(self._headers) + len(self._keys) > HEAD_FIELDS:
             raise _TooMuch(431, b"Request Header Fields Too Large")
-        if self.now is None:
-            for name, value in self._headers:
-                if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
-                    self.transport.write(CONTINUE)
+        if self._expects and self.now is None:
+            self.transport.write(CONTINUE)
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -318,6 +319,13 @@ class Client(asyncio.Protocol):
             self.transport.write(data[0])
         else:
             self.transport.writelines(data)
+
+    def send_piece(self, data: bytes) -> None:
+        """A piece of a body, framed as the head promised."""
+        if not self.transport.is_closing():
+            data = self.framed(data)
+            self.gate.counters[_BYTES_OUT] += len(data)
+            self.transport.write(data)
 
     def framed(self, data: bytes) -> bytes:
         """A piece of a body, framed as the head promised."""

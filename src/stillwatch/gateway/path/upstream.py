@@ -80,7 +80,8 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._reason = b""
         self._parts: list[bytes] = []
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         if body:
             self.transport.writelines((head, body))
         else:
@@ -120,6 +121,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.counters[_OPEN] -= 1
         self.pool.forget(self)
+        self._parser = None  # each knows the other: nothing should wait for the collector
         asker, self.asker = self.asker, None
         if asker is None:
             return
@@ -178,7 +180,8 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         asker, self.asker = self.asker, None
         keep = self._keep and not self.transport.is_closing()
-        self._parser = None
+        if self._head_only:
+            self._parser = None  # it may wait for the body that a reply to HEAD announces
         if keep:
             if self.held:
                 self.hold(False)

@@ -90,7 +90,7 @@ class Worker:
             counters=self.counters.values,
             upstream_key=os.environ.get(UPSTREAM_KEY_VARIABLE) or None,
             open_log=lambda durable, failed: Writer(
-                folder.wal, number, secret, durable=durable, failed=failed
+                folder.wal, number, secret, durable=durable, failed=failed, soon=loop.call_soon
             ),
             upstream_host=target.host,
         )

@@ -10,7 +10,7 @@ import msgspec
 import pyarrow as pa
 
 from stillwatch.exchanges import RECORD
-from stillwatch.exchanges.batches import from_rows
+from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import asked, completion
 from stillwatch.exchanges.sketched import EXTRA
@@ -27,6 +27,7 @@ RECORDED_AS = {
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000
+_SCHEMA = pa.schema([*RECORD, *EXTRA])
 _LINE = re.compile(rb"^[ \t]*(\{.*\})[ \t]*\r?$", re.MULTILINE)
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
@@ -63,7 +64,7 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
         "reasoning_tokens": outcome.reasoning_tokens,
         "finish_reason": outcome.finish_reason,
     }
-    checked = _checked({**said, **known})
+    checked = _checked({name: value for name, value in {**said, **known}.items() if value is not None})
     checked |= {
         "served_model": outcome.served_model,
         "outcome": outcome.outcome,
@@ -184,12 +185,12 @@ def _checked(said: Row) -> Row:
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
     """Rows as one batch of the record and EXTRA's columns. A text that is not whole Unicode is mended."""
-    for found in rows:
-        for name in ("prompt", "system", "completion", "end_user", "conversation", "model"):
-            value = found.get(name)
-            if isinstance(value, str) and not value.isascii():
-                found[name] = value.encode("utf-8", "replace").decode("utf-8")
-    record = from_rows(rows)
-    extra = [pa.array([found.get(field.name) for found in rows], type=field.type) for field in EXTRA]
-    schema = pa.schema([*RECORD, *EXTRA])
-    return pa.RecordBatch.from_arrays([*record.columns, *extra], schema=schema)
+    try:
+        columns = columns_of(rows, _SCHEMA)
+    except UnicodeError:
+        for found in rows:
+            for name, value in found.items():
+                if isinstance(value, str):
+                    found[name] = value.encode("utf-8", "replace").decode("utf-8")
+        columns = columns_of(rows, _SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)

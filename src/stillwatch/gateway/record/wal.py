@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,12 +32,10 @@ FRAME = struct.Struct("<BQI")  # kind, exchange number, length
 INTENT, PART, OUTCOME, GAP, ROW = 1, 2, 3, 4, 5
 ROOM = 16 << 20  # a file's blocks are asked for in such steps: a commit then writes no metadata
 ROTATE = 64 << 20  # a file is closed at this size
-GATHER_S = 0.001  # under load: a commit costs as much as ten small frames, and one serves all that wait
 GROUP_LIMIT = 1 << 30  # a longer group was never written
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     kind: int
     number: int  # the exchange
     payload: bytes
@@ -76,11 +75,27 @@ def _nonce(at: int) -> bytes:
     return at.to_bytes(12, "little")
 
 
+@dataclass(slots=True)
+class _Group:
+    """What the loop hands to the thread."""
+
+    frames: list[bytes]
+    asked: list[bytes]
+    tokens: list[object]
+
+    def add(self, more: "_Group") -> None:
+        self.frames += more.frames
+        self.asked += more.asked
+        self.tokens += more.tokens
+
+
 class Writer:
     """One worker's log. `append` is called on the event loop; a thread commits all that waits in one group.
 
     `durable(tokens, size)` and `failed(tokens, why)` are called on that thread: hand them over to the loop.
     What has no token belongs to a promise that was given: what the disk refuses goes into the next group.
+    `soon` puts the hand-over to the thread off to the end of the loop's round, so that whatever came in with
+    that round shares a commit.
     """
 
     def __init__(
@@ -91,18 +106,18 @@ class Writer:
         *,
         durable: Callable[[list[object], int], None],
         failed: Callable[[list[object], OSError], None],
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._folder, self._worker, self._secret = folder, worker, secret
-        self._durable, self._failed = durable, failed
+        self._durable, self._failed, self._soon = durable, failed, soon
         self._frames: list[bytes] = []  # without a token
         self._asked: list[bytes] = []  # with one
         self._tokens: list[object] = []
-        self._lock = threading.Lock()  # held for the moment in which a list is swapped or grows
         self._appended = self._committed = 0
         self.commit_us = 0  # spent in commits so far
-        self._wake: SimpleQueue[None] = SimpleQueue()  # the cheapest way to wake a thread
-        self._woken = self._stop = False
-        self._crowded = False  # several waited for the last commit: there is more to come, and worth a moment
+        self._queue: SimpleQueue[_Group | None] = SimpleQueue()  # the cheapest way to wake a thread
+        self._due = False  # the hand-over is on its way
+        self._again: list[bytes] = []  # the thread's: promises that the disk has refused
         self._file, self._at, self._room = -1, HEAD, 0
         self._lock_file = _locked(folder, worker)
         self._seal: AESGCM
@@ -118,22 +133,30 @@ class Writer:
 
     def append(self, data: bytes, token: object = None) -> None:
         """Have a frame committed: with a token soon, and the token comes back; else with the next group."""
-        with self._lock:
-            if token is None:
-                self._frames.append(data)
-            else:
-                self._asked.append(data)
-                self._tokens.append(token)
         self._appended += len(data)
-        if token is not None and not self._woken:
-            self._woken = True
-            self._wake.put(None)
+        if token is None:
+            self._frames.append(data)
+            return
+        self._asked.append(data)
+        self._tokens.append(token)
+        if self._due:
+            return
+        if self._soon is None:
+            self._hand_over()
+        else:
+            self._due = True
+            self._soon(self._hand_over)
 
     def flush(self) -> None:
         """Commit what waits."""
-        if self._frames and not self._woken:
-            self._woken = True
-            self._wake.put(None)
+        if self._frames or self._again:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._due = False
+        group = _Group(self._frames, self._asked, self._tokens)
+        self._frames, self._asked, self._tokens = [], [], []
+        self._queue.put(group)
 
     @property
     def waiting_bytes(self) -> int:
@@ -141,51 +164,47 @@ class Writer:
 
     def close(self) -> None:
         """Commit what waits, cut the file to its length and let it go."""
-        self._stop = True
-        self._wake.put(None)
+        self._hand_over()
+        self._queue.put(None)
         self._thread.join()
         self._let_go()
         os.close(self._lock_file)
 
     def _run(self) -> None:
-        while True:
-            self._wake.get()
-            if self._crowded and not self._stop:
-                time.sleep(GATHER_S)
-            self._woken = False  # before the frames are taken: what comes later wakes again
-            while (self._frames or self._asked) and self._commit():
-                pass
-            if self._stop:
-                return
+        while (group := self._queue.get()) is not None:
+            while not self._queue.empty():  # handed over during the last commit
+                more = self._queue.get()
+                if more is None:
+                    self._commit(group)
+                    return
+                group.add(more)
+            self._commit(group)
 
-    def _commit(self) -> bool:
-        """Commit what waits; give whether it is worth going on."""
-        with self._lock:
-            tokens, self._tokens = self._tokens, []
-            frames, self._frames = self._frames, []
-            asked, self._asked = self._asked, []
-        self._crowded = len(tokens) > 1
+    def _commit(self, group: "_Group") -> None:
+        """Commit a group, and with it what was refused before."""
+        frames = self._again + group.frames
+        if not frames and not group.asked:
+            return
         began = time.monotonic_ns()
         try:
             if self._file < 0:
                 self._open()
-            plain = b"".join((*frames, *asked))
+            plain = b"".join((*frames, *group.asked))
             written = self._write(plain)
             self.commit_us += (time.monotonic_ns() - began) // 1000
         except Exception as why:  # noqa: BLE001 - whatever it was: nobody may wait for ever, nor capture end
             self._let_go()  # a group may be half there: whatever follows goes into a new file
-            with self._lock:
-                self._frames[:0] = frames
-            self._committed += sum(map(len, asked))
+            self._again = frames
+            self._committed += sum(map(len, group.asked))
             self._failed(
-                tokens, why if isinstance(why, OSError) else OSError(0, f"{type(why).__name__}: {why}")
+                group.tokens, why if isinstance(why, OSError) else OSError(0, f"{type(why).__name__}: {why}")
             )
-            return bool(self._asked)
+            return
+        self._again = []
         self._committed += len(plain)
-        self._durable(tokens, written)
+        self._durable(group.tokens, written)
         if self._at >= ROTATE:
             self._let_go()
-        return True
 
     def _write(self, plain: bytes) -> int:
         sealed = self._seal.encrypt(_nonce(self._at), plain, None)
