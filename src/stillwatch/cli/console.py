@@ -131,7 +131,8 @@ def _serve(
         raise InputError("--cert and --cert-key go together: give both")
     if cert is None and not behind_tls and host not in ("127.0.0.1", "localhost", "::1"):
         raise InputError(
-            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, or --behind-tls"
+            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
+            "or --behind-tls"
         )
     for file in (cert, cert_key):
         if file is not None and not file.is_file():

@@ -40,10 +40,10 @@ def prepare(store: Store) -> None:
     migrate(store.engine, PART, MIGRATIONS)
 
 
-def scrypt(password: str) -> str:
+def scrypt(password: str, n: int = N) -> str:
     """Hash a password with a salt of its own: `scrypt$N$r$p$salt$hash`."""
     salt = secrets.token_bytes(SALT_BYTES)
-    return "$".join(("scrypt", str(N), str(R), str(P), _text(salt), _text(_hash(password, salt, N, R, P))))
+    return "$".join(("scrypt", str(n), str(R), str(P), _text(salt), _text(_hash(password, salt, n, R, P))))
 
 
 def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:

@@ -13,7 +13,7 @@ from stillwatch.errors import StillwatchError
 from stillwatch.report import amounts
 from stillwatch.terms import Standing, Step
 
-ACCOUNTS, LINKS, TOP_LINKS, STORY = 50, 100, 12, 60
+ACCOUNTS, LINKS, TOP_LINKS, STORY = 25, 100, 12, 60
 FOR = ((3_600, "1 hour"), (86_400, "1 day"), (604_800, "7 days"), (2_592_000, "30 days"))
 WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 
@@ -91,7 +91,7 @@ def _accounts(asked: Asked, case: Case) -> dict[str, Any]:
 
 
 def accounts(asked: Asked) -> Shown:
-    """Show one page of the case's accounts; all of them in the twins' pages, 50 at a time."""
+    """Show one page of the case's accounts; all of them in the twins' pages, a page at a time."""
     case = asked.store.case(asked.part("case"), accounts=False)
     table = _accounts(asked, case)
     stands = table["standings"] or {}

@@ -25,39 +25,51 @@ def stated() -> dict[str, dict[str, str]]:
     for room in ROOMS:
         for file in sorted(resources.files(room).iterdir(), key=lambda f: f.name):
             if file.name.endswith(".py") and not file.name.startswith("_"):
-                name = file.name.removesuffix(".py")
                 text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-                found[name] = {"sort": "detector" if "detectors" in room else "clue"} | _parts(text)
+                found[file.name.removesuffix(".py")] = _parts(text)
     return found
 
 
 def _parts(text: str) -> dict[str, str]:
-    first = text.split("\n")[0]
-    parts = {"what": first}
+    parts = {"what": text.split("\n")[0]}
     for part in PARTS:
         said = re.search(rf"^\s*{part}:\s*(.*?)(?=^\s*(?:{'|'.join(PARTS)}):|\n\n|\Z)", text, re.M | re.S)
-        parts[part.lower().replace(" ", "_")] = " ".join(said[1].split()) if said else ""
+        parts[part] = " ".join(said[1].split()) if said else ""
     return parts
 
 
 def show(asked: Asked) -> Shown:
     """Show them, those that raise alarms first."""
-    states = feedback.states(asked.store)
-    measured = feedback.by_month(asked.store)
-    of: dict[str, list[Any]] = {}
-    for one in measured:
-        of.setdefault(one.detector, []).append(one)
-    said = stated()
-    names = sorted({*said, *states}, key=lambda n: (n not in states or not states[n].raises, n not in of, n))
+    states, said = feedback.states(asked.store), stated()
+    months: dict[str, list[Any]] = {}
+    for one in feedback.by_month(asked.store):
+        months.setdefault(one.detector, []).append(one)
+    names = sorted({*said, *states}, key=lambda name: (name not in months, name))
+    with asked.store.reading() as db:
+        now = {name: feedback.measured_in(db, name, asked.now_us) for name in names}
     rows = [
-        {"detector": name, **said.get(name, {}), "state": states[name].state if name in states else None}
+        {
+            "detector": name,
+            "state": states[name].state if name in states else None,
+            "raises": states[name].raises if name in states else False,
+            "right": now[name].right,
+            "judged": now[name].judged,
+            "low": now[name].low,
+            "high": now[name].high,
+            **said.get(name, {}),
+        }
         for name in names
     ]
-    data = {"detectors": rows, "months": measured, "states": states}
+    data = {"detectors": rows, "months": {name: [asdict(m) for m in them] for name, them in months.items()}}
     view = {
-        "names": names, "said_of": said, "states": states, "months": of, "choices": list(DetectorState),
-    }  # fmt: skip
-    return Shown("detectors.html.j2", "Detectors", data, [asdict(one) for one in measured] or rows, view)
+        "names": names,
+        "said_of": said,
+        "states": states,
+        "months": months,
+        "now": now,
+        "choices": list(DetectorState),
+    }
+    return Shown("detectors.html.j2", "Detectors", data, rows, view)
 
 
 def set_state(asked: Asked) -> Response:

@@ -3,7 +3,8 @@
 from starlette.responses import Response
 
 from stillwatch.console.asked import Asked
-from stillwatch.console.sql import COPIED, LIMIT_MS, MOST_ROWS, Answer, named
+from stillwatch.console.query import MOST_ROWS
+from stillwatch.console.sql import COPIED, LIMIT_MS, Answer, named
 from stillwatch.console.twins import Shown, as_csv, as_json
 
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"

@@ -1,0 +1,110 @@
+"""The process that runs one query: `python -m stillwatch.console.query COPY LIMIT_MS`, the query as input.
+
+It opens the copy read-only with `enable_external_access = false` and a locked configuration: no file, no
+network, no extension can be reached. The kernel holds it to some memory, no file of its own, some seconds.
+Source: DuckDB, Securing DuckDB.
+"""
+
+import json
+import resource
+import sys
+import threading
+from typing import Any
+
+import duckdb
+
+MOST_ROWS = 1_000
+MOST_CELL = 2_000  # characters of one value
+MOST_TEXT = 4_000_000  # characters of an answer
+MEMORY = "256MB"
+ADDRESSES = 1 << 30  # bytes that may be mapped
+READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
+CONFIG: dict[str, Any] = {
+    "threads": 1,
+    "memory_limit": MEMORY,
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "temp_directory": "",
+    "python_enable_replacements": "false",  # else `FROM name` would find our own variables
+    "lock_configuration": "true",
+}
+
+
+def answer(path: str, query: str, limit_ms: int) -> dict[str, Any]:
+    """Run one statement. What it gives is fit for JSON."""
+    try:
+        with duckdb.connect(path, read_only=True, config=CONFIG) as db:
+            over = threading.Timer(limit_ms / 1000, db.interrupt)
+            over.daemon = True
+            over.start()
+            try:
+                return _answered(db, query)
+            finally:
+                over.cancel()
+                over.join()
+    except duckdb.InterruptException:
+        return _error(f"stopped after {limit_ms:,} ms; ask for less")
+    except duckdb.Error as why:
+        return _error(str(why).split("\n\n")[0][:MOST_CELL])
+    except MemoryError:
+        return _error("it needs more memory than it may have")
+
+
+def _answered(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
+    statements = db.extract_statements(query)
+    if len(statements) != 1:
+        return _error(f"give one statement; there are {len(statements)}")
+    if statements[0].type not in READING:
+        return _error("only SELECT, SUMMARIZE, DESCRIBE and EXPLAIN are for here")
+    cursor = db.execute(statements[0])
+    columns = [str(one[0]) for one in cursor.description or ()]
+    return {"columns": columns, "error": None, **_rows(cursor.fetchmany(MOST_ROWS + 1))}
+
+
+def _rows(found: list[tuple[Any, ...]]) -> dict[str, Any]:
+    rows, size = [], 0
+    for row in found[:MOST_ROWS]:
+        shown = [_cell(value) for value in row]
+        size += sum(len(str(cell)) for cell in shown)
+        if size > MOST_TEXT:
+            break
+        rows.append(shown)
+    return {"rows": rows, "cut": len(rows) < len(found)}
+
+
+def _cell(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if value == value and abs(value) < 1e300 else str(value)
+    text = value if isinstance(value, str) else str(value)
+    return (
+        text if len(text) <= MOST_CELL else f"{text[:MOST_CELL]}... (+{len(text) - MOST_CELL:,} characters)"
+    )
+
+
+def _error(why: str) -> dict[str, Any]:
+    return {"columns": [], "rows": [], "cut": False, "error": why}
+
+
+def main() -> None:
+    """Answer one query and end."""
+    path, limit_ms = sys.argv[1], int(sys.argv[2])
+    seconds = limit_ms // 1000 + 5
+    for what, most in (
+        (resource.RLIMIT_AS, ADDRESSES),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+    sys.stdout.write("r")  # it is ready: the time runs from here
+    sys.stdout.flush()
+    query = sys.stdin.buffer.read().decode("utf-8", "replace")
+    sys.stdout.write(json.dumps(answer(path, query, limit_ms), ensure_ascii=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""A console to be tried: a store with the report's hostile cases, some users, a gateway of dicts."""
+
+import re
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+
+from stillwatch.cases import reading
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.fold import fold
+from stillwatch.cases.store import Store
+from stillwatch.console import (
+    InForce,
+    Lost,
+    Part,
+    Proposed,
+    Reach,
+    Role,
+    Said,
+    TermsText,
+    User,
+    people,
+    sessions,
+)
+from stillwatch.console.app import make
+from stillwatch.console.asked import Settings
+from stillwatch.scan import AccountVerdict, ScanResult
+from stillwatch.terms import Standing, Step
+from stillwatch.terms.load import default_text, loads
+from test_report_world import BANG, HOSTILE, result
+
+NOW = 1_795_600_000_000_000
+PASSWORD = "correct horse battery"
+USERS = {
+    "rita": Role.READER,
+    "anna": Role.ANALYST,
+    "ben": Role.ANALYST,
+    "paul": Role.APPROVER,
+    "pia": Role.APPROVER,
+}
+COOKIE = "stillwatch-8090"
+HERE = "http://127.0.0.1:8090"
+_HASHED = people.scrypt(PASSWORD, n=1 << 10)  # it says so itself: quick to check
+NEWER = default_text().replace("version = 1", "version = 2", 1).replace("# max_n = 8 ", "max_n = 4 ", 1)
+
+
+@dataclass
+class Gateway:
+    """What a running gateway would be, with one change on top of the other so that an undo is exact."""
+
+    name: str = "gateway of the tests"
+    why_not: str | None = None
+    actions: list[tuple[dict[str, Standing], bool]] = field(default_factory=list)  # (what, in force)
+    asked: list[str] = field(default_factory=list)
+    open: dict[int, Proposed] = field(default_factory=dict)
+
+    @property
+    def acts(self) -> str | None:
+        return self.why_not
+
+    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+        found: dict[str, Standing] = {}
+        for what, in_force in self.actions:
+            if in_force:
+                found |= {a: s for a, s in what.items() if a in set(accounts)}
+        return found
+
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+        self.asked.append(f"reach {step.name} {len(accounts)}")
+        return Reach(
+            tuple(accounts), (), (), len(accounts), 7, HOSTILE, 2, None, ("Shared ones are not touched.",)
+        )
+
+    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+        self.actions.append((dict.fromkeys(accounts, standing), True))
+        return len(self.actions)
+
+    def undo(self, action: int, who: str, why: str, now_us: int) -> int:
+        self.actions[action - 1] = (self.actions[action - 1][0], False)
+        self.actions.append(({}, True))
+        return len(self.actions)
+
+    def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
+        return [p for p in self.open.values() if accounts is None or set(p.accounts) & set(accounts)]
+
+    def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
+        found = self.open.pop(proposal)
+        return self.act(found.accounts, Standing(found.step, now_us, why), who, why, now_us)
+
+    def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
+        del self.open[proposal]
+
+    def terms(self) -> InForce:
+        texts = (
+            TermsText(2, "b" * 64, "2026-11-20T00:00:00+00:00", "accepted", "", NEWER),
+            TermsText(1, "c" * 64, "2026-11-19T00:00:00+00:00", "refused", HOSTILE[0], None),
+            TermsText(1, "a" * 64, "2026-11-01T00:00:00+00:00", "accepted", "", default_text()),
+        )
+        return InForce(loads(NEWER, "terms.toml"), "b" * 64, f"terms.toml: {HOSTILE[1]}", texts)
+
+    def health(self, now_us: int) -> Sequence[Part]:
+        return [
+            Part("detector", "degraded", f"is 70 s behind; {HOSTILE[2]}"),
+            Part("workers", "ok", "2 of 2 serve"),
+        ]
+
+    def gaps(self) -> Sequence[Lost]:
+        return [Lost(NOW - 7_200_000_000, NOW - 3_600_000_000, 12, HOSTILE[3])]
+
+    def verdict(self, account: str) -> AccountVerdict | None:
+        return AccountVerdict(account, 0.01, None, "batch", 40, HOSTILE[4])
+
+    def said(self, account: str, limit: int) -> Sequence[Said]:
+        self.asked.append(f"said {account}")
+        return [
+            Said(
+                NOW - k * 60_000_000,
+                f"x-{k}",
+                "mira-think",
+                text,
+                text,
+                f"![x](https://evil.example/{k}) {text}",
+            )
+            for k, text in enumerate(HOSTILE)
+        ]
+
+
+@dataclass
+class World:
+    """A console with what stands behind it. `now` is what its clock says."""
+
+    store: Store
+    gateway: Gateway
+    app: ASGIApp
+    clock: list[int]
+    cases: dict[str, str]  # campaign -> case
+
+    def client(self, name: str | None = None) -> "Visitor":
+        """Give a visitor, logged in without the quarter of a second that a password takes."""
+        visitor = Visitor(self.app)
+        if name is not None:
+            cookie = sessions.begin(self.store, User(name, USERS[name], NOW), self.clock[0])
+            visitor.cookies.set(COOKIE, cookie, domain="127.0.0.1")
+        return visitor
+
+
+class Visitor(TestClient):
+    """A browser without scripts: it keeps cookies, sends where it comes from, and fills forms in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(app, base_url=HERE, headers={"origin": HERE}, follow_redirects=False)
+
+    def log_in(self, name: str, password: str = PASSWORD) -> int:
+        csrf = csrf_in(self.get("/login").text)
+        form = {"name": name, "password": password, "csrf": csrf, "next": ""}
+        return int(self.post("/login", data=form).status_code)
+
+    def submit(self, path: str, page: str = "/queue", **form: object) -> tuple[int, str]:
+        """Send a form of one of the pages; give the status, and where it leads or what it says."""
+        data = {"csrf": csrf_in(self.get(page).text), **form}
+        got = self.post(path, data=data)
+        return got.status_code, got.headers.get("location") or got.text
+
+
+def csrf_in(page: str) -> str:
+    found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
+    assert found, page[:500]
+    return found[1]
+
+
+def fill(store: Store, found: ScanResult) -> None:
+    """Fold findings into a store and let some people in."""
+    fold(store, found, NOW, HOSTILE[0])
+    people.prepare(store)
+    with store.writing(NOW) as tx:
+        for name, role in USERS.items():
+            row = {"name": name, "role": int(role), "password": _HASHED, "created_us": NOW}
+            tx.db.execute(people.users.insert().values(**row))
+        tx.audit("tests", "users made", "console", {})
+
+
+@cache
+def _filled() -> dict[str, bytes]:
+    """The files of a filled folder: made once, copied for each test."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Store(f"sqlite:///{folder / 'cases.db'}") as store:
+            attach(store, folder / "audit.key")
+            fill(store, result(300))
+        return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def world(folder: Path, found: ScanResult | None = None, url: str | None = None, big: int = 10) -> World:
+    """Open one. Without findings: the report's hostile world, its largest case cut to 300 accounts."""
+    copied = found is None and url is None
+    for name, content in _filled().items() if copied else ():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+    store = Store(url or f"sqlite:///{folder / 'cases.db'}")
+    attach(store, folder / "audit.key")
+    if not copied:
+        fill(store, found or result(300))
+    gateway, clock = Gateway(), [NOW]
+    app = make(store, gateway, hosts={"127.0.0.1"}, settings=Settings(big), now_us=lambda: clock[0])
+    every = reading.queue(store, reading.Filter(limit=1_000), NOW).cases
+    return World(store, gateway, app, clock, {c.campaign: c.id for c in every})
+
+
+__all__ = ["BANG", "HOSTILE", "NOW", "PASSWORD", "Gateway", "Visitor", "World", "csrf_in", "world"]

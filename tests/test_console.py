@@ -1,0 +1,644 @@
+"""The console: who gets in, who may do what, and that nothing is done or shown in another way."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from console_world import BANG, COOKIE, HERE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
+from stillwatch.cases import CaseError, Verdict, work
+from stillwatch.cases.audit import Verified
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.verify import verify
+from stillwatch.console import ConsoleError, Role, people, sessions
+from stillwatch.console.app import DEEDS, PAGES
+from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
+
+MINUTE_US = 60_000_000
+BIG = "c-7f3a19"
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world that tests only look at."""
+    made = world(tmp_path_factory.mktemp("still"))
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[World]:
+    """A world that a test may change."""
+    made = world(tmp_path)
+    yield made
+    made.store.close()
+
+
+def hostile(of: World) -> str:
+    """The case whose accounts, title and links are all attacks."""
+    return next(
+        case for campaign, case in of.cases.items() if BANG in of.store.case(case, accounts=False).title
+    )
+
+
+def addresses(of: World) -> dict[str, str]:
+    """Every page by its route, with parameters filled in."""
+    case = hostile(of)
+    account = next(a for a in of.store.case(case).accounts if "onerror" in a)
+    known = {
+        "/account": "/account?"
+        + Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
+    }
+    return {
+        p.path: known.get(p.path, p.path.replace("{case}", case).replace("{ask:int}", "1")) for p in PAGES
+    }
+
+
+# --- who may do what ---
+
+
+def test_nobody_sees_anything_without_logging_in(still: World) -> None:
+    nobody = still.client()
+    for address in addresses(still).values():
+        got = nobody.get(address)
+        assert got.status_code == 303, address
+        assert got.headers["location"].startswith("/login?next=%2F"), address
+        path, _, words = address.partition("?")
+        for form in ("json", "csv"):
+            assert nobody.get(f"{path}.{form}?{words}").status_code == 401
+            assert nobody.get(path, params={"format": form}).status_code == 401
+    for deed in DEEDS:
+        path = (
+            deed.path.replace("{case}", hostile(still))
+            .replace("{ask:int}", "1")
+            .replace("{proposal:int}", "1")
+        )
+        assert nobody.post(path, data={"csrf": "0" * 64}).headers["location"] == "/login"
+        assert nobody.get(path).status_code in (303, 404, 405)  # 303: a page of that name
+
+
+@pytest.mark.parametrize("name", ["rita", "anna", "paul"])
+def test_each_role_opens_its_pages_and_no_others(still: World, name: str) -> None:
+    visitor = still.client(name)
+    for page in PAGES:
+        got = visitor.get(addresses(still)[page.path])
+        if USERS[name] < page.least:
+            assert got.status_code == 403, page.path
+        else:
+            assert got.status_code == (404 if page.path.startswith("/ask/") else 200), (page.path, got.text)
+
+
+@pytest.mark.parametrize("name", ["rita", "anna", "paul"])
+def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
+    visitor = mine.client(name)
+    token = csrf_in(visitor.get("/queue").text)
+    for deed in DEEDS:
+        path = (
+            deed.path.replace("{case}", hostile(mine))
+            .replace("{ask:int}", "1")
+            .replace("{proposal:int}", "1")
+        )
+        got = visitor.post(path, data={"csrf": token})
+        assert (got.status_code == 403) == (USERS[name] < deed.least), (deed.path, got.status_code)
+        assert got.status_code != 500, (deed.path, got.text)
+
+
+def test_a_form_counts_only_from_our_page_in_the_session_it_was_made_for(mine: World) -> None:
+    anna, ben = mine.client("anna"), mine.client("ben")
+    case, token = hostile(mine), csrf_in(anna.get("/queue").text)
+    path, form = f"/case/{case}/note", {"csrf": token, "text": "hello"}
+    before = len(mine.store.case(case).title), mine.store.revision()
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": HERE.replace("8090", "8091")},
+        {"origin": HERE, "sec-fetch-site": "cross-site"},
+        {"origin": HERE, "sec-fetch-site": "same-site"},
+    ):
+        assert anna.post(path, data=form, headers=headers).status_code == 403, headers
+    del anna.headers["origin"]
+    assert anna.post(path, data=form).status_code == 403
+    assert anna.post(path, data=form, headers={"sec-fetch-site": "none"}).status_code == 403
+    anna.headers["origin"] = HERE
+    for wrong in ("", "0" * 64, csrf_in(ben.get("/queue").text), token[:-1], token + "0", "\ud7ff"):
+        assert anna.post(path, data=form | {"csrf": wrong}).status_code == 403, wrong
+    assert before == (len(mine.store.case(case).title), mine.store.revision())
+    assert anna.post(path, data=form).status_code == 303
+
+
+def test_requests_that_no_browser_sends_are_turned_away(still: World) -> None:
+    anna = still.client("anna")
+    token = csrf_in(anna.get("/queue").text)
+    path = f"/case/{hostile(still)}/note"
+    assert anna.post(path, json={"csrf": token}).status_code == 415
+    assert anna.post(path, data={"csrf": token}, files={"a": b"b"}).status_code == 415
+    assert anna.post(path, data={"csrf": token, "text": "x" * (1 << 21)}).status_code == 413
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    assert anna.post(path, content=b"csrf=" + b"&a=" * 5_000, headers=kind).status_code == 400
+    assert anna.post(path, content=b"csrf=\xff\xfe", headers=kind).status_code == 400
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        assert anna.request(method, "/queue").status_code == 405
+    for host in ("evil.example", "127.0.0.1.evil.example", "127.0.0.2:8090", ""):
+        assert anna.get("/queue", headers={"host": host}).status_code in (400, 421), host
+
+
+# --- what every answer carries ---
+
+
+def test_every_answer_forbids_what_a_page_does_not_need(still: World) -> None:
+    paul = still.client("paul")
+    for address in [*addresses(still).values(), "/login", "/nowhere", "/static/console.css", "/queue.json"]:
+        got = paul.get(address)
+        policy = got.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';"), address
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        assert got.headers["x-content-type-options"] == "nosniff"
+        assert got.headers["x-frame-options"] == "DENY"
+        assert got.headers["cache-control"] in ("no-store", "public, max-age=31536000, immutable")
+        assert "strict-transport-security" not in got.headers
+        assert "server" not in got.headers
+
+
+class Tags(HTMLParser):
+    """The tags of a page, as a browser takes it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+
+def test_no_page_holds_a_script_a_style_or_an_address_of_its_own(still: World) -> None:
+    paul = still.client("paul")
+    for address in addresses(still).values():
+        for tag, has in Tags(paul.get(address).text).found:
+            assert not [n for n in has if n.startswith("on") or n in ("style", "srcdoc", "formtarget")], (
+                address,
+                tag,
+                has,
+            )
+            assert tag not in ("img", "iframe", "object", "embed", "base", "style", "video", "audio"), address
+            if tag == "script":
+                assert re.fullmatch(r"/static/[a-z.]+js\?[0-9a-f]{12}", has["src"]), has
+            for name in ("href", "src", "action", "formaction", "hx-get", "data-open"):
+                assert re.match(r"(/(?!/)|#)", has.get(name, "/")), (address, tag, has)
+
+
+def test_every_page_has_its_twins_and_no_cell_is_a_formula(still: World) -> None:
+    paul = still.client("paul")
+    for route, address in addresses(still).items():
+        if route.startswith("/ask/"):
+            continue
+        path, _, words = address.partition("?")
+        got = paul.get(f"{path}.json?{words}")
+        assert got.headers["content-type"] == "application/json"
+        assert got.content.isascii()
+        assert paul.get(f"{path}?{words}&format=json").json().keys() == got.json().keys()
+        sheet = paul.get(f"{path}.csv?{words}")
+        assert sheet.headers["content-disposition"].startswith("attachment; ")
+        for cells in csv.reader(io.StringIO(sheet.text)):
+            assert not [c for c in cells if c[:1] in "=+@\t\r|%" and c and not _is_number(c)], route
+            assert all(c.isprintable() for c in cells)
+    assert paul.get("/queue?format=xml").status_code == 400
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def test_odd_addresses_are_sentences_and_never_tracebacks(still: World) -> None:
+    paul = still.client("paul")
+    for address, status in (
+        ("/queue?offset=-1", 409),
+        ("/queue?offset=99999999999999999999999", 409),
+        ("/queue?state=<script>", 409),
+        ("/queue?verdict=victims", 409),
+        ("/queue?account=%00%ff%f0", 200),
+        ("/queue?text=%25%27;DROP TABLE cases--", 200),
+        ("/queue?owner=" + "a" * 5_000, 200),
+        ("/account?name=nobody", 404),
+        ("/account?key=%1a%00", 404),
+        ("/case/..%2f..%2fetc", 404),
+        ("/case/case-'%20OR%201=1", 404),
+        ("/ask/99999999999999999999", 404),
+        ("/static/../app.py", 404),
+        ("/static/%2e%2e%2fapp.py", 404),
+        ("/audit?subject=%00&who=%27", 200),
+        ("/audit?before=abc", 409),
+        ("/terms?against=zz", 409),
+        (f"/case/{hostile(still)}/links?offset=100000", 200),
+        (f"/case/{hostile(still)}/accounts?which=%3Cb%3E&starts=%00", 200),
+    ):
+        got = paul.get(address)
+        assert got.status_code == status, (address, got.status_code, got.text[-600:])
+        assert "Traceback" not in got.text
+        assert "<script>" not in got.text
+
+
+def test_every_account_can_be_opened_whatever_its_name(still: World) -> None:
+    anna = still.client("anna")
+    page = anna.get(f"/case/{hostile(still)}/accounts").text
+    links = {html_unescape(link) for link in re.findall(r'href="(/account(?:\?[^"]+)?)"', page)}
+    named = still.store.case(hostile(still)).accounts
+    assert len(links) == len(named)
+    for link in links:
+        got = anna.get(link)
+        assert got.status_code == 200, link
+    shown = {anna.get(link.replace("/account", "/account.json", 1)).json()["account"] for link in links}
+    assert shown == set(named)
+
+
+def html_unescape(text_: str) -> str:
+    return text_.replace("&amp;", "&").replace("&#39;", "'").replace("&#34;", '"')
+
+
+# --- getting in and out ---
+
+
+def test_a_session_begins_with_a_cookie_nobody_has_seen(mine: World) -> None:
+    visitor = mine.client()
+    planted = "A" * 43
+    visitor.cookies.set(COOKIE, planted, domain="127.0.0.1")
+    token = csrf_in(visitor.get("/login").text)
+    got = visitor.post(
+        "/login", data={"name": " Anna ", "password": PASSWORD, "csrf": token, "next": "/health?x=1"}
+    )
+    assert (got.status_code, got.headers["location"]) == (303, "/health?x=1")
+    set_cookies = got.headers.get_list("set-cookie")
+    session = next(c for c in set_cookies if c.startswith(f"{COOKIE}="))
+    assert "HttpOnly" in session
+    assert "SameSite=strict" in session
+    assert "Secure" not in session
+    assert planted not in session
+    assert sessions.find(mine.store, planted, NOW) is None
+    first = re.match(rf"{COOKIE}=([^;]+)", session)[1]  # type: ignore[index]
+    assert visitor.log_in("anna") == 303  # again: the old session of this browser ends
+    assert sessions.find(mine.store, first, NOW) is None
+    kept = mine.store.engine.connect().execute(text("SELECT digest FROM console_sessions")).scalars().all()
+    assert first not in kept
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "/a\r\nset-cookie: b=c",
+        "",
+    ],
+)
+def test_logging_in_leads_nowhere_else(mine: World, target: str) -> None:
+    visitor = mine.client()
+    page = visitor.get("/login", params={"next": target}).text
+    assert 'name="next" value="/queue"' in page
+    data = {"name": "anna", "password": PASSWORD, "csrf": csrf_in(page), "next": target}
+    assert visitor.post("/login", data=data).headers["location"] == "/queue"
+
+
+def test_cookies_are_for_tls_alone_where_there_is_tls(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    from stillwatch.console.app import make
+
+    app = make(made.store, made.gateway, secure=True, now_us=lambda: NOW)
+    visitor = Visitor(app)
+    visitor.base_url = "https://127.0.0.1:8090"
+    visitor.headers["origin"] = "https://127.0.0.1:8090"
+    page = visitor.get("/login")
+    assert page.headers["set-cookie"].startswith("__Host-stillwatch-door-8090=")
+    assert "Secure" in page.headers["set-cookie"]
+    assert page.headers["strict-transport-security"].startswith("max-age=")
+    assert visitor.log_in("anna") == 303
+    assert visitor.get("/queue").status_code == 200
+    made.store.close()
+
+
+def test_a_wrong_password_and_an_unknown_name_look_alike_and_wait_in_the_end(mine: World) -> None:
+    visitor = mine.client()
+    answers = []
+    for name in ("anna", "nobody", "<script>alert(1)</script>"):
+        token = csrf_in(visitor.get("/login").text)
+        got = visitor.post("/login", data={"name": name, "password": "wrong", "csrf": token, "next": ""})
+        answers.append((got.status_code, re.sub(r'value="[^"]*"', "", got.text)))
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0][0] == 401
+    for _ in range(OF_PAIR - 1):
+        assert visitor.log_in("anna", "wrong") == 401
+    assert visitor.log_in("anna") == 429  # the right one, too late
+    assert visitor.log_in("ben") == 303  # a colleague from the same address
+
+
+def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
+    throttle = Throttle()
+    for k in range(OF_PAIR):
+        assert throttle.wait_s("anna", "a", 0.0) == 0, k
+        throttle.begun("anna", "a", 0.0)
+    assert throttle.wait_s("anna", "a", 1.0) == int(WINDOW_S)
+    assert throttle.wait_s("anna", "b", 1.0) == 0  # nobody is locked out from elsewhere
+    assert throttle.wait_s("anna", "a", WINDOW_S + 1) == 0
+    for k in range(OF_ADDRESS):
+        throttle.begun(f"name-{k}", "c", 2_000.0)
+    assert throttle.wait_s("new", "c", 2_000.0) > 0
+    for k in range(OF_NAME):
+        throttle.begun("ben", f"address-{k}", 4_000.0)
+    assert throttle.wait_s("ben", "new", 4_000.0) > 0
+    throttle.begun("paul", "z", 8_000.0)
+    throttle.passed("paul", "z")
+    assert throttle.wait_s("paul", "z", 8_000.0) == 0
+
+
+def test_a_session_ends_by_itself_by_logging_out_and_with_its_user(mine: World) -> None:
+    anna = mine.client("anna")
+    assert anna.get("/queue").status_code == 200
+    mine.clock[0] += 59 * MINUTE_US
+    assert anna.get("/queue").status_code == 200
+    mine.clock[0] += 59 * MINUTE_US
+    assert anna.get("/queue").status_code == 200  # each look keeps it
+    mine.clock[0] += 61 * MINUTE_US
+    assert anna.get("/queue").status_code == 303
+    ben = mine.client("ben")
+    for _ in range(13):
+        mine.clock[0] += 55 * MINUTE_US
+        ben.get("/queue")
+    assert ben.get("/queue").status_code == 200
+    mine.clock[0] += 55 * MINUTE_US  # past twelve hours
+    assert ben.get("/queue").status_code == 303
+
+    paul = mine.client("paul")
+    kept = paul.cookies.get(COOKIE)
+    assert paul.submit("/logout") == (303, "/login")
+    assert sessions.find(mine.store, kept or "", mine.clock[0]) is None
+
+    pia = mine.client("pia")
+    people.disable(mine.store, "pia", who="tests", now_us=mine.clock[0])
+    assert pia.get("/queue").status_code == 303
+    assert Visitor(mine.app).log_in("pia") == 401
+
+
+def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> None:
+    anna = mine.client("anna")
+    with mine.store.writing(NOW) as tx:
+        tx.db.execute(text("UPDATE console_users SET role = 1 WHERE name = 'anna'"))
+        tx.changed = True
+    assert anna.get("/sql").status_code == 403
+    people.add(mine.store, "anna", Role.ANALYST, "another password", who="tests", now_us=NOW)
+    assert anna.get("/queue").status_code == 303
+
+
+def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
+    for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a"):
+        with pytest.raises(ConsoleError):
+            people.add(mine.store, name, Role.READER, PASSWORD, who="tests", now_us=NOW)
+    for password in ("", "short", "x" * 2_000):
+        with pytest.raises(ConsoleError):
+            people.add(mine.store, "new", Role.READER, password, who="tests", now_us=NOW)
+    assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
+
+
+def test_no_password_and_no_cookie_is_kept(mine: World, tmp_path: Path) -> None:
+    visitor = mine.client()
+    assert visitor.log_in("anna") == 303
+    cookie = visitor.cookies.get(COOKIE)
+    assert cookie
+    for file in tmp_path.iterdir():
+        held = file.read_bytes()
+        assert PASSWORD.encode() not in held, file
+        assert cookie.encode() not in held, file
+
+
+# --- prompts ---
+
+
+def test_prompts_are_shown_to_who_asks_with_a_reason_and_that_is_on_record(mine: World) -> None:
+    anna, case = mine.client("anna"), hostile(mine)
+    account = next(a for a in mine.store.case(case).accounts if "onerror" in a)
+    page = anna.get("/account", params={"name": account})
+    assert "evil.example/3" not in page.text  # none of its texts
+    assert mine.gateway.asked == []
+    for why in ("", "   ", "because"):
+        assert anna.submit("/prompts", account=account, why=why)[0] == 409
+    assert mine.gateway.asked == []
+    status, said = anna.submit("/prompts", account=account, why="appeal 12 says it is a class")
+    assert status == 200
+    assert "evil.example/3" in said
+    assert mine.gateway.asked == [f"said {account}"]
+    with mine.store.reading() as db:
+        newest = read(db, limit=1, opened=True)[0]
+    assert (newest.who, newest.what, newest.subject) == ("anna", "prompts looked at", case)
+    assert account not in json.dumps(newest.detail)
+    assert anna.submit("/prompts", account="of nobody", why="curious about it")[0] == 404
+    assert mine.client("rita").submit("/prompts", account=account, why="curious about it")[0] == 403
+
+
+def test_prompts_stay_hidden_where_the_record_cannot_be_written(
+    mine: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, case = mine.client("anna"), hostile(mine)
+    account = mine.store.case(case).accounts[-1]
+
+    def full(*_: object, **__: object) -> None:
+        raise CaseError("cases.db: cannot be written: disk full; make room")
+
+    monkeypatch.setattr(mine.store, "look", full)
+    status, said = anna.submit("/prompts", account=account, why="a reason that counts")
+    assert status == 409
+    assert "make room" in said
+    assert mine.gateway.asked == []
+
+
+# --- acting ---
+
+
+def dry(visitor: Visitor, case: str, **form: object) -> dict[str, str]:
+    """Ask for a dry run and give the fields of the form that would do it."""
+    token = csrf_in(visitor.get(f"/case/{case}").text)
+    got = visitor.post(f"/case/{case}/dry", data={"csrf": token, "why": "the why", **form})
+    assert got.status_code == 200, got.text
+    assert "Nothing is done yet" in got.text
+    fields = re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', got.text)
+    return {name: html_unescape(value) for name, value in fields if name not in ("account",)}
+
+
+def test_a_dry_run_names_who_else_is_hit_and_does_nothing(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    token = csrf_in(anna.get(f"/case/{case}").text)
+    form = {"csrf": token, "why": "w", "step": "throttle", "for_s": "3600"}
+    said = anna.post(f"/case/{case}/dry", data=form).text
+    assert "A second person must agree, because it hits 300 accounts, more than 10." in said
+    assert "Others of their organisations, not touched" in said
+    assert mine.gateway.actions == []
+    assert mine.gateway.asked == ["reach THROTTLE 300"]
+    for wrong in (
+        {"step": "clear"},
+        {"step": "explode"},
+        {"why": ""},
+        {"for_s": "-1"},
+        {"for_s": "1e9"},
+        {"account": "not its own"},
+    ):
+        assert anna.post(f"/case/{case}/dry", data=form | wrong).status_code == 409, wrong
+
+
+def test_a_small_step_is_taken_at_once_and_undone_exactly(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    one = mine.store.case(case).accounts[0]
+    before = dict(mine.gateway.standings(mine.store.case(case).accounts))
+    fields = dry(anna, case, step="throttle", for_s="3600", budget="5000", account=one)
+    got = anna.post(f"/case/{case}/act", data={**fields, "account": one})
+    assert got.headers["location"] == f"/case/{case}?done=acted"
+    stands = mine.gateway.standings(mine.store.case(case).accounts)
+    assert list(stands) == [one]
+    assert (stands[one].output_tokens_per_hour, stands[one].until_us) == (5000, NOW + 3_600_000_000)
+    assert "throttle" in anna.get(f"/account?name={one}").text
+    assert anna.submit("/ask/1/undo", why="")[0] == 409
+    assert anna.submit("/ask/1/undo", why="it was a mistake")[0] == 303
+    assert dict(mine.gateway.standings(mine.store.case(case).accounts)) == before
+    assert anna.submit("/ask/1/undo", why="again")[0] == 409
+
+
+def test_a_big_step_waits_for_another_person(mine: World) -> None:
+    anna, paul, pia, case = mine.client("anna"), mine.client("paul"), mine.client("pia"), mine.cases[BIG]
+    fields = dry(anna, case, step="block", for_s="86400")
+    assert anna.post(f"/case/{case}/act", data=fields).headers["location"] == f"/case/{case}?done=asked"
+    assert mine.gateway.actions == []
+    assert anna.submit("/ask/1/approve", why="I say so")[0] == 403
+    assert "block" in paul.get("/approvals").text
+    assert paul.submit("/ask/1/approve", why="")[0] == 409
+    assert mine.gateway.actions == []
+    assert paul.submit("/ask/1/approve", why="seen the dry run")[0] == 303
+    assert len(mine.gateway.actions[0][0]) == 300
+    assert pia.submit("/ask/1/approve", why="me too")[0] == 409  # once is enough
+    assert len(mine.gateway.actions) == 1
+    with mine.store.reading() as db:
+        told = [(r.who, r.what) for r in read(db, subject=case, limit=3)]
+    assert told[:2] == [("paul", "step taken"), ("anna", "step asked for")]
+    assert isinstance(verify(mine.store), Verified)
+
+
+def test_nobody_approves_what_they_asked_for_themselves(mine: World) -> None:
+    paul, pia, case = mine.client("paul"), mine.client("pia"), mine.cases[BIG]
+    fields = dry(paul, case, step="verify", for_s="")
+    paul.post(f"/case/{case}/act", data=fields)
+    status, said = paul.submit("/ask/1/approve", why="I agree with myself")
+    assert status == 409
+    assert "another person" in said
+    assert mine.gateway.actions == []
+    assert pia.submit("/ask/1/refuse", why="a university")[0] == 303
+    assert pia.submit("/ask/1/approve", why="after all")[0] == 409
+    assert mine.gateway.actions == []
+
+
+def test_victims_and_cleared_accounts_are_never_hit(mine: World) -> None:
+    anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
+    accounts = mine.store.case(case).accounts
+    victim, cleared, late = accounts[0], accounts[1], accounts[2]
+    work.judge_accounts(mine.store, case, [victim], Verdict.VICTIM, who="x", why="stolen key", now_us=NOW)
+    work.judge_accounts(mine.store, case, [cleared], Verdict.FALSE, who="x", why="a class", now_us=NOW)
+    form = {"why": "w", "step": "throttle", "for_s": "60"}
+    token = csrf_in(anna.get("/queue").text)
+    assert anna.post(f"/case/{case}/dry", data={**form, "csrf": token, "account": victim}).status_code == 409
+    fields = dry(anna, case, step="block", for_s="60")
+    anna.post(f"/case/{case}/act", data=fields)
+    work.judge_accounts(mine.store, case, [late], Verdict.VICTIM, who="x", why="that one too", now_us=NOW)
+    assert "1 account of these may not be acted on any more" in paul.get("/ask/1").text
+    assert paul.submit("/ask/1/approve", why="yes")[0] == 303
+    assert {victim, cleared, late}.isdisjoint(mine.gateway.actions[0][0])
+    assert len(mine.gateway.actions[0][0]) == 297
+
+
+def test_a_step_needs_the_dry_run_of_the_same_accounts(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    fields = dry(anna, case, step="watch", for_s="")
+    assert anna.post(f"/case/{case}/act", data={**fields, "digest": "0" * 64}).status_code == 409
+    account = mine.store.case(case).accounts[0]
+    work.judge_accounts(mine.store, case, [account], Verdict.VICTIM, who="x", why="stolen", now_us=NOW)
+    got = anna.post(f"/case/{case}/act", data=fields)
+    assert got.status_code == 409
+    assert "look again" in got.text
+    assert mine.gateway.actions == []
+
+
+def test_where_no_gateway_is_the_page_says_so(mine: World) -> None:
+    mine.gateway.why_not = "no gateway stands behind this folder"
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    assert "Steps cannot be taken here: <bdi>no gateway" in anna.get(f"/case/{case}").text
+    assert anna.submit(f"/case/{case}/dry", step="watch", why="w")[0] == 503
+
+
+# --- working on a case ---
+
+
+def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
+    anna, paul, case = mine.client("anna"), mine.client("paul"), hostile(mine)
+    here = f"/case/{case}"
+    at = mine.store.case(case).revision
+
+    def do(verb: str, by: Visitor = anna, **form: object) -> str:
+        status, where = by.submit(f"{here}/{verb}", revision=mine.store.case(case).revision, **form)
+        assert status == 303, (verb, where)
+        assert by.get(where).status_code == 200
+        return where
+
+    do("take")
+    assert mine.store.case(case).owner == "anna"
+    do("note", text=f"<script>{BANG}</script>\r\nsecond line")
+    do("judge", verdict="suspicious", why="let us see")
+    do("accounts", verdict="victim", account=mine.store.case(case).accounts[0], why="stolen key")
+    assert mine.store.case(case).victims == 1
+    do("assign", owner="ben", why="holiday")
+    do("suppress", days=3, owner="ben", why="known test")
+    do("unsuppress", why="the test is over")
+    do("appeal", text=f'"><img src=x onerror="{BANG}">')
+    do("decide", by=paul, granted="no", why="no")
+    do("judge", verdict="true", why="a harvest", close="yes")
+    assert str(mine.store.case(case).state) == "closed"
+    do("reopen", why="again")
+    do("close", why="once more")
+    status, said = anna.submit(f"{here}/note", text="")
+    assert status == 409
+    status, said = anna.submit(f"{here}/judge", verdict="false", why="stale", revision=at)
+    assert status == 409
+    assert "look again" in said
+    page = anna.get(here).text
+    act = re.findall(r'name="act" value="(\d+)"', page)[0]
+    do("undo", act=act, why="was wrong")
+    assert str(mine.store.case(case).state) != "closed"
+    assert f"<script>{BANG}" not in page
+    assert "onerror=" in page  # as text
+    assert anna.get(f"{here}?done=<script>").text.count("<script>") == 0
+
+
+def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:
+    anna, ben, case = mine.client("anna"), mine.client("ben"), hostile(mine)
+    revision = mine.store.case(case).revision
+    assert anna.submit(f"/case/{case}/take", revision=revision)[0] == 303
+    status, said = ben.submit(f"/case/{case}/take", revision=revision)
+    assert status == 409
+    assert "look again" in said
+    assert mine.store.case(case).owner == "anna"
+
+
+def test_the_record_is_shown_verified_and_found_broken(mine: World) -> None:
+    rita = mine.client("rita")
+    assert "Sound: " in rita.submit("/audit/verify")[1]
+    with mine.store.writing(NOW) as tx:
+        tx.db.execute(text("UPDATE audit_records SET who = 'somebody' WHERE seq = 3"))
+        tx.audit("tests", "tampered", "x", {})
+    said = rita.submit("/audit/verify")[1]
+    assert "Not sound" in said
+    assert "record 3" in said

@@ -1,0 +1,176 @@
+"""The console's SQL: it answers, and there is no way out of it, into it, or past its second."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from console_world import NOW, World, csrf_in, world
+from stillwatch.cases import work
+from stillwatch.cases.audit.reading import read
+from stillwatch.console import ConsoleError
+from stillwatch.console.query import MOST_ROWS, answer
+from stillwatch.console.sql import COPIED, LIMIT_MS, Snapshots
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = world(tmp_path_factory.mktemp("sql"))
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(scope="module")
+def asked(still: World) -> Iterator[Snapshots]:
+    made = Snapshots(still.store)
+    yield made
+    made.close()
+
+
+def test_it_answers(asked: Snapshots, still: World) -> None:
+    said = asked.ask("SELECT id, members FROM cases WHERE members = 300")
+    assert (said.error, said.cut) == (None, False)
+    assert said.columns == ("id", "members")
+    assert said.rows == ((still.cases["c-7f3a19"], 300),)
+    for table in COPIED:
+        assert answer(str(asked.path), f"SELECT count(*) FROM {table}", LIMIT_MS)["error"] is None
+    many = answer(str(asked.path), "SELECT * FROM range(5000)", LIMIT_MS)
+    assert (len(many["rows"]), many["cut"]) == (MOST_ROWS, True)
+
+
+ESCAPES = (
+    "SELECT * FROM read_text('/etc/passwd')",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM read_blob('{folder}/*')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM sniff_csv('/etc/passwd')",
+    "SELECT * FROM parquet_metadata('{folder}/x.parquet')",
+    "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+    "SELECT * FROM sqlite_scan('{folder}/cases.db', 'console_users')",
+    "ATTACH '{folder}/cases.db' AS c (TYPE sqlite)",
+    "ATTACH '{folder}/new.db'",
+    "COPY cases TO '{folder}/out.csv'",
+    "COPY (SELECT 1) TO '{folder}/out.csv'",
+    "COPY cases FROM '/etc/passwd'",
+    "EXPORT DATABASE '{folder}/out'",
+    "IMPORT DATABASE '{folder}/out'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "LOAD '{folder}/x.so'",
+    "SET enable_external_access = true",
+    "SET lock_configuration = false",
+    "SET memory_limit = '100GB'",
+    "RESET enable_external_access",
+    "PRAGMA enable_external_access = true",
+    "PRAGMA database_list",
+    "CALL pragma_database_size()",
+    "CREATE TABLE t AS SELECT 1",
+    "CREATE TEMP TABLE t AS SELECT 1",
+    "CREATE MACRO f(x) AS x + 1",
+    "CREATE SECRET s (TYPE s3)",
+    "INSERT INTO cases SELECT * FROM cases",
+    "UPDATE cases SET owner = 'me'",
+    "DELETE FROM cases",
+    "DROP TABLE cases",
+    "CHECKPOINT",
+    "VACUUM",
+    "BEGIN",
+    "PREPARE q AS SELECT 1",
+    "EXECUTE q",
+    "USE memory",
+    "EXPLAIN ANALYZE DELETE FROM cases",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; DROP TABLE cases",
+    "",
+    ";",
+    "--",
+    "SELECT * FROM store",  # no variable of ours
+    "SELECT * FROM config",
+    "SELECT * FROM query",
+    "SELECT * FROM console_users",
+    "SELECT * FROM console_sessions",
+    "SELECT * FROM audit_records",
+    "SELECT getenv('HOME')",
+    "SELECT * FROM query('SELECT 1; DROP TABLE cases')",
+    "SELECT * FROM query_table('console_users')",
+    "SELECT " + "(" * 3_000 + "1" + ")" * 3_000,
+)
+
+
+@pytest.fixture(scope="module")
+def copied(asked: Snapshots) -> str:
+    assert asked.ask("SELECT 1").rows == ((1,),)
+    return str(asked.path)
+
+
+@pytest.mark.parametrize("query", ESCAPES)
+def test_there_is_no_way_out(copied: str, still: World, query: str) -> None:
+    """Asked within this process: the walls of the other one come on top."""
+    folder = Path(str(still.store.url.database)).parent
+    places = [folder, Path(copied).parent]
+    before = [sorted(place.iterdir()) for place in places]
+    said = answer(copied, query.replace("{folder}", str(folder)), LIMIT_MS)
+    assert said["error"], said
+    assert "Traceback" not in said["error"]
+    assert said["rows"] == []
+    assert [sorted(place.iterdir()) for place in places] == before
+    kept = answer(copied, "SELECT count(*) FROM cases WHERE owner IS NULL", LIMIT_MS)
+    assert kept["rows"] == [[len(still.cases)]]
+
+
+@pytest.mark.parametrize("query", [ESCAPES[0], "SELECT \ud800"])
+def test_the_other_process_says_the_same(asked: Snapshots, query: str) -> None:
+    said = asked.ask(query)
+    assert said.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT count(*) FROM range(10_000_000_000) a",
+        "SELECT count(*) FROM range(1_000_000) a, range(1_000_000) b",
+        "SELECT max(a.range + b.range) FROM range(10_000_000) a, range(1_000_000) b ORDER BY 1",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+        "SELECT list(a.range) FROM range(1_000_000_000) a",
+        "SELECT repeat('x', 2_000_000_000)",
+    ],
+)
+def test_nothing_takes_longer_or_more_than_it_may(asked: Snapshots, query: str) -> None:
+    begun = time.monotonic()
+    said = asked.ask(query, limit_ms=200)
+    took_s = time.monotonic() - begun
+    assert said.took_ms < 2_000  # from when the process was ready
+    assert took_s < 20.0, took_s
+    if said.error is None:
+        assert all(len(str(cell)) < 3_000 for row in said.rows for cell in row)
+
+
+def test_a_long_query_is_refused_and_a_changed_case_is_seen(asked: Snapshots, still: World) -> None:
+    with pytest.raises(ConsoleError, match="characters"):
+        asked.ask("SELECT 1 --" + "x" * 30_000)
+    case = still.cases["c-7f3a19"]
+    work.note(still.store, case, "a note", who="anna", now_us=NOW)
+    assert asked.ask("SELECT count(*) FROM acts WHERE verb = 'note'").rows == ((1,),)
+    assert LIMIT_MS == 1_000
+
+
+def test_a_question_is_on_record_and_its_answer_has_its_forms(still: World) -> None:
+    anna = still.client("anna")
+    token = csrf_in(anna.get("/sql").text)
+    query = "SELECT '=1+1' AS \"<b>\", '<script>' AS b, 1 AS b"
+    page = anna.post("/sql", data={"csrf": token, "query": query})
+    assert page.status_code == 200
+    assert "<script>" not in page.text.replace('<script src="', "")
+    assert "<b>" not in page.text
+    sheet = anna.post("/sql", data={"csrf": token, "query": query, "format": "csv"})
+    assert sheet.text == "<b>,b,b_2\r\n'=1+1,<script>,1\r\n"
+    assert sheet.headers["content-type"].startswith("text/csv")
+    rows = anna.post("/sql", data={"csrf": token, "query": query, "format": "json"}).json()["answer"]["rows"]
+    assert rows == [{"<b>": "=1+1", "b": "<script>", "b_2": 1}]
+    with still.store.reading() as db:
+        newest = read(db, limit=1, opened=True)[0]
+    assert (newest.who, newest.what) == ("anna", "SQL asked")
+    assert newest.personal[0]["query"] == query
