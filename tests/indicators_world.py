@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 
 from scan_world import START, Crowd, sentence
 
-FRAME = "Solve the problem below step by step and show all of your reasoning now: {item} Give the answer last only"
+FRAME = "Solve the problem below step by step and show all of your reasoning: {item} Give the answer last"
 SYSTEM = "You are a patient teacher of mathematics who always explains each single step"
-QUESTIONS = tuple(f"Why does the {word} number of a lattice bound its covering radius here" for word in "abcdefgh")
+QUESTIONS = tuple(
+    f"Why does the {word} number of a lattice bound its covering radius here" for word in "abcdefgh"
+)
 VIRAL = "Write a short poem about the sea in the manner of an old sailor please"
 
 
@@ -28,8 +30,10 @@ class Provider:
     table: pa.Table
 
 
-def provider(folder: Path, name: str, seed: int, pool: int = 12, people: int = 40, begin_day: float = 5.0) -> Provider:
-    """Ten days; the pool begins on `begin_day` and shares frame, questions and system text with every other pool."""
+def provider(
+    folder: Path, name: str, seed: int, pool: int = 12, people: int = 40, begin_day: float = 5.0
+) -> Provider:
+    """Ten days; the pool begins on `begin_day` and shares frame, questions and system text with others."""
     folder.mkdir(parents=True, exist_ok=True)
     crowd = Crowd(seed)
     rng = crowd.rng
@@ -40,7 +44,9 @@ def provider(folder: Path, name: str, seed: int, pool: int = 12, people: int = 4
         for _ in range(rng.randint(4, 20)):
             text = VIRAL if rng.random() < 0.05 else sentence(rng, rng.randint(8, 25))
             crowd.says(account, 240 * rng.random(), text, client_ip=f"10.{seed}.{k}.7", status=200)
-        crowd.known.append({"account": account, "payment": f"{name}-card-{k}", "email_domain": "mail.example"})
+        crowd.known.append(
+            {"account": account, "payment": f"{name}-card-{k}", "email_domain": "mail.example"}
+        )
     hand = []
     shared = random.Random(99)
     items = [sentence(shared, 6) for _ in range(200)]

@@ -151,7 +151,7 @@ def cef_parse(line: str) -> tuple[list[str], dict[str, str]]:
     return parts, values
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(head=TEXT, one=TEXT, two=TEXT)
 def test_cef_comes_back_and_stays_one_line(head: str, one: str, two: str) -> None:
     line = record("Stillwatch", head, "1", head, head, 7, {"msg": one, "suser": two, "cnt": 3})
@@ -162,7 +162,7 @@ def test_cef_comes_back_and_stays_one_line(head: str, one: str, two: str) -> Non
     assert values == {k: visible(v, 1000) for k, v in (("msg", one), ("suser", two)) if v} | {"cnt": "3"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(one=st.text(st.characters(), max_size=80), two=st.text(st.characters(), max_size=80))
 def test_two_names_never_make_one_record(one: str, two: str) -> None:
     lines = {record("v", "p", "1", "c", "n", 1, {"suser": name}) for name in (one, two)}

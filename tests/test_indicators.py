@@ -1,5 +1,6 @@
 """Indicators: told to a partner without showing anything, looked for there, answered, and taken back in."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from stillwatch.cases.exports.marking import IDS, OLD_IDS, Tlp, mark, marking
 from stillwatch.cases.exports.objects import EXTENSION, bundle, pattern, read_pattern, timestamp
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
 from stillwatch.cases.exports.sums import said
-from stillwatch.cases.indicators import DIGITS, Indicator, IndicatorError, Kind, Partner
+from stillwatch.cases.indicators import DIGITS, Hits, Indicator, IndicatorError, Kind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import Key, create, exchange, own, read_exchange
 from stillwatch.cases.indicators.marks import History
@@ -502,22 +503,41 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def tried(data: st.DataObject, path: Path, objects: list[dict[str, Any]]) -> None:
+    """One property of one object is anything: the file is read or refused."""
+    one = data.draw(st.sampled_from(objects))
+    name = data.draw(st.sampled_from([*one.keys(), "revoked", "modified", "extensions"]))
+    one[name] = data.draw(JSON)
+    path.write_text(json.dumps({"type": "bundle", "id": "x", "objects": objects}))
+    for read in (read_partners, lambda *words: read_sightings(path, KEY, True)):
+        with contextlib.suppress(IndicatorError):
+            read(path, KEY, NOW_US, True)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_partner_writes_is_read_or_refused(
     data: st.DataObject, tmp_path: Path, alpha: Provider, told: tuple[Indicator, ...]
 ) -> None:
-    objects = json.loads(written(alpha, told[:3]))["objects"]
-    one = data.draw(st.sampled_from(objects))
-    name = data.draw(st.sampled_from([*one.keys(), "revoked", "modified", "extensions"]))
-    one[name] = data.draw(JSON)
-    path = tmp_path / "odd.json"
-    path.write_text(json.dumps({"type": "bundle", "id": "x", "objects": objects}))
-    try:
-        partners = read_partners(path, KEY, NOW_US, unsealed=True).partners
-    except IndicatorError:
-        return
-    assert all(isinstance(one, Partner) and one.indicators for one in partners)
+    tried(data, tmp_path / "odd.json", json.loads(written(alpha, told[:3]))["objects"])
+
+
+@pytest.mark.slow
+@settings(max_examples=4_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), answer=st.booleans())
+def test_whatever_a_partner_writes_is_read_or_refused_often(
+    data: st.DataObject, answer: bool, tmp_path: Path, alpha: Provider, told: tuple[Indicator, ...]
+) -> None:
+    raw = written(alpha, told[:3])
+    if answer:
+        hits = search(History([alpha.log], KEY), partner_of(told[:2])) if not HITS else HITS[0]
+        HITS[:] = [hits]
+        hits = replace(hits, partner=replace(hits.partner, id=f"campaign--{NONE}"))
+        raw = sighting_bundle(hits, KEY, sender="B", now_us=NOW_US)[0]
+    tried(data, tmp_path / "odd.json", json.loads(raw)["objects"])
+
+
+HITS: list[Hits] = []  # one search serves all examples
 
 
 def test_timestamps_are_exact() -> None:

@@ -31,11 +31,11 @@ def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, b
 
     Suppressed cases and alarms of detectors in shadow have none. Raises: ExportError, CaseError.
     """
-    told = _read(outbox)
+    last, told = _read(outbox)
     news = 0
-    for case_id, revision, updated_us, suppressed_until_us in _changed(store, max(told.values(), default=-1)):
-        known = case_id in told
-        told[case_id] = revision
+    changed = _changed(store, last)
+    for case_id, revision, updated_us, suppressed_until_us in changed:
+        last = revision
         if (suppressed_until_us or 0) > now_us:
             continue
         one = alert(store, case_id, now_us, base_url)
@@ -43,10 +43,12 @@ def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, b
             continue
         news += 1
         for target in targets:
-            body = _body(target, one, activity_of(one, known), updated_us)
+            body = _body(target, one, activity_of(one, case_id in told), updated_us)
             outbox.put(target.name, event_id(one.case, one.revision), one.case, body, now_us)
-    if news or told:
-        write_file(outbox.folder / TOLD, json.dumps(told, sort_keys=True).encode("ascii"))
+        told.add(case_id)
+    if changed:
+        noted = json.dumps({"revision": last, "cases": sorted(told)})
+        write_file(outbox.folder / TOLD, noted.encode("ascii"))
     return news
 
 
@@ -65,16 +67,15 @@ def _changed(store: Store, after: int) -> list[tuple[str, int, int, int | None]]
     return [(row.id, row.revision, row.updated_us, row.suppressed_until_us) for row in rows]
 
 
-def _read(outbox: Outbox) -> dict[str, int]:
+def _read(outbox: Outbox) -> tuple[int, set[str]]:
+    """The last revision that was looked at, and the cases that somebody was told of."""
     path = outbox.folder / TOLD
     try:
         found = json.loads(path.read_bytes())
-        if not isinstance(found, dict) or not all(type(one) is int for one in found.values()):
-            raise ValueError("no record of what was told")
+        return int(found["revision"]), {str(case) for case in found["cases"]}
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as why:
+        return -1, set()
+    except (OSError, ValueError, TypeError, KeyError) as why:
         raise ExportError(
-            f"{path}: cannot be read ({why}); without it all cases are told again: move it away"
+            f"{path}: cannot be read ({why}); move it away, and all cases are told once more"
         ) from None
-    return found

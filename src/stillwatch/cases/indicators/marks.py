@@ -68,7 +68,7 @@ class Marks:
         return out | {kind: self._identifiers(batch, kind) for kind in self.kinds if kind in IDENTIFIERS}
 
     def blind(self, batch: pa.RecordBatch) -> np.ndarray:
-        """(n,) bool: rows of which only a sketch under another key is kept, so that nothing can be compared."""
+        """(n,) bool: rows kept only as sketches under another key: they cannot be compared."""
         if self._under_it or not sketched.is_sketched(batch.schema) or not set(self.kinds) & set(SKETCHED):
             return np.zeros(batch.num_rows, bool)
         return batch.column("prompt").is_null().to_numpy(zero_copy_only=False)

@@ -4,7 +4,6 @@ It says what is wrong in words that can be sent back to the partner. It does not
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,14 +143,14 @@ def _objects(document: Any, place: str) -> list[Json]:
 def _sender(objects: Mapping[str, Json], place: str) -> Json:
     """The identity that made what is told."""
     told = [one for one in objects.values() if one["type"] in ("campaign", "sighting")]
-    makers = Counter(one.get("created_by_ref") for one in told)
+    makers = {str(one.get("created_by_ref")) for one in told}  # whatever it is
     if not told:
         raise IndicatorError(
             f"{place}: tells of no campaign and answers none; is it a file for this program?"
         )
     if len(makers) > 1:
         raise IndicatorError(f"{place}: is by {len(makers)} senders; take each one's own file")
-    maker = objects.get(str(next(iter(makers))))
+    maker = objects.get(makers.pop())
     if maker is None or maker["type"] != "identity":
         raise IndicatorError(f"{place}: does not hold the identity of its sender (created_by_ref)")
     return maker
