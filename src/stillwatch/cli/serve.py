@@ -48,7 +48,7 @@ def serve_command(
         str | None, typer.Option(help="Address of the hooks port.", show_default="127.0.0.1")
     ] = None,
     hooks_port: Annotated[
-        int | None, typer.Option(help="Port for gateways you already run.", show_default="none")
+        int | None, typer.Option(help="Port for gateways you already run; 0: none.", show_default="none")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
     cases: Annotated[
@@ -92,9 +92,9 @@ def serve_command(
     }
     settings = _settings(found, {name: value for name, value in given.items() if value is not None})
     key = upstream_key(upstream_key_file)
-    if running_pid(found) is None:
+    if not check and running_pid(found) is None:
         place_terms(found, terms)
-    looked = look(found, settings, key)
+    looked = look(found, settings, key, terms if check else None)
     if check:
         _show(looked, as_json)
         if any(one.verdict == "error" for one in looked):
@@ -142,6 +142,8 @@ def _settings(folder: Folder, given: dict[str, Any]) -> Settings:
         kept = {f.name: f.default for f in fields(Settings) if f.name != "upstream"}
     else:
         raise InputError(f"{folder.path}: was not served before; say where the model is with --upstream URL")
+    if given.get("hooks_port") == 0:
+        given = given | {"hooks_port": None}
     return Settings(**(kept | given))
 
 

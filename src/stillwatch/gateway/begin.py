@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +14,14 @@ from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import LOW_DISK_BYTES
-from stillwatch.gateway.instance import open_terms, running_pid
+from stillwatch.gateway.instance import open_terms, running_pid, terms_history
 from stillwatch.gateway.probe import bind, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
-from stillwatch.terms import TermsError
+from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.decide import host_verdict
-from stillwatch.terms.load import check, default_text, read
+from stillwatch.terms.history import History, digest
+from stillwatch.terms.load import check, default_text, loads, read
+from stillwatch.terms.reload import SETTLED_NS, follows
 
 LARGEST_KEY = 4_096
 
@@ -40,12 +43,23 @@ def place_terms(folder: Folder, given: Path | None) -> None:
     if given is None and folder.terms.exists():
         return
     text = default_text() if given is None else read(given)
-    checked = check(text, str(given or folder.terms))
-    if checked.terms is None:
-        raise TermsError(list(checked.problems))
+    fitting(folder, text, given or folder.terms)
     beside = folder.terms.with_suffix(f".{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
+    past_ns = time.time_ns() - 2 * SETTLED_NS
+    os.utime(beside, ns=(past_ns, past_ns))  # it is whole: nobody need wait whether more is written
     os.replace(beside, folder.terms)
+
+
+def fitting(folder: Folder, text: str, name: Path) -> Terms:
+    """The terms of a text that may follow those that were in force. Raises: TermsError."""
+    checked = check(text, str(name))
+    if checked.terms is None:
+        raise TermsError(list(checked.problems))
+    last = History(terms_history(folder)).in_force
+    if last is not None:
+        follows(name, checked.terms.version, digest(text.encode()), last.version, last.sha256)
+    return checked.terms
 
 
 def upstream_key(file: Path | None) -> str | None:
@@ -54,23 +68,27 @@ def upstream_key(file: Path | None) -> str | None:
     Raises: SettingsError, without saying what is in the file.
     """
     if file is None:
-        return os.environ.get(UPSTREAM_KEY_VARIABLE) or None
-    try:
-        with open(file, "rb") as opened:
-            key = opened.read(LARGEST_KEY + 1).strip()
-    except OSError as why:
-        raise SettingsError(f"{file}: cannot read the upstream's key: {why.strerror}") from why
+        place, key = UPSTREAM_KEY_VARIABLE, os.environb.get(UPSTREAM_KEY_VARIABLE.encode(), b"").strip()
+        if not key:
+            return None
+    else:
+        place = str(file)
+        try:
+            with open(file, "rb") as opened:
+                key = opened.read(LARGEST_KEY + 1).strip()
+        except OSError as why:
+            raise SettingsError(f"{file}: cannot read the upstream's key: {why.strerror}") from why
     if not key or len(key) > LARGEST_KEY or not all(33 <= byte <= 126 for byte in key):
-        raise SettingsError(f"{file}: holds no key: give one line of printable ASCII without blanks")
+        raise SettingsError(f"{place}: holds no key: give one line of printable ASCII without blanks")
     return key.decode("ascii")
 
 
-def look(folder: Folder, settings: Settings, key: str | None) -> list[Looked]:
-    """Look at all that a start needs, without starting."""
+def look(folder: Folder, settings: Settings, key: str | None, terms: Path | None = None) -> list[Looked]:
+    """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
     pid = running_pid(folder)
     found = [
         _try("folder", lambda: _folder(folder, pid)),
-        _try("terms", lambda: _terms(folder)),
+        _try("terms", lambda: _terms(folder, terms)),
         _try("state", lambda: _state(folder)),
     ]
     if pid is None:
@@ -107,7 +125,12 @@ def _folder(folder: Folder, pid: int | None) -> Looked:
     return Looked("folder", "ok", str(folder.path))
 
 
-def _terms(folder: Folder) -> Looked:
+def _terms(folder: Folder, given: Path | None) -> Looked:
+    if given is not None:
+        version = fitting(folder, read(given), given).version
+        return Looked("terms", "ok", f"{given}: version {version} may be put in force")
+    if not folder.terms.exists() and History(terms_history(folder)).in_force is None:
+        return Looked("terms", "ok", "some that forbid nothing will be written")
     watched = open_terms(folder, keeps_history=False)
     if watched.error:
         return Looked("terms", "warning", watched.error)
@@ -127,12 +150,21 @@ def _port(host: str, port: int, what: str) -> Looked:
 
 
 def _upstream(folder: Folder, url: str) -> Looked:
-    banned = host_verdict(open_terms(folder, keeps_history=False).terms, urlsplit(url).hostname or "")
+    host = urlsplit(url).hostname or ""
+    banned = host_verdict(_in_force(folder), host)
     if not banned.allow:
         text = f"{banned.reason} Requests will be refused, but for the exceptions in the terms."
         return Looked("upstream", "warning", text)
     trouble = upstream_trouble(url)
     return Looked("upstream", "warning" if trouble else "ok", trouble or f"{url} answers")
+
+
+def _in_force(folder: Folder) -> Terms:
+    """The terms as they are now; those that forbid nothing where there are none."""
+    try:
+        return open_terms(folder, keeps_history=False).terms
+    except TermsError:
+        return loads(default_text())
 
 
 def _key(folder: Folder, key: str | None) -> Looked:

@@ -12,6 +12,9 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from stillwatch.errors import StillwatchError
+
+CANNOT_BEGIN = 2
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 DETECTOR_NICENESS = 10  # serving goes first
 DETECTOR_OOM_SCORE = 800  # of 1,000: when memory runs out the kernel takes the detector, not a worker
@@ -51,10 +54,11 @@ def main(name: str, folder: str, parent: int) -> None:
     if kind == "detector":
         step_back()
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
-    if kind == "worker":
-        entry.main(folder, int(number))
-    else:
-        entry.main(folder)
+    try:
+        entry.main(folder, *([int(number)] if kind == "worker" else []))
+    except StillwatchError as why:  # what a person can act on: a line for the log, no traceback
+        print(f"stillwatch serve: {name}: {why}", file=sys.stderr, flush=True)
+        sys.exit(CANNOT_BEGIN)
 
 
 if __name__ == "__main__":

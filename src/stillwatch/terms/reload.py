@@ -105,7 +105,7 @@ class Watched:
             text = decoded(seen.content, str(self.path))
             terms = loads(text, str(self.path))
             version = terms.version
-            _follows(self.path, version, seen.sha256, last, last_sha256)
+            follows(self.path, version, seen.sha256, last, last_sha256)
         except TermsError as error:
             self._refused = seen.sha256
             why = str(error)[:LONGEST_WHY]
@@ -151,8 +151,8 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def _follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
-    """Refuse what would take back a version unseen. Raises: TermsError."""
+def follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
+    """Refuse what would take back version `last` unseen. Raises: TermsError."""
     if version < last:
         right = f"to go back, write version {last + 1}"
         raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {right}"])
