@@ -30,6 +30,7 @@ from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, 
 from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT, claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.evidence import Evidence, latest
+from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import stored
@@ -98,7 +99,7 @@ def prepare(
         "stillwatch": stillwatch.__version__,
         "texts": "none",
     }
-    leaving = _leaving(told, files, gathered, logs, who)
+    leaving = _leaving(told, files, gathered, who) + _whether_scanned(found.context["inputs"], logs)
     return Prepared(case_id, told["title"], leaving, files, predicate, token_key)
 
 
@@ -282,7 +283,6 @@ def _leaving(
     told: Mapping[str, Any],
     files: Mapping[str, bytes],
     gathered: Gathered | None,
-    logs: Sequence[Path],
     who: str,
 ) -> tuple[str, ...]:
     size = sum(map(len, files.values()))
@@ -310,3 +310,19 @@ def _leaving(
         lines.append(f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned?")
     lines.append("no prompt, no answer, no address, no note or appeal")
     return tuple(lines)
+
+
+def _whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> tuple[str, ...]:
+    """Say whether the logs are the files that the scan read, by their hashes."""
+    if not logs:
+        return ()
+    scanned = {one["sha256"] for one in inputs}
+    given = {one.sha256 for one in inputs_of(logs)}
+    if not scanned:
+        return ("which files were scanned is not on record: whether these are them cannot be said",)
+    if given == scanned:
+        return ("the log given is the one that was scanned, file for file",)
+    return (
+        f"the log given is NOT the one that was scanned: {len(scanned - given)} of its files are missing, "
+        f"{len(given - scanned)} are others",
+    )
