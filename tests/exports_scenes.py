@@ -1,0 +1,227 @@
+"""Every export of every campaign of a scene, tried: for the slow tests and for benchmarks/exports.py.
+
+A scene is a folder with exchanges, accounts and the truth. It is also cut in two: of each campaign's accounts
+every other one, and of the honest ones too, are at provider A and the rest at provider B. A tells of its
+half, B looks in its own, and answers. What B finds is held against the truth.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import stix2
+
+from stillwatch.cases import Case
+from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.exports import Activity
+from stillwatch.cases.exports.marking import Tlp
+from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.ocsf import detection, incident
+from stillwatch.cases.exports.plain import to_bytes
+from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
+from stillwatch.cases.fold import fold
+from stillwatch.cases.indicators import Indicator, IndicatorError
+from stillwatch.cases.indicators.gather import gather
+from stillwatch.cases.indicators.keys import exchange
+from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.partner import read_partners
+from stillwatch.cases.indicators.search import search
+from stillwatch.cases.indicators.sighting import read_sightings, sighting_bundle
+from stillwatch.cases.store import Store
+from stillwatch.report.visible import visible
+from stillwatch.scan.pipeline import run
+from test_exports import cef_parse, valid
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENES = {
+    "sample": ROOT / "sample",
+    "dev-a": Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range")) / "dev-a",
+    "dev-b": Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range")) / "dev-b",
+}
+KEY = exchange(b"the key of two providers, A and B")
+PIECE = 32  # characters of a prompt that are looked for in what leaves
+
+
+@dataclass
+class Figures:
+    """What came of it; each pair is (right, tried)."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def tried(self, what: str, right: bool, why: str = "") -> None:
+        self.counts[f"{what}: tried"] += 1
+        self.counts[f"{what}: right"] += right
+        if not right:
+            self.wrong.append(f"{what}: {why}")
+
+    def of(self, what: str) -> str:
+        return f"{self.counts[f'{what}: right']:,} of {self.counts[f'{what}: tried']:,}"
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - begun
+        self.seconds[f"{what}: times"] += 1
+
+
+def tried(folder: Path, figures: Figures) -> None:
+    """Scan a scene, fold it, export every case in every form, and send it round."""
+    log, accounts = folder / "exchanges.parquet", folder / "accounts.parquet"
+    table = pq.read_table(log, columns=["account", "prompt", "client_ip"])
+    known = pq.read_table(accounts)
+    truth = pq.read_table(folder / "truth.parquet").to_pylist()
+    with tempfile.TemporaryDirectory() as work, Store(f"sqlite:///{work}/cases.db") as store:
+        now_us = time.time_ns() // 1000
+        fold(store, run([log], accounts=accounts), now_us, "scan")
+        halves = _halves(log, Path(work))
+        planted = {row["account"] for row in truth if row.get("campaign")}
+        for case in _cases(store):
+            with figures.timed("alert"):
+                told = alert(store, case.id, now_us)
+            own = _for_own_systems(told, now_us, figures)
+            pieces = _pieces(table, case)
+            figures.counts["canaries: pieces of prompts"] += len(pieces)
+            figures.counts["canaries: found"] += sum(one in own for one in pieces)
+            names = _names(table, known)
+            figures.counts["canaries: names"] += len(names)
+            for raw in _round(case, told, log, halves, planted, Path(work), now_us, figures):
+                figures.counts["canaries: found"] += sum(one in raw for one in pieces | names)
+
+
+def _cases(store: Store) -> list[Case]:
+    from sqlalchemy import select
+
+    from stillwatch.cases.tables import cases
+
+    with store.reading() as db:
+        ids = db.execute(select(cases.c.id).order_by(cases.c.id)).scalars().all()
+    return [store.case(id) for id in ids]
+
+
+def _for_own_systems(told: Alert, now_us: int, figures: Figures) -> bytes:
+    """OCSF, CEF and the event; give all that would be sent."""
+    sent = []
+    for activity in Activity:
+        for make, name in ((detection, "detection_finding"), (incident, "incident_finding")):
+            with figures.timed("OCSF"):
+                document = make(told, activity, now_us)
+            try:
+                figures.tried("OCSF", valid(document, name))
+            except jsonschema.ValidationError as why:
+                figures.tried("OCSF", False, why.message[:200])
+            sent.append(to_bytes(document))
+    with figures.timed("CEF"):
+        lines = cef_records(told, Activity.OPENED, now_us)
+    back = [cef_parse(line) for line in lines]
+    right = [values.get("suser") for _, values in back[1:]] == [visible(one, 1000) for one in told.accounts]
+    figures.tried("CEF", right and back[0][1]["cnt"] == str(told.exposure.exchanges), told.case)
+    with figures.timed("CloudEvents"):
+        event = cloudevent(told, Activity.OPENED, now_us)
+    figures.tried("CloudEvents", json.loads(event)["data"]["case"] == told.case, told.case)
+    return b"\n".join([*sent, *(line.encode() for line in lines), event])
+
+
+def _round(
+    case: Case,
+    told: Alert,
+    log: Path,
+    halves: tuple[Path, Path],
+    planted: set[str],
+    work: Path,
+    now_us: int,
+    figures: Figures,
+) -> list[bytes]:
+    """From A to B and back; give what left either of them."""
+    mine = [one for one in case.accounts if _side(one) == 0]
+    theirs = {one for one in case.accounts if _side(one) == 1}
+    whole = _told(log, case.accounts, figures)
+    left = [_file(told, whole, now_us)]
+    figures.tried("STIX", _comes_back(left[0]), case.id)
+    half = _told(halves[0], mine, figures)
+    if not half:
+        return left
+    file, answer = work / "told.json", work / "answer.json"
+    file.write_bytes(_file(told, half, now_us))
+    (partner,) = read_partners(file, KEY, now_us).partners
+    with figures.timed("search"):
+        hits = search(History([halves[1]], KEY), partner)
+    figures.counts["search: exchanges"] += hits.searched
+    carriers = {one.account for one in hits.carriers}
+    figures.counts["other half: accounts"] += len(theirs)
+    figures.counts["other half: found"] += len(carriers & theirs)
+    figures.counts["beside it: planted"] += len((carriers - theirs) & planted)
+    figures.counts["beside it: honest"] += len(carriers - theirs - planted)
+    answer.write_bytes(sighting_bundle(hits, KEY, sender="B", now_us=now_us)[0])
+    (back,) = read_sightings(answer, KEY)
+    right = (back.of, back.exchanges) == (campaign_id("A", case.id), hits.exchanges)
+    figures.tried("sightings", right and _comes_back(answer.read_bytes()), case.id)
+    return [*left, file.read_bytes(), answer.read_bytes()]
+
+
+def _told(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
+    """Indicators of a campaign, or none where its accounts share nothing that could be told."""
+    try:
+        with figures.timed("gather"):
+            return gather(History([log], KEY), accounts)
+    except IndicatorError:
+        return ()
+
+
+def _file(told: Alert, indicators: tuple[Indicator, ...], now_us: int) -> bytes:
+    asked: dict[str, Any] = {"sender": "A", "tlp": Tlp.AMBER, "opened_us": now_us, "now_us": now_us}
+    return campaign_bundle(told, indicators, KEY, **asked, valid_days=180, with_accounts=True)[0]
+
+
+def _comes_back(raw: bytes) -> bool:
+    """Whether the reference library reads it without anything of its own, and writes the same again."""
+    back = stix2.parse(raw.decode(), allow_custom=False).serialize()
+    return bool(json.loads(back.replace(".000Z", "Z")) == json.loads(raw.decode().replace(".000Z", "Z")))
+
+
+def _side(account: str) -> int:
+    return zlib.crc32(account.encode()) % 2
+
+
+def _halves(log: Path, work: Path) -> tuple[Path, Path]:
+    whole = pq.read_table(log)
+    sides = pa.array([_side(one) for one in whole["account"].to_pylist()])
+    paths = (work / "a.parquet", work / "b.parquet")
+    for side, path in enumerate(paths):
+        pq.write_table(whole.filter(pc.equal(sides, side)), path)
+    return paths
+
+
+def _pieces(table: pa.Table, case: Case) -> set[bytes]:
+    """Beginnings and middles of the prompts of a case, as they would stand in JSON or CEF."""
+    mine = table.filter(pc.is_in(table["account"], value_set=pa.array(case.accounts)))
+    found = set()
+    for prompt in mine["prompt"].to_pylist():
+        for at in (0, len(prompt or "") // 2):
+            piece = (prompt or "")[at : at + PIECE]
+            if len(piece) == PIECE:
+                found |= {piece.encode(), json.dumps(piece)[1:-1].encode(), visible(piece).encode()}
+    return found
+
+
+def _names(table: pa.Table, known: pa.Table) -> set[bytes]:
+    """What customers are called: accounts, organisations, addresses, instruments, domains."""
+    found = set(table["account"].unique().to_pylist()) | set(table["client_ip"].unique().to_pylist())
+    for column in ("org", "payment"):
+        if column in known.column_names:
+            found |= set(known[column].unique().to_pylist())
+    return {one.encode() for one in found if one and len(one) > 5}
