@@ -26,6 +26,7 @@ from stillwatch.distill.train.run import train
 from stillwatch.distill.train.wording import wording
 
 SAMPLES = (125, 250, 500, 1000, 2000)
+STEEP = (250, 500, 1000)  # where the curve rises
 SEEDS = (1, 2, 3)
 HELD_OUT = 1000
 NOISY = 1000  # answers of the noisy teacher that are paid for
@@ -47,14 +48,21 @@ class Arm:
 
 
 def arms() -> list[Arm]:
-    """Every student, the curve first and its seeds one after the other."""
+    """Every student, those that tell most first: the steep part of the curve, then its ends, then noise."""
     curve = [
-        Arm("greedy", learn, n, seed) for seed in SEEDS for n in SAMPLES for learn in ("traces", "answers")
+        Arm("greedy", learn, n, seed) for n in SAMPLES for seed in SEEDS for learn in ("traces", "answers")
     ]
+    steep = [arm for arm in curve if arm.samples in STEEP]
     noisy = [
         Arm(kept, "traces", NOISY, seed) for seed in SEEDS for kept in ("noisy, all", "noisy, right only")
     ]
-    return curve + noisy
+    steep.sort(key=lambda arm: arm.seed)
+    return (
+        steep
+        + [arm for arm in curve if arm.samples < STEEP[0]]
+        + noisy
+        + [arm for arm in curve if arm.samples > STEEP[-1]]
+    )
 
 
 def asked(one: Problem) -> tuple[dict[str, str], ...]:
@@ -119,7 +127,7 @@ def student(out: Path, arm: Arm) -> None:
             steps=1400,
             batch=48,
             learning_rate=5e-3,
-            checkpoint_every=0,
+            checkpoint_every=200,
             seed=arm.seed,
             device="cpu",
         ),

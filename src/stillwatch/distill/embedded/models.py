@@ -31,6 +31,7 @@ def tokenizer() -> Any:
         bos_token="<bos>",
         eos_token="<eos>",
         pad_token="<pad>",
+        unk_token="<pad>",  # what the clock has no word for
         model_max_length=LENGTH,
         clean_up_tokenization_spaces=False,
     )

@@ -60,6 +60,7 @@ class Training:
     processes: int = 1
     accelerate_config: str | None = None
     curve: tuple[int, ...] = ()
+    usd_per_hour: float = 0.0  # of the machine; 0: the report gives no dollars for training
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -85,6 +86,7 @@ class Training:
             ("max_length", 0),
             ("checkpoint_every", 0),
             ("seed", 0),
+            ("usd_per_hour", 0),
         ):
             if getattr(self, name) < least:
                 raise DistillError(f"[train] {name} is {getattr(self, name)}; the least is {least}")
@@ -115,7 +117,7 @@ class Trained:
     """What a training came to: `training.json` has the same names.
 
     `learnt_tokens` are those of the completions, counted once; `resumed_at` the steps from which it went on
-    after it was stopped; `cpu_s` is of all processes and tries together, as far as checkpoints remember it.
+    after it was stopped; `cpu_s` is that of the first process, over all tries as far as checkpoints remember.
     """
 
     model: Path
@@ -132,6 +134,7 @@ class Trained:
     steps: int
     cpu_s: float
     wall_s: float
+    usd_per_hour: float
     device: str
     resumed_at: tuple[int, ...]
     notes: tuple[str, ...]

@@ -4,7 +4,6 @@ It does not know what is done with the model. Code that comes with weights is ne
 """
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ def load(place: str, seed: int = 1, blank: bool = True) -> Loaded:
     """
     torch = need("torch")
     transformers = need("transformers")
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     if place == CLOCK:
         return _clock(seed, blank)
     path = Path(place)

@@ -54,6 +54,8 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
     """
     need("torch")
     run = Run(path)
+    for samples in (*settings.curve, 0):
+        _prepare(Place(run, samples), settings)
     if settings.processes > 1 or settings.accelerate_config:
         from stillwatch.distill.train.launch import launch
 
@@ -84,7 +86,7 @@ def read_training(path: Path) -> Trained:
 
 def fingerprint(settings: Training, rows: list[Any]) -> str:
     """What a student depends on: the settings that matter to it and every example, in order."""
-    inert = {"curve", "checkpoint_every", "device", "processes", "accelerate_config"}
+    inert = {"curve", "checkpoint_every", "device", "usd_per_hour"}
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in inert}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for row in rows:
@@ -92,19 +94,36 @@ def fingerprint(settings: Training, rows: list[Any]) -> str:
     return digest.hexdigest()[:32]
 
 
+def _prepare(place: Place, settings: Training) -> None:
+    """Make room for a student's checkpoints; drop those of other examples or settings."""
+    print_of = fingerprint(settings, chosen(place.run.curated, place.samples, settings.seed))
+    if _standing(place, print_of):
+        return
+    begun = place.checkpoints / "begun.json"
+    try:
+        if begun.exists() and read_json(begun).get("fingerprint") != print_of:
+            shutil.rmtree(place.checkpoints)
+        place.checkpoints.mkdir(parents=True, exist_ok=True)
+    except OSError as why:
+        raise DistillError(f"{place.checkpoints}: cannot be written: {why.strerror}") from why
+    write_json(begun, {"fingerprint": print_of})
+
+
+def _standing(place: Place, print_of: str) -> Trained | None:
+    """The student that stands already, if it is of the same examples and settings."""
+    if not (place.told.exists() and place.model.is_dir()):
+        return None
+    stands = read_training(place.told)
+    return stands if stands.fingerprint == print_of else None
+
+
 def _student(place: Place, settings: Training, say: Say) -> Trained:
     rows = chosen(place.run.curated, place.samples, settings.seed)
     print_of = fingerprint(settings, rows)
-    if place.told.exists() and place.model.is_dir():
-        stands = read_training(place.told)
-        if stands.fingerprint == print_of:
-            say(f"{place.model}: stands, trained on the same examples with the same settings")
-            return stands
-    begun = place.checkpoints / "begun.json"
-    if begun.exists() and read_json(begun).get("fingerprint") != print_of:
-        shutil.rmtree(place.checkpoints)  # of other examples or settings
-    place.checkpoints.mkdir(parents=True, exist_ok=True)
-    write_json(begun, {"fingerprint": print_of})
+    stands = _standing(place, print_of)
+    if stands:
+        say(f"{place.model}: stands, trained on the same examples with the same settings")
+        return stands
     try:
         return _fit(place, settings, rows, print_of, say)
     except OSError as why:
@@ -135,6 +154,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
     if checkpoint:
         say(f"going on from step {resumed[-1]:,}")
     watch = Watch(before[0], before[1], resumed, say)
+    fitting.remove_callback(need("transformers").PrinterCallback)
     fitting.add_callback(_callback(watch))
     weights = sum(p.numel() for p in fitting.model.parameters())
     learning = sum(p.numel() for p in fitting.model.parameters() if p.requires_grad)
@@ -162,6 +182,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         steps=fitting.state.global_step,
         cpu_s=round(watch.cpu_s, 1),
         wall_s=round(watch.wall_s, 1),
+        usd_per_hour=settings.usd_per_hour,
         device="cpu" if cpu else torch.cuda.get_device_name(),
         resumed_at=resumed,
         notes=words.notes,
@@ -226,6 +247,10 @@ def _callback(watch: Watch) -> Any:
             if state.is_world_process_zero:
                 folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
                 mark(folder, watch.cpu_s, watch.wall_s, watch.resumed_at)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                control.should_log = True  # the last point of the curve, wherever it falls
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if state.is_world_process_zero and logs and "loss" in logs:

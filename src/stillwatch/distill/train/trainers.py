@@ -82,8 +82,9 @@ def adapter(settings: Training) -> Any:
 def dataset(encoded: Encoded) -> Any:
     """The examples as TRL takes tokens; those of prompts carry the label that is not learnt."""
     need("datasets")
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
 
+    disable_progress_bars()
     return Dataset.from_list(
         [
             {

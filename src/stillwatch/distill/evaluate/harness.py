@@ -1,0 +1,57 @@
+"""Runs tasks of EleutherAI's evaluation harness beside ours, where the package `lm-eval` is installed.
+
+It is no part of the extra: it brings its own large set of packages. It does not know our tasks.
+Null, Blind to, Fooled by: the harness's own; its tasks may well be in a model's training data.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from stillwatch.distill import DistillError, Run
+from stillwatch.distill.evaluate import Evaluation
+from stillwatch.distill.train.models import load
+
+Say = Callable[[str], None]
+
+
+def harness(places: dict[str, str], settings: Evaluation, run: Run, say: Say) -> dict[str, Any]:
+    """Evaluate models on tasks of the harness: {model: {task: {metric: value}}}.
+
+    Raises: DistillError where the package is not installed or does not know a task.
+    """
+    try:
+        lm_eval = import_module("lm_eval")
+        wrapped = import_module("lm_eval.models.huggingface")
+        known = import_module("lm_eval.tasks").TaskManager(include_path=_own(run))
+    except ModuleNotFoundError as why:
+        raise DistillError(f"[evaluate] lm_eval needs {why.name}: pip install 'lm-eval[hf]'") from why
+    unknown = [name for name in settings.lm_eval if not known.match_tasks([name])]
+    if unknown:
+        raise DistillError(f"[evaluate] lm_eval: the harness knows no task {', '.join(unknown)}")
+    told = {}
+    for name, place in places.items():
+        say(f"{name}: {', '.join(settings.lm_eval)} in lm-eval")
+        loaded = load(place, settings.seed)
+        model = wrapped.HFLM(
+            pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=settings.batch, backend="causal"
+        )
+        result = lm_eval.simple_evaluate(
+            model=model,
+            tasks=list(settings.lm_eval),
+            limit=settings.lm_eval_limit or None,
+            task_manager=known,
+            random_seed=settings.seed,
+            verbosity="ERROR",
+        )
+        told[name] = {
+            task: {k: v for k, v in scores.items() if isinstance(v, int | float)}
+            for task, scores in result["results"].items()
+        }
+    return told
+
+
+def _own(run: Run) -> str | None:
+    """A folder `lm-eval` in the run holds tasks of the user's own, in the harness's YAML."""
+    folder = run.path / "lm-eval"
+    return str(folder) if folder.is_dir() else None

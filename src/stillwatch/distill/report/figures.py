@@ -1,0 +1,164 @@
+"""Computes a report's figures from the files of a run. It does not know how they are shown.
+
+Tokens are the teacher's output tokens as it billed them, reasoning among them. A student on a part of the
+samples is charged the same part of all that was paid: what was dropped had to be paid for too.
+"""
+
+from collections import defaultdict
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Prompt, Run
+from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.distill.report import Account, Missing, Reached, Spot, Wrong
+from stillwatch.distill.rows import objects, read_json, read_prompts
+from stillwatch.errors import RejectedLine
+
+PARTS = (0.5, 0.75, 0.9)
+WRONG = 12  # questions shown
+HOUR_S = 3600.0
+
+
+def account(run: Run) -> Account:
+    """Read a run's files and compute. Raises: DistillError where a step was not run yet."""
+    for path, step in ((run.training, "train"), (run.evaluation, "evaluate")):
+        if not path.exists():
+            raise DistillError(f"{path} is not there: run `stillwatch distill {step}` first")
+    training, marks = read_json(run.training), read_json(run.evaluation)
+    spent = read_json(run.spent) if run.spent.exists() else {}
+    curation = read_json(run.curation) if run.curation.exists() else {}
+    kept = int(curation.get("kept") or training["examples"]) or 1
+
+    def paid(samples: int) -> tuple[float, float | None]:
+        part = samples / kept
+        usd = spent.get("usd")
+        return part * float(spent.get("output_tokens") or 0), None if usd is None else part * float(usd)
+
+    def spot(samples: int, of: dict[str, Any]) -> Spot:
+        n, right = (sum(int(task[key]) for task in of.values()) for key in ("n", "right"))
+        return Spot(samples, *paid(samples), n, right, *wilson(right, n))
+
+    before = spot(0, marks["student_before"]) if marks["student_before"] else None
+    after = spot(training["examples"], marks["student_after"])
+    teacher = spot(0, marks["teacher"]) if marks["teacher"] else None
+    smaller = [spot(one["samples"], one["marks"]) for one in marks["curve"]]
+    curve = tuple(one for one in (before, *smaller, after) if one is not None)
+    gained = None if before is None else 100 * (after.share - before.share)
+    per_hour = float(training.get("usd_per_hour") or 0)
+    return Account(
+        teacher=read_json(run.teacher) if run.teacher.exists() else {},
+        training={k: v for k, v in training.items() if k != "fingerprint"},
+        spent=spent,
+        curation={k: v for k, v in curation.items() if k != "sandbox"},
+        before=before,
+        after=after,
+        teacher_score=teacher,
+        curve=curve,
+        reached=reached(curve, teacher),
+        points_per_1000_tokens=gained / after.tokens * 1000 if gained is not None and after.tokens else None,
+        points_per_usd=gained / after.usd if gained is not None and after.usd else None,
+        training_usd=per_hour * float(training["wall_s"]) / HOUR_S if per_hour else None,
+        missing=missing(marks),
+        wrong=wrong(run),
+        unfinished=sum(int(task["unfinished"]) for task in marks["student_after"].values()),
+        lm_eval=marks.get("lm_eval") or {},
+        cannot_claim=tuple(cannot_claim(run, marks, curve, after, before)),
+    )
+
+
+def reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
+    """When 50, 75 and 90 % of the way from the first spot to the teacher were made.
+
+    Null: none; a reading of what was measured. Blind to: the spread between seeds (one student a spot).
+    Fooled by: few spots: what lies between two of them is a straight line's guess. Source: ours.
+    """
+    if teacher is None or not curve or curve[0].samples:
+        return ()
+    start, way = curve[0].share, teacher.share - curve[0].share
+    if way <= 0:
+        return ()
+    found = []
+    for part in PARTS:
+        score = start + part * way
+        there = next((i for i, spot in enumerate(curve) if i and spot.share >= score), None)
+        if there is None:
+            found.append(Reached(part, score, None, None, None, None))
+            continue
+        spot, last = curve[there], curve[there - 1]
+        found.append(Reached(part, score, spot.tokens, spot.usd, spot.samples, _between(last, spot, score)))
+    return tuple(found)
+
+
+def _between(last: Spot, spot: Spot, score: float) -> float | None:
+    if last.tokens <= 0 or spot.tokens <= last.tokens or spot.share <= last.share:
+        return None
+    part = (score - last.share) / (spot.share - last.share)
+    return exp(log(last.tokens) + part * (log(spot.tokens) - log(last.tokens)))
+
+
+def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
+    """What the student still gets wrong, the widest gap to its teacher first."""
+
+    def share(of: dict[str, Any] | None) -> tuple[float, float, float] | None:
+        return None if of is None else (float(of["share"]), float(of["low"]), float(of["high"]))
+
+    rows = []
+    for task, after in marks["student_after"].items():
+        slices: dict[str, dict[str, Any]] = after["slices"] or {"": after}
+        for name, of in slices.items():
+            others = []
+            for who in ("student_before", "teacher"):
+                told = (marks[who] or {}).get(task)
+                others.append(None if told is None else (told["slices"].get(name) if name else told))
+            now = share(of)
+            assert now is not None
+            rows.append(Missing(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
+    return tuple(sorted(rows, key=lambda row: (-row.gap, row.task, row.slice)))
+
+
+def wrong(run: Run) -> tuple[Wrong, ...]:
+    """Some questions that the student got wrong, in the order of the held-out set."""
+    from stillwatch.distill.evaluate.run import judge
+
+    path = run.path / "evaluation" / "student_after.jsonl"
+    if not path.exists() or not run.heldout.exists():
+        return ()
+    questions: dict[str, Prompt] = {q.id: q for q in read_prompts(run.heldout)}
+    bad: list[RejectedLine] = []
+    found: list[Wrong] = []
+    for _, row in objects(path, bad.append):
+        question = questions.get(row.get("id", ""))
+        if question is None or len(found) == WRONG:
+            continue
+        verdict = judge(question.task, question.expected, row["answer"])
+        if verdict.right is not True or not row["finished"]:
+            asked = question.messages[-1]["content"] if question.messages else ""
+            found.append(Wrong(asked, str(question.expected), row["answer"], bool(row["finished"])))
+    return tuple(found)
+
+
+def cannot_claim(
+    run: Run, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
+) -> list[str]:
+    """What the figures do not show, said beside them."""
+    told = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]
+    if before is None:
+        told.append("The student was not measured before training: nothing can be said to have been gained.")
+    if marks["teacher"] is None:
+        told.append("The teacher was not measured: how much of it the student has cannot be said.")
+    if len(curve) < 4:
+        told.append(
+            "Too few points for a curve: set `curve` in the plan's [train] to train smaller students as well."
+        )
+    if after.n < 300:
+        told.append(f"{after.n:,} held-out questions are few: the bounds are that wide for that reason.")
+    unclear: dict[str, int] = defaultdict(int)
+    for task, of in marks["student_after"].items():
+        unclear[task] += int(of["unclear"])
+    for task, count in unclear.items():
+        if count:
+            told.append(f"Of {count:,} answers the task {task} cannot tell; they count as wrong.")
+    if not Path(run.spent).exists():
+        told.append("What the teacher cost is not on record: nothing was collected in this run.")
+    return told

@@ -1,0 +1,76 @@
+"""Places for the two pictures of a report, in percent and pixels. It draws nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log10
+
+from stillwatch.distill.report import Spot
+
+HIGH = 190.0  # pixels from 0 to 100 %
+LEFT, RIGHT = 9.0, 92.0  # percent of the width between which the spots lie
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A spot: x in percent of the width, y in pixels from the top; `low` and `high` bound it."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of capability; `teacher` is the height of the teacher's own score."""
+
+    dots: tuple[Dot, ...]
+    teacher: float | None
+
+
+def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") -> Curve:
+    """Lay the spots out: tokens (samples, where no tokens were counted) on a logarithm, the untrained student
+    at the left edge."""
+
+    def amount(spot: Spot) -> float:
+        return spot.tokens if label == "tokens" else float(spot.samples)
+
+    sizes = [log10(amount(s)) for s in spots if amount(s) > 0]
+    least, most = (min(sizes), max(sizes)) if sizes else (0.0, 1.0)
+    inner = LEFT + 16 if any(amount(s) <= 0 for s in spots) else LEFT
+    dots = []
+    for spot in spots:
+        if amount(spot) <= 0:
+            x = LEFT
+        elif most == least:
+            x = RIGHT
+        else:
+            x = inner + (RIGHT - inner) * (log10(amount(spot)) - least) / (most - least)
+        dots.append(
+            Dot(
+                round(x, 2),
+                _high(spot.share),
+                _high(spot.low),
+                _high(spot.high),
+                f"{100 * spot.share:.1f} %",
+                "before" if not spot.samples else f"{spot.samples:,}",
+            )
+        )
+    return Curve(tuple(dots), None if teacher is None else _high(teacher.share))
+
+
+def _high(share: float) -> float:
+    return round(HIGH * (1 - share), 1)
+
+
+def loss(points: Sequence[dict[str, float]]) -> str:
+    """The loss curve as an SVG path in a box of 100 by 100, over the logarithm of the loss."""
+    good = [(float(p["step"]), log10(max(float(p["loss"]), 1e-6))) for p in points]
+    if len(good) < 2:
+        return ""
+    first, last = good[0][0], good[-1][0]
+    low, high = min(y for _, y in good), max(y for _, y in good)
+    wide, tall = (last - first) or 1.0, (high - low) or 1.0
+    return "M" + "L".join(f"{100 * (x - first) / wide:.2f} {100 * (high - y) / tall:.2f}" for x, y in good)

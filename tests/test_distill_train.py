@@ -1,0 +1,289 @@
+"""Training: real trainers on the clock's student, three steps each; a training that is killed and goes on."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_world import clock_run, example
+from stillwatch.distill import DistillError
+from stillwatch.distill.embedded.clock import problems
+from stillwatch.distill.rows import write_rows
+from stillwatch.distill.train import Training
+
+pytestmark = [
+    pytest.mark.train,
+    # of the libraries that train, about each other: none is ours to mend
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"),
+]
+
+SHORT = Training(steps=3, batch=8, learning_rate=5e-3, warmup_steps=1, checkpoint_every=0, device="cpu")
+
+
+def train(folder: Path, settings: Training, said: list[str] | None = None) -> Any:
+    from stillwatch.distill.train.run import train as run
+
+    return run(folder, settings, (said if said is not None else []).append)
+
+
+def weights(model: Path) -> str:
+    return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="session")
+def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Untrained models: one with the clock's tokenizer, two with byte-level BPE tokenizers of their own."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    from stillwatch.distill.embedded.models import blank_teacher, tokenizer
+
+    found = {}
+    same = tmp_path_factory.mktemp("same")
+    blank_teacher(2).save_pretrained(same)
+    tokenizer().save_pretrained(same)
+    found["same"] = str(same)
+    texts = [f"{p.prompt} {p.trace} {p.answer}" for p in problems(200, 5)]
+    for name, size in (("small", 270), ("large", 330)):
+        words = Tokenizer(models.BPE())
+        words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        words.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=["<pad>", "<eos>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        words.train_from_iterator(texts, trainer)
+        folder = tmp_path_factory.mktemp(name)
+        fast = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")
+        fast.save_pretrained(folder)
+        shape = GPT2Config(
+            vocab_size=len(fast),
+            n_positions=256,
+            n_embd=32,
+            n_layer=1,
+            n_head=2,
+            eos_token_id=1,
+            bos_token_id=1,
+        )
+        GPT2LMHeadModel(shape).save_pretrained(folder)
+        found[name] = str(folder)
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"learn": "answers"},
+        {"lora_rank": 2},
+        {"method": "logits"},
+        {"method": "logits", "divergence": "reverse"},
+        {"method": "logits", "divergence": "js"},
+        {"method": "on-policy", "new_tokens": 8},
+        {"method": "on-policy", "new_tokens": 8, "on_policy_share": 0.5, "divergence": "reverse"},
+    ],
+    ids=lambda change: "-".join(str(value) for value in change.values()) or "text",
+)
+def test_each_method_trains(change: dict[str, Any], tmp_path: Path, other_models: dict[str, str]) -> None:
+    if "method" in change:
+        change = change | {"teacher": other_models["same"]}
+    trained = train(clock_run(tmp_path), replace(SHORT, **change))
+    assert trained.steps == 3
+    assert trained.loss[-1].step == 3
+    assert 0 < trained.loss[-1].loss < 20
+    assert (trained.trained_parameters < trained.parameters) == ("lora_rank" in change)
+    told = json.loads((tmp_path / "training.json").read_text())
+    assert told["method"] == change.get("method", "text")
+    assert "it is ours" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_across_tokenizers(tmp_path: Path, other_models: dict[str, str]) -> None:
+    settings = replace(SHORT, student=other_models["small"], teacher=other_models["large"], method="across")
+    assert train(clock_run(tmp_path), settings).steps == 3
+
+
+def test_across_is_refused_where_tokens_cannot_be_aligned(
+    tmp_path: Path, other_models: dict[str, str]
+) -> None:
+    settings = replace(SHORT, teacher=other_models["large"], method="across")
+    with pytest.raises(DistillError, match="WordLevel; across tokenizers works for byte-level BPE only"):
+        train(clock_run(tmp_path), settings)
+
+
+def test_other_tokens_are_refused_before_anything_is_trained(
+    tmp_path: Path, other_models: dict[str, str]
+) -> None:
+    settings = replace(SHORT, teacher=other_models["large"], method="logits")
+    with pytest.raises(DistillError, match=r"tokens differ.*across"):
+        train(clock_run(tmp_path), settings)
+    assert not (tmp_path / "model").exists()
+
+
+def test_only_the_completion_is_learnt(tmp_path: Path) -> None:
+    from stillwatch.distill.train.examples import encode, padded
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.trainers import dataset
+    from stillwatch.distill.train.wording import wording
+
+    torch = pytest.importorskip("torch")
+    student = load("clock")
+    words = wording(student.model, student.tokenizer)
+    (one,) = problems(1, 3)
+    encoded = encode([example(one)], words, SHORT, 96)
+    row = dataset(encoded)[0]
+    asked = student.tokenizer("<bos> " + one.prompt).input_ids
+    assert row["input_ids"][: len(asked)] == asked
+    assert row["labels"][: len(asked)] == [-100] * len(asked)
+    learnt = student.tokenizer.decode(row["labels"][len(asked) :])
+    assert learnt == f"<think> {one.trace} </think> {one.answer} <eos>"
+    batch = padded(torch, [row, row], 0)
+    assert batch["prompts"].tolist() == [asked, asked]
+
+
+def test_losses_are_those_of_the_formula() -> None:
+    """TRL's divergences against NumPy, at beta 0, 1 and a half."""
+    import numpy as np
+
+    torch = pytest.importorskip("torch")
+    from trl.experimental.gkd import GKDTrainer
+
+    from stillwatch.distill.train import DIVERGENCES
+
+    draw = np.random.default_rng(1)
+    student, teacher = draw.normal(size=(2, 1, 4, 7))
+    p, q = (np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in (teacher, student))
+
+    def kl(a: Any, b: Any) -> float:
+        return float((a * np.log(a / b)).sum(-1).mean())
+
+    middle = (p + q) / 2
+    wanted = {"forward": kl(p, q), "reverse": kl(q, p), "js": (kl(p, middle) + kl(q, middle)) / 2}
+    for name, beta in DIVERGENCES.items():
+        labels = torch.zeros((1, 4), dtype=torch.long)
+        loss = GKDTrainer.generalized_jsd_loss(
+            torch.tensor(student), torch.tensor(teacher), labels, beta=beta
+        )
+        assert float(loss) == pytest.approx(wanted[name], rel=1e-9)
+
+
+def test_the_same_seed_gives_the_same_student(tmp_path: Path) -> None:
+    one = train(clock_run(tmp_path / "a"), SHORT)
+    two = train(clock_run(tmp_path / "b"), SHORT)
+    other = train(clock_run(tmp_path / "c"), replace(SHORT, seed=2))
+    assert weights(one.model) == weights(two.model) != weights(other.model)
+
+
+def test_what_stands_is_not_trained_again(tmp_path: Path) -> None:
+    clock_run(tmp_path)
+    said: list[str] = []
+    train(tmp_path, SHORT)
+    before = (tmp_path / "training.json").read_bytes()
+    train(tmp_path, SHORT, said)
+    assert any("stands" in text for text in said)
+    assert (tmp_path / "training.json").read_bytes() == before
+    write_rows(tmp_path / "curated.jsonl", [example(p) for p in problems(50, 9)])
+    assert train(tmp_path, SHORT).examples == 50
+
+
+def test_the_curve_is_nested(tmp_path: Path) -> None:
+    clock_run(tmp_path, examples=40)
+    train(tmp_path, replace(SHORT, curve=(10, 20)))
+    told = {n: json.loads((tmp_path / "curve" / n / "training.json").read_text()) for n in ("10", "20")}
+    assert [told[n]["examples"] for n in ("10", "20")] == [10, 20]
+    from stillwatch.distill.train.examples import chosen
+
+    few, more = (chosen(tmp_path / "curated.jsonl", n, 1) for n in (10, 20))
+    assert more[:10] == few
+
+
+def test_examples_longer_than_the_context_are_counted_never_cut(tmp_path: Path) -> None:
+    clock_run(tmp_path)
+    with pytest.raises(DistillError, match=r"of 60 examples are longer than the 40 tokens.*none is cut"):
+        train(tmp_path, replace(SHORT, max_length=40))
+    trained = train(tmp_path, replace(SHORT, max_length=40, too_long="drop"))
+    assert trained.left_out == {"longer than the context": 60 - trained.examples}
+    assert 0 < trained.examples < 60
+
+
+def test_words_that_the_student_lacks_are_counted(tmp_path: Path) -> None:
+    clock_run(tmp_path)
+    rows = [example(p) for p in problems(10, 1)]
+    strange = [replace(rows[0], answer="Sorry, I cannot help"), replace(rows[1], reasoning=None)]
+    write_rows(tmp_path / "curated.jsonl", [*rows, *strange])
+    trained = train(tmp_path, SHORT)
+    assert trained.left_out == {
+        "has words that the student's tokenizer lacks": 1,
+        "has no reasoning": 1,
+    }
+
+
+def test_a_run_without_reasoning_cannot_be_learnt_with_it(tmp_path: Path) -> None:
+    clock_run(tmp_path)
+    write_rows(tmp_path / "curated.jsonl", [replace(example(p), reasoning=None) for p in problems(5, 1)])
+    with pytest.raises(DistillError, match='take learn = "answers"'):
+        train(tmp_path, SHORT)
+
+
+def test_a_gpu_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DistillError, match="sees no GPU"):
+        train(clock_run(tmp_path), replace(SHORT, device="cuda"))
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DistillError, match="no model can be loaded from"):
+        train(clock_run(tmp_path), replace(SHORT, student=str(tmp_path / "empty")))
+
+
+def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    """kill -9 in the middle, and half a checkpoint left behind: the weights come out the same."""
+    settings = replace(SHORT, steps=24, checkpoint_every=4)
+    whole = train(clock_run(tmp_path / "whole"), settings)
+    folder = clock_run(tmp_path / "killed")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from stillwatch.distill.train import Training; from stillwatch.distill.train.run import train\n"
+        "def say(text):\n"
+        "    print(text, flush=True)\n"
+        "    if 'step 10' in text: time.sleep(60)\n"
+        f"train(Path(sys.argv[1]), Training(**{vars(settings)!r}), say)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as going:
+        assert going.stdout is not None
+        for text in going.stdout:
+            if "step 10" in text:
+                break
+        os.kill(going.pid, signal.SIGKILL)
+    half = folder / "checkpoints" / "checkpoint-12"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    said: list[str] = []
+    again = train(folder, settings, said)
+    assert again.resumed_at == (8,)
+    assert "going on from step 8" in said
+    assert weights(again.model) == weights(whole.model)
+    assert [p.step for p in again.loss] == [p.step for p in whole.loss]
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path: Path) -> None:
+    said: list[str] = []
+    trained = train(clock_run(tmp_path), replace(SHORT, processes=2, steps=12), said)
+    assert trained.steps == 12
+    assert any("step 10 of 12" in text for text in said)
+    with pytest.raises(DistillError, match="longer than the 40 tokens"):
+        train(tmp_path, replace(SHORT, processes=2, max_length=40))
