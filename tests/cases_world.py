@@ -1,9 +1,21 @@
 """Small made-up findings for the tests of cases, and the databases they are tried on."""
 
-from collections.abc import Sequence
+import atexit
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pytest
+from sqlalchemy import select
+
+from postgres_server import WHY_NOT, new_database, running
+from stillwatch.cases import reading
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import METADATA, cases, hours, members
 from stillwatch.scan import (
     AccountVerdict,
     BenignAlternative,
@@ -93,3 +105,63 @@ def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResu
 def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Campaign:
     """The same actor seen again, with other accounts and another id."""
     return replace(c, id=name, accounts=tuple(sorted({*c.accounts, *more})), **changes)  # type: ignore[arg-type]
+
+
+@cache
+def _server() -> str | None:
+    """One PostgreSQL for all tests of a process."""
+    stack = ExitStack()
+    folder: str | None = stack.enter_context(running())
+    atexit.register(stack.close)
+    return folder
+
+
+def url_of(kind: str, folder: Path) -> str:
+    """A new database of a kind: "sqlite", or "postgres" where there is a server for it."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder}/cases.db"
+    server = _server()
+    if server is None:
+        pytest.skip(WHY_NOT)
+    return new_database(server)
+
+
+@contextmanager
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: what is tried hundreds of times need not wait for a disk."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """All that is stored, row by row."""
+    with store.reading() as db:
+        return {
+            table.name: sorted((tuple(row) for row in db.execute(select(table))), key=repr)
+            for table in METADATA.sorted_tables
+        }
+
+
+MOVING = ("updated_us", "revision")  # that a case was touched is no part of what stands
+
+
+def standing(store: Store) -> dict[str, list[dict[str, object]]]:
+    """What stands: cases, their accounts and hours, without the acts that led there."""
+    with store.reading() as db:
+        return {
+            table.name: sorted(
+                (
+                    {name: value for name, value in row.items() if name not in MOVING}
+                    for row in db.execute(select(table)).mappings()
+                ),
+                key=repr,
+            )
+            for table in (cases, members, hours)
+        }
+
+
+def only(store: Store) -> str:
+    """The id of the one case."""
+    (case,) = reading.queue(store, reading.Filter(), NOW_US).cases
+    return case.id

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import MACHINE, Case, CaseError, Missing, State, Verdict
+from stillwatch.cases import MACHINE, Act, Case, CaseError, Missing, State, Verdict
 from stillwatch.cases.acts import CLEARED as DISMISSED
 from stillwatch.cases.acts import act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
@@ -341,18 +341,21 @@ def undo(
             raise CaseError(
                 f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
             )
-        if found.undoes is not None:
-            before = act_of(tx.db, case_id, found.undoes)
-            if before.verb in (MERGE, SPLIT):
-                raise CaseError(
-                    f"a {before.verb} that was taken back cannot be put back; {before.verb} again"
-                )
-            take_back(tx, found)
-            put_back(tx, before)
-        else:
-            take_back(tx, found)
+        _turn(tx, found)
         put(tx, case_id, who, "undo", _why(why), {}, undoes=act)
         return case_in(tx.db, case_id)
+
+
+def _turn(tx: Transaction, act: Act) -> None:
+    """Let an act not count; if it was an undo, what it took away counts again; and so on down."""
+    counts = False
+    while True:
+        if act.verb in (MERGE, SPLIT):
+            raise CaseError(f"a {act.verb} that was taken back cannot be put back; {act.verb} again")
+        (put_back if counts else take_back)(tx, act)
+        if act.undoes is None:
+            return
+        act, counts = act_of(tx.db, act.case, act.undoes), not counts
 
 
 # --- what the verbs share ---
