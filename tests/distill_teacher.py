@@ -1,4 +1,4 @@
-"""A real HTTP server that answers chat completions as it is told to, and counts what it was asked and answered."""
+"""A real HTTP server that answers chat completions as it is told to, and counts what it was asked."""
 
 import json
 import threading

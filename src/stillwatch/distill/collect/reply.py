@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OPEN = re.compile(r"^\s*(?:<(think|thinking|thought|reasoning)>|\[(THINK)\])\s*", re.IGNORECASE)
-CLOSED = re.compile(r"\s*(?:</(?:think|thinking|thought|reasoning)>|\[/THINK\])\s*", re.IGNORECASE)
+CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
 
 
 class NotAnAnswer(ValueError):
@@ -93,7 +93,7 @@ def split_marked(text: str) -> tuple[str | None, str]:
     rest = text[opened.end() :] if opened else text
     closed = CLOSED.search(rest)
     if closed:
-        return rest[: closed.start()].strip() or None, rest[closed.end() :]
+        return rest[: closed.start()].strip() or None, rest[closed.end() :].lstrip()
     return (rest.strip() or None, "") if opened else (None, text)
 
 

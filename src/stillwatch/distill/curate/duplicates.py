@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.text.keyed import M1, M2
 
 TRIPLE = 3
 HASHES, BAND = 64, 4  # 16 bands of 4: two texts of similarity 0.9 are missed once in 10^7, of 0.7 once in 80
 MOST_IN_BAND = 64  # texts of one band that are compared with a newcomer: the work stays linear
 TOKEN = re.compile(r"\w+|[^\w\s]", re.UNICODE)
-PRIME = np.uint64((1 << 61) - 1)
 SEED = 1998
 
 
@@ -68,14 +68,15 @@ def _triples(text: str) -> frozenset[str]:
 
 def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:
     """(HASHES,) uint64 for each set: the least of each of HASHES hashes over its members."""
-    draw = np.random.default_rng(SEED)
-    a = draw.integers(1, 1 << 31, HASHES, dtype=np.uint64)
-    b = draw.integers(0, 1 << 31, HASHES, dtype=np.uint64)
+    seeds = np.random.default_rng(SEED).integers(0, 1 << 63, HASHES, dtype=np.uint64)
     sketcher = Sketcher()
     for one in triples:
         hashes = sketcher.hashes(pa.array([_sound(text) for text in sorted(one)], pa.large_string()))
-        low = hashes.astype(np.uint64) & np.uint64(0x3FFFFFFF)  # 30 bits: the product stays below 2^61
-        yield ((low[:, None] * a[None, :] + b[None, :]) % PRIME).min(axis=0)
+        mixed = hashes[:, None] ^ seeds[None, :]
+        mixed *= M1
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= M2
+        yield (mixed ^ (mixed >> np.uint64(32))).min(axis=0)
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:

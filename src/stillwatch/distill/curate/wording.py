@@ -23,7 +23,7 @@ REFUSAL = re.compile(
     r"|as an ai(?: language)? model,? i (?:can(?:no|['’])t|do not|don['’]t|am not))",
     re.IGNORECASE,
 )
-LEFTOVER = re.compile(r"</?(?:think|thinking)>|<\|(?:im_start|im_end|endoftext|eot_id|assistant)[^>]*\|?>")
+LEFTOVER = re.compile(r"</?(?:think|thinking)>|<\|(?:im_start|im_end|endoftext|eot_id|assistant)[^>]{0,40}>")
 WORDS_TO_JUDGE = 100  # fewer words repeat by chance
 GRAM = 4
 BROKEN = 0.01  # share of characters that are no text

@@ -8,7 +8,9 @@ from stillwatch.distill import DistillError, Prompt, Verdict
 
 NAME = "exact"
 EXPECTS = "a text, or a list of texts of which any is right"
-LEAD = re.compile(r"^\W*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*", re.IGNORECASE)
+LEAD = re.compile(
+    r"^\W{0,9}(?:the\s{1,9})?(?:final\s{1,9})?answer(?:\s{1,9}is)?\s{0,9}[:=]?\s{0,9}", re.IGNORECASE
+)
 
 
 def make(n: int, seed: int, held_out: bool) -> list[Prompt]:

@@ -14,9 +14,11 @@ NAME = "maths"
 EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 will do)"
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?\s*%?")
 MARKED = (
-    re.compile(r"####\s*([^\n]+)"),
-    re.compile(r"(?:final\s+)?answer(?:\s+is)?\s*[:=]?\s*([^\n]+)", re.IGNORECASE),
+    re.compile(r"####\s{0,9}([^\n]+)"),
+    re.compile(r"answer(?:\s{1,9}is)?\s{0,9}[:=]?\s{0,9}([^\n]+)", re.IGNORECASE),
 )
+WORD, COMMAND = re.compile(r"[A-Za-z]{2}"), re.compile(r"\\[A-Za-z]+")
+SHORT = 40  # characters of a text that is an answer as a whole
 LONGEST = 200  # characters of an answer; and digits of a number
 
 
@@ -58,11 +60,13 @@ def found(text: str) -> str | None:
         if marked:
             number = _numbers(marked[-1])
             return (number[0] if number else marked[-1].strip(" .*$"))[:LONGEST] or None
+    short = text.strip(" .$\n")
+    if 0 < len(short) <= SHORT and "\n" not in short and not WORD.search(COMMAND.sub("", short)):
+        return short.rpartition("=")[2].strip()  # a formula, or a number alone
     numbers = _numbers(text)
     if numbers:
         return numbers[-1]
-    short = text.strip(" .$\n")
-    return short if 0 < len(short) <= 40 and "\n" not in short else None
+    return short if 0 < len(short) <= SHORT and "\n" not in short else None
 
 
 def same(one: str, other: str) -> bool:

@@ -1,0 +1,632 @@
+"""Collecting from a real HTTP server: paid once, never beyond the budget, never lost."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill_teacher import Reply, teaching
+from stillwatch.distill import DistillError, Run, Sample
+from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect.ask import answers, collect_run, estimate
+from stillwatch.distill.collect.pace import WINDOW_S, Pace
+from stillwatch.distill.collect.purse import Purse
+from stillwatch.distill.collect.reply import NotAnAnswer, parsed, said, split_marked, usage
+from stillwatch.distill.ledger import Ledger, Outcome, Spent, read_only
+from stillwatch.distill.plan import Budget, Plan, section
+from stillwatch.distill.prepare import prepare
+from stillwatch.distill.prices import Price
+from stillwatch.distill.rows import read_json, read_prompts, read_samples
+
+FAST = {"longest_wait_s": 0.2, "timeout_s": 20.0}
+
+
+def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> tuple[Run, Plan]:
+    """A prepared run that asks n short sums."""
+    file = folder / "prompts.jsonl"
+    rows = ({"id": f"q{i}", "prompt": f"{i} + 1 ?", "task": "maths", "expected": i + 1} for i in range(n))
+    folder.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table: dict[str, Any] = {
+        "folder": str(folder / "run"),
+        "teacher": {"base_url": url, "model": "acme"},
+        "prompts": {"file": str(file)},
+        "collect": FAST | {"max_tokens": 50, "concurrency": 4} | sections.pop("collect", {}),
+        "budget": {"requests": 10_000},
+    }
+    plan = section(Plan, table | sections, "test")
+    return prepare(plan, "tester", 1).run, plan
+
+
+def collected(run: Run, plan: Plan) -> Collected:
+    return collect_run(run, plan, lambda progress: None, lambda words: None)
+
+
+def stored(run: Run) -> list[Sample]:
+    return list(read_samples(run.collected))
+
+
+def test_every_sample_is_asked_once_and_stored(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(content=f"said {body['messages'][0]['content']}")) as (url, seen):
+        run, plan = run_of(tmp_path, url, 5, collect=FAST | {"samples": 3, "seed": 7})
+        first, again = collected(run, plan), collected(run, plan)
+    assert (first.answers, first.new, again.new) == (15, 15, 0)
+    assert set(seen.answered.values()) == {1}
+    assert len(seen.bodies) == len(seen.answered) == 15
+    assert Counter(body["seed"] for body in seen.bodies) == {7: 5, 8: 5, 9: 5}
+    assert [(one.id, one.sample) for one in stored(run)] == [(f"q{i}", k) for i in range(5) for k in range(3)]
+    spent = read_json(run.spent)
+    assert (spent["requests"], spent["input_tokens"], spent["output_tokens"]) == (15, 150, 75)
+    assert spent["usd"] is None
+
+
+def test_another_address_or_name_of_the_limit_asks_nothing_anew(tmp_path: Path) -> None:
+    with teaching() as (url, _):
+        run, plan = run_of(tmp_path, url)
+        collected(run, plan)
+    with teaching() as (url, seen):
+        moved = replace(
+            plan,
+            teacher=replace(plan.teacher, base_url=url),
+            collect=replace(plan.collect, max_tokens_field="max_completion_tokens", concurrency=1),
+        )
+        assert collected(run, moved).answers == 12
+        assert not seen.bodies
+        hotter = replace(moved, collect=replace(moved.collect, temperature=1.0))
+        collected(run, hotter)
+        assert len(seen.bodies) == 12
+        assert seen.bodies[0]["max_completion_tokens"] == 50
+        assert "max_tokens" not in seen.bodies[0]
+
+
+# --- kill -9 ---------------------------------------------------------------------------------------------
+
+COLLECTOR = """
+import sys
+from stillwatch.distill import Run
+from stillwatch.distill.collect.ask import collect_run
+from stillwatch.distill.plan import load
+from pathlib import Path
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+got = collect_run(Run(folder), load(folder, {}), lambda progress: None, lambda words: None)
+print(got.answers, got.stopped)
+"""
+
+
+def killed(run: Run, after_s: float) -> bool:
+    """Start a collector and kill it -9; tells whether it had ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        process.wait(after_s)
+        return True
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return False
+    finally:
+        process.stdout.close()
+
+
+def rows(run: Run, sql: str) -> list[Any]:
+    db = read_only(run.ledger)
+    try:
+        return db.execute(sql).fetchall()
+    finally:
+        db.close()
+
+
+def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) -> None:
+    draw = random.Random(seed)
+    concurrency = 4
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if draw.random() < 0.1:
+            return Reply(status=429, headers={"retry-after": "0.05"}, body=b"{}")
+        return Reply(delay_s=draw.random() * 0.1)
+
+    with teaching(behave) as (url, seen):
+        run, plan = run_of(
+            tmp_path, url, prompts, collect=FAST | {"max_tokens": 50, "concurrency": concurrency}
+        )
+        done = 0
+        while done < kills:
+            before = len(seen.keys)
+            kept = {key for (key,) in rows(run, "SELECT key FROM answer")} if run.ledger.exists() else set()
+            ended = killed(run, 0.6 + draw.random() * 1.5)
+            assert not kept & set(seen.keys[before:]), "what was stored was asked again"
+            doubt = rows(run, "SELECT count(*) FROM attempt WHERE state = 'sent'")[0][0]
+            assert doubt <= concurrency
+            if ended:
+                break
+            done += 1
+        assert done >= kills, f"the collector ended after {done} kills: ask for more prompts"
+        time.sleep(0.3)  # what the server still had in hand
+        got = collected(run, plan)
+    assert got.answers == prompts
+    assert {one.id for one in stored(run)} == {f"q{i}" for i in range(prompts)}
+    unseen = {key for (key,) in rows(run, "SELECT key FROM attempt WHERE state = 'in_doubt'")}
+    twice = {key for key, count in seen.answered.items() if count > 1}
+    assert twice <= unseen, "answered twice, though its end had been seen"
+    assert sum(seen.answered.values()) - len(seen.answered) <= kills * concurrency
+    spent = read_json(run.spent)
+    accounted = spent["input_tokens"] + spent["output_tokens"] + spent["in_doubt"]["tokens"]
+    assert seen.tokens <= accounted, "the server billed more than the ledger knows"
+    assert len(seen.bodies) <= spent["requests"]
+    print(
+        f"{kills} kills, {prompts} samples: {len(seen.bodies)} requests reached the server, "
+        f"{sum(seen.answered.values())} answered, {len(twice)} of them twice, in doubt "
+        f"{spent['in_doubt']['requests']}"
+    )
+
+
+def test_a_killed_collector_pays_for_nothing_twice(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, 1, 150, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_collector_killed_25_times(tmp_path: Path, seed: int) -> None:
+    kill_again_and_again(tmp_path, 25, 3000, seed)
+
+
+def test_a_signal_lets_what_is_under_way_come_in(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(delay_s=0.3)) as (url, seen):
+        run, _ = run_of(tmp_path, url, 200)
+        process = subprocess.Popen(
+            [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
+        )
+        while len(seen.bodies) < 5:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+    assert said.split()[-1] == "interrupted"
+    assert len(stored(run)) == sum(seen.answered.values()) == len(seen.bodies)
+    assert rows(run, "SELECT count(*) FROM attempt WHERE state <> 'stored'") == [(0,)]
+
+
+def test_two_collectors_of_one_run_are_one_too_many(tmp_path: Path) -> None:
+    with teaching() as (url, _):
+        run, plan = run_of(tmp_path, url)
+        with Ledger(run.ledger), pytest.raises(DistillError, match=f"by process {os.getpid()}"):
+            collected(run, plan)
+
+
+# --- budget ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "budget", [{"requests": 7}, {"tokens": 900}, {"usd": 0.0009}], ids=lambda b: next(iter(b))
+)
+def test_a_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path, budget: dict[str, Any]) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if number % 5 == 4:
+            return Reply(status=500, body=b"{}")
+        out = body["max_tokens"] if number % 3 == 0 else 5
+        return Reply(usage={"prompt_tokens": 40, "completion_tokens": out}, delay_s=0.01)
+
+    prices = {"input": 1.0, "output": 1.0}
+    with teaching(behave) as (url, seen):
+        run, plan = run_of(tmp_path, url, 60, prices=prices, budget=budget)
+        got = collected(run, plan)
+        assert got.by_budget
+        assert "budget is reached" in got.stopped
+        spent = read_json(run.spent)
+        assert 0 < got.answers < 60
+        assert len(seen.bodies) == spent["requests"] <= budget.get("requests", 10**9)
+        assert seen.tokens <= budget.get("tokens", 10**9)
+        assert seen.tokens * 1e-6 <= budget.get("usd", 10**9)
+        more = replace(plan, budget=Budget(requests=10_000))
+        assert collected(run, more).answers == 60
+    assert set(seen.answered.values()) == {1}
+
+
+def test_a_budget_that_fits_no_request_is_refused_before_any_is_sent(tmp_path: Path) -> None:
+    with teaching() as (url, seen):
+        run, plan = run_of(tmp_path, url, budget={"tokens": 60})
+        with pytest.raises(DistillError, match=r"too small for a single request.*max_tokens"):
+            collected(run, plan)
+        run, plan = run_of(tmp_path, url, budget={"usd": 1.0})
+        with pytest.raises(DistillError, match=r"nothing is known of the price of acme.*\[prices\]"):
+            collected(run, plan)
+    assert not seen.bodies
+
+
+def test_a_teacher_that_bills_beyond_the_limit_is_set_aside_for(tmp_path: Path) -> None:
+    liar = Reply(usage={"prompt_tokens": 500, "completion_tokens": 500})
+    with teaching(lambda n, body: liar) as (url, seen):
+        run, plan = run_of(tmp_path, url, 60, budget={"tokens": 10_000})
+        assert collected(run, plan).by_budget
+    assert 8_000 <= seen.tokens <= 10_000
+
+
+def test_doubt_counts_as_spent() -> None:
+    purse = Purse(Budget(tokens=1000), Price(1, 2, 1, ""), Spent(doubtful_tokens=800), 0)
+    assert purse.lacks(purse.wants(100, 101)) is not None
+    fits = purse.wants(100, 100)
+    assert purse.lacks(fits) is None
+    assert fits.pusd == 300
+    purse.set_aside(fits)
+    assert purse.lacks(purse.wants(1, 0)) is not None
+    purse.settle(fits, 50, 60)
+    assert (purse.tokens, purse.pusd) == (850, 60)
+
+
+# --- a teacher in trouble --------------------------------------------------------------------------------
+
+
+def test_a_429_storm_is_waited_out(tmp_path: Path) -> None:
+    began = time.monotonic()
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        if time.monotonic() < began + 1.0:
+            return Reply(status=429, headers={"retry-after": "0.4"}, body=b'{"error": {"message": "slow"}}')
+        return Reply()
+
+    with teaching(behave) as (url, seen):
+        run, plan = run_of(tmp_path, url, 30)
+        began = time.monotonic()
+        got = collected(run, plan)
+    assert got.answers == 30
+    assert got.failed == 0
+    assert len(seen.bodies) - 30 <= 8, "it asked again and again during the storm"
+
+
+def test_a_storm_without_end_stops_with_what_was_said(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(status=429, body=b'{"error": {"message": "too many"}}')) as (
+        url,
+        _,
+    ):
+        run, plan = run_of(tmp_path, url, collect=FAST | {"patience_s": 0.5})
+        got = collected(run, plan)
+    assert "answered nothing for" in got.stopped
+    assert "HTTP 429: too many" in got.stopped
+    assert got.failed == 0, "a storm is no sample's fault"
+
+
+def test_a_wait_beyond_patience_is_not_waited(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(status=429, headers={"retry-after": "86400"}, body=b"{}")) as (
+        url,
+        seen,
+    ):
+        run, plan = run_of(tmp_path, url)
+        got = collected(run, plan)
+    assert "asks to wait 86400 s" in got.stopped
+    assert len(seen.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(status=401, body=b'{"error": {"message": "bad key"}}'), "OPENAI_API_KEY is not accepted"),
+        (Reply(status=402, body=b'{"error": {"message": "Insufficient Balance"}}'), "Insufficient Balance"),
+        (Reply(status=404, body=b'{"error": {"message": "no model"}}'), "is there a teacher of that name"),
+        (Reply(status=429, body=b'{"error": {"code": "insufficient_quota", "message": "m"}}'), "quota"),
+        (Reply(status=400, body=b'{"error": {"message": "no temperature"}}'), "no temperature"),
+    ],
+    ids=["key", "balance", "model", "quota", "request"],
+)
+def test_a_teacher_that_will_never_answer_stops_it_at_once(tmp_path: Path, reply: Reply, words: str) -> None:
+    with teaching(lambda n, body: reply) as (url, seen):
+        run, plan = run_of(tmp_path, url)
+        assert words in collected(run, plan).stopped
+    assert len(seen.bodies) <= 3
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    run, plan = run_of(tmp_path, "http://127.0.0.1:9/v1")
+    got = collected(run, plan)
+    assert "cannot be reached" in got.stopped
+    assert read_json(run.spent)["in_doubt"]["requests"] == 0
+    run, plan = run_of(tmp_path, "nonsense")
+    assert "nonsense" in collected(run, plan).stopped
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Reply(body=b'{"choices": ['),
+        Reply(body=b"<html>hello</html>", headers={"content-type": "text/html"}),
+        Reply(body=b'{"choices": []}'),
+        Reply(body=b'{"choices": [{"message": null}]}'),
+        Reply(body=b"[" * 100_000),
+        Reply(body=b"\xff\xfe\x00"),
+        Reply(cut=True),
+        Reply(status=502, body=b"bad gateway"),
+    ],
+    ids=["cut json", "html", "no choices", "no message", "deep", "no text", "cut", "502"],
+)
+def test_what_cannot_be_read_is_asked_again_and_counts_as_spent(tmp_path: Path, bad: Reply) -> None:
+    with teaching(lambda n, body: bad if n % 3 == 1 else Reply()) as (url, seen):
+        run, plan = run_of(tmp_path, url, 6)
+        got = collected(run, plan)
+    assert got.answers == 6
+    spent = read_json(run.spent)
+    assert spent["in_doubt"]["requests"] == len(seen.bodies) - 6 > 0
+    assert spent["in_doubt"]["tokens"] > 50
+
+
+def test_a_sample_that_never_comes_is_given_up_and_the_rest_is_kept(tmp_path: Path) -> None:
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        asked = body["messages"][0]["content"]
+        if asked.startswith("3 "):
+            return Reply(status=500, body=b'{"error": {"message": "broken"}}')
+        if asked.startswith("4 "):
+            return Reply(status=400, body=b'{"error": {"code": "content_filter", "message": "no"}}')
+        return Reply()
+
+    with teaching(behave) as (url, seen):
+        run, plan = run_of(tmp_path, url, collect=FAST | {"tries": 2})
+        got = collected(run, plan)
+        assert (got.answers, got.failed, got.stopped) == (10, 2, "")
+        assert {words for _, words in got.failures} == {"HTTP 500: broken", "HTTP 400: content_filter no"}
+        before = len(seen.bodies)
+        collected(run, plan)
+    assert len(seen.bodies) - before == 2, "what was refused for good is not asked again, what failed is"
+
+
+def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(delay_s=1.0 if n == 2 else 0)) as (url, _):
+        run, plan = run_of(tmp_path, url, 6, collect=FAST | {"timeout_s": 0.5})
+        got = collected(run, plan)
+    assert got.answers == 6
+    assert read_json(run.spent)["in_doubt"]["requests"] == 1
+
+
+def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
+    """SQLite meets its own limit of pages, which it reports as a full disk."""
+    with teaching(lambda n, body: Reply(content=os.urandom(4000).hex())) as (url, seen):
+        run, plan = run_of(tmp_path, url, 200)
+        with Ledger(run.ledger) as ledger:
+            ledger._db.execute("PRAGMA max_page_count = 60")
+            from stillwatch.distill.collect.gather import collect
+
+            got = collect(plan, list(read_prompts(run.prompts)), ledger, "none", lambda progress: None)
+        assert "full" in got.stopped
+        had = got.answers
+        assert 0 < had < 200
+        assert sum(seen.answered.values()) - had <= plan.collect.concurrency
+        before = len(seen.bodies)
+        assert collected(run, plan).answers == 200
+        assert len(seen.bodies) - before == 200 - had
+
+
+# --- pace ------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pace(clock: Callable[[], float], **limits: int) -> Pace:
+    import asyncio
+
+    return Pace(
+        limits.get("requests", 0),
+        limits.get("tokens", 0),
+        limits.get("at_once", 100),
+        60.0,
+        clock,
+        random.Random(1),
+        asyncio.Event(),
+    )
+
+
+@pytest.mark.parametrize(("limits", "each", "most"), [({"requests": 10}, 1, 10), ({"tokens": 1000}, 90, 11)])
+def test_no_minute_has_more_than_the_limit(limits: dict[str, int], each: int, most: int) -> None:
+    import asyncio
+
+    clock = Clock()
+    one = pace(clock, **limits)
+    draw = random.Random(3)
+    went: list[float] = []
+
+    async def go() -> None:
+        while len(went) < 100:
+            if one._wait_s(each) <= 0:
+                await one.turn(each)
+                one.back()
+                went.append(clock.now)
+            clock.now += draw.random()
+
+    asyncio.run(go())
+    assert max(sum(start <= at < start + 60 for at in went) for start in went) == most
+
+
+def test_the_minute_before_a_restart_counts() -> None:
+    clock = Clock()
+    one = pace(clock, requests=3)
+    one.went_before([(clock.now - 30, 5), (clock.now - 20, 5), (clock.now - 10, 5)])
+    assert 30 < one._wait_s(1) < WINDOW_S - 29
+
+
+def test_pauses_grow_and_fewer_go_at_once_until_an_answer_comes() -> None:
+    clock = Clock()
+    one = pace(clock, at_once=8)
+    waits = []
+    for _ in range(4):
+        waits.append(one.pause(None))
+        clock.now += 100
+    assert waits[0] < 1.0 < waits[3] <= 8.0
+    assert one._allowed == 1.0
+    one.answered()
+    assert one._allowed == 2.0
+    assert one.pause(7.0) >= 7.0
+
+
+# --- what a reply says -----------------------------------------------------------------------------------
+
+
+def reply(**message: Any) -> dict[str, Any]:
+    choice = {"message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    return {"model": "m", "choices": [choice]}
+
+
+@pytest.mark.parametrize(
+    ("message", "reasoning", "answer"),
+    [
+        ({"content": "4"}, None, "4"),
+        ({"content": "4", "reasoning_content": "2+2"}, "2+2", "4"),
+        ({"content": "4", "reasoning": "2+2"}, "2+2", "4"),
+        ({"content": "<think>\n2+2\n</think>\n\n4"}, "2+2", "4"),
+        ({"content": "2+2\n</think>\n\n4"}, "2+2", "4"),
+        ({"content": "<think>2+2 and on and"}, "2+2 and on and", ""),
+        ({"content": "<think></think>4"}, None, "4"),
+        ({"content": "[THINK]2+2[/THINK]4"}, "2+2", "4"),
+        ({"content": None, "reasoning_content": "2+2"}, "2+2", ""),
+        ({"content": None, "refusal": "no"}, None, ""),
+        ({"content": "a <think> in the middle"}, None, "a <think> in the middle"),
+        (
+            {"content": [{"type": "thinking", "thinking": [{"text": "2+2"}]}, {"type": "text", "text": "4"}]},
+            "2+2",
+            "4",
+        ),
+        ({"content": 7, "reasoning_content": 8}, None, ""),
+    ],
+)
+def test_reasoning_and_answer_come_apart(message: dict[str, Any], reasoning: str | None, answer: str) -> None:
+    one = said(reply(**message))
+    assert (one.reasoning, one.answer) == (reasoning, answer)
+
+
+def test_a_mark_as_long_as_the_text_is_split_in_no_time() -> None:
+    began = time.process_time()
+    split_marked("<think>" * 100_000 + " " * 100_000)
+    assert time.process_time() - began < 2
+
+
+def test_usage_in_every_shape() -> None:
+    one = reply(content="four", reasoning_content="2+2")
+    assert usage(one, 30) == usage(one | {"usage": {"prompt_tokens": "3"}}, 30)
+    assert (usage(one, 30).input_tokens, usage(one, 30).output_tokens, usage(one, 30).told) == (30, 7, False)
+    told = usage(
+        one
+        | {
+            "usage": {
+                "prompt_tokens": 9,
+                "completion_tokens": 4,
+                "prompt_tokens_details": {"cached_tokens": 8},
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            }
+        },
+        30,
+    )
+    assert (told.input_tokens, told.output_tokens, told.cached_tokens, told.reasoning_tokens) == (9, 4, 8, 3)
+    with pytest.raises(NotAnAnswer):
+        parsed(b"null")
+
+
+def test_reasoning_logprobs_and_what_is_sent(tmp_path: Path) -> None:
+    token = {"token": "4", "logprob": -0.1, "top_logprobs": [{"token": "5", "logprob": -2.0}]}
+    answer = Reply(
+        content="4",
+        message={"reasoning_content": "2+2"},
+        extra={"logprobs": {"content": [token]}},
+    )
+    extra = {"chat_template_kwargs": {"enable_thinking": True}}
+    with teaching(lambda n, body: answer) as (url, seen):
+        run, plan = run_of(
+            tmp_path,
+            url,
+            1,
+            collect=FAST | {"logprobs": 1, "extra": extra, "reasoning_effort": "low", "stop": ["X"]},
+        )
+        collected(run, plan)
+        (one,) = stored(run)
+        without = replace(plan, collect=replace(plan.collect, reasoning=False))
+        collected(run, without)
+        assert len(seen.bodies) == 1
+    assert (one.reasoning, one.answer, one.logprobs) == ("2+2", "4", [["4", -0.1, [["5", -2.0]]]])
+    assert one.params["chat_template_kwargs"] == {"enable_thinking": True}
+    sent = seen.bodies[0]
+    assert (sent["logprobs"], sent["top_logprobs"], sent["reasoning_effort"]) == (True, 1, "low")
+    assert stored(run)[0].reasoning is None
+
+
+def test_text_of_any_sort_comes_back_as_it_was(tmp_path: Path) -> None:
+    nasty = "\x00\x1b[2J\u202e<script>\ud800 \U0001f600" + "x" * 1_000_000
+    with teaching(lambda n, body: Reply(content=nasty)) as (url, _):
+        run, plan = run_of(tmp_path, url, 1)
+        collected(run, plan)
+    assert stored(run)[0].answer == nasty
+
+
+# --- evaluation, estimate, ledger ------------------------------------------------------------------------
+
+
+def test_held_out_prompts_are_asked_once_and_counted_apart(tmp_path: Path) -> None:
+    with teaching() as (url, seen):
+        run, plan = run_of(tmp_path, url, 3)
+        collected(run, plan)
+        heldout = [replace(one, id=f"h{one.id}") for one in read_prompts(run.prompts)]
+        assert [one.id for one in answers(run.path, heldout)] == ["hq0", "hq1", "hq2"]
+        answers(run.path, heldout)
+    assert len(seen.bodies) == 6
+    assert seen.bodies[-1]["temperature"] == 0.0
+    spent = read_json(run.spent)
+    assert (spent["answers"], spent["evaluation"]["answers"]) == (3, 3)
+
+
+def test_evaluation_stays_within_the_run_s_budget(tmp_path: Path) -> None:
+    with teaching() as (url, seen):
+        run, plan = run_of(tmp_path, url, 4, budget={"requests": 6})
+        collected(run, plan)
+        with pytest.raises(DistillError, match=r"asked 2 of 4 held-out prompts: the budget is reached"):
+            answers(run.path, list(read_prompts(run.prompts)))
+    assert len(seen.bodies) == 6
+
+
+def test_an_estimate_bounds_what_is_spent(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply(usage={"prompt_tokens": 12, "completion_tokens": 50})) as (url, seen):
+        run, plan = run_of(tmp_path, url, 10, prices={"input": 1.0, "output": 2.0})
+        most = estimate(plan, list(read_prompts(run.prompts)))
+        collected(run, plan)
+    spent = read_json(run.spent)
+    assert most["requests"] == 10
+    assert seen.tokens <= most["most_tokens"]
+    assert 0 < spent["usd"] <= most["most_usd"]
+    assert spent["usd"] == pytest.approx(10 * (12 * 1e-6 + 50 * 2e-6))
+
+
+def test_a_ledger_survives_a_writer_that_is_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger(file) as ledger:
+        for number in range(3):
+            attempt, written = ledger.sent(f"k{number}", "train", 10, 10, 5, 1)
+            written.result()
+            if number < 2:
+                ledger.ended(f"k{number}", attempt, Outcome("stored", 4, 3, 2, reply=b"{}")).result()
+    with Ledger(file) as ledger:
+        assert ledger.left_in_doubt == 1
+        assert ledger.answered() == {"k0", "k1"}
+        assert ledger.doubtful() == {"k2"}
+        spent = ledger.spent()
+    assert (spent.requests, spent.tokens, spent.all_pusd) == (3, 14 + 10, 4 + 5)
+
+
+def test_a_ledger_that_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    file.write_text("this is no database, it is longer than a header of one though" * 20)
+    with pytest.raises(DistillError, match="cannot be opened"):
+        Ledger(file)
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite3.connect(file).execute("SELECT 1 FROM x").fetchall()

@@ -1,0 +1,442 @@
+"""What curating drops, and what it must not."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.distill import DistillError, Prompt, Run, Sample
+from stillwatch.distill.curate.contamination import HeldOut
+from stillwatch.distill.curate.duplicates import exact, near
+from stillwatch.distill.curate.run import curate_run
+from stillwatch.distill.curate.wording import FILTERS
+from stillwatch.distill.plan import Plan, Sieve
+from stillwatch.distill.rows import read_examples, read_json, write_rows
+from stillwatch.distill.sandbox import Limits, confinement, run_program
+from stillwatch.distill.tasks import arithmetic, clock, code, maths
+from stillwatch.distill.tasks import exact as exact_task
+from stillwatch.distill.tasks.registry import tasks
+
+USAGE = {"input_tokens": 9, "output_tokens": 7, "reasoning_tokens": None, "estimated": False, "usd": None}
+
+
+def sample(id_: str, answer: str, asked: str = "?", **more: Any) -> Sample:
+    given: dict[str, Any] = {"sample": 0, "reasoning": None, "finish_reason": "stop"} | more
+    prompt = ({"role": "user", "content": asked},)
+    return Sample(
+        id_, given["sample"], prompt, given["reasoning"], answer, given["finish_reason"], USAGE, "m", {}
+    )
+
+
+def run_of(
+    folder: Path, samples: list[Sample], prompts: list[Prompt] | None = None, heldout: tuple[Prompt, ...] = ()
+) -> Run:
+    run = Run(folder)
+    found = prompts or [Prompt(one.id, one.prompt, "free") for one in {s.id: s for s in samples}.values()]
+    write_rows(run.prompts, found)
+    write_rows(run.heldout, heldout)
+    write_rows(run.collected, samples)
+    return run
+
+
+def curated(run: Run, **settings: Any) -> tuple[list[str], dict[str, int]]:
+    """The ids that are kept, and what each filter dropped."""
+    account = curate_run(run, Plan(curate=Sieve(**settings)), lambda stage, done, total: None)
+    kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated)]
+    assert account == read_json(run.curation)
+    assert account["collected"] - account["kept"] == sum(one["dropped"] for one in account["filters"])
+    return kept, {one["name"]: one["dropped"] for one in account["filters"] if one["dropped"]}
+
+
+def reason(one: Sample, sieve: Sieve = Sieve()) -> str | None:  # noqa: B008 - frozen
+    return next((f.name for f in FILTERS if f.judge(one, sieve) is not None), None)
+
+
+@pytest.mark.parametrize(
+    ("one", "name"),
+    [
+        (sample("a", "Paris."), None),
+        (sample("a", " \n"), "empty"),
+        (sample("a", "", reasoning="thinking and thinking"), "empty"),
+        (sample("a", "I'm sorry, but I can't help with that."), "refusal"),
+        (sample("a", "I’m unable to assist."), "refusal"),
+        (sample("a", "As an AI language model, I cannot say."), "refusal"),
+        (sample("a", "text", finish_reason="content_filter"), "refusal"),
+        (sample("a", "I can't stand the rain, she said."), None),
+        (sample("a", "Sorry is the hardest word."), None),
+        (sample("a", "half a sen", finish_reason="length"), "truncated"),
+        (sample("a", "well</think> 4"), "broken"),
+        (sample("a", "4<|im_end|>"), "broken"),
+        (sample("a", "\ufffd\ufffd\ufffdabc"), "broken"),
+        (sample("a", "so it goes and " * 100), "repetition"),
+        (sample("a", "4", reasoning="wait, let me think. " * 100), "repetition"),
+        (sample("a", " ".join(str(n * n) for n in range(400))), None),
+    ],
+)
+def test_wording(one: Sample, name: str | None) -> None:
+    assert reason(one) == name
+
+
+def test_limits_of_length_and_reasoning() -> None:
+    assert reason(sample("a", "4"), Sieve(least_answer_chars=2)) == "length"
+    assert reason(sample("a", "4" * 10), Sieve(most_answer_chars=9)) == "length"
+    assert reason(sample("a", "4", reasoning="x" * 10), Sieve(most_reasoning_chars=9)) == "length"
+    assert reason(sample("a", "4"), Sieve(need_reasoning=True)) == "no_reasoning"
+    assert reason(sample("a", "Sorry, I cannot do that."), Sieve(refusals=False)) is None
+
+
+def test_a_mark_repeated_a_million_times_is_looked_at_in_no_time() -> None:
+    began = time.process_time()
+    for text in (
+        "<|im_start" * 100_000,
+        "answer" + "\n" * 200_000,
+        " " * 500_000,
+        "final " * 100_000,
+        "```\n" * 50_000,
+    ):
+        reason(sample("a", text))
+        maths.judge(4, text)
+        exact_task.judge("4", text)
+        code.extract(text)
+    assert time.process_time() - began < 5
+
+
+# --- tasks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "right"),
+    [
+        (42, "The answer is 42.", True),
+        ("42", r"\boxed{42}", True),
+        ("42", "#### 42", True),
+        ("#### 42", "It is 41, no, 42", True),
+        ("0.5", r"\boxed{\frac{1}{2}}", True),
+        ("1/2", "Answer: 50%", True),
+        ("1200", "That is $1,200.00.", True),
+        ("-3", "x = -3", True),
+        ("x+1", r"\boxed{x + 1}", True),
+        ("42", "Answer: 42. But 43 was near.", True),
+        ("42", "41", False),
+        ("42", "", False),
+        ("42", "no number here, none at all, in this long sentence", False),
+        ("1/3", "0.3333", False),
+        ("5", "1/0", False),
+    ],
+)
+def test_maths(expected: Any, text: str, right: bool) -> None:
+    assert maths.judge(expected, text).right is right
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**4))
+def test_a_fraction_is_itself_however_it_is_written(top: int, bottom: int) -> None:
+    assert maths.judge(f"{top}/{bottom}", rf"so \boxed{{\frac{{{top}}}{{{bottom}}}}}").right
+    assert maths.judge(f"{top}", f"that is {top:,}").right
+
+
+@given(st.text(max_size=300))
+def test_judges_take_any_text(text: str) -> None:
+    for judge, expected in ((maths, "4"), (exact_task, "4"), (clock, "4")):
+        judge.judge(expected, text)
+    code.extract(text)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "right"),
+    [
+        ("Paris", "paris", True),
+        ("Paris", "Some words.\n\nAnswer: **Paris**.", True),
+        (["New York", "NYC"], "nyc!", True),
+        ("Paris", "Paris is not it: London", False),
+        ("Straße", "STRASSE", True),
+        ("a", "", False),
+    ],
+)
+def test_exact(expected: Any, text: str, right: bool) -> None:
+    assert exact_task.judge(expected, text).right is right
+
+
+@pytest.mark.parametrize("name", ["clock", "arithmetic"])
+def test_made_prompts_are_judged_and_never_held_out_twice(name: str) -> None:
+    task = tasks()[name]
+    taught, tested = task.make(200, 1, False), task.make(100, 2, True)
+    assert len({one.messages[0]["content"] for one in [*taught, *tested]}) == 300
+    assert len({one.id for one in [*taught, *tested]}) == 300
+    assert task.make(50, 1, False) == taught[:50]
+    for one in taught:
+        assert task.check(one.expected) is None
+        assert task.judge(one.expected, f"{one.expected}").right
+        assert not task.judge(one.expected, "no").right
+
+
+def test_arithmetic_is_right() -> None:
+    for one in arithmetic.make(100, 5, False):
+        numbers = [int(word) for word in re.findall(r"\d+", one.messages[0]["content"].partition("?")[0])]
+        match one.slice, numbers:
+            case "2 steps", [boxes, each, given]:
+                want = boxes * each - given
+            case "3 steps", [had, more, lost, friends]:
+                want = (had + more - lost) // friends
+            case "4 steps", [a, price_a, b, price_b, paid]:
+                want = paid - a * price_a - b * price_b
+        assert int(one.expected) == want
+
+
+# --- programs --------------------------------------------------------------------------------------------
+
+TESTS = {"tests": "assert f(2) == 4"}
+SHORT = Limits(1.0, 256)
+
+
+@pytest.fixture(scope="module")
+def confined() -> dict[str, Any]:
+    found = confinement()
+    if not (found["network"] and found["files"] and found["processes"]):
+        pytest.skip(f"this kernel grants {found}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("program", "right"),
+    [
+        ("def f(x): return x * 2", True),
+        ("Here:\n```python\ndef f(x):\n    return x * 2\n```\nIt doubles.", True),
+        ("def f(x): return 5", False),
+        ("def f(x): return (", False),
+        ("raise SystemExit(0)", False),
+        ("import os\nos._exit(0)", False),
+        ("x = [0] * 10**10", False),
+        ("print('x' * 10**7)\ndef f(x): return 4", False),
+        ("f = None", False),
+        ("\x00", False),
+    ],
+)
+def test_programs_are_judged_by_their_tests(program: str, right: bool) -> None:
+    assert code.judge_within(TESTS, program, SHORT).right is right
+
+
+def test_programs_are_judged_by_what_they_print() -> None:
+    cases = {"cases": [{"stdin": "2\n", "stdout": "4\n"}, {"stdin": "5\n", "stdout": "10"}]}
+    assert code.judge_within(cases, "print(int(input()) * 2)", SHORT).right
+    assert "case 2: prints '4" in code.judge_within(cases, "print(4)", SHORT).why
+    assert "case 1: EOFError" in code.judge_within(cases, "input(); input()", SHORT).why
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open({place!r}, 'w').write('x')",
+        "open({secret!r}).read()",
+        "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
+        "import socket as s; s.socket(2, s.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))",
+        "import os; os.kill({pid}, 9)",
+        "import os; assert 'SECRET' not in os.environ; 1 / 0",
+        "import subprocess; subprocess.run(['/bin/cat', {secret!r}], check=True)",
+    ],
+    ids=["write", "read", "tcp", "udp", "kill", "environment", "through a child"],
+)
+def test_programs_reach_nothing(
+    confined: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    import os
+    import socket
+
+    monkeypatch.setenv("SECRET", "key")
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        source = program.format(
+            place=str(tmp_path / "new"), secret=str(secret), port=listening.getsockname()[1], pid=os.getpid()
+        )
+        ran = run_program(source + "\ndef f(x): return 4", TESTS["tests"], [], SHORT)
+    assert not ran.ok, ran
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_program_without_end_is_ended_with_all_that_it_started(confined: dict[str, Any]) -> None:
+    import subprocess
+
+    mark = f"0.{random.Random().randrange(10**9)}"
+    source = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n"
+        f"    os.execv('/bin/sleep', ['sleep', '30{mark}'])\n"
+    )
+    run_program(source + "time.sleep(1)\ndef f(x): return 4", TESTS["tests"], [], SHORT)
+    listed = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"sleep 30{mark}" not in listed
+
+
+def test_a_program_that_takes_too_long_is_wrong() -> None:
+    began = time.monotonic()
+    assert code.judge_within(TESTS, "while True: pass", SHORT).right is False
+    assert time.monotonic() - began < 20
+
+
+# --- duplicates and contamination ------------------------------------------------------------------------
+
+
+def test_exact_duplicates_fold_case_and_space() -> None:
+    assert exact(["a  b", "A b", "a c", "a b\n"]) == {1: 0, 3: 0}
+    assert exact([]) == {}
+
+
+def test_near_duplicates_against_all_pairs() -> None:
+    """The oracle compares every pair; MinHash must find what it finds."""
+    draw = random.Random(4)
+    words = [f"w{n}" for n in range(300)]
+    texts = []
+    for _ in range(60):
+        base = [draw.choice(words) for _ in range(80)]
+        texts.append(" ".join(base))
+        for _ in range(2):
+            changed = list(base)
+            for _ in range(draw.randrange(4)):
+                changed[draw.randrange(80)] = draw.choice(words)
+            texts.append(" ".join(changed))
+    draw.shuffle(texts)
+
+    def triples(text: str) -> set[tuple[str, ...]]:
+        found = text.split()
+        return {tuple(found[at : at + 3]) for at in range(len(found) - 2)}
+
+    stays: list[int] = []
+    oracle = set()
+    for at, text in enumerate(texts):
+        mine = triples(text)
+        if any(len(mine & triples(texts[o])) / len(mine | triples(texts[o])) >= 0.8 for o in stays):
+            oracle.add(at)
+        else:
+            stays.append(at)
+    found = near(texts, 0.8)
+    assert oracle
+    assert found.keys() == oracle
+    assert all(at > other for at, (other, _) in found.items())
+
+
+def test_sums_that_differ_in_a_number_are_no_duplicates() -> None:
+    prompts = clock.make(300, 1, False)
+    texts = [one.messages[0]["content"] for one in prompts]
+    assert len(near(texts, 0.9)) == 0
+    assert exact(texts) == {}
+
+
+def test_contamination() -> None:
+    question = "How many of the nine red boats in the harbour of Kiel were built before the war of 1870 ?"
+    fence = HeldOut([question, "What is 2 + 2 ?"], 13)
+    assert fence.shares(f"Tell me: {question.upper()} And why?")
+    assert fence.shares("what is 2+2")
+    assert not fence.shares("What is 2 + 2 + 3 ?")
+    assert not fence.shares("How many of the nine red boats in the harbour of Bremen were built ?")
+    assert not HeldOut([], 13).shares("anything")
+
+
+def test_wording_that_every_question_has_is_no_contamination() -> None:
+    ending = "Please reason step by step and put your final answer within a box at the end of it all."
+    fence = HeldOut([f"Question {n} of {n * n}? {ending}" for n in range(50)], 13)
+    assert not fence.shares(f"Something else? {ending}")
+
+
+# --- the step --------------------------------------------------------------------------------------------
+
+
+def test_each_filter_counts_what_it_drops(tmp_path: Path) -> None:
+    held = Prompt(
+        "h", ({"role": "user", "content": "one two three four five six seven eight nine ten eleven"},), "free"
+    )
+    samples = [
+        sample("good", "It is 4", "2 + 2"),
+        sample("good", "It is 4", "2 + 2", sample=1),
+        sample("good", "It is five", "2 + 2", sample=2),
+        sample("good", "No, 4", "2 + 2", sample=3),
+        sample("empty", ""),
+        sample("sorry", "I cannot help with that."),
+        sample("cut", "well", finish_reason="length"),
+        sample("leak", "one two three four five six seven eight nine ten eleven"),
+    ]
+    prompts = [
+        Prompt("good", ({"role": "user", "content": "2 + 2"},), "maths", "4"),
+        *(
+            Prompt(id_, ({"role": "user", "content": "?"},), "free")
+            for id_ in ("empty", "sorry", "cut", "leak")
+        ),
+    ]
+    run = run_of(tmp_path, samples, prompts, (held,))
+    kept, dropped = curated(run)
+    assert kept == ["good/0", "good/3"]
+    assert dropped == {
+        "empty": 1,
+        "refusal": 1,
+        "truncated": 1,
+        "wrong": 1,
+        "contaminated": 1,
+        "duplicate": 1,
+    }
+    one = next(read_examples(run.curated))
+    assert (one.task, one.expected, one.tokens) == ("maths", "4", 7)
+    assert curated(run, most_per_prompt=1)[0] == ["good/3"]
+    first = run.curated.read_bytes()
+    curated(run, most_per_prompt=1)
+    assert run.curated.read_bytes() == first
+
+
+def test_code_is_verified_and_says_how_it_was_confined(tmp_path: Path) -> None:
+    prompts = [
+        Prompt(f"p{n}", ({"role": "user", "content": f"double {n}"},), "code", TESTS) for n in range(2)
+    ]
+    samples = [
+        replace(sample("p0", "def f(x): return 2 * x"), prompt=prompts[0].messages),
+        replace(sample("p1", "def f(x): return 3 * x"), prompt=prompts[1].messages),
+    ]
+    run = run_of(tmp_path, samples, prompts)
+    assert curated(run) == (["p0/0"], {"wrong": 1})
+    assert read_json(run.curation)["sandbox"]["limits"] is True
+
+
+def test_nothing_left_says_which_filter_took_most(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [sample("a", ""), sample("b", "")])
+    with pytest.raises(DistillError, match=r"no answer of 2 is left; empty dropped 2"):
+        curated(run)
+    assert read_json(run.curation)["kept"] == 0
+    with pytest.raises(DistillError, match="collect"):
+        curated(run_of(tmp_path, []))
+
+
+def test_a_collected_file_that_was_cut_is_refused_with_its_line(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [sample("a", "x"), sample("b", "y")])
+    run.collected.write_bytes(run.collected.read_bytes()[:-20])
+    with pytest.raises(Exception, match=r"collected\.jsonl:2: is no JSON"):
+        curated(run)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
+def test_any_answers_are_curated(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    run = run_of(tmp_path_factory.mktemp("any"), [sample(f"a{n}", text) for n, text in enumerate(texts)])
+    with suppress(DistillError):  # nothing may be left
+        curated(run)
+    assert run.curation.exists()
+
+
+def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_rows(file, [sample("a", "x")])
+    before = file.read_bytes()
+
+    def breaks() -> Iterator[Sample]:
+        yield sample("b", "y")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DistillError, match="No space left on device"):
+        write_rows(file, breaks())
+    assert file.read_bytes() == before
+    assert json.loads(before)["id"] == "a"
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.jsonl"]
