@@ -1,0 +1,88 @@
+"""A small log with a pool, found, folded into a case, and exported as a bundle. Every text holds a canary."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scan_world import Scene, scene
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle.export import export
+from stillwatch.cases.fold import fold
+from stillwatch.cases.inputs import inputs_of
+from stillwatch.cases.reading import Filter, queue
+from stillwatch.cases.store import Store
+from stillwatch.scan.pipeline import Options, run
+
+CANARY = "zzcanaryzz"
+AGENT, ADDRESS = "canary-agent/7", "172."
+HOSTILE = (
+    "acct\x00nul",
+    "acct \u202egnp.exe",
+    "acct<script>alert(1)</script>",
+    "acct\x1b[2J\nline",
+    "=cmd()|'x'!A1",
+)
+NOW_US = 1_790_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where everything of the world is."""
+
+    folder: Path
+    log: Path
+    accounts: Path
+    url: str
+    case: str
+    pool: tuple[str, ...]
+    bundle: Path
+    said: tuple[str, ...]  # what was told before it left
+    planted: Scene
+
+    def store(self) -> Store:
+        store = Store(self.url)
+        attach(store, self.folder / "audit.key")
+        return store
+
+
+def make(folder: Path) -> Told:
+    planted = scene(1, people=200)
+    pool = planted.pools["p0"]
+    renamed = dict(zip(pool[: len(HOSTILE)], HOSTILE, strict=True))
+    log, accounts = folder / "log.parquet", folder / "accounts.parquet"
+    pq.write_table(_with_canaries(_renamed(planted.table, renamed)), log)
+    pq.write_table(_renamed(planted.accounts, renamed), accounts)
+    result = run([log], accounts=accounts, options=Options(threads=1))
+    url = f"sqlite:///{folder}/cases.db"
+    said: list[str] = []
+    with Store(url) as store:
+        attach(store, folder / "audit.key")
+        fold(store, result, NOW_US, "scan", inputs=inputs_of([log]))
+        case = queue(store, Filter(), NOW_US).cases[0].id
+        out = folder / "evidence"
+        export(
+            store, case, out, who="ann", now_us=NOW_US + 1, logs=[log], accounts=accounts, tell=said.append
+        )
+    names = tuple(renamed.get(name, name) for name in pool)
+    return Told(folder, log, accounts, url, case, names, out, tuple(said), planted)
+
+
+def _renamed(table: pa.Table, names: dict[str, str]) -> pa.Table:
+    at = table.schema.get_field_index("account")
+    column = [names.get(name, name) for name in table["account"].to_pylist()]
+    return table.set_column(at, table.schema.field(at), pa.array(column, table.schema.field(at).type))
+
+
+def _with_canaries(table: pa.Table) -> pa.Table:
+    def put(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
+        at = table.schema.get_field_index(name)
+        return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+    prompts = table["prompt"].to_pylist()
+    table = put(table, "prompt", [f"{text} {CANARY}{k}" for k, text in enumerate(prompts)])
+    table = put(table, "system", [f"{CANARY} system"] * len(prompts))
+    table = put(table, "completion", [f"{CANARY} answer {k}" for k in range(len(prompts))])
+    return put(table, "user_agent", [AGENT] * len(prompts))

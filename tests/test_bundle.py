@@ -1,0 +1,406 @@
+"""The evidence bundle: whole and true it is sound, anything else is named; and nothing private is in it."""
+
+import ast
+import base64
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make
+from stillwatch.cases.audit.signing import new_signer
+from stillwatch.cases.audit.verify import verify as verify_trail
+from stillwatch.cases.bundle import BundleError, Prepared, verify
+from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
+from stillwatch.cases.store import Store
+from stillwatch.cli.main import app
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return make(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def copy(told: Told, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(told.bundle, tmp_path / "copy"))
+
+
+def alone(bundle: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the bundle's own checker as somebody without Stillwatch does."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(bundle / "verify.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd="/",
+        env={"PATH": "/usr/bin"},
+    )
+
+
+def wrong(bundle: Path, key: str | None = None) -> list[str]:
+    return list(verify.check(bundle, key)["wrong"])
+
+
+def lines(bundle: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (bundle / name).read_text().splitlines()]
+
+
+# --- sound ---
+
+
+def test_a_copy_is_sound_with_nothing_but_python(copy: Path) -> None:
+    done = alone(copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "VERDICT: SOUND" in done.stdout
+    assert all(c.isprintable() or c == "\n" for c in done.stdout)
+    assert "nobody has said whose key that is" in done.stdout
+
+
+def test_the_checker_imports_the_standard_library_alone(told: Told) -> None:
+    tree = ast.parse((told.bundle / "verify.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> None:
+    found = verify.check(told.bundle, None)
+    results = Counter(row["result"] for row in found["claims"])
+    assert results["differs"] == 0
+    assert results["same"] >= 40
+    assert all(row["why_not"] for row in found["claims"] if row["result"] == "not computed")
+    by_name = {row["name"]: row for row in found["claims"]}
+    for name in (
+        "harvest.exchanges",
+        "harvest.output_tokens",
+        "harvest.timeline",
+        "harvest.exchanges_at_alarm",
+    ):
+        assert by_name[name]["result"] == "same", name
+    assert by_name["finding.p_value"]["result"] == "not computed"
+    assert not [row for row in found["claims"] if "the log given" in (row["why_not"] or "")]
+
+
+def test_the_key_is_checked_where_it_is_named(told: Told, copy: Path) -> None:
+    with told.store() as store:
+        key = store.trail.signer.key  # type: ignore[union-attr]
+    assert alone(copy, "--key", key).returncode == 0
+    assert alone(copy, "--key", str(told.folder / "audit.key.pub")).returncode == 0
+    done = alone(copy, "--key", "ab" * 32)
+    assert done.returncode == 1
+    assert "not by the one that you named" in done.stdout
+
+
+def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: Told) -> None:
+    """Written without the checker: an analyst reads the lines and counts for himself."""
+    accounts = lines(copy, "accounts.ndjson")
+    named = {k for k, one in enumerate(accounts) if one["in_finding"]}
+    events = [one for one in lines(copy, "events.ndjson") if one["a"] in named]
+    taken = [one for one in events if one["t"] >= accounts[one["a"]]["since_us"] and one["s"] == 200]
+    alert = json.loads((copy / "alert.json").read_text())
+    assert (len(named), len(taken)) == (alert["members"], alert["exposure"]["exchanges"])
+    assert sum(one["o"] for one in taken) == alert["exposure"]["output_tokens"]
+    assert {accounts[k]["account"] for k in named} == set(alert["accounts"])
+    mostly = {a: statistics.mode(one["m"] for one in taken if one["a"] == a) for a in named}
+    model, many = Counter(mostly.values()).most_common(1)[0]
+    others = dict(json.loads((copy / "population.json").read_text())["mostly"]["model"])
+    claim = next(one for one in alert["why"] if one["detector"] == "same_model")
+    assert claim["actual"] == pytest.approx(many / len(named))
+    assert claim["baseline"] == pytest.approx(others[model] / sum(others.values()))
+    # His verdict: one hand. All on one model that a fourth of the others use; and all in the planted pool.
+    assert many / len(named) > 2 * others[model] / sum(others.values())
+    assert {accounts[k]["account"] for k in named} <= set(told.pool)
+
+
+# --- not sound ---
+
+
+def test_every_file_that_is_flipped_is_named(copy: Path) -> None:
+    rng = random.Random(5)
+    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    assert len(names) > 20
+    for name in names:
+        path = copy / name
+        whole = path.read_bytes()
+        for _ in range(2):
+            changed = bytearray(whole)
+            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+            path.write_bytes(changed)
+            found, _ = verify.check_files(verify.Bundle(copy), None)
+            assert any(sentence.startswith(f"{name}: ") for sentence in found), (name, found)
+        path.write_bytes(whole)
+    assert wrong(copy) == []
+
+
+def test_files_that_are_missing_added_or_links_are_named(copy: Path) -> None:
+    (copy / "alert.json").unlink()
+    (copy / "code" / "more.py").write_text("x = 1\n")
+    os.symlink("/etc/passwd", copy / "link")
+    os.symlink("/etc", copy / "away")
+    found = wrong(copy)
+    for sentence in (
+        "alert.json: is missing",
+        "code/more.py: is not in the manifest",
+        "link: is no plain file",
+        "away: is no plain file",
+    ):
+        assert sentence in found
+    assert alone(copy).returncode == 1
+
+
+def resigned(copy: Path, edit: Callable[[dict[str, bytes]], None], signer: Any = None) -> list[str]:
+    """What an insider with the key makes: files changed, the manifest written anew."""
+    files = {
+        path.relative_to(copy).as_posix(): path.read_bytes()
+        for path in copy.rglob("*")
+        if path.is_file() and path.name != verify.MANIFEST
+    }
+    edit(files)
+    envelope = json.loads((copy / verify.MANIFEST).read_text())
+    predicate = json.loads(base64.b64decode(envelope["payload"]))["predicate"]
+    ready = Prepared(predicate["case"], predicate["title"], (), files, predicate, b"")
+    for name, data in files.items():
+        (copy / name).write_bytes(data)
+    (copy / verify.MANIFEST).write_bytes(signed_manifest(ready, signer or new_signer()))
+    return wrong(copy)
+
+
+def test_claims_are_computed_whoever_signed(copy: Path) -> None:
+    def drop_an_event(files: dict[str, bytes]) -> None:
+        files["events.ndjson"] = b"\n".join(files["events.ndjson"].split(b"\n")[50:])
+
+    found = resigned(copy, drop_an_event)
+    assert any(sentence.startswith("claim harvest.exchanges: stated") for sentence in found)
+    assert any(sentence.startswith("claim harvest.timeline") for sentence in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "expected"),
+    [
+        ("finding.json", '"exchanges": 8', '"exchanges": 18', "claim "),
+        ("population.json", '"accounts": 2', '"accounts": 3', "claim markers"),
+        ("accounts.ndjson", '"in_finding":true', '"in_finding":false', "claim harvest.accounts"),
+        (
+            "claims.ndjson",
+            '"name":"harvest.exchanges",',
+            '"name":"harvest.x",',
+            "claim harvest.exchanges",
+        ),
+        ("audit.ndjson", '"who":"', '"who":"b', "audit.ndjson: record"),
+        ("audit_head.json", '"seq": ', '"seq": 1', "audit_head.json: is not signed"),
+    ],
+)
+def test_a_number_that_is_changed_and_signed_again_is_named(
+    copy: Path, name: str, old: str, new: str, expected: str
+) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        assert old.encode() in files[name], files[name][:300]
+        files[name] = files[name].replace(old.encode(), new.encode(), 1)
+
+    found = resigned(copy, edit)
+    assert any(sentence.startswith(expected) for sentence in found), found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_garbage_breaks_the_checker(copy: Path, seed: int) -> None:
+    """Signed garbage, as a hostile sender makes it: an answer and no traceback."""
+    rng = random.Random(seed)
+    junk = [b"", b"{}", b"[]", b"null", b"[" * 50_000, b"\xff\xfe", b'{"a":1e999}', b"1\n2\n", b'""']
+
+    def edit(files: dict[str, bytes]) -> None:
+        for name in ("finding.json", "claims.ndjson", "events.ndjson", "audit.ndjson", "population.json"):
+            if rng.random() < 0.6:
+                files[name] = rng.choice(junk)
+        files["accounts.ndjson"] = rng.choice(junk)
+
+    assert resigned(copy, edit)
+    for data in junk:
+        (copy / verify.MANIFEST).write_bytes(data)
+        assert wrong(copy)
+    done = alone(copy)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path, told: Told) -> None:
+    for words in ([str(tmp_path)], ["/nowhere"], [str(told.log)], ["--key"], ["--key", "xy"], ["--what"]):
+        done = alone(told.bundle, *words)
+        assert done.returncode == 2, words
+        assert done.stderr.startswith("verify.py: ")
+        assert "Traceback" not in done.stderr
+
+
+# --- a zip ---
+
+
+def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
+    with told.store() as store:
+        made = export(
+            store,
+            told.case,
+            tmp_path / "evidence.zip",
+            who="ann",
+            now_us=NOW_US + 2,
+            logs=[told.log],
+            accounts=told.accounts,
+            tell=lambda _: None,
+        )
+        assert store.case(told.case).id == told.case
+    assert alone(told.bundle, str(made.path)).returncode == 0
+    with zipfile.ZipFile(made.path) as packed:
+        assert all(CANARY.encode() not in packed.read(name) for name in packed.namelist())
+        packed.extractall(tmp_path)
+    assert alone(tmp_path / "evidence").returncode == 0
+    rng = random.Random(1)
+    whole = made.path.read_bytes()
+    for _ in range(8):
+        changed = bytearray(whole)
+        at = rng.randrange(len(changed))
+        changed[at] ^= 1 << rng.randrange(8)
+        made.path.write_bytes(changed)
+        try:
+            found = verify.check(made.path, None)
+        except verify.Bad:
+            continue
+        if found["sound"]:  # a bit of the zip's own (a date, a version): every file came out as it was
+            with zipfile.ZipFile(made.path) as packed:
+                assert packed.testzip() is None
+
+
+# --- what leaves ---
+
+
+def test_no_text_and_no_address_leaves(told: Told) -> None:
+    prompts = [str(row["prompt"]) for row in told.planted.crowd.rows]
+    pieces = {" ".join(text.split()[k : k + 3]).encode() for text in prompts for k in (0, 4)} - {b""}
+    manifest = json.loads((told.bundle / verify.MANIFEST).read_text())
+    everything = [path.read_bytes() for path in told.bundle.rglob("*") if path.is_file()]
+    everything.append(base64.b64decode(manifest["payload"]))
+    for data in everything:
+        assert CANARY.encode() not in data
+        assert AGENT.encode() not in data
+        assert f'"{ADDRESS}'.encode() not in data
+    joined = b"\n".join(everything)
+    assert not [piece for piece in pieces if len(piece) > 12 and piece in joined]
+
+
+def test_tokens_differ_from_bundle_to_bundle(told: Told) -> None:
+    with told.store() as store:
+        ready = prepare(store, told.case, who="ann", now_us=NOW_US, logs=[told.log], accounts=told.accounts)
+    mine = {json.loads(line)["q"] for line in ready.files["events.ndjson"].splitlines()}
+    theirs = {one["q"] for one in lines(told.bundle, "events.ndjson")}
+    assert not mine & theirs
+    assert ready.token_key.hex().encode() not in b"".join(ready.files.values())
+
+
+def test_what_leaves_is_said_first_and_is_on_record(told: Told) -> None:
+    joined = " ".join(told.said)
+    assert "no prompt" in joined
+    assert "the log given is the one that was scanned" in joined
+    with told.store() as store:
+        assert verify_trail(store).__class__.__name__ == "Verified"
+        with store.reading() as db:
+            from stillwatch.cases.audit.reading import read
+
+            whats = [row.what for row in read(db, subject=told.case)]
+    assert any("export" in what for what in whats)
+
+
+def test_hostile_names_come_through_as_they_are(told: Told) -> None:
+    named = {one["account"] for one in lines(told.bundle, "accounts.ndjson")}
+    assert set(HOSTILE) <= named
+    assert all((told.bundle / name).read_bytes().isascii() for name in ("accounts.ndjson", "alert.json"))
+
+
+# --- making one ---
+
+
+def test_without_a_log_nothing_is_computed_and_it_says_so(told: Told, tmp_path: Path) -> None:
+    said: list[str] = []
+    with told.store() as store:
+        made = export(store, told.case, tmp_path / "bare", who="a", now_us=NOW_US + 3, tell=said.append)
+    assert any("no claim can be computed" in sentence for sentence in said)
+    found = verify.check(made.path, None)
+    assert found["sound"]
+    assert {row["result"] for row in found["claims"]} == {"not computed"}
+
+
+def test_another_log_is_noticed(told: Told, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(told.log)
+    thinner = table.take([k for k in range(len(table)) if k % 9])
+    pq.write_table(thinner, tmp_path / "cut.parquet")
+    with told.store() as store:
+        ready = prepare(store, told.case, who="a", now_us=NOW_US, logs=[tmp_path / "cut.parquet"])
+        joined = " ".join(ready.leaving)
+        assert "NOT the one that was scanned" in joined
+        assert "does not bear out" in joined
+        pq.write_table(table.slice(0, 50), tmp_path / "other.parquet")
+        with pytest.raises(BundleError, match="give the log that was scanned"):
+            prepare(store, told.case, who="a", now_us=NOW_US, logs=[tmp_path / "other.parquet"])
+
+
+def test_it_is_written_whole_or_not_at_all(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with told.store() as store:
+        ready = prepare(store, told.case, who="a", now_us=NOW_US)
+        before = store.revision()
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+        with pytest.raises(BundleError, match="No space left"):
+            release(store, ready, tmp_path / "out", who="a", now_us=NOW_US)
+        monkeypatch.undo()
+        assert list(tmp_path.iterdir()) == []
+        assert store.revision() == before
+        (tmp_path / "out").mkdir()
+        with pytest.raises(BundleError, match="is there already"):
+            release(store, ready, tmp_path / "out", who="a", now_us=NOW_US)
+    with Store(told.url) as bare, pytest.raises(BundleError, match="trail"):
+        prepare(bare, told.case, who="a", now_us=NOW_US)
+
+
+def test_a_broken_trail_signs_nothing(told: Told, tmp_path: Path) -> None:
+    shutil.copytree(told.folder, tmp_path / "w")
+    from sqlalchemy import text
+
+    from stillwatch.cases.audit.trail import attach
+
+    with Store(f"sqlite:///{tmp_path}/w/cases.db") as store:
+        attach(store, tmp_path / "w" / "audit.key")
+        with store.engine.begin() as db:
+            db.execute(text("UPDATE audit_records SET who = 'eve' WHERE seq = 2"))
+        with pytest.raises(BundleError, match="from record 2 on"):
+            prepare(store, told.case, who="a", now_us=NOW_US)
+
+
+def test_the_command_says_asks_and_tells_how_to_check(told: Told, tmp_path: Path) -> None:
+    words = ["case", "export", told.case, "--form", "bundle", "--cases", told.url]
+    words += ["--folder", str(told.folder), "--log", str(told.log), "--accounts", str(told.accounts)]
+    assert CliRunner().invoke(app, words).exit_code == 2  # no --out
+    out = tmp_path / "e"
+    refused = CliRunner().invoke(app, [*words, "--out", str(out)])
+    assert refused.exit_code == 2
+    assert not out.exists()
+    done = CliRunner().invoke(app, [*words, "--out", str(out), "--yes"])
+    assert done.exit_code == 0, done.output
+    key = done.stdout.split("--key ")[1].split()[0]
+    assert alone(out, "--key", key).returncode == 0
