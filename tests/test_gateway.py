@@ -152,3 +152,10 @@ def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
         rows = g.rows(2)
         assert [row["prompt"] for row in rows] == ["Why is the sky blue?"] * 2
         assert rows[0]["completion"] == rows[1]["completion"] == whole
+
+
+def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
+    with gateway(up.url) as g:
+        assert ask(g, model="m" * 100_000).status_code == 403
+        (row,) = g.rows(1)
+        assert (row["outcome"], len(row["model"])) == ("refused", 512)

@@ -1,6 +1,8 @@
 """Which models a request names: in no place, spelling or form can one be hidden from the gateway."""
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
 import httpx2 as httpx
@@ -158,3 +160,39 @@ def test_json_in_wide_letters_is_refused_whatever_it_calls_itself(coding: str) -
 def test_models_of_lines_are_seen_however_the_key_is_spelt(key: str) -> None:
     lines = b'{"a":1}\n{"' + key.encode() + b'" :\n"w-1"}'
     assert read(lines, "application/jsonl", target="/v1/files").models == ("w-1",)
+
+
+def test_a_form_that_begins_like_json_is_read_as_a_form() -> None:
+    body = b"{x=1&model=w-1"
+    assert read(body, "application/x-www-form-urlencoded", "/v1/audio/speech").models == ("w-1",)
+    assert refused(b"a=" + b"%41" * (1 << 20), "application/x-www-form-urlencoded", "/x").code == "bad_form"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"models": [f"m-{k}" for k in range(201)]}, "too_many_models"),
+        ({"x": [{"model": f"m-{k}"} for k in range(201)]}, "too_many_models"),
+        ({"x": [[]] * 1_100_000}, "bad_json"),
+        ({"models": ["m"] * 1_100_000}, "bad_json"),
+    ],
+)
+def test_no_request_keeps_the_others_waiting_with_names(body: dict[str, Any], code: str) -> None:
+    raw = json.dumps({"model": "ok", **body}).encode()
+    before = time.process_time()
+    assert refused(raw, "application/json", "/v1/chat/completions").code == code
+    assert time.process_time() - before < 3.0
+
+
+def test_long_targets_are_not_remembered() -> None:
+    """A thousand of 60 kB each would be 60 MB of a worker, from whoever reaches the port."""
+    for k in range(5):
+        assert operation_of(f"/v1/{k}{'x' * 60_000}/chat/completions") == "chat"
+        read(b"", target=f"/v1/{k}{'x' * 60_000}/chat/completions")
+    tracemalloc.start()
+    for k in range(200):
+        operation_of(f"/v1/{k}{'x' * 60_000}/chat/completions")
+        read(b"", target=f"/v1/{k}{'x' * 60_000}/chat/completions")
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 1 << 20

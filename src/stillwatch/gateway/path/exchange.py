@@ -19,6 +19,7 @@ from stillwatch.gateway.record.entries import Intent, Outcome, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step
 from stillwatch.terms.decide import decide, step_now
+from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
 LEFT = 499  # nginx's status for a client that went away
@@ -141,7 +142,7 @@ class Exchange:
         return pack(
             Intent(
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
-                request.target[:512], self.asked or None, verdict.target if verdict else None,
+                request.target[:512], self.asked[:LONGEST_MODEL] or None, verdict.target if verdict else None,
                 verdict.family if verdict else None, rule, who.coding, who.kind, self._keep_text,
                 who.end_user,
             )

@@ -1,7 +1,7 @@
 """Every model that a request names: in body, form, upload, path, query, headers. It decides nothing.
 
 What may answer counts, not only what is asked for first: routers take lists, nested fields, headers. A form
-that two parsers could read differently is refused here.
+that two parsers could read differently is refused here, and what would keep everybody waiting.
 """
 
 import re
@@ -25,6 +25,9 @@ WORDS = frozenset(
      "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
+MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
+MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
+MOST_FORM = 1 << 20  # bytes of a form that is no multipart: it names things, and carries no file
 _HEADER = re.compile(rb"(?:^|[-_])(?:model|model[-_](?:name|id)|deployment|deployment[-_](?:name|id))$")
 _CARRIES = (b"-config", b"-fallbacks")  # x-portkey-config, helicone-fallbacks: JSON
 # `"model": "…"` in lines of JSON; any letter of the key may be written as an escape
@@ -44,7 +47,7 @@ class Ambiguous(ValueError):
 
 
 def in_object(asked: dict[str, object]) -> list[str]:
-    """Models named below the top of a JSON body: lists, nested fields, requests of a batch."""
+    """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
     found: list[str] = []
     todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
     for key, value in asked.items():
@@ -57,12 +60,17 @@ def in_object(asked: dict[str, object]) -> list[str]:
             lower = key.lower()
             if lower in MANY or (lower in ONE and lower != "model"):
                 found.append(value)  # type: ignore[arg-type]
+    looked_at = 0
     while todo:
         value, named = todo.pop()
         if isinstance(value, str):
             if named:
                 found.append(value)
-        elif isinstance(value, list):
+            continue
+        looked_at += len(value) if isinstance(value, list | dict) else 0
+        if looked_at > MOST_VALUES or len(found) > MOST_VALUES:
+            raise Ambiguous(f"the body holds more than {MOST_VALUES:,} values beside what is said in it")
+        if isinstance(value, list):
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
         elif isinstance(value, dict):
             for key, inner in value.items():
@@ -72,7 +80,7 @@ def in_object(asked: dict[str, object]) -> list[str]:
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
                     each = lower in MANY or (named and lower not in ONE and "model" not in value)
                     todo.append((inner, each))
-    return [name for name in found if name]
+    return list(dict.fromkeys(name for name in found if name))
 
 
 def in_lines(body: bytes) -> list[str]:
@@ -92,6 +100,8 @@ def in_lines(body: bytes) -> list[str]:
 def in_form(kind: str, body: bytes) -> list[str]:
     """Models in the fields of a form, of either type. Raises: Ambiguous."""
     if "urlencoded" in kind:
+        if len(body) > MOST_FORM:
+            raise Ambiguous(f"a form of this type may have {MOST_FORM:,} bytes; send JSON or multipart")
         try:
             pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10_000)
         except ValueError:

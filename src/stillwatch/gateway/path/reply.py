@@ -15,6 +15,8 @@ FOLD = 32 << 10  # bytes of a stream that are kept before they are counted
 TAIL = 16 << 10
 HEAD_LIMIT = 64 << 10  # a first event longer than this names no model
 JSON_LIMIT = 8 << 20
+MODELS = 4096  # that ratios are kept of
+LONGEST_NAME = 512  # of such a model
 LEARN = 64  # complete streams that a model's ratio is taken from
 FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
 
@@ -66,8 +68,10 @@ class Ratios:
         self._seen: dict[tuple[str, str], deque[tuple[int, int, int]]] = {}
 
     def learn(self, model: str, operation: str, tokens: int, chunks: int, text_bytes: int) -> None:
-        if tokens <= 0 or chunks <= 0 or (len(self._seen) > 4096 and (model, operation) not in self._seen):
+        if tokens <= 0 or chunks <= 0 or len(model) > LONGEST_NAME:
             return
+        if len(self._seen) > MODELS and (model, operation) not in self._seen:
+            del self._seen[next(iter(self._seen))]  # names that a client made up keep no other out for good
         self._seen.setdefault((model, operation), deque(maxlen=LEARN)).append((tokens, chunks, text_bytes))
 
     def per_chunk(self, model: str, operation: str) -> float:

@@ -26,6 +26,7 @@ OPERATIONS = (
 )
 JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
 SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
+REMEMBERED = 512  # characters of a target; longer ones would fill the memory
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
@@ -52,9 +53,13 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
 
 
-@lru_cache(1024)
 def operation_of(target: str) -> str:
     """The operation a request target stands for; "other" for what the gateway only passes on."""
+    return _operation(target) if len(target) <= REMEMBERED else _operation.__wrapped__(target)
+
+
+@lru_cache(1024)
+def _operation(target: str) -> str:
     path = _plain(target).rstrip("/ \t\r\n\0").lower()
     for ending, name in OPERATIONS:
         if path.endswith(ending):
@@ -67,7 +72,7 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
 
     Raises: BadRequest for what must not go upstream.
     """
-    operation, named = _target(target)
+    operation, named = _targeted(target) if len(target) <= REMEMBERED else _target(target)
     if not body:
         return Facts(operation, named)
     if method in ("GET", "HEAD"):
@@ -78,16 +83,21 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     start = body[:8]
     if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
         raise BadRequest(400, "bad_json", "the body is JSON in UTF-16 or UTF-32; send UTF-8")
-    if operation in JSON_ONLY or "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"["):
-        return _json(operation, named, kind, body)
-    try:
-        found = naming.in_form(kind, body) if "form-data" in kind or "urlencoded" in kind else []
-        return Facts(operation, _distinct(*found, *named, *naming.in_lines(body)))
-    except naming.Ambiguous as why:
-        raise BadRequest(400, "bad_form", str(why)) from None
+    form = operation not in JSON_ONLY and ("form-data" in kind or "urlencoded" in kind)
+    like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
+    if operation in JSON_ONLY or (like_json and not form):
+        facts = _json(operation, named, kind, body)
+    else:
+        try:
+            found = naming.in_form(kind, body) if form else []
+            facts = Facts(operation, _distinct(*found, *named, *naming.in_lines(body)))
+        except naming.Ambiguous as why:
+            raise BadRequest(400, "bad_form", str(why)) from None
+    if len(facts.models) > naming.MOST_NAMES:
+        raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
+    return facts
 
 
-@lru_cache(1024)
 def _target(target: str) -> tuple[str, tuple[str, ...]]:
     """The operation and the models that a target names."""
     if not target.startswith("/") or _BAD_TARGET.search(target):
@@ -102,6 +112,9 @@ def _target(target: str) -> tuple[str, tuple[str, ...]]:
     endings = [ending for ending, _ in OPERATIONS]
     named += naming.in_path(parts, endings) + naming.in_path(bare, endings)
     return operation_of(target), _distinct(*named)
+
+
+_targeted = lru_cache(1024)(_target)
 
 
 def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
@@ -123,7 +136,10 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
     for key in asked:
         if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
             raise BadRequest(400, "bad_model", "model must be written in small letters")
-    many = naming.in_object(asked)
+    try:
+        many = naming.in_object(asked)
+    except naming.Ambiguous as why:
+        raise BadRequest(400, "bad_json", str(why)) from None
     models: tuple[str, ...] = (model,) if model else ()
     if named or many:
         models = _distinct(*models, *named, *many)
