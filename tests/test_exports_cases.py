@@ -230,13 +230,16 @@ def test_check_says_who_would_be_told(folder: Path, on_call: Receiver) -> None:
 
 def test_an_export_is_asked_for(store: Store, folder: Path) -> None:
     case, out = opened(store), folder / "finding.json"
-    asked = run("alerts", "export", case[:8], "--out", out, "--folder", folder)
+    asked = run("case", "export", case[:8], "--form", "ocsf", "--out", out, "--folder", folder)
     assert (asked.exit_code, out.exists()) == (2, False)
     assert "nothing has left" in asked.stderr
     assert "names of accounts: as they are" in asked.stderr
-    assert run("alerts", "export", case[:8], "--out", out, "--folder", folder, "--yes").exit_code == 0
+    assert (
+        run("case", "export", case[:8], "--form", "ocsf", "--out", out, "--folder", folder, "--yes").exit_code
+        == 0
+    )
     assert valid(json.loads(out.read_bytes()), "detection_finding")
-    shown = run("alerts", "export", case, "--form", "cef", "--folder", folder, "--yes")
+    shown = run("case", "export", case, "--form", "cef", "--folder", folder, "--yes")
     assert shown.stdout.startswith("CEF:0|Stillwatch|")
 
 

@@ -10,26 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cases.exports import ExportError, Form
+from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.deliver import Delivered, send, work_off
 from stillwatch.cases.exports.notices import trial_event
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.signing import new_key, read_key
-from stillwatch.cases.exports.sums import said
 from stillwatch.cases.exports.targets import NAME, Target, read_targets
 from stillwatch.cases.exports.telling import tell
-from stillwatch.cases.exports.write import prepare, release
-from stillwatch.cases.reading import find
-from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when, whoami
-from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.cli.casebook import CasesUrl, seen_cases
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, StillwatchError
 
-app = typer.Typer(
-    help="Tell others of cases: webhooks, syslog, OCSF.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(help="Tell others of cases: webhooks, syslog.", no_args_is_help=True, add_completion=False)
 
 OUTBOX = "outbox"
 FAILED = 3
@@ -69,17 +63,6 @@ Examples:
 
   stillwatch alerts retry 3f0c2a
 """
-EXPORT_EXAMPLES = """
-Examples:
-
-  stillwatch alerts export case-7f3a --form ocsf --out finding.json
-
-  stillwatch alerts export case-7f3a --form cef --yes
-
-What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
-`stillwatch indicators export`, which names no accounts.
-"""
-
 BaseUrl = Annotated[
     str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
 ]
@@ -90,7 +73,7 @@ TargetsFile = Annotated[
 
 @app.callback()
 def alerts_verbs() -> None:
-    """Tell others of cases: webhooks that are signed, syslog, OCSF and CEF files."""
+    """Tell others of cases, by signed webhooks and syslog."""
 
 
 @app.command("deliver", epilog=DELIVER_EXAMPLES)
@@ -171,28 +154,6 @@ def retry_command(
     for one in found:
         outbox.revive(one, _now_us())
     print(f"{len(found)} will be tried again; `stillwatch alerts deliver` sends them")
-
-
-@app.command("export", epilog=EXPORT_EXAMPLES)
-def export_command(
-    case: Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")],
-    form: Annotated[Form, typer.Option(help="In whose words.")] = Form.OCSF,
-    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
-    yes: Yes = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
-    console: BaseUrl = "",
-) -> None:
-    """Write one case in another program's words. It names accounts: it is for your own systems."""
-    now_us = _now_us()
-    with opened_cases(folder, cases, audit_key, audit_witness) as store:
-        ready = prepare(store, find(store, case), form, now_us=now_us, base_url=console)
-        may_leave(said(ready.leaving), str(out or "standard output"), yes)
-        release(store, ready, out, who=whoami(), now_us=now_us)
-    if out is None:
-        typer.get_binary_stream("stdout").write(ready.data)
 
 
 # --- parts ---

@@ -43,13 +43,11 @@ from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.main import one_line
+from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.exchanges.sources import is_gateway
-from stillwatch.gateway.folder import Folder, derive
+from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import progress
 
@@ -297,21 +295,8 @@ def _history(
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
     """The key that sketches in the logs were made under: the one given, or that of a gateway's folder."""
-    if key_file is not None:
-        try:
-            raw = key_file.read_bytes().strip()
-        except OSError as why:
-            raise InputError(f"{key_file}: cannot read the sketch key: {why.strerror}") from why
-        if len(raw) < 16:
-            raise InputError(f"{key_file}: a sketch key of {len(raw)} bytes; give at least 16")
-        return raw
-    folders = [Folder(Path(log)) for log in logs if is_gateway(Path(log))]
-    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
-    if len(keys) > 1:
-        raise InputError(
-            f"{folders[0].path} and {folders[1].path} were sketched under two keys; one at a time"
-        )
-    return keys.pop() if keys else None
+    raw = sketch_key([Path(log) for log in logs], key_file)
+    return None if raw == DEFAULT_KEY else raw
 
 
 def _own_key(logs: Sequence[str], key_file: Path | None) -> Key:
