@@ -257,6 +257,19 @@ def test_the_upstreams_model_is_what_counts() -> None:
     assert not may(moved, "DeepSeek-Old").allow  # but the upstream may not fold them
 
 
+@pytest.mark.parametrize(
+    "name", ["llama3,deepseek-chat", "qwen3-32b, deepseek-chat", "deepseek-chat,llama3", ",fast,"]
+)
+def test_of_a_list_of_models_each_may_answer(name: str) -> None:
+    """LiteLLM asks all of "a,b"; as one name it would be a student of the second on the weights of the first."""
+    terms = replace(BANNED, models=Models(aliases={"fast": "deepseek-chat"}))
+    assert not model_verdict(terms, name, "acct", NOW_US).allow
+    assert model_verdict(terms, "llama3,gpt-4o", "acct", NOW_US).allow
+    assert not model_verdict(terms, "a," * 300, "acct", NOW_US).allow  # too long for a name
+    if "fast" not in name:
+        assert not model_verdict(BANNED, name, "acct", NOW_US).allow
+
+
 def test_fallbacks_may_lead_in_circles() -> None:
     fallbacks = {"gpt-4o": ("claude-sonnet-4",), "claude-sonnet-4": ("gpt-4o", "mistral-small")}
     terms = replace(BANNED, models=Models(fallbacks=fallbacks))

@@ -23,11 +23,12 @@ def hops(models: Models, name: str) -> list[Hop]:
     """Every target that may answer to a name, first the one that should.
 
     A name that only looks like an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
-    not: then both are targets.
+    not: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
     """
+    names = [name, *_listed(name)] if "," in name and len(name) <= LONGEST_MODEL else [name]
     if not models.aliases and not models.fallbacks:
-        return [Hop((name,))]
-    waiting = [name, *_look_alikes(models, name)]
+        return [Hop((one,)) for one in names]
+    waiting = list(dict.fromkeys((*names, *(like for one in names for like in _look_alikes(models, one)))))
     seen = set(waiting)
     found: dict[tuple[str, ...], Hop] = {}
     for one in waiting:  # grows while it is walked
@@ -38,6 +39,10 @@ def hops(models: Models, name: str) -> list[Hop]:
             seen.update(others)
             waiting.extend(others)
     return list(found.values())
+
+
+def _listed(name: str) -> list[str]:
+    return [piece for part in name.split(",") if (piece := part.strip())]
 
 
 def _chain(models: Models, name: str) -> tuple[str, ...]:
