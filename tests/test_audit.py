@@ -183,6 +183,23 @@ def test_a_hand_over_that_was_not_committed_changes_nothing(store: Store, tmp_pa
     assert [span.key for span in sound(store).keys] == [again.signer.key]
 
 
+def test_two_who_rotate_at_once_lose_no_key(store: Store, tmp_path: Path) -> None:
+    note(store)
+    first, second = Audit(tmp_path / "audit.key"), Audit(tmp_path / "audit.key")
+    with store.writing(BEGIN_US + 5) as tx:
+        tx.changed = True
+        first.hand_over(tx.db, "ann", "yearly", tx.now_us)
+    with pytest.raises(ZeroDivisionError), store.writing(BEGIN_US + 6) as tx:
+        second.hand_over(
+            tx.db, "bob", "yearly", tx.now_us // len(second.hand_over(tx.db, "b", "", 1).key[64:])
+        )
+    first.take_over()
+    assert first.signer.key == open_signer(tmp_path / "audit.key").key
+    attach(store, tmp_path / "audit.key")
+    note(store, 9)
+    assert [span.key for span in sound(store).keys][-1] == first.signer.key
+
+
 def test_another_key_cannot_go_on(store: Store, tmp_path: Path) -> None:
     note(store)
     attach(store, tmp_path / "other.key")

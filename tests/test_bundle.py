@@ -192,6 +192,8 @@ def test_claims_are_computed_whoever_signed(copy: Path) -> None:
     ("name", "old", "new", "expected"),
     [
         ("finding.json", '"exchanges": 8', '"exchanges": 18', "claim "),
+        ("alert.json", '"actual": 1.0', '"actual": 0.8', "alert.json: "),
+        ("alert.json", '"p_value": ', '"p_value": 1', "alert.json: its p-value"),
         ("population.json", '"accounts": 2', '"accounts": 3', "claim markers"),
         ("accounts.ndjson", '"in_finding":true', '"in_finding":false', "claim harvest.accounts"),
         (
@@ -337,6 +339,20 @@ def test_without_a_log_nothing_is_computed_and_it_says_so(told: Told, tmp_path: 
     found = verify.check(made.path, None)
     assert found["sound"]
     assert {row["result"] for row in found["claims"]} == {"not computed"}
+
+
+def test_a_claim_that_the_sender_excuses_is_computed_all_the_same(copy: Path) -> None:
+    def excuse(files: dict[str, bytes]) -> None:
+        rows = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+        for row in rows:
+            if row["name"] == "harvest.exchanges":
+                row |= {"stated": row["stated"] + 1_000, "why_not": "it is complicated"}
+        files["claims.ndjson"] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        found = json.loads(files["finding.json"])
+        found["campaign"]["finding"]["harvest"]["exchanges"] += 1_000
+        files["finding.json"] = json.dumps(found).encode()
+
+    assert any(sentence.startswith("claim harvest.exchanges: stated") for sentence in resigned(copy, excuse))
 
 
 def test_another_log_is_noticed(told: Told, tmp_path: Path) -> None:

@@ -28,7 +28,14 @@ from stillwatch.cases.audit.chain import (
 )
 from stillwatch.cases.audit.sealed import key_of as person_key
 from stillwatch.cases.audit.sealed import seal as seal_personal
-from stillwatch.cases.audit.signing import Signer, keep_signer, new_signer, open_signer, read_signer
+from stillwatch.cases.audit.signing import (
+    PUBLIC_SUFFIX,
+    Signer,
+    keep_signer,
+    new_signer,
+    open_signer,
+    read_signer,
+)
 from stillwatch.cases.audit.tables import MIGRATIONS, checkpoints, head, records
 from stillwatch.cases.audit.witness import Witness
 from stillwatch.cases.migrations import migrate
@@ -69,6 +76,7 @@ class Audit:
         self.signer = open_signer(key_file)
         self.witness = None if witness is None else Witness(witness)
         self._witness_lost = False
+        self._handed_over: Signer | None = None
 
     def append(
         self,
@@ -107,14 +115,14 @@ class Audit:
         keep_signer(self._next_file, new)  # before the record: a crash in between loses no key
         self._write(db, now, now_us, who, HANDED_OVER, new.key, detail, None)
         db.execute(update(head).values(key=new.key))
+        self._handed_over = new
         return new
 
     def take_over(self) -> None:
         """Put the new key in the old one's place. The old private key is gone then."""
-        self.signer = read_signer(self._next_file)
-        keep_signer(self.key_file, self.signer)
-        self._next_file.unlink()
-        self._next_file.with_name(self._next_file.name + ".pub").unlink(missing_ok=True)
+        if self._handed_over is not None:
+            self._adopt(self._handed_over)
+            self._handed_over = None
 
     def signed_head(self, db: Connection, now_us: int) -> Head:
         """Sign where the trail stands now: a head for a witness, whether or not a checkpoint is due.
@@ -164,9 +172,8 @@ class Audit:
             return
         try:
             self.signer = read_signer(self.key_file)
-            handed_over = self.signer.key != wanted and self._next_file.exists()
-            if handed_over and read_signer(self._next_file).key == wanted:
-                self.take_over()
+            if self.signer.key != wanted and self._next_file.exists():
+                self._adopt(read_signer(self._next_file), wanted)
         except OSError as why:
             raise AuditError(f"{self.key_file}: cannot be read: {why.strerror}") from why
         if self.signer.key != wanted:
@@ -174,6 +181,16 @@ class Audit:
                 f"{self.key_file}: is key {self.signer.key[:16]}…, and the trail is signed with "
                 f"{wanted[:16]}…; put that key's file back"
             )
+
+    def _adopt(self, new: Signer, wanted: str | None = None) -> None:
+        """Sign with a new key, and put its file in place where nobody has done so since."""
+        if wanted is not None and new.key != wanted:
+            return
+        self.signer = new
+        if self._next_file.exists() and read_signer(self._next_file).key == new.key:
+            keep_signer(self.key_file, new)
+            self._next_file.unlink()
+            self._next_file.with_name(self._next_file.name + PUBLIC_SUFFIX).unlink(missing_ok=True)
 
     def _tell_witness(self, db: Connection, now: Row[Any], witness: Witness, who: str, now_us: int) -> bool:
         """Hand checkpoints to the witness once they are surely committed; tell whether that is on record.

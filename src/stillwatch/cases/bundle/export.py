@@ -307,7 +307,10 @@ def _leaving(
     )
     differ = [one["name"] for one in left if one["why_not"].startswith(NOT_BORNE_OUT)]
     if differ:
-        lines.append(f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned?")
+        lines.append(
+            f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned? "
+            "verify.py will call this bundle NOT SOUND"
+        )
     lines.append("no prompt, no answer, no address, no note or appeal")
     return tuple(lines)
 

@@ -31,7 +31,7 @@ MANIFEST = "manifest.dsse.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:stillwatch:evidence-bundle:1"
-LARGEST = 4 << 30  # bytes of one file
+LARGEST = 2 << 30  # bytes of one file
 HOUR_US = 3_600_000_000
 
 
@@ -175,9 +175,9 @@ def check_files(bundle: Bundle, key: str | None) -> tuple[list[str], dict[str, A
         sound = envelope["payloadType"] == PAYLOAD_TYPE and statement["_type"] == STATEMENT
         sound = sound and statement["predicateType"] == PREDICATE and len(envelope["signatures"]) == 1
         # One spelling only: what was written can be written again from what was read.
-        sound = sound and json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n" == bundle.read(
-            MANIFEST
-        )
+        again = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
+        sound = sound and again == bundle.read(MANIFEST) and len(listed) == len(statement["subject"])
+        sound = sound and json.dumps(statement, sort_keys=True, separators=(",", ":")).encode() == payload
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as why:
         return [*wrong, f"{MANIFEST}: cannot be read ({type(why).__name__}: {why})"], {}
     if not sound:
@@ -693,7 +693,7 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
             wrong.append(
                 f"claim {name}: is {claim['stated']} in claims.ndjson and {said[name]} in finding.json"
             )
-        if claim["why_not"] is not None:
+        if claim["why_not"] is not None and name not in again:
             row["result"] = "not computed"
         elif name not in again:
             row["result"] = "differs"
@@ -711,10 +711,32 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
         f"claim {name}: the finding states it and claims.ndjson leaves it out"
         for name in sorted(said.keys() - named)
     ]
+    wrong += _alert_differs(bundle.json("alert.json"), finding)
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
     if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
         wrong.append(f"finding.json: its reasons come to {bits:.3f} bits, its score says otherwise")
     return wrong, rows
+
+
+def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iterator[str]:
+    """Where the alert says another thing than the finding that it is about."""
+    found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    if (alert["finding"], alert["campaign"]) != (finding["id"], found["id"]):
+        yield "alert.json: is about another finding"
+    if not same(alert["p_value"], found["p_value"]):
+        yield f"alert.json: its p-value is {alert['p_value']}, the finding's {found['p_value']}"
+    told = {one["detector"]: one for one in alert["why"]}
+    for reason, numbers in zip(found["reasons"], more["reasons"], strict=True):
+        one = told.get(reason["detector"])
+        if one is None:
+            yield f"alert.json: leaves out {reason['detector']}"
+            continue
+        for name, value in (
+            ("bits", reason["bits"]),
+            *((k, numbers[k]) for k in ("actual", "baseline", "n")),
+        ):
+            if not same(one[name], value):
+                yield f"alert.json: {reason['detector']}: {name} is {one[name]}, in the finding {value}"
 
 
 def _short(value: Any) -> str:
