@@ -157,6 +157,16 @@ def test_a_redirect_is_not_followed(plain_receiver: Receiver, tmp_path: Path) ->
         assert inside.requests == []
 
 
+def test_what_comes_before_an_answer_is_none(plain_receiver: Receiver) -> None:
+    plain_receiver.answer = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\na: b\r\n\r\nHTTP/1.1 202 Yes\r\n\r\n"
+    )
+    assert sent(plain_receiver).status == 202
+    plain_receiver.answer = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+    with pytest.raises(ExportError, match="no HTTP"):
+        sent(plain_receiver)
+
+
 def drip(line: socket.socket) -> None:
     for _ in range(100):
         line.sendall(b"HTTP/1.1 200 OK\r\nx: y\r\n"[_ % 20 : _ % 20 + 1])

@@ -18,7 +18,9 @@ from stillwatch.cases.exports.places import Place
 TIMEOUT_S = 15.0  # for all of it; Standard Webhooks: 15 to 30 s
 HEAD_BYTES = 16_384  # of an answer; more is no answer
 PIECE = 65_536
+INTERIM = 5  # heads that may come: 100 and 103 before the answer itself
 BODY_BYTES = 20 << 20
+_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 _RETRY = re.compile(rb"\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r?\n", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -58,7 +60,11 @@ def post(
     request = _request(where, headers, body)
     with _Line(where, found, context, timeout_s) as line:
         line.send(request)
-        return _answer(where, line.receive_head())
+        for _ in range(INTERIM):
+            answer = _answer(where, line.receive_head())
+            if answer.status >= 200:
+                return answer
+    raise ExportError(f"{where.at}: what answers is no HTTP")
 
 
 def push(
@@ -116,6 +122,8 @@ class _Line:
         self._where = where
         self._until = time.monotonic() + timeout_s
         self._over = False
+        self._rest = b""
+        self._received = 0
         self._socket = self._connected(found)
         self._watch = threading.Timer(max(self._left(), 0.001), self._cut)
         self._watch.daemon = True
@@ -143,22 +151,24 @@ class _Line:
             raise self._refusal(why) from why
 
     def receive_head(self) -> bytes:
-        """The answer up to its first empty line."""
-        head = b""
+        """The answer up to its next empty line; all heads together are bounded."""
+        head = self._rest
         try:
-            while b"\r\n\r\n" not in head and b"\n\n" not in head:
+            while not (end := _END.search(head)):
                 self._socket.settimeout(max(self._left(), 0.001))
-                more = self._socket.recv(HEAD_BYTES + 1 - len(head))
+                more = self._socket.recv(PIECE)
                 if not more and self._over:
                     raise TimeoutError
                 if not more:
-                    break
+                    return head
+                self._received += len(more)
                 head += more
-                if len(head) > HEAD_BYTES:
+                if self._received > HEAD_BYTES and not _END.search(head[:HEAD_BYTES]):
                     raise ExportError(f"{self._where.at}: answers with over {HEAD_BYTES:,} bytes of headers")
         except OSError as why:
             raise self._refusal(why) from why
-        return head
+        self._rest = head[end.end() :]
+        return head[: end.end()]
 
     def finish(self) -> None:
         """Say that no more comes, so that what was sent is not lost with the connection."""

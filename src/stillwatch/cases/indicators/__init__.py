@@ -119,3 +119,4 @@ class Sighting:
     first_us: int | None
     last_us: int | None
     modified_us: int
+    sealed: bool  # by a holder of the key; else anybody may have written it

@@ -7,7 +7,7 @@ Source: least counts and purity as in actors.stock, purity raised because what l
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,18 +21,24 @@ from stillwatch.exchanges.rejects import Rejects
 LEAST_ACCOUNTS = 3  # members that must carry a value (as actors.stock.LEAST_IN): nobody's private text is it
 LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what is said so often is a frame
 PURITY = 0.8  # of the accounts that carry it, the share that must be members
+HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again
 MOST = 64  # values of one kind: the most carried; a partner needs few, and a list is read by people
 DEFAULT = (Kind.QUESTION, Kind.OPENING, Kind.ENDING, Kind.SYSTEM)
 
 
 @dataclass
-class _Tally:
-    """Of one kind: who carries which value. Filled batch by batch."""
+class _Seen:
+    """Of one shared value: how often members sent it, when, and which others did."""
 
-    pairs: list[np.ndarray]  # each (2, m): value, account code
-    first: dict[int, int]
-    last: dict[int, int]
-    rows: dict[int, int]
+    rows: int = 0
+    first_us: int = 0
+    last_us: int = 0
+    others: set[str] = field(default_factory=set)
+
+    def add(self, rows: int, first_us: int, last_us: int) -> None:
+        self.first_us = min(first_us, self.first_us) if self.rows else first_us
+        self.last_us = max(last_us, self.last_us)
+        self.rows += rows
 
 
 def gather(
@@ -48,19 +54,19 @@ def gather(
     """
     rejects = rejects if rejects is not None else Rejects()
     marks = Marks(history, kinds)
-    wanted = pa.array(sorted(members), pa.string())
-    tallies, seen, blind = _inside(history, marks, wanted, rejects, progress)
+    wanted = pa.array(sorted(set(members)), pa.string())
+    pairs, seen, blind = _pairs(history, marks, wanted, rejects, progress)
     if not seen:
         raise IndicatorError(
             f"the log holds no exchange of the {len(members)} accounts; give the one that was scanned"
         )
-    least = min(LEAST_ACCOUNTS, len(set(members)))
+    least = min(LEAST_ACCOUNTS, len(wanted))
+    shared = {kind: _shared(found, least) for kind, found in pairs.items()}
+    uses = _uses(history, marks, wanted, shared, progress)
     rows = LEAST_ROWS if least < LEAST_ACCOUNTS else 1
-    shared = {kind: _shared(tally, least, rows) for kind, tally in tallies.items()}
-    outside = _outside(history, marks, wanted, shared, progress)
     found: list[Indicator] = []
     for kind, counted in shared.items():
-        found += _chosen(kind, counted, outside[kind], tallies[kind], marks, history.key.fingerprint)
+        found += _chosen(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
     if not found:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
@@ -69,103 +75,98 @@ def gather(
     return tuple(found)
 
 
-def _inside(
-    history: History, marks: Marks, members: pa.Array, rejects: Rejects, progress: Progress | None
-) -> tuple[dict[Kind, _Tally], int, int]:
-    tallies = {kind: _Tally([], {}, {}, {}) for kind in marks.kinds}
-    seen = blind = 0
-    for whole in history.batches(rejects, progress):
-        batch = whole.filter(pc.is_in(whole.column("account"), value_set=members))
-        seen += batch.num_rows
-        blind += int(marks.blind(batch).sum())
-        if not batch.num_rows:
-            continue
-        codes = pc.index_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
-        times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        for kind, numbers in marks.of(batch).items():
-            _count(tallies[kind], *_flat(numbers, codes, times))
-    return tallies, seen, blind
-
-
-def _flat(
-    numbers: np.ndarray, codes: np.ndarray, times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values that are there, with the account and the time of each."""
-    wide = 1 if numbers.ndim == 1 else numbers.shape[1]
-    flat = numbers.ravel()
-    there = flat != 0
-    return flat[there], np.repeat(codes, wide)[there].astype(np.uint64), np.repeat(times, wide)[there]
-
-
-def _count(tally: _Tally, values: np.ndarray, codes: np.ndarray, times: np.ndarray) -> None:
-    if not len(values):
-        return
-    tally.pairs.append(np.unique(np.stack([values, codes]), axis=1))
-    order = np.lexsort((times, values))
-    values, times = values[order], times[order]
-    names, begin, rows = np.unique(values, return_index=True, return_counts=True)
-    for name, at, many in zip(names.tolist(), begin.tolist(), rows.tolist(), strict=True):
-        first, last = int(times[at]), int(times[at + many - 1])
-        tally.first[name] = min(first, tally.first.get(name, first))
-        tally.last[name] = max(last, tally.last.get(name, last))
-        tally.rows[name] = tally.rows.get(name, 0) + many
-
-
 def _unseen(blind: int, seen: int) -> str:
     if not blind:
         return ""
     return f" ({blind:,} of their {seen:,} exchanges are kept as sketches under another key only)"
 
 
-def _shared(tally: _Tally, least: int, rows: int) -> dict[int, int]:
-    """Value -> how many members carry it, of those that enough do, often enough."""
-    if not tally.pairs:
+def _pairs(
+    history: History, marks: Marks, members: pa.Array, rejects: Rejects, progress: Progress | None
+) -> tuple[dict[Kind, np.ndarray], int, int]:
+    """First reading: which member carries which value, (2, n) uint64 a kind; rows of members, blind ones."""
+    held: dict[Kind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
+    seen = blind = 0
+    for whole in history.batches(rejects, progress):
+        batch = whole.filter(pc.is_in(whole.column("account"), value_set=members))
+        if not batch.num_rows:
+            continue
+        seen += batch.num_rows
+        blind += int(marks.blind(batch).sum())
+        codes = pc.index_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
+        for kind, numbers in marks.of(batch).items():
+            values, rows = _flat(numbers)
+            held[kind].append(np.unique(np.stack([values, codes[rows].astype(np.uint64)]), axis=1))
+            if sum(part.shape[1] for part in held[kind]) > HELD:
+                held[kind] = [np.unique(np.concatenate(held[kind], axis=1), axis=1)]
+    empty = np.zeros((2, 0), np.uint64)
+    return {kind: np.concatenate([empty, *parts], axis=1) for kind, parts in held.items()}, seen, blind
+
+
+def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values that are there, and the row of each."""
+    wide = 1 if numbers.ndim == 1 else numbers.shape[1]
+    flat = numbers.ravel()
+    there = np.flatnonzero(flat)
+    return flat[there], there // wide
+
+
+def _shared(pairs: np.ndarray, least: int) -> dict[int, int]:
+    """Value -> how many members carry it, of those that enough do."""
+    if not pairs.shape[1]:
         return {}
-    pairs = np.unique(np.concatenate(tally.pairs, axis=1), axis=1)
-    names, counts = np.unique(pairs[0], return_counts=True)
-    enough = (counts >= least) & np.array([tally.rows[name] >= rows for name in names.tolist()], bool)
+    names, counts = np.unique(np.unique(pairs, axis=1)[0], return_counts=True)
+    enough = counts >= least
     return dict(zip(names[enough].tolist(), counts[enough].tolist(), strict=True))
 
 
-def _outside(
+def _uses(
     history: History,
     marks: Marks,
     members: pa.Array,
     shared: dict[Kind, dict[int, int]],
     progress: Progress | None,
-) -> dict[Kind, dict[int, set[str]]]:
-    """Of each shared value the other accounts that carry it."""
+) -> dict[Kind, dict[int, _Seen]]:
+    """Second reading: of each shared value how often, when, and by whom else it was sent."""
     wanted = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
-    found: dict[Kind, dict[int, set[str]]] = {kind: {} for kind in shared}
-    for whole in history.batches(Rejects(), progress):
-        batch = whole.filter(pc.invert(pc.is_in(whole.column("account"), value_set=members)))
-        if not batch.num_rows:
-            continue
-        accounts = batch.column("account")
+    found: dict[Kind, dict[int, _Seen]] = {kind: {} for kind in shared}
+    for batch in history.batches(Rejects(), progress):
+        inside = pc.is_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
+        times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
         for kind, numbers in marks.of(batch).items():
-            hit = np.isin(numbers, wanted[kind])
-            for at in np.argwhere(hit):
-                name = accounts[int(at[0])].as_py()
-                found[kind].setdefault(int(numbers[tuple(at)]), set()).add(name)
+            values, rows = _flat(np.where(np.isin(numbers, wanted[kind]), numbers, np.uint64(0)))
+            _mine(found[kind], values[inside[rows]], times[rows[inside[rows]]])
+            _theirs(found[kind], values[~inside[rows]], batch.column("account"), rows[~inside[rows]])
     return found
 
 
+def _mine(found: dict[int, _Seen], values: np.ndarray, times: np.ndarray) -> None:
+    order = np.lexsort((times, values))
+    values, times = values[order], times[order]
+    names, begin, rows = np.unique(values, return_index=True, return_counts=True)
+    for name, at, many in zip(names.tolist(), begin.tolist(), rows.tolist(), strict=True):
+        found.setdefault(name, _Seen()).add(many, int(times[at]), int(times[at + many - 1]))
+
+
+def _theirs(found: dict[int, _Seen], values: np.ndarray, accounts: pa.Array, rows: np.ndarray) -> None:
+    names = accounts.take(pa.array(rows, pa.int64())).to_pylist()
+    for value, name in set(zip(values.tolist(), names, strict=True)):
+        found.setdefault(value, _Seen()).others.add(name)
+
+
 def _chosen(
-    kind: Kind,
-    shared: dict[int, int],
-    outside: dict[int, set[str]],
-    tally: _Tally,
-    marks: Marks,
-    key: str,
+    kind: Kind, shared: dict[int, int], uses: dict[int, _Seen], rows: int, marks: Marks, key: str
 ) -> list[Indicator]:
+    """The values that are mostly the members' own, most carried first."""
     pure = [
-        (many, number, len(outside.get(number, ())))
+        (many, number, uses[number])
         for number, many in shared.items()
-        if many >= PURITY * (many + len(outside.get(number, ())))
+        if uses[number].rows >= rows and many >= PURITY * (many + len(uses[number].others))
     ]
-    pure.sort(key=lambda one: (-one[0], one[2], one[1]))
+    pure.sort(key=lambda one: (-one[0], len(one[2].others), one[1]))
+    pure = pure[:MOST]
     values = marks.values(kind, [number for _, number, _ in pure])
     return [
-        Indicator(kind, value, key, many, others, tally.rows[number], tally.first[number], tally.last[number])
-        for value, (many, number, others) in zip(values[:MOST], pure[:MOST], strict=True)
+        Indicator(kind, value, key, many, len(seen.others), seen.rows, seen.first_us, seen.last_us)
+        for value, (many, _, seen) in zip(values, pure, strict=True)
     ]

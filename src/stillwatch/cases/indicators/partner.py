@@ -9,7 +9,18 @@ from pathlib import Path
 from stillwatch.cases.exports.objects import read_pattern
 from stillwatch.cases.indicators import Indicator, IndicatorError, Kind, Partner
 from stillwatch.cases.indicators.keys import Key
-from stillwatch.cases.indicators.reading import File, Json, count, ours, read_file, text, time_us, tlp_of
+from stillwatch.cases.indicators.reading import (
+    SHOWN,
+    File,
+    Json,
+    count,
+    ours,
+    read_file,
+    text,
+    time_us,
+    tlp_of,
+)
+from stillwatch.report.visible import visible
 
 SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
 
@@ -64,7 +75,7 @@ def _partner(file: File, campaign: Json, key: Key, now_us: int) -> Partner:
     return Partner(
         id=campaign["id"],
         sender=file.sender,
-        name=text(campaign, "name", file.place, ""),
+        name=visible(text(campaign, "name", file.place, ""), SHOWN),
         tlp=tlp.value,
         created_us=time_us(campaign, "created", file.place),
         modified_us=modified_us,

@@ -17,11 +17,13 @@ from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.keys import Key
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
+from stillwatch.report.visible import visible
 
 LONGEST = 8 << 20  # bytes of a file: 8,000 indicators; "[],[],..." takes 20 times that in memory
 MOST_OBJECTS = 100_000
 DEEPEST = 32  # levels; STIX needs about six
 LONGEST_TEXT = 4_096
+SHOWN = 200  # characters of a name that somebody else chose
 _ID = re.compile(
     r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
@@ -66,7 +68,7 @@ def read_file(path: Path, key: Key, unsealed: bool = False) -> File:
     if not sealed and not unsealed:
         raise IndicatorError(f"{place}: {_unsealed(said, key)}")
     sender = _sender(newest, place)
-    return File(place, text(sender, "name", place), sender["id"], newest, sealed)
+    return File(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
 
 def _unsealed(said: Any, key: Key) -> str:

@@ -129,6 +129,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
                 first_us=first_us,
                 last_us=last_us,
                 modified_us=time_us(one, "modified", file.place),
+                sealed=file.sealed,
             )
         )
     if not found:
@@ -140,7 +141,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
 
 def sentence(one: Sighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
-    who = f"{one.sender} (TLP:{one.tlp.upper()})"
+    who = f"{one.sender} (TLP:{one.tlp.upper()}{'' if one.sealed else '; unsealed, a mere claim'})"
     searched = f" It searched {one.searched:,} exchanges." if one.searched else ""
     if not one.exchanges:
         return f"{who} has looked for this campaign and not seen it.{searched}"
