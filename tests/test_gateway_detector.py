@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import Campaign, Follower, Harvest, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run
@@ -114,6 +115,29 @@ def test_the_campaigns_are_those_of_one_scan_of_the_folder(watched: tuple[Folder
     whole = run([folder.segments], options=Options(key=key, threads=1))
     assert whole.campaigns
     assert named(folder) == sorted(c.accounts for c in whole.campaigns)
+
+
+def test_requests_that_ask_nothing_do_not_crowd_the_rest_out() -> None:
+    """One key that lists models, or is refused, by the million must not empty the detector's memory."""
+    thinning = Thinning(most=10)
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+
+    def rows(many: int, operation: str, outcome: str, account: str = "flood", hour: int = 0) -> pa.Table:
+        times = [at + timedelta(hours=hour, milliseconds=k) for k in range(many)]
+        columns = {"account": [account] * many, "operation": [operation] * many, "outcome": [outcome] * many}
+        return pa.table({"time": pa.array(times, pa.timestamp("us", tz="UTC")), **columns})
+
+    def kept(table: pa.Table) -> int:
+        return int(thinning(table).num_rows)
+
+    assert kept(rows(500, "chat", "complete")) == 500  # what asks something always counts
+    assert kept(rows(6, "models", "complete")) == 6
+    assert kept(rows(400, "chat", "refused")) == 4
+    assert kept(rows(100, "other", "complete")) == 0
+    assert kept(rows(3, "models", "complete", account="somebody")) == 3
+    assert kept(rows(20, "models", "complete", hour=30)) == 10
+    assert thinning.left_out == 506
+    assert len(thinning._had) == 1
 
 
 def test_what_was_read_is_not_read_again(watched: tuple[Folder, Detector], world: Scene) -> None:

@@ -28,6 +28,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.record.segments import new_segments, read_new
 from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult
 from stillwatch.scan.live import Keep, LiveScan
@@ -59,6 +60,7 @@ class Detector:
         self.bad = self.read = 0
         self.newest_us = 0  # the latest exchange's own time
         self.caught_up_us = now_us()  # everything that lay there then has been read and looked at
+        self._thinning = Thinning()
         self._tries: dict[str, int] = {}
         self._written: tuple[ScanResult | None, float] = (None, 0.0)
         self._saved_at, self._saved_until_us, self._unsaved = time.monotonic(), -1, False
@@ -115,7 +117,7 @@ class Detector:
         return next(iter(new_segments(self.folder, self.seen)), None)
 
     def _add(self, table: pa.Table) -> None:
-        self._live.add(table)
+        self._live.add(self._thinning(table))
         newest = pc.max(table.column("time")).cast(pa.int64()).as_py()
         self.newest_us = max(self.newest_us, int(newest or 0))
         self.read += table.num_rows
@@ -200,6 +202,7 @@ class Detector:
             "exchanges": self._live.exchanges,
             "read": self.read,
             "too_late": self._live.too_late,
+            "left_out": self._thinning.left_out,
             "bad_segments": self.bad,
             "looked_until_us": self._live.looked_until_us,
             "error": self.error,
