@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
+from stillwatch.cli.casebook import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, table, when, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
@@ -19,7 +20,6 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import FINDINGS
 
 REPORT = Path("stillwatch-report")
-CASES, KEY = "cases.db", "audit.key"
 ROLES = ("reader", "analyst", "approver")
 
 
@@ -32,7 +32,12 @@ class Places(TyperGroup):
         return list(super().parse_args(ctx, args))
 
 
-app = typer.Typer(cls=Places, help="Look at cases, decide, act.", add_completion=False)
+app = typer.Typer(
+    cls=Places,
+    help="Look at cases, decide, act.",
+    add_completion=False,
+    subcommand_metavar="[FOLDER | user ...]",
+)
 users = typer.Typer(help="Who may log in to the console.", no_args_is_help=True, add_completion=False)
 app.add_typer(users, name="user")
 
@@ -63,10 +68,9 @@ Examples:
   stillwatch console user disable anna
 """
 Folder = Annotated[Path, typer.Option("--folder", help="Where the report and the cases are.")]
-Cases = Annotated[str | None, typer.Option("--cases", help="URL of the cases, if not FOLDER/cases.db.")]
 
 
-def opened(folder: Path, cases: str | None, make: bool = False) -> Store:
+def opened(folder: Path, cases: str | None, audit_key: Path | None, make: bool = False) -> Store:
     """Open a folder's cases with their trail, and the console's tables in them. Raises: InputError."""
     from stillwatch.console import people
 
@@ -76,7 +80,7 @@ def opened(folder: Path, cases: str | None, make: bool = False) -> Store:
         raise InputError(f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` makes one")
     store = Store(cases or f"sqlite:///{(folder / CASES).resolve()}")
     try:
-        attach(store, folder / KEY)
+        attach(store, audit_key or folder / KEY)
         people.prepare(store)
     except BaseException:
         store.close()
@@ -88,7 +92,8 @@ def opened(folder: Path, cases: str | None, make: bool = False) -> Store:
 def console_command(
     ctx: typer.Context,
     folder: Folder = REPORT,
-    cases: Cases = None,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8090,
     name: Annotated[
@@ -106,12 +111,13 @@ def console_command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    _serve(folder, cases, host, port, list(name or []), cert, cert_key, behind_tls)
+    _serve(folder, cases, audit_key, host, port, list(name or []), cert, cert_key, behind_tls)
 
 
 def _serve(
     folder: Path,
     cases: str | None,
+    audit_key: Path | None,
     host: str,
     port: int,
     names: list[str],
@@ -137,7 +143,7 @@ def _serve(
     for file in (cert, cert_key):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
-    with opened(folder, cases, make=True) as store:
+    with opened(folder, cases, audit_key, make=True) as store:
         said = _folded(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
         door = bind(host, port, "--port")
@@ -196,7 +202,8 @@ def add_command(
         bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
     ] = False,
     folder: Folder = REPORT,
-    cases: Cases = None,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a user, or give one another role and password, which ends that one's sessions.
@@ -207,7 +214,7 @@ def add_command(
 
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
-    with opened(folder, cases, make=cases is not None) as store:
+    with opened(folder, cases, audit_key, make=cases is not None) as store:
         password = secrets.token_urlsafe(15) if generate else _password()
         people.add(store, name, Role[role.upper()], password, who=whoami(), now_us=utc_us())
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
@@ -224,11 +231,13 @@ def _password() -> str:
 
 
 @users.command("list", epilog=LIST_EXAMPLES)
-def list_command(folder: Folder = REPORT, cases: Cases = None, as_json: AsJson = False) -> None:
+def list_command(
+    folder: Folder = REPORT, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
+) -> None:
     """List who may log in, and who no longer."""
     from stillwatch.console import people
 
-    with opened(folder, cases, make=cases is not None) as store:
+    with opened(folder, cases, audit_key, make=cases is not None) as store:
         found = people.everybody(store)
     rows = [
         {
@@ -252,13 +261,14 @@ def list_command(folder: Folder = REPORT, cases: Cases = None, as_json: AsJson =
 def disable_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose access ends.")],
     folder: Folder = REPORT,
-    cases: Cases = None,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
     as_json: AsJson = False,
 ) -> None:
     """End somebody's access now, with all sessions. What that person did stays on record."""
     from stillwatch.console import people
 
-    with opened(folder, cases, make=cases is not None) as store:
+    with opened(folder, cases, audit_key, make=cases is not None) as store:
         people.disable(store, name, who=whoami(), now_us=utc_us())
     print(
         json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"

@@ -1,7 +1,6 @@
 """Detectors: what each was worth, month by month, what it cannot see, and what its alarms may do."""
 
 import ast
-import re
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
@@ -9,42 +8,34 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.cases import DetectorState, feedback
+from stillwatch.cases import DetectorState, claims, feedback
 from stillwatch.console import ConsoleError
 from stillwatch.console.asked import Asked
 from stillwatch.console.twins import Shown
 
 ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
-PARTS = ("Null", "Blind to", "Fooled by", "Source")
 
 
 @cache
-def stated() -> dict[str, dict[str, str]]:
-    """Give what every detector and clue says of itself in its docstring, by name."""
+def whats() -> dict[str, str]:
+    """Give the first line of what every detector and clue says of itself, by name."""
     found = {}
     for room in ROOMS:
-        for file in sorted(resources.files(room).iterdir(), key=lambda f: f.name):
+        for file in resources.files(room).iterdir():
             if file.name.endswith(".py") and not file.name.startswith("_"):
                 text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-                found[file.name.removesuffix(".py")] = _parts(text)
+                found[file.name.removesuffix(".py")] = text.split("\n")[0]
     return found
-
-
-def _parts(text: str) -> dict[str, str]:
-    parts = {"what": text.split("\n")[0]}
-    for part in PARTS:
-        said = re.search(rf"^\s*{part}:\s*(.*?)(?=^\s*(?:{'|'.join(PARTS)}):|\n\n|\Z)", text, re.M | re.S)
-        parts[part] = " ".join(said[1].split()) if said else ""
-    return parts
 
 
 def show(asked: Asked) -> Shown:
     """Show them, those that raise alarms first."""
-    states, said = feedback.states(asked.store), stated()
+    states = feedback.states(asked.store)
+    said = {name: {"what": whats().get(name, "")} | claims.said(name) for name in {*whats(), *states}}
     months: dict[str, list[Any]] = {}
     for one in feedback.by_month(asked.store):
         months.setdefault(one.detector, []).append(one)
-    names = sorted({*said, *states}, key=lambda name: (name not in months, name))
+    names = sorted(said, key=lambda name: (name not in months, name))
     with asked.store.reading() as db:
         now = {name: feedback.measured_in(db, name, asked.now_us) for name in names}
     rows = [
@@ -56,7 +47,7 @@ def show(asked: Asked) -> Shown:
             "judged": now[name].judged,
             "low": now[name].low,
             "high": now[name].high,
-            **said.get(name, {}),
+            **said[name],
         }
         for name in names
     ]

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""How fast the console's pages are, and what axe says of them: `benchmarks/console.py [--axe]`.
+
+Two stores are made: one of 500 cases, one with a case of 25,000 accounts. Each page is asked for through a
+real server on loopback, HTML as a browser gets it; p50 and p95 are of the time until the whole answer is
+there. The first look at the large case, with nothing kept, stands apart. With --axe each page is opened in
+Chromium in both schemes.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx2 as httpx
+import uvicorn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from console_world import PASSWORD, Gateway, csrf_in, fill
+from stillwatch.cases import reading
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.store import Store
+from stillwatch.console.app import make
+from stillwatch.scan import ScanResult
+from test_report_world import result
+
+CASES, ACCOUNTS = 500, 25_000
+CHROMIUM = "/usr/bin/chromium"
+
+
+def many(cases: int) -> ScanResult:
+    """Make a result of so many campaigns of 40 accounts each."""
+    whole = result(400)
+    pattern = next(c for c in whole.campaigns if len(c.accounts) == 400)
+    found = []
+    for k in range(cases):
+        accounts = tuple(f"acct_{k:04d}_{i:03d}" for i in range(40))
+        old = dict(zip(pattern.accounts, accounts, strict=False))
+        links = tuple(
+            dataclasses.replace(link, a=old[link.a], b=f"c-{k:05d}")
+            for link in pattern.links
+            if link.a in old
+        )
+        named = {new: pattern.named_at[name] for name, new in old.items()}
+        found.append(
+            dataclasses.replace(
+                pattern,
+                id=f"c-{k:05d}",
+                accounts=accounts,
+                links=links,
+                named_at=named,
+                title=f"{k}: {pattern.title}",
+            )
+        )
+    return dataclasses.replace(whole, campaigns=tuple(found))
+
+
+class Served:
+    """A console on a port of this machine, with somebody logged in."""
+
+    def __init__(self, folder: Path, found: ScanResult) -> None:
+        self.store = Store(f"sqlite:///{folder / 'cases.db'}")
+        attach(self.store, folder / "audit.key")
+        begun = time.perf_counter()
+        fill(self.store, found)
+        self.fold_s = time.perf_counter() - begun
+        now_us = 1_795_600_000_000_000
+        app = make(self.store, Gateway(), now_us=lambda: now_us)
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none"))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self.client = httpx.Client(base_url=self.address, headers={"origin": self.address}, timeout=60)
+        csrf = csrf_in(self.client.get("/login").text)
+        form = {"name": "paul", "password": PASSWORD, "csrf": csrf, "next": ""}
+        assert self.client.post("/login", data=form).status_code == 303
+        every = reading.queue(self.store, reading.Filter(limit=1_000), now_us).cases
+        self.case = max(every, key=lambda case: case.members)
+
+    def pages(self) -> dict[str, str]:
+        case = f"/case/{self.case.id}"
+        account = self.store.case(self.case.id).accounts[0]
+        return {
+            "queue": "/queue",
+            "queue, filtered": "/queue?state=all&suppressed=all&text=accounts",
+            "case": case,
+            "case, accounts": f"{case}/accounts?offset=20",
+            "case, links": f"{case}/links",
+            "case, alert": f"{case}/alert",
+            "case, JSON": f"{case}.json",
+            "actor": f"/actor/{self.case.id}",
+            "account": f"/account?{urlencode({'name': account})}",
+            "approvals": "/approvals",
+            "detectors": "/detectors",
+            "terms": "/terms",
+            "audit": "/audit",
+            "health": "/health",
+            "sql": "/sql",
+        }
+
+    def ask(self, path: str) -> tuple[float, int]:
+        begun = time.perf_counter()
+        got = self.client.get(path)
+        took_ms = (time.perf_counter() - begun) * 1000
+        assert got.status_code == 200, (path, got.status_code)
+        return took_ms, len(got.content)
+
+    def sql(self) -> float:
+        csrf = csrf_in(self.client.get("/sql").text)
+        begun = time.perf_counter()
+        query = "SELECT count(*) FROM members"
+        assert "1 row" in self.client.post("/sql", data={"csrf": csrf, "query": query}).text
+        return (time.perf_counter() - begun) * 1000
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.store.close()
+
+
+def measure(served: Served, rounds: int) -> list[dict[str, object]]:
+    """Ask for each page so often; the first time apart."""
+    rows: list[dict[str, object]] = []
+    for name, path in served.pages().items():
+        first, size = served.ask(path)
+        times = sorted(served.ask(path)[0] for _ in range(rounds))
+        p95 = times[min(len(times) - 1, int(0.95 * len(times)))]
+        rows.append(
+            {"page": name, "kB": size / 1000, "first": first, "p50": statistics.median(times), "p95": p95}
+        )
+    first, *rest = (served.sql() for _ in range(6))
+    rest.sort()
+    rows.append({"page": "sql, answered", "kB": 0.0, "first": first, "p50": rest[2], "p95": rest[-1]})
+    return rows
+
+
+def axe(served: Served) -> tuple[int, int, float]:
+    """Open every page in both schemes; give pages looked at, violations, and the slowest load in ms."""
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    looked = violations = 0
+    slowest = 0.0
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for scheme in ("light", "dark"):
+            page = browser.new_page(color_scheme=scheme)  # type: ignore[arg-type]
+            page.goto(f"{served.address}/login")
+            violations += Axe().run(page).violations_count
+            page.fill("#name", "paul")
+            page.fill("#password", PASSWORD)
+            page.click("button.main")
+            page.wait_for_selector("h1 >> text=case")
+            for name, path in served.pages().items():
+                if name == "case, JSON":
+                    continue
+                page.goto(served.address + path)
+                load = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+                slowest = max(slowest, page.evaluate(load))
+                page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+                violations += Axe().run(page).violations_count
+                looked += 1
+            page.close()
+        browser.close()
+    return looked, violations, slowest
+
+
+def main() -> None:
+    """Make the stores, ask for the pages, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--axe", action="store_true", help="look at the pages in Chromium too")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    told: dict[str, object] = {}
+    for name, found in ((f"{CASES} cases of 40", many(CASES)), (f"a case of {ACCOUNTS:,}", result(ACCOUNTS))):
+        with tempfile.TemporaryDirectory() as folder:
+            served = Served(Path(folder), found)
+            rows = measure(served, asked.rounds)
+            seen = axe(served) if asked.axe else None
+            served.close()
+        told[name] = {"fold_s": served.fold_s, "pages": rows, "axe": seen}
+        if asked.json:
+            continue
+        print(f"\n{name} accounts (folded in {served.fold_s:.1f} s)\n")
+        print(f"{'page':18}{'kB':>8}{'first ms':>10}{'p50 ms':>9}{'p95 ms':>9}")
+        for row in rows:
+            print(
+                f"{row['page']:18}{row['kB']:>8.0f}{row['first']:>10.0f}{row['p50']:>9.1f}{row['p95']:>9.1f}"
+            )
+        if seen:
+            print(f"axe: {seen[1]} violations on {seen[0]} pages; slowest load in Chromium {seen[2]:.0f} ms")
+    if asked.json:
+        print(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()

