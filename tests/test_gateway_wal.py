@@ -1,9 +1,10 @@
 """The write-ahead log: whatever happens to its files, nothing is invented and what was promised is there."""
 
 import errno
+import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway.record import entries, wal
+from stillwatch.gateway.record import entries, rows, wal
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, Frame, Reader, Writer, frame
 
 SECRET = bytes(range(32))
@@ -283,3 +284,47 @@ def test_a_frame_says_where_its_group_begins() -> None:
         ]
         assert next(reader.groups(wal.HEAD)) == [Frame(INTENT, 1, b"a", wal.HEAD)]
         reader.close()
+
+
+def test_names_that_clients_make_up_are_cut_in_rows() -> None:
+    """They are remembered for weeks where exchanges are watched; texts are not, and stay whole."""
+    long = "ü" * 100_000
+    asks = {"model": long, "user": long, "messages": [{"role": "user", "content": long}]}
+    asked = entries.Intent(1_790_000_000_000_000, "acct", "k", None, None, "chat", "/v1/chat/completions",
+                           long, None, None, "allowed")  # fmt: skip
+    ended = entries.Outcome(1_790_000_000_000_000, "complete", 200, 1, 9, long, finish_reason=long)
+    row = rows.row(0, 1, asked, json.dumps(asks).encode(), ended, b"")
+    for name in ("model", "end_user", "served_model", "finish_reason"):
+        assert row[name] == long[:512]
+    assert row["prompt"] == long
+
+
+def test_half_characters_are_mended_not_lost() -> None:
+    asked = entries.Intent(1_790_000_000_000_000, "acct", "k", None, "\ud800gent", "chat", "/", "mira\ud83d",
+                           None, None, "allowed")  # fmt: skip
+    made = rows.batch([rows.row(0, n, asked, b"", rows.UNKNOWN, b"") for n in (1, 2)])
+    assert made.column("model").to_pylist() == ["mira?", "mira?"]
+    assert made.column("user_agent").to_pylist() == ["?gent", "?gent"]
+
+
+def test_what_is_handed_over_in_one_round_shares_a_commit() -> None:
+    with folder() as path:
+        later: list[Callable[[], None]] = []
+        sizes: list[int] = []
+        both = threading.Event()
+
+        def durable(tokens: list[object], _: int) -> None:
+            sizes.append(len(tokens))
+            both.set()
+
+        writer = Writer(path, 0, SECRET, durable=durable, failed=lambda *_: None, soon=later.append)
+        for number in range(3):
+            writer.append(frame(INTENT, number, b"asked"), number)
+        assert len(later) == 1
+        assert not both.wait(0.05)  # nothing is written before the round is over
+        later.pop()()
+        assert both.wait(20)
+        writer.append(frame(OUTCOME, 0, b"ended"))
+        writer.close()
+        assert sizes[0] == 3
+        assert [len(group) for group in read(wal.files(path)[-1])] == [3, 1]

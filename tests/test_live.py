@@ -1,5 +1,6 @@
 """A live scan finds what one scan of the whole finds, in any pieces and through restarts; and followers."""
 
+import copy
 import json
 import random
 from collections.abc import Sequence
@@ -250,6 +251,7 @@ def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
     followed: tuple[Scene, pa.Table, LiveScan], tmp_path: Path
 ) -> None:
     _, table, live = followed
+    live = copy.deepcopy(live)
     rest = between(table, START_US + 200 * HOUR_US, START_US + 201 * HOUR_US)
     seen = None
     for row in range(len(rest)):
@@ -285,6 +287,22 @@ def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -
     assert live.stable_id(grown.id) == first.id
 
 
+def test_a_follower_is_followed_when_the_oldest_have_to_go(
+    followed: tuple[Scene, pa.Table, LiveScan],
+) -> None:
+    """Accounts get other numbers then; whoever had taken up the stock before the cut is named after it."""
+    _, table, live = followed
+    live = copy.deepcopy(live)
+    rest = between(table, START_US + 200 * HOUR_US, START_US + 201 * HOUR_US)
+    live.add(rest)
+    held = live.exchanges
+    live.keep = Keep(exchanges=int(0.95 * held))
+    live._make_room()
+    assert live.exchanges <= 0.95 * held + 1
+    (follower,) = live.tick(int(times(rest)[-1]), START_US + 200 * HOUR_US).followers
+    assert (follower.account, follower.exchanges) == ("newcomer", 6)
+
+
 # --- what is kept, and let go -----------------------------------------------------------------------------
 
 
@@ -311,6 +329,21 @@ def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> No
         live.add(between(log, until - 2 * DAY_US, until))
         live.tick(until, until)
         assert live.exchanges < 2500
+
+
+def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
+    log: pa.Table, world: Scene
+) -> None:
+    """And it is no reason to see nothing: followers are named on, looks go on."""
+    live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(exchanges=2000))
+    most = 0
+    for batch in log.to_batches(max_chunksize=300):
+        live.add(batch)
+        most = max(most, live.exchanges)
+    assert len(log) > 5000
+    assert most <= 2500 + 300
+    end = hour_after(log)
+    assert live.tick(end, end).scanned.exchanges == live.exchanges <= 2500
 
 
 ROW = st.tuples(

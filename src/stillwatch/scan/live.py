@@ -38,7 +38,8 @@ class Keep:
     # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
     # the window as long again and more. Campaigns and harvests that lie further back are not seen any more.
     days: float = 28.0
-    exchanges: int = 4_000_000  # the oldest hours go when there are more
+    # The oldest hours go when there are more; a quarter more within an hour, and the oldest go at once.
+    exchanges: int = 4_000_000
     late_hours: int = 24  # how far looks are made anew for exchanges that come late
 
 
@@ -106,6 +107,16 @@ class LiveScan:
             if first < self._looked_us:
                 self.too_late += int((part["ts_us"] < self._states[0].until_us).sum())
                 self._late_us = first if self._late_us is None else min(first, self._late_us)
+            if len(self._kept) > self.keep.exchanges + self.keep.exchanges // 4:
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Let the oldest go at once: an hour may bring more than memory holds."""
+        names = list(self._kept.codes["account"].index)
+        times = self._kept.merged()["ts_us"]
+        self._kept.forget(int(times[len(times) - self.keep.exchanges]))
+        codes = {name: k for k, name in enumerate(self._kept.codes["account"].index)}
+        self._newcomers.recode(names, codes)
 
     def tick(self, now_us: int, complete_until_us: int) -> ScanResult:
         """What is known now: the last full look's result, and followers seen since.

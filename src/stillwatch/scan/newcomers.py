@@ -110,6 +110,12 @@ class Newcomers:
             carried = np.bincount(row[mine[marker]], minlength=len(part["ts_us"])) >= NEEDED
             users.update(part["account"][carried].tolist())
 
+    def recode(self, names: list[str], codes: dict[str, int]) -> None:
+        """Follow accounts to their new codes; `names` by the codes of before. Who has none is let go."""
+        self._users = [
+            {codes[names[code]] for code in users if names[code] in codes} for users in self._users
+        ]
+
     def named(self, kept: KeptLog, known: KnownAccounts, now_us: int) -> tuple[Follower, ...]:
         """Who follows by now, in order of account."""
         found: dict[str, Follower] = {}

@@ -38,7 +38,7 @@ OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; further ones are r
 TIDY_S = 600.0  # between two looks at what can be merged or let go
 
 
-@dataclass
+@dataclass(slots=True)
 class _Open:
     """An exchange whose outcome has not come."""
 

@@ -26,6 +26,8 @@ RECORDED_AS = {
 }  # fmt: skip
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
+LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
+_NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason")
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _LINE = re.compile(rb"^[ \t]*(\{.*\})[ \t]*\r?$", re.MULTILINE)
@@ -64,9 +66,14 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
         "reasoning_tokens": outcome.reasoning_tokens,
         "finish_reason": outcome.finish_reason,
     }
-    checked = _checked({name: value for name, value in {**said, **known}.items() if value is not None})
+    said.update(known)
+    checked = _checked({name: value for name, value in said.items() if value is not None})
+    for name in _NAMES:
+        value = checked.get(name)
+        if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
+            checked[name] = value[:LONGEST_NAME]  # type: ignore[index]
     checked |= {
-        "served_model": outcome.served_model,
+        "served_model": outcome.served_model and outcome.served_model[:LONGEST_NAME],
         "outcome": outcome.outcome,
         "rule": outcome.rule or intent.rule,
         "key_id": intent.key_id,
@@ -168,7 +175,7 @@ def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
 
 def _checked(said: Row) -> Row:
     try:
-        return tidy(dict(said), ANY_TIME)
+        return tidy(said, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:
         pass
     kept: Row = {"time": as_time(said.get("time"), ANY_TIME), "account": said.get("account")}
