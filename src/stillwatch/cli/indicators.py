@@ -116,7 +116,7 @@ Sender = Annotated[
 ]
 Kinds = Annotated[
     list[Kind] | None,
-    typer.Option("--kind", help="What to make indicators of; more than once. Else the first four."),
+    typer.Option("--kind", help="What to make marks of; more than once. Else all of wording."),
 ]
 AccountsFile = Annotated[
     Path | None, typer.Option("--accounts", help="Accounts table: for payment and email-domain.")

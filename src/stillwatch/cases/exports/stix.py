@@ -36,7 +36,7 @@ NAMES = {
     Kind.OPENING: "the same opening words of a prompt",
     Kind.ENDING: "the same closing words of a prompt",
     Kind.SYSTEM: "the same system text",
-    Kind.WORDING: "one of two phrases that stand in one prompt",
+    Kind.WORDING: "one of several phrases that stand in one prompt",
     Kind.NETWORK: "the same network",
     Kind.PAYMENT: "the same payment instrument",
     Kind.DOMAIN: "the same e-mail domain",

@@ -24,7 +24,7 @@ class Kind(StrEnum):
     OPENING = "opening"  # its first six tokens, numbers and links masked
     ENDING = "ending"  # its last six
     SYSTEM = "system-text"  # the whole system text
-    WORDING = "wording"  # a phrase of three tokens: two of a campaign must stand in one prompt
+    WORDING = "wording"  # a phrase of three tokens: several of a campaign must stand in one prompt
     NETWORK = "network"  # the /24 or /48 that a client came from
     PAYMENT = "payment"  # fingerprint of the instrument, as the accounts table has it
     DOMAIN = "email-domain"

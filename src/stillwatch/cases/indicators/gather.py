@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.cases.indicators import Indicator, IndicatorError, Kind
+from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorError, Kind
 from stillwatch.cases.indicators.marks import History, Marks
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
@@ -23,7 +23,7 @@ LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what
 PURITY = 0.8  # of the accounts that carry it, the share that must be members
 HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again
 MOST = 64  # values of one kind: the most carried; a partner needs few, and a list is read by people
-DEFAULT = (Kind.QUESTION, Kind.OPENING, Kind.ENDING, Kind.SYSTEM)
+DEFAULT = SKETCHED
 
 
 @dataclass
@@ -70,7 +70,7 @@ def gather(
     if not found:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
-            f"them have and few others{_unseen(blind, seen)}; try --kind wording"
+            f"them have and few others{_unseen(blind, seen)}"
         )
     return tuple(found)
 

@@ -22,7 +22,7 @@ from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.text.kernel import PHRASES
 
-NEEDED = 2  # phrases in one prompt, as actors.stock.NEEDED: one alone is too short to be anybody's
+NEEDED = 3  # phrases in one prompt: on the sample two also stood in prompts of honest accounts, three rarely
 DAY_US = 86_400_000_000
 
 
@@ -51,7 +51,7 @@ class _Found:
     first_us: int | None = None  # of the history, whatever is counted
     last_us: int | None = None
     before: set[str] = field(default_factory=set)  # who carried a mark before the sender's first exchange
-    pairs: float = 0.0  # chances for two phrases to fall together with the wanted ones
+    pairs: float = 0.0  # chances for one more phrase to fall together with a wanted one
     values: dict[Kind, int] = field(default_factory=dict)  # how many values were compared
     ids: set[str] = field(default_factory=set)
     whole: _Span = field(default_factory=_Span)
@@ -109,7 +109,8 @@ def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind,
         found.values[kind] = found.values.get(kind, 0) + int((numbers != 0).sum())
         if kind is Kind.WORDING:
             many = hit.sum(axis=1)
-            found.pairs += float((many == 1).sum()) * (PHRASES - 1) * len(wanted[kind]) / 2.0**32
+            short = float((many == NEEDED - 1).sum())
+            found.pairs += short * (PHRASES - NEEDED + 1) * len(wanted[kind]) / 2.0**32
             hit &= (many >= NEEDED)[:, None]
         for at in np.argwhere(hit):
             hits.setdefault(int(at[0]), []).append((kind, int(numbers[tuple(at)])))
@@ -171,7 +172,7 @@ def _chance(found: _Found, wanted: dict[Kind, np.ndarray]) -> Chance:
     for kind, compared in found.values.items():
         n = len(wanted[kind])
         if kind is Kind.WORDING:
-            expected += compared / PHRASES * comb(PHRASES, 2) * (n / 2.0**32) ** 2
+            expected += compared / PHRASES * comb(PHRASES, NEEDED) * (n / 2.0**32) ** NEEDED
         elif kind in SKETCHED:
             expected += compared * n / 2.0 ** (4 * DIGITS[kind])
     first_us, last_us = found.first_us or 0, found.last_us or 0
