@@ -103,6 +103,9 @@ def test_each_method_trains(change: dict[str, Any], tmp_path: Path, other_models
     assert (trained.trained_parameters < trained.parameters) == ("lora_rank" in change)
     told = json.loads((tmp_path / "training.json").read_text())
     assert told["method"] == change.get("method", "text")
+    from stillwatch.distill.train.models import load
+
+    assert load(str(trained.model)).model.num_parameters() == 62_784  # LoRA too ends as a whole model
     assert "it is ours" in (tmp_path / "model" / "README.md").read_text()
 
 

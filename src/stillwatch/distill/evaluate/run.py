@@ -71,7 +71,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
         places = {"student_before": trained.student, "student_after": str(trained.model)}
         told["lm_eval"] = harness(places, settings, run, say)
     write_json(run.evaluation, told)
-    return told
+    return read_json(run.evaluation)
 
 
 def held_out(run: Run, settings: Evaluation) -> list[Prompt]:

@@ -41,6 +41,7 @@ def launch(run: Run, settings: Training, say: Say) -> Trained:
     ]
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     last: list[str] = []
+    refused = ""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -55,10 +56,11 @@ def launch(run: Run, settings: Training, say: Say) -> Trained:
                 last = [*last, text.rstrip()][-TOLD:]
                 if text.startswith(SAID):
                     say(text.removeprefix(SAID).rstrip())
+                elif text.startswith(REFUSED):
+                    refused = json.loads(text.removeprefix(REFUSED))
         except BaseException:
             started.terminate()  # accelerate passes it on to all of them
             raise
-    refused = next((text.removeprefix(REFUSED) for text in last if text.startswith(REFUSED)), None)
     if started.returncode:
         raise DistillError(
             refused
@@ -102,7 +104,7 @@ def worker(path: str, told: str) -> int:
         train_here(Run(Path(path)), settings, lambda text: print(SAID + text, flush=True) if first else None)
     except DistillError as why:
         if first:
-            print(REFUSED + json.dumps(str(why))[1:-1], flush=True)
+            print(REFUSED + json.dumps(str(why)), flush=True)
         return 1
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import DistillError
+from stillwatch.distill.rows import read_json
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.extra import need
 
@@ -69,7 +70,9 @@ def _clock(seed: int, blank: bool) -> Loaded:
 def _adapted(path: Path, seed: int) -> Loaded:
     """A LoRA adapter with the model it belongs to, merged into one."""
     peft = need("peft")
-    below = json.loads((path / "adapter_config.json").read_text())["base_model_name_or_path"]
+    below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
+    if not below:
+        raise DistillError(f"{path}: the adapter does not say which model it belongs to; merge it first")
     loaded = load(below, seed)
     model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
     return Loaded(model, loaded.tokenizer, str(path))

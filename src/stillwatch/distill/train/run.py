@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
@@ -192,17 +191,29 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
             if "loss" in told
         ),
     )
+    making = place.folder / ".model-making"
     if fitting.is_world_process_zero():
-        _keep(place, fitting, student.tokenizer, trained)
+        shutil.rmtree(making, ignore_errors=True)
+    fitting.accelerator.wait_for_everyone()
+    fitting.save_model(
+        str(making / "adapter" if settings.lora_rank else making)
+    )  # sharded weights: by all together
+    if fitting.is_world_process_zero():
+        _keep(place, making, settings, trained)
+    fitting.accelerator.wait_for_everyone()
     return trained
 
 
-def _keep(place: Place, fitting: Any, tokenizer: Any, trained: Trained) -> None:
+def _keep(place: Place, making: Path, settings: Training, trained: Trained) -> None:
     """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
-    making = place.model.with_name(f".model.{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
-    fitting.save_model(str(making))
-    tokenizer.save_pretrained(str(making))
+    from stillwatch.distill.train.models import load
+
+    before = load(settings.student, settings.seed)
+    if settings.lora_rank:  # the student is whole, the adapter lies beside it
+        peft = need("peft")
+        adapted = peft.PeftModel.from_pretrained(before.model, str(making / "adapter"))
+        adapted.merge_and_unload().save_pretrained(str(making))
+    before.tokenizer.save_pretrained(str(making))
     write_card(making, place.run, trained)
     shutil.rmtree(place.model, ignore_errors=True)
     making.rename(place.model)
