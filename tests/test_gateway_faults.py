@@ -162,10 +162,24 @@ def test_errors_of_the_upstream_pass_with_their_headers(gate: Running, up: Upstr
     assert got.headers.get("retry-after") == {429: "7", 503: "1"}.get(status)
 
 
-@pytest.mark.parametrize("status", ["401", "403"])
-def test_that_the_upstream_refuses_our_key_is_not_the_clients_fault(gate: Running, status: str) -> None:
-    got = post(gate, {}, expect={"outcome": "upstream_error", "status": 502}, x_fault=status)
+def test_that_the_upstream_refuses_our_key_is_not_the_clients_fault(gate: Running, up: Upstream) -> None:
+    got = post(gate, {}, expect={"outcome": "upstream_error", "status": 502}, x_fault="401")
     assert (got.status, got.json()["error"]["code"]) == (502, "upstream_auth")
+    got = post(gate, {}, expect={"outcome": "complete", "status": 403}, x_fault="403")
+    assert (got.status, got.body) == (403, last(up).sent)  # of what was asked: a policy, a region
+
+
+def test_a_refusal_of_the_upstream_cannot_tell_its_key() -> None:
+    told = f"your key {UPSTREAM_KEY} may not do this".encode()
+    refusal = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n"
+    with (
+        scripted([refusal + told[:30], 0.05, told[30:]], [refusal + b"x" * (1 << 20)], [refusal]) as url,
+        gateway(url, recorder=False) as running,
+    ):
+        for status in (502, 502, 403):
+            got = post(running, {})
+            assert got.status == status
+            assert UPSTREAM_KEY.encode() not in got.body
 
 
 def test_head_and_empty_replies(gate: Running, up: Upstream) -> None:

@@ -10,7 +10,7 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Whole, is_json, is_lines
+from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
@@ -50,7 +50,7 @@ class Exchange:
         self.connection: Connection | None = None
         self.over = False
         self.delivered = self.status = 0
-        self._body: Plain | Whole | Lines | Events | None = None
+        self._body: Plain | Whole | Lines | Events | Refusal | None = None
         self._headed = False  # the reply's head is with the client
         self._kept: list[bytes] = []  # of the reply, where texts are kept
         self._kept_size = 0
@@ -264,7 +264,15 @@ class Exchange:
                 self._length = int(value) if value.isdigit() else None
         self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
-            self.fail("upstream_auth", "the upstream refused the gateway's own key")
+            if status == 401 or gate.upstream_key is None or coding not in (b"", b"identity"):
+                had = (
+                    "refused the gateway's own key"
+                    if gate.upstream_key
+                    else "wants a key: the gateway has none"
+                )
+                self.fail("upstream_auth", f"the upstream {had}")
+                return
+            self._body = Refusal(self, gate.upstream_key.encode("latin-1"))  # of what was asked, it may be
             return
         if self._warn:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))

@@ -71,6 +71,29 @@ class Plain:
         return None
 
 
+class Refusal:
+    """What the upstream refuses: handed on once it is seen not to tell the gateway's own key."""
+
+    def __init__(self, to: Recipient, key: bytes) -> None:
+        self.to, self._key = to, key
+        self._held = b""
+
+    def feed(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > HEAD_LIMIT:
+            self.to.fail("upstream_auth", "the upstream refused, at a length that nobody reads")
+
+    def end(self) -> bool:
+        if self._key in self._held:
+            self.to.fail("upstream_auth", "the upstream refused the gateway's own key")
+            return False
+        self.to.deliver(self._held)
+        return True
+
+    def facts(self, complete: bool) -> ReplyFacts | None:
+        return None
+
+
 class Whole:
     """One JSON value, held until it is there."""
 
