@@ -8,9 +8,11 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +24,7 @@ CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when
 PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
+GROUP_ROWS = 100_000  # of a merged file: about 50 MB in memory without texts
 MERGE_AFTER = timedelta(minutes=5)  # an hour is merged when it has been over this long
 
 
@@ -137,12 +140,20 @@ def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes,
 
 
 def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
-    path.parent.mkdir(exist_ok=True, mode=0o700)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), CHECKPOINT: checkpoint})
+    with _whole_or_not(path) as file:
+        pq.write_table(table, file, compression="zstd")
+    return path
+
+
+@contextmanager
+def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
+    """A file that has its name when it is whole and durable. Raises: OSError where the disk refuses."""
+    path.parent.mkdir(exist_ok=True, mode=0o700)
     beside = path.with_suffix(".new")
     try:
         with open(beside, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
@@ -151,7 +162,6 @@ def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
         raise
     sync(path.parent)
     sync(path.parent.parent)
-    return path
 
 
 def sync(folder: Path) -> None:
@@ -208,15 +218,32 @@ def merge(folder: Folder, now: datetime) -> int:
 
 
 def _merge(run: list[Segment]) -> None:
-    checkpoint = (pq.read_schema(run[-1].path).metadata or {}).get(CHECKPOINT, b"")
-    tables = [pq.read_table(one.path) for one in run]
-    parts = [part for one, table in zip(run, tables, strict=True) for part in _parts(one, table)]
-    whole = pa.concat_tables(tables).replace_schema_metadata(
-        {**(tables[-1].schema.metadata or {}), PARTS: json.dumps(parts)}
+    """One file of several, row group by row group: an hour may hold more than memory does."""
+    newest = pq.read_schema(run[-1].path)
+    checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
+    parts = [part for one in run for part in _parts_on_disk(one)]
+    schema = newest.with_metadata(
+        {**(newest.metadata or {}), PARTS: json.dumps(parts).encode(), CHECKPOINT: checkpoint}
     )
-    _write(run[0].path.with_name(_named(run[0].first, run[-1].last)), whole, checkpoint)
+    path = run[0].path.with_name(_named(run[0].first, run[-1].last))
+    with _whole_or_not(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as out:
+        waiting: list[pa.Table] = []
+        for one in run:
+            waiting.append(pq.read_table(one.path, schema=newest))
+            if sum(map(len, waiting)) >= GROUP_ROWS:
+                out.write_table(pa.concat_tables(waiting).combine_chunks())
+                waiting = []
+        if waiting:
+            out.write_table(pa.concat_tables(waiting).combine_chunks())
     for one in run:
         one.path.unlink()
+
+
+def _parts_on_disk(one: Segment) -> list[tuple[int, int, int]]:
+    """As `_parts`, without its rows."""
+    found = pq.read_metadata(one.path)
+    told = (found.metadata or {}).get(PARTS)
+    return json.loads(told) if told and found.num_rows else [(one.first, one.last, found.num_rows)]
 
 
 def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:
