@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Is every tampering with the audit trail named, with the right record and cause? And how fast is the trail?
 
-    python benchmarks/audit.py [--tampers 12000] [--records 200000] [--seed 0] [--json]
+    python benchmarks/audit.py [--tampers 12000] [--records 50000] [--seed 0] [--json]
 
-Half of the tampers are tried on SQLite, half on a real PostgreSQL, on trails of 12 to 300 records; what each
+Half of the tampers are tried on SQLite, half on a real PostgreSQL, on trails of 12 to 150 records; what each
 is and what must be said of it stands in tests/audit_tampers.py. It cannot try what nobody thought of.
 """
 
@@ -27,8 +27,8 @@ from stillwatch.cases.audit.trail import attach  # noqa: E402
 from stillwatch.cases.audit.verify import verify  # noqa: E402
 from stillwatch.cases.store import Store  # noqa: E402
 
-PER_TRAIL = 1_000
-LENGTHS = (12, 40, 100, 300)
+PER_TRAIL = 500
+LENGTHS = (12, 30, 60, 150)
 
 
 def tampers(url: str, folder: Path, wanted: int, seed: int) -> tuple[Counter[str], list[str]]:
@@ -83,7 +83,7 @@ def speed(url: str, folder: Path, records: int) -> dict[str, float]:
 def main() -> int:
     told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     told.add_argument("--tampers", type=int, default=12_000)
-    told.add_argument("--records", type=int, default=200_000)
+    told.add_argument("--records", type=int, default=50_000)
     told.add_argument("--seed", type=int, default=0)
     told.add_argument("--json", action="store_true")
     asked = told.parse_args()
