@@ -271,7 +271,7 @@ ACTS = 'version = {}\n[ladder]\nmode = "act"\n[[ladder.rule]]\nstep = "{}"\nexch
 
 def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **more: object) -> None:
     taken = Harvest(1_000, 500_000)
-    found = Campaign("sw-2", WHEN, 1e-9, 30.0, accounts, taken, taken, (), ())
+    found = Campaign("sw-2", WHEN, 1e-9, 30.0, accounts, taken, taken, (), (), firm=accounts)
     found = replace(found, **more)  # type: ignore[arg-type]
     joined = () if follower is None else (Follower(follower, "sw-2", WHEN, WHEN, 3),)
     result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)

@@ -23,7 +23,8 @@ LADDER = Ladder(rungs=(WATCH, THROTTLE, BLOCK), max_accounts=5)
 
 def campaign(*accounts: str, **more: object) -> Campaign:
     taken = Harvest(1_000, 500_000)
-    made = Campaign("sw-1", ALARM, 1e-9, 30.0, accounts or ("a", "b", "c"), taken, taken, (), ())
+    named = accounts or ("a", "b", "c")
+    made = Campaign("sw-1", ALARM, 1e-9, 30.0, named, taken, taken, (), (), firm=named)
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -52,6 +53,13 @@ def test_a_rung_asks_for_all_its_conditions() -> None:
 def test_a_permission_takes_accounts_out_and_a_permitted_campaign_whole() -> None:
     assert asked(campaign(suppressed_by="permission: synthetic-data")) == []
     assert asked(campaign(), Ladder(), permitted=frozenset("ab")) == [("WATCH", ("c",), True)]
+
+
+def test_who_is_loosely_tied_is_proposed() -> None:
+    assert asked(campaign(firm=("a", "b")), Ladder()) == [
+        ("WATCH", ("a", "b"), True),
+        ("WATCH", ("c",), False),
+    ]
 
 
 def test_a_detector_does_what_people_let_it_do() -> None:

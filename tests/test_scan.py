@@ -25,6 +25,7 @@ from stillwatch.range.score import score
 from stillwatch.report.findings import evidence_json, findings_json, to_text
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.alternatives import alternatives
+from stillwatch.scan.assemble import clues
 from stillwatch.scan.harvest import harvest, next_milestone, timeline
 from stillwatch.scan.limits import gaps
 from stillwatch.scan.pipeline import Options, run, scan_log
@@ -112,6 +113,18 @@ def test_without_a_campaign_there_is_none_in_many_worlds(seed: int) -> None:
 def test_a_pool_is_found_where_little_else_is_new() -> None:
     planted = scene(2, novelties=0)
     check_found(planted, scan(planted.table, planted.accounts))
+
+
+def test_only_who_two_classes_of_clue_tie_is_firm(found: ScanResult) -> None:
+    kinds = {clue.NAME: clue.CLASS for clue in clues()}
+    for c in found.campaigns:
+        tied: dict[str, set[str]] = {}
+        for link in c.links:
+            few = link.clue == "shared_wording" and link.text.startswith(("carries 1 ", "carries 2 "))
+            for account in (link.a, link.b) if not few else ():
+                tied.setdefault(account, set()).add(kinds[link.clue])
+        assert set(c.firm) == {a for a in c.accounts if len(tied.get(a, ())) > 1}
+        assert len(c.firm) > len(c.accounts) / 2
 
 
 def test_a_campaign_carries_what_the_contract_promises(world: Scene, found: ScanResult) -> None:

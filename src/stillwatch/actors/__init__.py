@@ -86,6 +86,7 @@ class Tie:
     bits: float
     text: str
     other: int | None = None
+    firm: bool = True  # enough of it to count where something is done to the account
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Clue(Protocol):
 
     NAME: str
     CONTROL: str  # "client" where the client chooses what is compared, "provider" where we observe it
+    CLASS: str  # clues of one class are not independent of each other: "wording", "settings", "network", …
 
     def weigh(self, actor: Actor, world: World) -> Weighed | None: ...
 

@@ -41,23 +41,7 @@ _TEST_DOC = {
 _TEST_PARTS = ("stillwatch.scan.watch", "stillwatch.scan.alarms", "stillwatch.stats.groups")
 
 # Clues of one class may have one cause; two classes are two witnesses (DESIGN.md, 3).
-CLASSES: Mapping[str, str] = {
-    "shared_wording": "wording",
-    "shared_frame": "wording",
-    "repeated_question": "wording",
-    "complementary_parts": "division of work",
-    "even_shares": "division of work",
-    "complementary_load": "timing",
-    "synchronous_start": "timing",
-    "pivot": "timing",
-    "reappearance": "timing",
-    "same_model": "settings",
-    "same_temperature": "settings",
-    "same_token_limit": "settings",
-    "shared_network": "network",
-    "shared_payment": "payment",
-    "signup_burst": "sign-up",
-}
+CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}
 
 # What was asked for, where a detector tells; and MITRE ATLAS 5.6.0 ids with the sign that carries each.
 CAPABILITIES: Mapping[str, str] = {
@@ -193,6 +177,27 @@ def context(
         "cannot_claim": list(result.cannot_claim),
         "atlas": _atlas(told),
     }
+
+
+def tied(c: Campaign) -> frozenset[str]:
+    """Give the accounts that enough ties to the actor to act on them before a person has judged them.
+
+    Two classes of clues, one of which the client does not choose: all else a bystander can be framed with, by
+    copying his wording and settings. Of a lone payer's alarm the accounts are themselves what was found.
+    """
+    if any(r.detector == lone_harvest.NAME for r in c.reasons):
+        return frozenset(c.accounts)
+    accounts = set(c.accounts)
+    classes: dict[str, set[str]] = {}
+    observed: set[str] = set()
+    for k in c.links:
+        kind = CLASSES.get(k.clue, k.clue)
+        ours = k.control == "provider" and kind != "settings"
+        for account in {k.a, k.b} & accounts:
+            classes.setdefault(account, set()).add(kind)
+            if ours:
+                observed.add(account)
+    return frozenset(account for account in observed if len(classes[account]) >= 2)
 
 
 def _scanned(result: ScanResult) -> dict[str, Any]:

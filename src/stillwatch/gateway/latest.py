@@ -52,7 +52,12 @@ class Handed:
         for follower in self.result.followers:
             joined.setdefault(follower.campaign, set()).add(follower.account)
         return [
-            replace(c, id=self.first_id(c.id), accounts=tuple(sorted({*c.accounts, *joined.get(c.id, ())})))
+            replace(
+                c,
+                id=self.first_id(c.id),
+                accounts=tuple(sorted({*c.accounts, *joined.get(c.id, ())})),
+                firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
+            )
             for c in self.result.campaigns
         ]
 

@@ -144,6 +144,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         ],
         "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
         "since": {a: iso(c.since[a]) for a in sorted(c.since)},
+        "firm": list(c.firm),
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
             for k in _links(c)
@@ -253,6 +254,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         title=e["title"],
         named_at={a: at(t) for a, t in e["named_at"].items()},
         since={a: at(t) for a, t in e.get("since", {}).items()},
+        firm=tuple(e.get("firm", f["accounts"])),
         links=tuple(Link(*k) for k in e["links"]),
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         next_milestone=e["next_milestone"],

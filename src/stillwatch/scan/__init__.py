@@ -75,6 +75,7 @@ class Campaign:
     title: str = ""  # one sentence with numbers
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
+    firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"

@@ -23,6 +23,7 @@ from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
 TEST_NAME = "coordinated_harvest"
+FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
 
 
@@ -59,6 +60,7 @@ def campaign(
     log = world.log
     names = log.accounts
     reasons, links = [first_reason], []
+    classes: dict[int, set[str]] = {}
     number = campaign_id(actor, world)
     for clue in clues():
         weighed = clue.weigh(actor, world)
@@ -67,6 +69,9 @@ def campaign(
         reasons.append(_reason(clue.NAME, weighed))
         for tie in weighed.ties:
             other = number if tie.other is None else names[tie.other]
+            for account in (tie.account, tie.other) if tie.firm else ():
+                if account is not None:
+                    classes.setdefault(int(account), set()).add(clue.CLASS)
             links.append(
                 Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
             )
@@ -102,10 +107,17 @@ def campaign(
         title=_title(actor, world, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
         since=_since(actor, world),
+        firm=_firm(accounts, names, classes) if first_reason.detector == TEST_NAME else accounts,
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
         timeline=timeline(log, actor.rows),
         next_milestone=next_milestone(log, actor.rows, taken.exchanges),
     )
+
+
+def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, set[str]]) -> tuple[str, ...]:
+    """The accounts that independent classes of clue tie to the others. A lone payer's are tied by paying."""
+    tied = {names[account] for account, found in classes.items() if len(found) >= FIRM_CLASSES}
+    return tuple(account for account in accounts if account in tied)
 
 
 def _since(actor: Actor, world: World) -> dict[str, datetime]:

@@ -14,6 +14,7 @@ from stillwatch.actors import MOST_BITS, Actor, Weighed, World
 
 NAME = "complementary_load"
 CONTROL = "provider"
+CLASS = "timing"
 WITHIN_US = 60_000_000
 LEAST_THROTTLED = 5
 

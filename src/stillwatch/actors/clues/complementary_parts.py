@@ -14,6 +14,7 @@ from stillwatch.actors.prompts import prompts
 
 NAME = "complementary_parts"
 CONTROL = "client"
+CLASS = "division of work"
 LEAST_ROWS = 100
 MOST_OVERLAP = 0.02
 

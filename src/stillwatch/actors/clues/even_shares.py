@@ -12,6 +12,7 @@ from stillwatch.actors import Actor, Weighed, World
 
 NAME = "even_shares"
 CONTROL = "provider"
+CLASS = "division of work"
 LEAST_ACCOUNTS = 8
 LEAST_MEAN = 5
 

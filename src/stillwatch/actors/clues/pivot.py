@@ -13,6 +13,7 @@ from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
 
 NAME = "pivot"
 CONTROL = "provider"
+CLASS = "timing"
 DAY_US = 86_400_000_000
 SETTLED_US = 2 * DAY_US  # a model first seen later than this into the log is new
 LEAST_ACCOUNTS = 5

@@ -14,6 +14,7 @@ from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
 
 NAME = "reappearance"
 CONTROL = "provider"
+CLASS = "timing"
 HOUR_US = 3_600_000_000
 WITHIN_US = 12 * HOUR_US
 SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the log ends has stopped

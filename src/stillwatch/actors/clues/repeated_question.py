@@ -15,6 +15,7 @@ from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
 
 NAME = "repeated_question"
 CONTROL = "client"
+CLASS = "wording"
 LEAST_SHARE = 0.2
 
 

@@ -12,6 +12,7 @@ from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_model"
 CONTROL = "provider"
+CLASS = "settings"
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:

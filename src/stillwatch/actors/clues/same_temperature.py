@@ -11,6 +11,7 @@ from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_temperature"
 CONTROL = "client"
+CLASS = "settings"
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:

@@ -14,6 +14,7 @@ from stillwatch.actors.spread import KINDS as KIND_NAMES
 
 NAME = "shared_frame"
 CONTROL = "client"
+CLASS = "wording"
 KINDS = (2, 3, 5)
 LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
 

@@ -13,6 +13,7 @@ from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
 
 NAME = "shared_network"
 CONTROL = "provider"
+CLASS = "network"
 HUB = 3.0  # other accounts behind a network per member behind it, past which it says nothing
 
 

@@ -16,6 +16,7 @@ from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
 
 NAME = "shared_payment"
 CONTROL = "provider"
+CLASS = "payment"
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:

@@ -13,7 +13,9 @@ from stillwatch.actors.clues._carried import carried_markers
 
 NAME = "shared_wording"
 CONTROL = "client"
+CLASS = "wording"
 KINDS = (0, 1)
+FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wording by chance
 
 
 def weigh(actor: Actor, world: World) -> Weighed | None:
@@ -29,6 +31,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
             int(account),
             float(min(MOST_BITS, bits * min(n, 3))),
             f"carries {n} of the {len(carried.markers)} phrases that are the campaign's own",
+            firm=int(n) >= FIRM,
         )
         for account, n in zip(carried.accounts, carried.per_account, strict=True)
     )

@@ -14,6 +14,7 @@ from stillwatch.stats.groups import concentration_tail
 
 NAME = "signup_burst"
 CONTROL = "provider"
+CLASS = "sign-up"
 BURST_US = 2 * 86_400_000_000
 LEAST_ACCOUNTS = 4
 LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure

@@ -12,6 +12,7 @@ from stillwatch.actors import Actor, Weighed, World
 
 NAME = "synchronous_start"
 CONTROL = "provider"
+CLASS = "timing"
 LEAST_ACCOUNTS = 8
 HOUR_US = 3_600_000_000
 

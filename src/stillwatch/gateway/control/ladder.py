@@ -8,6 +8,8 @@ that keep innocents whole:
   of one campaign, late by a delay and a jitter that nobody without the folder's secret can foresee.
 - What a person has said of a detector (`cases.feedback`) holds: one in shadow asks for nothing, one that may
   only alert has its steps proposed.
+- By itself a step is taken only on accounts that two independent classes of clue tie to the campaign
+  (`Campaign.firm`); for the others it is proposed.
 - Where a person has decided about an account, nothing is done to it by itself; a stricter step is proposed.
 - Standings only rise here. Whatever is done is one action that `actions.undo` takes back.
 """
@@ -100,7 +102,7 @@ def climb(
             if may == DetectorState.ALERT and step.automatic:
                 why = f"{step.why}; only proposed: its detector may alert, not act"
                 step = replace(step, automatic=False, why=why)
-            wanted += _wanted(campaign.id, step, accounts, standings, decided)
+            wanted += _wanted(campaign, step, accounts, standings, decided)
     return wanted
 
 
@@ -113,21 +115,27 @@ def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> Detector
 
 
 def _wanted(
-    campaign: str,
+    campaign: Campaign,
     step: Asked,
     accounts: Iterable[str],
     standings: Mapping[str, Standing],
     decided: Mapping[str, Step],
 ) -> list[Wanted]:
-    """The accounts below a step; those that a person decided about wait for a person."""
+    """The accounts below a step; loosely tied ones, and those a person decided about, wait for a person."""
     below = [a for a in accounts if a not in standings or standings[a].step < step.step]
     ask = tuple(a for a in below if decided.get(a, Step.CLEAR) < step.step or a not in decided)
-    base = Wanted(campaign, step.step, step.rule, step.why, ask, None)
+    base = Wanted(campaign.id, step.step, step.rule, step.why, ask, None)
     if step.automatic:
-        free = tuple(a for a in ask if a not in decided)
+        firm = set(campaign.firm)
+        free = tuple(a for a in ask if a not in decided and a in firm)
         held = tuple(a for a in ask if a in decided)
-        why = f"{step.why}; only proposed: a person has decided about these accounts before"
-        parts = [replace(base, accounts=free, due_us=step.due_us), replace(base, accounts=held, why=why)]
+        loose = tuple(a for a in ask if a not in decided and a not in firm)
+        why = f"{step.why}; only proposed: "
+        parts = [
+            replace(base, accounts=free, due_us=step.due_us),
+            replace(base, accounts=held, why=f"{why}a person has decided about these accounts before"),
+            replace(base, accounts=loose, why=f"{why}one kind of evidence alone ties these accounts"),
+        ]
     else:
         parts = [base]
     return [part for part in parts if part.accounts]
