@@ -34,6 +34,7 @@ from stillwatch.cases.indicators.keys import Key, create, own, read_exchange
 from stillwatch.cases.indicators.marks import History
 from stillwatch.cases.indicators.partner import read_partners
 from stillwatch.cases.indicators.search import search
+from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
@@ -48,6 +49,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
+from stillwatch.exchanges.sources import is_gateway
 from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import progress
 
@@ -65,6 +67,14 @@ Examples:
   stillwatch indicators keygen partner-b.key
 
 Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+"""
+SHARE_EXAMPLES = """
+Examples:
+
+  stillwatch indicators share partner-a.key --folder stillwatch-serve
+
+A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside them, as
+long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
 """
 EXPORT_EXAMPLES = """
 Examples:
@@ -144,6 +154,18 @@ def keygen_command(
 ) -> None:
     """Make an exchange key for one partner, and say its fingerprint, which both may show."""
     print(f"{file}: key {create(file).fingerprint}")
+
+
+@app.command("share", epilog=SHARE_EXAMPLES)
+def share_command(
+    file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
+    folder: AtFolder = FOLDER,
+) -> None:
+    """Let a gateway sketch what it serves under a partner's key too, to be searched later."""
+    if not is_gateway(folder):
+        raise InputError(f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names it")
+    key = place_key(folder, file).fingerprint
+    print(f"from now on what {folder} serves can be compared under key {key}, not what it served before")
 
 
 @app.command("export", epilog=EXPORT_EXAMPLES)
@@ -290,6 +312,14 @@ def _history(
 ) -> History:
     known = None if accounts is None else read_accounts(accounts, rejects=Rejects(), assume_utc=assume_utc)
     raw = _stored_key(logs, key_file)
+    shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
+    if all(shelves.get(log) for log in logs):
+        raw = None  # what is on a shelf is under this key
+    elif any(shelves.values()):
+        raise InputError(
+            f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
+        )
+    logs = [str(shelves.get(log) or log) for log in logs]
     return History(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from stillwatch.cases.indicators.shelf import Shelf
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
@@ -64,6 +65,7 @@ class Recorder:
         self.folder, self._now = folder, now
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
+        self._shelf = Shelf(folder.path)
         self._readers: dict[tuple[int, int], wal.Reader] = {}
         self._open: dict[tuple[int, int], _Open] = {}
         self._open_bytes = 0
@@ -229,6 +231,7 @@ class Recorder:
         ]
         table = pa.Table.from_batches(parts).combine_chunks()
         number = self._number + 1
+        self._shelf.put(number, made, self._now())  # before the segment: cut short, it is put again
         segments.write(self.folder, number, table.to_batches()[0], self._checkpoint(), self._now())
         self._number = number
         self.written += len(self._rows)
@@ -309,6 +312,7 @@ class Recorder:
             self._retention = open_terms(self.folder, keeps_history=False).terms.retention
         if self._retention is not None:
             segments.forget(self.folder, now, self._retention.text_days, self._retention.sketch_days)
+            self._shelf.tidy(now, self._retention.sketch_days)
 
 
 def _gaps_in(path: Path) -> set[tuple[int, int]]:

@@ -1,0 +1,127 @@
+"""A gateway's exchanges sketched under partners' keys too: where a partner's marks can be looked for.
+
+A gateway lets prompts go, and sketches under its own key say nothing to a partner's marks. So while a prompt
+is at hand it is sketched once more under each exchange key in `partners/`, and kept in `shared/` as long as
+sketches are. It begins when the key is placed: what was served before cannot be compared. It never hinders
+the recorder.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.cases.indicators import IndicatorError
+from stillwatch.cases.indicators.keys import Key, read_exchange
+from stillwatch.exchanges.sketched import sketch_batch
+
+KEYS, SHELVES = "partners", "shared"
+COLUMNS = ("exchange_id", "time", "account", "client_ip", "system", "prompt")
+_HOUR = "%Y-%m-%dT%H"
+_OVER = timedelta(hours=1, minutes=5)  # an hour's files are put together when it has been over for a while
+
+
+def place_key(folder: Path, file: Path) -> Key:
+    """Put an exchange key where the recorder looks. Raises: IndicatorError."""
+    key = read_exchange(file)
+    path = folder / KEYS / f"{key.fingerprint}.key"
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as out:
+            out.write(file.read_bytes())
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as why:
+        raise IndicatorError(f"{path}: cannot hold the key: {why.strerror}") from why
+    return key
+
+
+def shelf_of(folder: Path, key: Key) -> Path | None:
+    """Where a gateway's exchanges lie under this key; None where none do."""
+    path = folder / SHELVES / key.fingerprint
+    return path if path.is_dir() and any(path.rglob("*.parquet")) else None
+
+
+class Shelf:
+    """What the recorder puts its exchanges on before it lets their texts go. Without keys it does nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys: list[Key] = []
+        self._seen_ns = -1  # of the keys' folder, when it was read
+        self.missed = 0  # exchanges that the disk did not take
+
+    def put(self, number: int, batch: pa.RecordBatch, now: datetime) -> None:
+        """Keep a batch of the record under every key. The same number again takes the place of the first."""
+        for key in self._current():
+            try:
+                _write(
+                    self._folder / SHELVES / key.fingerprint / now.strftime(_HOUR) / f"{number:010d}.parquet",
+                    pa.Table.from_batches([sketch_batch(batch.select(COLUMNS), key.sketcher)]),
+                )
+            except OSError as why:
+                self.missed += batch.num_rows
+                print(f"stillwatch: shared sketches: {why.strerror}; capture goes on", file=sys.stderr)
+
+    def tidy(self, now: datetime, days: int) -> None:
+        """Make one file of each hour that is over, and let go of hours past the days of sketches."""
+        for below, hour in list(self._hours()):
+            with suppress(OSError):  # the next look tries again
+                files = sorted(below.glob("[0-9]*.parquet"))
+                if now - hour > timedelta(days=days, hours=1):
+                    for path in files:
+                        path.unlink()
+                    below.rmdir()
+                elif now - hour > _OVER and len(files) > 1:
+                    _merge(files)
+
+    def _hours(self) -> Iterator[tuple[Path, datetime]]:
+        for below in (self._folder / SHELVES).glob("*/*"):
+            with suppress(ValueError):
+                yield below, datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
+
+    def _current(self) -> list[Key]:
+        """The keys that are placed now; a file that holds none is passed over, and said once."""
+        place = self._folder / KEYS
+        try:
+            changed_ns = place.stat().st_mtime_ns
+        except OSError:
+            return []
+        if changed_ns != self._seen_ns:
+            self._keys, self._seen_ns = [], changed_ns
+            for path in sorted(place.glob("*.key")):
+                try:
+                    self._keys.append(read_exchange(path))
+                except IndicatorError as why:
+                    print(f"stillwatch: {why}", file=sys.stderr)
+        return self._keys
+
+
+def _merge(files: list[Path]) -> None:
+    """One file in the place of many. Cut short, it leaves rows twice: a search counts each exchange once."""
+    name = f"{files[0].stem.partition('-')[0]}-{files[-1].stem.rpartition('-')[2]}.parquet"
+    tables = [pq.read_table(path) for path in files]
+    _write(files[0].with_name(name), pa.concat_tables(tables).combine_chunks())
+    for path in files:
+        if path.name != name:
+            path.unlink()
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_name(f".{path.name}.new")  # hidden: readers pass it over
+    try:
+        with beside.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
