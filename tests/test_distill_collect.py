@@ -3,13 +3,14 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from stillwatch.distill.collect.ask import answers, collect_run, estimate
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import Purse
 from stillwatch.distill.collect.reply import NotAnAnswer, parsed, said, split_marked, usage
+from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.ledger import Ledger, Outcome, Spent, read_only
 from stillwatch.distill.plan import Budget, Plan, section
 from stillwatch.distill.prepare import prepare
@@ -191,7 +193,7 @@ def test_a_signal_lets_what_is_under_way_come_in(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
         )
-        while len(seen.bodies) < 5:
+        while len(seen.bodies) < 5 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)
@@ -406,6 +408,34 @@ def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
         assert len(seen.bodies) - before == 200 - had
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 8 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a file system can be mounted by root only")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_fills_while_answers_come(small_disk: Path) -> None:
+    """The ballast makes room for what is under way: not one answer is lost."""
+    with teaching(lambda n, body: Reply(content=os.urandom(40_000).hex())) as (url, seen):
+        run, plan = run_of(small_disk, url, 120)
+        for _ in range(2):
+            with pytest.raises(DistillError, match=r"No space left.*every answer is in ledger\.db"):
+                collected(run, plan)
+            had = len(seen.bodies)
+            assert 10 < had < 120
+            assert rows(run, "SELECT count(*) FROM answer") == [(had,)]
+            assert rows(run, "SELECT count(*) FROM attempt WHERE state <> 'stored'") == [(0,)]
+        subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+        assert collected(run, plan).answers == 120
+    assert set(seen.answered.values()) == {1}
+
+
 # --- pace ------------------------------------------------------------------------------------------------
 
 
@@ -533,6 +563,45 @@ def test_usage_in_every_shape() -> None:
     assert (told.input_tokens, told.output_tokens, told.cached_tokens, told.reasoning_tokens) == (9, 4, 8, 3)
     with pytest.raises(NotAnAnswer):
         parsed(b"null")
+
+
+def test_a_teacher_without_logprobs_is_asked_without(tmp_path: Path) -> None:
+    no = Reply(status=400, body=b'{"error": {"message": "This model does not support logprobs"}}')
+    with teaching(lambda n, body: no if "logprobs" in body else Reply()) as (url, seen):
+        run, plan = run_of(tmp_path, url, 6, collect=FAST | {"logprobs": 5})
+        got = collected(run, plan)
+    assert (got.answers, got.failed, len(seen.bodies)) == (6, 0, 7)
+    assert stored(run)[0].logprobs is None
+
+
+def test_secrets_come_from_variables_and_lie_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden-1")
+    monkeypatch.setenv("OTHER_KEY", "hidden-2")
+    with teaching() as (url, _):
+        teacher = {"base_url": url, "model": "acme", "headers": {"x-other": "$OTHER_KEY"}}
+        run, plan = run_of(tmp_path, url, 2, teacher=teacher)
+        assert collected(run, plan).answers == 2
+        for file in run.path.iterdir():
+            assert b"hidden-" not in file.read_bytes(), file
+        monkeypatch.delenv("OTHER_KEY")
+        with pytest.raises(DistillError, match="the variable OTHER_KEY is not set"):
+            collected(run, plan)
+        monkeypatch.setenv("OTHER_KEY", "x\ny")
+        longer = replace(plan, collect=replace(plan.collect, max_tokens=60))
+        assert "cannot be sent" in collected(run, longer).stopped
+
+
+def test_files_are_had_from_the_ledger_after_a_kill(tmp_path: Path) -> None:
+    with teaching() as (url, _):
+        run, plan = run_of(tmp_path, url, 4)
+        collected(run, plan)
+        whole = run.collected.read_bytes()
+        run.collected.write_bytes(b"")
+        run.spent.unlink()
+        assert is_stale(run)
+        write_stored(run, plan)
+        assert run.collected.read_bytes() == whole
+        assert not is_stale(run)
 
 
 def test_reasoning_logprobs_and_what_is_sent(tmp_path: Path) -> None:

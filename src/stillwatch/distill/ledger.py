@@ -6,7 +6,6 @@ from then on: the teacher may have answered them. It does not know what a teache
 """
 
 import fcntl
-import json
 import os
 import queue
 import sqlite3
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from stillwatch.distill import DistillError
 
@@ -50,7 +50,6 @@ CREATE TABLE IF NOT EXISTS failure (
   final INTEGER NOT NULL,       -- 1: the teacher refuses this request for good; 0: asked again next time
   error TEXT NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 BALLAST = 4 << 20  # bytes given back when the disk is full, so that what is under way can still be stored
 
@@ -175,14 +174,6 @@ class Ledger:
         row = (key, int(final), _storable(error))
         return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
 
-    def note(self, name: str, value: Any) -> None:
-        """Keep a fact of the run; waits until it is durable."""
-        row = (name, json.dumps(value))
-        self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO fact VALUES (?, ?)", row)).result()
-
-    def facts(self) -> dict[str, Any]:
-        return {name: json.loads(value) for name, value in self._db.execute("SELECT * FROM fact")}
-
     def answered(self) -> set[str]:
         """The keys that are stored: never to be asked again."""
         return {key for (key,) in self._db.execute("SELECT key FROM answer")}
@@ -199,15 +190,6 @@ class Ledger:
                 "SELECT key FROM attempt WHERE state = 'in_doubt' AND key NOT IN (SELECT key FROM answer)"
             )
         }
-
-    def reply(self, key: str) -> tuple[bytes, int, int, int] | None:
-        """One stored answer: its JSON, input tokens, output tokens, picodollars."""
-        row = self._db.execute(
-            "SELECT reply, input_tokens, output_tokens, pusd FROM answer "
-            "JOIN attempt ON attempt.id = answer.attempt WHERE answer.key = ?",
-            (key,),
-        ).fetchone()
-        return None if row is None else (zlib.decompress(row[0]), row[1], row[2], row[3])
 
     def failures(self, limit: int) -> list[tuple[int, str]]:
         """What was given up, by what was said: how many, and the words."""
@@ -236,17 +218,9 @@ class Ledger:
             ).fetchall()
         )
 
-    def spent(self, purpose: str | None = None) -> Spent:
-        """Everything that this run has cost, or what one purpose has."""
-        row = self._db.execute(
-            "SELECT count(*), total(input_tokens), total(output_tokens), coalesce(sum(pusd), 0), "
-            "coalesce(sum(state = 'stored'), 0), coalesce(sum(state IN ('sent', 'in_doubt')), 0), "
-            "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_tokens END), 0), "
-            "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_pusd END), 0), "
-            "coalesce(sum(latency_us), 0) FROM attempt WHERE purpose = coalesce(?, purpose)",
-            (purpose,),
-        ).fetchone()
-        return Spent(*(int(value) for value in row))
+    def spent(self) -> Spent:
+        """Everything that this run has cost."""
+        return spent(self._db)
 
     def _put(self, write: Callable[[], None]) -> Future[None]:
         done: Future[None] = Future()
@@ -291,11 +265,36 @@ class Ledger:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger to look into it while another process writes. Raises: DistillError."""
+    """Open a ledger to look into it, also while another process writes. Raises: DistillError."""
     try:
-        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
+        db.execute("SELECT count(*) FROM answer")
     except sqlite3.Error as why:
         raise DistillError(f"{path}: cannot be read: {why}") from why
+    return db
+
+
+def reply(db: sqlite3.Connection, key: str) -> tuple[bytes, int, int, int] | None:
+    """One stored answer: its JSON, input tokens, output tokens, picodollars."""
+    row = db.execute(
+        "SELECT reply, input_tokens, output_tokens, pusd FROM answer "
+        "JOIN attempt ON attempt.id = answer.attempt WHERE answer.key = ?",
+        (key,),
+    ).fetchone()
+    return None if row is None else (zlib.decompress(row[0]), row[1], row[2], row[3])
+
+
+def spent(db: sqlite3.Connection, purpose: str | None = None) -> Spent:
+    """What a run has cost, all of it or for one purpose."""
+    row = db.execute(
+        "SELECT count(*), total(input_tokens), total(output_tokens), coalesce(sum(pusd), 0), "
+        "coalesce(sum(state = 'stored'), 0), coalesce(sum(state IN ('sent', 'in_doubt')), 0), "
+        "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_tokens END), 0), "
+        "coalesce(sum(CASE WHEN state IN ('sent', 'in_doubt') THEN reserved_pusd END), 0), "
+        "coalesce(sum(latency_us), 0) FROM attempt WHERE purpose = coalesce(?, purpose)",
+        (purpose,),
+    ).fetchone()
+    return Spent(*(int(value) for value in row))
 
 
 def _do(db: sqlite3.Connection, text: str, row: tuple[Any, ...]) -> None:

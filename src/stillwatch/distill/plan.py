@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, Union
+from urllib.parse import urlsplit
 
 from stillwatch.distill import DistillError, PlanError
 from stillwatch.distill.evaluate import Evaluation
@@ -31,7 +32,7 @@ class Teacher:
     base_url: str = ""
     model: str = ""
     api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key; the key itself is written nowhere
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)  # "$NAME" stands for that variable's value
     licence: str = ""  # empty: what the table of teachers says
     licence_url: str = ""
     terms_url: str = ""
@@ -274,6 +275,8 @@ def _check(plan: Plan, place: str) -> None:
     for good, key, value, wanted in rules:
         if not good:
             raise PlanError(f"{place}: {key} is {value!r}; {wanted} is wanted")
+    if urlsplit(plan.teacher.base_url).username is not None:
+        raise PlanError(f"{place}: teacher.base_url has a login in it; put the key into a variable")
     taken = {"model", "messages", "stream", "n", asking.max_tokens_field} & asking.extra.keys()
     if taken:
         raise PlanError(

@@ -1,5 +1,6 @@
 """The files of a run: JSON lines in, JSON lines out, whole or not at all. It does not know what they mean."""
 
+import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ Noun = TypeVar("Noun", Prompt, Sample, Example)
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file beside the old one, sync it, rename it. Raises: DistillError when the disk refuses."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
+    _sweep(path)
     try:
         with beside.open("wb") as out:
             out.writelines(parts)
@@ -29,6 +31,14 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
         raise DistillError(
             f"{path}: cannot be written: {why.strerror}; what was there before is untouched"
         ) from why
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed while they wrote this file have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid = left.name.rpartition(".")[2]
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            left.unlink(missing_ok=True)
 
 
 def line(row: dict[str, Any]) -> bytes:

@@ -1,10 +1,9 @@
 """Collecting as a step of a run: opens its ledger, asks, writes what the next step reads."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ from stillwatch.distill import DistillError, Prompt, Run, Sample
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
-from stillwatch.distill.collect.reply import parsed, said, usage
-from stillwatch.distill.ledger import Ledger, Spent
+from stillwatch.distill.collect.stored import samples, write_spent, write_stored
+from stillwatch.distill.ledger import Ledger, read_only
 from stillwatch.distill.plan import EMBEDDED, Plan, load
-from stillwatch.distill.prices import PUSD, price_of, usd
-from stillwatch.distill.rows import read_prompts, write_json, write_rows
+from stillwatch.distill.prices import price_of, usd
+from stillwatch.distill.rows import read_prompts
 
 Say = Callable[[str], None]
 NO_KEY = "none"  # what a server without keys is sent
@@ -28,12 +27,11 @@ def collect_run(run: Run, plan: Plan, tell: Tell, say: Say) -> Collected:
     Raises: DistillError. Whatever was stored stays, and the files are written then too.
     """
     prompts = list(read_prompts(run.prompts))
-    with Ledger(run.ledger) as ledger, reached(plan, say) as plan:
+    with Ledger(run.ledger) as ledger, reached(plan, say) as there:
         try:
-            return collect(plan, prompts, ledger, _key(plan), tell)
+            return collect(there, prompts, ledger, _key(there), tell)
         finally:
-            write_spent(run, plan, ledger)
-            write_rows(run.collected, samples(plan, prompts, ledger))
+            write_stored(run, plan)
 
 
 def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) -> list[Sample]:
@@ -44,21 +42,27 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
     run = Run(path)
     plan = load(run.path, {})
     plan = replace(plan, collect=replace(plan.collect, samples=1, temperature=0.0, top_p=None, logprobs=0))
-    with Ledger(run.ledger) as ledger, reached(plan, say) as plan:
+    with Ledger(run.ledger) as ledger, reached(plan, say) as there:
         try:
-            got = collect(plan, prompts, ledger, _key(plan), lambda progress: None, purpose="evaluate")
+            got = collect(there, prompts, ledger, _key(there), lambda progress: None, purpose="evaluate")
         finally:
-            write_spent(run, plan, ledger)
+            write_spent(run, plan)
         if got.stopped:
             raise DistillError(
                 f"the teacher was asked {got.answers:,} of {got.wanted:,} held-out prompts: {got.stopped}"
             )
-        return list(samples(plan, prompts, ledger))
+        with closing(read_only(run.ledger)) as db:
+            return list(samples(plan, prompts, db))
 
 
 @contextmanager
 def reached(plan: Plan, say: Say) -> Iterator[Plan]:
-    """The plan with an address that answers: an embedded teacher is served while the block runs."""
+    """The plan with an address that answers: an embedded teacher is served while the block runs.
+
+    A header whose value begins with $ is read from that variable here, so that no secret lies in the plan.
+    """
+    headers = {name: _from_variable(name, value) for name, value in plan.teacher.headers.items()}
+    plan = replace(plan, teacher=replace(plan.teacher, headers=headers))
     if not plan.teacher.base_url.startswith(EMBEDDED):
         yield plan
         return
@@ -88,69 +92,13 @@ def estimate(plan: Plan, prompts: list[Prompt]) -> dict[str, Any]:
     }
 
 
-def samples(plan: Plan, prompts: list[Prompt], ledger: Ledger) -> Iterator[Sample]:
-    """Every stored answer that the plan asks for, in the order of the prompts and then of the samples."""
-    price = price_of(plan.teacher.model, plan.prices)
-    asked = sorted(
-        ((at, one.sample, one) for at, one in _numbered(plan, prompts)), key=lambda found: found[:2]
-    )
-    for _, _, question in asked:
-        stored = ledger.reply(question.key)
-        if stored is None:
-            continue
-        raw, into, out, pusd = stored
-        reply = parsed(raw)
-        words, used = said(reply), usage(reply, 0)
-        yield Sample(
-            question.prompt.id,
-            question.sample,
-            question.prompt.messages,
-            words.reasoning if plan.collect.reasoning else None,
-            words.answer,
-            "refusal" if words.refusal and not words.answer else words.finish_reason,
-            {
-                "input_tokens": into,
-                "output_tokens": out,
-                "reasoning_tokens": used.reasoning_tokens,
-                "estimated": not used.told,
-                "usd": None if price is None else usd(pusd),
-            },
-            words.model or plan.teacher.model,
-            {key: value for key, value in question.body.items() if key != "messages"},
-            words.logprobs,
-        )
-
-
-def write_spent(run: Run, plan: Plan, ledger: Ledger) -> None:
-    """Write spent.json: training samples at the top, evaluation apart, and by what prices."""
-    price = price_of(plan.teacher.model, plan.prices)
-    content = _spent(ledger.spent("train"), price is not None)
-    content["evaluation"] = _spent(ledger.spent("evaluate"), price is not None)
-    content["price"] = None if price is None else asdict(price) | {"unit": f"1/{PUSD:.0e} US dollar a token"}
-    content["written_us"] = time.time_ns() // 1000
-    write_json(run.spent, content)
-
-
-def _spent(spent: Spent, priced: bool) -> dict[str, Any]:
-    return {
-        "requests": spent.requests,
-        "answers": spent.answers,
-        "input_tokens": spent.input_tokens,
-        "output_tokens": spent.output_tokens,
-        "usd": usd(spent.pusd) if priced else None,
-        "in_doubt": {
-            "requests": spent.doubtful_requests,
-            "tokens": spent.doubtful_tokens,
-            "usd": usd(spent.doubtful_pusd) if priced else None,
-        },
-        "waited_s": spent.waited_us / 1e6,
-    }
-
-
-def _numbered(plan: Plan, prompts: list[Prompt]) -> Iterator[tuple[int, Any]]:
-    for number, question in enumerate(questions(plan, prompts)):
-        yield number % max(1, len(prompts)), question
-
-
 def _key(plan: Plan) -> str:
     return os.environ.get(plan.teacher.api_key_env, "").strip() or NO_KEY
+
+
+def _from_variable(name: str, value: str) -> str:
+    if not value.startswith("$"):
+        return value
+    if (found := os.environ.get(value[1:])) is None:
+        raise DistillError(f"teacher.headers.{name}: the variable {value[1:]} is not set")
+    return found

@@ -20,7 +20,7 @@ from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
 from stillwatch.distill.collect import Collected, Progress, Question
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import Purse, Reserved
-from stillwatch.distill.collect.questions import bound_tokens, questions
+from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
 from stillwatch.distill.collect.reply import parsed, usage
 from stillwatch.distill.collect.trouble import Means, Trouble, trouble
 from stillwatch.distill.ledger import Ledger, Outcome
@@ -67,12 +67,17 @@ class _Gathering:
         self.plan, self.ledger, self.price, self.tell, self.purpose = plan, ledger, price, tell, purpose
         answered, refused = ledger.answered(), ledger.given_up()
         doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
-        wanted = list(questions(plan, prompts))
-        self.wanted = len(wanted)
-        self.had = sum(one.key in answered for one in wanted)
-        self.failed = sum(one.key in refused or one.key in doubtful for one in wanted)
-        skip = answered | refused.keys() | doubtful
-        self.missing = deque(one for one in wanted if one.key not in skip)
+        self.missing: deque[tuple[Prompt, int]] = deque()  # questions are made when their turn comes
+        self.wanted = self.had = self.failed = 0
+        for one in questions(plan, prompts):
+            self.wanted += 1
+            if one.key in answered:
+                self.had += 1
+            elif one.key in refused or one.key in doubtful:
+                self.failed += 1
+            else:
+                self.missing.append((one.prompt, one.sample))
+        self.without_logprobs = False
         self.new = self.requests = 0
         self.spent = ledger.spent()
         self.purse = Purse(plan.budget, price, self.spent, ledger.excess())
@@ -100,7 +105,7 @@ class _Gathering:
 
         teacher, asking = self.plan.teacher, self.plan.collect
         if self.missing:
-            self._refuse_a_budget_too_small(self.missing[0])
+            self._refuse_a_budget_too_small(question_of(self.plan, *self.missing[0]))
         self.client = openai.AsyncOpenAI(
             base_url=teacher.base_url,
             api_key=api_key,
@@ -115,9 +120,7 @@ class _Gathering:
         self._tell()
         try:
             while self.missing and not self.new and not self.stop.is_set():
-                await self._sample(
-                    self.missing.popleft()
-                )  # one alone: is anybody there, and what does it bill
+                await self._next()  # one alone: is anybody there, and what does it bill
             workers = [self._work() for _ in range(min(asking.concurrency, len(self.missing)))]
             await asyncio.gather(*workers)
         finally:
@@ -137,7 +140,10 @@ class _Gathering:
 
     async def _work(self) -> None:
         while self.missing and not self.stop.is_set():
-            await self._sample(self.missing.popleft())
+            await self._next()
+
+    async def _next(self) -> None:
+        await self._sample(question_of(self.plan, *self.missing.popleft()))
 
     async def _sample(self, question: Question) -> None:
         """Ask until it is answered or given up. Only this puts an end to a sample."""
@@ -147,6 +153,9 @@ class _Gathering:
                 met = await self._ask(question)
                 if met is None:
                     return
+                if "logprob" in met.text.lower() and met.means is Means.GIVE_UP and not self.without_logprobs:
+                    self.without_logprobs = True  # it offers none: the answers are worth having all the same
+                    continue
                 self._judge(met)
                 if met.means is Means.PAUSE:
                     self.pace.pause(met.wait_s)
@@ -202,7 +211,8 @@ class _Gathering:
         return met
 
     async def _send(self, question: Question, attempt: int) -> tuple[Outcome, Trouble | None]:
-        body = {key: value for key, value in question.body.items() if key not in ("model", "messages")}
+        apart = ("model", "messages", *(("logprobs", "top_logprobs") if self.without_logprobs else ()))
+        body = {key: value for key, value in question.body.items() if key not in apart}
         began = time.monotonic()
         try:
             answer: Any = await self.client.chat.completions.with_raw_response.create(

@@ -13,12 +13,17 @@ MESSAGE_TOKENS = 16  # of a chat template around each message; the longest known
 TEMPLATE_TOKENS = 96  # a template's own opening, with a default system message as some bring one
 
 
+def question_of(plan: Plan, prompt: Prompt, sample: int) -> Question:
+    """One sample of one prompt, as it is asked."""
+    body = _body(plan, prompt, sample)
+    return Question(_key(body, sample), prompt, sample, body)
+
+
 def questions(plan: Plan, prompts: list[Prompt]) -> Iterator[Question]:
     """Every sample that a plan wants: the first of each prompt, then the second of each, and so on."""
     for sample in range(plan.collect.samples):
         for prompt in prompts:
-            body = _body(plan, prompt, sample)
-            yield Question(_key(body, sample), prompt, sample, body)
+            yield question_of(plan, prompt, sample)
 
 
 def bound_tokens(question: Question, plan: Plan) -> tuple[int, int]:

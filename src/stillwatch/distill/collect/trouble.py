@@ -46,9 +46,13 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
             return Trouble(Means.AGAIN, f"cannot be reached: {cause}", unreached=True)
         if _kinds(cause) & {"UnsupportedProtocol", "InvalidURL", "UnicodeError"}:
             return Trouble(Means.STOP, f"{base_url} is no address: {cause}")
+        if "LocalProtocolError" in _kinds(cause):
+            return Trouble(Means.STOP, f"the key in {key_variable} or a header cannot be sent: {cause}")
         return Trouble(Means.DOUBT, f"the connection broke: {cause or error}")
     if isinstance(error, NotAnAnswer):
         return Trouble(Means.DOUBT, f"the answer is no chat completion: {error}", 200)
+    if isinstance(error, UnicodeEncodeError | TypeError):
+        return Trouble(Means.STOP, f"the key in {key_variable} or a header cannot be sent: {error}")
     return Trouble(Means.DOUBT, f"the answer cannot be read: {error}")
 
 
@@ -70,6 +74,8 @@ def _status(status: int, said: str, headers: Any, key_variable: str, base_url: s
         return Trouble(Means.DOUBT, text, status)
     if status >= 500 or status in (409, 425):
         return Trouble(Means.AGAIN, text, status, _retry_after_s(headers))
+    if "max_completion_tokens" in said:
+        text += ' (set collect.max_tokens_field to "max_completion_tokens")'
     return Trouble(Means.GIVE_UP, text, status)
 
 

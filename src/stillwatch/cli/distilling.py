@@ -1,0 +1,219 @@
+"""What distill's verbs share: options over a plan, a run begun or opened, progress, words. It is no verb."""
+
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stillwatch.cli.folder import table, whoami
+from stillwatch.cli.main import one_line
+from stillwatch.distill import DistillError, Run
+from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import Progress as Asked
+from stillwatch.distill.collect.ask import collect_run
+from stillwatch.distill.collect.stored import is_stale, write_stored
+from stillwatch.distill.curate.run import curate_run
+from stillwatch.distill.plan import Plan, load
+from stillwatch.distill.prepare import Prepared, prepare
+from stillwatch.distill.rows import read_json
+from stillwatch.distill.teachers import warning
+from stillwatch.errors import InputError
+from stillwatch.report.amounts import counted
+from stillwatch.report.terminal import progress as bars
+
+PARTLY, SPENT, INTERRUPTED = 3, 4, 130  # exit codes
+SHOWN = 5  # rejected lines, failures
+
+
+def begun(plan: Plan, where: Path | None) -> Prepared:
+    """Make a run's folder, or take it as it is, and say what is odd about it."""
+    again = where is None or not where.is_dir()
+    made = prepare(plan, whoami(), time.time_ns() // 1000, again)
+    if words := warning(made.teacher):
+        say(f"warning: {words}")
+    for one in made.rejected[:SHOWN]:
+        say(f"rejected: {one}")
+    if len(made.rejected) > SHOWN:
+        say(f"rejected: {len(made.rejected) - SHOWN:,} more, see {made.run.path / 'rejected.jsonl'}")
+    if made.duplicates or made.contaminated:
+        say(
+            f"left out: {counted(made.duplicates, 'prompt')} asked twice, "
+            f"{made.contaminated:,} that the held-out set has too"
+        )
+    return made
+
+
+def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> tuple[Run, Plan]:
+    """A run that was begun, and its plan with changes: nothing is prepared anew."""
+    at = where or folder
+    if at is None:
+        raise InputError("which run? give its folder, or its plan")
+    elsewhere = {"folder": str(folder)} if folder is not None and where is not None else {}
+    said = load(at, sets(set_) | elsewhere)
+    run = Run(Path(said.folder))
+    if not run.prompts.exists():
+        raise InputError(f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins")
+    asked = load(run.path, {})  # with the options that collecting had
+    plan = replace(asked, curate=said.curate, train=said.train, evaluate=said.evaluate)
+    if is_stale(run):
+        write_stored(run, plan)
+    return run, plan
+
+
+def collected(made: Prepared, plan: Plan, quiet: bool) -> Collected:
+    """Ask, with a bar on a terminal."""
+    with watching(quiet) as tell:
+        return collect_run(made.run, plan, tell, say)
+
+
+def curated(run: Run, plan: Plan, quiet: bool) -> dict[str, Any]:
+    """Curate, with bars, and say where programs were not confined."""
+    with bars(Console(stderr=True), quiet) as tell:
+        account = curate_run(run, plan, tell)
+    sandbox = account["sandbox"]
+    if sandbox and not (sandbox["network"] and sandbox["files"]):
+        say("warning: this kernel does not confine programs fully: see sandbox in curation.json")
+    return account
+
+
+@contextmanager
+def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
+    """A bar with what is spent, on a terminal; nothing elsewhere."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda asked: None
+        return
+    shown = Progress(
+        TextColumn("collect"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    bar = shown.add_task("", total=None)
+
+    def tell(asked: Asked) -> None:
+        cost = "" if asked.usd is None else f", ${asked.usd:,.4f}"
+        words = f"{asked.tokens:,} tokens{cost}, {asked.requests:,} requests"
+        if asked.failed:
+            words += f", {asked.failed:,} failed"
+        if asked.waits:
+            words += f" ({one_line(asked.waits)[:60]})"
+        shown.update(bar, completed=asked.done, total=asked.total, description=words)
+
+    with shown:
+        yield tell
+
+
+def tell_collected(run: Run, got: Collected) -> None:
+    """Print what is stored and what it cost."""
+    spent = read_json(run.spent)
+    cost = "" if spent["usd"] is None else f", ${spent['usd']:,.4f}"
+    used = spent["input_tokens"] + spent["output_tokens"]
+    print(
+        f"{got.answers:,} of {got.wanted:,} answers are stored ({got.new:,} new), "
+        f"{counted(spent['requests'], 'request')}, {used:,} tokens{cost}"
+    )
+    doubt = spent["in_doubt"]
+    if doubt["requests"]:
+        print(
+            f"  in doubt: {counted(doubt['requests'], 'request')} whose end was not seen; they count as "
+            f"{doubt['tokens']:,} tokens of the budget"
+        )
+    for count, words in got.failures:
+        print(f"  {counted(count, 'answer')} missing: {one_line(words)[:300]}")
+
+
+def tell_curated(run: Run, account: dict[str, Any]) -> None:
+    """Print what each filter dropped."""
+    rows = [
+        (
+            one["name"],
+            f"{one['dropped']:,}",
+            one["reason"],
+            one["examples"][0]["reason"] if one["examples"] else "",
+        )
+        for one in account["filters"]
+    ]
+    table(("filter", "dropped", "what it drops", "for example"), rows, "")
+    print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated}")
+
+
+def leave(made: Prepared, got: Collected) -> None:
+    """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
+    if got.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if got.by_budget:
+        say(f"stopped: {got.stopped}; a larger budget goes on from here")
+        raise typer.Exit(SPENT)
+    if got.stopped:
+        raise DistillError(
+            f"{got.stopped}. {got.answers:,} of {got.wanted:,} answers are stored and stay; the same command "
+            "goes on"
+        )
+    if made.rejected or got.answers < got.wanted:
+        raise typer.Exit(PARTLY)
+
+
+def changes(
+    base_url: str | None,
+    model: str | None,
+    prompts: Path | None,
+    heldout: Path | None,
+    task: str | None,
+    n: int | None,
+    samples: int | None,
+    max_tokens: int | None,
+    i_may: str | None,
+    folder: Path | None,
+    set_: list[str] | None,
+) -> dict[str, Any]:
+    """Give the options that were given, by the plan's keys."""
+    given = {
+        "teacher.base_url": base_url,
+        "teacher.model": model,
+        "teacher.i_may": i_may,
+        "prompts.file": None if prompts is None else str(prompts),
+        "prompts.task": task,
+        "prompts.n": n,
+        "heldout.file": None if heldout is None else str(heldout),
+        "collect.samples": samples,
+        "collect.max_tokens": max_tokens,
+        "folder": None if folder is None else str(folder),
+    }
+    return {key: value for key, value in given.items() if value is not None} | sets(set_)
+
+
+def budget(usd: float | None, tokens: int | None, requests: int | None) -> dict[str, Any]:
+    """Give the budget's options, by the plan's keys."""
+    given = {"budget.usd": usd, "budget.tokens": tokens, "budget.requests": requests}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def sets(pairs: list[str] | None) -> dict[str, Any]:
+    """Read KEY=VALUE, the value as TOML where it is some, else as text."""
+    found = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {pair!r}: KEY=VALUE is wanted, as in collect.samples=4")
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = value
+    return found
+
+
+def say(words: str) -> None:
+    """Print a line for a person, apart from what a program reads."""
+    print(f"stillwatch: {one_line(words)}", file=sys.stderr, flush=True)

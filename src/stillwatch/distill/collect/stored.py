@@ -1,0 +1,105 @@
+"""What the ledger holds, as the files that the next steps read: collected.jsonl and spent.json.
+
+Both can be had from the ledger at any time, also after a kill. It asks nobody.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from stillwatch.distill import DistillError, Prompt, Run, Sample
+from stillwatch.distill.collect.questions import question_of
+from stillwatch.distill.collect.reply import parsed, said, usage
+from stillwatch.distill.ledger import Spent, read_only, reply, spent
+from stillwatch.distill.plan import Plan
+from stillwatch.distill.prices import PUSD, price_of, usd
+from stillwatch.distill.rows import read_json, read_prompts, write_json, write_rows
+
+
+def write_stored(run: Run, plan: Plan) -> None:
+    """Write both files anew. Raises: DistillError."""
+    prompts = list(read_prompts(run.prompts))
+    with closing(read_only(run.ledger)) as db:
+        try:
+            write_rows(run.collected, samples(plan, prompts, db))
+            _write_spent(run, plan, db)  # last: it says that the other one is complete
+        except DistillError as why:
+            raise DistillError(
+                f"{why}; every answer is in {run.ledger.name}, and the same command goes on from there"
+            ) from why
+
+
+def write_spent(run: Run, plan: Plan) -> None:
+    """Write spent.json anew."""
+    with closing(read_only(run.ledger)) as db:
+        _write_spent(run, plan, db)
+
+
+def is_stale(run: Run) -> bool:
+    """Whether the ledger has more than the files say: a process was killed before it wrote them."""
+    if not run.collected.exists() or not run.spent.exists():
+        return run.ledger.exists()
+    told = read_json(run.spent)
+    with closing(read_only(run.ledger)) as db:
+        return bool(spent(db, "train").requests != told.get("requests"))
+
+
+def samples(plan: Plan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterator[Sample]:
+    """Every stored answer that the plan asks for, in the order of the prompts and then of the samples."""
+    priced = price_of(plan.teacher.model, plan.prices) is not None
+    for prompt in prompts:
+        for number in range(plan.collect.samples):
+            question = question_of(plan, prompt, number)
+            stored = reply(db, question.key)
+            if stored is None:
+                continue
+            raw, into, out, pusd = stored
+            answer = parsed(raw)
+            words, used = said(answer), usage(answer, 0)
+            yield Sample(
+                prompt.id,
+                number,
+                prompt.messages,
+                words.reasoning if plan.collect.reasoning else None,
+                words.answer,
+                "refusal" if words.refusal and not words.answer else words.finish_reason,
+                {
+                    "input_tokens": into,
+                    "output_tokens": out,
+                    "reasoning_tokens": used.reasoning_tokens,
+                    "estimated": not used.told,
+                    "usd": usd(pusd) if priced else None,
+                },
+                words.model or plan.teacher.model,
+                {key: value for key, value in question.body.items() if key != "messages"},
+                words.logprobs,
+            )
+
+
+def _write_spent(run: Run, plan: Plan, db: sqlite3.Connection) -> None:
+    """Training samples at the top, evaluation apart, and by what prices."""
+    price = price_of(plan.teacher.model, plan.prices)
+    content = _spent(spent(db, "train"), price is not None)
+    content["evaluation"] = _spent(spent(db, "evaluate"), price is not None)
+    content["price"] = None if price is None else asdict(price) | {"unit": f"1/{PUSD:.0e} US dollar a token"}
+    content["written_us"] = time.time_ns() // 1000
+    write_json(run.spent, content)
+
+
+def _spent(one: Spent, priced: bool) -> dict[str, Any]:
+    return {
+        "requests": one.requests,
+        "answers": one.answers,
+        "input_tokens": one.input_tokens,
+        "output_tokens": one.output_tokens,
+        "usd": usd(one.pusd) if priced else None,
+        "in_doubt": {
+            "requests": one.doubtful_requests,
+            "tokens": one.doubtful_tokens,
+            "usd": usd(one.doubtful_pusd) if priced else None,
+        },
+        "waited_s": one.waited_us / 1e6,
+    }
