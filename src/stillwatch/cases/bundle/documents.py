@@ -52,7 +52,7 @@ def queries(why: Iterable[Mapping[str, Any]]) -> bytes:
         lines += [f"--   with {sums}"] if sums else []
         lines += [f"SELECT account, {feature.sql} AS {feature.name} FROM states;", ""]
     lines += ["-- What makes each claim again from the log:"]
-    lines += [f"--   {one['detector']}: {' '.join(one['query'].split())}" for one in why]
+    lines += [f"--   {one['detector']}: {plain(one['query'])}" for one in why]
     return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -101,18 +101,32 @@ def certificate(told: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], ga
     """Write the draft certificate. told: case, title, exported_at, exported_by, version, clock."""
     files = [f"   {one['sha256']}  {one['bytes']:>12,} bytes  {one['name']}" for one in inputs]
     holes = [f"   {one['start']} to {one['end']}: {one['text']}" for one in gaps]
-    nothing = "   [THE SYSTEM NAMES NONE: SAY WHICH]"
-    words = {"inputs": "\n".join(files) or nothing, "gaps": "\n".join(holes) or nothing}
-    return _text("certificate.txt").format(**told, **words).encode("utf-8", "backslashreplace")
+    words = {
+        "inputs": "\n".join(map(plain, files)) or "   [NONE IS ON RECORD: SAY WHICH FILES WERE SCANNED]",
+        "gaps": "\n".join(map(plain, holes)) or "   none [SAY WHETHER YOU KNOW OF ANY]",
+    }
+    return _filled("certificate.txt", told, words)
 
 
 def readme(told: Mapping[str, Any]) -> bytes:
     """Write how to read and check the bundle. told: case, title, version."""
-    return _text("readme.txt").format(**told).encode("utf-8", "backslashreplace")
+    return _filled("readme.txt", told, {})
 
 
-def _text(name: str) -> str:
-    return resources.files("stillwatch.cases.bundle").joinpath(name).read_text("utf-8")
+def _filled(name: str, told: Mapping[str, Any], words: Mapping[str, str]) -> bytes:
+    """A text with names filled in, which may come from anywhere: each stays on its line."""
+    text = resources.files("stillwatch.cases.bundle").joinpath(name).read_text("utf-8")
+    safe = {key: plain(str(value)) for key, value in told.items()}
+    return text.format(**safe, **words).encode("utf-8", "backslashreplace")
+
+
+def plain(text: str) -> str:
+    r"""Give text as one line of what can be printed.
+
+    >>> plain("a\n\x1b[2J")
+    'a\\n\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def checker() -> bytes:

@@ -27,10 +27,10 @@ from stillwatch.cases.audit.tables import records
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, verify
-from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT, claims
+from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
+from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.evidence import Evidence, latest
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import stored
@@ -99,8 +99,8 @@ def prepare(
         "stillwatch": stillwatch.__version__,
         "texts": "none",
     }
-    leaving = _leaving(told, files, gathered, who) + _whether_scanned(found.context["inputs"], logs)
-    return Prepared(case_id, told["title"], leaving, files, predicate, token_key)
+    said = leaving(told, files, gathered, who) + whether_scanned(found.context["inputs"], logs)
+    return Prepared(case_id, told["title"], said, files, predicate, token_key)
 
 
 def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) -> Exported:
@@ -207,7 +207,7 @@ def _files(
     stands = {"case": case_id, "state": told["state"], "verdict": told["verdict"], "owner": told["owner"]}
     files = {
         "README.txt": documents.readme(words),
-        "alert.json": _json(_without_words(told)),
+        "alert.json": _json(told),
         "case.json": _json(stands | _acts(store, case_id)),
         "finding.json": _json(finding),
         "audit.ndjson": ndjson(rows),
@@ -232,11 +232,6 @@ def _json(document: Any) -> bytes:
 
 def _us(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
-
-
-def _without_words(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The alert without what people wrote in their own words."""
-    return {name: value for name, value in told.items() if name not in ("appeal", "suppressed_why")}
 
 
 def _acts(store: Store, case_id: str) -> dict[str, Any]:
@@ -277,55 +272,3 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]
 def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
     query = select(records).where(records.c.subject == stored(case_id)).order_by(records.c.seq)
     return [dict(row) for row in db.execute(query).mappings()]
-
-
-def _leaving(
-    told: Mapping[str, Any],
-    files: Mapping[str, bytes],
-    gathered: Gathered | None,
-    who: str,
-) -> tuple[str, ...]:
-    size = sum(map(len, files.values()))
-    lines = [
-        f"case {told['case']}: {told['title']}",
-        f"{len(files) + 1} files, {size:,} bytes, signed with the audit trail's key",
-        f"the names of {told['members']:,} accounts, and of who worked on the case ({who} among them)",
-    ]
-    if gathered is None:
-        lines.append("no events: no log was given, so that no claim can be computed again (--log)")
-    else:
-        lines.append(
-            f"{len(gathered.events):,} exchanges of {len(gathered.accounts):,} accounts: times, "
-            "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a "
-            "key that stays here"
-        )
-        lines.append("of all other accounts: counts")
-    made = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
-    left = [one for one in made if one["why_not"] is not None]
-    lines.append(
-        f"{len(made) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
-    )
-    differ = [one["name"] for one in left if one["why_not"].startswith(NOT_BORNE_OUT)]
-    if differ:
-        lines.append(
-            f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned? "
-            "verify.py will call this bundle NOT SOUND"
-        )
-    lines.append("no prompt, no answer, no address, no note or appeal")
-    return tuple(lines)
-
-
-def _whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> tuple[str, ...]:
-    """Say whether the logs are the files that the scan read, by their hashes."""
-    if not logs:
-        return ()
-    scanned = {one["sha256"] for one in inputs}
-    given = {one.sha256 for one in inputs_of(logs)}
-    if not scanned:
-        return ("which files were scanned is not on record: whether these are them cannot be said",)
-    if given == scanned:
-        return ("the log given is the one that was scanned, file for file",)
-    return (
-        f"the log given is NOT the one that was scanned: {len(scanned - given)} of its files are missing, "
-        f"{len(given - scanned)} are others",
-    )

@@ -1,0 +1,63 @@
+"""What is about to leave with a bundle, in sentences, for a person to read before it does."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT
+from stillwatch.cases.bundle.gather import Gathered
+from stillwatch.cases.inputs import inputs_of
+
+
+def leaving(
+    told: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    gathered: Gathered | None,
+    who: str,
+) -> tuple[str, ...]:
+    """Say what is in a bundle that is about to leave."""
+    size = sum(map(len, files.values()))
+    lines = [
+        f"case {told['case']}: {told['title']}",
+        f"{len(files) + 1} files, {size:,} bytes, signed with the audit trail's key",
+        f"the names of {told['members']:,} accounts, and of who worked on the case ({who} among them)",
+    ]
+    if gathered is None:
+        lines.append("no events: no log was given, so that no claim can be computed again (--log)")
+    else:
+        lines.append(
+            f"{len(gathered.events):,} exchanges of {len(gathered.accounts):,} accounts: times, "
+            "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a "
+            "key that stays here"
+        )
+        lines.append("of all other accounts: counts")
+    made = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+    left = [one for one in made if one["why_not"] is not None]
+    lines.append(
+        f"{len(made) - len(left)} claims that the checker computes again, {len(left)} that it cannot"
+    )
+    differ = [one["name"] for one in left if one["why_not"].startswith(NOT_BORNE_OUT)]
+    if differ:
+        lines.append(
+            f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned? "
+            "verify.py will call this bundle NOT SOUND"
+        )
+    lines.append("no prompt, no answer, no address, no note or appeal")
+    return tuple(lines)
+
+
+def whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> tuple[str, ...]:
+    """Say whether the logs are the files that the scan read, by their hashes."""
+    if not logs:
+        return ()
+    scanned = {one["sha256"] for one in inputs}
+    given = {one.sha256 for one in inputs_of(logs)}
+    if not scanned:
+        return ("which files were scanned is not on record: whether these are them cannot be said",)
+    if given == scanned:
+        return ("the log given is the one that was scanned, file for file",)
+    return (
+        f"the log given is NOT the one that was scanned: {len(scanned - given)} of its files are missing, "
+        f"{len(given - scanned)} are others",
+    )
