@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -109,6 +110,14 @@ def test_damaged_examples_of_every_format(sample, at, junk, drop, packed):
     damaged = sample[:place] + junk + sample[place + drop :]
     rows, rejects = outcome(gzip.compress(damaged, 1) if packed else damaged)
     assert rows or rejects.count or rejects.aside
+
+
+@pytest.mark.parametrize(
+    "raw", [b'[{"a":1,"a":2},0]', b'[{"a":1,"b":{"c":1,"c":2}},[],0,0]', b'{"a":{"b":1,"b":2}}']
+)
+def test_a_key_twice_is_seen_beside_whatever_else(raw):
+    with pytest.raises(Refused, match="twice"):
+        decode(raw)
 
 
 @LIGHT

@@ -30,7 +30,8 @@ def decode(raw: bytes) -> object:
         raise Refused("nested too deeply to be a log record") from None
     if isinstance(value, dict | list):
         endings = len(_KEY_END.findall(raw))
-        if endings != len(value) and endings != _keys(value):  # a flat object is settled by its own length
+        flat = isinstance(value, dict) and endings == len(value)  # a flat object is settled by its own length
+        if not flat and endings != _keys(value):
             _refuse_duplicates(raw)
     return value
 
