@@ -134,6 +134,10 @@ def test_the_public_key_and_short_ones_are_refused(tmp_path: Path) -> None:
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     with pytest.raises(IndicatorError, match="never written over"):
         create(path)
+    path.chmod(0o640)
+    with pytest.raises(IndicatorError, match="chmod 600"):
+        read_exchange(path)
+    path.chmod(0o600)
     path.write_text("hunter2")
     with pytest.raises(IndicatorError, match="holds no exchange key") as refused:
         read_exchange(path)

@@ -116,6 +116,7 @@ def test_a_disk_or_a_key_that_fails_hinders_nobody(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (folder / "partners" / "broken.key").write_text("hunter2")
+    (folder / "partners" / "broken.key").chmod(0o600)
 
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")

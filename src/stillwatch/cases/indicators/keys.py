@@ -68,9 +68,13 @@ def _part(raw: bytes, purpose: bytes) -> bytes:
 def read_exchange(path: Path) -> Key:
     """Read an exchange key as `create` wrote it: 64 hexadecimal digits. Raises: IndicatorError."""
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(4_096)
     except OSError as error:
         raise IndicatorError(f"{path}: cannot read the exchange key: {error.strerror}") from error
+    if mode & 0o077:
+        raise IndicatorError(f"{path}: holds an exchange key and others may read it; chmod 600 {path}")
     try:
         return exchange(bytes.fromhex(text.decode("ascii").strip()))
     except ValueError:
