@@ -118,10 +118,11 @@ def make(
     """
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
-    desk = Desk(store, deployment, settings or Settings(), Snapshots(store), Looks(), clock)
+    desk = Desk(store, deployment, settings or Settings(), Snapshots(store), Looks(store), clock)
     door = entry.Door(desk, Throttle())
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
+        Route("/cases/{case}", _permalink, methods=["GET"]),
         Route("/static/{name}", _static, methods=["GET"]),
         Route("/login", door.form, methods=["GET"]),
         Route("/login", door.enter, methods=["POST"]),
@@ -142,6 +143,12 @@ def _static(request: Request) -> Response:
         return PlainTextResponse("there is no such file\n", 404)
     headers = {"cache-control": "public, max-age=31536000, immutable"}
     return Response(render.static(name), 200, headers, media_type=render.STATIC[name])
+
+
+def _permalink(request: Request) -> Response:
+    """Lead from the address that alerts carry to the page."""
+    case = quote(str(request.path_params["case"]), safe="")
+    return RedirectResponse(address(request, f"/case/{case}"), 303)
 
 
 async def _nowhere(request: Request, why: Exception) -> Response:

@@ -148,7 +148,7 @@ def page(asked: Asked, what: Shown, said: str = "") -> Response:
             url=asked.url,
             account_href=lambda name: account_href(asked, name),
             now_us=asked.now_us,
-            twin=twin,
+            twin=twin if request.method == "GET" else None,
             here=request.url.path,
             acts=asked.deployment.acts,
             deployment=asked.deployment.name,

@@ -20,11 +20,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from stillwatch.cases import tables
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
+from stillwatch.console.looked import state_of
 
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000
@@ -54,7 +55,7 @@ class Snapshots:
         self._store = store
         self._lock = threading.Lock()
         self._folder: Path | None = None
-        self._revision: tuple[int, int] = (-1, -1)
+        self._revision: tuple[int, ...] = ()
 
     def close(self) -> None:
         """Remove the copy."""
@@ -83,7 +84,7 @@ class Snapshots:
             self._lock.release()
 
     def _current(self) -> Path:
-        revision = _revision(self._store)  # not the store's own: looking at something raises that
+        revision = state_of(self._store)  # not the store's revision: looking at something raises that
         if self._folder is None or revision != self._revision:
             self._drop()
             folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
@@ -94,13 +95,6 @@ class Snapshots:
                 self._drop()
                 raise
         return self._folder / "cases.duckdb"
-
-
-def _revision(store: Store) -> tuple[int, int]:
-    with store.reading() as db:
-        newest = db.execute(select(func.max(tables.cases.c.revision))).scalar()
-        finding = db.execute(select(func.max(tables.findings.c.finding))).scalar()
-    return int(newest or 0), int(finding or 0)
 
 
 def copy(store: Store, path: Path) -> None:

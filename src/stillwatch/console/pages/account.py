@@ -1,5 +1,6 @@
 """An account: its cases, what ties it, what stands for it. Its texts stay hidden here: see `prompts`."""
 
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
@@ -36,8 +37,8 @@ def show(asked: Asked) -> Shown:
     ties: list[dict[str, Any]] = []
     for one in inside:
         if one.member.moved_to is None:
-            look = asked.desk.looks.at(asked.store, one.case)
-            found = [look.links[place] for place in look.of_account.get(name, ())[:LINKS]]
+            every = asked.desk.looks.links(one.case.id)
+            found = islice((link for link in every if name in (link.a, link.b)), LINKS)
             ties += [{"case": one.case.id, "link": link} for link in found]
     stands = standings(asked, [name])
     verdict, why_not = None, None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillwatch.cases import Case, Verdict, reading
-from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.alert import Alert
 from stillwatch.console import Proposed, Unavailable, asks
 from stillwatch.console.asked import Asked
 from stillwatch.console.pages.queue import row
@@ -21,17 +21,14 @@ WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 def show(asked: Asked) -> Shown:
     """Show the whole case, with the first accounts and links."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    said = alert(asked.store, case.id, asked.now_us, base_url=base(asked))
-    look = asked.desk.looks.at(asked.store, case)
-    table = _accounts(asked, case)
-    targets = reading.targets(asked.store, case.id)
+    told = asked.desk.looks.told(case.id, asked.now_us, base(asked))
+    said, targets = told.alert, told.targets
     view = {
-        "case": case, "alert": said, "look": look, "campaign": look.campaign, **table,
-        "links": look.links[:TOP_LINKS], "story": reading.timeline(asked.store, case.id, limit=STORY),
-        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR, "verdicts": list(Verdict),
-        "targets": targets, "asks": asks.of_case(asked.store, case.id),
-        "proposals": _proposals(asked, targets.accounts), "owners": reading.owners(asked.store),
-        "big": asked.desk.settings.big_accounts,
+        "case": case, "alert": said, "drawn": asked.desk.looks.drawn(case), **_accounts(asked, case),
+        "links": said.links[:TOP_LINKS], "story": reading.timeline(asked.store, case.id, limit=STORY),
+        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR, "targets": targets,
+        "asks": asks.of_case(asked.store, case.id), "proposals": _proposals(asked, targets.accounts),
+        "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
     }  # fmt: skip
     data = {**said.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
     return Shown("case.html.j2", case.title, data, claims(said), view)
@@ -116,22 +113,22 @@ def accounts(asked: Asked) -> Shown:
 def links(asked: Asked) -> Shown:
     """Show the case's single links, ranked, a page at a time."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    look = asked.desk.looks.at(asked.store, case)
+    found = asked.desk.looks.links(case.id)
     offset = asked.query_number("offset", 0, 10_000_000)
-    some = look.links[offset : offset + LINKS]
+    some = found[offset : offset + LINKS]
     rows = [
         {"a": k.a, "b": k.b, "clue": k.clue, "bits": k.bits, "control": k.control, "text": k.text}
         for k in some
     ]
-    data = {"case": case.id, "total": len(look.links), "offset": offset, "links": rows}
-    view = {"case": case, "links": some, "total": len(look.links), "offset": offset, "page": LINKS}
+    data = {"case": case.id, "total": len(found), "offset": offset, "links": rows}
+    view = {"case": case, "links": some, "total": len(found), "offset": offset, "page": LINKS}
     return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
 
 
 def alert_page(asked: Asked) -> Shown:
     """Show the alert as it is exported."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    said = alert(asked.store, case.id, asked.now_us, base_url=base(asked))
+    said = asked.desk.looks.told(case.id, asked.now_us, base(asked)).alert
     return Shown(
         "alert.html.j2", f"Alert of {case.id}", said.as_json(), claims(said), {"case": case, "alert": said}
     )
@@ -140,8 +137,8 @@ def alert_page(asked: Asked) -> Shown:
 def actor(asked: Asked) -> Shown:
     """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    look = asked.desk.looks.at(asked.store, case)
-    targets = reading.targets(asked.store, case.id)
+    drawn = asked.desk.looks.drawn(case)
+    targets = asked.desk.looks.told(case.id, asked.now_us, base(asked)).targets
     stands = standings(asked, targets.accounts)
     steps: dict[str, int] = {}
     for standing in (stands or {}).values():
@@ -149,14 +146,14 @@ def actor(asked: Asked) -> Shown:
     found = reading.findings_of(asked.store, case.id)
     rows = [
         {"accounts": g.accounts, "shares": " ".join(g.letters), "mixed": g.mixed, "example": g.example}
-        for g in look.folded.groups
+        for g in drawn.folded.groups
     ]
     data = {
-        "actor": row(case, asked), "groups": rows, "shared": look.folded.shared, "standings": steps,
+        "actor": row(case, asked), "groups": rows, "shared": drawn.folded.shared, "standings": steps,
         "findings": found, "merged_into": case.merged_into, "split_from": case.split_from,
     }  # fmt: skip
     view = {
-        "case": case, "look": look, "steps": steps, "known": stands is not None, "findings": found,
+        "case": case, "drawn": drawn, "steps": steps, "known": stands is not None, "findings": found,
         "clear": len(targets.accounts) - sum(steps.values()), "left_out": targets.left_out,
     }  # fmt: skip
     return Shown("actor.html.j2", f"Actor of {amounts.counted(case.members, 'account')}", data, rows, view)
