@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from cases_world import NOW_US, START_US, campaign, names, result
 from exports_world import Receiver, receiver
 from indicators_world import Provider, provider
+from postgres_server import new_database, running
 from scan_world import START
 from stillwatch.cases import Verdict, work
 from stillwatch.cases.alert import alert
@@ -357,3 +358,19 @@ def test_rejected_lines_are_said(alpha: Provider, store: Store, folder: Path, tm
     done = run("indicators", "search", case, alpha.log, bad, "--folder", folder)
     assert done.exit_code == 3
     assert "1 line rejected" in done.stderr or "lines rejected" in done.stderr
+
+
+@pytest.mark.slow
+def test_news_are_told_from_postgresql_too(folder: Path) -> None:
+    with running() as server:
+        if server is None:
+            pytest.skip("no PostgreSQL on this machine")
+        with Store(new_database(server)) as store:
+            attach(store, folder / "audit.key")
+            outbox, case = Outbox(folder / "outbox"), opened(store)
+            assert tell(outbox, [hook()], store, NOW_US) == 1
+            release(
+                store, prepare(store, case, Form.OCSF, now_us=NOW_US), folder / "x", who="a", now_us=NOW_US
+            )
+            assert tell(outbox, [hook()], store, NOW_US + 1) == 1
+            assert [one["type"].rpartition(".")[2] for one in events(outbox)] == ["opened", "updated"]
