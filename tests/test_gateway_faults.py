@@ -30,6 +30,7 @@ from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path import caller
+from stillwatch.gateway.path.reply import HEAD_LIMIT
 from stillwatch.gateway.path.server import Request
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
@@ -412,6 +413,21 @@ def test_a_reply_that_names_a_banned_model_ends_there() -> None:
             if "later" in name:
                 assert got.body.replace(b"\r", b"\n").startswith(event("mira")), name
         assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not looked into: refused
+
+
+@pytest.mark.parametrize("cut", range(-4, 36, 4))
+def test_a_long_first_event_hides_no_model_at_its_seams(cut: int) -> None:
+    """The Responses API repeats the client's instructions before it names the model."""
+    named = b'"model":"deepseek-chat-0324"}}\n\n'
+    start = b'data: {"response":{"instructions":"'
+    pad = b"x" * (HEAD_LIMIT - len(start) - len(b'",') - cut)
+    said = start + pad + b'",' + named + BANNED * 2
+    pieces: list[bytes | float] = [EVENTS + said[:HEAD_LIMIT], 0.1, said[HEAD_LIMIT:]]
+    with scripted(pieces) as url, gateway(url, BAN, recorder=False) as running:
+        got = post(running, {"stream": True})
+        assert SECRET_TEXT.encode() not in got.body
+        assert b'"model":"deepseek' not in got.body
+        assert running.counters()["cut_model"] == 1
 
 
 def test_redirects_informational_replies_and_odd_heads_pass_or_end_well() -> None:

@@ -251,13 +251,13 @@ class Events:
             if len(held) < HEAD_LIMIT:
                 self._held = held
                 return b""
-            end = len(held)
+            end = len(held) - CARRY  # what is cut in two here is whole the next time
         whole, self._held = held[:end], held[end:]
-        names = models_in(whole)
+        names = models_in(held)
         if not all(self.to.served(name) for name in names):
             return b""
         if len(names) == 1:
-            self._needle = _field_in(whole)
+            self._needle = _field_in(held)
             if self._needle:
                 whole, self._held = held, b""
         return whole
