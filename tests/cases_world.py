@@ -76,9 +76,11 @@ def campaign(
         title=f"{len(accounts):,} accounts took {total:,} answers of mira-think, asking for traces.",
         named_at=dict.fromkeys(accounts, alarm),
         links=tuple(
-            Link(a, name, "shared_wording", 12.5, "carries 74 of the 595 phrases", "client") for a in accounts
-        )
-        + tuple(Link(a, name, "shared_network", 8.4, "shares a network", "provider") for a in accounts[:3]),
+            Link(a, name, r.detector, 8.4, r.text, "provider" if r is NETWORK else "client")
+            for r in (NETWORK, WORDED)  # in the order in which reports list them
+            if r in reasons
+            for a in accounts
+        ),
         timeline=line,
         next_milestone="17,000 exchanges (Sky-T1) on 2026-04-19 at the pace of its last day",
     )
@@ -103,8 +105,10 @@ def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResu
 
 
 def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Campaign:
-    """The same actor seen again, with other accounts and another id."""
-    return replace(c, id=name, accounts=tuple(sorted({*c.accounts, *more})), **changes)  # type: ignore[arg-type]
+    """The same actor seen again, with more accounts and another id."""
+    links = (*c.links, *campaign(name, more).links)
+    accounts = tuple(sorted({*c.accounts, *more}))
+    return replace(c, id=name, accounts=accounts, links=links, **changes)  # type: ignore[arg-type]
 
 
 @cache

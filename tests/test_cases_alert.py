@@ -65,7 +65,7 @@ def test_the_alert_has_everything_that_its_contract_asks_for(store: Store) -> No
         assert claim.null
     assert len(a.benign) == 3
     assert [b.checked for b in a.benign] == [False, True, True]
-    assert a.links_total == 43
+    assert a.links_total == 80
     assert {k.independence for k in a.links} == {"wording", "network"}
     assert {k.control for k in a.links} == {"client", "provider"}
     assert a.independent_classes == ("network", "wording")
@@ -155,6 +155,27 @@ def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
     assert step(campaign("sw-1", names(0, 9)), verdict=Verdict.TRUE) == "block"
     assert step(campaign("sw-1", names(0, 9)), verdict=Verdict.FALSE) == "none"
     assert step(campaign("sw-1", names(0, 9), suppressed_by="permission: red team")) == "none"
+
+
+def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him(tmp_path: Path) -> None:
+    found = campaign("sw-1", names(0, 9))
+    links = tuple(k for k in found.links if k.clue == "shared_wording" or k.a in names(0, 4))
+    with Store(world.url_of("sqlite", tmp_path)) as store:
+        fold(store, result(replace(found, links=links)), NOW_US, "x")
+        case_id = only(store)
+        hit = reading.targets(store, case_id)
+        assert (hit.accounts, hit.weak) == (names(0, 4), names(4, 9))
+        assert hit.left_out == {"tied by too little": 5}
+        assert "5 more are tied by too little" in told(store).action.text
+        work.judge_accounts(
+            store, case_id, ["acct_00007"], Verdict.TRUE, who="ann", why="his card too", now_us=NOW_US
+        )
+        assert reading.targets(store, case_id).accounts == (*names(0, 4), "acct_00007")
+        # settings are seen by us and chosen by him: with wording they are still nothing but his choice
+        settings = tuple(replace(k, clue="same_model") for k in links if k.control == "provider")
+        copied = replace(found, links=(*(k for k in links if k.control == "client"), *settings), p_value=1e-9)
+        fold(store, result(copied), NOW_US + 1, "x")
+        assert reading.targets(store, case_id).accounts == ("acct_00007",)
 
 
 def test_the_alert_carries_the_last_bundle(store: Store) -> None:

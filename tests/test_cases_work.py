@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, create_engine, select, text
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, later, names, only, result, standing
 from stillwatch.cases import CaseError, Missing, Stale, State, Verdict, reading, tables, work
 from stillwatch.cases.acts import FACETS
 from stillwatch.cases.fold import fold
+from stillwatch.cases.migrations import MIGRATIONS, migrate
 from stillwatch.cases.reading import Filter
 from stillwatch.cases.store import Store
 
@@ -498,6 +499,16 @@ def test_a_store_of_a_newer_version_is_refused(lite: Store, tmp_path: Path) -> N
         db.execute(text("UPDATE shapes SET version = 99 WHERE part = 'cases'"))
     with pytest.raises(CaseError, match="newer Stillwatch"):
         Store(f"sqlite:///{tmp_path}/cases.db")
+
+
+def test_a_database_of_an_older_shape_is_brought_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    engine = create_engine(url)
+    migrate(engine, "cases", MIGRATIONS[:1])
+    engine.dispose()
+    with Store(url) as store:
+        fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
+        assert store.case(only(store)).members == 40
 
 
 def test_the_database_file_is_its_owners_only(lite: Store, tmp_path: Path) -> None:

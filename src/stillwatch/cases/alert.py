@@ -4,7 +4,6 @@ It finds nothing and decides nothing. `as_json` is what the command line, the co
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -220,7 +219,7 @@ def alert(store: Store, case_id: str, now_us: int, base_url: str = "", prices: P
         gaps=tuple(told["gaps"]),
         cannot_claim=tuple(told["cannot_claim"]),
         atlas=_atlas(told["atlas"], case.victims),
-        action=_action(case, told, hit, standing.get(case.raised_by)),
+        action=_action(case, hit, standing.get(case.raised_by)),
         inputs=tuple(told["inputs"]),
         scanned=told["scanned"],
         source=told["source"],
@@ -293,14 +292,15 @@ def _confidence(case: Case, record: Measured) -> Confidence:
 # --- what to do ---
 
 
-def _action(case: Case, told: Mapping[str, Any], hit: Targets, standing: DetectorStanding | None) -> Action:
+def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> Action:
     """What to do next, and whom it would touch. Machines propose what can be taken back, people block."""
-    step, text = _step(case, told, hit, standing)
+    step, text = _step(case, hit, standing)
     command = ""
     if step is not None:
         name = step.name.lower()
+        whom = "--targets" if hit.accounts else "--targets --weak"
         command = (
-            f"stillwatch case accounts {case.id} --targets | stillwatch standing set --accounts-file - "
+            f"stillwatch case accounts {case.id} {whom} | stillwatch standing set --accounts-file - "
             f'--step {name} --why "{case.id}" --dry-run'
         )
     if case.victims:
@@ -309,7 +309,7 @@ def _action(case: Case, told: Mapping[str, Any], hit: Targets, standing: Detecto
     return Action(
         step="none" if step is None else step.name.lower(),
         text=text,
-        accounts=0 if step is None else len(hit.accounts),
+        accounts=0 if step is None else len(hit.accounts or hit.weak),
         left_out=dict(hit.left_out),
         collateral=0,
         collateral_note="accounts are named one by one, so none outside the case is touched; end users "
@@ -318,25 +318,24 @@ def _action(case: Case, told: Mapping[str, Any], hit: Targets, standing: Detecto
     )
 
 
-def _step(
-    case: Case, told: Mapping[str, Any], hit: Targets, standing: DetectorStanding | None
-) -> tuple[Step | None, str]:
+def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[Step | None, str]:
     n = counted(len(hit.accounts), "account")
+    weak = ""
+    if hit.weak:
+        weak = f" {len(hit.weak):,} more are tied by too little to be acted on: judge them one by one first."
     if case.permission is not None:
         return None, f"Nothing: {case.permission}. It is measured all the same."
     if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):
         return None, f"Nothing: judged {case.verdict}."
-    if not hit.accounts:
+    if not hit.accounts and not hit.weak:
         return None, "Nothing: no account is left that is the actor's and that the latest finding names."
-    if case.verdict == Verdict.TRUE:
-        return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first."
-    if standing is not None and standing.state == DetectorState.SHADOW:
+    if standing is not None and standing.state == DetectorState.SHADOW and case.verdict != Verdict.TRUE:
         return None, f"Look: {case.raised_by} is in shadow, its record is not known."
+    if not hit.accounts:
+        tell = "what ties them the clients chose themselves, and could be copied to frame them"
+        return Step.WATCH, f"Watch {counted(len(hit.weak), 'account')}: {tell}. Judge them one by one."
+    if case.verdict == Verdict.TRUE:
+        return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first.{weak}"
     if case.members == 1:
         return Step.VERIFY, f"Ask who is behind {n}: it is alone, and a person's one-off job looks the same."
-    if not told["seen_by_provider"]:
-        return (
-            Step.WATCH,
-            f"Watch {n}: everything that ties them the clients chose themselves and could be copied.",
-        )
-    return Step.THROTTLE, f"Throttle {n} while somebody judges it: it can be taken back."
+    return Step.THROTTLE, f"Throttle {n} while somebody judges it: it can be taken back.{weak}"

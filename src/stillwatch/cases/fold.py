@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from stillwatch.cases import MACHINE, State, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
-from stillwatch.cases.claims import RAISING, context, us
+from stillwatch.cases.claims import RAISING, context, tied, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
 from stillwatch.cases.matching import Plan, overlaps, plan
@@ -103,11 +103,11 @@ def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
 
 
 def _found(c: Campaign, exchanges: Mapping[str, int]) -> _Found:
-    named = {}
+    named, enough = {}, tied(c)
     for account in c.accounts:
         key = key_of(account)
         since = us(c.named_at.get(account, c.alarm_at))
-        named[key] = Named(key, account, since, exchanges.get(account, 0))
+        named[key] = Named(key, account, since, exchanges.get(account, 0), account in enough)
     hours = {us(h.start): (int(h.exchanges), int(h.output_tokens)) for h in c.timeline}
     return _Found(c, digest(c), named, hours)
 

@@ -16,12 +16,13 @@ from stillwatch.cases.store import Transaction
 from stillwatch.cases.tables import among, cases, hours, members, stored
 
 _BULK = """INSERT INTO members (case_id, key, account, since_us, last_us, finding, provisional, exchanges,
-        home, moved_to)
+        home, moved_to, tied)
     SELECT :case_id, x.key, x.account, x.since_us, :last_us, :finding, :provisional, x.exchanges, x.home,
-        x.moved_to
+        x.moved_to, x.tied
     FROM unnest(CAST(:key AS text[]), CAST(:account AS text[]), CAST(:since_us AS bigint[]),
-        CAST(:exchanges AS bigint[]), CAST(:home AS text[]), CAST(:moved_to AS text[]))
-        AS x (key, account, since_us, exchanges, home, moved_to)"""
+        CAST(:exchanges AS bigint[]), CAST(:home AS text[]), CAST(:moved_to AS text[]),
+        CAST(:tied AS bigint[]))
+        AS x (key, account, since_us, exchanges, home, moved_to, tied)"""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Named:
     account: str
     since_us: int
     exchanges: int
+    tied: bool = False  # see claims.tied
 
 
 def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
@@ -56,6 +58,7 @@ def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, 
             "exchanges": [row.exchanges for row in rows],
             "home": [None if row.key in homes else row.key for row in rows],
             "moved_to": [homes.get(row.key) for row in rows],
+            "tied": [int(row.tied) for row in rows],
         }
         tx.db.execute(text(_BULK), common | columns)
         return
@@ -63,6 +66,7 @@ def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, 
         common
         | {"key": row.key, "account": row.account, "since_us": row.since_us, "exchanges": row.exchanges}
         | {"home": None if row.key in homes else row.key, "moved_to": homes.get(row.key)}
+        | {"tied": int(row.tied)}
         for row in rows
     ]
     tx.db.execute(insert(members), values)
@@ -72,9 +76,11 @@ def name_again(tx: Transaction, case_id: str, named: Mapping[str, Named], findin
     """Note that a finding names accounts which the case has a row of."""
     m = members.c
     mine = (m.case_id == case_id) & among(tx.db, m.key, named)
-    last = {"last_us": tx.now_us, "finding": finding, "provisional": 0}
+    last = {"last_us": tx.now_us, "finding": finding, "provisional": 0, "tied": 0}
     had = {row.key: row.exchanges for row in tx.db.execute(select(m.key, m.exchanges).where(mine))}
     tx.db.execute(update(members).where(mine).values(last))
+    enough = (m.case_id == case_id) & among(tx.db, m.key, [key for key, one in named.items() if one.tied])
+    tx.db.execute(update(members).where(enough).values(tied=1))
     by_count: dict[int, list[str]] = {}
     for key, n in had.items():
         if named[key].exchanges > n:

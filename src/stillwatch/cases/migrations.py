@@ -136,7 +136,12 @@ def m001_cases(db: Connection) -> None:
         db.execute(text(statement))
 
 
-MIGRATIONS: list[Step] = [m001_cases]
+def m002_tied(db: Connection) -> None:
+    """Say of each account whether enough ties it to the actor to act on it (see claims.tied)."""
+    db.execute(text("ALTER TABLE members ADD COLUMN tied BIGINT NOT NULL DEFAULT 0"))
+
+
+MIGRATIONS: list[Step] = [m001_cases, m002_tied]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

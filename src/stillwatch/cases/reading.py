@@ -62,7 +62,8 @@ class Targets:
     """Whom an action on a case may touch. Never a victim, never an account that was cleared."""
 
     accounts: tuple[str, ...]
-    left_out: dict[str, int] = field(default_factory=dict)  # why -> how many accounts of the case
+    weak: tuple[str, ...]  # named, but tied by too little: only once a person has judged them
+    left_out: dict[str, int] = field(default_factory=dict)  # why -> how many accounts, the weak ones too
 
 
 def queue(store: Store, wanted: Filter, now_us: int) -> Queue:
@@ -214,6 +215,7 @@ def _member(row: Mapping[Any, Any], newest: int) -> Member:
         exchanges=row["exchanges"],
         verdict=None if verdict is None else Verdict(verdict),
         actor=row["home"] is not None,
+        tied=bool(row["tied"]),
         provisional=bool(row["provisional"]),
         moved_to=row["moved_to"],
     )
@@ -267,7 +269,8 @@ def account(store: Store, name: str) -> list[AccountIn]:
 
 
 def targets(store: Store, case_id: str) -> Targets:
-    """Give whom an action on a case may touch: accounts that its latest finding names as the actor's.
+    """Give whom an action on a case may touch: accounts that its latest finding names as the actor's, and
+    that enough ties to him (claims.tied) or a person judged true one by one.
 
     Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
     finding does not name any more. Raises: Missing.
@@ -281,15 +284,19 @@ def targets_in(db: Connection, case_id: str) -> Targets:
     case = case_in(db, case_id, accounts=False)
     m = members.c
     newest = _newest(db, case_id)
-    mine: Select[Any] = select(m.account, m.key, m.finding).where(m.case_id == case_id, m.home.is_not(None))
-    rows = db.execute(mine.order_by(m.key)).all()
+    columns = (m.account, m.key, m.finding, m.tied, m.verdict)
+    mine: Select[Any] = select(*columns).where(m.case_id == case_id, m.home.is_not(None)).order_by(m.key)
+    rows = db.execute(mine).all()
     stolen = select(m.key).where(m.verdict == literal_column("'victim'"), m.case_id != case_id)
     victims = {row.key for row in rows} & set(db.execute(stolen).scalars())
-    picked = [row.account for row in rows if row.finding >= newest and row.key not in victims]
+    named = [row for row in rows if row.finding >= newest and row.key not in victims]
+    sure = [row.account for row in named if row.tied or row.verdict == Verdict.TRUE]
+    weak = [row.account for row in named if not row.tied and row.verdict != Verdict.TRUE]
     left = {
         "victim": case.victims,
         "cleared": case.cleared,
         "victim in another case": len(victims),
-        "not named by the latest finding": sum(r.finding < newest and r.key not in victims for r in rows),
+        "not named by the latest finding": len(rows) - len(victims) - len(named),
+        "tied by too little": len(weak),
     }
-    return Targets(tuple(picked), {why: n for why, n in left.items() if n})
+    return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})

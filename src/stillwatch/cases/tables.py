@@ -129,6 +129,7 @@ members = _table(
     verdict=W,
     moved_to=W,
     home=Text,
+    tied=N,
 )
 findings = _table(
     "findings",

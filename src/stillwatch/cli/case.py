@@ -205,6 +205,9 @@ def accounts_command(
     targets: Annotated[
         bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
     ] = False,
+    weak: Annotated[
+        bool, typer.Option("--weak", help="With --targets: those that too little ties to the actor.")
+    ] = False,
     which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
     starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=1_000_000)] = 100,
@@ -216,7 +219,7 @@ def accounts_command(
     with seen_cases(folder, cases) as store:
         case_id = find(store, case)
         if targets:
-            print_targets(reading.targets(store, case_id), as_json)
+            print_targets(reading.targets(store, case_id), weak, as_json)
             return
         found, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
     if as_json:

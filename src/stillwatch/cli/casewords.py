@@ -28,13 +28,14 @@ def words_of(folded: Folded) -> str:
     return "cases: " + ("; ".join(told) if told else "nothing new")
 
 
-def print_targets(found: reading.Targets, as_json: bool) -> None:
+def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
     """Print whom an action may touch, a name a line, and on standard error who is left out."""
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
-    odd = [name for name in found.accounts if one_line(name) != name or not name]
-    for name in found.accounts:
+    wanted = found.weak if weak else found.accounts
+    odd = [name for name in wanted if one_line(name) != name or not name]
+    for name in wanted:
         if name not in odd:
             print(name)
     for why, n in found.left_out.items():
