@@ -522,7 +522,7 @@ def attempt(
         try:
             with db.begin() as transaction:
                 expected = tamper(db, rng, scene)
-                found = verify_in(db, trusted=trusted, witness=scene.witness)
+                found = verify_in(db, trusted=trusted, witness=scene.witness or None)
                 transaction.rollback()
         except DBAPIError:
             return None

@@ -308,7 +308,10 @@ def test_a_partner_vouches_and_notices_a_rewritten_trail(store: Store, tmp_path:
     assert is_vouched(taken[0])
     read_back = read_heads(tmp_path / "kept.jsonl")
     assert sound(store, witness=read_back, witness_keys=[partner.key]).witnessed == 2
-    assert sound(store, witness=read_back, witness_keys=[new_signer().key]).witnessed is None
+    for nothing in ({"witness": read_back, "witness_keys": [new_signer().key]}, {"witness": []}):
+        found = verify(store, **nothing)  # type: ignore[arg-type]
+        assert isinstance(found, Broken)
+        assert (found.cause, "vouches for no record" in found.why) == (Cause.WITNESS, True)
 
     with store.writing(BEGIN_US) as tx:  # an insider with the key, who puts all right but what left the house
         scene = read_scene(tx.db)

@@ -98,7 +98,7 @@ def verify_command(
     """
     own = folder / f"{KEY}{PUBLIC_SUFFIX}"
     keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
-    seen = [one for path in witness or [] for one in read_heads(path)]
+    seen = None if witness is None else [one for path in witness for one in read_heads(path)]
     partners = [read_public(path) for path in witness_key or []]
     with seen_cases(folder, cases) as store:
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
@@ -120,7 +120,8 @@ def _tell_verified(found: Verified) -> None:
     )
     print(f"  trail {found.chain}, ends with {found.seal}")
     for span in found.keys:
-        print(f"  records {span.first} to {span.last} signed with key {span.key}")
+        which = f"records {span.first} to {span.last}" if span.last >= span.first else f"from {span.first} on"
+        print(f"  {which} signed with key {span.key}")
     if not found.pinned:
         print("  no key was named that you trust: whoever wrote the whole trail anew would pass (--key)")
     if found.witnessed is None:

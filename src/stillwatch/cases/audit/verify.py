@@ -40,13 +40,14 @@ def verify(
     store: Store,
     *,
     trusted: Sequence[str] = (),
-    witness: Sequence[Seen | str] = (),
+    witness: Sequence[Seen | str] | None = None,
     witness_keys: Sequence[str] = (),
 ) -> Verified | Broken:
     """Verify a store's whole trail as it stands at one moment.
 
     trusted: keys of which one must have signed; witness: what `witness.read_heads` gave, of any number of
-    files; witness_keys: of partners whose signature a head must carry to count.
+    files, one of which must vouch for something; witness_keys: of partners, whose signature a head must carry
+    to count.
 
     Raises: AuditError where there is no trail to read.
     """
@@ -58,16 +59,16 @@ def verify_in(
     db: Connection,
     *,
     trusted: Sequence[str] = (),
-    witness: Sequence[Seen | str] = (),
+    witness: Sequence[Seen | str] | None = None,
     witness_keys: Sequence[str] = (),
 ) -> Verified | Broken:
     """Verify as a connection sees the trail: see `snapshot` for one that takes any bytes."""
     try:
-        walk = _Walk(db, [one for one in witness if isinstance(one, Seen)])
+        walk = _Walk(db, [one for one in witness or () if isinstance(one, Seen)])
         verified = walk.to_the_end(tuple(trusted))
     except Found as found:
         return found.broken
-    if not witness:
+    if witness is None:
         return verified
     return check_witnesses(verified, witness, walk.witnessed, tuple(witness_keys))
 

@@ -16,7 +16,7 @@ def check_witnesses(
 
     Lines that are no head are notes: a full disk leaves some. The first head to contradict the trail decides.
     """
-    notes = [one for one in witness if isinstance(one, str)]
+    notes = _unread([one for one in witness if isinstance(one, str)])
     heads = sorted((one for one in witness if isinstance(one, Seen)), key=lambda one: one.head.seq)
     good = 0
     for one in heads:
@@ -53,7 +53,17 @@ def check_witnesses(
         why = f"the witness knows trail {other!a}, not {verified.chain[:16]}: this one was put in its place"
         return Broken(1, Cause.REWRITTEN, why)
     if not good:
-        notes.append("no witness vouches for any record")
-    elif good < verified.records:
+        why = "; ".join(
+            ("the witness vouches for no record of this trail: it was emptied, or is another's", *notes)
+        )
+        return Broken(1, Cause.WITNESS, why)
+    if good < verified.records:
         notes.append(f"records {good + 1} to {verified.records} are younger than what the witness saw")
-    return replace(verified, witnessed=good or None, notes=(*verified.notes, *notes))
+    return replace(verified, witnessed=good, notes=(*verified.notes, *notes))
+
+
+def _unread(lines: list[str]) -> list[str]:
+    """Sentences about lines that are no head; of many only how many."""
+    if len(lines) <= 3:
+        return lines
+    return [*lines[:2], f"{len(lines) - 2:,} more lines of the witness are no checkpoints"]
