@@ -167,6 +167,15 @@ def test_a_banned_model_is_refused_by_what_would_answer(world: Any, model: str) 
     assert all((r["outcome"], r["rule"], r["status"]) == ("refused", "ban:deepseek", 403) for r in rows)
 
 
+def test_a_banned_model_beside_the_one_that_is_asked_for_is_refused(world: Any) -> None:
+    """LiteLLM hands `extra_body` to the upstream over what it decided on, and asks each of "a,b"."""
+    _, up, proxy = world
+    before = len(up.seen)
+    assert proxy.ask("gil", "gpt-4o", extra_body={"model": "deepseek-chat"}).status_code == 403
+    assert proxy.ask("gil", "llama-3,deepseek-chat").status_code == 403
+    assert len(up.seen) == before
+
+
 def test_a_fallback_to_a_banned_model_is_refused(world: Any) -> None:
     """The first target fails, the router turns to a model with a harmless name and a banned target."""
     _, up, proxy = world

@@ -112,7 +112,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         asked = {
             **who,
             "operation": OPERATIONS.get(str(getattr(call_type, "value", call_type)), "other"),
-            "models": [name, *names] if name else [],
+            "models": [*([name, *names] if name else []), *_beside(data)],
             "hosts": hosts,
             "stream": data.get("stream") is True,
             "n": data.get("n") if type(data.get("n")) is int else 1,
@@ -668,6 +668,13 @@ def _texts(value: Any) -> Any:
 def _is_media(part: Any) -> bool:
     kind = part.get("type") if isinstance(part, dict) else None
     return isinstance(kind, str) and any(word in kind for word in ("image", "audio", "file", "video"))
+
+
+def _beside(data: dict[str, Any]) -> list[str]:
+    """A model that the client puts over the one that was decided on: LiteLLM passes `extra_body` on whole."""
+    extra = data.get("extra_body")
+    model = extra.get("model") if isinstance(extra, dict) else None
+    return [model] if isinstance(model, str) and model else []
 
 
 def _deployments(name: str | None) -> Iterable[dict[str, Any]]:
