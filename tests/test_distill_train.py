@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -280,6 +282,49 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     assert "going on from step 8" in said
     assert weights(again.model) == weights(whole.model)
     assert [p.step for p in again.loss] == [p.step for p in whole.loss]
+
+
+def test_a_full_disk_is_said_and_what_is_whole_stays(tmp_path: Path) -> None:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path]).returncode
+    ):
+        pytest.skip("a small disk is mounted by root only")
+    try:
+        settings = replace(SHORT, steps=24, checkpoint_every=4)
+        with pytest.raises(DistillError, match=r"cannot be written.*goes on from the last"):
+            train(clock_run(tmp_path / "run"), settings)
+        subprocess.run(["mount", "-o", "remount,size=64m", tmp_path], check=True)
+        said: list[str] = []
+        assert train(tmp_path / "run", settings, said).resumed_at == (4,)
+    finally:
+        subprocess.run(["umount", tmp_path], check=False)
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment(tmp_path: Path) -> None:
+    """Killed every second or so until it is through: the same weights as in one go."""
+    settings = replace(SHORT, steps=30, checkpoint_every=5)
+    whole = train(clock_run(tmp_path / "whole"), settings)
+    folder = clock_run(tmp_path / "killed")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from stillwatch.distill.train import Training; from stillwatch.distill.train.run import train\n"
+        f"train(Path(sys.argv[1]), Training(**{vars(settings)!r}), lambda text: print(text, flush=True))\n"
+    )
+    draw, kills = random.Random(1), 0
+    while not (folder / "training.json").exists() and kills < 4:
+        with subprocess.Popen(
+            [sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True
+        ) as going:
+            assert going.stdout is not None
+            going.stdout.readline()  # from here on it is at work
+            time.sleep(draw.uniform(0, 1.5))
+            going.kill()
+        kills += 1
+    again = train(folder, settings)
+    assert kills > 1
+    assert weights(again.model) == weights(whole.model)
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def blank(width: int, layers: int, heads: int, seed: int) -> Any:
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
+        activation_function="gelu_pytorch_tanh",  # gelu_new in one kernel: a quarter less CPU
         bos_token_id=VOCABULARY.index("<bos>"),
         eos_token_id=VOCABULARY.index("<eos>"),
         pad_token_id=VOCABULARY.index("<pad>"),

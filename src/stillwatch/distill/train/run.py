@@ -125,11 +125,22 @@ def _student(place: Place, settings: Training, say: Say) -> Trained:
         return stands
     try:
         return _fit(place, settings, rows, print_of, say)
-    except OSError as why:
+    except Exception as why:
+        if not unwritten(why):
+            raise
         raise DistillError(
-            f"{place.folder}: cannot be written: {why.strerror or why}; whole checkpoints stay, and the same "
-            "command goes on from the last of them"
+            f"{place.folder}: cannot be written: {why}; whole checkpoints stay, and the same command goes on "
+            "from the last of them"
         ) from why
+
+
+def unwritten(why: Exception) -> bool:
+    """Whether an error says that a file could not be written: each library has its own way to put it."""
+    own = {
+        "SafetensorError": "I/O error",
+        "RuntimeError": "writ",
+    }  # torch: "PytorchStreamWriter", "file write"
+    return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
 
 
 def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: Say) -> Trained:
