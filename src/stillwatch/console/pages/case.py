@@ -100,6 +100,7 @@ def accounts(asked: Asked) -> Shown:
             "exchanges": m.exchanges,
             "verdict": m.verdict,
             "actor": m.actor,
+            "tied": m.tied,
             "moved_to": m.moved_to,
             "standing": stands[m.account].step if m.account in stands else None,
         }
