@@ -41,9 +41,11 @@ def main() -> int:
             "of each campaign's accounts at B, found by the marks that A told",
             f"{count['other half: found']:,} of {count['other half: accounts']:,}",
         ),
+        ("named beside them: accounts of another campaign", f"{count['beside it: planted']:,}"),
         (
-            "named beside them: of another campaign, honest",
-            f"{count['beside it: planted']}, {count['beside it: honest']}",
+            "named beside them: honest accounts",
+            f"{count['beside it: honest']:,}, of which {count['beside it: honest, carried it before']:,} are said to "
+            f"have carried it before, and {count['beside it: honest, one exchange']:,} sent it once",
         ),
     ]
     for what, figure in rows:

@@ -165,7 +165,12 @@ def _round(
     figures.counts["other half: accounts"] += len(theirs)
     figures.counts["other half: found"] += len(carriers & theirs)
     figures.counts["beside it: planted"] += len((carriers - theirs) & planted)
-    figures.counts["beside it: honest"] += len(carriers - theirs - planted)
+    honest = [one for one in hits.carriers if one.account not in theirs | planted]
+    figures.counts["beside it: honest"] += len(honest)
+    figures.counts["beside it: honest, carried it before"] += sum(one.before for one in honest)
+    figures.counts["beside it: honest, one exchange"] += sum(
+        one.exchanges == 1 and not one.before for one in honest
+    )
     answer.write_bytes(sighting_bundle(hits, KEY, sender="B", now_us=now_us)[0])
     (back,) = read_sightings(answer, KEY)
     right = (back.of, back.exchanges) == (campaign_id("A", case.id), hits.exchanges)

@@ -330,6 +330,7 @@ def test_the_base_rate_is_what_was_there_before(beta: Provider, told: tuple[Indi
     later = tuple(replace(one, first_us=START_US + 9 * DAY_US) for one in told)
     hits = search(History([beta.log], KEY), partner_of(later))
     assert hits.chance.before == len(beta.pool)
+    assert all(one.before for one in hits.carriers)
     assert 8.5 < hits.chance.before_days < 9.1
     assert hits.chance.expected is not None
     assert 0 < hits.chance.expected < len(beta.pool)

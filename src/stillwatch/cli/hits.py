@@ -53,7 +53,7 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
         rows = [
             (
                 carrier.account,
-                "in the case" if carrier.account in known else "",
+                "in the case" if carrier.account in known else "carried it before" if carrier.before else "",
                 f"{carrier.exchanges:,}",
                 when(carrier.first_us) or "",
                 when(carrier.last_us) or "",
@@ -110,6 +110,7 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
             "first": when(carrier.first_us),
             "last": when(carrier.last_us),
             "kinds": list(carrier.kinds),
+            "before": carrier.before,
         }
         for carrier in one.carriers
     ]

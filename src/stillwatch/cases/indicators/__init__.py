@@ -74,6 +74,7 @@ class Carrier:
     first_us: int
     last_us: int
     kinds: tuple[Kind, ...]
+    before: bool = False  # carried a mark before the sender saw the campaign: likely for a reason of its own
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,14 @@ def _keep(
 
 def _hits(found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.ndarray]) -> Hits:
     carriers = [
-        Carrier(name, span.exchanges, span.first_us or 0, span.last_us or 0, tuple(sorted(found.kinds[name])))
+        Carrier(
+            name,
+            span.exchanges,
+            span.first_us or 0,
+            span.last_us or 0,
+            tuple(sorted(found.kinds[name])),
+            name in found.before,
+        )
         for name, span in found.accounts.items()
     ]
     seen = []
