@@ -97,17 +97,17 @@ def test_limits_of_length_and_reasoning() -> None:
 def test_a_mark_repeated_a_million_times_is_looked_at_in_no_time() -> None:
     began = time.process_time()
     for text in (
-        "<|im_start" * 100_000,
-        "answer" + "\n" * 200_000,
-        " " * 500_000,
-        "final " * 100_000,
-        "```\n" * 50_000,
+        "<|im_start" * 20_000,
+        "answer" + "\n" * 50_000,
+        " " * 100_000,
+        "final " * 20_000,
+        "```\n" * 10_000,
     ):
         reason(sample("a", text))
         maths.judge(4, text)
         exact_task.judge("4", text)
         code.extract(text)
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 2
 
 
 # --- tasks -----------------------------------------------------------------------------------------------

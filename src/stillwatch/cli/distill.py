@@ -160,7 +160,7 @@ def estimate_command(
     plan = load(where, given)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
-    made = begun(plan, where)
+    made = begun(plan, where, given)
     found = estimate(plan, list(read_prompts(made.run.prompts)))
     if as_json:
         print(json.dumps(found | {"teacher": made.teacher}, indent=1))
@@ -202,7 +202,7 @@ def collect_command(
     """Ask the teacher for what is missing. Killed and called again, it asks for nothing that it has."""
     given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
     plan = load(where, given | budget(usd, tokens, requests))
-    made = begun(plan, where)
+    made = begun(plan, where, given)
     got = collected(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
@@ -287,7 +287,7 @@ def run_command(
     """Collect, curate, train, evaluate, report. Killed at any moment and called again, it goes on."""
     given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
     plan = load(where, given | budget(usd, tokens, requests))
-    made = begun(plan, where)
+    made = begun(plan, where, given)
     run = made.run
     hush = quiet or as_json
     got = collected(made, plan, hush)

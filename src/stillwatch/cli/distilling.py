@@ -30,12 +30,14 @@ from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import progress as bars
 
 PARTLY, SPENT, INTERRUPTED = 3, 4, 130  # exit codes
+LINE_EVERY_S = 60.0
 SHOWN = 5  # rejected lines, failures
 
 
-def begun(plan: Plan, where: Path | None) -> Prepared:
+def begun(plan: Plan, where: Path | None, given: dict[str, Any]) -> Prepared:
     """Make a run's folder, or take it as it is, and say what is odd about it."""
-    again = where is None or not where.is_dir()
+    new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
+    again = where is None or not where.is_dir() or new_prompts
     made = prepare(plan, whoami(), time.time_ns() // 1000, again)
     if words := warning(made.teacher):
         say(f"warning: {words}")
@@ -86,10 +88,13 @@ def curated(run: Run, plan: Plan, quiet: bool) -> dict[str, Any]:
 
 @contextmanager
 def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
-    """A bar with what is spent, on a terminal; nothing elsewhere."""
+    """A bar with what is spent, on a terminal; elsewhere a line a minute."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield lambda asked: None
+        return
+    if not console.is_terminal:
+        yield _lines()
         return
     shown = Progress(
         TextColumn("collect"),
@@ -103,16 +108,32 @@ def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
     bar = shown.add_task("", total=None)
 
     def tell(asked: Asked) -> None:
-        cost = "" if asked.usd is None else f", ${asked.usd:,.4f}"
-        words = f"{asked.tokens:,} tokens{cost}, {asked.requests:,} requests"
-        if asked.failed:
-            words += f", {asked.failed:,} failed"
-        if asked.waits:
-            words += f" ({one_line(asked.waits)[:60]})"
-        shown.update(bar, completed=asked.done, total=asked.total, description=words)
+        shown.update(bar, completed=asked.done, total=asked.total, description=_words(asked))
 
     with shown:
         yield tell
+
+
+def _lines() -> Callable[[Asked], None]:
+    last = time.monotonic()
+
+    def tell(asked: Asked) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            say(f"{asked.done:,} of {asked.total:,} answers, {_words(asked)}")
+
+    return tell
+
+
+def _words(asked: Asked) -> str:
+    cost = "" if asked.usd is None else f", ${asked.usd:,.4f}"
+    words = f"{asked.tokens:,} tokens{cost}, {asked.requests:,} requests"
+    if asked.failed:
+        words += f", {asked.failed:,} failed"
+    if asked.waits:
+        words += f" ({one_line(asked.waits)[:60]})"
+    return words
 
 
 def tell_collected(run: Run, got: Collected) -> None:

@@ -35,6 +35,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def unshare() -> dict[str, bool]:
     """Leave the machine's network, processes and message queues; says what was granted."""
+    if sys.platform != "linux":
+        return {"network": False, "processes": False}
     network = CLONE_NEWNET | CLONE_NEWIPC
     for flags in (CLONE_NEWUSER | network | CLONE_NEWPID, network | CLONE_NEWPID, CLONE_NEWUSER | network):
         if libc.unshare(flags) == 0:
@@ -44,7 +46,7 @@ def unshare() -> dict[str, bool]:
 
 def landlock(folder: str, readable: list[str]) -> dict[str, bool]:
     """Allow reading what Python needs and writing in one folder, nothing else; says what was granted."""
-    abi = libc.syscall(CREATE_RULESET, None, 0, 1)
+    abi = libc.syscall(CREATE_RULESET, None, 0, 1) if sys.platform == "linux" else 0
     if abi < 1 or libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return {"files": False}
     handled = (1 << {1: 13, 2: 14, 3: 15, 4: 15}.get(abi, 16)) - 1
@@ -123,9 +125,14 @@ def run(code: str, tests: str, cases: list[dict[str, str]]) -> dict[str, object]
         return {"ok": False, "why": f"{where}{type(why).__name__}: {why}"[:300]}
 
 
+def die_with_the_parent() -> None:
+    if sys.platform == "linux":
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def inside(request: dict[str, object], folder: str, out: int, had: dict[str, bool]) -> None:
     """What the confined process does; it does not come back."""
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_the_parent()
     os.chdir(folder)
     readable = [sys.prefix, sys.base_prefix, "/usr", "/lib", "/lib64", "/etc", "/dev/null", "/dev/urandom"]
     had |= landlock(folder, readable)
@@ -142,11 +149,11 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for handle in (0, 1, 2):
         os.dup2(nothing, handle)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_the_parent()
     had = unshare()
     first = os.fork()  # of the new process space: when it ends, all that was started in it ends
     if first == 0:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        die_with_the_parent()
         worker = os.fork()  # not the first itself: the kernel spares that one the signals of its limits
         if worker == 0:
             inside(request, sys.argv[1], out, had)

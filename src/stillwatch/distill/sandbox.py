@@ -16,7 +16,7 @@ from typing import Any
 from stillwatch.distill import DistillError
 
 CHILD = Path(__file__).with_name("confined.py")
-GRACE_S = 5.0  # to start Python on a busy machine, beyond the program's own time
+GRACE_S = 5.0  # to start Python; the program has its seconds of processor time, and twice that by the clock
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Limi
         except OSError as why:
             raise DistillError(f"a process for a program cannot be started: {why.strerror}") from why
         try:
-            said, _ = process.communicate(json.dumps(request).encode(), limits.seconds + GRACE_S)
+            said, _ = process.communicate(json.dumps(request).encode(), 2 * limits.seconds + GRACE_S)
         except subprocess.TimeoutExpired:
             return Ran(False, f"takes longer than {limits.seconds:g} s", {})
         finally:
@@ -77,9 +77,16 @@ def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Limi
 
 @lru_cache(maxsize=1)
 def confinement() -> dict[str, Any]:
-    """How programs are confined on this machine: network, files, processes."""
-    had = run_program("", "pass", [], Limits()).confined
-    return {"limits": True, "network": False, "files": False, "processes": False} | had
+    """How programs are confined on this machine: network, files, processes.
+
+    Raises: DistillError where not even an empty program comes to its end.
+    """
+    ran = run_program("", "pass", [], Limits())
+    if not ran.ok:
+        raise DistillError(
+            f"programs cannot be run here, so no answer of the task code can be judged: {ran.why}"
+        )
+    return {"limits": True, "network": False, "files": False, "processes": False} | ran.confined
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,7 @@ from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
 from stillwatch.distill.collect.stored import samples, write_spent, write_stored
 from stillwatch.distill.ledger import Ledger, read_only
-from stillwatch.distill.plan import EMBEDDED, Plan, load
+from stillwatch.distill.plan import EMBEDDED, Plan, Teacher, load
 from stillwatch.distill.prices import price_of, usd
 from stillwatch.distill.rows import read_prompts
 
@@ -27,9 +27,9 @@ def collect_run(run: Run, plan: Plan, tell: Tell, say: Say) -> Collected:
     Raises: DistillError. Whatever was stored stays, and the files are written then too.
     """
     prompts = list(read_prompts(run.prompts))
-    with Ledger(run.ledger) as ledger, reached(plan, say) as there:
+    with Ledger(run.ledger) as ledger:
         try:
-            return collect(there, prompts, ledger, _key(there), tell)
+            return collect(plan, prompts, ledger, lambda: reached(plan.teacher, say), tell)
         finally:
             write_stored(run, plan)
 
@@ -42,9 +42,16 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
     run = Run(path)
     plan = load(run.path, {})
     plan = replace(plan, collect=replace(plan.collect, samples=1, temperature=0.0, top_p=None, logprobs=0))
-    with Ledger(run.ledger) as ledger, reached(plan, say) as there:
+    with Ledger(run.ledger) as ledger:
         try:
-            got = collect(there, prompts, ledger, _key(there), lambda progress: None, purpose="evaluate")
+            got = collect(
+                plan,
+                prompts,
+                ledger,
+                lambda: reached(plan.teacher, say),
+                lambda progress: None,
+                purpose="evaluate",
+            )
         finally:
             write_spent(run, plan)
         if got.stopped:
@@ -56,20 +63,21 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
 
 
 @contextmanager
-def reached(plan: Plan, say: Say) -> Iterator[Plan]:
-    """The plan with an address that answers: an embedded teacher is served while the block runs.
+def reached(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
+    """The teacher with an address that answers, and its key: an embedded one is served while the block runs.
 
     A header whose value begins with $ is read from that variable here, so that no secret lies in the plan.
     """
-    headers = {name: _from_variable(name, value) for name, value in plan.teacher.headers.items()}
-    plan = replace(plan, teacher=replace(plan.teacher, headers=headers))
-    if not plan.teacher.base_url.startswith(EMBEDDED):
-        yield plan
+    headers = {name: _from_variable(name, value) for name, value in teacher.headers.items()}
+    teacher = replace(teacher, headers=headers)
+    key = os.environ.get(teacher.api_key_env, "").strip() or NO_KEY
+    if not teacher.base_url.startswith(EMBEDDED):
+        yield teacher, key
         return
     from stillwatch.distill.embedded.serve.run import started
 
-    with started(plan.teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
-        yield replace(plan, teacher=replace(plan.teacher, base_url=base_url))
+    with started(teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
+        yield replace(teacher, base_url=base_url), key
 
 
 def estimate(plan: Plan, prompts: list[Prompt]) -> dict[str, Any]:
@@ -90,10 +98,6 @@ def estimate(plan: Plan, prompts: list[Prompt]) -> dict[str, Any]:
         "most_usd": None if price is None else usd(price.cost_pusd(most_in, most_out)),
         "price_source": None if price is None else price.source,
     }
-
-
-def _key(plan: Plan) -> str:
-    return os.environ.get(plan.teacher.api_key_env, "").strip() or NO_KEY
 
 
 def _from_variable(name: str, value: str) -> str:

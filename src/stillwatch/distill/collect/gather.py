@@ -12,7 +12,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from stillwatch.distill.collect.questions import bound_tokens, question_of, ques
 from stillwatch.distill.collect.reply import parsed, usage
 from stillwatch.distill.collect.trouble import Means, Trouble, trouble
 from stillwatch.distill.ledger import Ledger, Outcome
-from stillwatch.distill.plan import Plan
+from stillwatch.distill.plan import Plan, Teacher
 from stillwatch.distill.prices import PUSD, Price, price_of
 
 Tell = Callable[[Progress], None]
@@ -33,23 +33,34 @@ REFUSED = 3  # requests in a row refused for good, before anything was answered
 
 
 def collect(
-    plan: Plan, prompts: list[Prompt], ledger: Ledger, api_key: str, tell: Tell, purpose: str = "train"
+    plan: Plan,
+    prompts: list[Prompt],
+    ledger: Ledger,
+    reach: Callable[[], AbstractContextManager[tuple[Teacher, str]]],
+    tell: Tell,
+    purpose: str = "train",
 ) -> Collected:
     """Ask for all that is missing. What is stored stays, however this ends.
 
+    `reach` gives the teacher's address and key; it is entered only when something is missing.
     Raises: DistillError where nothing can be asked at all (no client, a budget too small for one request).
     """
+    price = price_of(plan.teacher.model, plan.prices)
+    gathering = _Gathering(plan, prompts, ledger, price, tell, purpose)
+    if not gathering.missing:
+        return gathering.result()
     try:
         import openai  # noqa: F401
     except ImportError as why:
         raise DistillError(f"asking a teacher needs the openai client: {EXTRA}") from why
-    price = price_of(plan.teacher.model, plan.prices)
     if plan.budget.usd is not None and price is None:
         raise DistillError(
             f"budget.usd is set and nothing is known of the price of {plan.teacher.model}: give [prices] "
             "input and output in the plan (US dollars a million tokens), or a budget in tokens or requests"
         )
-    return asyncio.run(_Gathering(plan, prompts, ledger, price, tell, purpose).all(api_key))
+    gathering.refuse_a_budget_too_small()
+    with reach() as (teacher, api_key):
+        return asyncio.run(gathering.all(teacher, api_key))
 
 
 class _Gathering:
@@ -100,12 +111,11 @@ class _Gathering:
         self.last_answer = now
         self.unreached = self.refused = 0
 
-    async def all(self, api_key: str) -> Collected:
+    async def all(self, teacher: Teacher, api_key: str) -> Collected:
         import openai
 
-        teacher, asking = self.plan.teacher, self.plan.collect
-        if self.missing:
-            self._refuse_a_budget_too_small(question_of(self.plan, *self.missing[0]))
+        asking = self.plan.collect
+        self.last_answer = time.monotonic()
         self.client = openai.AsyncOpenAI(
             base_url=teacher.base_url,
             api_key=api_key,
@@ -125,6 +135,10 @@ class _Gathering:
             await asyncio.gather(*workers)
         finally:
             await self.client.close()
+        return self.result()
+
+    def result(self) -> Collected:
+        """What it has come to."""
         return Collected(
             self.had + self.new,
             self.wanted,
@@ -270,15 +284,18 @@ class _Gathering:
         if not self.new and (self.unreached >= UNREACHED or self.refused >= REFUSED):
             raise DistillError(f"{name}: {met.text}")
         patience_s = self.plan.collect.patience_s
+        if met.means is not Means.PAUSE:
+            patience_s += self.plan.collect.timeout_s  # that long an answer may take
         if met.means is not Means.GIVE_UP and silent_s + (met.wait_s or 0) > patience_s:
             asks = f" and asks to wait {met.wait_s:.0f} s" if met.wait_s else ""
             raise DistillError(
                 f"{name} has answered nothing for {silent_s:.0f} s{asks} (collect.patience_s is "
-                f"{patience_s:.0f}): {met.text}"
+                f"{self.plan.collect.patience_s:.0f}): {met.text}"
             )
 
-    def _refuse_a_budget_too_small(self, question: Question) -> None:
-        into, out = bound_tokens(question, self.plan)
+    def refuse_a_budget_too_small(self) -> None:
+        """Raises: DistillError where not even the first request fits."""
+        into, out = bound_tokens(question_of(self.plan, *self.missing[0]), self.plan)
         lack = self.purse.lacks(self.purse.wants(into, out))
         if lack is not None and self.spent.requests == 0:
             raise DistillError(

@@ -74,7 +74,10 @@ class Pace:
         if now >= self._until:
             self._pauses += 1
             self._allowed = max(1.0, self._allowed / 2)
-        wait = self.backoff_s(self._pauses) if asked_s is None else asked_s * (1 + 0.1 * self._draw.random())
+        wait = self.backoff_s(self._pauses)
+        if asked_s is not None:  # believed, but for one that says "at once" again and again
+            least = wait if self._pauses > 2 else FIRST_WAIT_S / 4
+            wait = max(asked_s * (1 + 0.1 * self._draw.random()), least)
         self._until = max(self._until, now + wait)
         return self._until - now
 

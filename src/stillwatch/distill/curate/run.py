@@ -6,6 +6,7 @@ same result. It asks nobody.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from stillwatch.distill import DistillError, Example, Prompt, Run, Sample
@@ -43,7 +44,10 @@ def curate_run(run: Run, plan: Plan, tell: Tell) -> dict[str, Any]:
     """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
-    sieve = _Sieve([one for one in read_samples(run.collected) if one.id in prompts])
+    found = (one for one in read_samples(run.collected) if one.id in prompts)
+    sieve = _Sieve(
+        [replace(one, logprobs=None) for one in found]
+    )  # nothing here looks at them, and they are long
     collected = len(sieve.kept)
     if not collected:
         raise DistillError(f"{run.collected} holds no answers: run `stillwatch distill collect` first")

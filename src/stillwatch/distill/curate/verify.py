@@ -21,6 +21,7 @@ def verify(
     """A verdict for each sample, and how programs were confined (None where there were none)."""
     limits = Limits(settings.code_seconds, settings.code_mib)
     runs_code = any(prompts[one.id].task == CODE for one in samples)
+    sandbox = confinement() if runs_code else None
 
     def judge(sample: Sample) -> Verdict:
         prompt = prompts[sample.id]
@@ -33,4 +34,4 @@ def verify(
         for verdict in pool.map(judge, samples):
             verdicts.append(verdict)
             tell("verify", len(verdicts), len(samples))
-    return verdicts, confinement() if runs_code else None
+    return verdicts, sandbox
