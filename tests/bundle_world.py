@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scan_world import Scene, scene
+from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
+from stillwatch.cases.work import judge_accounts
 from stillwatch.scan.pipeline import Options, run
 
 CANARY = "zzcanaryzz"
@@ -62,6 +64,9 @@ def make(folder: Path) -> Told:
         attach(store, folder / "audit.key")
         fold(store, result, NOW_US, "scan", inputs=inputs_of([log]))
         case = queue(store, Filter(), NOW_US).cases[0].id
+        judge_accounts(
+            store, case, [HOSTILE[0]], Verdict.VICTIM, who="ann", why=f"{CANARY}: her key", now_us=NOW_US
+        )
         out = folder / "evidence"
         export(
             store, case, out, who="ann", now_us=NOW_US + 1, logs=[log], accounts=accounts, tell=said.append

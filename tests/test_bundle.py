@@ -112,9 +112,12 @@ def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: 
     events = [one for one in lines(copy, "events.ndjson") if one["a"] in named]
     taken = [one for one in events if one["t"] >= accounts[one["a"]]["since_us"] and one["s"] == 200]
     alert = json.loads((copy / "alert.json").read_text())
-    assert (len(named), len(taken)) == (alert["members"], alert["exposure"]["exchanges"])
-    assert sum(one["o"] for one in taken) == alert["exposure"]["output_tokens"]
-    assert {accounts[k]["account"] for k in named} == set(alert["accounts"])
+    finding = json.loads((copy / "finding.json").read_text())["campaign"]["finding"]
+    assert len(taken) == finding["harvest"]["exchanges"]
+    assert sum(one["o"] for one in taken) == finding["harvest"]["output_tokens"]
+    hers = {k for k in named if accounts[k]["verdict"] == "victim"}  # a stolen key is not the thief
+    assert {accounts[k]["account"] for k in named - hers} == set(alert["accounts"])
+    assert (len(named - hers), len(hers)) == (alert["members"], alert["victims"])
     mostly = {a: statistics.mode(one["m"] for one in taken if one["a"] == a) for a in named}
     model, many = Counter(mostly.values()).most_common(1)[0]
     others = dict(json.loads((copy / "population.json").read_text())["mostly"]["model"])
@@ -313,6 +316,7 @@ def test_what_leaves_is_said_first_and_is_on_record(told: Told) -> None:
     joined = " ".join(told.said)
     assert "no prompt" in joined
     assert "the log given is the one that was scanned" in joined
+    assert "1 of these accounts are judged victim" in joined
     with told.store() as store:
         assert verify_trail(store).__class__.__name__ == "Verified"
         with store.reading() as db:
@@ -325,6 +329,8 @@ def test_what_leaves_is_said_first_and_is_on_record(told: Told) -> None:
 def test_hostile_names_come_through_as_they_are(told: Told) -> None:
     named = {one["account"] for one in lines(told.bundle, "accounts.ndjson")}
     assert set(HOSTILE) <= named
+    verdicts = {one["account"]: one["verdict"] for one in lines(told.bundle, "accounts.ndjson")}
+    assert (verdicts[HOSTILE[0]], verdicts[HOSTILE[1]]) == ("victim", None)
     assert all((told.bundle / name).read_bytes().isascii() for name in ("accounts.ndjson", "alert.json"))
 
 

@@ -33,7 +33,7 @@ from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.evidence import Evidence, latest
 from stillwatch.cases.reading import acts
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import stored
+from stillwatch.cases.tables import members, stored
 from stillwatch.cases.work import exported
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
@@ -86,7 +86,7 @@ def prepare(
     gathered = None
     if logs:
         log, known = read_log(logs, accounts, sketch_key, assume_utc)
-        gathered = gather(log, known, found.campaign, told["accounts"], token_key)
+        gathered = gather(log, known, found.campaign, told["accounts"], _verdicts(store, case_id), token_key)
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
     files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
     files["claims.ndjson"] = ndjson(claims(files))
@@ -142,8 +142,10 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
         with zipfile.ZipFile(made, "x", zipfile.ZIP_DEFLATED) as packed:
             for name in sorted(files):
                 packed.writestr(zipfile.ZipInfo(f"{out.stem}/{name}"), files[name], zipfile.ZIP_DEFLATED)
+        made.chmod(0o600)
         return made
     made = beside / "bundle"
+    made.mkdir(mode=0o700)
     for name, data in files.items():
         path = made / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,6 +234,14 @@ def _json(document: Any) -> bytes:
 
 def _us(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
+
+
+def _verdicts(store: Store, case_id: str) -> dict[str, str]:
+    """What people found of single accounts: victims and cleared ones are in the finding too."""
+    m = members.c
+    query = select(m.account, m.verdict).where(m.case_id == case_id, m.verdict.is_not(None))
+    with store.reading() as db:
+        return {row.account: row.verdict for row in db.execute(query)}
 
 
 def _acts(store: Store, case_id: str) -> dict[str, Any]:

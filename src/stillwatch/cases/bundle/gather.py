@@ -62,9 +62,14 @@ def gather(
     known: Mapping[str, Mapping[str, Any]],
     campaign: Campaign,
     also: Iterable[str],
+    verdicts: Mapping[str, str],
     key: bytes,
 ) -> Gathered:
-    """Gather. known: rows of the accounts table by name; also: accounts that only the case names."""
+    """Gather. known: rows of the accounts table by name; also: accounts that only the case names;
+    verdicts: of single accounts.
+
+    Raises: BundleError where the log lacks an account of the finding.
+    """
     named = set(campaign.accounts)
     code = {name: k for k, name in enumerate(log.accounts)}
     if missing := sorted(named - code.keys()):
@@ -81,7 +86,11 @@ def gather(
     inside[[code[name] for name in named]] = True
     rows = np.flatnonzero(place[log["account"]] >= 0)
     return Gathered(
-        [_account(name, name in named, campaign, known.get(name, {}), tokens) for name in names],
+        [
+            _account(name, name in named, campaign, known.get(name, {}), tokens)
+            | {"verdict": verdicts.get(name)}
+            for name in names
+        ],
         list(_events(log, rows, place, tokens)),
         _population(log, known, named, inside, tokens),
     )

@@ -1,6 +1,7 @@
 """What is about to leave with a bundle, in sentences, for a person to read before it does."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ def leaving(
             "model, settings, sizes; texts, networks, clients, organisations, payment as tokens under a "
             "key that stays here"
         )
+        judged = Counter(one["verdict"] for one in gathered.accounts if one["verdict"] is not None)
+        lines += [
+            f"{many:,} of these accounts are judged {word}, and marked so" for word, many in judged.items()
+        ]
         lines.append("of all other accounts: counts")
     made = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
     left = [one for one in made if one["why_not"] is not None]
