@@ -10,7 +10,7 @@ from typing import Any
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError, Form, Leaving
 from stillwatch.cases.exports.atlas import Technique, technique
-from stillwatch.cases.exports.marking import Tlp, marking
+from stillwatch.cases.exports.marking import IDS, Tlp, marking
 from stillwatch.cases.exports.objects import (
     BORN,
     bundle,
@@ -98,7 +98,7 @@ def campaign_bundle(
         told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
         objects += [told, _related(new, told, "indicates", campaign)]
     if with_accounts:
-        objects += _observed(new, alert, key)
+        objects += _observed(new, alert, key, tlp)
     objects.append(
         new(
             "report",
@@ -215,7 +215,7 @@ def _related(new: Any, source: Json, how: str, target: Json) -> Json:
     )
 
 
-def _observed(new: Any, alert: Alert, key: Key) -> list[Json]:
+def _observed(new: Any, alert: Alert, key: Key, tlp: Tlp) -> list[Json]:
     accounts = []
     for name in alert.accounts:
         hashed = key.identify("account", name)
@@ -225,6 +225,7 @@ def _observed(new: Any, alert: Alert, key: Key) -> list[Json]:
                 "spec_version": "2.1",
                 "id": observable_id("user-account", {"user_id": hashed}),
                 "user_id": hashed,
+                "object_marking_refs": [IDS[tlp]],
             }
         )
     if not accounts or alert.exposure.first_us is None or alert.exposure.last_us is None:
