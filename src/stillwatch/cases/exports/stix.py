@@ -216,7 +216,7 @@ def _related(new: Any, source: Json, how: str, target: Json) -> Json:
 
 
 def _observed(new: Any, alert: Alert, key: Key, tlp: Tlp) -> list[Json]:
-    accounts = []
+    accounts: list[Json] = []
     for name in alert.accounts:
         hashed = key.identify("account", name)
         accounts.append(
