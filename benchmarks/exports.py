@@ -44,8 +44,8 @@ def main() -> int:
         ("named beside them: accounts of another campaign", f"{count['beside it: planted']:,}"),
         (
             "named beside them: honest accounts",
-            f"{count['beside it: honest']:,}; of {count['beside it: honest, carried it before']:,} it is said "
-            f"that they carried it before, {count['beside it: honest, one exchange']:,} more sent it once",
+            f"{count['beside it: honest']:,}; {count['beside it: honest, carried it before']:,} said to have "
+            f"carried it before, {count['beside it: honest, one exchange']:,} sent it once",
         ),
     ]
     for what, figure in rows:
