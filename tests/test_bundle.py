@@ -198,7 +198,8 @@ def test_claims_are_computed_whoever_signed(copy: Path) -> None:
         ("alert.json", '"actual": 1.0', '"actual": 0.8', "alert.json: "),
         ("alert.json", '"p_value": ', '"p_value": 1', "alert.json: its p-value"),
         ("population.json", '"accounts": 2', '"accounts": 3', "claim markers"),
-        ("accounts.ndjson", '"in_finding":true', '"in_finding":false', "claim harvest.accounts"),
+        ("accounts.ndjson", '"in_finding":true', '"in_finding":false', "accounts.ndjson: does not list"),
+        ("accounts.ndjson", '"since_us":1', '"since_us":2', "accounts.ndjson: "),
         (
             "claims.ndjson",
             '"name":"harvest.exchanges",',

@@ -7,6 +7,7 @@ from typing import Any
 from stillwatch.cases.bundle import verify
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
+NO_SINCE = "the finding does not say since when each account's exchanges count; a new scan does"
 NOT_BORNE_OUT = "the log given at the export comes to"
 
 
@@ -29,7 +30,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     for name, value in said.items():
         why_not = None
         if name not in again:
-            why_not = _why_not(name, "events.ndjson" in files)
+            why_not = (NO_SINCE if "events.ndjson" in files else NO_EVENTS) if not again else _why_not(name)
         elif not verify.same(value, again[name]):
             why_not = f"{NOT_BORNE_OUT} {json.dumps(again[name])[:200]}"
         rows.append({"name": name, "stated": value, "by": "finding", "why_not": why_not})
@@ -39,9 +40,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return rows
 
 
-def _why_not(name: str, events: bool) -> str:
-    if not events:
-        return NO_EVENTS
+def _why_not(name: str) -> str:
     kind, _, rest = name.partition(".")
     detector, _, number = rest.partition(".")
     if (why := verify.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:

@@ -200,8 +200,6 @@ def _files(
     finding = {
         "id": found.finding.id,
         "digest": found.finding.digest,
-        "alarm_us": found.finding.alarm_us,
-        "timeline_us": [[_us(h.start), h.exchanges, h.output_tokens] for h in found.campaign.timeline],
         "campaign": campaign_json(found.campaign),
     }
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
@@ -230,10 +228,6 @@ def _files(
 
 def _json(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
-
-
-def _us(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
 
 
 def _verdicts(store: Store, case_id: str) -> dict[str, str]:

@@ -10,12 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stillwatch.cases.bundle import BundleError
+from stillwatch.cases.claims import us
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -127,8 +129,8 @@ def _account(
     }
 
 
-def _us(moment: Any) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1_000_000)
+def _us(moment: datetime | None) -> int | None:
+    return None if moment is None else us(moment)
 
 
 def _events(

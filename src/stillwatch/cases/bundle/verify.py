@@ -24,6 +24,7 @@ import zipfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:stillwatch:evidence-bundle:1"
 LARGEST = 2 << 30  # bytes of one file
 HOUR_US = 3_600_000_000
+NEVER = 1 << 62
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # --- Ed25519 (RFC 8032, 5.1), verification only ---
@@ -250,6 +253,11 @@ def check_audit(bundle: Bundle) -> tuple[list[str], str]:
 # --- computing claims again ---
 
 
+def us(text: str) -> int:
+    """Read an ISO time as UTC microseconds."""
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
+
+
 class Evidence:
     """The events of the finding's accounts, and what the sender says of all others."""
 
@@ -257,15 +265,14 @@ class Evidence:
         self.finding = bundle.json("finding.json")
         self.campaign = self.finding["campaign"]["finding"]
         self.more = self.finding["campaign"]["evidence"]
-        self.alarm_us = self.finding["alarm_us"]
+        self.alarm_us = us(self.campaign["alarm_at"])
         self.accounts = bundle.lines("accounts.ndjson")
-        self.named = [k for k, one in enumerate(self.accounts) if one["in_finding"]]
+        names, since = set(self.campaign["accounts"]), self.more.get("since", {})
+        self.named = [k for k, one in enumerate(self.accounts) if one["account"] in names]
         mine = set(self.named)
         self.events = [one for one in bundle.lines("events.ndjson") if one["a"] in mine]
-        since = {k: self.accounts[k]["since_us"] for k in self.named}
-        self.harvest = [
-            one for one in self.events if since[one["a"]] is not None and one["t"] >= since[one["a"]]
-        ]
+        begin = {k: us(since[name]) for k in mine if (name := self.accounts[k]["account"]) in since}
+        self.harvest = [one for one in self.events if one["t"] >= begin.get(one["a"], NEVER)]
         self.answered = [one for one in self.harvest if one["s"] == 200]
         self.others = bundle.json("population.json")
 
@@ -630,6 +637,8 @@ def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
 def computed(bundle: Bundle) -> dict[str, Any]:
     """All that can be computed again, by name."""
     e = Evidence(bundle)
+    if not e.more.get("since"):
+        return {}
     out: dict[str, Any] = {f"harvest.{name}": value for name, value in harvested(e).items()}
     if e.harvest:
         out |= {f"conduct.{name}": value for name, value in conduct(e).items()}
@@ -651,7 +660,7 @@ def stated(finding: Mapping[str, Any]) -> dict[str, Any]:
     out["harvest.value_tokens"] = more["value_tokens"]
     if more.get("unique_prompts") is not None:
         out["harvest.unique_prompts"] = more["unique_prompts"]
-    out["harvest.timeline"] = finding["timeline_us"]
+    out["harvest.timeline"] = [[us(hour), n, tokens] for hour, n, tokens in more["timeline"]]
     for reason, numbers in zip(found["reasons"], more["reasons"], strict=True):
         for name in ("actual", "baseline", "n"):
             if numbers[name] is not None:
@@ -712,6 +721,8 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
         for name in sorted(said.keys() - named)
     ]
     wrong += _alert_differs(bundle.json("alert.json"), finding)
+    if have_events:
+        wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
     if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
         wrong.append(f"finding.json: its reasons come to {bits:.3f} bits, its score says otherwise")
@@ -737,6 +748,18 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
         ):
             if not same(one[name], value):
                 yield f"alert.json: {reason['detector']}: {name} is {one[name]}, in the finding {value}"
+
+
+def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterator[str]:
+    """Where the list of accounts says another thing than the finding."""
+    found, since = finding["campaign"]["finding"], finding["campaign"]["evidence"].get("since", {})
+    listed = {one["account"] for one in accounts if one["in_finding"]}
+    if listed != set(found["accounts"]) or len({one["account"] for one in accounts}) != len(accounts):
+        yield "accounts.ndjson: does not list the finding's accounts"
+    for one in accounts:
+        begin = us(since[one["account"]]) if one["account"] in since else None
+        if one["since_us"] != begin:
+            yield f"accounts.ndjson: {one['account']!a} counts from another time than in the finding"
 
 
 def _short(value: Any) -> str:
