@@ -35,7 +35,7 @@ def reported(folder: Path) -> Path:
         "learn": "traces", "seed": 1, "examples": 300, "left_out": {NASTY: 2}, "learnt_tokens": 7500,
         "parameters": 62784,
         "trained_parameters": 62784, "steps": 10, "cpu_s": 3.0, "wall_s": 1800.0, "usd_per_hour": 2.0,
-        "device": "cpu", "resumed_at": [4], "notes": [NASTY],
+        "device": "cpu", "resumed_at": [4], "curve": [100, 200], "notes": [NASTY],
         "loss": [{"step": 5, "loss": 2.0}, {"step": 10, "loss": 0.5}],
     }  # fmt: skip
     write_json(folder / "training.json", training)

@@ -199,6 +199,13 @@ def test_what_stands_is_not_trained_again(tmp_path: Path) -> None:
     assert train(tmp_path, SHORT).examples == 50
 
 
+def test_two_trainings_at_once_are_one_too_many(tmp_path: Path) -> None:
+    from stillwatch.distill.train.run import alone
+
+    with alone(tmp_path), pytest.raises(DistillError, match="another training"):
+        train(clock_run(tmp_path), SHORT)
+
+
 def test_the_curve_is_nested(tmp_path: Path) -> None:
     clock_run(tmp_path, examples=40)
     train(tmp_path, replace(SHORT, curve=(10, 20)))
@@ -222,10 +229,15 @@ def test_examples_longer_than_the_context_are_counted_never_cut(tmp_path: Path) 
 def test_words_that_the_student_lacks_are_counted(tmp_path: Path) -> None:
     clock_run(tmp_path)
     rows = [example(p) for p in problems(10, 1)]
-    strange = [replace(rows[0], answer="Sorry, I cannot help"), replace(rows[1], reasoning=None)]
+    strange = [
+        replace(rows[0], answer="Sorry, I cannot help"),
+        replace(rows[1], reasoning=None),
+        replace(rows[2], answer="\ud800"),
+    ]
     write_rows(tmp_path / "curated.jsonl", [*rows, *strange])
     trained = train(tmp_path, SHORT)
     assert trained.left_out == {
+        "is no Unicode": 1,
         "has words that the student's tokenizer lacks": 1,
         "has no reasoning": 1,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.distill import DistillError
@@ -38,6 +38,7 @@ NAMES = (
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON), st.booleans())
 def test_any_request_is_read_or_refused(told: dict[str, Any], chat: bool) -> None:
     try:

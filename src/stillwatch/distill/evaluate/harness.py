@@ -15,7 +15,7 @@ from stillwatch.distill.train.models import load
 Say = Callable[[str], None]
 
 
-def harness(places: dict[str, str], settings: Evaluation, run: Run, say: Say) -> dict[str, Any]:
+def harness(places: dict[str, str], seed: int, settings: Evaluation, run: Run, say: Say) -> dict[str, Any]:
     """Evaluate models on tasks of the harness: {model: {task: {metric: value}}}.
 
     Raises: DistillError where the package is not installed or does not know a task.
@@ -32,7 +32,7 @@ def harness(places: dict[str, str], settings: Evaluation, run: Run, say: Say) ->
     told = {}
     for name, place in places.items():
         say(f"{name}: {', '.join(settings.lm_eval)} in lm-eval")
-        loaded = load(place, settings.seed)
+        loaded = load(place, seed)
         model = wrapped.HFLM(
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=settings.batch, backend="causal"
         )

@@ -55,11 +55,11 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     if settings.before:
         place = trained.student
         told["student_before"] = mark(
-            "student_before", f"{place} {trained.seed}", lambda: load(place, trained.seed)
+            "student_before", f"{state(place)} {trained.seed}", lambda: load(place, trained.seed)
         )
-    for folder in sorted((path / "curve").glob("*/training.json"), key=lambda p: int(p.parent.name)):
-        smaller = read_training(folder)
-        marks = mark(f"curve-{folder.parent.name}", smaller.fingerprint, partial(load, str(smaller.model)))
+    for samples in trained.curve:
+        smaller = read_training(path / "curve" / str(samples) / "training.json")
+        marks = mark(f"curve-{samples}", smaller.fingerprint, partial(load, str(smaller.model)))
         told["curve"].append(
             {"samples": smaller.examples, "learnt_tokens": smaller.learnt_tokens, "marks": marks}
         )
@@ -69,7 +69,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
         from stillwatch.distill.evaluate.harness import harness
 
         places = {"student_before": trained.student, "student_after": str(trained.model)}
-        told["lm_eval"] = harness(places, settings, run, say)
+        told["lm_eval"] = harness(places, trained.seed, settings, run, say)
     write_json(run.evaluation, told)
     return read_json(run.evaluation)
 
@@ -86,6 +86,13 @@ def held_out(run: Run, settings: Evaluation) -> list[Prompt]:
     if settings.n and settings.n < len(questions):
         questions = random.Random(f"evaluate/{settings.seed}").sample(questions, settings.n)
     return questions
+
+
+def state(place: str) -> str:
+    """A model's place with the size and time of its weights: what lies there now, not what lay there once."""
+    path = Path(place)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) if path.is_dir() else []
+    return " ".join([place, *(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)])
 
 
 def judge(name: str, expected: Any, answer: str) -> Verdict:
@@ -167,7 +174,7 @@ def _teacher(
             return _asked(run, questions, mark)
         place = url.removeprefix(EMBEDDED)
     seed = 1
-    return mark("teacher", place, lambda: load(place, seed, blank=place != CLOCK))
+    return mark("teacher", state(place), lambda: load(place, seed, blank=place != CLOCK))
 
 
 def _asked(run: Run, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:

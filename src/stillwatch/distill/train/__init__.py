@@ -137,5 +137,6 @@ class Trained:
     usd_per_hour: float
     device: str
     resumed_at: tuple[int, ...]
+    curve: tuple[int, ...]  # the smaller students that were trained with it
     notes: tuple[str, ...]
     loss: tuple[Point, ...]

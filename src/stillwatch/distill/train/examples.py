@@ -16,6 +16,7 @@ TOO_LONG = "longer than the context"
 UNKNOWN = "has words that the student's tokenizer lacks"
 NO_REASONING = "has no reasoning"
 EMPTY = "has no answer"
+BROKEN = "is no Unicode"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,13 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
         if not row.answer.strip():
             left_out[EMPTY] += 1
             continue
-        tokens = Tokens(
-            tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
-        )
+        try:
+            tokens = Tokens(
+                tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
+            )
+        except (UnicodeError, TypeError):  # a lone surrogate: the tokenizer takes it for no text
+            left_out[BROKEN] += 1
+            continue
         longest_seen = max(longest_seen, len(tokens.prompt) + len(tokens.completion))
         if wording.unknown(tokens.completion) or wording.unknown(tokens.prompt):
             left_out[UNKNOWN] += 1

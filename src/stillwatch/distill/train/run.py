@@ -1,12 +1,15 @@
 """Trains the student of a run, and goes on where a killed training stopped. It knows no teacher's API."""
 
 import dataclasses
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +56,29 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
     """
     need("torch")
     run = Run(path)
-    for samples in (*settings.curve, 0):
-        _prepare(Place(run, samples), settings)
-    if settings.processes > 1 or settings.accelerate_config:
-        from stillwatch.distill.train.launch import launch
+    with alone(path):
+        for samples in (*settings.curve, 0):
+            _prepare(Place(run, samples), settings)
+        if settings.processes > 1 or settings.accelerate_config:
+            from stillwatch.distill.train.launch import launch
 
-        return launch(run, settings, say)
-    return train_here(run, settings, say)
+            return launch(run, settings, say)
+        return train_here(run, settings, say)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep a second training out of a run's folder. Raises: DistillError where one is at work."""
+    try:
+        lock = (path / "train.lock").open("w")
+    except OSError as why:
+        raise DistillError(f"{path}: cannot be written: {why.strerror}") from why
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as why:
+            raise DistillError(f"{path}: another training is at work here") from why
+        yield
 
 
 def train_here(run: Run, settings: Training, say: Say) -> Trained:
@@ -77,7 +96,7 @@ def read_training(path: Path) -> Trained:
     try:
         told["loss"] = tuple(Point(**point) for point in told["loss"])
         told |= {"model": Path(told["model"])}
-        told |= {name: tuple(told[name]) for name in ("resumed_at", "notes")}
+        told |= {name: tuple(told[name]) for name in ("resumed_at", "curve", "notes")}
         return Trained(**told)
     except (KeyError, TypeError) as why:
         raise DistillError(f"{path}: is no training.json of this version: {why}; train again") from why
@@ -122,6 +141,9 @@ def _student(place: Place, settings: Training, say: Say) -> Trained:
     stands = _standing(place, print_of)
     if stands:
         say(f"{place.model}: stands, trained on the same examples with the same settings")
+        if stands.curve != settings.curve and int(os.environ.get("RANK", "0")) == 0:
+            stands = dataclasses.replace(stands, curve=settings.curve)
+            _tell(place, stands)
         return stands
     try:
         return _fit(place, settings, rows, print_of, say)
@@ -195,6 +217,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         usd_per_hour=settings.usd_per_hour,
         device="cpu" if cpu else torch.cuda.get_device_name(),
         resumed_at=resumed,
+        curve=settings.curve,
         notes=words.notes,
         loss=tuple(
             Point(int(told["step"]), float(told["loss"]))
@@ -228,8 +251,12 @@ def _keep(place: Place, making: Path, settings: Training, trained: Trained) -> N
     write_card(making, place.run, trained)
     shutil.rmtree(place.model, ignore_errors=True)
     making.rename(place.model)
-    write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
+    _tell(place, trained)
     shutil.rmtree(place.checkpoints, ignore_errors=True)
+
+
+def _tell(place: Place, trained: Trained) -> None:
+    write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
 
 
 def on_cpu(settings: Training) -> bool:

@@ -16,6 +16,7 @@ from stillwatch.distill.embedded.serve.engine import Engine, Job
 from stillwatch.distill.train.wording import THINK, THOUGHT
 
 BODY = 4 << 20  # bytes
+MOST_TEXTS = 256  # of one request: its prompts times n
 UNSAID = 1024  # new tokens where the request does not say
 
 
@@ -53,6 +54,8 @@ class Served:
                 f"there is no model {request.model!r:.80} here; there is {self.name}", 404, "model_not_found"
             )
         words = self.engine.words
+        if request.n * max(1, len(request.prompts)) > MOST_TEXTS:
+            raise Refused(f"more than {MOST_TEXTS} texts in one request", param="prompt")
         if chat:
             try:
                 prompts = [tuple(words.asked(request.messages))]
@@ -61,9 +64,13 @@ class Served:
                     f"the model's chat template refuses these messages: {why}", param="messages"
                 ) from why
         else:
-            prompts = [
-                p if isinstance(p, tuple) else tuple(words.tokenizer(p).input_ids) for p in request.prompts
-            ]
+            try:
+                prompts = [
+                    p if isinstance(p, tuple) else tuple(words.tokenizer(p).input_ids)
+                    for p in request.prompts
+                ]
+            except (UnicodeError, TypeError) as why:  # a lone surrogate
+                raise Refused("the prompt is no Unicode", param="prompt") from why
         return [
             self._ask(prompt, request, chat, None if request.seed is None else request.seed + i)
             for prompt in prompts

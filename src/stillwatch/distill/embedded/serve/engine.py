@@ -15,8 +15,19 @@ from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import Wording, wording
 
 TOGETHER = 32  # texts in one batch
+COLD = 1e-4  # below it, sampling is taking the likeliest
 WAITING = 1024  # more are refused, as a busy API does
 BROKEN = "\ufffd"  # what a decoder puts for a letter whose last bytes are still to come
+
+
+def held_back(text: str, stops: tuple[str, ...]) -> str:
+    """Leave away an end that may be the beginning of a stop.
+
+    >>> held_back("four END", ("END.", "\\n")), held_back("four", ("END",))
+    ('four ', 'four')
+    """
+    sizes = (n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n]))
+    return text[: len(text) - max(sizes, default=0)]
 
 
 @dataclass(eq=False)
@@ -134,13 +145,13 @@ class Engine:
 
     def _sampled(self, job: Job, logprobs: Any) -> int:
         torch, ask = self._torch, job.ask
-        if ask.temperature == 0 or job.finish is not None:
+        if ask.temperature < COLD or job.finish is not None:
             return int(logprobs.argmax())
         p = torch.softmax(logprobs / ask.temperature, dim=-1)
         if ask.top_p < 1:
             order = p.argsort(descending=True)
             before = p[order].cumsum(0) - p[order]
-            p[order[before >= ask.top_p]] = 0
+            p[order[1:][before[1:] >= ask.top_p]] = 0
         return int(torch.multinomial(p.cpu(), 1, generator=job.draw))
 
     def _token(self, token: int, logprobs: Any, likeliest: int) -> Token:
@@ -172,6 +183,8 @@ class Engine:
             for stop in ask.stop:
                 if stop in text:
                     text, job.finish = text.partition(stop)[0], "stop"
-            if job.finish or not text.endswith(BROKEN):
+            if job.finish:
                 job.text = text
+            elif not text.endswith(BROKEN):
+                job.text = held_back(text, ask.stop)
         job.hand(Piece(job.text, said, len(job.written), job.finish))
