@@ -288,7 +288,9 @@ def test_a_campaign_that_was_not_here_is_answered_too(alpha: Provider, file: Pat
     assert (hits.exchanges, hits.carriers, hits.first_us) == (0, (), None)
     answer = tmp_path / "answer.json"
     answer.write_bytes(sighting_bundle(hits, KEY, sender="Calm", now_us=NOW_US)[0])
-    assert "has looked for this campaign and not seen it" in sentence(read_sightings(answer, KEY)[0])
+    told = sentence(read_sightings(answer, KEY)[0])
+    assert "has looked for this campaign and not seen it" in told
+    assert f"It searched {calm.table.num_rows:,} exchanges from 2026-03-02T" in told
 
 
 def test_since_and_until_bound_the_search(beta: Provider, file: Path) -> None:

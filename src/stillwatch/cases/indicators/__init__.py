@@ -117,6 +117,7 @@ class Sighting:
     exchanges: int  # 0: looked for and not seen
     accounts: int
     searched: int
+    searched_us: tuple[int, int] | None  # from when to when, as far as it was said
     first_us: int | None
     last_us: int | None
     modified_us: int

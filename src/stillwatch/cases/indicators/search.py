@@ -163,7 +163,7 @@ def _hits(found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.n
         partner=partner,
         searched=found.searched,
         blind=found.blind,
-        first_searched_us=found.first_us,
+        first_searched_us=None if found.first_us is None else max(found.first_us, found.since_us),
         last_searched_us=found.last_us,
         carriers=tuple(sorted(carriers, key=lambda one: (-one.exchanges, one.account))),
         exchanges=found.whole.exchanges,

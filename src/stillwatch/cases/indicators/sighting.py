@@ -67,7 +67,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
         count=min(hits.exchanges, MOST),
         summary=True,
         **_hours(hits.first_us, hits.last_us),
-        extensions=extended(accounts=len(hits.carriers), searched=hits.searched),
+        extensions=extended(accounts=len(hits.carriers), searched=hits.searched, **_searched(hits)),
     )
 
 
@@ -99,6 +99,12 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
     }
 
 
+def _searched(hits: Hits) -> dict[str, str]:
+    """From when to when it was looked, by the hour: "not seen" is worth no more than that."""
+    found = _hours(hits.first_searched_us, hits.last_searched_us)
+    return {f"searched_{name}": at for name, at in zip(("from", "to"), found.values(), strict=False)}
+
+
 def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighting, ...]:
     """Read a partner's answer: one sighting of each of our campaigns in it.
 
@@ -126,6 +132,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
                 exchanges=count(one, "count", at, 1),
                 accounts=count(said, "accounts", at, 0),
                 searched=count(said, "searched", at, 0),
+                searched_us=_looked(said | {"id": one["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
                 modified_us=time_us(one, "modified", file.place),
@@ -139,10 +146,17 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
     return tuple(found)
 
 
+def _looked(said: dict[str, Any], place: str) -> tuple[int, int] | None:
+    if "searched_from" not in said and "searched_to" not in said:
+        return None
+    return time_us(said, "searched_from", place), time_us(said, "searched_to", place)
+
+
 def sentence(one: Sighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
     who = f"{one.sender} (TLP:{one.tlp.upper()}{'' if one.sealed else '; unsealed, a mere claim'})"
-    searched = f" It searched {one.searched:,} exchanges." if one.searched else ""
+    when = "" if one.searched_us is None else " from {} to {}".format(*map(timestamp, one.searched_us))
+    searched = f" It searched {one.searched:,} exchanges{when}." if one.searched else ""
     if not one.exchanges:
         return f"{who} has looked for this campaign and not seen it.{searched}"
     times = ""
