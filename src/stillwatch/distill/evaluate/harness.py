@@ -10,7 +10,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError, Run
 from stillwatch.distill.evaluate import Evaluation
-from stillwatch.distill.train.models import load
+from stillwatch.distill.train.models import load_to_run
 
 Say = Callable[[str], None]
 
@@ -32,7 +32,7 @@ def harness(places: dict[str, str], seed: int, settings: Evaluation, run: Run, s
     told = {}
     for name, place in places.items():
         say(f"{name}: {', '.join(settings.lm_eval)} in lm-eval")
-        loaded = load(place, seed)
+        loaded = load_to_run(place, seed)
         model = wrapped.HFLM(
             pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=settings.batch, backend="causal"
         )

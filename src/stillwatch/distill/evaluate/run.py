@@ -22,7 +22,7 @@ from stillwatch.distill.rows import line, objects, read_json, read_prompts, repl
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, load
+from stillwatch.distill.train.models import Loaded, load_to_run
 from stillwatch.distill.train.run import read_training
 from stillwatch.distill.train.wording import wording
 from stillwatch.errors import RejectedLine
@@ -55,15 +55,17 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     if settings.before:
         place = trained.student
         told["student_before"] = mark(
-            "student_before", f"{state(place)} {trained.seed}", lambda: load(place, trained.seed)
+            "student_before", f"{state(place)} {trained.seed}", lambda: load_to_run(place, trained.seed)
         )
     for samples in trained.curve:
         smaller = read_training(path / "curve" / str(samples) / "training.json")
-        marks = mark(f"curve-{samples}", smaller.fingerprint, partial(load, str(smaller.model)))
+        marks = mark(f"curve-{samples}", smaller.fingerprint, partial(load_to_run, str(smaller.model)))
         told["curve"].append(
             {"samples": smaller.examples, "learnt_tokens": smaller.learnt_tokens, "marks": marks}
         )
-    told["student_after"] = mark("student_after", trained.fingerprint, lambda: load(str(trained.model)))
+    told["student_after"] = mark(
+        "student_after", trained.fingerprint, lambda: load_to_run(str(trained.model))
+    )
     told["teacher"] = _teacher(run, settings, questions, mark, say)
     if settings.lm_eval:
         from stillwatch.distill.evaluate.harness import harness
@@ -174,7 +176,7 @@ def _teacher(
             return _asked(run, questions, mark)
         place = url.removeprefix(EMBEDDED)
     seed = 1
-    return mark("teacher", state(place), lambda: load(place, seed, blank=place != CLOCK))
+    return mark("teacher", state(place), lambda: load_to_run(place, seed, blank=place != CLOCK))
 
 
 def _asked(run: Run, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:

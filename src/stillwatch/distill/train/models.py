@@ -23,8 +23,8 @@ class Loaded:
     place: str
 
 
-def load(place: str, seed: int = 1, blank: bool = True) -> Loaded:
-    """Load a model on the CPU, in 32-bit floats.
+def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> Loaded:
+    """Load a model on the CPU, in 32-bit floats, or in bfloat16 (`half`).
 
     `clock` is the embedded student untrained (`blank`) or the embedded teacher.
     Raises: DistillError where there is none, or none that can be read.
@@ -42,10 +42,12 @@ def load(place: str, seed: int = 1, blank: bool = True) -> Loaded:
     source = {"gguf_file": path.name} if gguf else {}
     folder = str(path.parent) if gguf else place
     if (path / "adapter_config.json").exists():
-        return _adapted(path, seed)
+        return _adapted(path, seed, half)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **source)
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **source)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.bfloat16 if half else torch.float32, **source
+        )
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as why:
         first = str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__
         raise DistillError(
@@ -67,13 +69,13 @@ def _clock(seed: int, blank: bool) -> Loaded:
     return load(str(teacher()))
 
 
-def _adapted(path: Path, seed: int) -> Loaded:
+def _adapted(path: Path, seed: int, half: bool) -> Loaded:
     """A LoRA adapter with the model it belongs to, merged into one."""
     peft = need("peft")
     below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
     if not below:
         raise DistillError(f"{path}: the adapter does not say which model it belongs to; merge it first")
-    loaded = load(below, seed)
+    loaded = load(below, seed, half=half)
     model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
     return Loaded(model, loaded.tokenizer, str(path))
 
@@ -119,3 +121,12 @@ def context(model: Any) -> int:
         if isinstance(value, int) and value > 0:
             return value
     return 0
+
+
+def load_to_run(place: str, seed: int = 1, blank: bool = True) -> Loaded:
+    """Load a model to let it write: on the GPU in bfloat16 where there is one, else on the CPU."""
+    gpu = need("torch").cuda.is_available()
+    loaded = load(place, seed, blank, half=gpu)
+    if gpu:
+        loaded.model.to("cuda")
+    return loaded

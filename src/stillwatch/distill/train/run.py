@@ -172,7 +172,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
 
     torch = need("torch")
     cpu = on_cpu(settings)
-    student = load(settings.student, settings.seed)
+    student = load(settings.student, settings.seed, half=_half(settings))
     words = wording(student.model, student.tokenizer)
     encoded = encode(rows, words, settings, context(student.model))
     for reason, count in encoded.left_out.items():
@@ -242,7 +242,7 @@ def _keep(place: Place, making: Path, settings: Training, trained: Trained) -> N
     """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
     from stillwatch.distill.train.models import load
 
-    before = load(settings.student, settings.seed)
+    before = load(settings.student, settings.seed, half=_half(settings))
     if settings.lora_rank:  # the student is whole, the adapter lies beside it
         peft = need("peft")
         adapted = peft.PeftModel.from_pretrained(before.model, str(making / "adapter"))
@@ -257,6 +257,11 @@ def _keep(place: Place, making: Path, settings: Training, trained: Trained) -> N
 
 def _tell(place: Place, trained: Trained) -> None:
     write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
+
+
+def _half(settings: Training) -> bool:
+    """Weights that do not learn may rest in bfloat16; those that learn may not."""
+    return settings.bf16 and settings.lora_rank > 0
 
 
 def on_cpu(settings: Training) -> bool:

@@ -55,7 +55,7 @@ def trainer(
         return _text(told, settings, student, encoded)
     from stillwatch.distill.train.models import load
 
-    teacher = load(str(settings.teacher), settings.seed, blank=False)
+    teacher = load(str(settings.teacher), settings.seed, blank=False, half=settings.bf16)
     if settings.method == "across":
         from stillwatch.distill.train.across import across
 

@@ -117,7 +117,7 @@ class Engine:
             for row, job in enumerate(jobs):
                 if job.finish is None:
                     self._took(job, int(sequences[row, -1]))
-            return torch.tensor([job.finish is not None for job in jobs])
+            return torch.tensor([job.finish is not None for job in jobs], device=sequences.device)
 
         with torch.inference_mode():
             self._model.generate(

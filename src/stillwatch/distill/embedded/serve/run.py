@@ -18,7 +18,7 @@ from stillwatch.distill.embedded.serve.app import Served, app
 from stillwatch.distill.embedded.serve.engine import Engine
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
-from stillwatch.distill.train.models import load
+from stillwatch.distill.train.models import load_to_run
 
 Say = Callable[[str], None]
 
@@ -35,7 +35,7 @@ def served(model: str | Path, reasoning: str, seed: int, say: Say) -> Served:
         name, place = "clock-teacher", str(teacher(seed, say))
     else:
         name, place = Path(model).resolve().name, str(model)
-    return Served(name, Engine(load(place)), reasoning)
+    return Served(name, Engine(load_to_run(place)), reasoning)
 
 
 def serve(
