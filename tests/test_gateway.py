@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
@@ -159,3 +160,14 @@ def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
         assert ask(g, model="m" * 100_000).status_code == 403
         (row,) = g.rows(1)
         assert (row["outcome"], len(row["model"])) == ("refused", 512)
+
+
+def test_many_at_once_do_not_each_find_the_budget_unspent(up: Upstream) -> None:
+    terms = "version = 1\n[limits]\noutput_tokens_per_day = 3000\n"
+    with gateway(up.url, terms) as g, ThreadPoolExecutor(20) as pool:
+        late = {"x-fault": "late=1.5", "x-tokens": "50"}
+        found = list(pool.map(lambda _: ask(g, headers=late, max_tokens=4000).status_code, range(20)))
+        assert sorted(found) == [200] * 3 + [429] * 17
+        assert ask(g, headers=late | {"x-fault": "reset"}).status_code == 502  # nothing stays reserved
+        small = list(pool.map(lambda _: ask(g, headers=late, max_tokens=100).status_code, range(20)))
+        assert small == [200] * 20

@@ -53,6 +53,13 @@ class Budgets:
         values[at + 4] += tokens
         values[at + 6] += tokens
 
+    def give_back(self, place: int, then_us: int, tokens: int) -> None:
+        """Take back what was added then, in the windows that still are the ones of then."""
+        values, at = (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+        for window, counter, span_us in ((0, 2, MINUTE_US), (3, 4, HOUR_US), (5, 6, DAY_US)):
+            if values[at + window] == then_us // span_us:
+                values[at + counter] -= tokens
+
     def spent(self, place: int, now_us: int) -> Spent:
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         requests = in_minute = in_hour = in_day = 0

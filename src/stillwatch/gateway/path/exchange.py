@@ -22,6 +22,8 @@ from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
+RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
+# of them asked at once would each find the budget unspent
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -56,6 +58,7 @@ class Exchange:
         self._kept_size = 0
         self._keep_text = False
         self._place = self._charged = self._spent_before = 0
+        self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
         self._retried = False
         self._warn: str | None = None
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
@@ -90,7 +93,9 @@ class Exchange:
             return
         who = self.caller
         self._place = gate.budgets.place(who.account, who.number)
-        gate.budgets.add(self._place, self.began_us, 1, 0)
+        if self.budgeted and not self.facts.stream and self.operation in GENERATES:
+            self._reserved = min(self.facts.most or RESERVED, RESERVED) * self.facts.n
+        gate.budgets.add(self._place, self.began_us, 1, self._reserved)
         self._warn = decision.warn
         self._write_ahead(verdict)
 
@@ -465,6 +470,8 @@ class Exchange:
         gate, found = self.gate, self._facts or _NOTHING
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
+        if self._reserved:
+            gate.budgets.give_back(self._place, self.began_us, self._reserved)
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
         if not self.number:

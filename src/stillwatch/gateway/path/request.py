@@ -24,6 +24,7 @@ OPERATIONS = (
     ("/embeddings", "embeddings"),
     ("/models", "models"),
 )
+MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
 SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
 REMEMBERED = 512  # characters of a target; longer ones would fill the memory
@@ -51,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     logprobs: bool = False
     is_json: bool = False
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
+    most: int | None = None  # output tokens that it allows one answer, where it says
 
 
 def operation_of(target: str) -> str:
@@ -144,6 +146,7 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
     if named or many:
         models = _distinct(*models, *named, *many)
     n, logprobs = asked.get("n"), asked.get("logprobs")
+    most = first(*map(asked.get, MOST))
     end_user = None
     if not SAYS_WHO.isdisjoint(asked):
         end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
@@ -156,6 +159,7 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
+        most if type(most) is int and most > 0 else None,
     )
 
 
