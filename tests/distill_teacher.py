@@ -79,7 +79,8 @@ def teaching(behave: Behave = lambda number, body: Reply()) -> Iterator[tuple[st
                     with lock:
                         seen.answered[key] += 1
                         used = reply.usage or {}
-                        seen.tokens += used.get("prompt_tokens", 0) + used.get("completion_tokens", 0)
+                        told = (used.get("prompt_tokens"), used.get("completion_tokens"))
+                        seen.tokens += sum(one for one in told if isinstance(one, int))
                 if reply.cut:
                     self.close_connection = True
                     return

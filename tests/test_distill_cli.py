@@ -145,3 +145,43 @@ def test_help_names_every_verb_and_exit_code() -> None:
     for verb in ("new", "estimate", "collect", "curate", "train", "evaluate", "report", "run", "teach"):
         assert "Examples:" in run(verb, "--help").stdout
     assert "4 stopped at the budget" in " ".join(run("collect", "--help").stdout.split())
+
+
+SIGNS = {"add": "+", "plus": "+", "minus": "-", "take": "-", "times": "*", "by": "*"}
+
+
+def clock_answer(number: int, body: dict[str, object]) -> Reply:
+    """Answer a clock problem as its teacher would."""
+    words = str(body["messages"][-1]["content"]).split()  # type: ignore[index]
+    at, steps = int(words[1]), []
+    for place in range(2, len(words) - 1, 3):
+        sign, by = SIGNS[words[place + 1]], int(words[place + 2])
+        to = {"+": at + by, "-": at - by, "*": at * by}[sign] % 10
+        steps.append(f"{words[place]} {at} {sign} {by} = {to}")
+        at = to
+    return Reply(content=f"<think>{' '.join(steps)}</think>{at}")
+
+
+@pytest.mark.train
+def test_all_of_it_from_one_command_and_again_for_nothing(tmp_path: Path) -> None:
+    plan = tmp_path / "clock.toml"
+    assert run("new", str(plan)).exit_code == 0
+    small = ("--n", "40", "--set", "heldout.n=10", "--set", "train.steps=5", "--set", "train.batch=8")
+    with teaching(clock_answer) as (url, seen):
+        words = ("run", str(plan), "--base-url", url, *small, "--quiet")
+        done = run(*words)
+        assert done.exit_code == 0, done.output
+        assert "40 of 40 answers are kept" in done.stdout
+        folder = tmp_path / "clock"
+        page = folder / "report.html"
+        assert f"Page: {page}" in done.stdout
+        assert page.exists()
+        paid = len(seen.bodies)
+        assert paid == 50, "40 to learn from, 10 to measure the teacher by"
+        again = run(*words)
+        assert again.exit_code == 0, again.output
+        assert len(seen.bodies) == paid
+    marks = read_json(folder / "evaluation.json")
+    assert marks["teacher"]["clock"]["right"] == 10
+    assert "Apache-2.0" in (folder / "model" / "README.md").read_text()
+    assert read_json(folder / "spent.json")["evaluation"]["answers"] == 10

@@ -259,6 +259,15 @@ def test_a_teacher_that_bills_beyond_the_limit_is_set_aside_for(tmp_path: Path) 
     assert 8_000 <= seen.tokens <= 10_000
 
 
+@pytest.mark.parametrize("told", [2**31 - 1, 2**63, 10**40, -5, 1e9, "many", None, True])
+def test_whatever_a_teacher_says_it_used_can_be_stored(tmp_path: Path, told: Any) -> None:
+    liar = Reply(usage={"prompt_tokens": told, "completion_tokens": told})
+    with teaching(lambda n, body: liar if n == 3 else Reply()) as (url, _):
+        run, plan = run_of(tmp_path, url, 6, prices={"input": 1e6, "output": 1e6})
+        assert collected(run, plan).answers == 6
+    assert read_json(run.spent)["input_tokens"] > 50
+
+
 def test_doubt_counts_as_spent() -> None:
     purse = Purse(Budget(tokens=1000), Price(1, 2, 1, ""), Spent(doubtful_tokens=800), 0)
     assert purse.lacks(purse.wants(100, 101)) is not None

@@ -78,7 +78,7 @@ def test_a_plan_written_is_the_plan_read(
         ("[collekt]\n", "there is no key collekt"),
         ('[collect]\nsamples = "3"', "collect.samples is '3'; int is wanted"),
         ("[collect]\nsamples = true", "collect.samples is True; int is wanted"),
-        ("[collect]\nsamples = 0", "collect.samples is 0; 1 or more is wanted"),
+        ("[collect]\nsamples = 0", "collect.samples is 0; 1 to 100,000 is wanted"),
         ("[collect]\nconcurrency = 100000", "1 to 1024"),
         ("[collect]\ntemperature = nan", "collect.temperature is nan; float is wanted"),
         ("collect = 3", r"\[collect\] is 3; a section with keys is wanted"),
@@ -90,6 +90,12 @@ def test_a_plan_written_is_the_plan_read(
         ("[evaluate]\nn = -1", "the least is 0"),
         ("[teacher]\nbase_url = 1", "teacher.base_url is 1; str is wanted"),
         ("= 1", "is no TOML"),
+        ("a = " + "[" * 5000, "is no TOML"),
+        ("[collect]\nsamples = 1000000000000", "collect.samples"),
+        ("[prompts]\nn = 1000000000000", "prompts.n"),
+        ("[prices]\ninput = 1e300", "prices.input"),
+        ("[collect.extra]\nmax_completion_tokens = 9", "collect.extra names max_completion_tokens"),
+        ('[teacher]\nbase_url = "https://me:secret@host/v1"', "has a login in it"),
         ("[teacher]\nmodel = 'a'\nmodel = 'b'", "is no TOML"),
     ],
 )
@@ -99,6 +105,12 @@ def test_a_wrong_plan_is_refused_with_its_key(tmp_path: Path, content: str, word
     with pytest.raises(PlanError, match=words) as found:
         load(file, {})
     assert str(file) in str(found.value)
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    for changes in ({"folder": "a\x00b"}, {"prompts.file": "\x00"}, {"teacher.i_may": "\udcff because"}):
+        with pytest.raises(PlanError, match=r"no name of a file|no text in UTF-8"):
+            load(None, changes)
 
 
 def test_no_plan_and_no_text(tmp_path: Path) -> None:

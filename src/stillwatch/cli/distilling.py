@@ -230,7 +230,7 @@ def sets(pairs: list[str] | None) -> dict[str, Any]:
             raise InputError(f"--set {pair!r}: KEY=VALUE is wanted, as in collect.samples=4")
         try:
             found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             found[key.strip()] = value
     return found
 

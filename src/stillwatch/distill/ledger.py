@@ -257,7 +257,7 @@ class Ledger:
             for write, _ in work:
                 write()
             self._db.execute("COMMIT")
-        except (sqlite3.Error, OSError) as why:
+        except (sqlite3.Error, OSError, OverflowError) as why:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             return str(why)

@@ -22,6 +22,23 @@ from stillwatch.distill.train import Training
 PLAN = "plan.toml"
 EMBEDDED = "embedded:"  # a base_url that starts so is served by ourselves while it is asked
 
+# what a request's cost is bounded by, and what the answer's shape depends on: not to be set behind our back
+RESERVED = frozenset(
+    (
+        "model",
+        "messages",
+        "stream",
+        "n",
+        "best_of",
+        "max_tokens",
+        "max_completion_tokens",
+        "logprobs",
+        "top_logprobs",
+    )
+)
+
+MOST_PROMPTS = 10_000_000
+
 Section = TypeVar("Section")
 
 
@@ -166,18 +183,18 @@ def _toml(path: Path) -> dict[str, Any]:
         ) from why
     except UnicodeDecodeError as why:
         raise PlanError(f"{path}: is not UTF-8 text") from why
-    except tomllib.TOMLDecodeError as why:
+    except (tomllib.TOMLDecodeError, RecursionError) as why:
         raise PlanError(f"{path}: is no TOML: {why}") from why
 
 
 def _resolve(table: dict[str, Any], beside: Path) -> None:
     """Make the files of a table absolute."""
-    for name in ("prompts", "heldout"):
-        source = table.get(name)
-        if isinstance(source, dict) and isinstance(source.get("file"), str) and source["file"]:
-            source["file"] = str(beside.joinpath(source["file"]).resolve())
-    if isinstance(table.get("folder"), str) and table["folder"]:
-        table["folder"] = str(beside.joinpath(table["folder"]).resolve())
+    for within, key in ((table, "folder"), (table.get("prompts"), "file"), (table.get("heldout"), "file")):
+        if isinstance(within, dict) and isinstance(within.get(key), str) and within[key]:
+            try:
+                within[key] = str(beside.joinpath(within[key]).resolve())
+            except (ValueError, OSError, RuntimeError) as why:
+                raise PlanError(f"{key} is {within[key]!r}, no name of a file: {why}") from why
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:
@@ -234,6 +251,8 @@ def _value(kind: Any, value: Any, place: str, key: str) -> Any:
         if math.isfinite(value):
             return float(value)
     elif type(value) is kind:
+        if kind is str and any("\ud800" <= c <= "\udfff" for c in value):
+            raise PlanError(f"{place}: {key} is {value!r}, which is no text in UTF-8")
         return value
     name = getattr(kind, "__name__", None) if not typing.get_origin(kind) else str(kind)
     raise PlanError(f"{place}: {key} is {value!r}; {name} is wanted")
@@ -242,7 +261,7 @@ def _value(kind: Any, value: Any, place: str, key: str) -> Any:
 def _check(plan: Plan, place: str) -> None:
     asking, budget = plan.collect, plan.budget
     rules = [
-        (asking.samples >= 1, "collect.samples", asking.samples, "1 or more"),
+        (1 <= asking.samples <= 100_000, "collect.samples", asking.samples, "1 to 100,000"),
         (1 <= asking.max_tokens <= 10_000_000, "collect.max_tokens", asking.max_tokens, "1 or more"),
         (1 <= asking.concurrency <= 1024, "collect.concurrency", asking.concurrency, "1 to 1024"),
         (0 <= asking.logprobs <= 20, "collect.logprobs", asking.logprobs, "0 to 20"),
@@ -260,8 +279,16 @@ def _check(plan: Plan, place: str) -> None:
         (budget.usd is None or budget.usd >= 0, "budget.usd", budget.usd, "0 or more"),
         (budget.tokens is None or budget.tokens >= 0, "budget.tokens", budget.tokens, "0 or more"),
         (budget.requests is None or budget.requests >= 0, "budget.requests", budget.requests, "0 or more"),
-        (plan.prompts.n >= 0, "prompts.n", plan.prompts.n, "0 or more"),
-        (plan.heldout.n >= 0, "heldout.n", plan.heldout.n, "0 or more"),
+        (0 <= plan.prompts.n <= MOST_PROMPTS, "prompts.n", plan.prompts.n, "0 to 10,000,000"),
+        (0 <= plan.heldout.n <= MOST_PROMPTS, "heldout.n", plan.heldout.n, "0 to 10,000,000"),
+        *(
+            (one is None or 0 <= one <= 1e6, f"prices.{name}", one, "0 to 1,000,000")
+            for name, one in (
+                ("input", plan.prices.input),
+                ("output", plan.prices.output),
+                ("cached_input", plan.prices.cached_input),
+            )
+        ),
         (
             0 <= plan.curate.near_duplicates <= 1,
             "curate.near_duplicates",
@@ -277,7 +304,7 @@ def _check(plan: Plan, place: str) -> None:
             raise PlanError(f"{place}: {key} is {value!r}; {wanted} is wanted")
     if urlsplit(plan.teacher.base_url).username is not None:
         raise PlanError(f"{place}: teacher.base_url has a login in it; put the key into a variable")
-    taken = {"model", "messages", "stream", "n", asking.max_tokens_field} & asking.extra.keys()
+    taken = RESERVED & asking.extra.keys()
     if taken:
         raise PlanError(
             f"{place}: collect.extra names {', '.join(sorted(taken))}, which has a place of its own"

@@ -12,6 +12,7 @@ from importlib.resources import files
 from stillwatch.distill.plan import Prices
 
 PUSD = 10**12  # picodollars a dollar: a tenth of a cent a million tokens is still a whole number a token
+MOST_PUSD = 1 << 60  # more than a million dollars; sums of them still fit into SQLite's integers
 DATED = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d|latest|\d{4})$")
 
 
@@ -30,7 +31,8 @@ class Price:
         180000000
         """
         cached = min(max(cached_tokens, 0), input_tokens)
-        return (input_tokens - cached) * self.input + cached * self.cached_input + output_tokens * self.output
+        fresh = (input_tokens - cached) * self.input
+        return min(fresh + cached * self.cached_input + output_tokens * self.output, MOST_PUSD)
 
 
 @lru_cache(maxsize=1)

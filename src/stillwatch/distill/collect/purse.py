@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stillwatch.distill.ledger import Spent
 from stillwatch.distill.plan import Budget
-from stillwatch.distill.prices import PUSD, Price
+from stillwatch.distill.prices import MOST_PUSD, PUSD, Price
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Purse:
         tokens = into + out + self._excess
         if self._price is None:
             return Reserved(into + out, tokens, 0)
-        dearer = max(self._price.input, self._price.output)
-        pusd = into * self._price.input + out * self._price.output + self._excess * dearer
-        return Reserved(into + out, tokens, pusd)
+        dearer_input = max(self._price.input, self._price.cached_input)
+        dearer = max(dearer_input, self._price.output)
+        pusd = into * dearer_input + out * self._price.output + self._excess * dearer
+        return Reserved(into + out, tokens, min(pusd, MOST_PUSD))
 
     def lacks(self, wanted: Reserved) -> str | None:
         """Say what is too little for a request, in words; None where there is enough."""
