@@ -347,3 +347,19 @@ def test_two_processes(tmp_path: Path) -> None:
     assert any("step 10 of 12" in text for text in said)
     with pytest.raises(DistillError, match="longer than the 40 tokens"):
         train(tmp_path, replace(SHORT, processes=2, max_length=40))
+
+
+@pytest.mark.slow
+def test_steps_teach_what_answers_do_not(tmp_path: Path) -> None:
+    """The same 1,000 samples, with their steps and without: about two CPU-minutes."""
+    from stillwatch.distill.evaluate import Evaluation
+    from stillwatch.distill.evaluate.run import evaluate
+
+    shares = {}
+    for learn in ("traces", "answers"):
+        folder = clock_run(tmp_path / learn, examples=1000, questions=300)
+        train(folder, replace(SHORT, learn=learn, steps=1400, batch=48, warmup_steps=30))
+        told = evaluate(folder, Evaluation(new_tokens=64, teacher="skip"), lambda _: None)
+        shares[learn] = told["student_after"]["clock"]
+    assert shares["traces"]["low"] > 0.7
+    assert shares["answers"]["high"] < 0.2

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +15,10 @@ from stillwatch.distill import DistillError, Run
 from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train import Point, Trained, Training
 from stillwatch.distill.train.card import write_card
-from stillwatch.distill.train.checkpoints import cost_so_far, latest, mark
+from stillwatch.distill.train.checkpoints import cost_so_far, latest
 from stillwatch.distill.train.examples import chosen, encode
 from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.watch import Watch, callback
 
 Say = Callable[[str], None]
 
@@ -187,7 +186,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         say(f"going on from step {resumed[-1]:,}")
     watch = Watch(before[0], before[1], resumed, say)
     fitting.remove_callback(need("transformers").PrinterCallback)
-    fitting.add_callback(_callback(watch))
+    fitting.add_callback(callback(watch))
     weights = sum(p.numel() for p in fitting.model.parameters())
     learning = sum(p.numel() for p in fitting.model.parameters() if p.requires_grad)
     try:
@@ -272,48 +271,3 @@ def on_cpu(settings: Training) -> bool:
             '[train] device is "cuda", but this PyTorch sees no GPU; "auto" takes what there is'
         )
     return settings.device == "cpu" or not torch.cuda.is_available()
-
-
-class Watch:
-    """What a training has cost so far, told at each point of the loss curve and kept with each checkpoint."""
-
-    def __init__(self, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...], say: Say) -> None:
-        self._cpu_0 = time.process_time() - cpu_s
-        self._wall_0 = time.monotonic() - wall_s
-        self.resumed_at = resumed_at
-        self.say = say
-
-    @property
-    def cpu_s(self) -> float:
-        return time.process_time() - self._cpu_0
-
-    @property
-    def wall_s(self) -> float:
-        return time.monotonic() - self._wall_0
-
-
-def _callback(watch: Watch) -> Any:
-    need("transformers")
-    from transformers import TrainerCallback
-
-    class Callback(TrainerCallback):  # type: ignore[misc]
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.is_world_process_zero:
-                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                mark(folder, watch.cpu_s, watch.wall_s, watch.resumed_at)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if state.global_step >= state.max_steps:
-                control.should_log = True  # the last point of the curve, wherever it falls
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if state.is_world_process_zero and logs and "loss" in logs:
-                watch.say(
-                    f"step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
-                )
-
-    return Callback()
-
-
-def said_to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -14,8 +14,9 @@ import uvicorn
 
 from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.serve import REASONING
-from stillwatch.distill.embedded.serve.app import Served, app
+from stillwatch.distill.embedded.serve.app import app
 from stillwatch.distill.embedded.serve.engine import Engine
+from stillwatch.distill.embedded.serve.served import Served
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.models import load_to_run

@@ -1,0 +1,53 @@
+"""Watches a training go by: its loss, its cost, its checkpoints. It changes nothing about it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill.train.checkpoints import mark
+from stillwatch.distill.train.extra import need
+
+Say = Callable[[str], None]
+
+
+class Watch:
+    """What a training has cost so far, told at each point of the loss curve and kept with each checkpoint."""
+
+    def __init__(self, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...], say: Say) -> None:
+        self._cpu_0 = time.process_time() - cpu_s
+        self._wall_0 = time.monotonic() - wall_s
+        self.resumed_at = resumed_at
+        self.say = say
+
+    @property
+    def cpu_s(self) -> float:
+        return time.process_time() - self._cpu_0
+
+    @property
+    def wall_s(self) -> float:
+        return time.monotonic() - self._wall_0
+
+
+def callback(watch: Watch) -> Any:
+    """What the trainer calls at each step, save and point of the loss curve."""
+    need("transformers")
+    from transformers import TrainerCallback
+
+    class Callback(TrainerCallback):  # type: ignore[misc]
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                mark(folder, watch.cpu_s, watch.wall_s, watch.resumed_at)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                control.should_log = True  # the last point of the curve, wherever it falls
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if state.is_world_process_zero and logs and "loss" in logs:
+                watch.say(
+                    f"step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.3f}"
+                )
+
+    return Callback()
