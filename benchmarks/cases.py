@@ -111,6 +111,7 @@ def made_up(accounts: int, links: bool = True) -> ScanResult:
         named_at=named_at,
         links=ties if links else (),
         timeline=line,
+        firm=names,
     )
     verdicts = tuple(AccountVerdict(a, 1e-9, "sw-1", None, 8) for a in names)
     scanned = Scanned(10_000_000, 200_000, START, START + timedelta(hours=300), 0, 60.0)
@@ -118,7 +119,8 @@ def made_up(accounts: int, links: bool = True) -> ScanResult:
 
 
 def play(store: Store, case_id: str, rng: random.Random) -> int | None:
-    """Do something random to a case; give the act, or None where it was refused."""
+    """Do something random to a case; give the act, or None where nothing was done."""
+    last = reading.acts(store, case_id)[-1].id
     who, now_us = rng.choice(("ann", "bo", "cy")), NOW_US + rng.randint(0, 1_000)
     by: dict[str, Any] = {"who": who, "why": "because", "now_us": now_us}
     some = [f"acct_{i:08x}" for i in rng.sample(range(20), rng.randint(1, 5))]
@@ -139,7 +141,8 @@ def play(store: Store, case_id: str, rng: random.Random) -> int | None:
         rng.choice(deeds)()
     except CaseError:
         return None
-    return reading.acts(store, case_id)[-1].id
+    act = reading.acts(store, case_id)[-1].id
+    return act if act > last else None  # to close what is closed so is nothing
 
 
 def undone(histories: int, at: Path) -> tuple[int, int, float]:

@@ -82,6 +82,7 @@ def campaign(
             for a in accounts
         ),
         timeline=line,
+        firm=tuple(accounts) if NETWORK in reasons or WORDED not in reasons else (),
         next_milestone="17,000 exchanges (Sky-T1) on 2026-04-19 at the pace of its last day",
     )
 
@@ -106,9 +107,9 @@ def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResu
 
 def later(c: Campaign, name: str, more: Sequence[str], **changes: object) -> Campaign:
     """The same actor seen again, with more accounts and another id."""
-    links = (*c.links, *campaign(name, more).links)
+    links, firm = (*c.links, *campaign(name, more).links), (*c.firm, *more)
     accounts = tuple(sorted({*c.accounts, *more}))
-    return replace(c, id=name, accounts=accounts, links=links, **changes)  # type: ignore[arg-type]
+    return replace(c, id=name, accounts=accounts, links=links, firm=firm, **changes)  # type: ignore[arg-type]
 
 
 @cache

@@ -158,24 +158,22 @@ def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
 
 
 def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him(tmp_path: Path) -> None:
-    found = campaign("sw-1", names(0, 9))
-    links = tuple(k for k in found.links if k.clue == "shared_wording" or k.a in names(0, 4))
+    found = replace(campaign("sw-1", names(0, 9)), firm=names(0, 4))
     with Store(world.url_of("sqlite", tmp_path)) as store:
-        fold(store, result(replace(found, links=links)), NOW_US, "x")
+        fold(store, result(found), NOW_US, "x")
         case_id = only(store)
         hit = reading.targets(store, case_id)
         assert (hit.accounts, hit.weak) == (names(0, 4), names(4, 9))
-        assert hit.left_out == {"tied by too little": 5}
-        assert "5 more are tied by too little" in told(store).action.text
+        assert hit.left_out == {"tied by one kind of evidence only": 5}
+        assert "5 more are tied by one kind" in told(store).action.text
         work.judge_accounts(
             store, case_id, ["acct_00007"], Verdict.TRUE, who="ann", why="his card too", now_us=NOW_US
         )
         assert reading.targets(store, case_id).accounts == (*names(0, 4), "acct_00007")
-        # settings are seen by us and chosen by him: with wording they are still nothing but his choice
-        settings = tuple(replace(k, clue="same_model") for k in links if k.control == "provider")
-        copied = replace(found, links=(*(k for k in links if k.control == "client"), *settings), p_value=1e-9)
-        fold(store, result(copied), NOW_US + 1, "x")
+        # a later finding that ties them by less counts, not the earlier one
+        fold(store, result(replace(found, firm=(), p_value=1e-9)), NOW_US + 1, "x")
         assert reading.targets(store, case_id).accounts == ("acct_00007",)
+        assert told(store).action.accounts == 1
 
 
 def test_the_alert_carries_the_last_bundle(store: Store) -> None:

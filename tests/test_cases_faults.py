@@ -91,6 +91,7 @@ def test_killed_at_any_moment_a_scan_is_folded_whole_or_not_at_all(tmp_path: Pat
     time.sleep(random.Random(seed).uniform(0, 0.6))
     os.kill(child.pid, signal.SIGKILL)
     done = "done" in child.stdout.read()
+    child.stdout.close()
     child.wait()
     with Store(url) as store:
         with store.reading() as db:

@@ -88,6 +88,14 @@ def test_an_actor_keeps_its_case_while_ids_and_accounts_change(store: Store) -> 
         assert len(db.execute(select(tables.evidence.c.finding)).all()) == 1  # of the latest finding
 
 
+def test_an_account_that_is_tied_by_more_than_before_is_news(lite: Store) -> None:
+    loose = replace(campaign("sw-1", names(0, 40)), firm=names(0, 10))
+    fold(lite, result(loose), NOW_US, "serve")
+    assert reading.targets(lite, only(lite)).accounts == names(0, 10)
+    fold(lite, result(replace(loose, firm=names(0, 30))), NOW_US + 1, "serve")
+    assert reading.targets(lite, only(lite)).accounts == names(0, 30)
+
+
 def test_accounts_that_the_latest_finding_does_not_name_are_not_acted_on(lite: Store) -> None:
     fold(lite, result(campaign("sw-1", names(0, 40))), NOW_US, "serve")
     fold(lite, result(campaign("sw-2", names(20, 60), first_hour=20)), NOW_US + 1, "serve")
@@ -123,6 +131,7 @@ def test_an_older_scan_adds_what_it_knows_and_does_not_put_the_clock_back(store:
     assert (case.campaign, case.p_value, case.members) == ("sw-2", 1e-6, 60)
     assert case.exchanges == 800
     assert latest(store, case_id).campaign.id == "sw-2"
+    assert reading.targets(store, case_id).accounts == names(0, 40)  # not whom the older one names
 
 
 def test_a_weaker_finding_that_adds_nothing_is_not_recorded(lite: Store) -> None:

@@ -277,7 +277,7 @@ def _confidence(case: Case, record: Measured) -> Confidence:
         told = f"{record.right} of {record.judged} such alarms were right here ({span})"
     else:
         on = _SCENES
-        told = f"{record.judged} such alarms were judged here so far, too few to say; on {_SCENES}"
+        told = f"{record.judged} such alarms were judged here so far, too few to say"
     return Confidence(
         sentence=f"{told}; {chance}.",
         measured_on=on,
@@ -322,7 +322,7 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
     n = counted(len(hit.accounts), "account")
     weak = ""
     if hit.weak:
-        weak = f" {len(hit.weak):,} more are tied by too little to be acted on: judge them one by one first."
+        weak = f" {len(hit.weak):,} more are tied by one kind of evidence only: judge them one by one first."
     if case.permission is not None:
         return None, f"Nothing: {case.permission}. It is measured all the same."
     if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):
@@ -332,7 +332,7 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
     if standing is not None and standing.state == DetectorState.SHADOW and case.verdict != Verdict.TRUE:
         return None, f"Look: {case.raised_by} is in shadow, its record is not known."
     if not hit.accounts:
-        tell = "what ties them the clients chose themselves, and could be copied to frame them"
+        tell = "one kind of evidence ties them, which could be chance, or copied to frame them"
         return Step.WATCH, f"Watch {counted(len(hit.weak), 'account')}: {tell}. Judge them one by one."
     if case.verdict == Verdict.TRUE:
         return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first.{weak}"

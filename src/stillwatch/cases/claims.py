@@ -146,6 +146,13 @@ def context(
             for k in c.links[:LINKS_SHOWN]
         ],
         "links_total": len(c.links),
+        "picture": {
+            "groups": [asdict(g) for g in shape.groups],
+            "lines": [asdict(line) for line in shape.lines],
+            "lines_left_out": shape.lines_left_out,
+            "unlinked": shape.unlinked,
+            "letters": [s.letter for s in shape.shared],
+        },
         "shared": [
             asdict(
                 SharedRow(
@@ -177,27 +184,6 @@ def context(
         "cannot_claim": list(result.cannot_claim),
         "atlas": _atlas(told),
     }
-
-
-def tied(c: Campaign) -> frozenset[str]:
-    """Give the accounts that enough ties to the actor to act on them before a person has judged them.
-
-    Two classes of clues, one of which the client does not choose: all else a bystander can be framed with, by
-    copying his wording and settings. Of a lone payer's alarm the accounts are themselves what was found.
-    """
-    if any(r.detector == lone_harvest.NAME for r in c.reasons):
-        return frozenset(c.accounts)
-    accounts = set(c.accounts)
-    classes: dict[str, set[str]] = {}
-    observed: set[str] = set()
-    for k in c.links:
-        kind = CLASSES.get(k.clue, k.clue)
-        ours = k.control == "provider" and kind != "settings"
-        for account in {k.a, k.b} & accounts:
-            classes.setdefault(account, set()).add(kind)
-            if ours:
-                observed.add(account)
-    return frozenset(account for account in observed if len(classes[account]) >= 2)
 
 
 def _scanned(result: ScanResult) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def digest(c: Campaign) -> str:
     p = f"{c.p_value:.6g}"
     for word in (c.id, c.title, p, c.alarm_at.isoformat(), c.suppressed_by or "", *sorted(set(c.accounts))):
         hashed.update(word.encode("utf-8", "surrogatepass") + b"\0")
+    for account in sorted(set(c.firm)):
+        hashed.update(account.encode("utf-8", "surrogatepass") + b"\1")
     for reason in sorted(f"{r.detector}\0{r.text}\0{r.bits:.6g}" for r in c.reasons):
         hashed.update(reason.encode("utf-8", "surrogatepass") + b"\0")
     for hour in sorted((h.start, h.exchanges, h.output_tokens) for h in c.timeline):

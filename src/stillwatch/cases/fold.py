@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from stillwatch.cases import MACHINE, State, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
-from stillwatch.cases.claims import RAISING, context, tied, us
+from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
 from stillwatch.cases.matching import Plan, overlaps, plan
@@ -103,7 +103,7 @@ def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
 
 
 def _found(c: Campaign, exchanges: Mapping[str, int]) -> _Found:
-    named, enough = {}, tied(c)
+    named, enough = {}, frozenset(c.firm)
     for account in c.accounts:
         key = key_of(account)
         since = us(c.named_at.get(account, c.alarm_at))
@@ -185,8 +185,8 @@ def _into(
     """Fold one scan's findings of one actor into its case."""
     had = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
     m = members.c
-    rows = select(m.key, m.home, m.provisional).where(m.case_id == case_id)
-    before = {key: bool(provisional) for key, _, provisional in tx.db.execute(rows)}
+    rows = select(m.key, m.provisional, m.tied).where(m.case_id == case_id)
+    before = {row.key: (bool(row.provisional), bool(row.tied)) for row in tx.db.execute(rows)}
     named = {key: one for f in reversed(found) for key, one in f.named.items()}
     new = [one for key, one in named.items() if key not in before]
     hours = _grown(tx.db, case_id, found)
@@ -194,17 +194,19 @@ def _into(
     older = had["last_us"] is not None and last_us < had["last_us"]
     fresh = _row(found[0].campaign)
     same = (fresh["permission"], fresh["raised_by"]) == (had["permission"], had["raised_by"])
-    confirmed = any(before.get(key, False) for key in named)
+    # confirmed, or tied by more or by less than before
+    moved = any(before[key] != (False, one.tied) for key, one in named.items() if key in before)
     first = tx.db.execute(select(findings.c.finding).where(findings.c.case_id == case_id)).first() is None
-    if not (first or new or hours or confirmed) and (older or (same and fresh["p_value"] >= had["p_value"])):
+    weaker = older or (same and not moved and fresh["p_value"] >= had["p_value"])
+    if not (first or new or hours) and weaker:
         folded.unchanged += len(found)
         return
     numbers = [_finding(tx, case_id, f, source) for f in found]
-    add(tx, case_id, new, numbers[0], provisional=False)
-    name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
-    drop_provisional(tx, case_id, list(named))
+    add(tx, case_id, new, 0 if older else numbers[0], provisional=False)
     set_hours(tx.db, case_id, hours)
     if not older:
+        name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
+        drop_provisional(tx, case_id, list(named))
         tx.db.execute(update(cases).where(cases.c.id == case_id).values(fresh))
         keep(tx.db, case_id, numbers[0], told, found[0].campaign)
     _spoke(tx, case_id, found, older)

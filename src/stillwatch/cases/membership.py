@@ -33,7 +33,7 @@ class Named:
     account: str
     since_us: int
     exchanges: int
-    tied: bool = False  # see claims.tied
+    tied: bool = False  # Campaign.firm
 
 
 def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
@@ -44,7 +44,10 @@ def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
 
 
 def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, provisional: bool) -> None:
-    """Enter accounts that the case has no row of. Whoever is at home elsewhere stays there."""
+    """Enter accounts that the case has no row of. Whoever is at home elsewhere stays there.
+
+    finding: the latest one, or 0 where an older one names them.
+    """
     rows = list(named)
     if not rows:
         return

@@ -137,7 +137,7 @@ def m001_cases(db: Connection) -> None:
 
 
 def m002_tied(db: Connection) -> None:
-    """Say of each account whether enough ties it to the actor to act on it (see claims.tied)."""
+    """Say of each account whether enough ties it to the actor to act on it (Campaign.firm)."""
     db.execute(text("ALTER TABLE members ADD COLUMN tied BIGINT NOT NULL DEFAULT 0"))
 
 

@@ -10,7 +10,7 @@ from stillwatch.cases import Act, Case, CaseError, Finding, Member, Missing, Sta
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
-from stillwatch.cases.tables import cases, findings, hours, key_of, members
+from stillwatch.cases.tables import cases, evidence, findings, hours, key_of, members
 
 NOBODY = "none"
 NEVER = 1 << 62
@@ -201,8 +201,9 @@ def _which(which: str | None, newest: int) -> list[ColumnElement[bool]]:
 
 
 def _newest(db: Connection, case_id: str) -> int:
-    f = findings.c
-    return int(db.execute(select(func.max(f.finding)).where(f.case_id == case_id)).scalar() or 0)
+    """The finding that says what a case is now: an older scan folded later is not the latest."""
+    e = evidence.c
+    return int(db.execute(select(func.max(e.finding)).where(e.case_id == case_id)).scalar() or 0)
 
 
 def _member(row: Mapping[Any, Any], newest: int) -> Member:
@@ -270,7 +271,7 @@ def account(store: Store, name: str) -> list[AccountIn]:
 
 def targets(store: Store, case_id: str) -> Targets:
     """Give whom an action on a case may touch: accounts that its latest finding names as the actor's, and
-    that enough ties to him (claims.tied) or a person judged true one by one.
+    that enough ties to him (Campaign.firm) or a person judged true one by one.
 
     Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
     finding does not name any more. Raises: Missing.
@@ -297,6 +298,6 @@ def targets_in(db: Connection, case_id: str) -> Targets:
         "cleared": case.cleared,
         "victim in another case": len(victims),
         "not named by the latest finding": len(rows) - len(victims) - len(named),
-        "tied by too little": len(weak),
+        "tied by one kind of evidence only": len(weak),
     }
     return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})

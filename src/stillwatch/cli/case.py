@@ -206,7 +206,8 @@ def accounts_command(
         bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
     ] = False,
     weak: Annotated[
-        bool, typer.Option("--weak", help="With --targets: those that too little ties to the actor.")
+        bool,
+        typer.Option("--weak", help="With --targets: those that one kind of evidence ties to the actor."),
     ] = False,
     which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
     starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",

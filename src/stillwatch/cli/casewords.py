@@ -93,7 +93,14 @@ def alert_lines(a: Alert) -> list[str]:
         lines.append(f"  {x.unique_prompts:,} different prompts in the latest finding")
     costs = (("them", x.cost_to_them_usd), ("you", x.cost_to_us_usd))
     lines += [f"  cost {whom} about ${usd:,.2f}" for whom, usd in costs if usd is not None]
-    lines += ["", "How sure", f"  {a.confidence.sentence}", f"  {a.confidence.calibration}"]
+    sure = a.confidence
+    lines += [
+        "",
+        "How sure",
+        f"  {sure.sentence}",
+        f"  measured on {sure.measured_on}",
+        f"  {sure.calibration}",
+    ]
     lines += [f"  gap in the log: {g['start']} to {g['end']}: {g['text']}" for g in a.gaps]
     lines += [f"  cannot claim: {sentence}" for sentence in a.cannot_claim]
     lines += ["", "What to do", f"  {a.action.text}"]
