@@ -492,6 +492,7 @@ def test_a_dry_run_names_who_else_is_hit_and_does_nothing(mine: World) -> None:
     assert "Others of their organisations, not touched" in said
     assert mine.gateway.actions == []
     assert mine.gateway.asked == [f"reach THROTTLE {len(may(mine, case))}"]
+    assert "Left out: 6 tied by " in said
     for wrong in (
         {"step": "clear"},
         {"step": "explode"},
@@ -630,6 +631,25 @@ def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
     assert f"<script>{BANG}" not in page
     assert "onerror=" in page  # as text
     assert anna.get(f"{here}?done=<script>").text.count("<script>") == 0
+
+
+def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    some = mine.store.case(case).accounts[:5]
+    new = work.split(mine.store, case, some, who="anna", why="others", now_us=NOW).id
+    page = anna.get(f"/case/{new}")
+    assert page.status_code == 200
+    assert f'split from <a href="/case/{case}">' in page.text
+    assert anna.get(f"/case/{new}.json").json()["split_from"] == case
+    assert anna.get(f"/account?name={some[0]}").status_code == 200
+    assert anna.get(f"/case/{new}/links").status_code == 200
+    assert anna.get(f"/actor/{new}").status_code == 404
+    assert anna.submit(f"/case/{new}/note", f"/case/{new}", text="a note")[0] == 303
+    work.merge(mine.store, new, case, who="anna", why="one after all", now_us=NOW)
+    page = anna.get(f"/case/{new}")
+    assert f'goes on as <a href="/case/{case}">' in page.text
+    assert anna.submit(f"/case/{new}/note", f"/case/{new}", text="too late")[0] == 409
+    assert anna.get(f"/case/{case}").status_code == 200
 
 
 def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:

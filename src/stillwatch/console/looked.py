@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import Case, Finding, evidence, reading, tables
+from stillwatch.cases import Case, Finding, Missing, evidence, reading, tables
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.reading import Targets
 from stillwatch.cases.store import Store
@@ -94,9 +94,12 @@ class Looks:
         return self._drawn.get(key, lambda: draw(self._store, case, finding, context))
 
     def links(self, case: str) -> tuple[Link, ...]:
-        """Give the links of a case's latest finding, most bits first. Raises: Missing."""
-        with self._store.reading() as db:
-            finding, _ = evidence.context_in(db, case)
+        """Give the links of a case's latest finding, most bits first; none where no finding names it."""
+        try:
+            with self._store.reading() as db:
+                finding, _ = evidence.context_in(db, case)
+        except Missing:
+            return ()
 
         def make() -> tuple[Link, ...]:
             found = evidence.latest(self._store, case).campaign.links

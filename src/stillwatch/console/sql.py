@@ -12,7 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from select import select as select_files
@@ -55,6 +56,7 @@ class Snapshots:
         self._store = store
         self._lock = threading.Lock()
         self._folder: Path | None = None
+        self._remove: Callable[[], object] | None = None  # done at the process's end, too
         self._revision: tuple[int, ...] = ()
 
     def close(self) -> None:
@@ -63,9 +65,9 @@ class Snapshots:
             self._drop()
 
     def _drop(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None
+        if self._remove is not None:
+            self._remove()
 
     @property
     def path(self) -> Path | None:
@@ -88,12 +90,9 @@ class Snapshots:
         if self._folder is None or revision != self._revision:
             self._drop()
             folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
+            self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
+            copy(self._store, folder / "cases.duckdb")
             self._folder, self._revision = folder, revision
-            try:
-                copy(self._store, folder / "cases.duckdb")
-            except BaseException:
-                self._drop()
-                raise
         return self._folder / "cases.duckdb"
 
 

@@ -26,9 +26,13 @@ def _asked_for(asked: Asked, state: str) -> asks.Ask:
         raise ConsoleError("for_s: give up to ten years, or nothing for no end")
     budget = asked.form_number("budget")
     picked = [a for a in asked.all_of("account") if len(a) <= LONGEST_NAME]
-    accounts = asks.chosen(reading.targets(asked.store, case).accounts, picked)
+    targets = reading.targets(asked.store, case)
+    accounts = asks.chosen(targets.accounts, picked)
     if not accounts:
-        raise ConsoleError("no account of this case may be acted on: all were judged not to be the actor's")
+        why = ", ".join(f"{n:,} {reason}" for reason, n in targets.left_out.items())
+        raise ConsoleError(
+            f"no account of this case may be acted on ({why}); judge accounts one by one first"
+        )
     return asks.Ask(
         0,
         case,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillwatch.cases import Case, Verdict, reading
+from stillwatch.cases import Case, Missing, Verdict, reading
 from stillwatch.cases.alert import Alert
 from stillwatch.console import Proposed, Unavailable, asks
 from stillwatch.console.asked import Asked
@@ -21,17 +21,36 @@ WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 def show(asked: Asked) -> Shown:
     """Show the whole case, with the first accounts and links."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    told = asked.desk.looks.told(case.id, asked.now_us, base(asked))
-    said, targets = told.alert, told.targets
-    view = {
-        "case": case, "alert": said, "drawn": asked.desk.looks.drawn(case), **_accounts(asked, case),
-        "links": said.links[:TOP_LINKS], "story": reading.timeline(asked.store, case.id, limit=STORY),
-        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR, "targets": targets,
-        "asks": asks.of_case(asked.store, case.id), "proposals": _proposals(asked, targets.accounts),
-        "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
+    try:
+        told = asked.desk.looks.told(case.id, asked.now_us, base(asked))
+    except Missing:
+        return _without_evidence(asked, case)
+    said = told.alert
+    view = _beside(asked, case, told.targets) | {
+        "alert": said, "drawn": asked.desk.looks.drawn(case), "links": said.links[:TOP_LINKS],
+        "advised": said.action.text, "step": said.action.step,
     }  # fmt: skip
     data = {**said.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
     return Shown("case.html.j2", case.title, data, claims(said), view)
+
+
+def _without_evidence(asked: Asked, case: Case) -> Shown:
+    """Show a case that no finding names: it was split off, or merged into another."""
+    targets = reading.targets(asked.store, case.id)
+    view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
+    said = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
+    return Shown("case_bare.html.j2", case.title, said, [said], view)
+
+
+def _beside(asked: Asked, case: Case, targets: reading.Targets) -> dict[str, Any]:
+    """What a case's page shows beside its evidence."""
+    return {
+        "case": case, **_accounts(asked, case), "targets": targets,
+        "story": reading.timeline(asked.store, case.id, limit=STORY),
+        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR,
+        "asks": asks.of_case(asked.store, case.id), "proposals": _proposals(asked, targets.accounts),
+        "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
+    }  # fmt: skip
 
 
 def base(asked: Asked) -> str:
@@ -138,7 +157,12 @@ def alert_page(asked: Asked) -> Shown:
 def actor(asked: Asked) -> Shown:
     """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    drawn = asked.desk.looks.drawn(case)
+    try:
+        drawn = asked.desk.looks.drawn(case)
+    except Missing:
+        raise Missing(
+            f"no finding names {case.id} by itself yet; its case page says where it is from"
+        ) from None
     targets = asked.desk.looks.told(case.id, asked.now_us, base(asked)).targets
     stands = standings(asked, targets.accounts)
     steps: dict[str, int] = {}
