@@ -35,7 +35,7 @@ _KEY = rb"".join(rb"(?:%c|\\u00%02x)" % (letter, letter) for letter in b"model")
 _LINE = re.compile(rb'(?<!\\)"%s"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\\r\n]++|\\[^\r\n])*+")' % _KEY, re.IGNORECASE)
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s";,]{1,200}))\s*(?:;|$)')
 _FIELD = re.compile(rb"([!-9;-~]+):[ \t]*([^\r\n]*)")
-_PARAMETER = re.compile(rb';[ \t]*([A-Za-z0-9_.*-]+)=(?:"([^"\\]*)"|([^\s";,\\]*))[ \t]*')
+_PARAMETER = re.compile(rb';[ \t]*([A-Za-z0-9_.*-]+)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";,\\]*))[ \t]*')
 _PLAIN = (b"7bit", b"8bit", b"binary")
 
 
@@ -169,7 +169,9 @@ def _disposed(said: bytes) -> tuple[bytes, bool]:
         key = found[1].lower() if found else b""
         if found is None or key in parameters or key.startswith((b"name*", b"filename*0")):
             raise Ambiguous("a part of the form has a name that is not written plainly")
-        parameters[key] = found[2] if found[2] is not None else found[3]
+        parameters[key] = value = found[2] if found[2] is not None else found[3]
+        if key == b"name" and b"\\" in value:  # of a file's name it does no harm: Go writes quotes so
+            raise Ambiguous("a part of the form has a name that is not written plainly")
         at = found.end()
     if kind.strip().lower() != b"form-data" or not parameters.get(b"name"):
         raise Ambiguous("a part of the form has no name")
