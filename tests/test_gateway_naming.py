@@ -76,6 +76,13 @@ def test_what_official_clients_send_as_a_form_is_read() -> None:
     sent = httpx.Request("POST", "http://x", data={"purpose": "batch", "model": "w-1"}, files=files)  # type: ignore[arg-type]
     found = read(sent.read(), sent.headers["content-type"].lower(), target="/v1/files")
     assert found.models == ("w-1",)
+    for head in (
+        "Content-Disposition: form-data; name=file; filename=x.wav; filename*=utf-8''x.wav",  # .NET
+        'Content-Disposition: form-data; name="file"; filename="a\\"b.wav"',  # Go
+        'Content-Disposition: form-data; name="file"; filename="a%22b.wav"\r\nContent-Length: 1',  # OkHttp
+    ):
+        body = f"--b\r\n{head}\r\n\r\nx\r\n".encode() + PART
+        assert read(body, 'multipart/form-data; charset=utf-8; boundary="b"', AUDIO).models == ("w-1",)
 
 
 CONFIG = {"model_list": [{"litellm_params": {"model": "w-1"}}]}
