@@ -262,6 +262,14 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DistillError, match="no model can be loaded from"):
         train(clock_run(tmp_path), replace(SHORT, student=str(tmp_path / "empty")))
+    with pytest.raises(DistillError, match="there is no such file or folder"):
+        train(tmp_path, replace(SHORT, student=str(tmp_path / "nowhere")))
+
+
+def test_a_damaged_record_is_trained_anew(tmp_path: Path) -> None:
+    train(clock_run(tmp_path), SHORT)
+    (tmp_path / "training.json").write_text('{"loss": []}')
+    assert train(tmp_path, SHORT).steps == 3
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:

@@ -35,12 +35,14 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     transformers.logging.disable_progress_bar()
     if place == CLOCK:
         return _clock(seed, blank)
-    path = Path(place)
+    path = Path(place).expanduser()
+    if not path.exists() and (place.startswith(("/", ".", "~")) or path.suffix == ".gguf"):
+        raise DistillError(f"{place}: there is no such file or folder; a model is wanted there")
     gguf = path.suffix == ".gguf"
     if gguf:
         need("gguf")
     source = {"gguf_file": path.name} if gguf else {}
-    folder = str(path.parent) if gguf else place
+    folder = str(path.parent) if gguf else str(path) if path.exists() else place
     if (path / "adapter_config.json").exists():
         return _adapted(path, seed, half)
     try:
@@ -49,7 +51,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
             folder, dtype=torch.bfloat16 if half else torch.float32, **source
         )
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as why:
-        first = str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__
+        first = (str(why).strip().splitlines() or [type(why).__name__])[0].rstrip(".")
         raise DistillError(
             f"no model can be loaded from {place!r}: {first}. Name a folder with config.json, weights and a "
             "tokenizer, or a .gguf file"

@@ -19,6 +19,7 @@ from stillwatch.distill.train.checkpoints import cost_so_far, latest
 from stillwatch.distill.train.examples import chosen, encode
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.watch import Watch, callback
+from stillwatch.errors import StillwatchError
 
 Say = Callable[[str], None]
 
@@ -130,7 +131,10 @@ def _standing(place: Place, print_of: str) -> Trained | None:
     """The student that stands already, if it is of the same examples and settings."""
     if not (place.told.exists() and place.model.is_dir()):
         return None
-    stands = read_training(place.told)
+    try:
+        stands = read_training(place.told)
+    except StillwatchError:  # of another version, or damaged: it is trained anew
+        return None
     return stands if stands.fingerprint == print_of else None
 
 
