@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -178,8 +179,10 @@ def sync_us(folder: Path) -> float:
     return statistics.median(took)
 
 
-def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tuple[list[Any], Any]:
-    """All cases, the contestants taking turns."""
+def rounds(
+    given: argparse.Namespace, found: list[Contestant], mock: int, keep: Callable[[list[Any], Any], None]
+) -> tuple[list[Any], Any]:
+    """All cases, the contestants taking turns. `keep` gets what there is after every round."""
     _, cpus = cores(given)
     for contestant in found:  # imports, caches, compiled kernels
         load(contestant, "small", 4, max(20, int(400 * contestant.scale)), cpus)
@@ -202,6 +205,7 @@ def rounds(given: argparse.Namespace, found: list[Contestant], mock: int) -> tup
                         f"round {number + 1}: {kind} × {connections}: {contestant.name}: {requests:,} × "
                         f"{cpu_us(run):,.0f} µs CPU each, p50 {what['p50']:,.0f} µs, {run['wrong']} wrong"
                     )
+        keep(runs, idle)
     return runs, idle
 
 
@@ -226,7 +230,7 @@ def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
     own = statistics.median([r["own_cpu_s"] / r["requests"] * 1e6 for r in runs if r["kind"] == "small"])
     lines = [
         f"{machine['cpus']} cores ({machine['processor']}), load {machine['load']:.1f} at the start; "
-        f"{given.rounds} rounds; {', '.join(result['versions'])}. "
+        f"{1 + max(r['round'] for r in runs)} rounds; {', '.join(result['versions'])}. "
         f"Not counted below: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
         f"small request. An fdatasync of 4 kB took {machine['sync_us']:,.0f} µs in the median.",
         cost_table(runs),
@@ -297,16 +301,25 @@ def main() -> None:
         port = int(mock.stdout.readline())
         machine = {"cpus": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]}
         machine["sync_us"] = sync_us(Path(made))
+        told = {"machine": machine, "versions": versions(given)}
+
+        def keep(runs: list[Any], idle: Any) -> None:
+            write(given, {**told, "idle": idle, "runs": runs, "scaling": []})
+
         with ExitStack() as running:
             found = start(running, given, port, Path(made))
-            runs, idle = rounds(given, found, mock.pid)
+            runs, idle = rounds(given, found, mock.pid, keep)
         scale = [] if given.no_scaling else scaling(given, port, mock.pid, Path(made))
-    result = {"machine": machine, "versions": versions(given), "idle": idle, "runs": runs, "scaling": scale}
+    print(write(given, {**told, "idle": idle, "runs": runs, "scaling": scale}))
+
+
+def write(given: argparse.Namespace, result: dict[str, Any]) -> str:
+    """The runs and the page of them, as far as they have come."""
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "gateway.json").write_text(json.dumps(result, indent=1) + "\n")
     page = report(given, result)
     (given.out / "gateway.md").write_text(page)
-    print(page)
+    return page
 
 
 def processor() -> str:

@@ -45,6 +45,7 @@ class Samples:
     rss: dict[str, list[int]] = field(default_factory=dict)
     files: dict[str, list[int]] = field(default_factory=dict)
     lag_s: list[float] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)  # exchanges that the detector holds
 
     def take(self, contestant: Contestant, begun: float) -> None:
         rss: dict[str, int] = {}
@@ -64,6 +65,7 @@ class Samples:
         assert contestant.folder is not None
         says = [heartbeat.read(path) for path in (contestant.folder / "run").glob("*.json")]
         self.lag_s.append(max((float(one.get("lag_s") or 0.0) for one in says), default=0.0))
+        self.kept.append(max((int(one.get("exchanges") or 0) for one in says), default=0))
 
 
 def slope(at_s: list[float], values: list[int]) -> tuple[float, float, float]:
@@ -220,6 +222,11 @@ def report(found: Tally, samples: Samples, traffic: Traffic, given: argparse.Nam
         lines.append(
             f"| {part} | {', '.join(mb)} | {mid:+,.1f} ({low:+,.1f} to {high:+,.1f}) | {', '.join(counts)} |"
         )
+    if "detector" in samples.rss:  # it grows by what it keeps, up to a bound: benchmarks/soak_detector.py
+        first = len(samples.kept) // 5
+        more = samples.kept[-1] - samples.kept[first]
+        each = (samples.rss["detector"][-1] - samples.rss["detector"][first]) / max(more, 1)
+        lines.append(f"\nThe detector kept {more:,} exchanges more: {each:,.0f} bytes each.")
     return "\n".join(lines) + "\n"
 
 

@@ -307,7 +307,8 @@ class Recorder:
     def tidy(self) -> None:
         """Merge hours that are over and let go what the terms keep no longer."""
         now = self._now()
-        segments.merge(self.folder, now)
+        if segments.merge(self.folder, now):
+            pa.default_memory_pool().release_unused()  # else a merged hour's room stays for the next one
         with suppress(TermsError):  # nothing is forgotten by terms that cannot be read; /health names them
             self._retention = open_terms(self.folder, keeps_history=False).terms.retention
         if self._retention is not None:
