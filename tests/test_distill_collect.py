@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distill_teacher import Reply, teaching
 from stillwatch.distill import DistillError, Run, Sample
@@ -527,6 +529,18 @@ def test_pauses_grow_and_fewer_go_at_once_until_an_answer_comes() -> None:
     assert one.pause(7.0) >= 7.0
 
 
+@pytest.mark.slow
+def test_a_real_teacher_sees_no_minute_with_more(tmp_path: Path) -> None:
+    with teaching() as (url, seen):
+        run, plan = run_of(
+            tmp_path, url, 8, collect=FAST | {"requests_per_minute": 5}, budget={"requests": 3}
+        )
+        assert collected(run, plan).answers == 3
+        assert collected(run, replace(plan, budget=Budget(requests=99))).answers == 8
+    times = sorted(seen.times)
+    assert max(sum(start <= at < start + 60 for at in times) for start in times) == 5
+
+
 # --- what a reply says -----------------------------------------------------------------------------------
 
 
@@ -566,6 +580,42 @@ def test_a_mark_as_long_as_the_text_is_split_in_no_time() -> None:
     began = time.process_time()
     split_marked("<think>" * 20_000 + " " * 20_000)
     assert time.process_time() - began < 2
+
+
+keys = st.sampled_from(
+    [
+        *("content", "reasoning_content", "reasoning", "refusal", "type", "text", "thinking", "token"),
+        *("logprob", "top_logprobs", "prompt_tokens", "completion_tokens", "cached_tokens"),
+        *("prompt_tokens_details", "completion_tokens_details", "reasoning_tokens"),
+    ]
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(keys, json_values), json_values, json_values, json_values, json_values)
+def test_any_reply_is_read_or_refused(
+    message: Any, finish: Any, used: Any, model: Any, logprobs: Any
+) -> None:
+    choice = {"message": message, "finish_reason": finish, "logprobs": {"content": logprobs}}
+    raw = json.dumps({"choices": [choice], "usage": used, "model": model}).encode()
+    one = said(parsed(raw))
+    assert isinstance(one.answer, str)
+    assert usage(parsed(raw), 9).input_tokens >= 0
+    json.dumps([one.reasoning, one.logprobs, one.model, one.finish_reason])
+
+
+@given(json_values)
+def test_any_json_is_a_reply_or_none(value: Any) -> None:
+    for content in (value, {"choices": value}, {"choices": [value]}, {"choices": [{"message": value}]}):
+        try:
+            found = parsed(json.dumps(content).encode())
+        except NotAnAnswer:
+            continue
+        said(found)
 
 
 def test_usage_in_every_shape() -> None:

@@ -279,7 +279,10 @@ class _Gathering:
         if met.means is Means.STOP:
             raise DistillError(f"{name}: {met.text}")
         self.unreached = self.unreached + 1 if met.unreached else 0
-        self.refused = self.refused + 1 if met.means is Means.GIVE_UP else 0
+        every = (
+            met.means is Means.GIVE_UP and "content_filter" not in met.text
+        )  # that one is about its prompt
+        self.refused = self.refused + 1 if every else 0
         silent_s = time.monotonic() - self.last_answer
         if not self.new and (self.unreached >= UNREACHED or self.refused >= REFUSED):
             raise DistillError(f"{name}: {met.text}")
