@@ -30,6 +30,7 @@ STEEP = (250, 500, 1000)  # where the curve rises
 SEEDS = (1, 2, 3)
 HELD_OUT = 1000
 NOISY = 1000  # answers of the noisy teacher that are paid for
+BEGIN, END = "<!-- benchmarks/distill.py -->", "<!-- to here -->"
 NOISE = 1.9  # its temperature
 
 
@@ -228,6 +229,8 @@ def picture(out: Path) -> str:
                 f'<circle cx="{x:.1f}" cy="{top + high * (1 - s):.1f}" r="3" fill="{colour}" opacity="0.5"/>'
                 for s in shares
             ]
+        if not means:
+            continue
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in means)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(
@@ -244,6 +247,7 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="which part of the students, as 2/3")
     parser.add_argument("--table", action="store_true", help="only print what stands")
     parser.add_argument("--picture", type=Path, help="write the curve as SVG")
+    parser.add_argument("--page", type=Path, help="put the table between the marks of a page")
     told = parser.parse_args()
     if not told.table:
         collect(told.out)
@@ -253,7 +257,11 @@ def main() -> None:
                 student(told.out, arm)
     if told.picture:
         told.picture.write_text(picture(told.out))
-    print("\n".join(table(told.out)))
+    lines = table(told.out)
+    if told.page:
+        before, _, rest = told.page.read_text().partition(BEGIN)
+        told.page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from stillwatch.distill.evaluate.generate import Written, apart
 from stillwatch.distill.evaluate.intervals import clopper_pearson, wilson
 from stillwatch.distill.evaluate.marks import judged
 from stillwatch.distill.rows import read_json, write_json
+from stillwatch.distill.train.wording import Wording
 
 QUIET = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"
@@ -57,6 +58,27 @@ def test_a_text_comes_apart_where_it_was_joined(reasoning: str, answer: str) -> 
 def test_a_text_whose_thinking_never_ends_has_no_answer() -> None:
     assert apart("<think> first 9 + 4") == ("first 9 + 4", "", False)
     assert apart("first 9 + 4", opened=True) == ("first 9 + 4", "", False)
+
+
+class R1:
+    """A tokenizer as far as wording needs one, of the kind whose template opens the reasoning."""
+
+    chat_template = "…"
+    unk_token_id = None
+    eos_token = "<end>"
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return f"U:{messages[0]['content']} A:<think>\n"
+
+
+def test_what_is_learnt_is_read_back_where_the_template_opens_the_reasoning() -> None:
+    words = Wording(R1(), "<end>", frozenset({1}), ())
+    asked = ({"role": "user", "content": "?"},)
+    assert words.opened(asked)
+    for reasoning in ("1 + 1 = 2", None):
+        said = words.said_text(asked, reasoning, "2")
+        assert "<think>" not in said
+        assert apart(said, opened=True) == (reasoning or "", "2", True)
 
 
 def test_marks_count_by_slice_and_an_answer_without_end_is_wrong() -> None:

@@ -71,8 +71,7 @@ def write(
 def _written(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> Written:
     end = next((k for k, token in enumerate(tokens) if token in words.ends), None)
     text = loaded.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-    opened = words.asked_text(messages).rstrip().endswith(THINK)
-    reasoning, answer, closed = apart(text, opened)
+    reasoning, answer, closed = apart(text, words.opened(messages))
     return Written(reasoning, answer, end is not None and closed, len(tokens) if end is None else end + 1)
 
 

@@ -45,10 +45,15 @@ class Wording:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def said_text(self, messages: Messages, reasoning: str | None, answer: str) -> str:
+        opened = self.opened(messages)
         if not reasoning:
-            return answer
-        opening = "" if self.asked_text(messages).rstrip().endswith(THINK) else f"{THINK}\n"
-        return f"{opening}{reasoning}\n{THOUGHT}\n\n{answer}"
+            return f"\n{THOUGHT}\n\n{answer}" if opened else answer
+        thought = f"{reasoning}\n{THOUGHT}\n\n{answer}"
+        return thought if opened else f"{THINK}\n{thought}"
+
+    def opened(self, messages: Messages) -> bool:
+        """Whether the template itself opens the reasoning, as those of the R1 type do."""
+        return self.asked_text(messages).rstrip().endswith(THINK)
 
     def unknown(self, tokens: Sequence[int]) -> int:
         """How many of these tokens stand for something that the tokenizer has no word for."""

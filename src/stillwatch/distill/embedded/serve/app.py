@@ -107,7 +107,7 @@ async def _gone(request: Request) -> None:
 
 
 def _opened(served: Served, read: wire.Request) -> bool:
-    return served.engine.words.asked_text(read.messages).rstrip().endswith(THINK)
+    return served.engine.words.opened(read.messages)
 
 
 def refusal(why: Refused) -> JSONResponse:
