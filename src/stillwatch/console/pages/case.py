@@ -163,8 +163,8 @@ def actor(asked: Asked) -> Shown:
         raise Missing(
             f"no finding names {case.id} by itself yet; its case page says where it is from"
         ) from None
-    targets = asked.desk.looks.told(case.id, asked.now_us, base(asked)).targets
-    stands = standings(asked, targets.accounts)
+    accounts = asked.store.case(case.id).accounts
+    stands = standings(asked, accounts)
     steps: dict[str, int] = {}
     for standing in (stands or {}).values():
         steps[standing.step.name.lower()] = steps.get(standing.step.name.lower(), 0) + 1
@@ -179,6 +179,6 @@ def actor(asked: Asked) -> Shown:
     }  # fmt: skip
     view = {
         "case": case, "drawn": drawn, "steps": steps, "known": stands is not None, "findings": found,
-        "clear": len(targets.accounts) - sum(steps.values()), "left_out": targets.left_out,
+        "clear": len(accounts) - sum(steps.values()),
     }  # fmt: skip
     return Shown("actor.html.j2", f"Actor of {amounts.counted(case.members, 'account')}", data, rows, view)
