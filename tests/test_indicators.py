@@ -233,6 +233,7 @@ def test_what_cannot_go_out_is_refused(alpha: Provider, told: tuple[Indicator, .
         written(alpha, told, key=OTHER)
 
 
+@settings(max_examples=40, deadline=None)
 @given(kind=st.sampled_from(Kind), number=st.integers(0), key=st.integers(0, 2**64 - 1))
 def test_patterns_come_back_and_are_patterns(kind: Kind, number: int, key: int) -> None:
     value = f"{number % 16 ** DIGITS[kind]:0{DIGITS[kind]}x}"
