@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, later, names, only, result
-from stillwatch.cases import State, Verdict, reading, tables, work
+from stillwatch.cases import Missing, State, Verdict, reading, tables, work
 from stillwatch.cases.evidence import Input, digest, latest, pack, unpack
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
@@ -283,6 +283,8 @@ def test_something_else_than_accounts_can_tie_a_campaign_to_a_closed_case(lite: 
     folded = fold(lite, result(fresh), NOW_US + 1, "april", returning={"sw-9": case_id})
     assert folded.came_back == [case_id]
     assert lite.case(case_id).members == 80
+    with pytest.raises(Missing):
+        fold(lite, result(campaign("sw-8", names(900, 910))), NOW_US, "x", returning={"sw-8": "case-nowhere"})
 
 
 def test_a_suppressed_case_is_measured_and_nobody_is_told_until_it_expires(store: Store) -> None:

@@ -136,6 +136,7 @@ class Alert:
     permalink: str
     json_twin: str
     bundle_sha256: str | None  # of the last evidence bundle made of this case
+    merged_into: str | None = None  # the case that goes on with this actor
 
     def as_json(self) -> dict[str, Any]:
         """Give it as JSON can hold it."""
@@ -227,6 +228,7 @@ def alert(store: Store, case_id: str, now_us: int, base_url: str = "", prices: P
         permalink=link,
         json_twin=f"{link}.json",
         bundle_sha256=bundle,
+        merged_into=case.merged_into,
     )
 
 

@@ -24,7 +24,7 @@ from stillwatch.cases.membership import (
     name_again,
     set_hours,
 )
-from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
 from stillwatch.scan import Campaign, ScanResult
 
@@ -77,7 +77,7 @@ def fold(
 
     source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
     told, such as its dial; returning: campaign id -> the case that something else than accounts ties it to.
-    Raises: CaseError where the cases cannot be read or written.
+    Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
     found = [_found(c, exchanges) for c in _in_order(result.campaigns)]
@@ -126,7 +126,11 @@ def _place(
 ) -> dict[int, str]:
     """Give the case of each campaign that is news, made, merged and split as need be."""
     of_each = [overlaps(tx.db, list(one.named)) for one in found]
-    again = {i: returning[one.campaign.id] for i, one in enumerate(found) if one.campaign.id in returning}
+    again = {
+        i: _goes_on(tx.db, returning[one.campaign.id])
+        for i, one in enumerate(found)
+        if one.campaign.id in returning
+    }
     planned = plan(of_each, again, lambda a, b: kept_apart(tx.db, a, b))
     news = {i for i, one in enumerate(found) if not _known(tx.db, one)}
     folded.unchanged += len(found) - len(news)
@@ -349,12 +353,13 @@ def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], 
 
 def _case_of_campaign(db: Connection, campaign: str) -> str | None:
     """Give the case that a campaign's latest finding went into, or the one that goes on with it."""
-    f, c = findings.c, cases.c
+    f = findings.c
     query = select(f.case_id).where(f.campaign == campaign).order_by(f.finding.desc()).limit(1)
     case_id: str | None = db.execute(query).scalar()
-    while case_id is not None:
-        into = db.execute(select(c.merged_into).where(c.id == case_id)).scalar()
-        if into is None:
-            return case_id
-        case_id = into
-    return None
+    return None if case_id is None else _goes_on(db, case_id)
+
+
+def _goes_on(db: Connection, case_id: str) -> str:
+    """Give the case that goes on with a case's actor: itself, or what it was merged into. Raises: Missing."""
+    into = case_in(db, case_id, accounts=False).merged_into
+    return case_id if into is None else _goes_on(db, into)

@@ -87,6 +87,8 @@ def alert_lines(a: Alert) -> list[str]:
         f"  {x.exchanges:,} exchanges, {amounts.short(x.output_tokens)} output tokens;"
         f" {x.exchanges_at_alarm:,} exchanges before the alarm. {x.milestones}",
     ]
+    if a.merged_into is not None:
+        lines.insert(1, f"Merged into {a.merged_into}: look there for what goes on.")
     if x.capabilities:
         lines.append(f"  asked for: {', '.join(x.capabilities)}")
     if x.unique_prompts is not None:
