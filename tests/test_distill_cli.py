@@ -183,5 +183,11 @@ def test_all_of_it_from_one_command_and_again_for_nothing(tmp_path: Path) -> Non
         assert len(seen.bodies) == paid
     marks = read_json(folder / "evaluation.json")
     assert marks["teacher"]["clock"]["right"] == 10
+    with teaching(clock_answer) as (url, seen):
+        elsewhere = ("--folder", str(tmp_path / "short"), "--requests", "25")
+        short = run("run", str(plan), "--base-url", url, *small, *elsewhere, "--quiet")
+    assert short.exit_code == 4, short.output
+    assert len(seen.bodies) == 25
+    assert (tmp_path / "short" / "report.html").exists(), "a run that stopped at its budget has its page"
     assert "Apache-2.0" in (folder / "model" / "README.md").read_text()
     assert read_json(folder / "spent.json")["evaluation"]["answers"] == 10

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_teacher import Reply, teaching
-from stillwatch.distill import DistillError, Run, Sample
+from stillwatch.distill import BudgetReached, DistillError, Run, Sample
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reached
 from stillwatch.distill.collect.gather import collect
@@ -733,7 +733,7 @@ def test_evaluation_stays_within_the_run_s_budget(tmp_path: Path) -> None:
     with teaching() as (url, seen):
         run, plan = run_of(tmp_path, url, 4, budget={"requests": 6})
         collected(run, plan)
-        with pytest.raises(DistillError, match=r"asked 2 of 4 held-out prompts: the budget is reached"):
+        with pytest.raises(BudgetReached, match=r"asked 2 of 4 held-out prompts: the budget is reached"):
             answers(run.path, list(read_prompts(run.prompts)))
     assert len(seen.bodies) == 6
 

@@ -26,7 +26,7 @@ from stillwatch.cli.distilling import (
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.distill import Run
 from stillwatch.distill.collect.ask import estimate
-from stillwatch.distill.plan import Plan, load
+from stillwatch.distill.plan import EMBEDDED, Plan, load
 from stillwatch.distill.rows import read_json, read_prompts, replace_file
 from stillwatch.errors import InputError
 
@@ -299,6 +299,9 @@ def run_command(
     if not as_json:
         tell_curated(run, account)
     _train(run, plan)
+    if got.by_budget and plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED):
+        say("the teacher is not asked the held-out prompts: the budget is spent")
+        plan = replace(plan, evaluate=replace(plan.evaluate, teacher="skip"))
     _evaluate(run, plan)
     page = _report(run)
     if as_json:

@@ -59,7 +59,7 @@ def prepare(plan: Plan, who: str, now_us: int, again: bool = True) -> Prepared:
         before = read_json(run.teacher)
         if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
             teacher |= {key: before.get(key) for key in ("said_by", "said_at_us")}
-    if not again and run.prompts.exists():
+    if not again and run.prompts.exists() and run.heldout.exists():
         prompts, heldout = list(read_prompts(run.prompts)), list(read_prompts(run.heldout))
         made = Prepared(run, len(prompts), len(heldout), (), 0, 0, teacher)
     else:
@@ -121,12 +121,12 @@ def _make(run: Run, plan: Plan, teacher: dict[str, Any]) -> Prepared:
             f"no prompt can be used: {len(rejected)} lines were rejected, {contaminated} are in the held-out "
             f"set{first}"
         )
-    write_rows(run.prompts, prompts.values())
     write_rows(run.heldout, heldout)
     replace_file(
         run.path / "rejected.jsonl",
         (line({"place": one.place, "reason": one.reason}) for one in rejected),
     )
+    write_rows(run.prompts, prompts.values())  # last: with it the run is begun
     return Prepared(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)
 
 

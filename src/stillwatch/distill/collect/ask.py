@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Run, Sample
+from stillwatch.distill import BudgetReached, DistillError, Prompt, Run, Sample
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
@@ -37,7 +37,8 @@ def collect_run(run: Run, plan: Plan, tell: Tell, say: Say) -> Collected:
 def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) -> list[Sample]:
     """Ask one greedy answer to each prompt, for evaluation: same ledger and budget, apart in spent.json.
 
-    Raises: DistillError when it had to stop before all were asked; what was answered stays stored.
+    Raises: BudgetReached, or DistillError when it had to stop for something else, before all were asked; what
+    was answered stays stored.
     """
     run = Run(path)
     plan = load(run.path, {})
@@ -55,7 +56,7 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
         finally:
             write_spent(run, plan)
         if got.stopped:
-            raise DistillError(
+            raise (BudgetReached if got.by_budget else DistillError)(
                 f"the teacher was asked {got.answers:,} of {got.wanted:,} held-out prompts: {got.stopped}"
             )
         with closing(read_only(run.ledger)) as db:

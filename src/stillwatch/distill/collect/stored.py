@@ -40,8 +40,10 @@ def write_spent(run: Run, plan: Plan) -> None:
 
 def is_stale(run: Run) -> bool:
     """Whether the ledger has more than the files say: a process was killed before it wrote them."""
+    if not run.ledger.exists():
+        return False
     if not run.collected.exists() or not run.spent.exists():
-        return run.ledger.exists()
+        return True
     told = read_json(run.spent)
     with closing(read_only(run.ledger)) as db:
         return bool(spent(db, "train").requests != told.get("requests"))

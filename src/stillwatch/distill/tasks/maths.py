@@ -15,7 +15,7 @@ EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 w
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?\s*%?")
 MARKED = (
     re.compile(r"####\s{0,9}([^\n]+)"),
-    re.compile(r"answer(?:\s{1,9}is)?\s{0,9}[:=]?\s{0,9}([^\n]+)", re.IGNORECASE),
+    re.compile(r"answer(?:\s{1,9}is\s{0,9}:?|\s{0,9}[:=])\s{0,9}([^\n]+)", re.IGNORECASE),
 )
 WORD, COMMAND = re.compile(r"[A-Za-z]{2}"), re.compile(r"\\[A-Za-z]+")
 SHORT = 40  # characters of a text that is an answer as a whole
@@ -58,8 +58,11 @@ def found(text: str) -> str | None:
     for pattern in MARKED:
         marked = pattern.findall(text)
         if marked:
-            number = _numbers(marked[-1])
-            return (number[0] if number else marked[-1].strip(" .*$"))[:LONGEST] or None
+            last = marked[-1].rpartition("=")[2].strip(" .*$")
+            if last and not WORD.search(COMMAND.sub("", last)):
+                return last[:LONGEST]
+            if number := _numbers(last):
+                return number[0][:LONGEST]
     short = text.strip(" .$\n")
     if 0 < len(short) <= SHORT and "\n" not in short and not WORD.search(COMMAND.sub("", short)):
         return short.rpartition("=")[2].strip()  # a formula, or a number alone
