@@ -1,6 +1,7 @@
 """`stillwatch distill`: what it prints, and what it exits with."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,13 @@ def test_nobody_there_is_exit_2_and_says_what_stays(prompts: Path) -> None:
     assert done.exit_code == 2
     assert "cannot be reached" in done.stderr
     assert "0 of 8 answers are stored and stay; the same command goes on" in done.stderr
+
+
+def test_without_the_client_it_says_what_to_install(prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    done = run("collect", *asked("http://127.0.0.1:9/v1", prompts, "--requests", "50"))
+    assert done.exit_code == 2
+    assert "pip install 'stillwatch[train]'" in done.stderr
 
 
 def test_a_statement_is_recorded_and_needed(prompts: Path) -> None:
