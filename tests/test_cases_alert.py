@@ -413,3 +413,13 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (file,) = told(store).inputs
     assert file["bytes"] == log.stat().st_size
     assert (tmp_path / "audit.key").stat().st_mode & 0o077 == 0
+
+
+def test_cases_that_cannot_be_opened_are_said_before_the_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stillwatch.cli.scan.run", lambda *_, **__: pytest.fail("it scanned"))
+    for url in ("sqlite:////no/such/folder/cases.db", "postgresql://nobody@/none?host=/nowhere"):
+        done = RUN.invoke(app, ["scan", "log.jsonl", "--out", str(tmp_path / "report"), "--cases", url])
+        assert done.exit_code == 2
+        assert len(done.stderr.strip().splitlines()) == 1

@@ -117,13 +117,16 @@ def _set_verdict(db: Connection, case_id: str, keys: list[str], verdict: str | N
     if verdict in NOT_THE_ACTOR:
         db.execute(update(members).where(mine).values(verdict=verdict, home=null()))
         return
-    elsewhere = select(m.account, m.case_id).where(among(db, m.home, keys), m.case_id != case_id)
-    taken = select(m.key).where(mine, m.moved_to.is_(None)).scalar_subquery()
-    found = db.execute(elsewhere.where(m.home.in_(taken))).first()
-    if found is not None:
-        raise CaseError(
-            f"account {found.account!a} is in case {found.case_id} by now; merge the two, or clear it there"
-        )
+    homes = db.execute(select(m.home, m.case_id).where(among(db, m.home, keys)))
+    elsewhere = {row.home: row.case_id for row in homes if row.case_id != case_id}
+    if elsewhere:
+        back = select(m.key, m.account).where(mine, m.moved_to.is_(None))
+        for row in db.execute(back):
+            if row.key in elsewhere:
+                where = elsewhere[row.key]
+                raise CaseError(
+                    f"account {row.account!a} is in case {where} by now; merge the two, or clear it there"
+                )
     db.execute(update(members).where(mine).values(verdict=verdict))
     db.execute(update(members).where(mine, m.moved_to.is_(None)).values(home=m.key))
 
