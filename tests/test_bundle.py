@@ -221,7 +221,7 @@ def test_a_number_that_is_changed_and_signed_again_is_named(
     assert any(sentence.startswith(expected) for sentence in found), found
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_garbage_breaks_the_checker(copy: Path, seed: int) -> None:
     """Signed garbage, as a hostile sender makes it: an answer and no traceback."""
     rng = random.Random(seed)
