@@ -1,5 +1,6 @@
 """What the gateway adds to the cases: findings folded, events on the trail, a lost database told later."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from exports_world import receiver
 from stillwatch.cases import CaseError, Verdict, work
 from stillwatch.cases.audit import Verified
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.reading import Filter, acts, queue
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
+from stillwatch.gateway.alerts import Alerts
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.casework import AGAIN_US, Casework
 from stillwatch.gateway.control.enforce import Enforcer
@@ -195,3 +199,33 @@ def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
     casework.step(NOW + 5 * SECOND)
     enforcer.step(NOW + 5 * SECOND)
     assert sorted(actions.standings(casework.state)) == ["a", "c", "d"]
+
+
+def test_who_is_on_the_list_is_told_of_new_cases(casework: Casework) -> None:
+    folder = casework.folder
+    hand_over(folder, "a", "b")
+    casework.step(NOW)
+    alerts = Alerts(folder, Settings("http://127.0.0.1:9"))
+    new_key(folder.path / "k.key", "hmac")
+    with receiver() as there:
+        listed = f'name = "on-call"\nurl = "{there.url}"\nkeys = ["k.key"]\nallow = ["localhost"]\n'
+        (folder.path / "alerts.toml").write_text(f"[[webhook]]\n{listed}")
+        alerts.step()
+        (event,) = [json.loads(body) for body in there.bodies()]
+        alerts.step()
+        assert len(there.bodies()) == 1
+        (case,) = queue(casework.store(NOW), Filter(), NOW).cases
+        assert case.id in json.dumps(event)
+        assert (alerts.error, alerts.says()["sent"]) == (None, 1)
+        hand_over(folder, "a", "b", "c")
+        casework.step(NOW + SECOND)
+        there.answer = b"HTTP/1.1 503 Later\r\n\r\n"
+        alerts.step()
+        assert alerts.says() | {"rss": 0, "error": ""} == {
+            "rss": 0,
+            "error": "",
+            "sent": 1,
+            "waiting": 1,
+            "dead": 0,
+        }
+        assert "503" in (alerts.error or "")

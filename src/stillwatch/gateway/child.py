@@ -25,6 +25,7 @@ ENTRIES = {
     "recorder": "record.recorder",
     "detector": "detector",
     "hooks": "hooks.serve",
+    "alerts": "alerts",
 }
 
 

@@ -56,6 +56,7 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
         _recorder(folder, now_us),
         _detector(folder, now_us),
         _cases(supervisor),
+        *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
         _state(live, supervisor),
         _supervisor(supervisor, now_us),
@@ -115,6 +116,15 @@ def _hooks(folder: Folder, now_us: int) -> Part:
         if says.get(name):
             return Part("hooks", DEGRADED, str(says[name]))
     return Part("hooks", OK, "answers other gateways")
+
+
+def _alerts(folder: Folder, now_us: int) -> Part:
+    says = heartbeat.read(folder.run / "alerts.json")
+    if not _fresh(says, now_us):
+        return Part("alerts", DEGRADED, "gives no sign; whoever is told of cases hears of them later")
+    if says.get("error"):
+        return Part("alerts", DEGRADED, str(says["error"]))
+    return Part("alerts", OK, f"{says.get('sent', 0)} sent since its start, {says.get('waiting', 0)} wait")
 
 
 def _detector(folder: Folder, now_us: int) -> Part:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.probe import port_answers
@@ -80,7 +81,8 @@ class Supervisor:
     def __post_init__(self) -> None:
         workers = [Child(f"worker-{k}", WORKER_LONGEST_DELAY_S) for k in range(self.settings.workers)]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
-        self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector")]
+        alerts = [Child("alerts")] if (self.folder.path / ALERTS).exists() else []
+        self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector"), *alerts]
 
     # --- signals ---
 

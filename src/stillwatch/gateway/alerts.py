@@ -1,0 +1,86 @@
+"""The alerts process: tells those on the owner's list (`alerts.toml`) of cases, and again. It finds none.
+
+A process of its own: a receiver that hangs hinders nobody. What waits lies in `outbox/`; killed at any moment
+it goes on from there. `stillwatch alerts deliver` does the same from the command line.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from stillwatch.cases.exports.deliver import work_off
+from stillwatch.cases.exports.outbox import Outbox
+from stillwatch.cases.exports.targets import NAME, read_targets
+from stillwatch.cases.exports.telling import tell
+from stillwatch.cases.store import Store
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.settings import Settings
+
+PERIOD_S = 5.0
+OUTBOX = "outbox"
+CONSOLE_VARIABLE = "STILLWATCH_CONSOLE"  # where people reach the console, for links
+
+
+class Alerts:
+    """One folder's alerts. `step` tells what is news and sends what is due."""
+
+    def __init__(self, folder: Folder, settings: Settings) -> None:
+        self.folder = folder
+        self.error: str | None = None
+        self.waiting = self.dead = self.sent = 0
+        self._url = settings.cases or f"sqlite:///{folder.cases}"
+        self._store: Store | None = None
+        self._outbox = Outbox(folder.path / OUTBOX)
+
+    def step(self) -> None:
+        """Do one round. Raises: StillwatchError; what was not sent waits."""
+        targets = read_targets(self.folder.path / NAME)
+        self._store = self._store or Store(self._url)
+        tell(self._outbox, targets, self._store, heartbeat.utc_us(), os.environ.get(CONSOLE_VARIABLE, ""))
+        done = work_off(self._outbox, targets, heartbeat.utc_us, random.Random())
+        self.sent += done.sent
+        self.waiting, self.dead = done.waiting, len(self._outbox.dead())
+        self.error = None
+        if done.refusals:
+            self.error = f"{done.waiting} wait: {done.refusals[0]}"
+        elif self.dead:
+            self.error = f"{self.dead} were given up; `stillwatch alerts list` names them"
+
+    def says(self) -> dict[str, Any]:
+        """Give what its heartbeat says."""
+        sums = {"sent": self.sent, "waiting": self.waiting, "dead": self.dead}
+        return {"rss": heartbeat.rss_bytes(), "error": self.error, **sums}
+
+
+def _pulse(alerts: Alerts, stop: threading.Event) -> None:
+    while not stop.wait(1.0):
+        try:
+            heartbeat.beat(alerts.folder.run / "alerts.json", heartbeat.utc_us(), **alerts.says())
+        except OSError:
+            continue  # seen from outside: the beat is missing
+
+
+def main(folder: str) -> None:
+    """Be the alerts process of the gateway in a folder."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    found = Folder(Path(folder))
+    alerts = Alerts(found, Settings.load(found.settings))
+    threading.Thread(target=_pulse, args=(alerts, stop), name="pulse", daemon=True).start()
+    while not stop.is_set():
+        try:
+            alerts.step()
+        except (StillwatchError, OSError) as why:
+            alerts.error = str(why)
+        stop.wait(PERIOD_S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
