@@ -166,6 +166,17 @@ def test_a_student_is_marked_before_and_after_and_the_curve_too(trained: Path) -
 
 @pytest.mark.train
 @QUIET
+def test_a_teacher_that_cannot_be_asked_leaves_the_students_measured(trained: Path) -> None:
+    from stillwatch.distill.evaluate.run import evaluate
+
+    told = evaluate(trained, Evaluation(new_tokens=60, teacher="/no/such/model"), lambda _: None)
+    assert told["teacher"] is None
+    assert "there is no such file" in told["teacher_unmeasured"]
+    assert told["student_after"]["clock"]["n"] == 20
+
+
+@pytest.mark.train
+@QUIET
 def test_answers_do_not_depend_on_what_stands_beside_them(trained: Path) -> None:
     from stillwatch.distill.evaluate.generate import write
     from stillwatch.distill.train.models import load

@@ -49,6 +49,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
         "student_before": None,
         "student_after": None,
         "teacher": None,
+        "teacher_unmeasured": None,
         "curve": [],
         "lm_eval": {},
     }
@@ -66,7 +67,11 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     told["student_after"] = mark(
         "student_after", trained.fingerprint, lambda: load_to_run(str(trained.model))
     )
-    told["teacher"] = _teacher(run, settings, questions, mark, say)
+    try:
+        told["teacher"] = _teacher(run, settings, questions, mark, say)
+    except DistillError as why:  # its budget is spent, or it is gone: the students are measured all the same
+        told["teacher_unmeasured"] = str(why)
+        say(f"the teacher was not measured: {why}")
     if settings.lm_eval:
         from stillwatch.distill.evaluate.harness import harness
 

@@ -146,7 +146,9 @@ def cannot_claim(
     if before is None:
         told.append("The student was not measured before training: nothing can be said to have been gained.")
     if marks["teacher"] is None:
+        why = marks.get("teacher_unmeasured")
         told.append("The teacher was not measured: how much of it the student has cannot be said.")
+        told += [f"Why it was not: {why}"] if why else []
     if len(curve) < 4:
         told.append(
             "Too few points for a curve: set `curve` in the plan's [train] to train smaller students as well."
