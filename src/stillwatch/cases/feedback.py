@@ -19,10 +19,9 @@ from scipy.special import betaincinv
 from sqlalchemy import Connection, func, insert, select
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
-from stillwatch.cases.acts import acts_of
 from stillwatch.cases.claims import CLASSES, RAISING
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import cases, detector_states, spoken
+from stillwatch.cases.tables import acts, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
 
 LEVEL = 0.95
@@ -35,6 +34,7 @@ NEEDED: dict[DetectorState, tuple[int, int, float]] = {
     DetectorState.ACT: (20, 2, 0.9),
 }
 _ORDER = list(DetectorState)
+JUDGING = ("judge", "close", "appeal granted")  # acts that say what a case is
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,17 @@ def _judged(db: Connection, since_us: int) -> list[_Judged]:
     s, c = spoken.c, cases.c
     query = select(s.detector, s.first_us, c.id, c.verdict).join(cases, c.id == s.case_id)
     rows = db.execute(query.where(c.merged_into.is_(None), s.last_us >= since_us)).all()
-    judges = {row.id: _judge(db, row.id) for row in rows if row.verdict is not None}
+    judges = _judges(db)
     return [_Judged(row.detector, _month(row.first_us), row.verdict, judges.get(row.id)) for row in rows]
 
 
-def _judge(db: Connection, case_id: str) -> str | None:
-    said = [act.who for act in acts_of(db, case_id, in_force=True) if act.sets.get("verdict") is not None]
-    return said[-1] if said else None
+def _judges(db: Connection) -> dict[str, str]:
+    """Who said last what each case is."""
+    query = select(acts.c.case_id, acts.c.who, acts.c.sets).where(
+        acts.c.in_force == 1, acts.c.verb.in_(JUDGING)
+    )
+    said = db.execute(query.order_by(acts.c.act))
+    return {row.case_id: row.who for row in said if json.loads(row.sets).get("verdict") is not None}
 
 
 def _month(at_us: int) -> str:
