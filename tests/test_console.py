@@ -1,12 +1,14 @@
 """The console: who gets in, who may do what, and that nothing is done or shown in another way."""
 
 import csv
+import doctest
 import io
 import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy import text
@@ -16,7 +18,7 @@ from stillwatch.cases import CaseError, Verdict, reading, work
 from stillwatch.cases.audit import Verified
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
-from stillwatch.console import ConsoleError, Role, people, sessions
+from stillwatch.console import ConsoleError, Role, asked, asks, people, render, sessions, sql, twins
 from stillwatch.console.app import DEEDS, PAGES
 from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 
@@ -58,6 +60,11 @@ def addresses(of: World) -> dict[str, str]:
     return {
         p.path: known.get(p.path, p.path.replace("{case}", case).replace("{ask:int}", "1")) for p in PAGES
     }
+
+
+@pytest.mark.parametrize("module", [asked, asks, render, sql, twins], ids=lambda module: str(module.__name__))
+def test_examples_hold(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
 
 
 # --- who may do what ---
@@ -260,6 +267,25 @@ def test_every_account_can_be_opened_whatever_its_name(still: World) -> None:
         assert got.status_code == 200, link
     shown = {anna.get(link.replace("/account", "/account.json", 1)).json()["account"] for link in links}
     assert shown == set(named)
+
+
+def test_accounts_of_any_name_can_be_picked_and_judged(mine: World) -> None:
+    anna, case = mine.client("anna"), hostile(mine)
+    found = Tags(anna.get(f"/case/{case}").text).found
+    values = [has["value"] for tag, has in found if tag == "input" and has.get("name") == "account"]
+    assert all(value.isascii() and value.isprintable() for value in values)  # browsers alter nothing of such
+    named = set(mine.store.case(case).accounts)
+    assert len(values) == len(named)
+    done = anna.submit(
+        f"/case/{case}/accounts", f"/case/{case}", verdict="victim", account=values, why="stolen keys"
+    )
+    assert done[0] == 303
+    assert mine.store.case(case).victims == len(named)
+    for link in re.findall(r'href="(/account(?:\?[^"]+)?)"', anna.get(f"/case/{case}/accounts").text):
+        page = anna.get(html_unescape(link))
+        (value,) = [has["value"] for _, has in Tags(page.text).found if has.get("name") == "account"]
+        assert anna.submit("/prompts", account=value, why="an appeal came in")[0] == 200
+    assert {one.removeprefix("said ") for one in mine.gateway.asked} == named
 
 
 def html_unescape(text_: str) -> str:

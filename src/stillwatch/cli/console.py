@@ -164,7 +164,8 @@ def _serve(
             lifespan="off",
             ws="none",
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=behind_tls,  # whose tries a log-in counts: only a proxy on this machine is believed
+            forwarded_allow_ips=["127.0.0.1", "::1"],
             limit_concurrency=200,
             ssl_certfile=cert,
             ssl_keyfile=cert_key,

@@ -1,5 +1,6 @@
 """What a page is given: who asks, for what, with which store and deployment behind it. It renders nothing."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,10 @@ class Asked:
         fields: dict[str, list[str]] = self.request.scope["state"]["form"]
         return fields.get(name, [])
 
+    def accounts(self) -> list[str]:
+        """Give the accounts of the form, as `in_form` wrote them."""
+        return sorted({from_form(text) for text in self.all_of("account") if len(text) <= LONGEST_NAME})
+
     def revision(self) -> int | None:
         """The revision of the case that the form was made from."""
         return self.form_number("revision")
@@ -113,6 +118,24 @@ def address(request: Request, path: str, **query: Any) -> str:
     said = {key: str(value) for key, value in query.items() if value not in (None, "")}
     root = str(request.scope.get("root_path", "")).rstrip("/")
     return root + path + (f"?{urlencode(said, errors='surrogatepass')}" if said else "")
+
+
+def in_form(name: str) -> str:
+    r"""Write a name so that a form carries it whole: browsers alter line ends, NUL and halves of characters.
+
+    >>> in_form("a\nb\ud800")
+    '"a\\nb\\ud800"'
+    """
+    return json.dumps(name, ensure_ascii=True)
+
+
+def from_form(text: str) -> str:
+    """Read what `in_form` wrote; anything else is a name as it stands."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return found if isinstance(found, str) else text
 
 
 def number(text: str, name: str, default: int, most: int) -> int:

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from stillwatch.cases.tables import key_of
 from stillwatch.console import Role
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import Asked, in_form
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.report import amounts
 from stillwatch.report.visible import pieces, visible
@@ -125,6 +125,7 @@ def environment() -> Environment:
         when=when,
         ago=ago,
         label=label,
+        in_form=in_form,
     )
     made.globals.update(share=amounts.share, counted=amounts.counted, version_of=version_of)
     return made

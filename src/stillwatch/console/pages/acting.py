@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Stale, reading
 from stillwatch.console import ConsoleError, Unavailable, asks
-from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.asked import Asked
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
 from stillwatch.terms import Step
@@ -25,7 +25,7 @@ def _asked_for(asked: Asked, state: str) -> asks.Ask:
     if for_s is not None and not 0 < for_s <= LONGEST_S:
         raise ConsoleError("for_s: give up to ten years, or nothing for no end")
     budget = asked.form_number("budget")
-    picked = [a for a in asked.all_of("account") if len(a) <= LONGEST_NAME]
+    picked = asked.accounts()
     targets = reading.targets(asked.store, case)
     accounts = asks.chosen(targets.accounts, picked)
     if not accounts:

@@ -5,7 +5,7 @@ The record comes first. Where it cannot be written, nothing is shown.
 
 from stillwatch.cases import Missing, reading
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.asked import Asked
 from stillwatch.console.twins import Shown
 
 MOST = 50
@@ -14,7 +14,7 @@ SHORTEST_WHY = 8
 
 def show(asked: Asked) -> Shown:
     """Put on record who asks and why, then show the newest texts."""
-    account = (asked.all_of("account") or [""])[-1][:LONGEST_NAME]
+    account = (asked.accounts() or [""])[-1]
     why = asked.why()
     if len(why) < SHORTEST_WHY:
         raise ConsoleError("say in a few words why you need to see them")

@@ -4,7 +4,7 @@ from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Verdict, work
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import LONGEST_NAME, Asked
+from stillwatch.console.asked import Asked
 from stillwatch.console.pages.acting import to_case
 
 DAY_US = 86_400_000_000
@@ -64,7 +64,7 @@ def judge(asked: Asked) -> Response:
 def judge_accounts(asked: Asked) -> Response:
     """Keep a verdict of the accounts that were picked."""
     case = asked.part("case")
-    picked = sorted({a for a in asked.all_of("account") if len(a) <= LONGEST_NAME})
+    picked = asked.accounts()
     if not picked:
         raise ConsoleError("pick at least one account in the table first")
     if len(picked) > MOST_PICKED:
