@@ -43,12 +43,12 @@ class Alerts:
         targets = read_targets(self.folder.path / NAME)
         self._store = self._store or Store(self._url)
         tell(self._outbox, targets, self._store, heartbeat.utc_us(), os.environ.get(CONSOLE_VARIABLE, ""))
-        done = work_off(self._outbox, targets, heartbeat.utc_us, random.Random())
-        self.sent += done.sent
-        self.waiting, self.dead = done.waiting, len(self._outbox.dead())
+        self.sent += work_off(self._outbox, targets, heartbeat.utc_us, random.Random()).sent
+        waiting, self.dead = self._outbox.waiting(), len(self._outbox.dead())
+        self.waiting, refused = len(waiting), [letter for letter in waiting if letter.attempts]
         self.error = None
-        if done.refusals:
-            self.error = f"{done.waiting} wait: {done.refusals[0]}"
+        if refused:
+            self.error = f"{self.waiting} wait; {refused[0].target}: {refused[0].last_error}"
         elif self.dead:
             self.error = f"{self.dead} were given up; `stillwatch alerts list` names them"
 
