@@ -32,9 +32,9 @@ def hops(models: Models, name: str) -> list[Hop]:
     seen = set(waiting)
     found: dict[tuple[str, ...], Hop] = {}
     for one in waiting:  # grows while it is walked
-        names = _chain(models, one)
-        found.setdefault(names, Hop(names))
-        for called in names:
+        chain = _chain(models, one)
+        found.setdefault(chain, Hop(chain))
+        for called in chain:
             others = [other for other in models.fallbacks.get(called, ()) if other not in seen]
             seen.update(others)
             waiting.extend(others)
