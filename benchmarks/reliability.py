@@ -384,6 +384,7 @@ def down(mode: str, seconds: float = 1.5) -> Down:
         Upstream() as upstream,
         gateway(upstream.url, terms, path=at / "f") as running,
     ):
+        until((running.folder.run / "recorder.json").exists, 30, "the recorder having begun")
         os.sync()  # what is set up but once: keys, terms, settings
         told = []
         for phase in range(3):
