@@ -32,6 +32,7 @@ from stillwatch.gateway.record.entries import Intent, Outcome, intent, outcome
 from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000
+FLUSH_BYTES = 32 << 20  # of the log read for a segment: rows hold their texts until they are sketched
 FLUSH_S = 1.0  # a row waits at most this long for its segment
 POLL_S = 0.1
 READ_BYTES = 64 << 20  # of one log file at a time
@@ -133,13 +134,14 @@ class Recorder:
         return self._readers[key]
 
     def _read(self, reader: wal.Reader) -> bool:
-        moved = False
+        moved, since = False, reader.at
         for frames in reader.groups(limit=READ_BYTES):
             moved = True
             for found in frames:
                 self._take(reader, found)
-            if len(self._rows) >= FLUSH_ROWS:
+            if len(self._rows) >= FLUSH_ROWS or (self._rows and reader.at - since >= FLUSH_BYTES):
                 self.flush()
+                since = reader.at
         return moved
 
     def _take(self, reader: wal.Reader, found: wal.Frame) -> None:
