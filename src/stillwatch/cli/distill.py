@@ -4,6 +4,7 @@ What needs PyTorch is imported when its verb runs.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -115,7 +116,7 @@ FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folde
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
 @app.callback()
@@ -298,11 +299,12 @@ def run_command(
     account = curated(run, plan, hush)
     if not as_json:
         tell_curated(run, account)
-    _train(run, plan)
+    tell: Callable[[str], None] = (lambda words: None) if quiet else say
+    _train(run, plan, tell)
     if got.by_budget and plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED):
         say("the teacher is not asked the held-out prompts: the budget is spent")
         plan = replace(plan, evaluate=replace(plan.evaluate, teacher="skip"))
-    _evaluate(run, plan)
+    _evaluate(run, plan, tell)
     page = _report(run)
     if as_json:
         print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
@@ -329,17 +331,17 @@ def teach_command(
     serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say)
 
 
-def _train(run: Run, plan: Plan) -> dict[str, Any]:
+def _train(run: Run, plan: Plan, tell: Callable[[str], None] = say) -> dict[str, Any]:
     from stillwatch.distill.train.run import train
 
-    train(run.path, plan.train, say)
+    train(run.path, plan.train, tell)
     return read_json(run.training)
 
 
-def _evaluate(run: Run, plan: Plan) -> dict[str, Any]:
+def _evaluate(run: Run, plan: Plan, tell: Callable[[str], None] = say) -> dict[str, Any]:
     from stillwatch.distill.evaluate.run import evaluate
 
-    return evaluate(run.path, plan.evaluate, say)
+    return evaluate(run.path, plan.evaluate, tell)
 
 
 def _report(run: Run) -> Path:
