@@ -15,6 +15,7 @@ from stillwatch.terms import Standing, Step
 
 ACCOUNTS, LINKS, TOP_LINKS, STORY = 25, 100, 12, 60
 FOR = ((3_600, "1 hour"), (86_400, "1 day"), (604_800, "7 days"), (2_592_000, "30 days"))
+STEPS = tuple(step for step in Step if step is not Step.CLEAR)
 WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 
 
@@ -47,7 +48,6 @@ def _beside(asked: Asked, case: Case, targets: reading.Targets) -> dict[str, Any
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
         "story": reading.timeline(asked.store, case.id, limit=STORY),
-        "steps": [step for step in Step if step is not Step.CLEAR], "spans": FOR,
         "asks": asks.of_case(asked.store, case.id), "proposals": _proposals(asked, targets.accounts),
         "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
     }  # fmt: skip
@@ -102,7 +102,7 @@ def _accounts(asked: Asked, case: Case) -> dict[str, Any]:
     stands = standings(asked, [m.account for m in found])
     return {
         "members": found, "members_total": total, "offset": offset, "starts": starts, "which": which,
-        "standings": stands, "page": ACCOUNTS,
+        "standings": stands, "page": ACCOUNTS, "steps": STEPS, "spans": FOR,
     }  # fmt: skip
 
 
