@@ -1,6 +1,8 @@
 """What the gateway adds to the cases: findings folded, events on the trail, a lost database told later."""
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from console_world import csrf_in
 from exports_world import receiver
 from stillwatch.cases import CaseError, Verdict, work
 from stillwatch.cases.audit import Verified
@@ -16,6 +19,7 @@ from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.reading import Filter, acts, queue
+from stillwatch.console import Role, people
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
@@ -34,6 +38,7 @@ from test_gateway_detector import ACTS, hand_over
 
 NOW = 1_795_600_000_000_000
 SECOND = 1_000_000
+HERE = "http://127.0.0.1:8081"
 
 
 @pytest.fixture
@@ -138,7 +143,8 @@ def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, 
 
 def test_the_admin_port_shows_the_console(desk: Desk, casework: Casework) -> None:
     client = TestClient(create_app(desk, casework), base_url="http://127.0.0.1:8081")
-    assert client.get("/", follow_redirects=False).headers["location"] == "/console/"
+    for way in ("/", "/console"):
+        assert client.get(way, follow_redirects=False).headers["location"] == "/console/"
     page = client.get("/console/queue")
     assert page.url.path == "/console/login"
     assert "script-src 'self'" in page.headers["content-security-policy"]
@@ -229,3 +235,38 @@ def test_who_is_on_the_list_is_told_of_new_cases(casework: Casework) -> None:
             "dead": 0,
         }
         assert "503" in (alerts.error or "")
+
+
+def test_a_step_is_asked_for_approved_and_taken_back_through_the_console(
+    desk: Desk, casework: Casework
+) -> None:
+    now_us = time.time_ns() // 1000
+    hand_over(desk.folder, "a", "b")
+    casework.step(now_us)
+    store = casework.store(now_us)
+    (case,) = queue(store, Filter(), now_us).cases
+    app = create_app(desk, casework)
+    people.prepare(store)
+    visitors = {}
+    for name, role in (("anna", Role.ANALYST), ("paul", Role.APPROVER)):
+        people.add(store, name, role, "correct horse battery", who="tests", now_us=now_us)
+        visitors[name] = client = TestClient(app, base_url=HERE, headers={"origin": HERE})
+        form = {"name": name, "password": "correct horse battery", "next": ""}
+        csrf = csrf_in(client.get("/console/login").text)
+        assert client.post("/console/login", data=form | {"csrf": csrf}).url.path == "/console/queue"
+    anna, paul = visitors["anna"], visitors["paul"]
+    page = f"/console/case/{case.id}"
+    step = {"csrf": csrf_in(anna.get(page).text), "step": "block", "for_s": "86400", "why": "one hand"}
+    told = anna.post(f"{page}/dry", data=step)
+    assert "Nothing is done yet" in told.text
+    hidden = dict(re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', told.text))
+    assert anna.post(f"{page}/act", data=hidden).status_code == 200
+    assert actions.standings(desk.state) == {}  # a block waits for a second person
+    csrf = csrf_in(paul.get("/console/queue").text)
+    assert paul.post("/console/ask/1/approve", data={"csrf": csrf, "why": "seen"}).status_code == 200
+    assert {a: s.step for a, s in actions.standings(desk.state).items()} == dict.fromkeys("ab", Step.BLOCK)
+    assert paul.post("/console/ask/1/undo", data={"csrf": csrf, "why": "mistaken"}).status_code == 200
+    assert actions.standings(desk.state) == {}
+    casework.step(now_us + SECOND)
+    assert [what for _, what, _ in recorded(casework)] == ["standings set", "action undone"]
+    assert isinstance(verify(store), Verified)

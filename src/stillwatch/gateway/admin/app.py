@@ -59,6 +59,7 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
     app.include_router(inside)
     if casework is not None:
         app.mount(PATH, Console(casework, Gateway(desk)))
-        app.add_route("/", lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
+        for way in ("/", PATH):
+            app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
     return app
