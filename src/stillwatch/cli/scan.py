@@ -95,11 +95,11 @@ def scan_command(
         assume_utc=assume_utc,
         keep_text=keep_text,
     )
+    dead_letters = out / "rejected.jsonl"
+    _prepare(out, dead_letters)
     if cases is not None:
         with new_cases(cases, audit_key, audit_witness):
             pass  # a place that cannot be opened is said before hours of scanning, not after
-    dead_letters = out / "rejected.jsonl"
-    _prepare(out, dead_letters)
     with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
         result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
     write(result, out)
