@@ -217,8 +217,10 @@ def test_what_cannot_be_served_is_refused(folder: Folder, words: tuple[str, ...]
 def test_terms_with_a_fault_are_refused_with_every_line(folder: Folder, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("version = 1\n[capture]\non_failure = 3\n", encoding="utf-8")
-    result = typed(folder, "serve", "--check", "--upstream", "http://x", "--terms", str(bad), code=2)
-    assert "bad.toml:3" in result.stderr
+    looked = typed(folder, "serve", "--check", "--upstream", "http://x", "--terms", str(bad), code=2)
+    assert "bad.toml:3" in looked.stdout
+    begun = typed(folder, "serve", "--upstream", "http://x", "--terms", str(bad), code=2)
+    assert "bad.toml:3" in begun.stderr
     assert not folder.terms.exists()
 
 
