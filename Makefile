@@ -64,7 +64,7 @@ test: $(VENV)/.dev ## Run the fast tests (some two minutes on two cores)
 # --- for those who change it -----------------------------------------------------------------------------
 
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
-	$(PYTEST) -m "slow and not browser and not train"
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not browser and not train"
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
 	$(PYTEST) -m browser
