@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from stillwatch.cases import MACHINE, State, Verdict
+from stillwatch.cases import MACHINE, CaseError, State, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
@@ -144,12 +144,9 @@ def _place(
 
 def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folded) -> str:
     old = planned.split_from.get(i)
-    if i in planned.revive and old is not None:
-        act = merge_act(tx.db, planned.revive[i], old)
-        if act is not None:
-            part(tx, act, MACHINE, "a scan tells the two apart again")
-        return planned.revive[i]
     place = planned.place[i]
+    if i in planned.revive and old is not None:
+        place = planned.revive[i] if _revived(tx, planned.revive[i], old) else None
     if place is not None:
         return place
     c = one.campaign
@@ -161,6 +158,18 @@ def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folde
         why = "one scan tells its accounts apart as two actors'"
         split(tx, old, list(one.named), made, MACHINE, why, one.hours)
     return made
+
+
+def _revived(tx: Transaction, case_id: str, into: str) -> bool:
+    """Take a merged case out again; not where its accounts have been judged or moved on since."""
+    act = merge_act(tx.db, case_id, into)
+    if act is None:
+        return True
+    try:
+        part(tx, act, MACHINE, "a scan tells the two apart again")
+    except CaseError:  # raised before anything is written
+        return False
+    return True
 
 
 def _due(now_us: int, exchanges: int) -> int:
