@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser test-train check format range bench bench-gateway screenshots lock wheel clean distclean
+.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway screenshots lock wheel clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,7 +70,10 @@ test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's ch
 	$(PYTEST) -m browser
 
 test-train: $(VENV)/.train ## Run the tests that train models
-	$(PYTEST) -m train
+	$(PYTEST) -m "train and not slow"
+
+test-train-slow: $(VENV)/.train ## Run those that train for minutes
+	$(PYTEST) -m "train and slow"
 
 check: $(VENV)/.dev ## Format, lint, floors, types
 	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }

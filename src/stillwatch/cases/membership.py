@@ -152,7 +152,7 @@ def move(tx: Transaction, source: str, target: str, keys: Collection[str] | None
 
 
 def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
-    """Undo a move, exactly. Raises: CaseError where its accounts have moved on since."""
+    """Undo a move, exactly. Raises: CaseError, before it writes, where its accounts have moved on since."""
     m = members.c
     source, target, db = moved["from"], moved["to"], tx.db
     in_target = m.case_id == target
@@ -161,6 +161,12 @@ def move_back(tx: Transaction, moved: Mapping[str, Any]) -> None:
     if moved_on is not None:
         raise CaseError(
             f"account {moved_on.account!a} went on to case {moved_on.moved_to}: take that back first"
+        )
+    elsewhere = among(db, m.home, moved["at_home"]) & m.case_id.not_in([source, target])
+    taken = db.execute(select(m.account, m.case_id).where(elsewhere)).first()
+    if taken is not None:
+        raise CaseError(
+            f"account {taken.account!a} is the actor's in case {taken.case_id} now: see there first"
         )
     db.execute(delete(members).where(in_target, among(db, m.key, moved["created"])))
     stayed = [key for key in moved["at_home"] if key not in set(moved["created"])]

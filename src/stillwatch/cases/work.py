@@ -341,21 +341,28 @@ def undo(
             raise CaseError(
                 f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
             )
-        _turn(tx, found)
         put(tx, case_id, who, "undo", _why(why), {}, undoes=act)
+        _turn(tx, case_id)
         return case_in(tx.db, case_id)
 
 
-def _turn(tx: Transaction, act: Act) -> None:
-    """Let an act not count; if it was an undo, what it took away counts again; and so on down."""
-    counts = False
-    while True:
+def _turn(tx: Transaction, case_id: str) -> None:
+    """Let exactly those acts count that no act which counts has taken back.
+
+    Two undos may lie on one act: taking back one of them leaves the other.
+    """
+    undone: set[int] = set()
+    turned: list[tuple[Act, bool]] = []
+    for act in reversed(acts_of(tx.db, case_id)):
+        counts = act.id not in undone
+        if counts and act.undoes is not None:
+            undone.add(act.undoes)
+        if counts != act.in_force:
+            turned.append((act, counts))
+    for act, counts in turned:
         if act.verb in (MERGE, SPLIT):
             raise CaseError(f"a {act.verb} that was taken back cannot be put back; {act.verb} again")
         (put_back if counts else take_back)(tx, act)
-        if act.undoes is None:
-            return
-        act, counts = act_of(tx.db, act.case, act.undoes), not counts
 
 
 # --- what the verbs share ---
