@@ -62,7 +62,7 @@ def make(folder: Path) -> Told:
     said: list[str] = []
     with Store(url) as store:
         attach(store, folder / "audit.key")
-        fold(store, result, NOW_US, "scan", inputs=inputs_of([log]))
+        fold(store, result, NOW_US, "scan", inputs=inputs_of([log, accounts]))
         case = queue(store, Filter(), NOW_US).cases[0].id
         judge_accounts(
             store, case, [HOSTILE[0]], Verdict.VICTIM, who="ann", why=f"{CANARY}: her key", now_us=NOW_US

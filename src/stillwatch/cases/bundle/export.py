@@ -99,7 +99,9 @@ def prepare(
         "stillwatch": stillwatch.__version__,
         "texts": "none",
     }
-    said = leaving(told, files, gathered, who) + whether_scanned(found.context["inputs"], logs)
+    said = leaving(told, files, gathered, who) + whether_scanned(
+        found.context["inputs"], [*logs, *([] if accounts is None else [accounts])]
+    )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
 
 

@@ -53,7 +53,7 @@ def leaving(
 
 
 def whether_scanned(inputs: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> tuple[str, ...]:
-    """Say whether the logs are the files that the scan read, by their hashes."""
+    """Say whether the logs, with the accounts table, are the files that the scan read, by their hashes."""
     if not logs:
         return ()
     scanned = {one["sha256"] for one in inputs}
