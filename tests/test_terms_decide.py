@@ -261,7 +261,7 @@ def test_the_upstreams_model_is_what_counts() -> None:
     "name", ["llama3,deepseek-chat", "qwen3-32b, deepseek-chat", "deepseek-chat,llama3", ",fast,"]
 )
 def test_of_a_list_of_models_each_may_answer(name: str) -> None:
-    """LiteLLM asks all of "a,b"; as one name it would be a student of the second on the weights of the first."""
+    """LiteLLM asks all of "a,b"; as one name it would be a student of b on the weights of a."""
     terms = replace(BANNED, models=Models(aliases={"fast": "deepseek-chat"}))
     assert not model_verdict(terms, name, "acct", NOW_US).allow
     assert model_verdict(terms, "llama3,gpt-4o", "acct", NOW_US).allow
