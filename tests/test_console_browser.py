@@ -23,7 +23,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
     pytest.skip("needs Debian's chromium and playwright", allow_module_level=True)
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402, expect
 
 SCHEMES = ["light", "dark"]
 
@@ -315,8 +315,9 @@ def test_times_are_utc_with_the_readers_own_on_hover(browser: Browser, served: S
     watched = enter(context, served)
     time_ = watched.page.locator("main time").first
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", time_.get_attribute("title") or "")
+    watched.page.wait_for_load_state("load")  # the script has begun to listen
     time_.hover()
-    assert "GMT+9" in (time_.get_attribute("title") or "") or "JST" in (time_.get_attribute("title") or "")
+    expect(time_).to_have_attribute("title", re.compile(r"GMT\+9|JST"))
     context.close()
 
 
