@@ -24,6 +24,7 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.alerts import Alerts
+from stillwatch.gateway.begin import look
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.casework import AGAIN_US, Casework
 from stillwatch.gateway.control.enforce import Enforcer
@@ -32,6 +33,8 @@ from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
+from stillwatch.report.findings import load, write
+from stillwatch.scan import AccountVerdict
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 from test_gateway_detector import ACTS, hand_over
@@ -175,11 +178,32 @@ def test_the_deployment_acts_and_takes_back_exactly(desk: Desk) -> None:
     assert "cases" in names
 
 
-def test_the_verdict_is_the_newest_findings(desk: Desk) -> None:
+def test_the_verdict_of_an_account_is_the_newest_findings(desk: Desk) -> None:
     gateway = Gateway(desk)
+    assert gateway.verdict("a") is None
     hand_over(desk.folder, "a", "b")
+    told = load(desk.folder.detector)
+    said = AccountVerdict("a", 1e-6, "sw-2", None, 500)
+    write(replace(told, accounts=(said,)), desk.folder.detector)
+    assert gateway.verdict("a") == said
     assert gateway.verdict("zz") is None
-    assert replace(desk.settings, cases="postgresql://u@h/db").cases
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://u:hunter2@h/d", "holds a password"),
+        ("postgresql://u@h:port/d", "is no database URL"),
+        ("postgresql://[", ""),
+        ("mysql://h/d", "cannot be kept in 'mysql'"),
+        ("foo", "is no database URL"),
+    ],
+)
+def test_a_place_that_cannot_hold_cases_is_told_before_a_start(folder: Folder, url: str, told: str) -> None:
+    looked = {one.what: one for one in look(folder, Settings("http://127.0.0.1:9", cases=url), None)}
+    assert (looked["cases"].verdict == "error") == bool(told)
+    assert told in looked["cases"].text
+    assert "hunter2" not in looked["cases"].text
 
 
 def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:

@@ -78,7 +78,7 @@ class Store:
     """
 
     def __init__(self, url: str, trail: Trail | None = None) -> None:
-        self.url = _checked(url)
+        self.url = checked(url)
         self.trail = trail
         self.engine = _engine(self.url)
         try:
@@ -196,10 +196,11 @@ def _no_case(case: str) -> Missing:
 # --- engines ---
 
 
-def _checked(url: str) -> URL:
+def checked(url: str) -> URL:
+    """Read a database URL; nothing is opened. Raises: CaseError for one that cases cannot be kept at."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
         raise CaseError(f"{url!a} is no database URL; {_URLS}") from None
     if parsed.get_backend_name() == "postgresql" and parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from stillwatch.cases.store import checked
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
@@ -90,6 +91,7 @@ def look(folder: Folder, settings: Settings, key: str | None, terms: Path | None
         _try("folder", lambda: _folder(folder, pid)),
         _try("terms", lambda: _terms(folder, terms)),
         _try("state", lambda: _state(folder)),
+        _try("cases", lambda: _cases(folder, settings)),
     ]
     if pid is None:
         ports = [
@@ -142,6 +144,16 @@ def _state(folder: Folder) -> Looked:
         return Looked("state", "ok", "state.db will be made")
     tables = load_tables(folder.state)
     return Looked("state", "ok", f"{len(tables.keys)} keys, {len(tables.standings)} accounts not clear")
+
+
+def _cases(folder: Folder, settings: Settings) -> Looked:
+    """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
+    if settings.cases is None:
+        return Looked("cases", "ok", str(folder.cases))
+    url = checked(settings.cases)
+    if url.password is not None:
+        raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
+    return Looked("cases", "ok", url.render_as_string())
 
 
 def _port(host: str, port: int, what: str) -> Looked:

@@ -60,8 +60,6 @@ class Settings:
             raise SettingsError(f"upstream_timeout_s is {self.upstream_timeout_s}; give 0 to 86,400 s")
         if self.detector_memory_mb < 256:
             raise SettingsError(f"detector_memory_mb is {self.detector_memory_mb}; it needs at least 256")
-        if self.cases is not None and urlsplit(self.cases).password is not None:
-            raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
