@@ -12,12 +12,9 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.casebook import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.casewords import words_of
+from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sketch import DEFAULT_KEY
-from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.exchanges.sources import is_gateway
-from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
@@ -91,7 +88,7 @@ def scan_command(
     options = Options(
         false_cases_per_10k_account_days=false_cases,
         threads=threads,
-        key=_key_for(logs) if key_file is None else _key(key_file),
+        key=sketch_key([Path(log) for log in logs], key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
     )
@@ -136,27 +133,6 @@ def _prepare(out: Path, dead_letters: Path) -> None:
         dead_letters.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot hold the report: {error.strerror}; give another --out") from error
-
-
-def _key_for(logs: list[str]) -> bytes:
-    """The key that a gateway's folder holds the secret of, where one is scanned; else the default."""
-    folders = [Folder(Path(log)) for log in logs if is_gateway(Path(log))]
-    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
-    if len(keys) > 1:
-        raise InputError(
-            f"{folders[0].path} and {folders[1].path} were sketched under two keys; scan them one by one"
-        )
-    return keys.pop() if keys else DEFAULT_KEY
-
-
-def _key(path: Path) -> bytes:
-    try:
-        key = path.read_bytes().strip()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the sketch key: {error.strerror}") from error
-    if len(key) < 16:
-        raise InputError(f"{path}: a sketch key of {len(key)} bytes; give at least 16")
-    return key
 
 
 def register(app: typer.Typer) -> None:
