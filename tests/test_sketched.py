@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from scan_world import START, scene
 from stillwatch.cli.main import app
-from stillwatch.cli.scan import _key_for
+from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -210,4 +210,4 @@ def test_a_gateways_folder_is_scanned_by_its_segments_under_its_own_key(tmp_path
     assert '"exchanges": 9' in done.output
     two = open_folder(tmp_path / "two")
     with pytest.raises(InputError, match="two keys"):
-        _key_for([str(folder.path), str(two.path)])
+        sketch_key([folder.path, two.path], None)
