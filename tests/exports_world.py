@@ -126,16 +126,18 @@ def receiver(tls: Path | None = None, framed: bool = True) -> Iterator[Receiver]
                 return
             threading.Thread(target=_take, args=(one, context, found, framed), daemon=True).start()
 
-    threading.Thread(target=serve, daemon=True).start()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
     try:
         yield found
-    finally:
+    finally:  # a close alone leaves accept() waiting on a number that the next socket may get
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
         listening.close()
 
 
 def _take(one: socket.socket, context: ssl.SSLContext | None, found: Receiver, framed: bool) -> None:
-    with suppress(OSError):
-        line = context.wrap_socket(one, server_side=True) if context else one
+    with one, suppress(OSError), context.wrap_socket(one, server_side=True) if context else one as line:
         line.settimeout(10)
         raw = b""
         while not framed or b"\r\n\r\n" not in raw:
@@ -152,7 +154,6 @@ def _take(one: socket.socket, context: ssl.SSLContext | None, found: Receiver, f
         found.requests.append(raw)
         if framed:
             found.answer(line) if callable(found.answer) else line.sendall(found.answer)
-        line.close()
 
 
 def certificate(folder: Path, host: str = "localhost") -> Path:
