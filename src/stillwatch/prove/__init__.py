@@ -1,0 +1,103 @@
+"""Was a model distilled from another? Evidence by grades, and what a verdict may say at most.
+
+The ceiling is here and nowhere else: similarity alone never gets above *indeterminate*, and has no p-value.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stillwatch.errors import StillwatchError
+
+
+class ProveError(StillwatchError):
+    """An input, a protocol or a ledger that nothing can be proved with."""
+
+
+class Grade(StrEnum):
+    """How far evidence carries; see docs/provenance.md."""
+
+    COIN = "A"  # exact, by our own randomness in what was served
+    MARK = "A'"  # exact, by a key in the sampling
+    RANK = "B"  # conformal: as good as its audited innocents
+    LEAD = "C"  # a score; never a p-value
+
+
+class Outcome(StrEnum):
+    """What a verdict says, in order of weight."""
+
+    TRAINED = "trained on the served answers"  # A or A' at the protocol's alpha
+    CONSISTENT = "consistent with the candidate as its teacher"  # B at alpha, never more
+    INDETERMINATE = "indeterminate"
+    NONE = "none of the candidates"
+    NOT_SHOWN = "not shown"  # a test of grade A had the power and found nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One actor, key or candidate under test."""
+
+    name: str
+    n: int  # coins, scored tokens or prompts
+    effect: float  # in the unit that the evidence names
+    effect_low: float | None
+    effect_high: float | None
+    p_value: float | None
+    p_adjusted: float | None  # over the rows
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Something that could explain the result otherwise, and what was found."""
+
+    what: str
+    found: str
+    clear: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One test's result, complete enough to be printed without the code that made it.
+
+    Raises: ProveError for a lead with a p-value, and for a p-value without its null.
+    """
+
+    grade: Grade
+    method: str
+    suspect: str
+    claim: str  # the sentence under test
+    null: str  # what would have produced p uniformly; empty for a lead
+    alpha: float
+    unit: str  # of the effect
+    rows: tuple[Row, ...]
+    p_floor: float | None = None
+    power: str = ""
+    confounds: tuple[Checked, ...] = ()
+    means_not: tuple[str, ...] = ()
+    none_of_them: bool = False  # the test has this outcome, and it is the one
+    powered: bool = False  # an effect as large as the protocol names would have been found
+
+    def __post_init__(self) -> None:
+        p_values = [p for row in self.rows for p in (row.p_value, row.p_adjusted) if p is not None]
+        if self.grade is Grade.LEAD and p_values:
+            raise ProveError(f"{self.method} is a lead: a similarity has a score and never a p-value")
+        if p_values and not self.null:
+            raise ProveError(f"{self.method}: a p-value needs its null in words")
+
+    def found(self) -> tuple[Row, ...]:
+        """The rows at or below alpha after adjustment."""
+        return tuple(r for r in self.rows if r.p_adjusted is not None and r.p_adjusted <= self.alpha)
+
+
+def outcome(evidence: tuple[Evidence, ...]) -> Outcome:
+    """What all the evidence says at most. A lead, however strong, moves it nowhere."""
+    exact = [e for e in evidence if e.grade in (Grade.COIN, Grade.MARK)]
+    ranks = [e for e in evidence if e.grade is Grade.RANK]
+    if any(e.found() for e in exact):
+        return Outcome.TRAINED
+    if any(e.found() for e in ranks):
+        return Outcome.CONSISTENT
+    if exact and all(e.powered for e in exact):
+        return Outcome.NOT_SHOWN
+    if any(e.none_of_them for e in ranks):
+        return Outcome.NONE
+    return Outcome.INDETERMINATE

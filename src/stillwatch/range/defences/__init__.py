@@ -1,0 +1,54 @@
+"""Defences to be put side by side: what each says of a log, and when. It knows no truth and no score.
+
+A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
+`open_watch`. What it is compared on is `Accusation`s; a limit that refuses requests says so in `refused`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Accusation:
+    """One case: accounts that are said to be one harvest, from a moment on."""
+
+    case: str  # the same name when a later step names more accounts of it
+    at_us: int  # UTC microseconds: when it was first said, watched live
+    named_at_us: dict[str, int] = field(default_factory=dict)  # account -> when it was named
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a defence makes of a whole log."""
+
+    cases: tuple[Accusation, ...]
+    refused: frozenset[str] = frozenset()  # exchange_ids that it would not have answered
+
+
+class Watch(Protocol):
+    """A defence at work: it is given the log piece by piece, in order of time."""
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        """Take the exchanges before `until_us` that are new; give the cases that are new or have grown."""
+        ...
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        """Tell whether a request of an account would be refused now, by a limit and not by a case."""
+        ...
+
+
+class Defence(Protocol):
+    """What a module in this room offers."""
+
+    NAME: str
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+        """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
+        ...
+
+    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
+        """Judge a whole log, with the outcome that hourly steps would have."""
+        ...
