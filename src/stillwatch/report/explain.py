@@ -19,6 +19,7 @@ from stillwatch.report.folded import fold
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+from stillwatch.scan.curve import cited
 
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed
@@ -205,6 +206,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
         console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
     if c.next_milestone:
         console.print(Text("  Reaches ") + safe(c.next_milestone, console, 200))
+    console.print(Text("  ") + safe(cited(c.harvest.exchanges), console, 400))
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:

@@ -29,6 +29,7 @@ from stillwatch.scan import (
     Scanned,
     ScanResult,
 )
+from stillwatch.scan.curve import cited
 
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
 _DIGITS = 9  # significant digits kept: more differ between summation orders, fewer lose small p-values
@@ -171,7 +172,10 @@ def evidence_json(result: ScanResult) -> dict[str, Any]:
     return {
         "stillwatch": result.version,
         "findings_digest": _digest(findings_json(result)),
-        "campaigns": [_campaign_evidence(c) for c in campaigns_by_harvest(result)],
+        "campaigns": [
+            _campaign_evidence(c) | {"curve": cited(c.harvest.exchanges)}
+            for c in campaigns_by_harvest(result)
+        ],
         "accounts": [
             {"account": a.account, "exchanges": int(a.exchanges), "kind_evidence": a.kind_evidence}
             for a in sorted(result.accounts, key=lambda a: a.account)

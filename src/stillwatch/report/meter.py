@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from stillwatch.report.amounts import short
+from stillwatch.scan.curve import cited
 
 # exchanges, who, source: sizes of published student data sets
 MILESTONES = (
@@ -37,6 +38,7 @@ class Meter:
     alarm_anchor: str
     ticks: tuple[Tick, ...]
     sentence: str
+    curve: str  # what so many samples bought a small student of ours, and what that is not
 
 
 def _place(exchanges: float, end: float) -> float:
@@ -62,4 +64,4 @@ def meter(total: int, at_alarm: int) -> Meter:
         sentence = f"Below every published size; the first is {ahead[0]}."
     alarm_x = _place(at_alarm, end)
     anchor = "start" if alarm_x < 65 else "end"
-    return Meter(_place(total, end), alarm_x, anchor, ticks, sentence)
+    return Meter(_place(total, end), alarm_x, anchor, ticks, sentence, cited(total))

@@ -18,6 +18,7 @@ from stillwatch.report.findings import FINDINGS, campaigns_by_harvest
 from stillwatch.report.page import headline, started
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan.curve import cited
 
 ROWS = 30  # campaigns shown; the rest are counted
 EXAMPLES = 5  # rejected lines and gaps shown
@@ -111,6 +112,11 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if found:
         console.print()
         _print_table(found, console)
+        most = max(c.harvest.exchanges for c in found)
+        console.print()
+        console.print(
+            safe(f"The largest took {amounts.counted(most, 'exchange')}. {cited(most)}", console, 400)
+        )
     suppressed = [
         f"{c.id}: {c.title} Suppressed by: {c.suppressed_by}" for c in ordered if c.suppressed_by is not None
     ]
