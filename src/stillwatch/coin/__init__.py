@@ -1,1 +1,59 @@
-"""The coin: which of two answers was served, by a keyed, committed choice; and the ledger that keeps both."""
+"""The coin: which of two answers was served, by a keyed, committed choice; and the ledger that keeps both.
+
+It does not know who drew the answers, nor what is later asked of a suspect.
+"""
+
+from dataclasses import dataclass
+
+from stillwatch.errors import StillwatchError
+
+
+class CoinError(StillwatchError):
+    """A key, a ledger or a record of it that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the two answers that were drawn."""
+
+    text: str
+    output_tokens: int | None = None
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one request, in the order in which they were asked for: the coin knows no other.
+
+    `served` is the coin: 0 for the first answer, 1 for the second.
+    """
+
+    ledger: str
+    number: int
+    at_us: int
+    account: str
+    model: str | None
+    messages: tuple[dict[str, str], ...]
+    answers: tuple[Answer, Answer]
+    served: int
+    campaign: str | None = None  # what the account was held to belong to, then
+    operation: str = "chat"
+
+    @property
+    def id(self) -> str:
+        return f"{self.ledger}/{self.number}"
+
+    @property
+    def tie(self) -> bool:
+        """Whether both answers say the same: such a coin tells nothing."""
+        return self.answers[0].text == self.answers[1].text
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """A coin that was thrown and has no two answers: it counts for nothing, its number is accounted for."""
+
+    ledger: str
+    number: int
+    at_us: int
+    why: str

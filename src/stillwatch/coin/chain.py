@@ -1,0 +1,50 @@
+"""A ledger's line: canonical JSON that names the one before it. It knows no keys and no files.
+
+Every line holds `prev`, the hash of the line before, and `hash`, its own; a verifier needs SHA-256 and JSON.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from stillwatch.coin import CoinError
+
+START = "0" * 64
+_MARK = b"stillwatch.coin.ledger.1\n"
+
+
+def canonical(content: dict[str, Any]) -> bytes:
+    """The one way to write a line's content."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def hash_of(content: dict[str, Any]) -> str:
+    """The hash of a line, `prev` included and `hash` left out."""
+    rest = {name: value for name, value in content.items() if name != "hash"}
+    return hashlib.sha256(_MARK + canonical(rest)).hexdigest()
+
+
+def linked(content: dict[str, Any], prev: str) -> dict[str, Any]:
+    """A line that follows another."""
+    line = content | {"prev": prev}
+    return line | {"hash": hash_of(line)}
+
+
+def parsed(line: bytes, place: str) -> dict[str, Any]:
+    """Read a line. Raises: CoinError where it is none, or its hash is not its own."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as why:
+        raise CoinError(f"{place}: is no line of a ledger: {why}") from None
+    if not isinstance(found, dict) or not {"kind", "prev", "hash"} <= found.keys():
+        raise CoinError(f"{place}: is no line of a ledger: it needs kind, prev and hash")
+    if canonical(found) != line.rstrip(b"\r\n"):
+        raise CoinError(f"{place}: is not written as a ledger writes it: it was edited")
+    if found["hash"] != hash_of(found):
+        raise CoinError(f"{place}: its hash is not that of its content: the record was changed")
+    return found
+
+
+def salted(salt: bytes, slot: int, text: str) -> str:
+    """The hash that binds the owner to an answer without showing it."""
+    return hashlib.sha256(salt + bytes([slot]) + text.encode("utf-8", "surrogatepass")).hexdigest()

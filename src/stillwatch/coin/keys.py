@@ -1,0 +1,115 @@
+"""The coin's key: one for each epoch, committed to before it is used. It knows no ledger and no answers.
+
+The coin of a request is a bit of HMAC-SHA256 over the ledger's name and the request's number in it. Both are
+counted, not chosen, so that an owner who holds the key cannot pick the coins either; who holds only the
+commitment cannot tell them from fair ones.
+Source: RFC 2104 for the HMAC; commitment by SHA-256 of 32 random bytes.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.coin import CoinError
+
+KEY_BYTES = 32
+_COIN, _COMMIT, _SAMPLE = b"stillwatch.coin.1\n", b"stillwatch.coin.key.1\n", b"stillwatch.coin.sample.1\n"
+_EPOCH = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One epoch's key. Who has it can tell every coin of the epoch."""
+
+    epoch: str
+    secret: bytes
+    made: str  # ISO time, UTC
+
+    @property
+    def commitment(self) -> str:
+        """What is published beforehand: it binds the owner to the key and tells nothing of it."""
+        return hashlib.sha256(_COMMIT + self.epoch.encode() + b"\n" + self.secret).hexdigest()
+
+    def coin(self, ledger: str, number: int) -> int:
+        """Throw the coin of one request: 0 or 1.
+
+        >>> key = Key("2026-1", bytes(32), "2026-01-01T00:00:00Z")
+        >>> [key.coin("w0-000001", n) for n in range(8)]
+        [1, 0, 1, 0, 1, 1, 1, 0]
+        """
+        message = _COIN + f"{self.epoch}\n{ledger}\n{number}".encode()
+        return hmac.new(self.secret, message, hashlib.sha256).digest()[0] & 1
+
+    def drawn(self, exchange: str, share: float) -> bool:
+        """Whether an exchange is among the sampled share, whatever its answers will be."""
+        found = hmac.new(self.secret, _SAMPLE + exchange.encode(), hashlib.sha256).digest()
+        return int.from_bytes(found[:7], "big") < share * (1 << 56)
+
+
+def new_key(epoch: str, made: str) -> Key:
+    """Make a key at random. Raises: CoinError for an epoch that is no plain word."""
+    if not _EPOCH.fullmatch(epoch):
+        raise CoinError(f"epoch {epoch[:80]!r}: give letters, digits, dots and dashes, as in 2026-11")
+    return Key(epoch, secrets.token_bytes(KEY_BYTES), made)
+
+
+def write_key(folder: Path, key: Key) -> Path:
+    """Keep a key in a folder, readable to its owner alone. Raises: CoinError where the epoch has one."""
+    path = folder / f"{key.epoch}.json"
+    body = {"epoch": key.epoch, "key": key.secret.hex(), "commitment": key.commitment, "made": key.made}
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists():
+            raise CoinError(f"{path}: epoch {key.epoch} has its key already; name another epoch")
+        beside = folder / f".{path.name}.{os.getpid()}"
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(json.dumps(body, indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as why:
+        raise CoinError(f"{path}: the key cannot be written: {why.strerror}") from why
+    return path
+
+
+def read_key(path: Path) -> Key:
+    """Read one key. Raises: CoinError where the file holds none, or its commitment is of another key."""
+    try:
+        said = json.loads(path.read_bytes())
+        key = Key(str(said["epoch"]), bytes.fromhex(said["key"]), str(said["made"]))
+        told = said["commitment"]
+    except OSError as why:
+        raise CoinError(f"{path}: the coin's key cannot be read: {why.strerror}") from why
+    except (ValueError, KeyError, TypeError, RecursionError) as why:
+        raise CoinError(
+            f"{path}: holds no key of a coin; `stillwatch coin new-key` makes one, and the old ones stay"
+        ) from why
+    if len(key.secret) != KEY_BYTES or not _EPOCH.fullmatch(key.epoch) or key.commitment != told:
+        raise CoinError(
+            f"{path}: the key does not fit its commitment: the file was changed; put back the old"
+        )
+    return key
+
+
+def read_keys(folder: Path) -> dict[str, Key]:
+    """Read every key of a folder, by commitment; or the one key of a file. Raises: CoinError."""
+    paths = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
+    if not paths:
+        raise CoinError(f"{folder}: there is no key of a coin; `stillwatch coin new-key` makes one")
+    return {key.commitment: key for key in map(read_key, paths)}
+
+
+def current(folder: Path) -> Key | None:
+    """The key to throw coins with now: the one made last; None where there is none. Raises: CoinError."""
+    if not folder.is_dir() or not any(folder.glob("*.json")):
+        return None
+    return max(read_keys(folder).values(), key=lambda key: (key.made, key.epoch))

@@ -1,0 +1,193 @@
+"""Writes a ledger: lines that only grow, each naming the one before. It throws no coin and reads no answer.
+
+A file belongs to one run of one worker and is never opened again: what a kill left torn stays as it is, and
+the next file goes on from the last whole line.
+"""
+
+import base64
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stillwatch.coin import CoinError, Pair, Unpaired
+from stillwatch.coin.chain import START, canonical, linked, parsed, salted
+from stillwatch.coin.keys import Key
+from stillwatch.coin.sealing import seal
+
+ROTATE_BYTES = 256 << 20  # a file is closed at this size
+_NAME = re.compile(r"w(\d+)-(\d{6,})\.jsonl")
+
+
+def files(folder: Path) -> list[Path]:
+    """A folder's ledgers, by worker and then in the order they were made; or the one file that is named."""
+    if folder.is_file():
+        return [folder]
+    found = [path for path in folder.glob("w*-*.jsonl") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: tuple(map(int, _NAME.fullmatch(path.name).groups())))  # type: ignore[union-attr]
+
+
+def worker_of(path: Path) -> int:
+    """The worker in a ledger's name; 0 for a file that somebody named himself."""
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found else 0
+
+
+def iso(at_us: int) -> str:
+    """A time as ISO text, UTC."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Ledger:
+    """One worker's ledger, open for writing. `number` gives the next coin's number, `add` its record.
+
+    `reader`: the public reading key that texts are sealed for; None: they are kept plain.
+    """
+
+    def __init__(self, folder: Path, worker: int, key: Key, reader: bytes | None, at_us: int) -> None:
+        """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
+        self._folder, self._worker, self.key, self._reader = folder, worker, key, reader
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._handle = -1
+        self._open(at_us)
+
+    def _open(self, at_us: int) -> None:
+        mine = [path for path in files(self._folder) if worker_of(path) == self._worker]
+        before = last_hash(mine[-1]) if mine else None
+        sequence = int(_NAME.fullmatch(mine[-1].name)[2]) + 1 if mine else 1  # type: ignore[index]
+        self.name = f"w{self._worker}-{sequence:06d}"
+        self.path = self._folder / f"{self.name}.jsonl"
+        self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._next = 0
+        self._size = 0
+        self._prev = START
+        self._open_numbers: set[int] = set()
+        head = {
+            "kind": "head", "format": 1, "ledger": self.name, "epoch": self.key.epoch,
+            "commitment": self.key.commitment, "before": before, "at": iso(at_us),
+            "reader": self._reader.hex() if self._reader else None,
+        }  # fmt: skip
+        self._write([head])
+        _sync_folder(self._folder)
+
+    def number(self) -> int:
+        """Give the next coin its number."""
+        self._next += 1
+        self._open_numbers.add(self._next - 1)
+        return self._next - 1
+
+    def coin(self, number: int) -> int:
+        return self.key.coin(self.name, number)
+
+    def add(self, records: Iterable[Pair | Unpaired], at_us: int) -> None:
+        """Write records, on the disk when this returns. Records of an older file of this worker are refused.
+
+        Raises: OSError; the next call then begins a new file.
+        """
+        records = list(records)
+        for one in records:
+            if one.ledger != self.name:
+                raise CoinError(
+                    f"record {one.ledger}/{one.number} belongs to another ledger than {self.name}"
+                )
+        if self._handle < 0:
+            raise CoinError(f"{self.path}: the ledger is closed")
+        self._write([self._line(one) for one in records])
+        self._open_numbers -= {one.number for one in records}
+
+    @property
+    def full(self) -> bool:
+        return self._size > ROTATE_BYTES
+
+    @property
+    def under_way(self) -> int:
+        """Coins without a record yet."""
+        return len(self._open_numbers)
+
+    def close(self, at_us: int) -> None:
+        """End the file: what follows was not written by us."""
+        if self._handle >= 0:
+            lost = sorted(self._open_numbers)
+            self._write([{"kind": "close", "at": iso(at_us), "next": self._next, "lost": lost[:1000]}])
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Write no more into the file: the disk refused, or the process ends."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def _line(self, one: Pair | Unpaired) -> dict[str, Any]:
+        if isinstance(one, Unpaired):
+            return {"kind": "unpaired", "n": one.number, "at": iso(one.at_us), "why": one.why[:300]}
+        salt = secrets.token_bytes(16)
+        within = {
+            "salt": salt.hex(), "account": one.account, "campaign": one.campaign, "model": one.model,
+            "operation": one.operation, "messages": list(one.messages),
+            "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
+        }  # fmt: skip
+        line: dict[str, Any] = {
+            "kind": "pair", "n": one.number, "at": iso(one.at_us), "served": one.served, "tie": one.tie,
+            "tokens": [a.output_tokens for a in one.answers],
+            "answers": [salted(salt, slot, a.text) for slot, a in enumerate(one.answers)],
+        }  # fmt: skip
+        if self._reader is None:
+            return line | {"open": within}
+        text = json.dumps(within).encode("ascii")
+        box = seal(self._reader, text, place_of(self.name, one.number))
+        return line | {"sealed": base64.b64encode(box).decode("ascii")}
+
+    def _write(self, contents: list[dict[str, Any]]) -> None:
+        prev, parts = self._prev, []
+        for content in contents:
+            line = linked(content, prev)
+            prev = line["hash"]
+            parts.append(canonical(line) + b"\n")
+        data = b"".join(parts)
+        self._size += len(data)
+        try:
+            while data:
+                data = data[os.write(self._handle, data) :]
+            os.fdatasync(self._handle)
+        except OSError:
+            self.abandon()
+            raise
+        self._prev = prev
+
+
+def place_of(ledger: str, number: int) -> bytes:
+    """What a sealed box is bound to."""
+    return f"{ledger}/{number}".encode()
+
+
+def last_hash(path: Path) -> str | None:
+    """The hash of the last whole line; None where there is none. Raises: CoinError for a damaged one."""
+    data = path.read_bytes() if path.stat().st_size < 1 << 20 else _tail(path)
+    whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
+    if not whole:
+        return None
+    return str(parsed(whole[whole.rfind(b"\n") + 1 :], f"{path}: last line")["hash"])
+
+
+def _tail(path: Path) -> bytes:
+    """The end of a file, with at least one whole line in it."""
+    size, step = path.stat().st_size, 1 << 20
+    with path.open("rb") as file:
+        while True:
+            file.seek(max(0, size - step))
+            data = file.read()
+            if data.count(b"\n") > 1 or step >= size:
+                return data
+            step *= 4
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,263 @@
+"""Reads a ledger and checks it: chain, numbers, coins, and the answers where they can be opened.
+
+It stops at the first record that is not right and names it. It does not know whether the ledger is the one
+that was shown to a witness: that is for the published heads (`against`).
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from stillwatch.coin import Answer, CoinError, Pair, Unpaired
+from stillwatch.coin.chain import START, parsed, salted
+from stillwatch.coin.keys import Key
+from stillwatch.coin.ledger import files, place_of, worker_of
+from stillwatch.coin.sealing import unseal
+
+LONGEST_LINE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far a ledger's file had grown: what is published beforehand."""
+
+    ledger: str
+    records: int  # lines after the head
+    hash: str
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A ledger that is in order."""
+
+    heads: tuple[Head, ...]
+    commitments: tuple[str, ...]  # of the keys it was written with
+    pairs: int
+    ties: int
+    unpaired: int
+    lost: int  # coins whose record a kill took
+    torn: tuple[str, ...]  # files that a kill left with half a line
+    first_slot: int  # pairs in which the first answer was served
+
+
+@dataclass
+class _Count:
+    pairs: int = 0
+    ties: int = 0
+    unpaired: int = 0
+    lost: int = 0
+    first_slot: int = 0
+
+
+Keys = Mapping[str, Key]
+
+
+def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Verified:
+    """Check a whole ledger. Raises: CoinError that names the first record that is not right."""
+    count = _Count()
+    heads: list[Head] = []
+    torn: list[str] = []
+    commitments: dict[str, None] = {}
+    for one in read(folder, keys, reading, opened=reading is not None):
+        if isinstance(one, Pair):
+            count.pairs += 1
+            count.ties += one.tie if reading is not None else 0
+            count.first_slot += one.served == 0
+        elif isinstance(one, Unpaired):
+            count.unpaired += 1
+        elif isinstance(one, _Closed):
+            heads.append(one.head)
+            count.lost += one.lost
+            count.ties += one.ties if reading is None else 0
+            commitments[one.commitment] = None
+            if one.torn:
+                torn.append(one.head.ledger)
+    return Verified(
+        tuple(heads), tuple(commitments), count.pairs, count.ties, count.unpaired, count.lost, tuple(torn),
+        count.first_slot,
+    )  # fmt: skip
+
+
+def pairs(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Pair]:
+    """Every pair of a ledger with its texts, checked as it is read. Raises: CoinError."""
+    for one in read(folder, keys, reading, opened=True):
+        if isinstance(one, Pair):
+            yield one
+
+
+def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) -> None:
+    """See whether every published head lies in the ledger. Raises: CoinError naming one that does not."""
+    by_name = {path.stem: path for path in files(folder)}
+    for head in published:
+        path = by_name.get(head.ledger)
+        if path is None:
+            raise CoinError(f"{folder}: the published head of {head.ledger} has no file here: it was removed")
+        with path.open("rb") as file:
+            for at, line in enumerate(file):
+                if at == head.records:
+                    if parsed(line, f"{path}:{at + 1}")["hash"] != head.hash:
+                        raise CoinError(f"{path}:{at + 1}: is another record than the one that was published")
+                    break
+            else:
+                raise CoinError(f"{path}: ends before record {head.records} that was published: it was cut")
+
+
+@dataclass(frozen=True)
+class _Closed:
+    head: Head
+    commitment: str
+    lost: int
+    ties: int
+    torn: bool
+
+
+def read(
+    folder: Path, keys: Keys, reading: X25519PrivateKey | None, *, opened: bool
+) -> Iterator[Pair | Unpaired | _Closed]:
+    """Every record, checked. Raises: CoinError."""
+    paths = files(folder)
+    if not paths:
+        raise CoinError(f"{folder}: there is no ledger here: files w0-000001.jsonl and so on are looked for")
+    before: dict[int, str | None] = {}
+    whole = folder.is_dir()
+    for path in paths:
+        worker = worker_of(path)
+        said = _File(path, keys, reading, opened)
+        if whole and said.head["before"] != before.get(worker):
+            raise CoinError(
+                f"{path}:1: does not go on from the ledger before it: a file between them is missing, or its "
+                "end was cut"
+            )
+        yield from said.records()
+        before[worker] = said.prev
+
+
+class _File:
+    """One file of a ledger as it is read."""
+
+    def __init__(self, path: Path, keys: Keys, reading: X25519PrivateKey | None, opened: bool) -> None:
+        self.path, self._reading, self._opened = path, reading, opened
+        self.prev = START
+        self._lines = self._whole_lines()
+        self.torn = False
+        first = next(self._lines, None)
+        if first is None:
+            raise CoinError(f"{path}: is empty: a ledger begins with its head")
+        self.head = self._follow(first, 1)
+        if self.head["kind"] != "head" or not {"ledger", "epoch", "commitment", "before"} <= self.head.keys():
+            raise CoinError(f"{path}:1: a ledger begins with its head; this is a {self.head['kind']}")
+        self.name = str(self.head["ledger"])
+        commitment = str(self.head["commitment"])
+        if commitment not in keys:
+            had = ", ".join(f"{key.epoch} ({c[:12]}…)" for c, key in keys.items()) or "none"
+            raise CoinError(
+                f"{path}:1: written with the key of epoch {self.head['epoch']} (commitment "
+                f"{commitment[:12]}…); "
+                f"given: {had}. Give the key of that epoch"
+            )
+        self._key = keys[commitment]
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                if not line.endswith(b"\n"):
+                    self.torn = True
+                    return
+                yield line
+
+    def _follow(self, line: bytes, at: int) -> dict[str, Any]:
+        found = parsed(line, f"{self.path}:{at}")
+        if found["prev"] != self.prev:
+            raise CoinError(
+                f"{self.path}:{at}: does not follow the record before it: one was taken out, put in or moved"
+            )
+        self.prev = str(found["hash"])
+        return found
+
+    def records(self) -> Iterator[Pair | Unpaired | _Closed]:
+        seen: set[int] = set()
+        end, ties, closed = 0, 0, False
+        for at, line in enumerate(self._lines, 2):
+            found, place = self._follow(line, at), f"{self.path}:{at}"
+            if closed:
+                raise CoinError(f"{place}: follows the end of its ledger")
+            end = at - 1
+            if found["kind"] == "close":
+                closed = True
+                missing = [n for n in range(int(found["next"])) if n not in seen]
+                if missing[:1000] != found["lost"]:
+                    raise CoinError(
+                        f"{place}: says that {len(found['lost'])} coins were lost, not {len(missing)}"
+                    )
+                continue
+            try:
+                record = self._record(found, place)
+            except (KeyError, TypeError, ValueError, IndexError) as why:
+                raise CoinError(f"{place}: is no record of a coin: {type(why).__name__}: {why}") from None
+            if record.number in seen or record.number < 0:
+                raise CoinError(f"{place}: coin {record.number} has a record already")
+            seen.add(record.number)
+            ties += found.get("tie") is True
+            yield record
+        lost = max(seen, default=-1) + 1 - len(seen)
+        if closed:
+            lost = int(found["next"]) - len(seen)
+        yield _Closed(Head(self.name, end, self.prev), self._key.commitment, lost, ties, self.torn)
+
+    def _record(self, found: dict[str, Any], place: str) -> Pair | Unpaired:
+        number, at_us = int(found["n"]), _at_us(found["at"])
+        if found["kind"] == "unpaired":
+            return Unpaired(self.name, number, at_us, str(found["why"]))
+        if found["kind"] != "pair":
+            raise CoinError(f"{place}: a ledger holds no {found['kind']!r}")
+        if found["served"] != self._key.coin(self.name, number):
+            raise CoinError(
+                f"{place}: coin {number} fell {1 - found['served']} by the key, the record serves "
+                f"{found['served']}: another key, or the record was changed before it was written"
+            )
+        within = self._within(found, number, place)
+        if within is None:
+            none = Answer(""), Answer("")
+            return Pair(self.name, number, at_us, "", None, (), none, found["served"])
+        salt = bytes.fromhex(within["salt"])
+        for slot, (answer, told) in enumerate(zip(within["answers"], found["answers"], strict=True)):
+            if salted(salt, slot, answer["text"]) != told:
+                raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
+        if found["tie"] != (within["answers"][0]["text"] == within["answers"][1]["text"]):
+            raise CoinError(
+                f"{place}: says {'a tie' if found['tie'] else 'no tie'}; its answers say otherwise"
+            )
+        one, other = (
+            Answer(a["text"], tokens, a.get("finish_reason"))
+            for a, tokens in zip(within["answers"], found["tokens"], strict=True)
+        )
+        return Pair(
+            self.name, number, at_us, within["account"], within["model"], tuple(within["messages"]),
+            (one, other), found["served"], within["campaign"], within["operation"],
+        )  # fmt: skip
+
+    def _within(self, found: dict[str, Any], number: int, place: str) -> dict[str, Any] | None:
+        if "open" in found:
+            return dict(found["open"])
+        if not self._opened:
+            return None
+        if self._reading is None:
+            raise CoinError(
+                f"{place}: its answers are sealed; give the reading key that they were sealed for"
+            )
+        try:
+            return json.loads(
+                unseal(self._reading, base64.b64decode(found["sealed"]), place_of(self.name, number))
+            )
+        except CoinError as why:
+            raise CoinError(f"{place}: {why}") from why
+
+
+def _at_us(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1e6)
