@@ -3,6 +3,7 @@
 The ceiling is here and nowhere else: similarity alone never gets above *indeterminate*, and has no p-value.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,7 +26,7 @@ class Grade(StrEnum):
 class Outcome(StrEnum):
     """What a verdict says, in order of weight."""
 
-    TRAINED = "trained on the served answers"  # A or A' at the protocol's alpha
+    TRAINED = "evidence of training on served answers"  # A or A' at the protocol's alpha
     CONSISTENT = "consistent with the candidate as its teacher"  # B at alpha, never more
     INDETERMINATE = "indeterminate"
     NONE = "none of the candidates"
@@ -33,8 +34,26 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What a p-value can be computed from again, without the data (`exact.p_of`).
+
+    binomial: P(at least `hits` of n) where each hits with chance `share`. gamma: P(a sum of n unit
+    exponentials is at least `hits`). rank: (1 + hits) / (1 + n), where `hits` of n controls, or of n coins
+    drawn again, do at least as well.
+    """
+
+    test: str
+    hits: float
+    n: int
+    share: float = 0.5
+
+
+@dataclass(frozen=True)
 class Row:
-    """One actor, key or candidate under test."""
+    """One actor, key or candidate under test.
+
+    Raises: ProveError for a p-value that is none, or that adjusting has made smaller.
+    """
 
     name: str
     n: int  # coins, scored tokens or prompts
@@ -43,6 +62,18 @@ class Row:
     effect_high: float | None
     p_value: float | None
     p_adjusted: float | None  # over the rows
+    counts: Counts | None = None  # where p_value follows from them
+
+    def __post_init__(self) -> None:
+        for p in (self.p_value, self.p_adjusted):
+            if p is not None and not 0 < p <= 1:  # what underflows has a smallest value that is not 0
+                raise ProveError(f"{self.name}: a p-value lies above 0 and up to 1; this one is {p}")
+        if self.p_value is None and self.p_adjusted is not None:
+            raise ProveError(f"{self.name}: an adjusted p-value needs the p-value that was adjusted")
+        if self.p_value is not None and self.p_adjusted is not None and self.p_adjusted < self.p_value:
+            raise ProveError(f"{self.name}: adjusting made p smaller: {self.p_value} to {self.p_adjusted}")
+        if not math.isfinite(self.effect):
+            raise ProveError(f"{self.name}: the effect is {self.effect}; a test without one has no row")
 
 
 @dataclass(frozen=True)
@@ -75,6 +106,7 @@ class Evidence:
     means_not: tuple[str, ...] = ()
     none_of_them: bool = False  # the test has this outcome, and it is the one
     powered: bool = False  # an effect as large as the protocol names would have been found
+    protocol_sha256: str = ""  # of the signed protocol that fixed this test before its data were seen
 
     def __post_init__(self) -> None:
         p_values = [p for row in self.rows for p in (row.p_value, row.p_adjusted) if p is not None]
@@ -82,6 +114,8 @@ class Evidence:
             raise ProveError(f"{self.method} is a lead: a similarity has a score and never a p-value")
         if p_values and not self.null:
             raise ProveError(f"{self.method}: a p-value needs its null in words")
+        if not 0 < self.alpha < 1:
+            raise ProveError(f"{self.method}: alpha is {self.alpha}; it lies between 0 and 1")
 
     def found(self) -> tuple[Row, ...]:
         """The rows at or below alpha after adjustment."""

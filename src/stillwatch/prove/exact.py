@@ -1,0 +1,113 @@
+"""Exact p-values from counts, and Holm's adjustment, with nothing but Python's own library.
+
+This file travels in every bundle as it is: what made a p-value and what checks it are one formula. It knows
+no test's meaning, and nothing of the data.
+
+Null: stated by each function. Fooled by: counts that are not what they claim to be; nothing here can tell.
+Source: Holm 1979, Scand. J. Statist. 6; Erlang's tail as a Poisson sum; Phipson and Smyth 2010, SAGMB 9, for
+the rank's "one more" above and below.
+"""
+
+import math
+from collections.abc import Sequence
+
+LEAST = 1e-300  # what underflows; a p-value of 0 does not exist
+_SMALL = 1e-18  # a term that no longer counts, beside the sum
+
+
+def binomial_tail(hits: int, n: int, share: float) -> float:
+    """P(at least `hits` of `n`). Null: every trial hits with chance `share`, apart from all others.
+
+    >>> round(binomial_tail(50, 50, 0.5) * 2**50, 6)
+    1.0
+    """
+    if hits <= 0:
+        return 1.0
+    if hits > n:
+        raise ValueError(f"{hits} hits of {n}")
+    log_odds = math.log(share) - math.log1p(-share)
+
+    def log_term(k: int) -> float:
+        ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        return ways + k * log_odds + n * math.log1p(-share)
+
+    start = max(hits, min(n, int((n + 1) * share)))  # the largest term of the tail
+    total = term = 1.0
+    for k in range(start + 1, n + 1):
+        term *= (n - k + 1) / k * math.exp(log_odds)
+        total += term
+        if term < _SMALL * total:
+            break
+    term = 1.0
+    for k in range(start, hits, -1):
+        term *= k / (n - k + 1) * math.exp(-log_odds)
+        total += term
+        if term < _SMALL * total:
+            break
+    return _bounded(log_term(start), total)
+
+
+def gamma_tail(total_score: float, n: int) -> float:
+    """P(a sum of n unit exponentials is at least this). Null: n independent uniform u, -ln(1-u) summed.
+
+    >>> gamma_tail(1.0, 1) == math.exp(-1)
+    True
+    """
+    s = total_score
+    if n < 1 or s <= 0:
+        return 1.0
+    start = max(0, min(n - 1, int(s)))  # the largest of the n Poisson terms
+    total = term = 1.0
+    for k in range(start, 0, -1):
+        term *= k / s
+        total += term
+        if term < _SMALL * total:
+            break
+    term = 1.0
+    for k in range(start + 1, n):
+        term *= s / k
+        total += term
+        if term < _SMALL * total:
+            break
+    return _bounded(start * math.log(s) - s - math.lgamma(start + 1), total)
+
+
+def rank(as_good: int, n: int) -> float:
+    """(1 + as_good) / (1 + n). Null: the one under test and the n others are exchangeable."""
+    return (1 + as_good) / (1 + n)
+
+
+def _bounded(log_scale: float, total: float) -> float:
+    log_p = log_scale + math.log(total)
+    return 1.0 if log_p >= 0 else max(math.exp(log_p), LEAST)
+
+
+def p_of(test: str, hits: float, n: int, share: float) -> float:
+    """Give the p-value of counts (`prove.Counts`). Raises: ValueError for counts that cannot be."""
+    if n < 1 or hits < 0 or not math.isfinite(hits):
+        raise ValueError(f"{test}: {hits} of {n}")
+    if test == "gamma":
+        return gamma_tail(hits, n)
+    if hits != int(hits) or hits > n:
+        raise ValueError(f"{test}: {hits} of {n}")
+    if test == "binomial":
+        if not 0 < share < 1:
+            raise ValueError(f"binomial: a share of {share}")
+        return binomial_tail(int(hits), n, share)
+    if test == "rank":
+        return rank(int(hits), n)
+    raise ValueError(f"{test!r} is no test known here: binomial, gamma, rank")
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that any false finding has chance alpha at most, whatever ties them.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for place, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted

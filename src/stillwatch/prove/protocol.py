@@ -1,0 +1,174 @@
+"""A test written down and signed before the suspect is asked. It does not know when: only a witness can tell.
+
+The signature says who fixed the test, and that nothing was changed since. That it was fixed *before* the
+answers came is shown by giving its SHA-256 to somebody else beforehand (a time-stamping service, a notary,
+the other side's counsel); `made_at` alone is the signer's own word.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stillwatch.cases.audit.signing import Signer, is_signed
+from stillwatch.cases.bundle.verify import pae
+from stillwatch.prove import ProveError
+
+PAYLOAD_TYPE = "application/vnd.stillwatch.protocol+json"
+LARGEST = 16 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is fixed before the suspect is asked.
+
+    Raises: ProveError for one that fixes nothing.
+    """
+
+    method: str
+    suspect: str
+    claim: str
+    statistic: str  # exactly enough that another would compute the same
+    null: str
+    alpha: float  # over all units together
+    units: tuple[str, ...]  # the actors, keys or candidates under test
+    prompts: int
+    prompts_sha256: str  # of `prompts_digest`
+    made_at: str  # ISO, UTC
+    effect: float | None = None  # the size that is to be found, in the evidence's unit
+    commitments: tuple[str, ...] = ()  # to keys and ledgers, as published
+    stop: str = "one look, when all answers are in"
+    settings: tuple[tuple[str, str], ...] = ()  # whatever else the statistic depends on
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise ProveError(f"a protocol's alpha lies between 0 and 1; this one is {self.alpha}")
+        if not self.units or len(set(self.units)) != len(self.units):
+            raise ProveError("a protocol names each actor, key or candidate under test, and each once")
+        for name in ("method", "suspect", "claim", "statistic", "null", "prompts_sha256", "made_at"):
+            if not getattr(self, name):
+                raise ProveError(f"a protocol without {name} fixes nothing")
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A protocol as it was signed: the bytes, their SHA-256 (what evidence refers to), the signer."""
+
+    protocol: Protocol
+    envelope: bytes
+    sha256: str
+    key: str  # public, hex
+
+
+def prompts_digest(prompts: Sequence[str]) -> str:
+    """SHA-256 over the prompts in their order, one JSON string a line."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(json.dumps(prompt, ensure_ascii=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def sign(protocol: Protocol, signer: Signer) -> Signed:
+    """Sign a protocol: a DSSE envelope. The same protocol and key give the same bytes.
+
+    Source: DSSE 1.0; RFC 8032.
+    """
+    payload = json.dumps(asdict(protocol), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    envelope = {
+        "payloadType": PAYLOAD_TYPE,
+        "payload": base64.b64encode(payload).decode(),
+        "signatures": [
+            {
+                "keyid": signer.key,
+                "sig": base64.b64encode(bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))).decode(),
+            }
+        ],
+    }
+    data = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
+    return Signed(protocol, data, hashlib.sha256(data).hexdigest(), signer.key)
+
+
+def write(signed: Signed, path: Path) -> Path:
+    """Write a protocol where none is: one that was signed is never replaced. The same again is no change.
+
+    Raises: ProveError where another one lies there, or the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        with beside.open("xb") as out:
+            out.write(signed.envelope)
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            if path.read_bytes() != signed.envelope:
+                raise ProveError(
+                    f"{path}: another protocol was signed there, and stays; name another place"
+                ) from None
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as why:
+        raise ProveError(f"{path}: the protocol cannot be written: {why.strerror}") from why
+    return path
+
+
+def read(path: Path, key: str | None = None) -> Signed:
+    """Read a protocol and check its signature. Raises: ProveError; `key`: who must have signed."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ProveError(f"{path}: is larger than any protocol")
+        return opened(path.read_bytes(), str(path), key)
+    except OSError as why:
+        raise ProveError(f"{path}: the protocol cannot be read: {why.strerror}") from why
+
+
+def opened(data: bytes, place: str, key: str | None = None) -> Signed:
+    """Check the bytes of a signed protocol and give what they say. Raises: ProveError."""
+    try:
+        envelope = json.loads(data)
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        (signature,) = envelope["signatures"]
+        signer, raw = str(signature["keyid"]), base64.b64decode(signature["sig"], validate=True)
+        if envelope["payloadType"] != PAYLOAD_TYPE:
+            raise ProveError(f"{place}: is signed, but no protocol ({envelope['payloadType']!r:.80})")
+        told = json.loads(payload)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as why:
+        raise ProveError(f"{place}: is no signed protocol ({type(why).__name__}: {why})") from None
+    if not is_signed(signer, raw.hex(), pae(PAYLOAD_TYPE, payload)):
+        raise ProveError(f"{place}: is not signed by the key it names, or was changed since")
+    if key is not None and signer != key:
+        raise ProveError(f"{place}: is signed by key {signer}, not by {key}")
+    return Signed(_protocol(told, place), data, hashlib.sha256(data).hexdigest(), signer)
+
+
+def _protocol(told: Any, place: str) -> Protocol:
+    names = {field.name for field in fields(Protocol)}
+    if not isinstance(told, dict) or set(told) - names or names - set(told):
+        raise ProveError(f"{place}: does not hold what a protocol of this version holds")
+    texts = ("method", "suspect", "claim", "statistic", "null", "prompts_sha256", "made_at", "stop")
+    good = all(isinstance(told[name], str) for name in texts) and isinstance(told["prompts"], int)
+    good = good and all(
+        isinstance(told[name], list) and all(isinstance(one, str) for one in told[name])
+        for name in ("units", "commitments")
+    )
+    good = good and isinstance(told["settings"], list) and all(map(_is_pair, told["settings"]))
+    good = good and _is_number(told["alpha"]) and (told["effect"] is None or _is_number(told["effect"]))
+    if not good:
+        raise ProveError(f"{place}: a protocol's field is of the wrong kind")
+    lists = {name: tuple(told[name]) for name in ("units", "commitments")}
+    return Protocol(**(told | lists | {"settings": tuple((a, b) for a, b in told["settings"])}))
+
+
+def _is_pair(one: Any) -> bool:
+    return isinstance(one, list) and len(one) == 2 and all(isinstance(part, str) for part in one)
+
+
+def _is_number(one: Any) -> bool:
+    return isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
