@@ -1,0 +1,54 @@
+"""The number that a key gives to a token after a context, and the keys. Python's own library alone.
+
+Generator and detector both call `numbers`; this file travels in bundles as it is, so that the checker does,
+too. It knows no model, no text and no p-value.
+
+A token's number is 32 bits of SHAKE128(key, context, block of tokens), read as u in [0, 1). Each pair of
+context and token has a number of its own: for a text that does not depend on the key, the u of its distinct
+pairs are independent and uniform. Reading the lower edge of each 2^-32 makes a score a trifle too small,
+never too large.
+
+Source: FIPS 202 (a keyed sponge needs no HMAC); Aaronson 2022 (lecture, Simons Institute) and Kuditipudi et
+al. 2023, arXiv:2307.15593, for choosing by u^(1/p); Sander et al. 2024, arXiv:2402.14904, for distinct
+k-grams.
+"""
+
+import hashlib
+import hmac
+import math
+import struct
+from collections.abc import Sequence
+
+BLOCK = 256  # tokens whose numbers are drawn together: a detector needs one block, a generator all
+WORDS = 1 << 32
+PURPOSES = ("evidence", "public")  # a key that others may test with is another key: who can test can remove
+
+
+def actor_key(owner: bytes, actor: str, purpose: str = "evidence") -> bytes:
+    """Derive an actor's key; it tells nothing of the owner's or of another actor's."""
+    if purpose not in PURPOSES:
+        raise ValueError(f"{purpose!r} is no purpose; there are {', '.join(PURPOSES)}")
+    told = f"stillwatch.mark.1\n{purpose}\n{actor}"
+    return hmac.new(owner, told.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
+def commitment(key: bytes) -> str:
+    """What is published of a key before it is used: its SHA-256, with a prefix of its own."""
+    return hashlib.sha256(b"stillwatch.mark.commitment.1\n" + key).hexdigest()
+
+
+def numbers(key: bytes, context: Sequence[int], block: int) -> bytes:
+    """The numbers of a block's 256 tokens after a context: four bytes each, little end first."""
+    told = struct.pack(f"<{len(context) + 2}I", len(context), *context, block)
+    return hashlib.shake_128(key + told).digest(4 * BLOCK)
+
+
+def score(key: bytes, context: Sequence[int], token: int) -> float:
+    """-ln(1 - u) of a token after a context: a unit exponential for text that does not know the key.
+
+    >>> round(score(bytes(32), (1, 2), 3), 4) == round(score(bytes(32), (1, 2), 3), 4) > 0
+    True
+    """
+    at = 4 * (token % BLOCK)
+    word = int.from_bytes(numbers(key, context, token // BLOCK)[at : at + 4], "little")
+    return -math.log1p(-word / WORDS)

@@ -1,0 +1,50 @@
+"""The owner's key in a file of its own, and the actors' keys from it. It does not know who is an actor."""
+
+import os
+import secrets
+from pathlib import Path
+
+from stillwatch.watermark import STRONGEST, WINDOW, Mark, MarkError
+from stillwatch.watermark.formula import actor_key, commitment
+
+
+def make_owner_key(path: Path) -> str:
+    """Make a key at random in a new file, readable to its owner alone; give its commitment, to be published.
+
+    Raises: MarkError where there is a file: a key that was in use is evidence and stays.
+    """
+    key = secrets.token_bytes(32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as out:
+            out.write(key.hex() + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except FileExistsError:
+        raise MarkError(f"{path}: is there already; a key that marks were made with stays") from None
+    except OSError as why:
+        raise MarkError(f"{path}: the key cannot be written: {why.strerror}") from why
+    return commitment(key)
+
+
+def read_owner_key(path: Path) -> bytes:
+    """Read the owner's key. Raises: MarkError."""
+    try:
+        text = path.read_bytes()
+    except OSError as why:
+        raise MarkError(f"{path}: the owner's key cannot be read: {why.strerror}") from why
+    try:
+        key = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise MarkError(f"{path}: holds no owner's key, 64 hex digits; `stillwatch prove mark-key` makes one")
+    return key
+
+
+def mark_of(owner: bytes, actor: str, window: int = WINDOW, strength: float = STRONGEST) -> Mark:
+    """Give an actor's mark. Raises: MarkError."""
+    if not actor:
+        raise MarkError("an actor without a name has no mark")
+    return Mark(actor, actor_key(owner, actor), window, strength)

@@ -1,0 +1,173 @@
+"""Marks: the formula by hand, chance that stays chance, keys apart. No model is needed."""
+
+import hashlib
+import math
+import random
+import stat
+import struct
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from stillwatch.prove.exact import gamma_tail
+from stillwatch.watermark import Mark, MarkError
+from stillwatch.watermark.choosing import chosen, numbers_of
+from stillwatch.watermark.formula import BLOCK, actor_key, commitment, score
+from stillwatch.watermark.keys import make_owner_key, mark_of, read_owner_key
+from stillwatch.watermark.reading import contexts_in, pairs_in, scored_pairs, scores
+
+OWNER = bytes(range(32))
+TEXTS = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+
+
+def key_of(number: int) -> bytes:
+    return hashlib.sha256(struct.pack("<I", number)).digest()
+
+
+def real_tokens() -> list[list[int]]:
+    """Our own pages as tokens: words and signs, with every heading, table and phrase that comes again."""
+    seen: dict[str, int] = {}
+    texts = []
+    for path in TEXTS[:12]:
+        words = path.read_text("utf-8").split()[:1500]
+        texts.append([seen.setdefault(word, len(seen)) for word in words])
+    return texts
+
+
+def test_one_formula_for_generator_and_detector() -> None:
+    mark, tokens = mark_of(OWNER, "a"), np.arange(3 * BLOCK + 7)
+    u = numbers_of(mark, (5, 9), tokens)
+    assert [-math.log1p(-x) for x in u[[0, 255, 256, 700]]] == [
+        score(mark.key, (5, 9), t) for t in (0, 255, 256, 700)
+    ]
+    by_hand = hashlib.shake_128(mark.key + struct.pack("<4I", 2, 5, 9, 1)).digest(4 * BLOCK)[:4]
+    assert u[256] == int.from_bytes(by_hand, "little") / 2**32
+
+
+@given(st.lists(st.integers(0, 60_000), min_size=1, unique=True), st.integers(0, 5))
+def test_some_tokens_numbers_are_those_of_all(tokens: list[int], actor: int) -> None:
+    mark, some = mark_of(OWNER, str(actor)), np.array(sorted(tokens))
+    whole = numbers_of(mark, (1, 2), np.arange(60_001))
+    assert (numbers_of(mark, (1, 2), some) == whole[some]).all()
+
+
+def test_over_keys_it_is_sampling() -> None:
+    p = np.array([0.5, 0.3, 0.0, 0.15, 0.05])
+    got = Counter(chosen(Mark("a", key_of(k)), p, [7, 8], lambda: 0.0) for k in range(8000))
+    assert 2 not in got
+    seen = [got[t] for t in (0, 1, 3, 4)]
+    assert stats.chisquare(seen, [4000, 2400, 1200, 400]).pvalue > 1e-3
+
+
+def test_where_chance_decides() -> None:
+    mark, p = mark_of(OWNER, "a"), np.array([0.5, 0.5])
+    assert chosen(mark, p, [1], lambda: 0.0) is None  # the window reaches before the answer
+    assert chosen(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # the context comes again
+    assert chosen(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # nothing to choose
+    half = mark_of(OWNER, "a", strength=0.5)
+    assert chosen(half, p, [1, 2], lambda: 0.5) is None
+    assert chosen(half, p, [1, 2], lambda: 0.49) == chosen(mark, p, [1, 2], lambda: 0.9)
+
+
+def test_marked_text_is_found_under_its_key_alone() -> None:
+    mark, draw = mark_of(OWNER, "a"), random.Random(1)
+    p = np.full(50, 0.02)
+    texts = []
+    for _ in range(20):
+        text = [draw.randrange(50), draw.randrange(50)]
+        while len(text) < 60:
+            token = chosen(mark, p, text, draw.random)
+            text.append(draw.randrange(50) if token is None else token)
+        texts.append(text)
+    pairs = scored_pairs(pairs_in(texts, mark.window))
+    assert gamma_tail(sum(scores(mark.key, pairs)), len(pairs)) < 1e-100
+    other = [gamma_tail(sum(scores(mark_of(OWNER, str(k)).key, pairs)), len(pairs)) for k in range(20)]
+    assert min(other) > 1e-3
+
+
+def test_p_is_uniform_over_keys_on_real_text_with_repeats() -> None:
+    """200 keys here; a thousand in the slow test. Counting each pair as often as it comes would fail this."""
+    _uniform(200, 2000)
+
+
+@pytest.mark.slow
+def test_p_is_uniform_over_a_thousand_keys() -> None:
+    _uniform(1000, 6000)
+
+
+def _uniform(keys: int, most: int) -> None:
+    counted = pairs_in(real_tokens(), 1)
+    pairs = scored_pairs(counted)[:most]
+    p = [gamma_tail(sum(scores(key_of(k), pairs)), len(pairs)) for k in range(keys)]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert np.mean(np.array(p) < 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / keys)
+
+
+def test_counting_repeats_is_what_breaks() -> None:
+    """The naive test on the same text: each occurrence scored. It accuses far too often; ours is why not."""
+    counted = Counter(dict(pairs_in(real_tokens(), 1).most_common(400)))
+    naive = []
+    for k in range(100):
+        total = sum(n * score(key_of(k), c, t) for (c, t), n in counted.items())
+        naive.append(gamma_tail(total, sum(counted.values())))
+    assert np.mean(np.array(naive) < 0.05) > 0.15
+
+
+def test_one_pair_a_context_against_a_reference_and_p_stays_uniform() -> None:
+    texts = real_tokens()
+    suspect, reference = pairs_in(texts[:6], 1), pairs_in(texts[6:], 1)
+    pairs = scored_pairs(suspect, reference)
+    assert len({context for context, _ in pairs}) == len(pairs)
+    p = [gamma_tail(sum(scores(key_of(k), pairs)), len(pairs)) for k in range(150)]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_the_reference_by_hand() -> None:
+    suspect: Counter[tuple[tuple[int, ...], int]] = Counter(
+        {((1,), 2): 6, ((1,), 3): 4, ((4,), 5): 1, ((9,), 9): 1}
+    )
+    reference: Counter[tuple[tuple[int, ...], int]] = Counter({((1,), 2): 9, ((1,), 3): 1, ((9,), 9): 7})
+    assert scored_pairs(suspect, reference) == [((1,), 3), ((4,), 5)]
+    assert scored_pairs(suspect, None, {(1,)}) == [((4,), 5), ((9,), 9)]
+    assert contexts_in([[1, 2, 3]], 2) == {(1, 2), (2, 3)}
+    with pytest.raises(MarkError, match="once"):
+        scores(OWNER, [((1,), 2), ((1,), 2)])
+
+
+def test_order_of_texts_changes_nothing() -> None:
+    texts = real_tokens()
+    assert scored_pairs(pairs_in(texts, 2)) == scored_pairs(pairs_in(texts[::-1], 2))
+
+
+def test_keys_of_actors_and_of_purposes_are_apart() -> None:
+    keys = {actor_key(OWNER, a, purpose) for a in ("a", "b", "a\nb") for purpose in ("evidence", "public")}
+    assert len(keys) == 6
+    with pytest.raises(ValueError, match="purpose"):
+        actor_key(OWNER, "a", "other")
+
+
+def test_the_owner_key_is_kept_and_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "mark.key"
+    told = make_owner_key(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert told == commitment(read_owner_key(path))
+    with pytest.raises(MarkError, match="stays"):
+        make_owner_key(path)
+    path.write_text("zz")
+    with pytest.raises(MarkError, match="64 hex"):
+        read_owner_key(path)
+    with pytest.raises(MarkError, match="cannot be read"):
+        read_owner_key(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"key": b"short"}, {"window": 0}, {"window": 9}, {"strength": 0.0}, {"strength": 1.1}]
+)
+def test_what_is_no_mark(wrong: dict[str, object]) -> None:
+    with pytest.raises(MarkError):
+        Mark(**({"actor": "a", "key": OWNER} | wrong))  # type: ignore[arg-type]
