@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from stillwatch.cases.store import checked
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import LOW_DISK_BYTES
@@ -104,6 +105,8 @@ def look(folder: Folder, settings: Settings, key: str | None, terms: Path | None
             found.append(_try(what, partial(_port, host, port, what)))
     found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     found.append(_key(folder, key))
+    if clock.driven():
+        found.append(_try("clock", _clock))
     free = shutil.disk_usage(folder.path).free
     text = f"{free / 1e9:.1f} GB free"
     found.append(Looked("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
@@ -125,6 +128,11 @@ def _folder(folder: Folder, pid: int | None) -> Looked:
     if mode:
         return Looked("folder", "warning", f"{folder.path}: others may look into it; chmod 700 {folder.path}")
     return Looked("folder", "ok", str(folder.path))
+
+
+def _clock() -> Looked:
+    text = f"{clock.VARIABLE} is set: a run of the range drives the time, now {clock.now():%Y-%m-%d %H:%M}"
+    return Looked("clock", "warning", f"{text}; unset it where real clients are served")
 
 
 def _terms(folder: Folder, given: Path | None) -> Looked:

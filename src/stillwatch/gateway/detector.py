@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.parquet import DAMAGED
 from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.people import accounts_table, write_accounts
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
@@ -219,7 +219,7 @@ class _Pulse(threading.Thread):
         self.stop = threading.Event()
 
     def run(self) -> None:
-        while not self.stop.wait(1.0):
+        while not self.stop.wait(clock.pause_s(1.0)):
             self.beat()
             if time.monotonic() - self.step_since > STEP_LIMIT_S:
                 print(
@@ -243,7 +243,7 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))
-    detector = Detector(found, Settings.load(found.settings), heartbeat.utc_us)
+    detector = Detector(found, Settings.load(found.settings), clock.now_us)
     pulse = _Pulse(detector)
     pulse.beat()
     pulse.start()
@@ -254,7 +254,7 @@ def main(folder: str) -> None:
         except (StillwatchError, OSError) as why:
             detector.error = str(why)
         pulse.step_since = time.monotonic()
-        stop.wait(max(0.2, PERIOD_S - (time.monotonic() - begun)))
+        stop.wait(max(clock.pause_s(0.2), clock.pause_s(PERIOD_S) - (time.monotonic() - begun)))
     pulse.step_since = time.monotonic()
     detector.save()
     pulse.stop.set()

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from stillwatch.cases.exports.targets import NAME as ALERTS
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.probe import port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
@@ -123,7 +123,7 @@ class Supervisor:
         if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
             self.ready()
             self.ready = None
-        if now_s - self._beaten_s >= 1.0:
+        if now_s - self._beaten_s >= clock.pause_s(1.0):
             self._beaten_s = now_s
             self._say(now_us)
 

@@ -21,10 +21,10 @@ from stillwatch.cases.migrations import migrate
 from stillwatch.cases.spared import spared
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway import clock
 from stillwatch.gateway.control.actions import accounts_of
 from stillwatch.gateway.control.state import Event, State
 from stillwatch.gateway.folder import Folder, derive
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import Findings
 
 SOURCE = "serve"
@@ -153,7 +153,7 @@ class Casework:
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
             try:
-                self.step(utc_us())
+                self.step(clock.now_us())
             except (StillwatchError, OSError) as why:
                 self._note(str(why))
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillwatch.errors import StillwatchError
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import clock
 from stillwatch.gateway.control import actions, ladder, proposals
 from stillwatch.gateway.control.casework import Said
 from stillwatch.gateway.control.state import State
@@ -86,9 +86,9 @@ class Enforcer:
         self._stop.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(PERIOD_S):
+        while not self._stop.wait(clock.pause_s(PERIOD_S)):
             try:
-                self.step(heartbeat.utc_us())
+                self.step(clock.now_us())
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
                 self._note("enforcer", f"{type(why).__name__}: {why}")
         self.state.close()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from stillwatch.cases.indicators.shelf import Shelf
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.gate import Gap
@@ -108,7 +108,9 @@ class Recorder:
             mine = [reader for reader in self._readers.values() if reader.worker == worker]
             if all(map(self._at_end, mine)):  # else the dead one's last words may still come
                 self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
-        due = flush or len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._since >= FLUSH_S
+        due = (
+            flush or len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._since >= clock.pause_s(FLUSH_S)
+        )
         if self._rows and due:
             self.flush()
         if not self._rows:
@@ -352,7 +354,7 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
     found = Folder(Path(folder))
-    recorder = Recorder(found, lambda: datetime.now(UTC))
+    recorder = Recorder(found, clock.now)
     beat_at = tidy_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up

@@ -1,0 +1,79 @@
+"""What time it is for a gateway: the machine's, or that of a run of the range, which drives its own.
+
+A range plays a fortnight in minutes. It names a file in `$STILLWATCH_RANGE_CLOCK` when it starts `serve`; the
+file's first eight bytes are UTC microseconds. Nobody else can set it: not a client, not the terms, not the
+admin port. Heartbeats stay on the machine's clock, for they say that a process lives. It knows no range.
+"""
+
+import mmap
+import os
+import struct
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stillwatch.errors import StillwatchError
+
+VARIABLE = "STILLWATCH_RANGE_CLOCK"
+SHORT_S = 0.1  # the longest wait between two looks where a fortnight passes in minutes
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAYOUT = struct.Struct("<q")
+
+
+class ClockError(StillwatchError):
+    """The clock of a range's run cannot be read."""
+
+
+def write(path: Path, at_us: int) -> memoryview:
+    """Make a clock that stands at a time; setting the first item of what is given moves it."""
+    path.write_bytes(_LAYOUT.pack(at_us))
+    return _mapped(path)
+
+
+def _mapped(path: Path) -> memoryview:
+    try:
+        with open(path, "r+b") as file:
+            return memoryview(mmap.mmap(file.fileno(), _LAYOUT.size)).cast("q")
+    except (OSError, ValueError) as why:
+        raise ClockError(
+            f"{VARIABLE}={path}: no clock can be read there ({why}); it is for runs of the range; unset it"
+        ) from why
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _source() -> Callable[[], int]:
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return _wall_us
+    hand = _mapped(Path(named))
+    return lambda: hand[0]
+
+
+_read: Callable[[], int] | None = None
+
+
+def now_us() -> int:
+    """Give the time of exchanges, findings and standings. Raises: ClockError."""
+    global _read
+    if _read is None:
+        _read = _source()
+    return _read()
+
+
+def now() -> datetime:
+    """The same as a datetime."""
+    return _EPOCH + timedelta(microseconds=now_us())
+
+
+def driven() -> bool:
+    """Tell whether a range drives the clock."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def pause_s(seconds: float) -> float:
+    """How long to wait for so much time to pass: as long, or hardly at all where a range drives the clock."""
+    return min(seconds, SHORT_S) if driven() else seconds
