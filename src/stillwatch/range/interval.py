@@ -1,0 +1,106 @@
+"""Intervals over a run's seeds: what a figure may be on another seed. It knows no figure's name.
+
+Null: seeds are independent draws of one scene, and a figure is about normal over them (a multiple: its
+logarithm). Blind to: everything a scene fixes; other scenes. Fooled by: few seeds that happen to agree: with
+two or three the interval is wide or, where all are equal, too narrow. So counts get an exact interval as
+well, and the wider of both is shown.
+Source: Student 1908; Clopper and Pearson 1934; Garwood 1936 (exact bounds on a Poisson mean).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.stats import beta, chi2, t
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over `n` seeds with its bounds; they are None where one seed says nothing about another."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    at_least: bool = False  # some seed gave only a lower bound
+
+    def widened(self, half: float, least: float, most: float) -> "Interval":
+        """Add an independent uncertainty of `half` to each side, in quadrature, within what is possible."""
+        if self.low is None or self.high is None:
+            return Interval(self.mean, max(least, self.mean - half), min(most, self.mean + half), self.n)
+        low = self.mean - math.hypot(self.mean - self.low, half)
+        high = self.mean + math.hypot(self.high - self.mean, half)
+        return Interval(self.mean, max(least, low), min(most, high), self.n, self.at_least)
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Give half of Student's interval; None for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = sum(values) / n
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
+    return float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * deviation / math.sqrt(n)
+
+
+def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval | None:
+    """Give Student's interval, cut to what is possible.
+
+    >>> over_seeds([1.0, 2.0, 3.0], least=0)
+    Interval(mean=2.0, low=0.0, high=4.484137711719339, n=3, at_least=False)
+    """
+    if not values:
+        return None
+    mean, half = sum(values) / len(values), half_width(values)
+    if half is None:
+        return Interval(mean, None, None, 1)
+    return Interval(mean, max(least, mean - half), min(most, mean + half), len(values))
+
+
+def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | None:
+    """Give the geometric mean of positive multiples, with Student's interval of their logarithms."""
+    told = over_seeds([math.log(v) for v in values])
+    if told is None:
+        return None
+    low, high = (None if x is None else math.exp(x) for x in (told.low, told.high))
+    return Interval(math.exp(told.mean), low, high, told.n, at_least)
+
+
+def of_share(hits: Sequence[int], tries: Sequence[int]) -> Interval | None:
+    """Give the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
+
+    >>> of_share([4, 4, 4], [4, 4, 4]).low > 0.7
+    True
+    """
+    k, n = sum(hits), sum(tries)
+    if n == 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
+    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    return _hull(k / n, low, high, [h / m for h, m in zip(hits, tries, strict=True) if m], 1.0)
+
+
+def of_rate(events: Sequence[int], units: Sequence[float], per: float) -> Interval | None:
+    """Give events per so many units with the hull of Student's interval over seeds and Garwood's.
+
+    >>> round(of_rate([0, 0], [10_000, 10_000], 10_000).high, 2)
+    1.84
+    """
+    k, n = sum(events), sum(units)
+    if n <= 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if k == 0 else float(chi2.ppf(tail, 2 * k)) / 2
+    high = float(chi2.ppf(1 - tail, 2 * k + 2)) / 2
+    each = [per * e / u for e, u in zip(events, units, strict=True) if u > 0]
+    return _hull(per * k / n, per * low / n, per * high / n, each, math.inf)
+
+
+def _hull(mean: float, low: float, high: float, each: Sequence[float], most: float) -> Interval:
+    half = half_width(each)
+    if half is not None:
+        low, high = min(low, mean - half), max(high, mean + half)
+    return Interval(mean, max(0.0, low), min(most, high), len(each))

@@ -1,0 +1,192 @@
+"""What a defence's cases were worth on a log whose truth is known: `Judged` beside `Ledger` gives `Outcome`.
+
+Whoever a case names is stopped from its naming on, campaign or not, true case or false: that is what a
+machine that acts on cases does. What it does not know: whether a person would have thrown a case out, and
+what an attacker would have done about it (range/attackers has those).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.range.costs import Prices
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.ledger import DAY_US, Ledger
+from stillwatch.range.linkage import linkage
+from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome
+
+NEVER = np.iinfo(np.int64).max
+PERMITTED = "synthetic_permitted"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case as it stood in the end, in codes of the ledger."""
+
+    name: str
+    at_us: int
+    named_us: dict[int, int]  # account -> when
+    hit: tuple[int, ...]  # its campaign accounts
+
+    @property
+    def true(self) -> bool:
+        return 0 < len(self.named_us) <= 2 * len(self.hit)
+
+
+def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
+    """Join the steps of each case, in order of time; accounts that the log does not have are left out."""
+    at: dict[str, int] = {}
+    named: dict[str, dict[int, int]] = {}
+    for said in accusations:
+        at[said.case] = min(at.get(said.case, said.at_us), said.at_us)
+        of = named.setdefault(said.case, {})
+        for account, when in said.named_at_us.items():
+            code = ledger.codes.get(account)
+            if code is not None:
+                of[code] = min(of.get(code, NEVER), max(when, said.at_us))
+    cases = [
+        Case(name, at[name], named[name], tuple(a for a in named[name] if ledger.campaign[a] >= 0))
+        for name in named
+        if named[name]
+    ]
+    return sorted(cases, key=lambda c: (c.at_us, c.name))
+
+
+def measure(
+    ledger: Ledger, judged: Judged, prices: Prices, clean_days: int, *, scene: str, seed: int, defence: str
+) -> Outcome:
+    """Give every figure of one defence on one log."""
+    cases = folded(ledger, judged.cases)
+    stop = np.full(len(ledger.accounts), NEVER, np.int64)
+    for case in cases:
+        for account, when in case.named_us.items():
+            stop[account] = min(stop[account], when)
+    passed = ledger.answered & (ledger.time_us < stop[ledger.sender]) & ~ledger.rows_of(judged.refused)
+    limited = ledger.answered & ~ledger.rows_of(judged.refused)
+    false = [c for c in cases if not c.true and not _permitted(ledger, c)]
+    clean_us = ledger.begin_us + clean_days * DAY_US
+    days = _honest_days(ledger)
+    clean = int((days < clean_us // DAY_US).sum())
+    return Outcome(
+        scene,
+        seed,
+        defence,
+        tuple(_fate(ledger, n, cases, passed, limited, prices) for n in _played(ledger)),
+        len(cases),
+        len(false),
+        sum(not c.true and _permitted(ledger, c) for c in cases),
+        sum(c.at_us < clean_us for c in false),
+        len(days) - clean,
+        clean,
+        _linked(ledger, cases),
+        _collateral(ledger, cases, passed),
+    )
+
+
+def _played(ledger: Ledger) -> list[int]:
+    """Campaigns that got anything answered, as the reference scorer counts them."""
+    present = set(np.unique(ledger.taken[ledger.answered & (ledger.taken >= 0)]).tolist())
+    return [n for n in range(len(ledger.campaigns)) if n in present]
+
+
+def _permitted(ledger: Ledger, case: Case) -> bool:
+    return not case.true and all(
+        ledger.campaign[a] >= 0 or ledger.kinds[ledger.kind[a]] == PERMITTED for a in case.named_us
+    )
+
+
+def _honest_days(ledger: Ledger) -> np.ndarray:
+    """Give the day of each honest account-day."""
+    honest = ledger.campaign[ledger.sender] < 0
+    day, sender = ledger.time_us[honest] // DAY_US, ledger.sender[honest]
+    return np.unique(day * len(ledger.accounts) + sender) // max(1, len(ledger.accounts))
+
+
+def _fate(
+    ledger: Ledger, n: int, cases: list[Case], passed: np.ndarray, limited: np.ndarray, prices: Prices
+) -> Fate:
+    known = ledger.campaigns[n]
+    true = [c for c in cases if c.true and any(ledger.campaign[a] == n for a in c.hit)]
+    alarm = min((c.at_us for c in true), default=None)
+    named = {a for c in true for a in c.hit if ledger.campaign[a] == n}
+    own = np.flatnonzero(ledger.answered & (ledger.taken == n))
+    out = own[passed[own]]
+    early = own[limited[own] & (ledger.time_us[own] < (NEVER if alarm is None else alarm))]
+    tokens = ledger.output_tokens
+    return Fate(
+        known.name,
+        known.style,
+        known.accounts,
+        len(own),
+        int(tokens[own].sum()),
+        alarm is not None,
+        len(named),
+        alarm,
+        len(early),
+        int(tokens[early].sum()),
+        len(out),
+        int(tokens[out].sum()),
+        _examples(ledger, out),
+        _examples(ledger, own),
+        _usd(ledger, n, out, prices),
+        _usd(ledger, n, own, prices),
+    )
+
+
+def _examples(ledger: Ledger, rows: np.ndarray) -> int:
+    """Count whole answers to different prompts: what one sample of the measured curve is."""
+    return len(np.unique(ledger.text[rows[ledger.whole[rows]]]))
+
+
+def _usd(ledger: Ledger, n: int, rows: np.ndarray, prices: Prices) -> float:
+    """Price an attacker that does not react: all its accounts, and the tokens of what was answered."""
+    known = ledger.campaigns[n]
+    usd = known.accounts * prices.account(known.account)
+    for m, model in enumerate(ledger.models):
+        with_it = rows[ledger.model[rows] == m]
+        sent, got = int(ledger.input_tokens[with_it].sum()), int(ledger.output_tokens[with_it].sum())
+        usd += prices.exchange(model, sent, got)
+    return round(usd, 6)
+
+
+def _linked(ledger: Ledger, cases: list[Case]) -> Linked:
+    """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
+    put: dict[int, str] = {}
+    for case in cases:
+        for account in case.named_us:
+            put.setdefault(account, case.name)
+    everyone = sorted({*np.flatnonzero(ledger.campaign >= 0).tolist(), *put})
+    told = linkage(
+        [put.get(a, a) for a in everyone],
+        [("c", int(ledger.campaign[a])) if ledger.campaign[a] >= 0 else ("a", a) for a in everyone],
+    )
+    return Linked(
+        told.bcubed_precision, told.bcubed_recall, told.bcubed_f1, told.pair_precision, told.pair_recall
+    )
+
+
+def _collateral(ledger: Ledger, cases: list[Case], passed: np.ndarray) -> tuple[Collateral, ...]:
+    named = np.zeros(len(ledger.accounts), bool)
+    for case in cases:
+        named[list(case.named_us)] = True
+    honest = ledger.campaign < 0
+    sent = ledger.answered & honest[ledger.sender]
+    of = ledger.kind[ledger.sender]
+    rows = []
+    for k in np.unique(ledger.kind[honest]).tolist():
+        mine = sent & (of == k)
+        lost = mine & ~passed
+        who = honest & (ledger.kind == k)
+        rows.append(
+            Collateral(
+                ledger.kinds[k],
+                int(who.sum()),
+                int((named & who).sum()),
+                int(mine.sum()),
+                int(ledger.output_tokens[mine].sum()),
+                int(lost.sum()),
+                int(ledger.output_tokens[lost].sum()),
+            )
+        )
+    return tuple(rows)

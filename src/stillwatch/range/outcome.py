@@ -1,0 +1,90 @@
+"""What one defence was worth on one composed log: per campaign and kind of honest use. It computes no figure.
+
+Exchanges and tokens are those answered with status 200; tokens are output tokens unless said.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one campaign."""
+
+    campaign: str
+    style: str
+    accounts: int
+    exchanges: int  # what it takes where nothing is done
+    tokens: int
+    touched: bool  # a true case holds one of its accounts
+    named: int  # of its accounts, in true cases
+    alarm_us: int | None  # the first true case that holds one
+    before_alarm: int
+    before_alarm_tokens: int
+    out: int  # before containment: each account stops at its own naming; what a limit refuses is not out
+    out_tokens: int
+    examples: int  # of what got out: whole answers to different prompts
+    examples_undefended: int
+    usd: float  # what its accounts and what got out cost the attacker
+    usd_undefended: float
+
+    @property
+    def exposed(self) -> bool:
+        return 2 * self.named >= self.accounts
+
+
+@dataclass(frozen=True)
+class Collateral:
+    """What a kind of honest use suffered."""
+
+    kind: str
+    accounts: int
+    named: int
+    exchanges: int
+    tokens: int
+    refused: int
+    refused_tokens: int
+
+
+@dataclass(frozen=True)
+class Linked:
+    """How well the cases are the campaigns (docs/range.md, "linkage")."""
+
+    bcubed_precision: float | None
+    bcubed_recall: float | None
+    bcubed_f1: float | None
+    pair_precision: float | None
+    pair_recall: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One scene, composed with one seed, judged by one defence."""
+
+    scene: str
+    seed: int
+    defence: str
+    campaigns: tuple[Fate, ...]
+    cases: int
+    false_cases: int
+    false_cases_permitted: int  # that name accounts with a permission and no other honest ones; apart
+    false_cases_clean: int  # of the false cases, those said in the clean days
+    account_days: int  # honest accounts, days with an exchange, after the clean days
+    account_days_clean: int
+    linked: Linked
+    kinds: tuple[Collateral, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def outcome_of(told: dict[str, Any]) -> Outcome:
+    """Read back what `as_dict` gave."""
+    return Outcome(
+        **{
+            **told,
+            "campaigns": tuple(Fate(**f) for f in told["campaigns"]),
+            "linked": Linked(**told["linked"]),
+            "kinds": tuple(Collateral(**k) for k in told["kinds"]),
+        }
+    )

@@ -1,0 +1,136 @@
+"""Intervals against independent figures; the table's sums against sums by hand."""
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from range_run_world import write_scene
+from stillwatch.range.costs import Prices
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.interval import Interval, of_multiples, of_rate, of_share, over_seeds
+from stillwatch.range.ledger import read_ledger
+from stillwatch.range.measure import measure
+from stillwatch.range.outcome import Outcome
+from stillwatch.range.table import ALL, Line, line, lines
+from stillwatch.scan.curve import curve
+
+
+def test_students_interval_is_scipys() -> None:
+    draw = random.Random(1)
+    for n in (2, 3, 5, 20):
+        values = [draw.gauss(10, 3) for _ in range(n)]
+        right = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        got = over_seeds(values)
+        assert got is not None
+        assert (got.low, got.high) == pytest.approx((right.low, right.high))
+        assert got.n == n
+
+
+def test_exact_bounds_are_scipys_and_hold_at_the_ends() -> None:
+    for k, n in ((0, 12), (3, 12), (12, 12), (1, 1)):
+        right = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
+        got = of_share([k], [n])
+        assert got is not None
+        assert (got.low, got.high) == pytest.approx((right.low, right.high))
+    for k in (0, 1, 7):
+        got = of_rate([k], [2000], 10_000)
+        assert got is not None
+        assert got.high is not None
+        assert stats.poisson.cdf(k, got.high / 5) == pytest.approx(0.025)
+        assert got.low is not None
+        assert k == 0 or stats.poisson.sf(k - 1, got.low / 5) == pytest.approx(0.025)
+
+
+def test_seeds_that_disagree_widen_an_exact_interval() -> None:
+    same, apart = of_share([50, 50, 50], [100, 100, 100]), of_share([10, 50, 90], [100, 100, 100])
+    assert same is not None
+    assert apart is not None
+    assert apart.mean == same.mean
+    assert same.low > apart.low
+    assert same.high < apart.high
+
+
+def test_one_seed_says_nothing_of_another() -> None:
+    assert over_seeds([3.0]) == Interval(3.0, None, None, 1)
+    assert over_seeds([]) is None
+    assert of_share([0], [0]) is None
+    assert of_rate([0], [0], 1) is None
+
+
+def test_intervals_cover_about_as_often_as_they_say() -> None:
+    draw = np.random.default_rng(7)
+    hit = 0
+    for _ in range(2000):
+        got = over_seeds(draw.normal(5, 2, 3).tolist())
+        assert got is not None
+        hit += got.low <= 5 <= got.high
+    assert 0.93 <= hit / 2000 <= 0.97
+
+
+def test_multiples_are_averaged_as_multiples() -> None:
+    got = of_multiples([1.0, 100.0])
+    assert got is not None
+    assert got.mean == pytest.approx(10)
+    assert got.low < 1 < 100 < got.high
+
+
+def outcomes(tmp_path: Path, named: bool, scene: str = "s") -> list[Outcome]:
+    told = []
+    for seed in (1, 2, 3):
+        ledger = read_ledger(write_scene(tmp_path / f"{scene}{seed}", seed))
+        who = [a for a in ledger.accounts if a.startswith("c")] if named else []
+        case = Accusation("one", ledger.begin_us, dict.fromkeys(who, ledger.begin_us))
+        judged = Judged((case,) if named else ())
+        told.append(measure(ledger, judged, Prices(), 7, scene=scene, seed=seed, defence="d"))
+    return told
+
+
+def test_a_defence_that_stops_everybody_at_once_and_one_that_stops_nobody(tmp_path: Path) -> None:
+    all_stopped = line("s", "d", [(o,) for o in outcomes(tmp_path, True)])
+    none = line("s", "d", [(o,) for o in outcomes(tmp_path, False)])
+    assert (all_stopped.caught.mean, none.caught.mean) == (1, 0)
+    assert all_stopped.caught.low < 1  # nine campaigns prove no certainty
+    assert (all_stopped.out_share.mean, none.out_share.mean) == (0, 1)
+    assert all_stopped.student.mean == pytest.approx(curve().guessing)
+    assert none.student == none.student_undefended
+    assert (none.cost_multiple.mean, none.cost_multiple.at_least) == (pytest.approx(1), False)
+    assert all_stopped.cost_multiple.at_least
+    assert all_stopped.honest_per_denied.mean == 0
+    assert none.honest_per_denied is None  # nothing was denied
+    assert none.false_cases.mean == 0
+    assert none.false_cases.high > 0  # a few quiet days prove no zero
+
+
+def test_a_students_bounds_hold_the_curves_own_spread(tmp_path: Path) -> None:
+    some = [
+        replace(o, campaigns=tuple(replace(f, examples=300) for f in o.campaigns))
+        for o in outcomes(tmp_path, False)
+    ]
+    got = line("s", "d", [(o,) for o in some]).student
+    each = curve().each(300)
+    half = stats.t.ppf(0.975, 2) * np.std(each, ddof=1) / math.sqrt(3)
+    assert got.mean == pytest.approx(np.mean(each))
+    assert (got.low, got.high) == pytest.approx((np.mean(each) - half, np.mean(each) + half))
+
+
+def test_trained_students_take_the_curves_place(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, False)
+    got = line("s", "d", [(o,) for o in some], lambda examples, seed: 0.1 * seed)
+    assert got.student.mean == pytest.approx(0.2)
+    assert got.student.n == 3
+
+
+def test_scenes_are_pooled_seed_by_seed(tmp_path: Path) -> None:
+    told = lines([*outcomes(tmp_path, True, "a"), *outcomes(tmp_path, False, "b")])
+    assert [(x.scene, x.defence) for x in told] == [("a", "d"), ("b", "d"), (ALL, "d")]
+    assert told[2].campaigns == told[0].campaigns + told[1].campaigns
+    assert told[2].seeds == 3
+    assert told[2].exposed == told[0].exposed
+    assert all(isinstance(x, Line) for x in told)
+    kinds = {k.kind: k for k in told[2].kinds}
+    assert kinds["chat"].accounts == sum(k.accounts for x in told[:2] for k in x.kinds if k.kind == "chat")
