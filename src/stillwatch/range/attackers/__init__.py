@@ -1,0 +1,123 @@
+"""Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
+
+An attacker is one file in this room with `NAME`, a docstring (what it knows, what it does, what it cannot do)
+and `begin`. It sees of each request what a client sees: answered, refused, stripped, or a dead account.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from stillwatch.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stillwatch.range.attackers.market import Market
+
+Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
+WORDS = ("bare", "template", "wrapped", "own", "reworded")
+HOURS = ("flat", "human", "burst")
+KINDS = ("fresh", "aged", "stolen")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a group of accounts does to be harder to see. Every field is a switch with an intensity."""
+
+    accounts: int = 20  # in one group
+    kind: str = "fresh"  # or aged, or stolen
+    per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
+    hours: str = "flat"  # human: 16 waking hours; burst: everything at once
+    words: str = "template"  # own: a wrapper for each account; reworded: another for each request
+    spread_settings: bool = False  # limit and temperature as the population has them, per account
+    decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
+    cover: float = 0.0  # share of all requests that are honest talk, paid
+    drop: float = 0.0  # share of streams that are cut off once most of the answer is there
+    replace: bool = True  # buy new accounts for stopped ones
+    wait_days: float = 0.0  # after half the group is stopped
+
+    def __post_init__(self) -> None:
+        for name, known in (("words", WORDS), ("hours", HOURS), ("kind", KINDS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"means: {name} = {getattr(self, name)!r}; known are {', '.join(known)}")
+        for name in ("decoys", "cover", "drop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"means: {name} = {getattr(self, name)!r}: give a share from 0 to below 1")
+        if self.accounts < 1 or self.per_account_day <= 0 or self.wait_days < 0:
+            raise InputError("means: give at least one account, a pace above 0 and no negative wait")
+
+    def short(self) -> str:
+        """What differs from the defaults, for a table."""
+        plain = Means()
+        told = [
+            f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(plain, f.name)
+        ]
+        return " ".join(told) or "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One request that an attacker wants to make."""
+
+    account: str
+    at_us: int
+    prompt: str
+    system: str | None
+    model: str
+    temperature: float | None
+    max_tokens: int | None
+    item: int | None  # which example it asks for; None is cover
+    talk: str | None = None  # cover: the conversation it belongs to
+    turn: int = 1
+    dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came back for a request."""
+
+    account: str
+    at_us: int
+    item: int | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an attacker starts with."""
+
+    goal: int  # distinct examples wanted
+    begin_us: int
+    items: tuple[str, ...]  # questions, at least as many as are wanted
+    talks: tuple[tuple[str, ...], ...]  # honest talk, for cover
+    wanted: str = "mira-think"  # the model whose answers are worth having
+
+
+class Play(Protocol):
+    """An attacker at work."""
+
+    def hour(self, at_us: int) -> list[Try]:
+        """Say what is to be sent in the hour that begins at `at_us`."""
+        ...
+
+    def saw(self, seen: Sequence[Seen]) -> None:
+        """Hear what came of the requests, in order of time."""
+        ...
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nothing more will be tried."""
+        ...
+
+
+class Attacker(Protocol):
+    """What a module in this room offers."""
+
+    NAME: str
+
+    def begin(self, brief: Brief, market: "Market", rng: "np.random.Generator") -> Play:
+        """Begin a campaign."""
+        ...

@@ -1,0 +1,233 @@
+"""A group of accounts at work: who sends what in an hour, by the group's means. It knows no defence.
+
+Items come from one list that all groups share: none is asked twice unless it was not answered.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from stillwatch.range.attackers import Brief, Means, Seen, Try
+from stillwatch.range.attackers.market import Held, Market
+from stillwatch.range.attackers.rewording import Form, dressed, wrapper
+from stillwatch.range.identity import token
+
+HOUR_US = 3_600_000_000
+AWAKE = 16  # hours of a day
+# A burst is as fast as an account's output limit lets it be: 100,000 output tokens a minute on the lowest
+# tier (docs of a large provider, October 2026), at some 9,000 a reasoning trace.
+BURST_PER_HOUR = 600
+
+
+class Stock:
+    """The questions that still want an answer."""
+
+    def __init__(self, items: Sequence[str], goal: int) -> None:
+        self.items, self.goal = items, goal
+        self._open = deque(range(len(items)))
+        self.got: set[int] = set()
+
+    def take(self) -> int | None:
+        return self._open.popleft() if self._open else None
+
+    def back(self, item: int) -> None:
+        """Put an item back that was not answered."""
+        self._open.append(item)
+
+    def saw(self, seen: Iterable[Seen]) -> None:
+        for s in seen:
+            if s.item is None:
+                continue
+            if s.outcome == "answered":
+                self.got.add(s.item)
+            else:
+                self.back(s.item)
+
+    @property
+    def enough(self) -> bool:
+        return len(self.got) >= self.goal
+
+
+class Talks:
+    """Honest talk, used for cover; when it is used up it begins anew."""
+
+    def __init__(self, talks: Sequence[tuple[str, ...]], rng: np.random.Generator) -> None:
+        self._talks = [talks[i] for i in rng.permutation(len(talks))]
+        self._next = 0
+
+    def next(self) -> tuple[str, ...]:
+        talk = self._talks[self._next % len(self._talks)]
+        self._next += 1
+        return talk
+
+    def __bool__(self) -> bool:
+        return bool(self._talks)
+
+
+class Crew:
+    """Accounts that work by the same means, with a quota of examples to be sent in all."""
+
+    def __init__(
+        self,
+        means: Means,
+        quota: int,
+        brief: Brief,
+        market: Market,
+        stock: Stock,
+        talks: Talks,
+        rng: np.random.Generator,
+    ) -> None:
+        self.means, self.quota = means, quota
+        self._brief, self._market, self._stock, self._talks, self._rng = brief, market, stock, talks, rng
+        self._template = int(rng.integers(2**31))
+        self._models: dict[str, str] = {}
+        self._own: dict[str, Form] = {}
+        self._wakes: dict[str, int] = {}
+        self._burst: dict[str, int] = {}  # what an account has still to send at once
+        self.working: dict[str, Held] = {}
+        self.lost = 0
+        self.sent = self.got = 0
+        self.bought = 0
+        self._quiet_until_us = 0
+
+    def enlist(self, at_us: int) -> None:
+        """Buy accounts until the group is whole, or there is no money."""
+        if self.bought and not self.means.replace:
+            return
+        missing = self.means.accounts - len(self.working)
+        if missing <= 0:
+            return
+        for held in self._market.buy(self.means.kind, missing, at_us):  # type: ignore[arg-type]
+            own = np.random.default_rng(held.voice)
+            self.bought += 1
+            self.working[held.name] = held
+            self._own[held.name] = wrapper(own)
+            self._wakes[held.name] = int(own.integers(24))
+            self._burst[held.name] = round(self.means.per_account_day)
+            decoy = own.random() < self.means.decoys
+            self._models[held.name] = held.who.donor.model if decoy else self._brief.wanted
+
+    def hour(self, at_us: int) -> list[Try]:
+        """What the group sends in this hour."""
+        if self.finished or at_us < self._quiet_until_us:
+            return []
+        self.enlist(at_us)
+        tries: list[Try] = []
+        for held in list(self.working.values()):
+            count = self._count(held, at_us)
+            for at in self._moments(count, at_us):
+                if self.sent >= self.quota and not self._decoy(held.name):
+                    break
+                one = self._ask(held, at)
+                if one is None:
+                    break
+                tries.append(one)
+                tries += self._cover(held, at_us)
+        return tries
+
+    def _decoy(self, name: str) -> bool:
+        return self._models[name] != self._brief.wanted
+
+    def _count(self, held: Held, at_us: int) -> int:
+        if self.means.hours == "burst":
+            now = min(self._burst[held.name], BURST_PER_HOUR)
+            self._burst[held.name] -= now
+            return now
+        share = 1 / 24
+        if self.means.hours == "human":
+            clock = at_us // HOUR_US % 24
+            share = 1 / AWAKE if (clock - self._wakes[held.name]) % 24 < AWAKE else 0.0
+        return min(int(self._rng.poisson(self.means.per_account_day * share)), BURST_PER_HOUR)
+
+    def _moments(self, count: int, at_us: int) -> list[int]:
+        return [at_us + int(x) for x in np.sort(self._rng.integers(0, HOUR_US, count))]
+
+    def _ask(self, held: Held, at_us: int) -> Try | None:
+        item = self._stock.take()
+        if item is None:
+            return None
+        question = self._stock.items[item]
+        prompt = dressed(question, self.means.words, self._own[held.name], self._template, self._rng)
+        if self._decoy(held.name):  # the answer is worth nothing, so another account asks for it again
+            self._stock.back(item)
+            return self._try(held, at_us, prompt, None)
+        self.sent += 1
+        return self._try(held, at_us, prompt, item)
+
+    def _try(
+        self, held: Held, at_us: int, prompt: str, item: int | None, talk: str | None = None, turn: int = 1
+    ) -> Try:
+        like = held.who.donor
+        temperature, cap = like.temperature, like.max_tokens
+        if self.means.spread_settings:  # of another honest account than the rest of its traits
+            temperature, cap = self._market.settings(held.voice)
+        return Try(
+            held.name,
+            at_us,
+            prompt,
+            None,
+            self._models[held.name],
+            temperature,
+            cap,
+            item,
+            talk,
+            turn,
+            dropped=item is not None and self._rng.random() < self.means.drop,
+        )
+
+    def _cover(self, held: Held, hour_us: int) -> list[Try]:
+        if self.means.cover == 0 or not self._talks:
+            return []
+        rest = int(self._rng.poisson(self.means.cover / (1 - self.means.cover)))
+        tries: list[Try] = []
+        while rest > 0:
+            talk, name = self._talks.next(), token(self._rng, 16)
+            at = hour_us + int(self._rng.integers(HOUR_US))
+            for turn, prompt in enumerate(talk[:rest], start=1):
+                if at < hour_us + HOUR_US:
+                    tries.append(self._try(held, at, prompt, None, name, turn))
+                at += int(self._rng.integers(30, 400)) * 1_000_000
+            rest -= len(talk)
+        return tries
+
+    def ping(self, at_us: int) -> list[Try]:
+        """A word of honest talk from each account: is it still alive?"""
+        if not self._talks:
+            return []
+        return [
+            self._try(held, at_us + int(self._rng.integers(HOUR_US)), self._talks.next()[0], None)
+            for held in self.working.values()
+        ]
+
+    def saw(self, seen: Sequence[Seen], at_us: int) -> None:
+        """Hear what came of this group's requests; accounts that are dead are given up."""
+        for s in seen:
+            if s.item is not None and s.outcome == "answered":
+                self.got += 1
+            elif s.item is not None:
+                self.sent -= 1
+            if s.outcome in ("dead", "stripped") and self.working.pop(s.account, None) is not None:
+                self.lost += 1
+        if self.lost * 2 >= self.means.accounts and self.means.wait_days:
+            self._quiet_until_us = at_us + int(self.means.wait_days * 24 * HOUR_US)
+            self.lost = 0
+
+    @property
+    def losses(self) -> float:
+        """Share of the accounts bought so far that are stopped."""
+        return 1 - len(self.working) / self.bought if self.bought else 0.0
+
+    @property
+    def finished(self) -> bool:
+        """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
+        if self.got >= self.quota or self._stock.enough:
+            return True
+        if not self.bought:
+            return False
+        spent = self.means.hours == "burst" and not any(self._burst[n] for n in self.working)
+        if self.working:
+            return spent and self.sent <= self.got
+        return not self.means.replace or self._market.purse.left_usd < self._market.prices.account(
+            self.means.kind  # type: ignore[arg-type]
+        )

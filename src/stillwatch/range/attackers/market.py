@@ -1,0 +1,95 @@
+"""Where accounts are bought: fresh, aged or stolen. It knows prices and honest donors, no defence.
+
+A fresh account is one of a burst of sign-ups on few networks (tradecraft 1); an aged one takes its traits
+from an honest account (tradecraft 2); a stolen key is an honest account whose owner goes on working.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from stillwatch.range.costs import AccountKind, Prices, Purse
+from stillwatch.range.identity import Donor, Identity, identities
+
+ACCOUNT_TRAITS = ("org", "tier", "country", "email_domain", "payment", "declared_use")
+
+LEAST_OUTPUT = 8192  # tokens: nobody pays for thinking and cuts it off
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One account in an attacker's hands."""
+
+    name: str
+    kind: AccountKind
+    who: Identity
+    voice: int  # draws what is its own: a wrapper, waking hours
+
+
+class Market:
+    """Sells accounts as long as there is money."""
+
+    def __init__(
+        self,
+        purse: Purse,
+        begin: datetime,
+        donors: list[Donor],
+        owners: list[tuple[str, Donor]],
+        rng: np.random.Generator,
+    ) -> None:
+        self.purse, self.begin, self._donors, self._rng = purse, begin, donors, rng
+        self._owners = [owners[i] for i in rng.permutation(len(owners))]  # whose keys may be stolen
+        self.held: dict[str, Held] = {}
+        self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that nobody was told yet
+
+    @property
+    def prices(self) -> Prices:
+        return self.purse.prices
+
+    def buy(self, kind: AccountKind, count: int, at_us: int) -> list[Held]:
+        """Buy up to `count` accounts; fewer when money or stolen keys run out."""
+        count = self._affordable(kind, count)
+        if count == 0:
+            return []
+        at = datetime.fromtimestamp(at_us / 1e6, UTC)
+        if kind == "stolen":
+            taken = [self._owners.pop() for _ in range(count)]
+            made = [Identity(name, at, donor, ((donor.client_ip, donor.asn),)) for name, donor in taken]
+        else:
+            made = identities(2 if kind == "aged" else 1, count, self.begin, at, self._donors, self._rng)
+        bought = []
+        for who in made:
+            self.purse.buy(kind)
+            held = Held(who.account, kind, self._own(who, kind), int(self._rng.integers(2**31)))
+            self.held[who.account] = held
+            bought.append(held)
+            if kind != "stolen":
+                traits = {name: getattr(who.donor, name) for name in ACCOUNT_TRAITS}
+                created = min(who.created, at)
+                self.unlisted.append(
+                    {"account": who.account, "created": created, "permissions": [], **traits}
+                )
+        return bought
+
+    def settings(self, voice: int) -> tuple[float | None, int | None]:
+        """Temperature and output limit of an honest account, for whoever draws them anew."""
+        like = self._donors[voice % len(self._donors)]
+        return like.temperature, like.max_tokens
+
+    def _affordable(self, kind: AccountKind, count: int) -> int:
+        if kind == "stolen":
+            count = min(count, len(self._owners))
+        price = self.prices.account(kind)
+        return count if price == 0 else min(count, int(self.purse.left_usd // price))
+
+    def _own(self, who: Identity, kind: AccountKind) -> Identity:
+        """What is the attacker's: a thief's address; an output limit that lets a trace end."""
+        addresses = who.addresses
+        if kind == "stolen":
+            addresses = ((f"45.86.{self._rng.integers(256)}.{self._rng.integers(1, 255)}", 9009),)
+        cap = who.donor.max_tokens
+        if cap is not None and cap < LEAST_OUTPUT:
+            return replace(who, addresses=addresses, donor=replace(who.donor, max_tokens=None))
+        return replace(who, addresses=addresses)

@@ -1,0 +1,57 @@
+"""What attackers share: crews with one list of questions, and who hears what. It decides nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillwatch.range.attackers import Brief, Means, Seen, Try
+from stillwatch.range.attackers.crew import Crew, Stock, Talks
+from stillwatch.range.attackers.market import Market
+
+
+class Crews:
+    """Crews at work side by side. An attacker decides, before every hour, which ones there are."""
+
+    def __init__(self, brief: Brief, market: Market, rng: np.random.Generator) -> None:
+        self.brief, self.market, self.rng = brief, market, rng
+        self.stock = Stock(brief.items, brief.goal)
+        self.talks = Talks(brief.talks, rng)
+        self.crews: list[Crew] = []
+        self._of: dict[str, Crew] = {}
+
+    def send(self, means: Means, quota: int) -> Crew:
+        """Set a crew to work."""
+        crew = Crew(means, quota, self.brief, self.market, self.stock, self.talks, self.rng)
+        self.crews.append(crew)
+        return crew
+
+    @property
+    def missing(self) -> int:
+        """Examples still wanted."""
+        return max(0, self.brief.goal - len(self.stock.got))
+
+    @property
+    def promised(self) -> int:
+        """Examples that the crews at work are to bring."""
+        return sum(crew.quota - crew.got for crew in self.crews if not crew.finished)
+
+    def hour(self, at_us: int) -> list[Try]:
+        tries: list[Try] = []
+        for crew in self.crews:
+            if crew.finished:
+                continue
+            mine = crew.hour(at_us)
+            for name in crew.working:
+                self._of[name] = crew
+            tries += mine
+        return tries
+
+    def saw(self, seen: Sequence[Seen]) -> None:
+        self.stock.saw(seen)
+        theirs: dict[int, list[Seen]] = {}
+        for s in seen:
+            theirs.setdefault(id(self._of[s.account]), []).append(s)
+        for crew in self.crews:
+            mine = theirs.get(id(crew))
+            if mine:
+                crew.saw(mine, mine[-1].at_us)

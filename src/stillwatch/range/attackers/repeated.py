@@ -1,0 +1,43 @@
+"""An attacker with one set of means that it never changes. It knows no defence.
+
+A researcher's own plan is tried with it: `Fixed(Means(...), "name")` is an attacker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
+from stillwatch.range.attackers.market import Market
+from stillwatch.range.attackers.play import Crews
+
+
+class Repeated:
+    """One crew with the whole goal as its quota."""
+
+    def __init__(self, crews: Crews, means: Means) -> None:
+        self._crews = crews
+        self._crew = crews.send(means, crews.brief.goal)
+
+    def hour(self, at_us: int) -> list[Try]:
+        return self._crews.hour(at_us)
+
+    def saw(self, seen: Sequence[Seen]) -> None:
+        self._crews.saw(seen)
+
+    @property
+    def given_up(self) -> bool:
+        return self._crew.finished
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """An attacker made of one set of means."""
+
+    means: Means
+    NAME: str
+
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+        """Begin a campaign."""
+        return Repeated(Crews(brief, market, rng), self.means)

@@ -1,0 +1,262 @@
+"""A closed loop, hour by hour: an attacker sends, a defence watches and stops, the attacker sees and reacts.
+
+It knows what every request was for; the defence sees the log alone, the attacker what came back. An account
+that is named is stopped from then on, after a delay. What leaves before that has left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.errors import InputError
+from stillwatch.range.attackers import Attacker, Brief, Outcome, Seen, Try
+from stillwatch.range.attackers.market import Market
+from stillwatch.range.costs import Cost, Prices, Purse
+from stillwatch.range.defences import Accusation, Defence, Watch
+from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing
+from stillwatch.range.recorded import Recorder
+
+PIECE_US = 300_000_000  # once there is a case, what is said between full hours counts too
+ERRORS = 0.006  # share of requests that fail for no reason, as in composed scenes
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a contest is fought."""
+
+    goal: int = 1000  # distinct examples: what sufficed for s1K and LIMO
+    max_days: float = 60.0
+    stop_delay_s: float = 300.0  # from naming to stopping; each account's is drawn from 0.5 to 1.5 of it
+    act: Literal["stop", "strip"] = "stop"  # strip: answers without their reasoning, worth nothing here
+
+    def __post_init__(self) -> None:
+        if self.goal < 1 or self.max_days <= 0 or self.stop_delay_s < 0:
+            raise InputError("contest: give a goal of at least 1, days above 0 and no negative delay")
+        if self.act not in ("stop", "strip"):
+            raise InputError(f"contest: act = {self.act!r}; known are stop, strip")
+
+
+@dataclass(frozen=True)
+class Hour:
+    """How things stood after an hour of the attack."""
+
+    hours: int
+    out: int
+    usd: float
+    accounts: int
+    stopped: int
+
+
+@dataclass(frozen=True)
+class Contest:
+    """How one attacker fared against one defence."""
+
+    attacker: str
+    defence: str
+    seed: int
+    goal: int
+    out: int  # distinct examples that got out
+    reached: bool
+    ended: str  # goal, money, time, given up
+    accounts: int  # bought or stolen
+    stolen: int
+    stopped: int  # of them
+    usd: float
+    accounts_usd: float
+    days: float  # from the first request to the last example; where not reached, to the end
+    requests: int  # sent, cover and refused ones included
+    output_tokens: int  # of the examples that got out
+    first_stop_days: float | None
+    honest_stopped: int  # honest accounts that were stopped, stolen ones left out
+    history: tuple[Hour, ...]
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(float(self.accounts), self.days, self.usd)
+
+
+@runtime_checkable
+class Enrolling(Protocol):
+    """A watch that uses the accounts table, which grows in a contest."""
+
+    def enrol(self, accounts: pa.Table) -> None:
+        """Take the whole table anew."""
+        ...
+
+
+class _Loop:
+    def __init__(
+        self, field: Field, defence: Defence, attacker: Attacker, seed: int, rules: Rules, prices: Prices
+    ) -> None:
+        self.field, self.rules, self.seed = field, rules, seed
+        self.name, self.against = attacker.NAME, defence.NAME
+        # the defence's draws and the attacker's do not depend on each other's number
+        market_rng, play_rng, self.rng, rows_rng = (
+            np.random.default_rng([seed, part]) for part in (1, 2, 3, 4)
+        )
+        self.purse = Purse(prices)
+        self.market = Market(self.purse, field.begin, list(field.donors), list(field.owners), market_rng)
+        self.start_us = field.clean_until_us
+        brief = Brief(rules.goal, self.start_us, field.items, field.talks)
+        if len(field.items) < rules.goal:
+            raise InputError(f"the scene holds {len(field.items)} questions, the goal is {rules.goal}")
+        self.play = attacker.begin(brief, self.market, play_rng)
+        self.recorder = Recorder(field.exchanges.schema, rows_rng)
+        self.passing = Passing(field)
+        self.accounts = field.accounts
+        self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
+        self.stop_at: dict[str, int] = {}
+        self.known_case = False
+        self.got: set[int] = set()
+        self.last_us = self.first_us = 0
+        self.requests = self.tokens = 0
+        self.first_stop: int | None = None
+        self.honest_stopped: set[str] = set()
+
+    def run(self) -> Contest:
+        for day in range(self.field.begin_us, self.start_us, DAY_US):
+            until = min(day + DAY_US, self.start_us)
+            self._heard(self.watch.step(self.passing.between(day, until), until), until)
+        history: list[Hour] = []
+        ended = "time"
+        for hours in range(round(self.rules.max_days * 24)):
+            at = self.start_us + hours * HOUR_US
+            self._hour(at)
+            history.append(self._stands(hours + 1))
+            if len(self.got) >= self.rules.goal:
+                ended = "goal"
+                break
+            if self.purse.left_usd <= 0:
+                ended = "money"
+                break
+            if self.play.given_up:
+                ended = "given up"
+                break
+        return self._told(history, ended)
+
+    def _hour(self, at: int) -> None:
+        tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
+        self._enrol()
+        pieces = HOUR_US // PIECE_US if self.known_case and tries else 1
+        seen: list[Seen] = []
+        given_up: set[str] = set()  # a client that is told its account is dead sends no more this hour
+        k = 0
+        for piece in range(pieces):
+            since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
+            rows: list[dict[str, Any]] = []
+            while k < len(tries) and tries[k].at_us < until:
+                if self.purse.left_usd > 0 or tries[k].item is None:
+                    outcome = self._one(tries[k], rows, given_up)
+                else:
+                    outcome = "error"
+                seen.append(Seen(tries[k].account, tries[k].at_us, tries[k].item, outcome))
+                k += 1
+            honest = self._allowed(self.passing.between(since, until))
+            mine = self.recorder.table(rows)
+            table = pa.concat_tables([honest, mine]).sort_by(
+                [("time", "ascending"), ("exchange_id", "ascending")]
+            )
+            self._heard(self.watch.step(table, until), until)
+        self.play.saw(seen)
+
+    def _one(self, t: Try, rows: list[dict[str, Any]], given_up: set[str]) -> Outcome:
+        if t.account in given_up:
+            return "dead"
+        stopped = self.stop_at.get(t.account)
+        acted = stopped is not None and t.at_us >= stopped
+        if acted and self.first_stop is None:
+            self.first_stop = t.at_us
+        self.requests += 1
+        self.first_us = self.first_us or t.at_us
+        if acted and self.rules.act == "stop":
+            given_up.add(t.account)
+            return "dead"
+        held = self.market.held[t.account]
+        refused = self.watch.refuses(t.account, t.at_us)
+        failed = refused or self.rng.random() < ERRORS
+        row = self.recorder.row(t, held, failed)
+        rows.append(row)
+        if failed:
+            return "refused" if refused else "error"
+        self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
+        if acted:
+            return "stripped"
+        if t.item is not None and t.item not in self.got:
+            self.got.add(t.item)
+            self.tokens += row["output_tokens"]
+            self.last_us = t.at_us
+        return "answered"
+
+    def _enrol(self) -> None:
+        if self.market.unlisted:
+            new = pa.Table.from_pylist(self.market.unlisted, self.accounts.schema)
+            self.market.unlisted.clear()
+            self.accounts = pa.concat_tables([self.accounts, new])
+            if isinstance(self.watch, Enrolling):
+                self.watch.enrol(self.accounts)
+
+    def _allowed(self, honest: pa.Table) -> pa.Table:
+        """Without what accounts would have sent that are stopped."""
+        gone = [name for name in self.honest_stopped if name not in self.market.held]
+        if self.rules.act == "strip" or not gone or len(honest) == 0:
+            return honest
+        return honest.filter(pa.compute.invert(pa.compute.is_in(honest["account"], value_set=pa.array(gone))))
+
+    def _heard(self, said: Sequence[Accusation], until: int) -> None:
+        for case in said:
+            self.known_case = True
+            for name in sorted(case.named_at_us):
+                if name in self.stop_at:
+                    continue
+                delay = self.rules.stop_delay_s * 1e6 * self.rng.uniform(0.5, 1.5)
+                self.stop_at[name] = max(case.named_at_us[name], until) + int(delay)
+                if name not in self.market.held:
+                    self.honest_stopped.add(name)
+
+    def _stands(self, hours: int) -> Hour:
+        stopped = sum(name in self.stop_at for name in self.market.held)
+        return Hour(hours, len(self.got), round(self.purse.spent_usd, 2), len(self.market.held), stopped)
+
+    def _told(self, history: list[Hour], ended: str) -> Contest:
+        reached = len(self.got) >= self.rules.goal
+        end_us = self.last_us if reached else self.start_us + len(history) * HOUR_US
+        begun = self.first_us or self.start_us
+        held = self.market.held.values()
+        return Contest(
+            self.name,
+            self.against,
+            self.seed,
+            self.rules.goal,
+            len(self.got),
+            reached,
+            ended,
+            len(held),
+            sum(h.kind == "stolen" for h in held),
+            history[-1].stopped if history else 0,
+            round(self.purse.spent_usd, 2),
+            round(self.purse.accounts_usd, 2),
+            (end_us - begun) / DAY_US,
+            self.requests,
+            self.tokens,
+            None if self.first_stop is None else (self.first_stop - begun) / DAY_US,
+            len(self.honest_stopped - set(self.market.held)),
+            tuple(history),
+        )
+
+
+def contest(
+    field: Field,
+    defence: Defence,
+    attacker: Attacker,
+    seed: int,
+    rules: Rules | None = None,
+    prices: Prices | None = None,
+) -> Contest:
+    """Let an attacker try a defence. The same field and seed give the same contest.
+
+    Raises: InputError where the field holds fewer questions than the goal.
+    """
+    return _Loop(field, defence, attacker, seed, rules or Rules(), prices or Prices()).run()
