@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import STYLES, Plan, accounts_of, requests
+from stillwatch.range.campaigns import Plan, accounts_of
+from stillwatch.range.campaigns.shapes import requests, shapes
 from stillwatch.range.compose import compose
 from stillwatch.range.linkage import linkage
 from stillwatch.range.population import World
@@ -245,7 +246,7 @@ def stock() -> Callable[[], Corpora]:
     return fresh
 
 
-@pytest.mark.parametrize("style", sorted(STYLES))
+@pytest.mark.parametrize("style", sorted(shapes()))
 def test_every_style_keeps_to_its_plan(style: str, stock: Callable[[], Corpora]) -> None:
     bans = (0.5,) if style == "failover" else ()
     plan = Plan("c", style, 24, 300, 7.5, 4.0, ("own",), 2, bans=bans)

@@ -1,173 +1,32 @@
-"""Compose a scene: an honest population re-drawn from a scene at hand, with fresh campaigns put into it.
+"""Compose a scene:
 
-It writes the layout of the shipped scenes (exchanges, accounts, truth, truth_exchanges, scene.toml). The same
-world gives the same bytes. What it does not know: how real campaigns hide. Arrival hours, token counts and
-identities of campaigns are made, and a detector fitted to them would learn the composer.
+honest people, re-drawn or made, with fresh campaigns put among them, in the shipped layout.
+
+Exchanges, accounts, truth, truth_exchanges and scene.toml; the same scene and seed give the same bytes.
+What it does not know: how real campaigns hide (see inject.py).
 """
 
 import hashlib
 import json
-from dataclasses import fields, replace
-from datetime import datetime, timedelta
+import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, Request, accounts_of, requests
-from stillwatch.range.identity import Donor, Identity, identities, token
-from stillwatch.range.population import Population, World, donors_of, read_population, redraw
+from stillwatch.range.campaigns import Plan
+from stillwatch.range.inject import Injection, inject, victims_of
+from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
+from stillwatch.range.scenes import Scene
+from stillwatch.range.shelf import shipped_corpora
 from stillwatch.range.stock import Corpora, read_corpora
 
-MS_PER_TOKEN = {"mira-mini": 7.0, "mira-large": 15.5, "mira-think": 10.7, "mira-think-2": 10.7}
-REASONS = ("mira-think", "mira-think-2")
-
-
-Row = dict[str, Any]  # one Arrow row by column name
-
-
-def cover(
-    plan: Plan, sent: list[Request], talks: list[tuple[str, ...]], rng: np.random.Generator
-) -> list[Request]:
-    """Honest talk of the campaign's accounts: before it at tradecraft 2, and beside it as the plan says.
-
-    Takes what it uses off the end of `talks`.
-    """
-    beside = round(len(sent) * plan.cover / (1 - plan.cover))
-    ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
-    slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
-    honest: list[Request] = []
-    talk = -1  # cover counts downwards, campaigns upwards
-    while slots or beside > 0:
-        early = bool(slots)
-        account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
-        day = day if early else plan.start + plan.days * float(rng.random())
-        if not talks:
-            raise InputError(f"{plan.name}: no unused honest talk is left for cover")
-        for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
-            honest.append(Request(account, day, prompt, turn=turn, talk=talk, covert=False))
-            day += float(rng.uniform(30, 400)) / 86400
-            beside -= not early
-        talk -= 1
-    return honest
-
-
-def _row(
-    r: Request, who: Identity, plan: Plan, begin: datetime, new_day: float, rng: np.random.Generator
-) -> Row:
-    like = who.donor
-    # honest accounts mostly keep to one model: cover on another would show
-    model = r.model or (plan.model if r.covert or rng.random() < 0.93 else like.model)
-    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.03:
-        model = ("mira-mini", "mira-large")[rng.integers(2)]
-    keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
-    if model == "mira-think" and r.day >= new_day and keen:
-        model = "mira-think-2"
-    elif model == "mira-think-2" and r.day < new_day:
-        model = "mira-think"
-    text = r.prompt + (r.system or "")
-    wide = sum(ord(c) > 0x2E7F for c in text)
-    visible = plan.visible_tokens if r.covert else 260.0
-    shown = max(1, int(rng.lognormal(np.log(visible), 0.7)))
-    median = plan.reasoning_tokens if r.covert else 1300.0
-    thought = min(28000, int(rng.lognormal(np.log(median), 1.2))) if model in REASONS else 0
-    refused = r.refused or rng.random() < 0.004
-    if refused:
-        shown, thought = int(rng.integers(18, 70)), thought // 8
-    cap = r.max_tokens or like.max_tokens or 10**6
-    output, thought = min(shown + thought, cap), min(thought, cap)
-    status = 200 if rng.random() > 0.006 else (400, 429)[rng.integers(2)]
-    if status != 200:
-        output = thought = 0
-    finish = "refusal" if refused else ("length" if output == cap else "stop")
-    ip, asn = who.addresses[rng.integers(len(who.addresses))]
-    micro = int((max(r.day, 0.0)) * 86_400_000_000)
-    return {
-        "exchange_id": f"req_{token(rng, 22)}",
-        "time": begin + timedelta(microseconds=micro),
-        "account": who.account,
-        "client_ip": ip,
-        "asn": asn,
-        "user_agent": like.user_agent,
-        "operation": "chat",
-        "model": model,
-        "conversation": f"conv_{token(rng, 16)}" if like.conversations else None,
-        "turn": r.turn,
-        "system": r.system,
-        "prompt": r.prompt,
-        "tools": 0,
-        "input_tokens": max(1, int((len(text) - wide) * rng.normal(0.26, 0.01) + wide * 0.8)),
-        "output_tokens": output,
-        "reasoning_tokens": thought,
-        "temperature": like.temperature,
-        "top_p": like.top_p,
-        "max_tokens": r.max_tokens or like.max_tokens,
-        "n": 1,
-        "top_logprobs": r.top_logprobs,
-        "stream": like.stream,
-        "response_format": like.response_format,
-        "status": status,
-        "finish_reason": finish if status == 200 else None,
-        "latency_ms": int(rng.uniform(180, 420) + output * MS_PER_TOKEN[model] * rng.lognormal(0, 0.1)),
-    }  # fmt: skip
-
-
-def _join_turns(sent: list[Request], rows: list[Row]) -> None:
-    """Give the turns of one talk one conversation, and each the earlier turns as input."""
-    before: dict[int, tuple[str | None, int]] = {}
-    for r, row in zip(sent, rows, strict=True):
-        if r.talk is not None:
-            conversation, history = before.get(r.talk, (row["conversation"], 0))
-            row["conversation"] = conversation
-            row["input_tokens"] += history
-            visible = row["output_tokens"] - row["reasoning_tokens"]
-            before[r.talk] = (conversation, row["input_tokens"] + visible)
-
-
-def _inject(
-    plan: Plan, people: Population, donors: list[Donor], corpora: Corpora, talks: list[tuple[str, ...]],
-    rng: np.random.Generator,
-) -> tuple[list[Row], list[Row], list[Row], list[Row]]:  # fmt: skip
-    covert = requests(plan, corpora, rng, people.new_model_day)
-    sent = [r for r in covert + cover(plan, covert, talks, rng) if r.day < 14.0]
-    if plan.model in REASONS:  # nobody pays for thinking and cuts it off
-        donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
-    if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
-        donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
-    whose: list[Identity] = []
-    for wave in range(1 + len(plan.bans)):
-        at = plan.start + plan.days * (0.0, *plan.bans)[wave]
-        start = people.begin + timedelta(days=at)
-        whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
-    rows = [_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
-    _join_turns(sent, rows)
-    total, taken = np.zeros(len(whose)), np.zeros(len(whose))
-    for r in sent:
-        total[r.account] += 1
-        taken[r.account] += r.covert
-    used = [n for n in range(len(whose)) if taken[n]]
-    rows = [row for r, row in zip(sent, rows, strict=True) if taken[r.account]]
-    marks = [
-        {"exchange_id": row["exchange_id"], "campaign": plan.name}
-        for row, r in zip(rows, (r for r in sent if taken[r.account]), strict=True)
-        if r.covert
-    ]
-    about = []
-    for n in used:
-        who, like = whose[n], whose[n].donor
-        entry = {
-            f: getattr(like, f) for f in ("org", "tier", "country", "email_domain", "payment", "declared_use")
-        }
-        about.append({"account": who.account, "created": who.created, "permissions": [], **entry})
-    truth = [
-        {"account": whose[n].account, "kind": "campaign", "campaign": plan.name, "style": plan.style,
-         "covert_share": taken[n] / total[n]}
-        for n in used
-    ]  # fmt: skip
-    return rows, about, truth, marks
+MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
+NEW_FIELDS = ("stolen",)  # of a plan: written only where set, so that older worlds keep their bytes
 
 
 def compose(world: World, shared: Path, out: Path) -> Path:
@@ -176,37 +35,162 @@ def compose(world: World, shared: Path, out: Path) -> Path:
     Raises:
         InputError: a scene, style or pipeline is unknown, or a stock is too small.
     """
-    seed = int.from_bytes(hashlib.sha256(f"{world.seed}:{world.name}".encode()).digest()[:8])
-    rng = np.random.default_rng(seed)
+    rng = _generator(world.name, world.seed)
     whole = read_population(shared / world.base)
     people = redraw(whole, world, shared, rng)
-    exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
-    marks: list[Row] = []
+    made: list[Injection] = []
     if world.campaigns:
         donors = donors_of(whole)
         corpora = read_corpora(shared / "corpora", set(people.exchanges["prompt"].to_pylist()))
         talks = [corpora.talks[i] for i in rng.permutation(len(corpora.talks))]
-        parts = [_inject(plan, people, donors, corpora, talks, rng) for plan in world.campaigns]
-        new = [[row for part in parts for row in part[i]] for i in range(4)]
-        exchanges = pa.concat_tables([exchanges, pa.Table.from_pylist(new[0], exchanges.schema)])
-        accounts = pa.concat_tables([accounts, pa.Table.from_pylist(new[1], accounts.schema)])
-        truth = pa.concat_tables([truth, pa.Table.from_pylist(new[2], truth.schema)])
-        marks = new[3]
-    folder = out / world.name
+        made = [inject(plan, people, donors, corpora, talks, rng) for plan in world.campaigns]
+    return _write(people, made, out / world.name, world_toml(world, people))
+
+
+def compose_scene(scene: Scene, seed: int, out: Path) -> Path:
+    """Write the scene as one seed has it into `out`/name-SEED; give the folder.
+
+    Raises:
+        InputError: a base or stock is not at hand, or too small for the campaigns.
+    """
+    rng = _generator(scene.name, seed)
+    people, spare = _redrawn(scene, seed, rng)
+    made: list[Injection] = []
+    if scene.campaigns:
+        donors = donors_of(people)
+        corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
+        talks = list(dict.fromkeys([*corpora.talks, *spare]))
+        talks = [talks[i] for i in rng.permutation(len(talks))]
+        victims = victims_of(people, rng) if any(plan.stolen for plan in scene.plans) else []
+        folder = scene.path.parent if scene.path else None
+        for n, plan in enumerate(scene.plans):
+            try:
+                made.append(
+                    inject(plan, people, donors, corpora, talks, rng, float(scene.days), folder, victims)
+                )
+            except InputError as error:
+                raise InputError(f"{scene.place('campaign', n)}: {error}") from error
+    return _write(people, made, out / f"{scene.name}-{seed}", scene_toml(scene, seed, people))
+
+
+def find_base(scene: Scene) -> Path:
+    """The folder of the scene whose people are redrawn:
+
+    beside the scene, in $STILLWATCH_RANGE, or the sample.
+
+    Raises:
+        InputError: it is nowhere.
+    """
+    name = scene.people.base or ""
+    tried = [scene.path.parent / name] if scene.path else []
+    tried += [Path(name)] if Path(name).is_absolute() else []
+    if os.environ.get("STILLWATCH_RANGE"):
+        tried.append(Path(os.environ["STILLWATCH_RANGE"]) / name)
+    if name == "sample":  # of the repository, and where the package may bring it
+        tried += [Path(__file__).parents[3] / "sample", Path(__file__).with_name("data") / "sample"]
+    for folder in tried:
+        if (folder / "scene.toml").is_file() and (folder / "truth.parquet").is_file():
+            return folder
+    where = ", ".join(str(folder) for folder in tried) or "nowhere"
+    raise InputError(
+        f"{scene.place('population', 'base')}: base {name!r} is not at hand (looked in {where}); give the "
+        f"folder "
+        "of a scene, or set STILLWATCH_RANGE to a folder that holds it"
+    )
+
+
+def _generator(name: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8]))
+
+
+def _corpora(scene: Scene, used: set[str]) -> Corpora:
+    if scene.stock == "shipped":
+        return shipped_corpora(used)
+    folder = Path(scene.stock)
+    if scene.path and not folder.is_absolute():
+        folder = scene.path.parent / folder
+    for place in (folder / "corpora", folder):
+        if (place / "distill.parquet").is_file() and (place / "benign.parquet").is_file():
+            return read_corpora(place, used)
+    raise InputError(f"{scene.place('stock')}: {folder} holds no benign.parquet and distill.parquet")
+
+
+def _redrawn(scene: Scene, seed: int, rng: np.random.Generator) -> tuple[Population, list[tuple[str, ...]]]:
+    """The base's people who stay, and what those who went had said."""
+    base = find_base(scene)
+    whole = read_population(base)
+    world = World(
+        scene.name,
+        str(base),
+        seed,
+        keep_accounts=scene.people.keep_accounts,
+        drop_kinds=scene.people.drop_kinds,
+    )
+    people = redraw(whole, world, base.parent, rng)
+    if not len(people.truth):
+        raise InputError(
+            f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
+        )
+    return people, _said(whole, people)
+
+
+def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:
+    """Conversations of ordinary accounts that were left out, whose words nobody who stayed has."""
+    kind = pc.is_in(whole.truth["kind"], value_set=pa.array(DONOR_KINDS))
+    gone = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
+    rows = whole.exchanges.select(["account", "conversation", "time", "prompt"])
+    rows = rows.filter(pc.is_in(rows["account"], value_set=pa.array(sorted(gone), pa.string()))).sort_by(
+        "time"
+    )
+    used = set(people.exchanges["prompt"].to_pylist())
+    talks: dict[tuple[str, str], list[str]] = {}
+    for n, row in enumerate(rows.to_pylist()):
+        talks.setdefault((row["account"], row["conversation"] or str(n)), []).append(row["prompt"])
+    return [tuple(turns) for turns in talks.values() if not used.intersection(turns)]
+
+
+def _write(people: Population, made: list[Injection], folder: Path, about: str) -> Path:
+    exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
+    if made:
+        exchanges = pa.concat_tables(
+            [exchanges, pa.Table.from_pylist([r for m in made for r in m.rows], exchanges.schema)]
+        )
+        accounts = pa.concat_tables(
+            [accounts, pa.Table.from_pylist([r for m in made for r in m.accounts], accounts.schema)]
+        )
+        truth = pa.concat_tables(
+            [truth, pa.Table.from_pylist([r for m in made for r in m.truth], truth.schema)]
+        )
+        truth = _robbed(truth, exchanges, made)
     folder.mkdir(parents=True, exist_ok=True)
     keys = [("time", "ascending"), ("exchange_id", "ascending")]
     pq.write_table(exchanges.sort_by(keys), folder / "exchanges.parquet", compression="zstd")
     pq.write_table(accounts.sort_by("account"), folder / "accounts.parquet", compression="zstd")
     pq.write_table(truth.sort_by("account"), folder / "truth.parquet", compression="zstd")
-    schema = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
-    pq.write_table(
-        pa.Table.from_pylist(marks, schema), folder / "truth_exchanges.parquet", compression="zstd"
-    )
-    (folder / "scene.toml").write_text(scene_toml(world, people))
+    marks = pa.Table.from_pylist([r for m in made for r in m.marks], MARKS)
+    pq.write_table(marks, folder / "truth_exchanges.parquet", compression="zstd")
+    (folder / "scene.toml").write_text(about)
     return folder
 
 
-def scene_toml(world: World, people: Population) -> str:
+def _robbed(truth: pa.Table, exchanges: pa.Table, made: list[Injection]) -> pa.Table:
+    """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent."""
+    by_account = {account: m for m in made for account in m.stolen}
+    if not by_account:
+        return truth
+    counts = exchanges.filter(pc.is_in(exchanges["account"], value_set=pa.array(sorted(by_account))))
+    total = {c["values"].as_py(): c["counts"].as_py() for c in counts["account"].value_counts()}
+    rows = truth.to_pylist()
+    for row in rows:
+        account = row["account"]
+        if account in by_account:
+            like = by_account[account]
+            row |= {"kind": "campaign", "campaign": like.campaign, "style": like.shape}
+            row["covert_share"] = like.stolen[account] / total[account]
+    return pa.Table.from_pylist(rows, truth.schema)
+
+
+def world_toml(world: World, people: Population) -> str:
     """Say what was composed, in the shape of the shipped scenes' scene.toml."""
     early = any(plan.start < 7 for plan in world.campaigns)
     lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
@@ -214,9 +198,33 @@ def scene_toml(world: World, people: Population) -> str:
     lines += [f"new_model_day = {people.new_model_day}", f"keep_accounts = {world.keep_accounts}"]
     for name in ("drop_kinds", "drop_corpora", "borrow_kinds"):
         lines.append(f"{name} = {json.dumps(list(getattr(world, name)))}")
-    for plan in world.campaigns:
+    return "\n".join(lines + _plans_toml(world.campaigns)) + "\n"
+
+
+def scene_toml(scene: Scene, seed: int, people: Population) -> str:
+    """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
+    early = any(plan.start < scene.clean_days for plan in scene.plans)
+    lines = [
+        f"name = {json.dumps(scene.name)}",
+        'split = "composed"',
+        f"base = {json.dumps(scene.people.base or '')}",
+    ]
+    lines += [f"seed = {seed}", f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]
+    lines += [
+        f"new_model_day = {people.new_model_day}",
+        f"days = {scene.days}",
+        f"clean_days = {scene.clean_days}",
+    ]
+    lines.append(f'scene_sha256 = "{scene.sha256}"')
+    return "\n".join(lines + _plans_toml(scene.plans)) + "\n"
+
+
+def _plans_toml(plans: tuple[Plan, ...]) -> list[str]:
+    lines = []
+    for plan in plans:
         lines += ["", "[[campaign]]"]
         for f in fields(plan):
             value = getattr(plan, f.name)
-            lines.append(f"{f.name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
-    return "\n".join(lines) + "\n"
+            if f.name not in NEW_FIELDS or value != f.default:
+                lines.append(f"{f.name} = {json.dumps(list(value) if isinstance(value, tuple) else value)}")
+    return lines

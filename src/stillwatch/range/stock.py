@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
+from stillwatch.range.endless import ENDLESS
 from stillwatch.range.wording import MAKERS
 
+MOST_ROUNDS = 20  # of making items anew where many are taken
 # Fixed first words that a published pipeline puts before every question: a campaign that hides drops them.
 PREFIXES = (
     "Return your final response within \\boxed{}. ",
@@ -54,6 +56,9 @@ class Corpora:
         """
         pool: dict[str, Item] = {}
         for name in pipelines:
+            if name in ENDLESS:
+                pool.update(self._endless(name, count, rng))
+                continue
             pool.update((key, item) for key, item in self._stock(name) if key not in self.taken)
         if len(pool) < count:
             raise InputError(f"{'+'.join(pipelines)} hold {len(pool)} unused prompts, {count} were asked for")
@@ -61,6 +66,17 @@ class Corpora:
         chosen = [keys[i] for i in rng.permutation(len(keys))[:count]]
         self.taken.update(chosen)
         return [pool[key] for key in chosen]
+
+    def _endless(self, name: str, count: int, rng: np.random.Generator) -> dict[str, Item]:
+        """Make items until `count` of them are not taken."""
+        fresh: dict[str, Item] = {}
+        for _ in range(MOST_ROUNDS):
+            for text in ENDLESS[name](count, rng):
+                if text not in self.taken:
+                    fresh[text] = Item(text)
+            if len(fresh) >= count:
+                break
+        return dict(list(fresh.items())[:count])
 
     def _stock(self, name: str) -> list[tuple[str, Item]]:
         if name == "pairs":
@@ -70,7 +86,7 @@ class Corpora:
         if name in self.pipelines:
             return [(x.question, x) for x in self.pipelines[name]]
         if name not in MAKERS:
-            known = ", ".join(sorted([*self.pipelines, *MAKERS, "pairs", "seeds"]))
+            known = ", ".join(sorted([*self.pipelines, *MAKERS, *ENDLESS, "pairs", "seeds"]))
             raise InputError(f"pipeline {name!r} is unknown; known are {known}")
         source = {"tool_calls": self.tools, "passage_qa": self.passages, "digest": self.passages}.get(
             name, self.pairs

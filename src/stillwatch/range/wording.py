@@ -170,3 +170,32 @@ PROBE_TWISTS = (
     "because the previous turn was cut off", "and pretend that policy does not apply",
     "in the voice of a pirate",
 )  # fmt: skip
+
+# What a weak model might have answered; `{w}` are a few words of the question.
+ANSWER_STARTS = (
+    "So this is about {w}, I think.", "The thing asked for is {w}.", "First of all, {w} has to be looked at.",
+    "Let me begin with {w}, which seems to be the main part.", "It depends on {w}.",
+    "Usually one would start from {w}.", "Looking at {w}, there are two ways.",
+)  # fmt: skip
+ANSWER_MIDDLES = (
+    "From {w} it follows that the second part has to be smaller than the first, and I keep that in mind.",
+    "If I take {w} as given, then nothing else changes and the rest can be done in one go.",
+    "There is also {w}, but that does not make a difference to the outcome as far as I can tell.",
+    "Because of {w} I would go step by step: name what is known, name what is wanted, and connect the two.",
+    "Some people would say that {w} settles it; others would ask for more detail before they decide.",
+    "Then {w} comes next, and after that the order does not matter any more.",
+)
+ANSWER_ENDS = (
+    "So the answer is the first one, because of {w}.", "In short: {w}, and that is all.",
+    "I hope this helps with {w}.", "Therefore it is probably what was said about {w}, give or take.",
+    "That leaves {w} as the result.", "To sum up, {w} is what counts.",
+)  # fmt: skip
+TOOLS = (
+    ("find_route", '"from": "place", "to": "place"'), ("read_calendar", '"day": "date"'),
+    ("book_table", '"where": "text", "people": "number"'), ("convert", '"amount": "number", "unit": "text"'),
+    ("weather_at", '"place": "text", "day": "date"'), ("search_files", '"words": "text", "folder": "text"'),
+    ("run_query", '"sql": "text"'), ("send_note", '"to": "text", "body": "text"'),
+    ("price_of", '"item": "text", "shop": "text"'), ("translate_text", '"text": "text", "into": "language"'),
+    ("plot_series", '"values": "list", "title": "text"'), ("sum_column", '"table": "text", "column": "text"'),
+    ("open_ticket", '"about": "text", "urgent": "boolean"'), ("find_person", '"name": "text"'),
+)  # fmt: skip

@@ -1,0 +1,75 @@
+"""Campaigns: who asks what, when, in which words. It knows neither identities nor tokens nor the log.
+
+A shape is one file in this room (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
+turns a plan and a stock of prompts into `Request`s, with accounts as numbers from 0. `shapes.py` finds them
+by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stillwatch.range.stock import Corpora
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One campaign to be composed. Days count from the scene's first midnight."""
+
+    name: str
+    style: str  # the shape's name; `shape` in a scene file
+    accounts: int
+    exchanges: int
+    start: float
+    days: float
+    pipelines: tuple[str, ...]
+    tradecraft: int
+    model: str = "mira-think"
+    language: str = "en"
+    wording: int = 0  # which of the language's templates, or which rubric
+    repeats: int = 8  # repeat_sampling: answers wanted per question
+    bans: tuple[float, ...] = ()  # failover: after which shares of the campaign a pool is banned
+    cover: float = 0.0  # share of the accounts' traffic in the campaign's days that is honest talk
+    visible_tokens: float = 450.0  # median of the answer's visible part
+    reasoning_tokens: float = 4000.0  # median, on models that reason
+    stolen: float = 0.0  # share of the accounts that are honest people's own, whose keys were taken
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One exchange before it has an identity: `account` is a number inside the campaign."""
+
+    account: int
+    day: float
+    prompt: str
+    system: str | None = None
+    turn: int = 1
+    talk: int | None = None  # requests with the same number are turns of one conversation
+    covert: bool = True
+    refused: bool = False
+    model: str | None = None  # the plan's own, unless said
+    top_logprobs: int = 0
+    max_tokens: int | None = None
+    status: int | None = None  # None: as the service happens to answer
+    dropped: bool = False  # the client hung up in the middle of the stream
+    tools: int = 0
+
+
+Requests = Callable[[Plan, Corpora, np.random.Generator, float], list[Request]]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to run a campaign, as its file says it."""
+
+    name: str
+    requests: Requests
+    about: str  # what is published, where, and what is made up
+    defaults: dict[str, Any] = field(default_factory=dict)  # of a plan, where a scene says nothing
+
+
+def accounts_of(plan: Plan) -> int:
+    """How many accounts a plan uses in all, replacements for banned ones included."""
+    return plan.accounts * (1 + len(plan.bans))

@@ -1,0 +1,64 @@
+"""How requests are dealt out over accounts and days, and how an item is put into words. It knows no shape."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.stock import Item
+from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
+
+Words = Callable[[Item, np.random.Generator], str]
+
+
+def bare(item: Item, rng: np.random.Generator) -> str:
+    """The item as it is."""
+    return item.question
+
+
+def template(plan: Plan) -> Words:
+    """Put every item into the plan's one template."""
+    forms = TEMPLATES[plan.language]
+    form = forms[plan.wording % len(forms)]
+    return lambda item, rng: form.replace("{q}", item.question)
+
+
+def wrapped(plan: Plan) -> Words:
+    """Put every item between an opening and a closing drawn afresh."""
+    openings, closings = OPENINGS[plan.language], CLOSINGS[plan.language]
+
+    def words(item: Item, rng: np.random.Generator) -> str:
+        return openings[rng.integers(len(openings))] + item.question + closings[rng.integers(len(closings))]
+
+    return words
+
+
+def spread(plan: Plan, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the account and the day of `count` requests, in the order of time; every account gets one.
+
+    At tradecraft 2 volumes differ between accounts and each keeps waking hours of its own; below it, work is
+    dealt out evenly and round the clock.
+    """
+    pool, human = plan.accounts, plan.tradecraft == 2
+    weight = rng.gamma(2.5, size=pool) if human else np.ones(pool)
+    first = np.arange(min(pool, count))
+    account = np.concatenate([first, rng.choice(pool, size=count - len(first), p=weight / weight.sum())])
+    day = plan.start + plan.days * rng.random(count)
+    if human:
+        waking = rng.random(pool)[account]  # when the account's day begins, as a share of a day
+        asleep = (day - waking) % 1.0 > 0.67
+        day[asleep] -= rng.uniform(0.34, 0.67, size=int(asleep.sum()))
+        day = plan.start + (day - plan.start) % plan.days
+    order = np.argsort(day, kind="stable")
+    return account[order], day[order]
+
+
+def ask(
+    plan: Plan, items: list[Item], words: Words, rng: np.random.Generator, *, as_published: bool = False
+) -> list[Request]:
+    """Deal the items out over the plan's accounts and days; `as_published` keeps a pipeline's system text."""
+    account, day = spread(plan, len(items), rng)
+    return [
+        Request(int(a), float(d), words(item, rng), item.system if as_published else None)
+        for a, d, item in zip(account, day, items, strict=True)
+    ]

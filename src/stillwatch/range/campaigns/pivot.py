@@ -1,0 +1,20 @@
+"""Within 24 hours of a release the campaign moves to the new model, each account at an hour of its own.
+
+Published: nearly half of the traffic went to a new model within 24 hours (Anthropic, February 2026, MiniMax).
+Made up: that each account moves when it likes.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.stock import Corpora
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """Within 24 hours of a release the campaign moves to the new model, each account when it likes."""
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    moves = new_model_day + rng.random(plan.accounts)
+    return [replace(r, model="mira-think-2") if r.day >= moves[r.account] else r for r in sent]

@@ -1,0 +1,27 @@
+"""A few accounts try ever different tricks and are refused; a day later the others run one template.
+
+Published: the order of the two, in campaigns of 2026 (second-hand). Made up: the tricks, and that a
+twentieth of the accounts does the searching.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, bare, template
+from stillwatch.range.stock import Corpora, Item
+from stillwatch.range.wording import PROBE_HEADS, PROBE_TWISTS
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """A few accounts try ever different tricks and are refused; a day later the others run one template."""
+    probes = min(150, plan.exchanges // 10)
+    scouts = max(2, plan.accounts // 20)
+    pairs = [(h, t) for h in PROBE_HEADS for t in PROBE_TWISTS]
+    tricks = [Item(f"{h} {t}.") for h, t in (pairs[i] for i in rng.permutation(len(pairs))[:probes])]
+    recon = ask(replace(plan, accounts=scouts, days=0.6), tricks, bare, rng)
+    items = corpora.draw(plan.pipelines, plan.exchanges - len(tricks), rng)
+    later = replace(plan, accounts=plan.accounts - scouts, start=plan.start + 1.0, days=plan.days - 1.0)
+    scaled = [replace(r, account=r.account + scouts) for r in ask(later, items, template(plan), rng)]
+    return [replace(r, refused=bool(rng.random() < 0.8)) for r in recon] + scaled

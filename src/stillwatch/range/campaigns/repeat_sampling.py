@@ -1,0 +1,18 @@
+"""Each question several times, on different accounts: rejection sampling at the teacher's cost.
+
+Published: OpenThoughts draws 16 samples per question (`repeats = 16`). Made up: that no account asks one
+twice, as far as chance allows.
+"""
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, bare
+from stillwatch.range.stock import Corpora
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """Each question several times, on different accounts: rejection sampling at the teacher's cost."""
+    items = corpora.draw(plan.pipelines, -(-plan.exchanges // plan.repeats), rng)
+    again = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]
+    return ask(plan, again, bare, rng)

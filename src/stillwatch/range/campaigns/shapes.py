@@ -1,0 +1,73 @@
+"""Shapes by name:
+
+those in this room, and a researcher's own file beside a scene. It composes nothing itself.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import stillwatch.range.campaigns as room
+from stillwatch.errors import InputError
+from stillwatch.range.campaigns import Plan, Request, Shape
+from stillwatch.range.stock import Corpora
+
+WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of Request"
+
+
+@cache
+def shapes() -> dict[str, Shape]:
+    """Every shape in this room, by name."""
+    found = {}
+    for one in pkgutil.iter_modules(room.__path__):
+        module = importlib.import_module(f"{room.__name__}.{one.name}")
+        if callable(getattr(module, "requests", None)):
+            found[one.name] = _shape(one.name, module)
+    return found
+
+
+def shape(name: str, folder: Path | None = None) -> Shape:
+    """The shape of that name; a name that ends in .py is a file, looked for in `folder`.
+
+    A file is Python and is run: use only files that you trust.
+
+    Raises:
+        InputError: no such shape, or a file that is none.
+    """
+    if name.endswith(".py"):
+        return _own((folder or Path()) / name)
+    if name not in shapes():
+        raise InputError(f"shape {name!r} is unknown; known are {', '.join(sorted(shapes()))}")
+    return shapes()[name]
+
+
+def requests(
+    plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float, folder: Path | None = None
+) -> list[Request]:
+    """Everything the campaign sends, cover aside."""
+    return shape(plan.style, folder).requests(plan, corpora, rng, new_model_day)
+
+
+def _shape(name: str, module: ModuleType) -> Shape:
+    return Shape(name, module.requests, (module.__doc__ or "").strip(), getattr(module, "DEFAULTS", {}))
+
+
+def _own(file: Path) -> Shape:
+    if not file.is_file():
+        raise InputError(f"{file} is no file; a shape of one's own is {WANTED}")
+    spec = importlib.util.spec_from_file_location(f"own_shape_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} cannot be read as Python")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a stranger's file raises is that file's fault
+        raise InputError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(getattr(module, "requests", None)):
+        raise InputError(f"{file} is no shape; it needs {WANTED}")
+    return _shape(file.stem, module)

@@ -1,0 +1,148 @@
+"""Put a campaign among a scene's people: its requests, cover, accounts and truth as rows.
+
+It knows no file. How real campaigns hide is unknown: their hours, token counts and identities are made
+here, and a detector fitted to them would learn the composer.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.errors import InputError
+from stillwatch.range.campaigns import Plan, Request, accounts_of
+from stillwatch.range.campaigns.shapes import requests
+from stillwatch.range.identity import Donor, Identity, identities
+from stillwatch.range.population import DONOR_KINDS, Population
+from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
+from stillwatch.range.stock import Corpora
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What one campaign adds to a scene."""
+
+    campaign: str
+    shape: str
+    rows: list[Row]
+    accounts: list[Row]
+    truth: list[Row]
+    marks: list[Row]  # exchange_id and campaign of what was covert
+    stolen: dict[str, float]  # honest accounts whose keys were used, with the covert requests of each
+
+
+def cover(
+    plan: Plan, sent: list[Request], talks: list[tuple[str, ...]], rng: np.random.Generator
+) -> list[Request]:
+    """Honest talk of the campaign's accounts: before it at tradecraft 2, and beside it as the plan says.
+
+    Takes what it uses off the end of `talks`.
+    """
+    beside = round(len(sent) * plan.cover / (1 - plan.cover))
+    ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
+    slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
+    honest: list[Request] = []
+    talk = -1  # cover counts downwards, campaigns upwards
+    while slots or beside > 0:
+        early = bool(slots)
+        account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
+        day = day if early else plan.start + plan.days * float(rng.random())
+        if not talks:
+            raise InputError(f"{plan.name}: no unused honest talk is left for cover")
+        for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
+            honest.append(Request(account, day, prompt, turn=turn, talk=talk, covert=False))
+            day += float(rng.uniform(30, 400)) / 86400
+            beside -= not early
+        talk -= 1
+    return honest
+
+
+def inject(
+    plan: Plan,
+    people: Population,
+    donors: list[Donor],
+    corpora: Corpora,
+    talks: list[tuple[str, ...]],
+    rng: np.random.Generator,
+    days: float = 14.0,
+    folder: Path | None = None,
+    victims: list[str] | None = None,
+) -> Injection:
+    """Compose one campaign. Takes what it uses off the end of `talks` and `victims`.
+
+    `folder` is where a shape of one's own lies.
+
+    Raises:
+        InputError: an unknown shape or pipeline, or a stock, talk or honest account that is not there.
+    """
+    covert = requests(plan, corpora, rng, people.new_model_day, folder)
+    sent = [r for r in covert + cover(plan, covert, talks, rng) if r.day < days]
+    if plan.model in REASONS:  # nobody pays for thinking and cuts it off
+        donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
+    if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
+        donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
+    whose: list[Identity] = []
+    for wave in range(1 + len(plan.bans)):
+        at = plan.start + plan.days * (0.0, *plan.bans)[wave]
+        start = people.begin + timedelta(days=at)
+        whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
+    stolen = _steal(whose, plan, victims or [], rng) if plan.stolen else set()
+    sent = [r for r in sent if r.covert or r.account not in stolen]  # the owner's own talk is cover enough
+    rows = [exchange_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
+    join_turns(sent, rows)
+    total, taken = np.zeros(len(whose)), np.zeros(len(whose))
+    for r in sent:
+        total[r.account] += 1
+        taken[r.account] += r.covert
+    used = [n for n in range(len(whose)) if taken[n]]
+    rows = [row for r, row in zip(sent, rows, strict=True) if taken[r.account]]
+    marks = [
+        {"exchange_id": row["exchange_id"], "campaign": plan.name}
+        for row, r in zip(rows, (r for r in sent if taken[r.account]), strict=True)
+        if r.covert
+    ]
+    about = []
+    for n in (n for n in used if n not in stolen):
+        who, like = whose[n], whose[n].donor
+        entry = {
+            f: getattr(like, f) for f in ("org", "tier", "country", "email_domain", "payment", "declared_use")
+        }
+        about.append({"account": who.account, "created": who.created, "permissions": [], **entry})
+    shape = Path(plan.style).stem
+    truth = [
+        {"account": whose[n].account, "kind": "campaign", "campaign": plan.name, "style": shape,
+         "covert_share": taken[n] / total[n]}
+        for n in used
+        if n not in stolen
+    ]  # fmt: skip
+    robbed = {whose[n].account: float(taken[n]) for n in used if n in stolen}
+    return Injection(plan.name, shape, rows, about, truth, marks, robbed)
+
+
+def _steal(whose: list[Identity], plan: Plan, victims: list[str], rng: np.random.Generator) -> set[int]:
+    """Let a share of the accounts be honest people's own: the thief keeps his client and addresses."""
+    chosen = sorted(int(n) for n in rng.permutation(len(whose))[: round(plan.stolen * len(whose))])
+    if len(chosen) > len(victims):
+        raise InputError(
+            f"{plan.name}: {len(chosen)} keys are to be stolen, {len(victims)} honest accounts fit"
+        )
+    for n in chosen:
+        whose[n] = replace(whose[n], account=victims.pop())
+    return set(chosen)
+
+
+def victims_of(people: Population, rng: np.random.Generator) -> list[str]:
+    """Honest accounts of ordinary kinds that sent something in both halves of the scene, in random order."""
+    kind = pc.is_in(people.truth["kind"], value_set=pa.array(DONOR_KINDS))
+    plain = set(people.truth.filter(kind)["account"].to_pylist())
+    day = pc.divide(pc.subtract(people.exchanges["time"], people.begin).cast("int64"), 86_400_000_000)
+    half = pc.divide(pc.max(day).as_py() + 1, 2)
+    early, late = (
+        set(people.exchanges.filter(side)["account"].unique().to_pylist())
+        for side in (pc.less(day, half), pc.greater_equal(day, half))
+    )
+    both = sorted(plain & early & late)
+    return [both[i] for i in rng.permutation(len(both))]

@@ -1,0 +1,3 @@
+"""Kinds of honest use that people made from scratch can have."""
+
+KINDS: dict[str, float] = {}

@@ -1,0 +1,369 @@
+"""A scene file read into a `Scene`: people, campaigns, defences, budget, seeds; every mistake with its line.
+
+It composes nothing, and takes the names of defences and attackers as they stand: who runs them knows them.
+"""
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import InputError
+from stillwatch.range.campaigns import Plan
+from stillwatch.range.campaigns.shapes import shape, shapes
+from stillwatch.range.wording import TEMPLATES
+from stillwatch.terms.places import Path as Key
+from stillwatch.terms.places import places
+from stillwatch.terms.reading import Notes, Table, shown
+
+SHIPPED = Path(__file__).with_name("scenes")
+LARGEST_BYTES = 1 << 18  # a scene is a page
+LONGEST_LINE = 4_000  # characters; also bounds what tomllib spends on dotted keys
+BASE_DAYS = 14  # every scene whose people can be redrawn is a fortnight
+MODELS = ("mira-mini", "mira-large", "mira-think", "mira-think-2")
+MOST_PROBLEMS = 20  # shown at once
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # becomes a folder
+
+
+@dataclass(frozen=True)
+class People:
+    """The honest side. With a base its people are redrawn; without, `accounts` are made from scratch."""
+
+    base: str | None = None
+    keep_accounts: float = 0.9  # of the base's honest accounts: which, differs by seed
+    accounts: int = 800
+    exchanges: int | None = None  # in all; None: what the kinds of use usually send
+    kinds: tuple[tuple[str, float], ...] = ()  # shares of accounts; empty: the usual mixture
+    drop_kinds: tuple[str, ...] = ()
+    new_model_day: float = 9.4  # only without a base
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One campaign: what is sent, and who steers it (`fixed`: nobody, it goes as planned)."""
+
+    plan: Plan
+    attacker: str = "fixed"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an attacker's means cost, in US dollars.
+
+    Defaults are list prices and market reports of 2025/26.
+    """
+
+    usd: float = 5000.0
+    account_usd: float = 5.0  # a fresh phone-verified account
+    aged_account_usd: float = 30.0  # an account with months of history
+    stolen_key_usd: float = 30.0  # a leaked key of a paying customer
+    input_usd_per_mtok: float = 3.0  # list price of a large hosted model, 2025/26
+    output_usd_per_mtok: float = 15.0  # the same
+    proxy_usd_per_gb: float = 4.0  # residential proxies, by volume
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One benchmark situation as its file says it."""
+
+    name: str
+    seeds: tuple[int, ...] = (1,)
+    days: int = BASE_DAYS
+    clean_days: int = 7
+    contaminated: bool = False  # campaigns may stand in the clean days
+    stock: str = "shipped"  # whose prompts: those of the package, or a folder with corpora/
+    people: People = People()
+    campaigns: tuple[Campaign, ...] = ()
+    defences: tuple[str, ...] = ("all",)
+    false_cases_per_10k_account_days: float = 1.0
+    budget: Budget = Budget()
+    live: dict[str, Any] = field(default_factory=dict)  # read by who plays a scene live
+    path: Path | None = None
+    sha256: str = ""  # of the file's bytes and of the shape files it names
+    lines: dict[Key, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What the campaigns send."""
+        return tuple(c.plan for c in self.campaigns)
+
+    def place(self, *key: str | int) -> str:
+        """`file:line` of a key, or of the nearest thing above it that is written: for later complaints."""
+        while key and key not in self.lines:
+            key = key[:-1]
+        return f"{self.path or self.name}:{self.lines.get(key, 1)}"
+
+
+class SceneTable(Table):
+    """One table of a scene being read."""
+
+    def number(self, name: str, default: Any, low: float, high: float) -> Any:
+        """A number in [low, high], whole or not."""
+        right = f"give a number from {low:g} to {high:g}"
+        if type(self.content.get(name)) is int:
+            self.asked.append(name)
+            value: Any = self.content[name]
+        else:
+            value = self._take(name, float, right)
+        if value is None:
+            return default
+        if not low <= value <= high:  # nan is in no range
+            self.wrong(name, f"{shown(value)} is out of range; {right}")
+            return default
+        return float(value)
+
+    def part(self, name: str) -> "SceneTable":
+        """A table inside this one; empty where it is missing."""
+        value = self._take(name, dict, f"begin it with [{name}]")
+        return SceneTable(value or {}, (*self.path, name), self.notes)
+
+    def parts(self, name: str) -> list["SceneTable"]:
+        """An array of tables inside this one."""
+        value = self._take(name, list, f"begin each with [[{name}]]") or []
+        found = []
+        for n, item in enumerate(value):
+            if type(item) is not dict:
+                self.notes.wrong(
+                    (*self.path, name, n), f"{shown(item)} is no table; begin each with [[{name}]]"
+                )
+            else:
+                found.append(SceneTable(item, (*self.path, name, n), self.notes))
+        return found
+
+    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        """An array of numbers between 0 and 1, each greater than the one before."""
+        right = "give shares of the campaign in rising order, as in [0.3, 0.6]"
+        value = self._take(name, list, right)
+        if value is None:
+            return default
+        good = all(type(x) in (int, float) for x in value) and all(0 < x < 1 for x in value)
+        if not good or list(value) != sorted(set(value)) or len(value) > 20:
+            self.wrong(name, f"{shown(value)} will not do; {right}")
+            return default
+        return tuple(float(x) for x in value)
+
+
+class _SceneNotes(Notes):
+    def _sentence(self, path: Key, what: str) -> tuple[int, str]:
+        line, said = super()._sentence(path, what)
+        return line, said.replace(f":{line}: terms: ", f":{line}: ", 1)
+
+
+def shipped() -> dict[str, Path]:
+    """Scenes that come with the package, by name."""
+    return {file.stem: file for file in sorted(SHIPPED.glob("*.toml"))}
+
+
+def find_scene(name: str) -> Path:
+    """The file of a shipped scene's name, or the path as it is."""
+    known = shipped()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.suffix != ".toml" and not path.exists():
+        raise InputError(f"{name!r} is no scene that ships and no file; scenes that ship: {', '.join(known)}")
+    return path
+
+
+def read_scene(path: str | Path) -> Scene:
+    """Read a scene file, or the shipped scene of that name.
+
+    Raises:
+        InputError: with every problem found, each with file and line.
+    """
+    file = find_scene(str(path))
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    if len(raw) > LARGEST_BYTES:
+        raise InputError(f"{file}: larger than {LARGEST_BYTES:,} bytes; a scene is a page")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from error
+    return parse_scene(text, str(file), file)
+
+
+def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -> Scene:
+    """Read the text of a scene; `name` stands in the messages, shapes of one's own lie beside `path`.
+
+    Raises:
+        InputError: with every problem found, each with file and line.
+    """
+    text = text.replace("\r\n", "\n")
+    content = _content(text, name)
+    notes = _SceneNotes(name, places(text))
+    scene = _scene(SceneTable(content, (), notes), path, text)
+    if notes.problems:
+        said = list(dict.fromkeys(sentence for _, sentence in sorted(notes.problems)))
+        more = f"\n… and {len(said) - MOST_PROBLEMS} more" if len(said) > MOST_PROBLEMS else ""
+        raise InputError("\n".join(said[:MOST_PROBLEMS]) + more)
+    return scene
+
+
+def _content(text: str, name: str) -> dict[str, Any]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{name}:{number}: a line of {len(line):,} characters; break it up")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{name}:1: nested too deeply; a scene needs three levels") from error
+    except ValueError as error:  # TOMLDecodeError, and int() on more than 4,300 digits
+        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+        line = found.group(1) if found and found.group(1) else str(text.count("\n") + 1)
+        what = str(error)[: found.start()].strip() if found else str(error)
+        raise InputError(f"{name}:{line}: not TOML: {what[:1].lower()}{what[1:]}") from error
+
+
+def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
+    title = "scene"
+    if table.need("name", 'give the scene a name, as in name = "pool-of-60"'):
+        title = table.name("name", "scene")
+        if not NAME.fullmatch(title):
+            table.wrong("name", f"{shown(title)} cannot be a folder; use letters, digits, '-', '_' and '.'")
+    days = table.whole("days", BASE_DAYS, 2, 120)
+    clean = table.whole("clean_days", min(7, days - 1), 0, 119)
+    contaminated = table.flag("contaminated", False)
+    stock = table.name("stock", "shipped")
+    seeds = _seeds(table)
+    people = _people(table.part("population"), days)
+    if people.base and days != BASE_DAYS:
+        table.wrong(
+            "days", f"a base is a fortnight; give {BASE_DAYS}, or people of its own ([population] accounts)"
+        )
+    if clean >= days:
+        table.wrong("clean_days", f"{clean} clean days leave none of {days}; give fewer")
+    earliest = 0.0 if contaminated else float(clean)
+    campaigns = [_campaign(t, n, days, earliest, path) for n, t in enumerate(table.parts("campaign"))]
+    taken: set[str] = set()
+    for n, one in enumerate(campaigns):
+        if one.plan.name in taken:
+            table.notes.wrong(
+                ("campaign", n, "name"), f"{one.plan.name!r} is taken; give each campaign its own"
+            )
+        taken.add(one.plan.name)
+    defence = table.part("defence")
+    names = defence.names("names") or ("all",)
+    rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
+    defence.done()
+    budget = _budget(table.part("budget"))
+    live = table.part("live")
+    table.done()
+    shape_files = b"".join(
+        (path.parent / one.plan.style).read_bytes()
+        for one in campaigns
+        if path is not None and one.plan.style.endswith(".py") and (path.parent / one.plan.style).is_file()
+    )
+    digest = hashlib.sha256(text.encode() + shape_files).hexdigest()
+    return Scene(
+        title, seeds, days, clean, contaminated, stock, people, tuple(campaigns), names, rate, budget,
+        live.content, path, digest, table.notes.lines,
+    )  # fmt: skip
+
+
+def _seeds(table: SceneTable) -> tuple[int, ...]:
+    right = "give an array of whole numbers from 0, as in [1, 2, 3]"
+    value = table._take("seeds", list, right)
+    if value is None:
+        return (1,)
+    whole = value and all(type(x) is int and 0 <= x < 1 << 63 for x in value)
+    if not whole or len(set(value)) != len(value) or len(value) > 100:
+        table.wrong("seeds", f"{shown(value)} will not do; {right}, none twice, at most 100")
+        return (1,)
+    return tuple(value)
+
+
+def _people(table: SceneTable, days: int) -> People:
+    base = table.name("base")
+    if base and (table.has("accounts") or table.has("exchanges") or table.has("kinds")):
+        odd = next(key for key in ("accounts", "exchanges", "kinds") if table.has(key))
+        table.wrong(odd, "goes with people made from scratch; leave it out, or leave `base` out")
+    if not base and table.has("keep_accounts"):
+        table.wrong("keep_accounts", "goes with a base; leave it out, or name a `base`")
+    accounts = table.whole("accounts", 800, 10, 1_000_000)
+    exchanges = table.whole("exchanges", None, 100, 100_000_000)
+    mixture = table.part("kinds")
+    shares = tuple((kind, mixture.number(kind, 0.0, 0.0, 1.0)) for kind in sorted(mixture.content))
+    if shares and not 0.999 <= sum(share for _, share in shares) <= 1.001:
+        table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
+    _known_kinds(table, tuple(mixture.content), "kinds")
+    keep, drop = table.share("keep_accounts", 0.9), table.names("drop_kinds")
+    day = table.number("new_model_day", min(9.4, days * 0.67), 0.0, float(days))
+    table.done()
+    return People(base, keep, accounts, exchanges, shares, drop, day)
+
+
+def _known_kinds(table: SceneTable, kinds: tuple[str, ...], key: str) -> None:
+    from stillwatch.range.people import KINDS  # the mixture's own names
+
+    for kind in kinds:
+        if kind not in KINDS:
+            table.notes.wrong((*table.path, key, kind), f"no such kind of use; known: {', '.join(KINDS)}")
+
+
+def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path | None) -> Campaign:
+    name = table.name("name", f"c{n + 1}")
+    if not NAME.fullmatch(name):
+        table.wrong("name", f"{shown(name)} will not do; use letters, digits, '-', '_' and '.'")
+    style, own = "wrapped_pool", None
+    if table.need(
+        "shape", f"give one of {', '.join(sorted(shapes()))}, or a file of your own (./my_shape.py)"
+    ):
+        style = table.name("shape", style)
+        try:
+            own = shape(style, path.parent if path else None)
+        except InputError as error:
+            table.wrong("shape", str(error))
+    usual = dict(own.defaults) if own else {}
+    accounts = table.whole("accounts", usual.get("accounts", 40), 1, 200_000)
+    exchanges = table.whole("exchanges", max(1200, accounts), 1, 100_000_000)
+    if exchanges < accounts:
+        table.wrong(
+            "exchanges", f"{exchanges} are too few for {accounts} accounts; every account sends one or more"
+        )
+    start = table.number("start", earliest + 0.5, 0.0, float(days))
+    length = table.number("days", max(0.1, min(4.0, days - start)), 0.01, float(days))
+    if start < earliest:
+        table.wrong("start", f"day {start:g} is among the clean days; start at {earliest:g} or later, or say "
+                    "`contaminated = true`")  # fmt: skip
+    if start + length > days + 1e-9:
+        table.wrong("days", f"{start:g} + {length:g} is past the scene's end at {days}; give fewer")
+    pipelines = table.names("pipelines") or tuple(usual.get("pipelines", ("reasoning_sft_math",)))
+    plan = Plan(
+        name=name,
+        style=style,
+        accounts=accounts,
+        exchanges=exchanges,
+        start=start,
+        days=length,
+        pipelines=pipelines,
+        tradecraft=table.whole("tradecraft", 2, 0, 2),
+        model=table.choice("model", usual.get("model", "mira-think"), MODELS),
+        language=table.choice("language", "en", TEMPLATES),
+        wording=table.whole("wording", 0, 0, 1000),
+        repeats=table.whole("repeats", usual.get("repeats", 8), 1, 1000),
+        bans=table.numbers("bans", tuple(usual.get("bans", ()))),
+        cover=table.number("cover", usual.get("cover", 0.0), 0.0, 0.95),
+        visible_tokens=table.number("visible_tokens", usual.get("visible_tokens", 450.0), 1.0, 30_000.0),
+        reasoning_tokens=table.number(
+            "reasoning_tokens", usual.get("reasoning_tokens", 4000.0), 1.0, 30_000.0
+        ),
+        stolen=table.share("stolen", usual.get("stolen", 0.0)),
+    )
+    attacker = table.name("attacker", "fixed")
+    table.done()
+    return Campaign(plan, attacker)
+
+
+def _budget(table: SceneTable) -> Budget:
+    like = Budget()
+    names = Budget.__dataclass_fields__
+    read = {name: table.number(name, getattr(like, name), 0.0, 1e9) for name in names}
+    table.done()
+    return Budget(**read)

@@ -1,0 +1,142 @@
+"""The prompts that travel with the package, split by source item between honest use and campaigns.
+
+Texts and licences are listed in data/SOURCES.md. It knows no scene and draws nothing: answers to questions,
+where a campaign needs some, are made here, because no free corpus at hand has any.
+"""
+
+import hashlib
+from collections.abc import Set
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from stillwatch.range.stock import PREFIXES, Corpora, Item
+from stillwatch.range.wording import ANSWER_ENDS, ANSWER_MIDDLES, ANSWER_STARTS, TOOLS
+
+DATA = Path(__file__).with_name("data")
+PASSAGE = 1400  # characters of a text to work on
+SPARE = 4  # one honest talk in so many is kept for campaigns' cover
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What ships, by use. No source item stands in two of them."""
+
+    talks: tuple[tuple[str, tuple[str, ...]], ...]  # a user's id (or none) and the turns of one conversation
+    spare_talks: tuple[tuple[str, ...], ...]  # for cover
+    questions: tuple[str, ...]  # short things that customers ask: applications and classification
+    requests: tuple[str, ...]  # requests to an assistant with tools
+    tests: dict[str, tuple[str, ...]]  # public test sets, in their order
+    agents: tuple[tuple[str | None, tuple[str, ...]], ...]  # system text and turns of agents' runs
+    passages: tuple[str, ...]  # texts to work on, for honest use
+    campaign: Corpora  # what campaigns may ask
+
+
+def part_of(item: str, parts: int) -> int:
+    """Which part an item is in: a property of its name, so that no seed can move it."""
+    return int.from_bytes(hashlib.blake2b(item.encode(), digest_size=4).digest()) % parts
+
+
+@cache
+def _rows() -> tuple[dict[str, Any], ...]:
+    return tuple(pq.read_table(DATA / "prompts.parquet").to_pylist())
+
+
+def _cut(text: str, length: int = PASSAGE) -> list[str]:
+    return [text[i : i + length] for i in range(0, max(1, len(text) - 399), length)]
+
+
+def weak_answer(question: str) -> str:
+    """Write what a weak model might have answered. Made: it repeats the question's words and gets nowhere."""
+    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(question.encode(), digest_size=8).digest()))
+    words = question.split()
+    bits = []
+    for form in (ANSWER_STARTS, ANSWER_MIDDLES, ANSWER_MIDDLES, ANSWER_ENDS):
+        at = int(rng.integers(max(1, len(words) - 6)))
+        taken = " ".join(words[at : at + 5 + int(rng.integers(6))]).strip(" .,:;?")
+        bits.append(form[rng.integers(len(form))].replace("{w}", taken))
+    return " ".join(bits)
+
+
+def tool_list(question: str) -> str:
+    """Definitions of two to four made-up tools for a request."""
+    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(question.encode(), digest_size=8).digest()))
+    chosen = [TOOLS[i] for i in rng.permutation(len(TOOLS))[: 2 + int(rng.integers(3))]]
+    return "[" + ", ".join(f'{{"name": "{n}", "arguments": {{{a}}}}}' for n, a in chosen) + "]"
+
+
+@cache
+def shelf() -> Shelf:
+    """Read what ships."""
+    talks: list[tuple[str, tuple[str, ...]]] = []
+    spare: list[tuple[str, ...]] = []
+    tests: dict[str, list[str]] = {}
+    pipelines: dict[str, dict[str, Item]] = {}
+    questions, asks, passages = [], [], []
+    pairs, campaign_passages, tools = [], [], []
+    agents: list[tuple[str | None, tuple[str, ...]]] = []
+    for row in _rows():
+        name, turns = row["corpus"], tuple(row["turns"])
+        sixth = part_of(f"{name}/{row['item']}", 6)
+        if name in ("chatbot_arena_1k", "user_oriented_252"):
+            key = row["user"] or f"{name}/{row['item']}"
+            if part_of(key, SPARE):
+                talks.append((key, turns))
+            else:
+                spare.append(turns)
+        elif name in ("mt_bench", "gsm8k_test", "mmlu_sample"):
+            tests.setdefault(name, []).append(turns[0])
+        elif name == "banking77":
+            questions.append(turns[0])
+        elif name == "swe_agent_traj":
+            agents.append((row["system"], turns))
+        elif name == "bfcl_v4":
+            first = turns[0].strip('"')
+            if sixth < 2:
+                asks.append(first)
+            elif sixth < 4:
+                spare.append((first,))
+            elif len(first) >= 25:
+                tools.append(Item(first, tool_list(first)))
+                pairs.append(Item(first, weak_answer(first)))
+        elif name == "orca_flan" and sixth > 2:
+            long = len(turns[0]) >= 400
+            if long and sixth == 3:
+                passages += _cut(turns[0])
+            elif long:
+                campaign_passages += [Item("", text) for text in _cut(turns[0])]
+            elif len(turns[0]) >= 25:
+                pairs.append(Item(turns[0], weak_answer(turns[0])))
+        else:
+            prompt = turns[0]
+            for prefix in PREFIXES:
+                prompt = prompt.removeprefix(prefix)
+            pipelines.setdefault(name, {}).setdefault(prompt, Item(prompt, "", row["system"]))
+    corpora = Corpora(
+        {name: tuple(items.values()) for name, items in pipelines.items()},
+        tuple(dict.fromkeys(pairs)),
+        tuple(dict.fromkeys(campaign_passages)),
+        tuple(dict.fromkeys(tools)),
+        tuple(dict.fromkeys(spare)),
+    )
+    return Shelf(
+        tuple(talks), corpora.talks, tuple(dict.fromkeys(questions)), tuple(dict.fromkeys(asks)),
+        {name: tuple(dict.fromkeys(items)) for name, items in tests.items()}, tuple(agents),
+        tuple(dict.fromkeys(passages)), corpora,
+    )  # fmt: skip
+
+
+def shipped_corpora(used: Set[str]) -> Corpora:
+    """What campaigns may ask, without the prompts in `used`; nothing is taken yet."""
+    whole = shelf().campaign
+    return Corpora(
+        {n: tuple(x for x in items if x.question not in used) for n, items in whole.pipelines.items()},
+        tuple(x for x in whole.pairs if x.question not in used),
+        whole.passages,
+        whole.tools,
+        tuple(t for t in whole.talks if not used.intersection(t)),
+    )
