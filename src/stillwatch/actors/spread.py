@@ -10,6 +10,7 @@ It does not know whether a marker is honest novelty (a viral prompt, a new frame
 
 # mypy: allow-untyped-defs
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -50,10 +51,13 @@ class Spread:
     marker_value: np.ndarray  # (markers,) uint32: the hash itself, the same in every log under one key
 
 
-def spread(log: ExchangeLog, party: np.ndarray, *, threads: int = 2) -> Spread:
+def spread(
+    log: ExchangeLog, party: np.ndarray, *, threads: int = 2, kinds: Collection[str] = KINDS
+) -> Spread:
     """Follow every marker of a log over its parties. The result does not depend on `threads`.
 
-    party: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account).
+    party: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
+    kinds: of KINDS, those that are followed.
 
     Raises: InputError for a log of more rows than a marker's place can name.
     """
@@ -62,15 +66,19 @@ def spread(log: ExchangeLog, party: np.ndarray, *, threads: int = 2) -> Spread:
         raise InputError(f"a log of {n:,} exchanges is too long to watch at once: give at most 134,000,000")
     if n == 0:
         return _nothing()
-    columns = (
+    sketches = (
         log.phrases,
         log.system_phrases,
         log["head"],
         log["tail"],
         log["exact"],
         log["system"],
-        log["words"],
     )
+    followed = (  # 0 is no marker
+        column if kind in kinds else np.zeros_like(column)
+        for kind, column in zip(KINDS, sketches, strict=True)
+    )
+    columns = (*followed, log["words"])
     ts = log["ts_us"]
     hot = hot_markers(columns, party, ts, WINDOW_US, MIN_ENTRANTS, NOVELTY, threads)
     known = np.sort(_first_times(party, ts))

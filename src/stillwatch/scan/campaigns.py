@@ -49,15 +49,19 @@ def campaigns(
     features: pa.Table,
     kinds: dict[int, Kind],
     tell: Tell,
+    *,
+    alone: bool = True,
 ) -> list[Campaign]:
     """Every alarm as a campaign, in the order of the alarms.
 
-    party, payer: (accounts,) int32, who counts as one; features, kinds: of every account.
+    party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
+    alone: whether payers that harvest alone are looked for.
     """
     log = world.log
     found: list[_Found] = []
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
-    sightings = lone_harvest.sightings(log, payer[log["account"]], _private(log, world.known, kinds))
+    private = _private(log, world.known, kinds)
+    sightings = lone_harvest.sightings(log, payer[log["account"]], private) if alone else []
     alone_at = {s.payer: s.at_us for s in sightings}
     taken: set[int] = set()
     for alarm in watched.alarms:

@@ -22,6 +22,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import Scanned, ScanResult
 from stillwatch.scan.carried import Carried
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
+from stillwatch.scan.parts import FOLLOW
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.watch import HOUR_US
 
@@ -165,7 +166,8 @@ class LiveScan:
         self._looked_us = hour
         self._result = result
         self._follow_ids(result)
-        stocks = known_stocks(self._states[-1], result, self._kept)
+        follows = FOLLOW in self.options.parts
+        stocks = known_stocks(self._states[-1], result, self._kept) if follows else ()
         lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
         self._newcomers = Newcomers(stocks, lately)
 

@@ -31,6 +31,7 @@ from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.carried import Carried
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
+from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import watch
 
@@ -48,6 +49,7 @@ class Options:
     assume_utc: bool = False
     now: datetime | None = None
     keep_text: bool = False
+    parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
@@ -119,6 +121,7 @@ def scan_log(
 ) -> ScanResult:
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
+    parts = checked(options.parts)
     known = _known(log, accounts)
     party, payer = _parties(log, known), _payers(log, known)
     with closing(open_engine(threads=options.threads)) as engine:
@@ -138,6 +141,7 @@ def scan_log(
             until_us=until_us,
             forgotten_us=forgotten_us,
             keep=keep,
+            parts=parts,
         )
         world = World(
             log,
@@ -147,7 +151,9 @@ def scan_log(
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
         )
-        found = campaigns(engine, world, watched, party, payer, features, kinds, tell)
+        found = campaigns(
+            engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
+        )
     verdicts = _verdicts(log, features, kinds, found)
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0

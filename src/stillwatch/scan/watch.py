@@ -24,6 +24,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
+from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
 from stillwatch.stats.dealing import coded
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
@@ -79,6 +80,7 @@ def watch(
     until_us: int = NEVER,
     forgotten_us: int = 0,
     keep: Callable[[Carried], None] | None = None,
+    parts: frozenset[str] = PARTS,
 ) -> Watched:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
@@ -87,9 +89,11 @@ def watch(
 
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
     look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
-    is carried on after each look.
+    is carried on after each look; parts: those of the detection that are at work.
     """
-    watcher = _Watcher(log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us)
+    watcher = _Watcher(
+        log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us, parts
+    )
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
@@ -116,12 +120,20 @@ def watch(
 
 class _Watcher:
     def __init__(
-        self, log: ExchangeLog, party: np.ndarray, dial: float, carried: Carried, forgotten_us: int
+        self,
+        log: ExchangeLog,
+        party: np.ndarray,
+        dial: float,
+        carried: Carried,
+        forgotten_us: int,
+        parts: frozenset[str],
     ) -> None:
         self.log, self.dial, self.forgotten_us = log, dial, forgotten_us
+        self.heeded = [name in columns_of(parts) for name in SETTINGS]
+        self.follows = FOLLOW in parts
         self.party = party[log["account"]]
         self.parties = len(log.accounts)
-        self.spread = spread(log, self.party)
+        self.spread = spread(log, self.party, kinds=kinds_of(parts))
         self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
         self.all: HotRows = all_rows(log, self.party, self.parties)
         self.stock = Stock(self.spread, self.parties)
@@ -229,7 +241,7 @@ class _Watcher:
             self.alarms.look(candidate, until)
             for part in parts[1:]:
                 self.alarms.split(part)
-        for alarm in self.alarms.raised:
+        for alarm in self.alarms.raised if self.follows else ():
             self._follow(alarm, hour)
 
     def _follow(self, alarm: Alarm, hour: _Hour) -> None:
@@ -263,7 +275,7 @@ class _Watcher:
             seen = self.first_us[s] < until  # a value of later hours must not weigh now
             weight = (tally + 0.5) * seen
             self.base.append(weight / weight.sum())
-            self.tested[s] = bool(seen.sum() >= 2)
+            self.tested[s] = self.heeded[s] and bool(seen.sum() >= 2)
             remembered = [choice for look in self.quiet for choice in look[s]]
             least, most = CORRELATION_FLOOR[s], CORRELATION_CEILING[s]
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
@@ -321,7 +333,8 @@ class _Watcher:
         carriers, counts, first, dominant = choices(rows, self.party, self.values, self.levels)
         if len(carriers) < 0.5 * len(members):
             # its texts share a manner but no stock: nobody outside it can be counted, nor its exchanges
-            same = frozenset(members[hour.dominant[0, members] == values[0]].tolist())
+            alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
+            same = frozenset(members[alike].tolist())
             if len(same) < LEAST_PARTIES:
                 return None
             shares = tuple(count / len(members) for count in having)
@@ -341,7 +354,8 @@ class _Watcher:
             return None
         shares = tuple(count / n for count in having)
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
-        agree = dominant[0] == values[0] if shares[0] >= 0.6 else np.ones(len(carriers), bool)
+        of_one_model = self.heeded[0] and shares[0] >= 0.6
+        agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
         lately = entered(self.stock, own, alike, hour.since_us, hour.until_us)
         return Candidate(

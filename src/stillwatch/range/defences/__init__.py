@@ -1,7 +1,9 @@
 """Defences to be put side by side: what each says of a log, and when. It knows no truth and no score.
 
 A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
-`open_watch`. What it is compared on is `Accusation`s; a limit that refuses requests says so in `refused`.
+`open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
+cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
+in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one instead.
 """
 
 from collections.abc import Sequence
@@ -43,7 +45,10 @@ class Watch(Protocol):
 class Defence(Protocol):
     """What a module in this room offers."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str:
+        """What it is called in a table."""
+        ...
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
         """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""

@@ -1,0 +1,77 @@
+"""What a detector's clean days say of its threshold: the level that its budget of false cases would pass.
+
+Every detector here is set on the clean days alone, to one budget, so that they can be compared. Its clean
+days give each unit (an account, a prefix, a window) its highest score. The budget allows a number of cases
+for so many account-days. A scene's clean week allows less than one; the level then lies beyond the highest
+score seen, and the tail is drawn on as an exponential one. It does not know what is scored.
+
+Null: the days to come are like the clean ones, and the tail of the scores falls off exponentially.
+Fooled by: a weekly rhythm, growth, a release: what is new after the clean days.
+Source: peaks over a threshold with shape 0 (Pickands 1975; Coles 2001, section 4.3).
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stillwatch.range.defences.hours import DAY_US, Hour
+
+TAIL = 20  # highest scores that the tail is drawn from
+LEAST_UNITS = 5  # fewer clean units, and nothing is known of the scores: no case is made
+
+
+def level(scores: np.ndarray, allowed: float) -> float:
+    """The score above which `allowed` of units like these are expected; infinity where too few are known.
+
+    scores: (units,), finite; allowed: how many cases, any number above 0.
+
+    >>> level(np.arange(100.0), 3)
+    97.0
+    """
+    if len(scores) < LEAST_UNITS or allowed <= 0:
+        return float("inf")
+    ranked = np.sort(np.asarray(scores, float))[::-1]
+    tail = min(TAIL, len(ranked) // 2)
+    if allowed >= tail:
+        return float(ranked[min(int(allowed), len(ranked) - 1)])
+    base = ranked[tail]
+    excess = float((ranked[:tail] - base).mean())
+    drawn = float(base + excess * np.log(tail / allowed))
+    at_most = float(ranked[int(allowed)])  # so many clean cases are allowed and no more
+    return max(drawn, at_most) if allowed < 1 else at_most
+
+
+@dataclass
+class Clean:
+    """What the clean days give: account-days, and the highest score of every unit."""
+
+    until_us: int
+    false_cases_per_10k_account_days: float
+    since_us: int | None = None  # scores count from here on: what came before taught what is usual
+    scores: dict[Hashable, float] = field(default_factory=dict)
+    _days: set[tuple[int, int]] = field(default_factory=set)
+
+    def holds(self, hour: Hour) -> bool:
+        """Whether an hour is one of the clean ones."""
+        return hour.until_us <= self.until_us
+
+    def see(self, hour: Hour) -> None:
+        """Count the account-days of a clean hour."""
+        if self.since_us is None or hour.until_us > self.since_us:
+            pairs = np.unique(np.stack([hour.account, hour.ts_us // DAY_US]), axis=1)
+            self._days.update(zip(*pairs.tolist(), strict=True))
+
+    def score(self, unit: Hashable, value: float) -> None:
+        """Note a unit's score; the highest counts."""
+        if value > self.scores.get(unit, float("-inf")):
+            self.scores[unit] = value
+
+    @property
+    def allowed(self) -> float:
+        """How many false cases the clean account-days allow."""
+        return self.false_cases_per_10k_account_days * len(self._days) / 10_000
+
+    def level(self) -> float:
+        """The level that the budget is expected to pass."""
+        return level(np.array(list(self.scores.values()), float), self.allowed)

@@ -1,0 +1,155 @@
+"""A log cut into full hours, so that a watch says the same however its exchanges were handed to it.
+
+What comes waits until its hour is over; then the hour is looked at once, in order of time and of exchange id.
+It does not know what is looked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import NEEDED, RECORD, ids
+from stillwatch.range.defences import Accusation, Judged, Watch
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+@dataclass(frozen=True)
+class Hour:
+    """The exchanges of one hour, in order; columns that the log lacks are null."""
+
+    until_us: int
+    table: pa.Table  # of exchanges.RECORD
+    ts_us: np.ndarray  # (n,) int64
+    account: np.ndarray  # (n,) int32: numbers that stay the same over a watch's life
+    names: Sequence[str]  # number -> account
+
+    def numbers(self, column: str, missing: float = 0.0) -> np.ndarray:
+        """A column as float64, null as `missing`."""
+        values: np.ndarray = pc.fill_null(self.table[column].cast(pa.float64()), missing).to_numpy()
+        return values
+
+    def by_account(self) -> list[tuple[int, np.ndarray]]:
+        """Each account of the hour, ascending, and its rows in order of time."""
+        order = np.argsort(self.account, kind="stable")
+        who, begin = np.unique(self.account[order], return_index=True)
+        return list(zip(who.tolist(), np.split(order, begin[1:]), strict=True))
+
+
+See = Callable[[Hour], Sequence[Accusation]]
+
+
+@dataclass
+class Hourly:
+    """A watch that is given `see`: what to say at the end of an hour that had exchanges."""
+
+    see: See
+    _waiting: list[pa.Table] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _names: list[str] = field(default_factory=list)
+    _done_us: int = 0
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        """Look at every hour that is over by now. What comes late belongs to the hour that is open."""
+        if exchanges.num_rows:
+            self._waiting.append(record(exchanges))
+        hour = until_us // HOUR_US * HOUR_US
+        if hour <= self._done_us or not self._waiting:
+            self._done_us = max(hour, self._done_us)
+            return ()
+        table = in_order(pa.concat_tables(self._waiting))
+        ts = table["time"].cast(pa.int64()).to_numpy()
+        ends = np.maximum(ts // HOUR_US * HOUR_US, self._done_us) + HOUR_US
+        ready = int(np.searchsorted(ends, hour, side="right"))
+        self._waiting = [table.slice(ready)] if ready < len(ts) else []
+        told: list[Accusation] = []
+        at, begin = np.unique(ends[:ready], return_index=True)
+        for end, lo, hi in zip(at.tolist(), begin.tolist(), [*begin[1:].tolist(), ready], strict=True):
+            part = table.slice(lo, hi - lo)
+            told += self.see(Hour(end, part, ts[lo:hi], self._coded(part["account"]), self._names))
+        self._done_us = hour
+        return told
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        """No limit is set here."""
+        return False
+
+    def _coded(self, column: pa.ChunkedArray) -> np.ndarray:
+        coded = column.combine_chunks().dictionary_encode()
+        numbers = np.empty(len(coded.dictionary), np.int32)
+        for k, name in enumerate(coded.dictionary.to_pylist()):
+            if name not in self._numbers:
+                self._numbers[name] = len(self._names)
+                self._names.append(name)
+            numbers[k] = self._numbers[name]
+        picked: np.ndarray = numbers[coded.indices.to_numpy()]
+        return picked
+
+
+def record(exchanges: pa.Table) -> pa.Table:
+    """A table in the columns of the record; what it lacks is null, an id is made from the row.
+
+    Raises: InputError where time, account or prompt is no column.
+    """
+    missing = [name for name in NEEDED if name not in exchanges.column_names]
+    if missing:
+        raise InputError(f"exchanges without {', '.join(missing)}: a defence needs time, account and prompt")
+    arrays = []
+    for at in RECORD:
+        if at.name not in exchanges.column_names:
+            arrays.append(pa.nulls(exchanges.num_rows, at.type))
+            continue
+        column = exchanges[at.name]
+        try:
+            column = column if column.type == at.type else column.cast(at.type, safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as why:
+            raise InputError(
+                f"exchanges: {at.name} is of type {exchanges[at.name].type}, which is no {at.type}"
+            ) from why
+        arrays.append(column)
+    table = pa.table(arrays, schema=RECORD)
+    if table["time"].null_count or table["account"].null_count:
+        table = table.filter(pc.and_(table["time"].is_valid(), table["account"].is_valid()))
+    if table["exchange_id"].null_count and table.num_rows:
+        made = ids.derive(table.combine_chunks().to_batches()[0])
+        at = RECORD.get_field_index("exchange_id")
+        table = table.set_column(
+            at, RECORD.field(at), pc.coalesce(table["exchange_id"].combine_chunks(), made)
+        )
+    return table
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """By time, then by exchange id."""
+    ts = table["time"].cast(pa.int64()).to_numpy()
+    if len(ts) < 2 or (np.diff(ts) > 0).all():
+        return table.combine_chunks()
+    return table.sort_by([("time", "ascending"), ("exchange_id", "ascending")]).combine_chunks()
+
+
+def hour_after(ts_us: int) -> int:
+    """The full hour that ends after a moment."""
+    return (ts_us // HOUR_US + 1) * HOUR_US
+
+
+def judged(watch: Watch, exchanges: pa.Table) -> Judged:
+    """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
+    if exchanges.num_rows == 0:
+        return Judged(())
+    last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()
+    return Judged(merged(watch.step(exchanges, hour_after(last)) if last is not None else ()))
+
+
+def merged(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
+    """One accusation a case, in the order in which they were first said: each account when first named."""
+    cases: dict[str, Accusation] = {}
+    for each in said:
+        before = cases.setdefault(each.case, Accusation(each.case, each.at_us, {}))
+        for account, at in each.named_at_us.items():
+            before.named_at_us[account] = min(at, before.named_at_us.get(account, at))
+    return tuple(cases.values())

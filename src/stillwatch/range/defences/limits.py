@@ -1,0 +1,125 @@
+"""Limits per key: so many requests in a minute and so many in a day, by tier. They accuse nobody.
+
+For every tier the limits are set so that on days like the clean ones they would refuse something on as many
+account-days as the budget allows: half of it to the minute, half to the day. An account without tier, or of a
+tier with few account-days, has the limits of all together. Until the clean days are over nothing is refused.
+
+Null: account-days to come are like the clean ones.
+Blind to: a harvest spread over accounts: 5 to 25 exchanges a day and account (FIELD.md).
+Fooled by: a backfill, a load test, a launch.
+Source: the published limits of providers are of this form (requests per minute and per day, by tier).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences.calibration import level
+from stillwatch.range.defences.hours import DAY_US, Hour, Hourly, in_order, record
+
+NAME = "limits"
+MINUTE_US = 60_000_000
+LEAST_DAYS = 50  # account-days that a tier needs for limits of its own
+
+
+def tiers_of(accounts: pa.Table | None) -> dict[str, str]:
+    """Account -> tier, where it has one."""
+    if accounts is None or not {"account", "tier"} <= set(accounts.column_names):
+        return {}
+    pairs = zip(accounts["account"].to_pylist(), accounts["tier"].to_pylist(), strict=True)
+    return {account: tier for account, tier in pairs if account and tier}
+
+
+class LimitWatch(Hourly):
+    """Limits at work. `refuses` is asked of each request, in order of time; it counts what it lets through."""
+
+    def __init__(self, accounts: pa.Table | None, clean_until_us: int, dial: float) -> None:
+        super().__init__(self._learn)
+        self.clean_until_us, self.dial = clean_until_us, dial
+        self.tier = tiers_of(accounts)
+        self.minutes: dict[tuple[str, int], int] = defaultdict(int)  # (account, day) -> its fullest minute
+        self.days: dict[tuple[str, int], int] = defaultdict(int)
+        self.limits: dict[str, tuple[float, float]] | None = None
+        self.now: dict[str, tuple[int, int, int, int]] = {}  # account -> minute, in it, day, in it
+
+    def enrol(self, accounts: pa.Table) -> None:
+        """Take a new accounts table in place of the old one."""
+        self.tier = tiers_of(accounts)
+
+    def _learn(self, hour: Hour) -> Sequence[Accusation]:
+        if hour.until_us > self.clean_until_us:
+            return ()
+        day = (hour.until_us - 1) // DAY_US
+        pairs = np.stack([hour.account.astype(np.int64), hour.ts_us // MINUTE_US])
+        pairs, counts = np.unique(pairs, axis=1, return_counts=True)
+        for account, count in zip(pairs[0].tolist(), counts.tolist(), strict=True):
+            at = (hour.names[account], day)
+            self.minutes[at] = max(self.minutes[at], count)
+            self.days[at] += count
+        return ()
+
+    def set_limits(self) -> dict[str, tuple[float, float]]:
+        """Tier -> most requests in a minute and in a day; "" holds for all others."""
+        by_tier: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for at in self.days:
+            by_tier[""].append(at)
+            if tier := self.tier.get(at[0]):
+                by_tier[tier].append(at)
+        return {
+            tier: (self._limit(self.minutes, keys), self._limit(self.days, keys))
+            for tier, keys in by_tier.items()
+            if tier == "" or len(keys) >= LEAST_DAYS
+        }
+
+    def _limit(self, counts: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> float:
+        logs = np.log(np.array([counts[at] for at in keys], float))
+        drawn = level(logs, self.dial * len(keys) / 10_000 / 2)
+        return float(np.floor(np.exp(min(drawn, 50.0)) + 1e-9))
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        """Tell whether one more request would pass a limit; if not, it counts as made."""
+        if at_us < self.clean_until_us:
+            return False
+        if self.limits is None:
+            self.limits = self.set_limits()
+            self.minutes.clear()
+            self.days.clear()
+        least, each = self.limits.get(self.tier.get(account, ""), self.limits.get("", (np.inf, np.inf)))
+        minute, in_minute, day, in_day = self.now.get(account, (0, 0, 0, 0))
+        in_minute = in_minute if minute == at_us // MINUTE_US else 0
+        in_day = in_day if day == at_us // DAY_US else 0
+        if in_minute >= least or in_day >= each:
+            return True
+        self.now[account] = (at_us // MINUTE_US, in_minute + 1, at_us // DAY_US, in_day + 1)
+        return False
+
+
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> LimitWatch:
+    """Begin anew; `dial` is the budget in account-days on which something is refused, per 10,000."""
+    return LimitWatch(accounts, clean_until_us, dial)
+
+
+def judge(
+    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
+) -> Judged:
+    """Ask of every exchange after the clean days whether it would have been refused."""
+    watch = open_watch(accounts, clean_until_us, seed, dial)
+    if exchanges.num_rows == 0:
+        return Judged(())
+    table = in_order(record(exchanges))
+    ts = table["time"].cast(pa.int64())
+    clean = pc.less(ts, clean_until_us)
+    watch.step(table.filter(clean), clean_until_us)
+    rest = table.filter(pc.invert(clean))
+    rows = zip(
+        rest["exchange_id"].to_pylist(),
+        rest["account"].to_pylist(),
+        rest["time"].cast(pa.int64()).to_pylist(),
+        strict=True,
+    )
+    refused = [key for key, account, at in rows if watch.refuses(account, at)]
+    return Judged((), frozenset(refused))

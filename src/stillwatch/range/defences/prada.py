@@ -1,0 +1,118 @@
+"""PRADA: whether the distances between one client's successive queries are normally distributed.
+
+Of every query the least distance to the client's earlier, spread-out queries (its growing set) is taken.
+Honest queries are held to give normal distances, made ones not. Here on text: Euclidean distance of hashed
+words and pairs, one class. The growing set and the distances are bounded, so that a step is.
+
+Null: an account's distances are normal; the level of Shapiro-Wilk's W is set on the accounts' clean days.
+Blind to: an account with fewer than 100 queries; whatever is spread over accounts.
+Fooled by: repeated prompts, templates, batches: all that honest use does to distances.
+Source: Juuti, Szyller, Marchal, Asokan, "PRADA: Protecting Against DNN Model Stealing Attacks", EuroS&P 2019,
+    section 5 (algorithm 3): growing set with threshold mean - std, outliers beyond 3 std dropped, |D| > 100.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from scipy import stats
+
+from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.embedding import WIDTH, embed
+from stillwatch.range.defences.hours import Hour, Hourly
+
+NAME = "prada"
+LEAST = 100  # distances before anything is said (section 5.2)
+MOST_DISTANCES = 1000  # the latest count
+MOST_GROWN = 128  # queries in a growing set: past it none is added
+OUTLIER_STD = 3.0
+
+
+@dataclass
+class Stream:
+    """One client's growing set and distances. It knows vectors alone."""
+
+    distances: list[float] = field(default_factory=list)  # of every query after the first
+    _set: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+    _size: int = 0
+    _of_set: list[float] = field(default_factory=list)  # distances of what was added
+    _threshold: float = 0.0
+
+    def add(self, vector: np.ndarray) -> None:
+        """Take the next query: (width,) of length 1, or nought."""
+        if self._size == 0:
+            self._grow(vector)
+            return
+        dots = self._set[: self._size].astype(np.float32) @ vector
+        nearest = float(np.sqrt(max(0.0, 2.0 - 2.0 * float(dots.max()))))
+        self.distances.append(nearest)
+        if len(self.distances) > 2 * MOST_DISTANCES:
+            del self.distances[:-MOST_DISTANCES]
+        if nearest > self._threshold and self._size < MOST_GROWN:
+            self._grow(vector)
+            self._of_set.append(nearest)
+            self._threshold = max(self._threshold, float(np.mean(self._of_set) - np.std(self._of_set)))
+
+    def _grow(self, vector: np.ndarray) -> None:
+        if self._size == len(self._set):
+            room = np.zeros((max(4, 2 * self._size), len(vector)), np.float16)
+            room[: self._size] = self._set[: self._size] if self._size else 0
+            self._set = room
+        self._set[self._size] = vector
+        self._size += 1
+
+    def w(self) -> float | None:
+        """Shapiro-Wilk's W of the distances without outliers, or None while there are too few."""
+        if len(self.distances) < LEAST:
+            return None
+        return normality(np.array(self.distances[-MOST_DISTANCES:]))
+
+
+def normality(distances: np.ndarray) -> float:
+    """Shapiro-Wilk's W of distances, less those beyond three standard deviations; 0 where all are equal."""
+    kept = distances[np.abs(distances - distances.mean()) <= OUTLIER_STD * distances.std()]
+    if len(kept) < 3 or np.ptp(kept) <= 1e-6:
+        return 0.0
+    return float(stats.shapiro(kept).statistic)
+
+
+class _Prada:
+    def __init__(self, clean_until_us: int, dial: float) -> None:
+        self.clean = Clean(clean_until_us, dial)
+        self.level: float | None = None
+        self.streams: dict[int, Stream] = {}
+        self.accused: set[int] = set()
+
+    def see(self, hour: Hour) -> Sequence[Accusation]:
+        vectors = embed(hour.table["prompt"], WIDTH)
+        clean = self.clean.holds(hour)
+        if clean:
+            self.clean.see(hour)
+        elif self.level is None:
+            self.level = self.clean.level()
+        told = []
+        for account, rows in hour.by_account():
+            if account in self.accused:
+                continue
+            stream = self.streams.setdefault(account, Stream())
+            for row in rows.tolist():
+                stream.add(vectors[row])
+            w = stream.w()
+            if w is None:
+                continue
+            score = float(np.log(max(1.0 - w, 1e-6)))
+            if clean:
+                self.clean.score(account, score)
+            elif self.level is not None and score > self.level:
+                self.accused.add(account)
+                del self.streams[account]
+                name = hour.names[account]
+                told.append(Accusation(f"prada-{name}", hour.until_us, {name: hour.until_us}))
+        return told
+
+
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    return Hourly(_Prada(clean_until_us, dial).see)

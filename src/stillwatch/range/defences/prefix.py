@@ -1,0 +1,129 @@
+"""Accounts that begin their prompts alike, or send the same system text. No rarity, no conduct.
+
+A key is a prompt's first 64 characters or a whole system text, lowered, runs of digits as one. Keys that two
+accounts shared in the first half of the clean days are known templates and left out. The others' number
+of accounts within five days is the score; the level is set on the second half.
+
+Null: what accounts newly share, they share as in the clean days.
+Blind to: wrappers that differ per account; one question asked again and again in other words; a lone account.
+Fooled by: a viral prompt, a hackathon, a new framework, a company with many accounts.
+Source: AegisGate's clustering by template prefix, without its shared addresses (FIELD.md, peers); the
+    baseline "shared prefix or system text, no rarity" of the range's README.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, Hourly
+
+NAME = "prefix"
+LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question
+WINDOW_US = 5 * DAY_US
+SAME_CASE = 0.5  # share of a key's accounts that a case must hold to go on under its name
+DIGITS = re.compile(r"\d+")
+
+
+def keys_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """(n, 2) numbers of each row's keys, -1 where it has none, and the keys."""
+    heads = pc.utf8_slice_codeunits(table["prompt"], 0, 4 * LENGTH)
+    columns, names = [], dict[str, int]()
+    for column, cut, mark in ((heads, LENGTH, "p:"), (table["system"], None, "s:")):
+        coded = column.combine_chunks().dictionary_encode()
+        numbers = np.full(len(coded.dictionary) + 1, -1, np.int64)
+        for k, text in enumerate(coded.dictionary.to_pylist()):
+            key = DIGITS.sub("0", text.strip().lower())
+            if len(key) >= (cut or 1):
+                numbers[k] = names.setdefault(mark + key[:cut], len(names))
+        columns.append(numbers[pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy()])
+    return np.stack(columns, axis=1), list(names)
+
+
+class _Prefix:
+    def __init__(self, clean_until_us: int, dial: float) -> None:
+        self.clean = Clean(clean_until_us, dial)
+        self.level: float | None = None
+        self.middle_us: int | None = None
+        self.used: dict[str, dict[int, int]] = {}  # key -> account -> its last hour with it
+        self.known: set[str] = set()
+        self.pruned_us = 0
+        self.cases: dict[str, set[int]] = {}
+        self.case_of: dict[str, str] = {}  # key -> case
+        self.made = 0
+
+    def see(self, hour: Hour) -> Sequence[Accusation]:
+        if self.middle_us is None:
+            begun = hour.until_us - HOUR_US
+            self.middle_us = begun + (self.clean.until_us - begun) // 2
+            self.clean.since_us = self.middle_us
+        learning = hour.until_us <= self.middle_us
+        clean = self.clean.holds(hour)
+        if clean:
+            self.clean.see(hour)
+        elif self.level is None:
+            self.level = self.clean.level()
+        self._prune(hour.until_us)
+        touched = self._take(hour, learning)
+        told: list[Accusation] = []
+        for key in [] if learning else sorted(touched - self.known):
+            users = {a for a, at in self.used[key].items() if at > hour.until_us - WINDOW_US}
+            score = float(np.log(len(users)))
+            if clean:
+                self.clean.score(key, score)
+            elif self.level is not None and score > self.level:
+                told += self._accuse(key, users, hour)
+        return told
+
+    def _take(self, hour: Hour, learning: bool) -> set[str]:
+        numbers, names = keys_of(hour.table)
+        touched = set()
+        for column in numbers.T:
+            has = column >= 0
+            for number, account in np.unique(np.stack([column[has], hour.account[has]]), axis=1).T.tolist():
+                key = names[number]
+                users = self.used.setdefault(key, {})
+                users[account] = hour.until_us
+                touched.add(key)
+                if learning and len(users) >= 2:
+                    self.known.add(key)
+        return touched
+
+    def _prune(self, now_us: int) -> None:
+        """Once a day let go of what lies beyond the window."""
+        if now_us < self.pruned_us + DAY_US:
+            return
+        self.pruned_us = now_us
+        for key in list(self.used):
+            users = {a: at for a, at in self.used[key].items() if at > now_us - WINDOW_US}
+            if users:
+                self.used[key] = users
+            else:
+                del self.used[key]
+
+    def _accuse(self, key: str, users: set[int], hour: Hour) -> list[Accusation]:
+        case = self.case_of.get(key) or self._case_for(users)
+        self.case_of[key] = case
+        fresh = users - self.cases.setdefault(case, set())
+        if not fresh:
+            return []
+        self.cases[case] |= fresh
+        named = {hour.names[a]: hour.until_us for a in sorted(fresh)}
+        return [Accusation(case, hour.until_us, named)]
+
+    def _case_for(self, users: set[int]) -> str:
+        shared = {case: len(users & members) for case, members in self.cases.items()}
+        best = max(shared, key=lambda case: (shared[case], case), default=None)
+        if best is not None and shared[best] >= SAME_CASE * len(users):
+            return best
+        self.made += 1
+        return f"prefix-{self.made:04}"
+
+
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    return Hourly(_Prefix(clean_until_us, dial).see)

@@ -1,0 +1,118 @@
+"""Defences by name. It does not know what any of them looks for.
+
+A module of this room with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
+place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere: its name
+is then the path, such as "./mine.py".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+import stillwatch.range.defences as room
+from stillwatch.errors import InputError
+from stillwatch.range.defences import Defence, Judged, Watch
+from stillwatch.range.defences.hours import judged
+
+FIRST = ("none", "limits", "volume", "prada", "mmd_window", "isolation_forest", "prefix", "stillwatch")
+DIAL = 1.0  # false cases per 10,000 account-days
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A module's defence under a budget."""
+
+    NAME: str
+    dial: float
+    _open: Callable[..., Watch]
+    _judge: Callable[..., Judged] | None
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+        """Begin anew."""
+        return self._open(accounts, clean_until_us, seed, self.dial)
+
+    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
+        """Judge a whole log, by the module's own way or hour by hour."""
+        if self._judge is not None:
+            return self._judge(exchanges, accounts, clean_until_us, seed, self.dial)
+        return judged(self.open_watch(accounts, clean_until_us, seed), exchanges)
+
+
+def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:
+    """A defence by its name, or from a file by its path (`*.py`), under a budget of false cases.
+
+    Raises: InputError for a name that there is none of, or a file that offers no defence.
+    """
+    if not false_cases_per_10k_account_days > 0:
+        raise InputError(
+            f"{false_cases_per_10k_account_days} false cases per 10,000 account-days: a budget is above 0"
+        )
+    if name.endswith(".py"):
+        return _bound(_from_file(Path(name)), false_cases_per_10k_account_days)
+    found = _every(false_cases_per_10k_account_days)
+    if name not in found:
+        raise InputError(f"{name!r} is no defence: {', '.join(names())} or an ablation of stillwatch")
+    return found[name]
+
+
+def names() -> tuple[str, ...]:
+    """Every defence that is no ablation, in the order of a table."""
+    return tuple(name for name in _every(DIAL) if ":" not in name)
+
+
+def ablations() -> tuple[str, ...]:
+    """The ablations of stillwatch."""
+    return tuple(name for name in _every(DIAL) if ":" in name)
+
+
+def expanded(asked: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    """Names with "all" and "ablations" written out, each once.
+
+    Raises: InputError for a name that there is none of.
+    """
+    out: dict[str, None] = {}
+    for name in asked:
+        for each in {"all": names(), "ablations": ("stillwatch", *ablations())}.get(name, (name,)):
+            defence(each)
+            out[each] = None
+    return tuple(out)
+
+
+def _every(dial: float) -> dict[str, Defence]:
+    found: dict[str, Defence] = {}
+    for module in (import_module(f"{room.__name__}.{m.name}") for m in iter_modules(room.__path__)):
+        if hasattr(module, "defences"):
+            found |= module.defences(dial)
+        elif hasattr(module, "open_watch"):
+            found[module.NAME] = _bound(module, dial)
+    rank = {name: k for k, name in enumerate(FIRST)}
+    first = [n for n in FIRST if n in found]
+    return {n: found[n] for n in [*first, *(n for n in found if n not in rank)]}
+
+
+def _bound(module: ModuleType, dial: float) -> Bound:
+    return Bound(module.NAME, dial, module.open_watch, getattr(module, "judge", None))
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"{path}: is no file; a defence is a Python file with NAME and open_watch")
+    spec = spec_from_file_location(f"stillwatch_defence_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: is no Python file")
+    module: Any = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as why:  # a stranger's file: whatever it raises is said with its place
+        raise InputError(f"{path}: cannot be loaded: {type(why).__name__}: {why}") from why
+    lacks = [name for name in ("NAME", "open_watch") if not hasattr(module, name)]
+    if lacks:
+        raise InputError(f"{path}: offers no {' and no '.join(lacks)}: see docs/range-defences.md")
+    return module

@@ -1,0 +1,195 @@
+"""Stillwatch as it scans a log, whole, with a part left out, or with one part alone.
+
+A watch looks at every full hour (`scan.live`). A whole log is judged with one scan: alarms fall in the same
+hours, as a scan looks back only; of the accounts those count that the case holds at the log's end, each from
+the hour in which it was named. A case that a permission suppresses accuses nobody.
+
+Null: of `scan`, which takes the same budget and needs no clean days.
+Blind to: see docs/detectors.md; without a part, what that part is for.
+Fooled by: the same.
+Source: `scan.parts`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.exchanges import ACCOUNTS
+from stillwatch.exchanges.log import ExchangeLog, build
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences.hours import HOUR_US, in_order, merged, record
+from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan.live import Keep, LiveScan
+from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, PARTS, SHARED, TESTED
+from stillwatch.scan.pipeline import Options, scan_log
+
+NAME, FIRM = "stillwatch", "stillwatch/firm"
+KEEP = Keep(days=60.0, exchanges=40_000_000)  # a scene is held whole
+BATCH_ROWS = 16_384
+FIRM_EVERY_US = 12 * HOUR_US  # a judged log is looked at so often for who is firm by then: a scan each
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ablations() -> dict[str, frozenset[str]]:
+    """Name -> the parts at work: each that can raise an alarm alone with what it needs, and each left out.
+
+    A kind of wording alone is tested on every setting, a setting alone tests groups of every kind of wording.
+    Following known stock raises no alarm, so that there is no row of it alone.
+    """
+    wording, settings = frozenset(SHARED), frozenset(TESTED)
+    alone = {part: frozenset({part}) | settings for part in SHARED}
+    alone |= {part: wording | frozenset({part}) for part in TESTED}
+    alone[LONE_HARVEST] = frozenset({LONE_HARVEST})
+    parts = [*SHARED, *TESTED, FOLLOW, LONE_HARVEST]
+    return {f"{NAME}/only:{part}": kept for part, kept in alone.items()} | {
+        f"{NAME}/without:{part}": PARTS - {part} for part in parts
+    }
+
+
+@dataclass
+class ScanWatch:
+    """A live scan, and what it has said so far."""
+
+    scan: LiveScan
+    firm_alone: bool = False  # an account is accused once it is firm
+    _said: dict[str, set[str]] = field(default_factory=dict)
+    _case_at: dict[str, int] = field(default_factory=dict)
+
+    def enrol(self, accounts: pa.Table) -> None:
+        """Take a new accounts table in place of the old one."""
+        self.scan.accounts = known(accounts)
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        """Look at every full hour that is over by now; between full hours followers are named."""
+        if exchanges.num_rows:
+            self.scan.add(batches(exchanges))
+        if self.scan.exchanges == 0:
+            return ()
+        looked_us = self.scan.looked_until_us
+        result = self.scan.tick(until_us, until_us)
+        told = []
+        for campaign in result.campaigns:
+            fresh = self._fresh(campaign, looked_us)
+            if fresh is not None:
+                told.append(fresh)
+        return told + self._followers(result)
+
+    def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
+        """What a case names that was not named before: not before the first hour that was looked at now."""
+        if campaign.suppressed_by is not None:
+            return None
+        case = self.scan.stable_id(campaign.id)
+        said = self._said.setdefault(case, set())
+        fresh = [a for a in (campaign.firm if self.firm_alone else campaign.accounts) if a not in said]
+        if not fresh:
+            return None
+        said.update(fresh)
+        least = self.scan.looked_until_us if self.firm_alone or looked_us == 0 else looked_us + HOUR_US
+        least = min(least, self.scan.looked_until_us)
+        named = {account: max(hour_of(campaign.named_at[account]), least) for account in fresh}
+        return Accusation(case, self._case_at.setdefault(case, min(named.values())), named)
+
+    def _followers(self, result: ScanResult) -> list[Accusation]:
+        told = []
+        suppressed = {c.id for c in result.campaigns if c.suppressed_by is not None}
+        for follower in result.followers if not self.firm_alone else ():
+            case = self.scan.stable_id(follower.campaign)
+            said = self._said.setdefault(case, set())
+            if follower.account not in said and follower.campaign not in suppressed:
+                said.add(follower.account)
+                at = to_us(follower.named_at)
+                told.append(Accusation(case, self._case_at.setdefault(case, at), {follower.account: at}))
+        return told
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        """No limit is set here."""
+        return False
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """One way of scanning, as a defence."""
+
+    NAME: str
+    parts: frozenset[str]
+    firm_alone: bool
+    dial: float
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> ScanWatch:
+        """Begin anew. Nothing is set on the clean days, nothing is left to chance."""
+        return ScanWatch(LiveScan(self._options(), keep=KEEP, accounts=known(accounts)), self.firm_alone)
+
+    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
+        """Judge a log with one scan; for firm accounts alone with one every half day."""
+        log = build(batches(exchanges), Sketcher())
+        if len(log) == 0:
+            return Judged(())
+        if self.firm_alone:
+            return self._by_half_days(exchanges, accounts, log)
+        return Judged(cases_of(scan_log(log, known(accounts), options=self._options())))
+
+    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> Judged:
+        watch = self.open_watch(accounts, 0, 0)
+        told: list[Accusation] = []
+        given, ts = in_order(record(exchanges)), log["ts_us"]
+        at = given["time"].cast(pa.int64()).to_numpy()
+        looks = np.arange(ts[0] // FIRM_EVERY_US + 1, ts[-1] // FIRM_EVERY_US + 2) * FIRM_EVERY_US
+        lo = 0
+        for until in looks.tolist():
+            hi = int(np.searchsorted(at, until))
+            told += watch.step(given.slice(lo, hi - lo), until)
+            lo = hi
+        return Judged(merged(told))
+
+    def _options(self) -> Options:
+        return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts)
+
+
+def defences(dial: float) -> dict[str, Scanned]:
+    """Stillwatch by name: whole, on firm accounts alone, and every ablation."""
+    found = {NAME: Scanned(NAME, PARTS, False, dial), FIRM: Scanned(FIRM, PARTS, True, dial)}
+    return found | {name: Scanned(name, parts, False, dial) for name, parts in ablations().items()}
+
+
+def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
+    """A scan's open cases; what is named within an hour is said when it is over."""
+    return tuple(
+        Accusation(
+            campaign.id,
+            hour_of(campaign.alarm_at),
+            {name: max(hour_of(at), hour_of(campaign.alarm_at)) for name, at in campaign.named_at.items()},
+        )
+        for campaign in result.campaigns
+        if campaign.suppressed_by is None
+    )
+
+
+def to_us(moment: datetime) -> int:
+    """UTC microseconds of an aware moment."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def hour_of(moment: datetime) -> int:
+    """The full hour at which a moment has passed."""
+    return -(-to_us(moment) // HOUR_US) * HOUR_US
+
+
+def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
+    """A table as batches of the record."""
+    found: list[pa.RecordBatch] = record(exchanges).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
+    return found
+
+
+def known(accounts: pa.Table | None) -> pa.Table | None:
+    """An accounts table in the columns of `exchanges.ACCOUNTS`; None where it names no account."""
+    if accounts is None or "account" not in accounts.column_names:
+        return None
+    columns = [
+        accounts[f.name].cast(f.type) if f.name in accounts.column_names else pa.nulls(len(accounts), f.type)
+        for f in ACCOUNTS
+    ]
+    return pa.table(columns, schema=ACCOUNTS)

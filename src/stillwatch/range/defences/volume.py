@@ -1,0 +1,65 @@
+"""Volume against own history: an account that sends far more in a day than on its days before.
+
+Null: an account's days are alike; the level of their ratio is set on the clean days.
+Blind to: a new account, which has no history; a pool whose accounts are slow; whoever grows slowly.
+Fooled by: a Monday, a deadline, a migration, a load test.
+Source: the volume rules of vendors (FIELD.md, peers); the baseline of the range's README.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.hours import DAY_US, Hour, Hourly
+
+NAME = "volume"
+AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth
+
+
+class _Volume:
+    def __init__(self, clean_until_us: int, dial: float) -> None:
+        self.clean = Clean(clean_until_us, dial)
+        self.level: float | None = None
+        self.first_day: dict[int, int] = {}
+        self.before: dict[int, int] = defaultdict(int)  # exchanges on the days before today
+        self.today: dict[int, int] = defaultdict(int)
+        self.day = 0
+        self.accused: set[int] = set()
+
+    def see(self, hour: Hour) -> Sequence[Accusation]:
+        day = (hour.until_us - 1) // DAY_US
+        if day != self.day:
+            for account, many in self.today.items():
+                self.before[account] += many
+            self.today.clear()
+            self.day = day
+        clean = self.clean.holds(hour)
+        if clean:
+            self.clean.see(hour)
+        elif self.level is None:
+            self.level = self.clean.level()
+        told = []
+        who, counts = np.unique(hour.account, return_counts=True)
+        for account, count in zip(who.tolist(), counts.tolist(), strict=True):
+            self.today[account] += count
+            days = day - self.first_day.setdefault(account, day)
+            if days == 0 or account in self.accused:
+                continue
+            usual = self.before[account] / days
+            score = float(np.log((self.today[account] + AT_LEAST) / (usual + AT_LEAST)))
+            if clean:
+                self.clean.score(account, score)
+            elif self.level is not None and score > self.level:
+                self.accused.add(account)
+                name = hour.names[account]
+                told.append(Accusation(f"volume-{name}", hour.until_us, {name: hour.until_us}))
+        return told
+
+
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+    """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
+    return Hourly(_Volume(clean_until_us, dial).see)

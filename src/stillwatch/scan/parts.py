@@ -1,0 +1,46 @@
+"""The parts of the detection that raise an alarm or name an account, each of which can be left out.
+
+To see what a part is worth, a scan is made without it. A group needs a kind of shared wording to be found by
+and a setting to be tested on: with no part of either kind no group raises an alarm. It does not know what the
+parts do.
+"""
+
+from stillwatch.actors.spread import KINDS
+from stillwatch.errors import InputError
+
+# What a group is found by: part -> kinds of marker, as `actors.spread` names them.
+SHARED = {
+    "wording": ("wording",),
+    "openings": ("opening",),
+    "endings": ("ending",),
+    "questions": ("question",),
+    "system": ("system wording", "system text"),
+}
+# What a group is tested on: part -> column of the log, as `scan.watch` names it.
+TESTED = {"model": "model", "max_tokens": "max_tokens", "temperature": "temperature_milli"}
+FOLLOW = "follow"  # a raised alarm's stock is followed to accounts that do little else
+LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
+PARTS = frozenset({*SHARED, *TESTED, FOLLOW, LONE_HARVEST})
+
+
+def checked(parts: frozenset[str]) -> frozenset[str]:
+    """The parts, where all are known.
+
+    Raises: InputError for a name that is no part.
+    """
+    unknown = sorted(set(parts) - PARTS)
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no part of the detection: {', '.join(sorted(PARTS))}")
+    return parts
+
+
+def kinds_of(parts: frozenset[str]) -> frozenset[str]:
+    """The kinds of marker that are followed."""
+    kinds = frozenset(kind for part, kinds in SHARED.items() if part in parts for kind in kinds)
+    assert kinds <= frozenset(KINDS)
+    return kinds
+
+
+def columns_of(parts: frozenset[str]) -> frozenset[str]:
+    """The columns of the log that groups are tested on."""
+    return frozenset(column for part, column in TESTED.items() if part in parts)
