@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, accounts_of
-from stillwatch.range.campaigns.shapes import requests, shapes
+from stillwatch.range.campaigns.shapes import requests_of, shapes
 from stillwatch.range.compose import compose
 from stillwatch.range.linkage import linkage
 from stillwatch.range.population import World
@@ -250,11 +250,11 @@ def stock() -> Callable[[], Corpora]:
 def test_every_style_keeps_to_its_plan(style: str, stock: Callable[[], Corpora]) -> None:
     bans = (0.5,) if style == "failover" else ()
     plan = Plan("c", style, 24, 300, 7.5, 4.0, ("own",), 2, bans=bans)
-    sent = requests(plan, stock(), np.random.default_rng(1), 9.0)
+    sent = requests_of(plan, stock(), np.random.default_rng(1), 9.0)
     assert len(sent) == 300
     assert {r.account for r in sent} == set(range(accounts_of(plan)))
     assert all(plan.start <= r.day < plan.start + plan.days + 0.01 and r.covert for r in sent)
-    assert sent == requests(plan, stock(), np.random.default_rng(1), 9.0)
+    assert sent == requests_of(plan, stock(), np.random.default_rng(1), 9.0)
 
 
 def test_no_two_campaigns_draw_the_same_item(stock: Callable[[], Corpora]) -> None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, Request, accounts_of
-from stillwatch.range.campaigns.shapes import requests
+from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.identity import Donor, Identity, identities
 from stillwatch.range.population import DONOR_KINDS, Population
 from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
@@ -78,7 +78,7 @@ def inject(
     Raises:
         InputError: an unknown shape or pipeline, or a stock, talk or honest account that is not there.
     """
-    covert = requests(plan, corpora, rng, people.new_model_day, folder)
+    covert = requests_of(plan, corpora, rng, people.new_model_day, folder)
     sent = [r for r in covert + cover(plan, covert, talks, rng) if r.day < days]
     if plan.model in REASONS:  # nobody pays for thinking and cuts it off
         donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]

@@ -46,7 +46,7 @@ def shape(name: str, folder: Path | None = None) -> Shape:
     return shapes()[name]
 
 
-def requests(
+def requests_of(
     plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float, folder: Path | None = None
 ) -> list[Request]:
     """Everything the campaign sends, cover aside."""
