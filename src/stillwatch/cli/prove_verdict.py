@@ -1,0 +1,98 @@
+"""`stillwatch prove verdict` and `prove verify`: evidence in, a page and a bundle out; a bundle checked."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cases.audit.signing import open_signer, read_public
+from stillwatch.cli.folder import AsJson
+from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import app
+from stillwatch.prove import bundle as bundles
+from stillwatch.prove import evidence_json, protocol
+from stillwatch.prove.verdict import as_document, write_verdict
+
+VERDICT_EXAMPLES = """
+Examples:
+
+  stillwatch prove verdict coin.json mark.json --protocol protocol.dsse.json
+
+  stillwatch prove verdict coin.json --out verdict --bundle acme-7b.zip --signing-key prove.key
+
+  stillwatch prove verdict coin.json lineage.json --json
+"""
+VERIFY_EXAMPLES = """
+Examples:
+
+  stillwatch prove verify acme-7b.zip
+
+  stillwatch prove verify acme-7b.zip --key sender.pub --json
+"""
+SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
+
+
+@app.command("verdict", epilog=VERDICT_EXAMPLES)
+def verdict_command(
+    evidence: Annotated[list[Path], typer.Argument(help="Evidence that other `prove` verbs wrote.")],
+    out: Annotated[Path, typer.Option(help="The folder for index.html and verdict.json.")] = Path("verdict"),
+    protocol_file: Annotated[
+        Path | None, typer.Option("--protocol", help="The protocol that was signed before.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Also write a signed bundle there: a folder or a .zip.")
+    ] = None,
+    attach: Annotated[
+        list[Path] | None, typer.Option(help="A file to go into the bundle as it is; may be given again.")
+    ] = None,
+    signing_key: SigningKey = Path("prove.key"),
+    as_json: AsJson = False,
+) -> None:
+    """Put evidence together into one verdict: a page, verdict.json, and a bundle that others can check."""
+    found = tuple(evidence_json.read(path) for path in evidence)
+    signed = None if protocol_file is None else protocol.read(protocol_file)
+    document = as_document(found, signed)
+    page = write_verdict(found, out, signed)
+    written = None
+    if bundle is not None:
+        attached = bundles.read_attached(attach or [])
+        files = bundles.make(found, open_signer(signing_key), signed, attached)
+        written = bundles.write(files, bundle)
+    if as_json:
+        print(json.dumps(document, indent=1))
+        return
+    print(one_line(document["headline"]))
+    print(f"  {document['means']}")
+    for sentence in document["means_not"]:
+        print(f"  {sentence}")
+    print(f"page: {one_line(str(page))}")
+    if written is not None:
+        print(f"bundle: {one_line(str(written.path))}, {written.files} files, manifest {written.sha256}")
+        print(f"check it: stillwatch prove verify {one_line(str(written.path))} --key {written.key}")
+        print("give the receiver that key by another way than the bundle")
+
+
+@app.command("verify", epilog=VERIFY_EXAMPLES)
+def verify_command(
+    bundle: Annotated[Path, typer.Argument(help="The bundle: a folder or a .zip.")],
+    key: Annotated[str | None, typer.Option(help="Who must have signed: 64 hex digits, or a file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle of a verdict, as the verify.py in it does.
+
+    Exit codes: 0 nothing differs; 1 something does; 2 there is no bundle to check.
+    """
+    from stillwatch.prove import checker
+
+    named = key
+    if key is not None and Path(key).exists():
+        named = read_public(Path(key))
+    words = [
+        str(bundle.absolute()),
+        *([] if named is None else ["--key", named]),
+        *(["--json"] if as_json else []),
+    ]
+    code = checker.main(words)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,182 @@
+"""A verdict as a signed bundle that another company or a court's expert can check. It judges nothing.
+
+The same evidence, protocol and key give the same bytes: there is no time in it but the protocol's.
+`checker` is what travels in it as verify.py; it needs Python's standard library alone, and is run before
+anything is written.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import stillwatch
+from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
+from stillwatch.prove import Evidence, ProveError, checker
+from stillwatch.prove.protocol import Signed
+from stillwatch.prove.verdict import DOCUMENT, PAGE, as_document, render
+
+LARGEST = 256 << 20  # bytes of one attached file
+README = """Stillwatch {version}: a verdict on {suspect}
+
+{headline}
+
+{means}
+
+What it does not mean:
+{means_not}
+
+Check it, with nothing but Python 3.11 or newer:
+
+    python3 -I -S verify.py --key KEY
+
+KEY is the sender's public key; ask for it by another way than this bundle. index.html is the page for people,
+verdict.json the same in figures, protocol.dsse.json what was fixed and signed before the suspect was asked.
+verify.py, envelope.py, exact.py and formula.py are the checker: the last two are what made the p-values, too.
+"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bundle that was written."""
+
+    path: Path
+    sha256: str  # of its manifest, which names all other files
+    files: int
+    bytes: int
+    key: str  # the public key that signed it
+
+
+def make(
+    evidence: tuple[Evidence, ...],
+    signer: Signer,
+    protocol: Signed | None = None,
+    attached: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
+    """Put a bundle together in memory, signed. attached: further files by name, as they are.
+
+    Raises: ProveError.
+    """
+    document = as_document(evidence, protocol)
+    words = {
+        "version": stillwatch.__version__,
+        "suspect": document["suspect"],
+        "headline": document["headline"],
+        "means": document["means"],
+        "means_not": "\n".join(f"- {sentence}" for sentence in document["means_not"]),
+    }
+    files = {
+        "README.txt": README.format(**words).encode("utf-8", "backslashreplace"),
+        DOCUMENT: _json(document),
+        PAGE: render(evidence, protocol).encode("utf-8", "backslashreplace"),
+        "verify.py": Path(checker.__file__).read_bytes(),
+    }
+    files |= {name: place.read_bytes() for name, place in checker.PARTS.items()}
+    if protocol is not None:
+        files[checker.PROTOCOL] = protocol.envelope
+    for name, data in (attached or {}).items():
+        if not name or name != Path(name).name or name.startswith(".") or not name.isprintable():
+            raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
+        files[f"attached/{name}"] = data
+    files[MANIFEST] = _manifest(files, document, signer)
+    return files
+
+
+def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: Signer) -> bytes:
+    """Name every file with its SHA-256. Source: in-toto Attestation Framework 1.0; DSSE 1.0."""
+    statement = {
+        "_type": STATEMENT,
+        "subject": [
+            {"name": name, "digest": {"sha256": hashlib.sha256(files[name]).hexdigest()}}
+            for name in sorted(files)
+        ],
+        "predicateType": checker.PREDICATE,
+        "predicate": {
+            "suspect": document["suspect"],
+            "outcome": document["outcome"],
+            "stillwatch": stillwatch.__version__,
+        },
+    }
+    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")
+    signature = bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))
+    envelope = {
+        "payloadType": PAYLOAD_TYPE,
+        "payload": base64.b64encode(payload).decode("ascii"),
+        "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode("ascii")}],
+    }
+    return json.dumps(envelope, indent=1, sort_keys=True).encode("ascii") + b"\n"
+
+
+def write(files: Mapping[str, bytes], out: Path) -> Written:
+    """Write a bundle, a folder or a `.zip`, whole or not at all, after its own checker has passed it.
+
+    Raises: ProveError where the checker finds something, the place is taken or cannot be written.
+    """
+    if out.exists():
+        raise ProveError(f"{out}: is there already; name another place")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
+    except OSError as why:
+        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
+    try:
+        made = (
+            _zipped(beside / out.name, files, out.stem)
+            if out.suffix == ".zip"
+            else _laid(beside / "b", files)
+        )
+        found = checker.check(made, None)
+        if not found["sound"]:
+            raise ProveError(f"nothing was written: {'; '.join(found['wrong'][:5])}")
+        os.rename(made, out)
+    except OSError as why:
+        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    manifest = hashlib.sha256(files[MANIFEST]).hexdigest()
+    return Written(out, manifest, len(files), sum(map(len, files.values())), found["signed_by"])
+
+
+def _zipped(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
+    """Stored, not deflated: another zlib would write other bytes."""
+    with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as packed:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(f"{inside}/{name}")
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            packed.writestr(entry, files[name])
+    return path
+
+
+def _laid(folder: Path, files: Mapping[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def read_attached(paths: list[Path]) -> dict[str, bytes]:
+    """Read files to be attached. Raises: ProveError."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        if path.name in found:
+            raise ProveError(f"{path}: another attached file is called {path.name}, too")
+        try:
+            if path.stat().st_size > LARGEST:
+                raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB")
+            found[path.name] = path.read_bytes()
+        except OSError as why:
+            raise ProveError(f"{path}: cannot be read: {why.strerror}") from why
+    return found
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
