@@ -8,7 +8,6 @@ What it does not know: how real campaigns hide (see inject.py).
 
 import hashlib
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,9 +18,9 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan
-from stillwatch.range.inject import Injection, inject, victims_of
+from stillwatch.range.inject import Injection, Side, inject, victims_of
 from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
-from stillwatch.range.scenes import Scene
+from stillwatch.range.scenes import Scene, find_base
 from stillwatch.range.shelf import shipped_corpora
 from stillwatch.range.stock import Corpora, read_corpora
 
@@ -43,7 +42,8 @@ def compose(world: World, shared: Path, out: Path) -> Path:
         donors = donors_of(whole)
         corpora = read_corpora(shared / "corpora", set(people.exchanges["prompt"].to_pylist()))
         talks = [corpora.talks[i] for i in rng.permutation(len(corpora.talks))]
-        made = [inject(plan, people, donors, corpora, talks, rng) for plan in world.campaigns]
+        side = Side(people, donors, corpora, talks, [], rng)
+        made = [inject(plan, side) for plan in world.campaigns]
     return _write(people, made, out / world.name, world_toml(world, people))
 
 
@@ -53,50 +53,29 @@ def compose_scene(scene: Scene, seed: int, out: Path) -> Path:
     Raises:
         InputError: a base or stock is not at hand, or too small for the campaigns.
     """
-    rng = _generator(scene.name, seed)
-    people, spare = _redrawn(scene, seed, rng)
+    side = honest_side(scene, seed)
+    folder = scene.path.parent if scene.path else None
     made: list[Injection] = []
-    if scene.campaigns:
-        donors = donors_of(people)
-        corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
-        talks = list(dict.fromkeys([*corpora.talks, *spare]))
-        talks = [talks[i] for i in rng.permutation(len(talks))]
-        victims = victims_of(people, rng) if any(plan.stolen for plan in scene.plans) else []
-        folder = scene.path.parent if scene.path else None
-        for n, plan in enumerate(scene.plans):
-            try:
-                made.append(
-                    inject(plan, people, donors, corpora, talks, rng, float(scene.days), folder, victims)
-                )
-            except InputError as error:
-                raise InputError(f"{scene.place('campaign', n)}: {error}") from error
-    return _write(people, made, out / f"{scene.name}-{seed}", scene_toml(scene, seed, people))
+    for n, plan in enumerate(scene.plans):
+        try:
+            made.append(inject(plan, side, float(scene.days), folder))
+        except InputError as error:
+            raise InputError(f"{scene.place('campaign', n)}: {error}") from error
+    return _write(side.people, made, out / f"{scene.name}-{seed}", scene_toml(scene, seed, side.people))
 
 
-def find_base(scene: Scene) -> Path:
-    """The folder of the scene whose people are redrawn:
-
-    beside the scene, in $STILLWATCH_RANGE, or the sample.
+def honest_side(scene: Scene, seed: int) -> Side:
+    """Make a scene's honest people, and what campaigns are made from, before any campaign is put in.
 
     Raises:
-        InputError: it is nowhere.
+        InputError: a base or stock is not at hand.
     """
-    name = scene.people.base or ""
-    tried = [scene.path.parent / name] if scene.path else []
-    tried += [Path(name)] if Path(name).is_absolute() else []
-    if os.environ.get("STILLWATCH_RANGE"):
-        tried.append(Path(os.environ["STILLWATCH_RANGE"]) / name)
-    if name == "sample":  # of the repository, and where the package may bring it
-        tried += [Path(__file__).parents[3] / "sample", Path(__file__).with_name("data") / "sample"]
-    for folder in tried:
-        if (folder / "scene.toml").is_file() and (folder / "truth.parquet").is_file():
-            return folder
-    where = ", ".join(str(folder) for folder in tried) or "nowhere"
-    raise InputError(
-        f"{scene.place('population', 'base')}: base {name!r} is not at hand (looked in {where}); give the "
-        f"folder "
-        "of a scene, or set STILLWATCH_RANGE to a folder that holds it"
-    )
+    rng = _generator(scene.name, seed)
+    people, spare = _redrawn(scene, seed, rng)
+    corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
+    talks = list(dict.fromkeys([*corpora.talks, *spare]))
+    talks = [talks[i] for i in rng.permutation(len(talks))]
+    return Side(people, donors_of(people), corpora, talks, victims_of(people, rng), rng)
 
 
 def _generator(name: str, seed: int) -> np.random.Generator:
@@ -215,7 +194,7 @@ def scene_toml(scene: Scene, seed: int, people: Population) -> str:
         f"days = {scene.days}",
         f"clean_days = {scene.clean_days}",
     ]
-    lines.append(f'scene_sha256 = "{scene.sha256}"')
+    lines.append(f'scene_sha256 = "{scene.digest}"')
     return "\n".join(lines + _plans_toml(scene.plans)) + "\n"
 
 

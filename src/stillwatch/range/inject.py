@@ -22,6 +22,18 @@ from stillwatch.range.stock import Corpora
 
 
 @dataclass(frozen=True)
+class Side:
+    """Honest people, and what campaigns among them are made from. Lists and draws are used up as one goes."""
+
+    people: Population
+    donors: list[Donor]  # traits that a campaign's accounts can take over
+    corpora: Corpora
+    talks: list[tuple[str, ...]]  # honest conversations that nobody in the scene had, for cover
+    victims: list[str]  # accounts whose keys can be stolen
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
 class Injection:
     """What one campaign adds to a scene."""
 
@@ -60,26 +72,15 @@ def cover(
     return honest
 
 
-def inject(
-    plan: Plan,
-    people: Population,
-    donors: list[Donor],
-    corpora: Corpora,
-    talks: list[tuple[str, ...]],
-    rng: np.random.Generator,
-    days: float = 14.0,
-    folder: Path | None = None,
-    victims: list[str] | None = None,
-) -> Injection:
-    """Compose one campaign. Takes what it uses off the end of `talks` and `victims`.
-
-    `folder` is where a shape of one's own lies.
+def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = None) -> Injection:
+    """Compose one campaign; `folder` is where a shape of one's own lies.
 
     Raises:
         InputError: an unknown shape or pipeline, or a stock, talk or honest account that is not there.
     """
-    covert = requests_of(plan, corpora, rng, people.new_model_day, folder)
-    sent = [r for r in covert + cover(plan, covert, talks, rng) if r.day < days]
+    people, donors, rng = side.people, side.donors, side.rng
+    covert = requests_of(plan, side.corpora, rng, people.new_model_day, folder)
+    sent = [r for r in covert + cover(plan, covert, side.talks, rng) if r.day < days]
     if plan.model in REASONS:  # nobody pays for thinking and cuts it off
         donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
     if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
@@ -89,7 +90,7 @@ def inject(
         at = plan.start + plan.days * (0.0, *plan.bans)[wave]
         start = people.begin + timedelta(days=at)
         whose += identities(plan.tradecraft, plan.accounts, people.begin, start, donors, rng)
-    stolen = _steal(whose, plan, victims or [], rng) if plan.stolen else set()
+    stolen = _steal(whose, plan, side.victims, rng) if plan.stolen else set()
     sent = [r for r in sent if r.covert or r.account not in stolen]  # the owner's own talk is cover enough
     rows = [exchange_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
     join_turns(sent, rows)

@@ -4,20 +4,23 @@ It composes nothing, and takes the names of defences and attackers as they stand
 """
 
 import hashlib
+import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan
 from stillwatch.range.campaigns.shapes import shape, shapes
+from stillwatch.range.costs import Prices
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
 from stillwatch.terms.places import places
 from stillwatch.terms.reading import Notes, Table, shown
 
+DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
 LARGEST_BYTES = 1 << 18  # a scene is a page
 LONGEST_LINE = 4_000  # characters; also bounds what tomllib spends on dotted keys
@@ -49,22 +52,6 @@ class Campaign:
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What an attacker's means cost, in US dollars.
-
-    Defaults are list prices and market reports of 2025/26.
-    """
-
-    usd: float = 5000.0
-    account_usd: float = 5.0  # a fresh phone-verified account
-    aged_account_usd: float = 30.0  # an account with months of history
-    stolen_key_usd: float = 30.0  # a leaked key of a paying customer
-    input_usd_per_mtok: float = 3.0  # list price of a large hosted model, 2025/26
-    output_usd_per_mtok: float = 15.0  # the same
-    proxy_usd_per_gb: float = 4.0  # residential proxies, by volume
-
-
-@dataclass(frozen=True)
 class Scene:
     """One benchmark situation as its file says it."""
 
@@ -78,10 +65,11 @@ class Scene:
     campaigns: tuple[Campaign, ...] = ()
     defences: tuple[str, ...] = ("all",)
     false_cases_per_10k_account_days: float = 1.0
-    budget: Budget = Budget()
-    live: dict[str, Any] = field(default_factory=dict)  # read by who plays a scene live
+    budget: Prices = field(default_factory=Prices)
+    live: dict[str, Any] = field(default_factory=dict)  # [live], as written: who plays a scene live reads it
+    contest: dict[str, Any] = field(default_factory=dict)  # [contest], as written: for attackers that adapt
     path: Path | None = None
-    sha256: str = ""  # of the file's bytes and of the shape files it names
+    digest: str = ""  # sha256 of the file's text and of the shape files it names
     lines: dict[Key, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -253,7 +241,7 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
     defence.done()
     budget = _budget(table.part("budget"))
-    live = table.part("live")
+    live, contest = table.part("live"), table.part("contest")
     table.done()
     shape_files = b"".join(
         (path.parent / one.plan.style).read_bytes()
@@ -263,7 +251,7 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     digest = hashlib.sha256(text.encode() + shape_files).hexdigest()
     return Scene(
         title, seeds, days, clean, contaminated, stock, people, tuple(campaigns), names, rate, budget,
-        live.content, path, digest, table.notes.lines,
+        live.content, contest.content, path, digest, table.notes.lines,
     )  # fmt: skip
 
 
@@ -361,9 +349,46 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
     return Campaign(plan, attacker)
 
 
-def _budget(table: SceneTable) -> Budget:
-    like = Budget()
-    names = Budget.__dataclass_fields__
-    read = {name: table.number(name, getattr(like, name), 0.0, 1e9) for name in names}
+def _budget(table: SceneTable) -> Prices:
+    read = {f.name: table.number(f.name, f.default, 0.0, 1e9) for f in fields(Prices)}
     table.done()
-    return Budget(**read)
+    return Prices(**read)
+
+
+def stock_digest(scene: Scene) -> str:
+    """Hash what a scene is composed from besides its own file: prompts, arrivals, a base's people."""
+    found = sorted(DATA.glob("*.parquet"))
+    if scene.stock != "shipped":
+        found += sorted(Path(scene.stock).rglob("*.parquet"))
+    if scene.people.base:
+        found += sorted(find_base(scene).glob("*.parquet"))
+    digest = hashlib.sha256()
+    for file in found:
+        digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def find_base(scene: Scene) -> Path:
+    """The folder of the scene whose people are redrawn:
+
+    beside the scene, in $STILLWATCH_RANGE, or the sample.
+
+    Raises:
+        InputError: it is nowhere.
+    """
+    name = scene.people.base or ""
+    tried = [scene.path.parent / name] if scene.path else []
+    tried += [Path(name)] if Path(name).is_absolute() else []
+    if os.environ.get("STILLWATCH_RANGE"):
+        tried.append(Path(os.environ["STILLWATCH_RANGE"]) / name)
+    if name == "sample":  # of the repository, and where the package may bring it
+        tried += [Path(__file__).parents[3] / "sample", Path(__file__).with_name("data") / "sample"]
+    for folder in tried:
+        if (folder / "scene.toml").is_file() and (folder / "truth.parquet").is_file():
+            return folder
+    where = ", ".join(str(folder) for folder in tried) or "nowhere"
+    raise InputError(
+        f"{scene.place('population', 'base')}: base {name!r} is not at hand (looked in {where}); give the "
+        f"folder "
+        "of a scene, or set STILLWATCH_RANGE to a folder that holds it"
+    )
