@@ -1,0 +1,58 @@
+"""What a suspect says it is: "I was made by ...". It believes nothing of it.
+
+Null: none. Blind to: a suspect that was told what to say. Fooled by: data sets that quote others, prompts that
+suggest an answer, and anybody who writes a system prompt. Source: self-reports never carry beyond a lead
+(docs/provenance.md, grade C).
+"""
+
+import re
+from dataclasses import dataclass
+
+from stillwatch.lineage.table import table
+from stillwatch.prove.pool import Pool
+
+_CLAIM = re.compile(
+    r"\b(?:i am|i'm|i’m|as) (?:an? |the )?(?:[\w-]+ ){0,6}?(?:model|assistant|ai|chatbot)\b[^.!?\n]{0,80}?"
+    r"\b(?:by|from|named|called)\b (?P<by>[^.!?\n]{2,60})|\bmy name is (?P<name>[^.!?\n]{2,40})"
+    r"|\b(?:i am|i'm|i’m) (?P<is>chatgpt|claude|gemini|llama|qwen|deepseek|grok|mistral|kimi|bard)\b",
+    re.IGNORECASE,
+)
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A family or maker that the suspect calls itself by."""
+
+    family: str
+    prompts: int
+    examples: tuple[tuple[str, str], ...]  # (prompt id, the words)
+
+
+def claims(pool: Pool, suspect: str) -> tuple[Claim, ...]:
+    """Find the families that a suspect says it is, most often first."""
+    words = _words()
+    found: dict[str, list[tuple[str, str]]] = {}
+    for prompt, told in pool.answers[suspect].items():
+        said = {}
+        for match in _CLAIM.finditer(told[0][:4000]):
+            text = next(group for group in match.groups() if group)
+            for word, family in words.items():
+                if re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", text.lower()):
+                    said[family] = " ".join(match.group().split())
+        for family, words_said in said.items():
+            found.setdefault(family, []).append((prompt, words_said))
+    return tuple(
+        Claim(family, len(where), tuple(where[:SHOWN]))
+        for family, where in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
+    )
+
+
+def _words() -> dict[str, str]:
+    """Makers and families of the lineage table, and what people call them."""
+    known = {"chatgpt": "gpt", "openai": "gpt", "bard": "gemini"}
+    for family in table().families.values():
+        known[family.id] = family.id
+        if family.vendor:
+            known[family.vendor.lower()] = family.id
+    return known

@@ -1,0 +1,74 @@
+"""Phrases that a suspect shares with one model and with nobody else, on the same prompt.
+
+Null: none. Blind to: paraphrase. Fooled by: a text both have learned by heart, one model under two names, a pool
+so small that much is rare in it. Source: paired 3- to 5-grams as measured in docs/provenance.md, grade C.
+"""
+
+from dataclasses import dataclass
+
+from stillwatch.prove.pool import Pool
+from stillwatch.prove.pool.likeness import tokens
+
+LENGTH = 5  # words: below, chance alone shares them
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What one model alone shares with the suspect."""
+
+    model: str
+    prompts: int  # both answered
+    with_phrase: int  # of them with at least one phrase that no third model says
+    examples: tuple[tuple[str, str], ...]  # (prompt id, the phrase), longest first
+
+    @property
+    def share(self) -> float:
+        """Of prompts."""
+        return self.with_phrase / self.prompts if self.prompts else 0.0
+
+
+def rare_phrases(pool: Pool, suspect: str) -> tuple[Shared, ...]:
+    """Count for each model the prompts where it alone says something the suspect says; most first."""
+    counts = dict.fromkeys((m for m in pool.models if m != suspect), 0)
+    both = dict(counts)
+    examples: dict[str, list[tuple[str, str]]] = {model: [] for model in counts}
+    for prompt, mine in pool.answers[suspect].items():
+        grams = _grams(tokens(mine[0]))
+        holders: dict[tuple[str, ...], list[str]] = {}
+        for model in counts:
+            told = pool.answers[model].get(prompt)
+            if told is None:
+                continue
+            both[model] += 1
+            for gram in grams & _grams(tokens(told[0])):
+                holders.setdefault(gram, []).append(model)
+        alone: dict[str, list[tuple[str, ...]]] = {}
+        for gram, models in holders.items():
+            if len(models) == 1:
+                alone.setdefault(models[0], []).append(gram)
+        for model, found in alone.items():
+            counts[model] += 1
+            examples[model].append((prompt, _joined(tokens(mine[0]), set(found))))
+    return tuple(
+        Shared(model, both[model], counts[model], _longest(examples[model]))
+        for model in sorted(counts, key=lambda m: (-counts[m] / max(1, both[m]), m))
+    )
+
+
+def _grams(words: list[str]) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + LENGTH]) for i in range(len(words) - LENGTH + 1)}
+
+
+def _joined(words: list[str], grams: set[tuple[str, ...]]) -> str:
+    """The longest run of words that the grams cover."""
+    best, run = "", 0
+    for i in range(len(words) - LENGTH + 1):
+        run = run + 1 if tuple(words[i : i + LENGTH]) in grams else 0
+        if run and len(said := " ".join(words[i - run + 1 : i + LENGTH])) > len(best):
+            best = said
+    return best
+
+
+def _longest(found: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(found, key=lambda one: (-len(one[1]), one))[:SHOWN])

@@ -1,0 +1,118 @@
+"""What the procedure does on models whose teachers are known: found, missed, wrongly accused.
+
+It is run on the pool's own students, each as if it were the suspect and its kin unknown. It knows no suspect.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from stillwatch.prove.lineage import Lineage, LineageError, Role
+from stillwatch.prove.lineage.judge import Judged, judge
+from stillwatch.prove.lineage.margins import Field, field
+from stillwatch.prove.pool.likeness import Likeness
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One known student, judged as a stranger."""
+
+    student: str
+    kin: str
+    teachers: frozenset[str]
+    present: Judged
+    absent: Judged | None  # without its teachers; None where fewer than two families are left
+
+    @property
+    def first(self) -> bool:
+        """A teacher is the likest family."""
+        return self.present.standings[0].family in self.teachers
+
+    @property
+    def named(self) -> bool:
+        """A teacher is accused."""
+        return self.present.accused in self.teachers
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All students, and what they add up to."""
+
+    tried: tuple[Tried, ...]
+    innocents: tuple[tuple[str, str], ...]  # (model, whom the procedure accuses, or nobody)
+    skipped: tuple[str, ...]  # students without a teacher among their candidates
+
+    def auc(self) -> float:
+        """How well the lead over the best other family tells teachers from others, over all pairs."""
+        right: list[float] = []
+        wrong: list[float] = []
+        for one in self.tried:
+            likenesses = {s.family: s.likeness for s in one.present.standings}
+            for family, value in likenesses.items():
+                rest = max(v for f, v in likenesses.items() if f != family)
+                (right if family in one.teachers else wrong).append(np.log(value / rest))
+        return area(right, wrong)
+
+    def count(self) -> dict[str, int]:
+        """The counts behind every share that is told of this."""
+        absent = [one for one in self.tried if one.absent is not None]
+        return {
+            "students": len(self.tried),
+            "kins": len({one.kin for one in self.tried}),
+            "teacher_first": sum(one.first for one in self.tried),
+            "teacher_named": sum(one.named for one in self.tried),
+            "other_named": sum(bool(one.present.accused) and not one.named for one in self.tried),
+            "teacher_absent": len(absent),
+            "absent_accused": sum(bool(one.absent and one.absent.accused) for one in absent),
+            "innocents": len(self.innocents),
+            "innocents_accused": sum(bool(whom) for _, whom in self.innocents),
+        }
+
+
+def area(right: list[float], wrong: list[float]) -> float:
+    """The chance that a right one is above a wrong one; ties count half; nan where one side is empty.
+
+    >>> area([2.0, 1.0], [1.0, 0.0])
+    0.875
+    """
+    if not right or not wrong:
+        return float("nan")
+    ranks = rankdata([*right, *wrong])
+    n = len(right)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(wrong)))
+
+
+def checkup(alike: Likeness, lineage: Lineage, alpha: float) -> Checkup:
+    """Judge every known student and every innocent of the pool, the others being the null.
+
+    A model's kin never stands in its null.
+    """
+    tried, skipped, innocents = [], [], []
+    for name, where in _fields(alike, lineage):
+        told = lineage.models[name]
+        if told.role is Role.INNOCENT:
+            if where is not None:
+                innocents.append((name, judge(alike, where, lineage, name, alpha).accused))
+        elif where is None or not told.teachers & set(where.families):
+            skipped.append(name)
+        else:
+            present = judge(alike, where, lineage, name, alpha)
+            without = where.without(told.teachers)
+            absent = judge(alike, without, lineage, name, alpha) if len(without.families) > 1 else None
+            tried.append(Tried(name, told.kin, told.teachers, present, absent))
+    return Checkup(tuple(tried), tuple(innocents), tuple(skipped))
+
+
+def _fields(alike: Likeness, lineage: Lineage) -> Iterator[tuple[str, Field | None]]:
+    for name in alike.models:
+        told = lineage.models.get(name)
+        if told is None or told.role not in (Role.STUDENT, Role.INNOCENT):
+            continue
+        try:
+            where = field(alike, lineage, name)
+        except LineageError:
+            yield name, None
+            continue
+        yield name, where

@@ -1,0 +1,220 @@
+"""A suspect, a pool and a lineage -> evidence of grade B, in sentences that say no more than was measured.
+
+It writes no file and asks no endpoint.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.prove import Checked, Evidence, Grade, Row
+from stillwatch.prove.lineage import Lineage, LineageError
+from stillwatch.prove.lineage.checkup import Checkup, checkup
+from stillwatch.prove.lineage.judge import Judged, judge
+from stillwatch.prove.lineage.margins import Field, field, listed
+from stillwatch.prove.lineage.suspicions import doubtful, hubs, nearer_pupils, relatives
+from stillwatch.prove.pool import Pool
+from stillwatch.prove.pool.checks import fit
+from stillwatch.prove.pool.likeness import Floats, Likeness, likeness
+
+METHOD = "conformal rank among audited models"
+UNIT = "log of likeness to the candidate over its mean likeness to the other candidates"
+ALPHA = 0.05
+ALPHA_NONE = 0.1
+FEWEST_KINS = 10  # below, no rank says anything
+HUB = 2.0  # times its share from which a family that innocents resemble is called a hub
+RESAMPLES = 400
+
+MEANS_NOT = (
+    "It does not say how the suspect came by anything: a common data set, a common ancestor or a pupil of "
+    "the candidate explains likeness as well as training on its answers does.",
+    "It does not prove. The p-value holds as far as the suspect resembles the audited models in everything "
+    "but its teacher; no count of prompts can show that. Only evidence of grade A rests on randomness of "
+    "one's own.",
+    "That no candidate is named does not clear the suspect: this test misses most students.",
+    "It is about the candidates given. A teacher that is not among them cannot be found.",
+)
+
+Told = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The evidence, and what it was made of, for whoever wants to look."""
+
+    evidence: Evidence
+    judged: Judged
+    checkup: Checkup
+    left_out: tuple[str, ...]
+
+
+def trace(
+    pool: Pool,
+    lineage: Lineage,
+    suspect: str,
+    *,
+    released: str = "",
+    base: str = "",
+    alpha: float = ALPHA,
+    alpha_none: float = ALPHA_NONE,
+    told: Told | None = None,
+) -> Traced:
+    """Rank a suspect's candidates among audited models.
+
+    Null: the suspect is exchangeable, kin by kin, with the audited models, towards families that taught
+    neither. Blind to: a teacher that is no candidate; anything below the floor. Fooled by: wrong labels, a
+    suspect unlike every audited model. Source: docs/provenance.md, grade B.
+
+    Raises: PoolError, LineageError.
+    """
+    if suspect not in pool.answers:
+        raise LineageError(f"no answers of {suspect!r} in the pool; it has {listed(pool.models)}")
+    fitted = fit(pool, suspect)
+    alike = likeness(fitted.pool, suspect, _step(told, "comparing answers"))
+    where = field(alike, lineage, suspect, released, base)
+    kins = len({kin for kin, judges in zip(where.kin, where.judges, strict=True) if judges})
+    if kins < FEWEST_KINS:
+        raise LineageError(
+            f"the pool has {kins} kins of audited models on these prompts (roles candidate, student, "
+            f"innocent); at least {FEWEST_KINS} are needed, {round(1 / alpha) - 1} for a p-value of {alpha:g}"
+        )
+    judged = judge(alike, where, lineage, suspect, alpha)
+    known = checkup(alike, lineage, alpha)
+    none = not judged.accused and judged.as_student is not None and judged.as_student.p_value <= alpha_none
+    evidence = Evidence(
+        grade=Grade.RANK,
+        method=METHOD,
+        suspect=suspect,
+        claim=f"One of the {len(where.families)} candidate families taught {suspect} by its answers.",
+        null=(
+            f"Towards families that did not teach it, {suspect} stands out no more than the {kins} kins of "
+            "audited models do towards families that did not teach them. Adjusted p: the same over all "
+            "candidates together."
+        ),
+        alpha=alpha,
+        unit=UNIT,
+        rows=_rows(judged, alike, where, fitted.pool),
+        p_floor=1 / (kins + 1),
+        power=power(known),
+        confounds=(*fitted.notes, *_checked(judged, alike, where, lineage, suspect, known)),
+        means_not=MEANS_NOT,
+        none_of_them=none,
+    )
+    return Traced(evidence, judged, known, fitted.left_out)
+
+
+def power(known: Checkup) -> str:
+    """What the procedure finds of the pool's known students, in a sentence."""
+    n = known.count()
+    if not n["students"]:
+        return "Not known: the pool has no student with a known teacher among its candidates."
+    return (
+        f"Of {n['students']} known students ({n['kins']} kins), each judged as a stranger, the likest "
+        f"candidate is a teacher for {n['teacher_first']}; a teacher is named for {n['teacher_named']}, "
+        f"another family for {n['other_named']}."
+    )
+
+
+def _rows(judged: Judged, alike: Likeness, where: Field, pool: Pool) -> tuple[Row, ...]:
+    spread = _bootstrap(alike, where)
+    return tuple(
+        Row(
+            name=one.family,
+            n=len(pool.answers[alike.focus]),
+            effect=one.margin,
+            effect_low=spread[one.family][0],
+            effect_high=spread[one.family][1],
+            p_value=one.own.p_value,
+            p_adjusted=one.p_adjusted,
+            counts=one.own.counts(),
+        )
+        for one in judged.standings
+    )
+
+
+def _bootstrap(alike: Likeness, where: Field) -> dict[str, tuple[float, float]]:
+    """95 % of each margin over prompts drawn again. It tells of prompts only, not of models."""
+    rows = alike.by_prompt
+    draws = np.random.default_rng(1).multinomial(len(rows), np.full(len(rows), 1 / len(rows)), RESAMPLES)
+    held = np.isfinite(rows)
+    sums, weights = draws @ np.where(held, rows, 0.0), draws @ held.astype(float)
+    means: Floats = np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)
+    own = alike.at(alike.focus)
+    families = np.stack(
+        [means[:, [r for r in where.versions[f] if r != own]].max(axis=1) for f in where.families], axis=1
+    )
+    families = np.maximum(families, 1e-12)
+    rest = (families.sum(axis=1, keepdims=True) - families) / (len(where.families) - 1)
+    low, high = np.quantile(np.log(families / rest), [0.025, 0.975], axis=0)
+    return {f: (float(low[c]), float(high[c])) for c, f in enumerate(where.families)}
+
+
+def _checked(
+    judged: Judged, alike: Likeness, where: Field, lineage: Lineage, suspect: str, known: Checkup
+) -> tuple[Checked, ...]:
+    first = judged.standings[0].family
+    n = known.count()
+    low, high = wilson(n["absent_accused"], n["teacher_absent"])
+    pupils = nearer_pupils(alike, where, lineage, suspect, first)
+    related = relatives(lineage, where, first)
+    doubts = [one for one in doubtful(alike, where, lineage, suspect) if one.family in where.families]
+    told = lineage.models.get(suspect)
+    share = {hub.family: (hub.likest, hub.of) for hub in hubs(alike, where, suspect)}
+    likest, of = share[first]
+    usual = HUB / len(where.families)
+    flagged = listed([f"{one.model} ({one.family})" for one in doubts])
+    return (
+        Checked(
+            "false accusations with the teacher absent",
+            f"{n['absent_accused']} of {n['teacher_absent']} known students accused of a family that did not "
+            f"teach them, once those that did were taken away (95 %: {low:.0%} to {high:.0%})",
+            n["teacher_absent"] > 0 and low <= 0.05,
+        ),
+        Checked(
+            "innocents accused",
+            f"{n['innocents_accused']} of {n['innocents']} models that no candidate is known to have taught",
+            wilson(n["innocents_accused"], n["innocents"])[0] <= 0.05,
+        ),
+        Checked(
+            "chronology",
+            f"left out because they came later: {listed(where.too_late)}; "
+            f"without a date: {listed(where.undated)}",
+            not where.undated and (bool(where.too_late) or bool(told and told.released)),
+        ),
+        Checked(
+            "own base", f"its weights are said to start from {where.own_base}, which is no candidate", True
+        )
+        if where.own_base
+        else Checked("own base", "not known to be a candidate's: a shared base looks like a teacher", False),
+        Checked(
+            "hub", f"{first} is the likest candidate of {likest} of {of} models that it did not teach",
+            of == 0 or likest / of < usual,
+        ),
+        Checked(
+            "relatives",
+            f"{listed(related)}: of the same maker as {first}; the rank is not made to tell them apart"
+            if related else f"no other candidate is of the maker of {first}",
+            not related,
+        ),
+        Checked(
+            "grandparent",
+            f"it is liker to {listed(pupils)}, taught by {first}: they may be the source"
+            if pupils else f"no known student of {first} is liker to the suspect than {first} is",
+            not pupils,
+        ),
+        Checked(
+            "contaminated null",
+            f"called innocent, and standing out as known students do: {flagged}. They stay in the null, which "
+            "makes p larger and no accusation easier"
+            if doubts else "no innocent stands out as the known students do",
+            not doubts,
+        ),
+    )  # fmt: skip
+
+
+def _step(told: Told | None, what: str) -> Callable[[int, int], None] | None:
+    if told is None:
+        return None
+    return lambda done, of: told(what, done, of)

@@ -1,0 +1,47 @@
+"""A model's name -> its line and maker, by the table beside this file. It believes the name."""
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from stillwatch.lineage.resolve import resolve
+
+
+@cache
+def _lines() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+    table = tomllib.loads(files(__package__).joinpath("lines.toml").read_text(encoding="utf-8"))
+    return tuple((line["family"], line["maker"], re.compile(line["pattern"])) for line in table["line"])
+
+
+def line_of(name: str) -> tuple[str, str]:
+    """Say the line and its maker; two empty texts where no line fits.
+
+    >>> line_of("gpt-3.5-turbo-0301"), line_of("gpt4_0613"), line_of("acme-9b")
+    (('gpt35', 'openai'), ('gpt4', 'openai'), ('', ''))
+    """
+    flat = re.sub(r"[_/ ]", "-", name.lower())
+    return next(((family, maker) for family, maker, pattern in _lines() if pattern.search(flat)), ("", ""))
+
+
+def family_of(name: str) -> tuple[str, str]:
+    """Say a candidate's family and maker: by line, else by the lineage table, else the name itself.
+
+    >>> family_of("kimi-k2"), family_of("acme-9b")
+    (('kimi', 'kimi'), ('acme-9b', 'acme'))
+    """
+    family, maker = line_of(name)
+    if family:
+        return family, maker
+    known = resolve(name).family
+    return (known, known) if known else (name, stem(name))
+
+
+def stem(name: str) -> str:
+    """The word that a name begins with: models that share it count as kin where nothing better is said.
+
+    >>> stem("recycled-wizardlm-7b-v1.0"), stem("Vicuna_13b"), stem("42")
+    ('recycled', 'vicuna', '42')
+    """
+    found = re.match(r"[a-z]+", name.lower())
+    return found.group() if found else name.lower()

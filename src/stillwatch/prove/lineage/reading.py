@@ -1,0 +1,184 @@
+"""Lineage files (TOML, CSV, JSON) -> `Lineage`. Several are merged: the first that says a field keeps it.
+
+Teachers are united. It does not look whether what is said is true.
+"""
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillwatch.prove.lineage import Lineage, LineageError, Model, Role
+from stillwatch.prove.lineage.lines import family_of, line_of, stem
+
+ROLES = {
+    "candidate": Role.CANDIDATE,
+    "teacher": Role.CANDIDATE,
+    "student": Role.STUDENT,
+    "innocent": Role.INNOCENT,
+    "independent": Role.INNOCENT,
+    "copy": Role.COPY,
+    "derivative": Role.COPY,
+    "style_variant": Role.COPY,
+    "unaudited": Role.UNAUDITED,
+}
+FIELDS = ("name", "role", "family", "maker", "released", "teachers", "base", "kin")
+NOTHING = frozenset({"", "-", "?", "none", "human"})
+
+Told = dict[str, Any]
+
+
+def read_lineage(paths: Sequence[Path]) -> Lineage:
+    """Read and merge lineage files.
+
+    Raises: LineageError with the place of what cannot be read, and for a lineage without candidates.
+    """
+    merged: dict[str, Told] = {}
+    for path in paths:
+        for place, told in _entries(path):
+            name = told.get("name")
+            if not isinstance(name, str) or not name:
+                raise LineageError(f"{place}: has no name of a model")
+            _check(told, place)
+            held = merged.setdefault(name, {"name": name, "teachers": []})
+            held["teachers"] = [*held["teachers"], *told.get("teachers", [])]
+            for field in FIELDS:
+                if field != "teachers" and told.get(field) and not held.get(field):
+                    held[field] = told[field]
+    lineage = Lineage({name: _model(told) for name, told in sorted(merged.items())})
+    if not lineage.candidates():
+        raise LineageError(
+            f"{', '.join(map(str, paths))}: names no candidate; give models the role candidate"
+        )
+    return lineage
+
+
+def month(value: object, place: str) -> str:
+    """A month as "2023-03", from an ISO date or a number YY.MM (23.1 is October, as numbers lose their zero).
+
+    >>> month("2023-03-14", ""), month(23.1, ""), month(23.03, "")
+    ('2023-03', '2023-10', '2023-03')
+    """
+    if isinstance(value, str) and (found := re.fullmatch(r"(20\d\d)-(0[1-9]|1[0-2])(-\d\d)?", value.strip())):
+        return f"{found[1]}-{found[2]}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        year, part = f"{value:.2f}".split(".")
+        if 18 <= int(year) <= 99 and 1 <= int(part) <= 12:
+            return f"20{year}-{part}"
+    raise LineageError(f"{place}: released is {value!r:.40}; write a month as 2023-03")
+
+
+def _entries(path: Path) -> Iterator[tuple[str, Told]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as why:
+        raise LineageError(f"{path}: cannot be read: {why}") from why
+    try:
+        if path.suffix == ".toml":
+            yield from _tables(tomllib.loads(text), path)
+        elif path.suffix == ".json":
+            yield from _document(json.loads(text), path)
+        elif path.suffix == ".csv":
+            yield from _rows(text, path)
+        else:
+            raise LineageError(f"{path}: ends in {path.suffix or 'nothing'}; give .toml, .csv or .json")
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, RecursionError, csv.Error) as why:
+        raise LineageError(f"{path}: cannot be read: {why}") from None
+
+
+def _tables(told: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told]]:
+    models = told.get("model")
+    if not isinstance(models, list) or set(told) != {"model"}:
+        raise LineageError(f"{path}: holds {', '.join(told) or 'nothing'}; it has to be tables [[model]]")
+    for number, one in enumerate(models, 1):
+        place = f"{path}: model {number}"
+        if not isinstance(one, dict):
+            raise LineageError(f"{place}: is no table [[model]]")
+        if unknown := sorted(set(one) - set(FIELDS)):
+            raise LineageError(f"{place}: {unknown[0]} is unknown; it can hold {', '.join(FIELDS)}")
+        yield place, dict(one)
+
+
+def _document(told: Any, path: Path) -> Iterator[tuple[str, Told]]:
+    """A list under `model`, as in TOML; or students, human_data and candidate_dates by name."""
+    if isinstance(told, dict) and "model" in told:
+        yield from _tables(told, path)
+        return
+    parts = ("students", "human_data", "candidate_dates")
+    if not isinstance(told, dict) or not any(part in told for part in parts):
+        raise LineageError(f"{path}: holds neither `model` nor any of {', '.join(parts)}")
+    families = told.get("candidate_families", {})
+    students, innocent, dates = (told.get(part) or {} for part in parts)
+    if not all(isinstance(part, dict) for part in (families, dates, students)):
+        raise LineageError(f"{path}: candidate_dates, candidate_families and students are tables by name")
+    for name, date in dates.items():
+        yield f"{path}: {name}", {
+            "name": name, "role": "candidate", "released": date, "family": families.get(name, "")
+        }  # fmt: skip
+    for name, one in students.items():
+        if not isinstance(one, dict):
+            raise LineageError(f"{path}: {name}: is no table with teacher_family and date")
+        taught = one.get("teacher_family") or []
+        taught = [taught] if isinstance(taught, str) else taught
+        yield f"{path}: {name}", {
+            "name": name, "role": "student", "teachers": taught, "released": one.get("date", ""),
+            "base": one.get("base", ""),
+        }  # fmt: skip
+    for name in innocent:
+        yield f"{path}: {name}", {"name": name, "role": "innocent"}
+
+
+def _rows(text: str, path: Path) -> Iterator[tuple[str, Told]]:
+    reader = csv.DictReader(text.splitlines())
+    columns = reader.fieldnames or []
+    if not {"model", "name"} & set(columns) or "role" not in columns:
+        raise LineageError(f"{path}: has the columns {', '.join(columns)[:120]}; model and role are needed")
+    for number, row in enumerate(reader, 2):
+        told: Told = {field: (row.get(field) or "").strip() for field in FIELDS}
+        told["name"] = told["name"] or (row.get("model") or "").strip()
+        told["teachers"] = [one.strip() for one in told["teachers"].split(";") if one.strip()]
+        yield f"{path}:{number}", told
+
+
+def _check(told: Told, place: str) -> None:
+    """Bring one entry into one shape."""
+    role = told.get("role") or "unaudited"
+    if role not in ROLES:
+        raise LineageError(f"{place}: role is {role!r:.40}; it can be {', '.join(ROLES)}")
+    told["role"] = ROLES[role]
+    told["released"] = month(told["released"], place) if told.get("released") else ""
+    teachers = told.get("teachers") or []
+    if not isinstance(teachers, list) or not all(isinstance(one, str) for one in teachers):
+        raise LineageError(f"{place}: teachers is {teachers!r:.40}; it has to be a list of names")
+    told["teachers"] = teachers
+    for field in ("family", "maker", "base", "kin"):
+        if not isinstance(told.get(field, ""), str):
+            raise LineageError(f"{place}: {field} is {told[field]!r:.40}; it has to be text")
+
+
+def _model(told: Told) -> Model:
+    name, role = told["name"], told.get("role", Role.UNAUDITED)
+    line, maker = family_of(name)
+    teachers = frozenset(_family(one) for one in told["teachers"] if one.lower() not in NOTHING)
+    known = frozenset(one for one in teachers if one)
+    if teachers and not known and role is Role.STUDENT:
+        role = Role.UNAUDITED  # "unknown", "mixed open data": a teacher, and nobody knows which
+    base = told.get("base", "")
+    if role is Role.CANDIDATE:
+        family, maker = told.get("family") or line, told.get("maker") or maker
+        kin = told.get("kin") or maker
+    else:
+        family, maker = "", told.get("maker", "")
+        kin = told.get("kin") or stem(base if role is Role.COPY and base else name)
+    own_base = line_of(base)[0] or base
+    return Model(name, role, family, maker, told.get("released", ""), known, own_base, kin)
+
+
+def _family(teacher: str) -> str:
+    """A teacher's family: as the candidates have it, by a model's name, or nothing that can be known."""
+    if teacher.lower() in ("unknown", "undisclosed") or " " in teacher.strip():
+        return ""
+    return line_of(teacher)[0] or teacher

@@ -1,0 +1,100 @@
+"""What else could explain a rank: innocents that look taught, hubs, relatives, pupils that stand nearer.
+
+It finds things to look at. It changes no p-value: a null chosen after looking is no null.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.prove.lineage import Lineage, Role
+from stillwatch.prove.lineage.margins import Field, margins, to_families
+from stillwatch.prove.pool.likeness import Likeness
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """An innocent that stands out towards a family as its known students do."""
+
+    model: str
+    family: str
+    margin: float
+    students_margin: float  # the median of the family's known students
+
+
+@dataclass(frozen=True)
+class Hub:
+    """How many models that a family taught nothing are nevertheless likest to it."""
+
+    family: str
+    likest: int
+    of: int
+
+
+def doubtful(alike: Likeness, where: Field, lineage: Lineage, suspect: str) -> tuple[Doubtful, ...]:
+    """Find models called innocent that look like students: perhaps they are.
+
+    Blind to: a family without known students in the pool. Fooled by: a base or a data set in common.
+    """
+    raw = margins(to_families(alike.mean, where), np.ones(where.innocent.shape, bool))
+    found = []
+    for column, family in enumerate(where.families):
+        taught = [
+            raw[row, column]
+            for row, name in enumerate(alike.models)
+            if name != suspect and (told := lineage.models.get(name)) and family in told.teachers
+            and told.role is Role.STUDENT and np.isfinite(raw[row, column])
+        ]  # fmt: skip
+        if not taught:
+            continue
+        usual = float(np.median(taught))
+        for row, name in enumerate(alike.models):
+            told = lineage.models.get(name)
+            if (
+                told is None
+                or told.role is not Role.INNOCENT
+                or name == suspect
+                or not where.innocent[row, column]
+            ):
+                continue
+            if raw[row, column] >= usual and raw[row, column] == np.nanmax(raw[row]):
+                found.append(Doubtful(name, family, float(raw[row, column]), usual))
+    return tuple(sorted(found, key=lambda one: -one.margin))
+
+
+def hubs(alike: Likeness, where: Field, suspect: str) -> tuple[Hub, ...]:
+    """Count for each family the innocents that are likest to it; a family far above its share is a hub."""
+    likenesses = to_families(alike.mean, where)
+    counted = []
+    for column, family in enumerate(where.families):
+        rows = [
+            row for row in np.flatnonzero(where.judges & where.innocent[:, column])
+            if np.isfinite(likenesses[row, column]) and alike.models[row] != suspect
+        ]  # fmt: skip
+        likest = sum(int(np.nanargmax(likenesses[row]) == column) for row in rows)
+        counted.append(Hub(family, likest, len(rows)))
+    return tuple(sorted(counted, key=lambda hub: -hub.likest / max(1, hub.of)))
+
+
+def nearer_pupils(
+    alike: Likeness, where: Field, lineage: Lineage, suspect: str, family: str
+) -> tuple[str, ...]:
+    """Known students of a family that the suspect is liker than to the family: one of them may be the source.
+
+    Then the family is a grandparent. The suspect's own kin is left out.
+    """
+    at = alike.at(suspect)
+    nearest = max(alike.mean[at, row] for row in where.versions[family] if row != at)
+    found = [
+        (float(alike.mean[at, row]), name)
+        for row, name in enumerate(alike.models)
+        if name != suspect and (told := lineage.models.get(name)) and family in told.teachers
+        and where.kin[row] != where.kin[at] and alike.mean[at, row] > nearest
+    ]  # fmt: skip
+    return tuple(name for _, name in sorted(found, reverse=True))
+
+
+def relatives(lineage: Lineage, where: Field, family: str) -> tuple[str, ...]:
+    """Other candidate families of the same maker: they share data, and a rank does not tell them apart."""
+    makers = {m.family: m.maker for m in lineage.candidates()}
+    return tuple(one for one in where.families if one != family and makers[one] == makers[family])

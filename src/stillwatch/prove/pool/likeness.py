@@ -1,0 +1,108 @@
+"""How alike models answer the same prompts: word n-grams of the first 100 tokens, rare ones weighing more.
+
+Cosine per prompt, IDF over the models' answers to that prompt, mean over prompts. It has no threshold and no
+p-value: prompts are no independent tries, and more of them make a wrong accusation only more certain.
+
+Null: none. Blind to: paraphrase; a teacher that nobody compared. Fooled by: a shared base, style or length
+beyond 100 tokens, models that many others were trained on. Source: shared prompts and IDF as measured in
+docs/provenance.md; IDF: Sparck Jones 1972, J. Documentation 28.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from stillwatch.prove.pool import Pool
+
+TOKENS = 100  # takes most of the length out of it
+LONGEST = 3  # words of an n-gram
+# One token: a word in an alphabet, one sign of a script that has no spaces, or one mark.
+_TOKEN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
+_ABOUT = 40 * TOKENS  # characters that surely hold the first tokens of any text
+
+Floats = NDArray[np.float64]
+Told = Callable[[int, int], None]  # prompts done, of how many
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Similarities between all models of a pool, and per prompt for the one in focus."""
+
+    models: tuple[str, ...]
+    mean: Floats  # (models, models): the mean over the prompts that both answered; nan where none
+    shared: NDArray[np.int64]  # (models, models) prompts
+    focus: str
+    by_prompt: Floats  # (prompts, models): the focus beside each; nan where one did not answer
+
+    def at(self, model: str) -> int:
+        """Where a model stands."""
+        return self.models.index(model)
+
+
+def tokens(text: str) -> list[str]:
+    """The first tokens of a text, in lower case.
+
+    >>> tokens("It's 42, 東京!")
+    ['it', "'", 's', '42', ',', '東', '京', '!']
+    """
+    found = []
+    for match in _TOKEN.finditer(text[:_ABOUT].lower()):
+        found.append(match.group())
+        if len(found) == TOKENS:
+            break
+    return found
+
+
+def likeness(pool: Pool, focus: str, told: Told | None = None) -> Likeness:
+    """Compare every model with every other, on every prompt of the pool."""
+    models = pool.models
+    place = {model: i for i, model in enumerate(models)}
+    n = len(models)
+    total, shared = np.zeros((n, n)), np.zeros((n, n), np.int64)
+    by_prompt = np.full((len(pool.prompts), n), np.nan)
+    for at, prompt in enumerate(pool.prompts):
+        who = [model for model in models if prompt in pool.answers[model]]
+        alike = prompt_likeness([tokens(pool.answers[model][prompt][0]) for model in who])
+        rows = np.array([place[model] for model in who])
+        total[np.ix_(rows, rows)] += alike
+        shared[np.ix_(rows, rows)] += 1
+        if focus in who:
+            by_prompt[at, rows] = alike[who.index(focus)]
+        if told is not None:
+            told(at + 1, len(pool.prompts))
+    mean = np.divide(total, shared, out=np.full((n, n), np.nan), where=shared > 0)
+    return Likeness(models, mean, shared, focus, by_prompt)
+
+
+def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
+    """Compare the answers to one prompt: (answers, answers) cosines of IDF-weighted sets of n-grams."""
+    n = len(answers)
+    words: dict[str, int] = {}
+    coded = [np.array([words.setdefault(w, len(words) + 1) for w in answer], np.int64) for answer in answers]
+    size = len(words) + 1
+    grams, owners = [], []
+    for i, code in enumerate(coded):
+        held = [code]
+        longer = code
+        for length in range(2, LONGEST + 1):
+            longer = longer[:-1] * size + code[length - 1 :] if len(longer) > 1 else longer[:0]
+            held.append(longer)
+        unique = np.unique(
+            np.concatenate(held)
+        )  # a shorter n-gram's code is below size, a longer one's above
+        grams.append(unique)
+        owners.append(np.full(len(unique), i))
+    _, column = np.unique(np.concatenate(grams), return_inverse=True)
+    row = np.concatenate(owners)
+    if not len(column):
+        return np.zeros((n, n))
+    frequency = np.bincount(column)
+    weight = np.log(n / frequency)[column]
+    matrix = sparse.csr_matrix((weight, (row, column)), shape=(n, len(frequency)))
+    norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    matrix = sparse.diags(1 / np.where(norm > 0, norm, 1)) @ matrix
+    return np.asarray((matrix @ matrix.T).todense())
