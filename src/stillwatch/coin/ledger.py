@@ -50,7 +50,7 @@ class Ledger:
 
     def __init__(self, folder: Path, worker: int, key: Key, reader: bytes | None, at_us: int) -> None:
         """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
-        self._folder, self._worker, self.key, self._reader = folder, worker, key, reader
+        self._folder, self._worker, self.key, self.reader = folder, worker, key, reader
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._handle = -1
         self._open(at_us)
@@ -69,7 +69,7 @@ class Ledger:
         head = {
             "kind": "head", "format": 1, "ledger": self.name, "epoch": self.key.epoch,
             "commitment": self.key.commitment, "before": before, "at": iso(at_us),
-            "reader": self._reader.hex() if self._reader else None,
+            "reader": self.reader.hex() if self.reader else None,
         }  # fmt: skip
         self._write([head])
         _sync_folder(self._folder)
@@ -104,6 +104,11 @@ class Ledger:
         return self._size > ROTATE_BYTES
 
     @property
+    def closed(self) -> bool:
+        """Whether no more can be written into the file, by intent or because the disk refused."""
+        return self._handle < 0
+
+    @property
     def under_way(self) -> int:
         """Coins without a record yet."""
         return len(self._open_numbers)
@@ -135,10 +140,10 @@ class Ledger:
             "tokens": [a.output_tokens for a in one.answers],
             "answers": [salted(salt, slot, a.text) for slot, a in enumerate(one.answers)],
         }  # fmt: skip
-        if self._reader is None:
+        if self.reader is None:
             return line | {"open": within}
         text = json.dumps(within).encode("ascii")
-        box = seal(self._reader, text, place_of(self.name, one.number))
+        box = seal(self.reader, text, place_of(self.name, one.number))
         return line | {"sealed": base64.b64encode(box).decode("ascii")}
 
     def _write(self, contents: list[dict[str, Any]]) -> None:

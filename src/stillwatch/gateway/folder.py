@@ -58,6 +58,10 @@ class Folder:
         return self.path / "cases.db"
 
     @property
+    def coin(self) -> Path:
+        return self.path / "coin"
+
+    @property
     def run(self) -> Path:
         return self.path / "run"
 

@@ -58,6 +58,7 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
         _cases(supervisor),
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
+        *_coin(live),
         _state(live, supervisor),
         _supervisor(supervisor, now_us),
         _gaps(folder, now_us),
@@ -86,6 +87,12 @@ def _capture(live: list[dict[str, Any]], refuses: bool) -> Part:
         nobody = refuses and all(says.get("capture") for says in live)
         return Part("capture", FAILING if nobody else DEGRADED, f"not written down: {'; '.join(errors)}")
     return Part("capture", OK, "every exchange is written down before it is forwarded")
+
+
+def _coin(live: list[dict[str, Any]]) -> list[Part]:
+    """Only where something stands in the coin's way: most gateways throw none."""
+    errors = sorted({str(says["coin"]) for says in live if says.get("coin")})
+    return [Part("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
 
 
 def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> Part:

@@ -131,6 +131,36 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class Coin:
+    """Whose exchanges get a second answer, so that a coin can pick the one that is served. Nobody's: off."""
+
+    share: float = 0.0  # of everybody's exchanges
+    chosen_share: float = 1.0  # of those of whom the next four name
+    accounts: tuple[str, ...] = ()
+    orgs: tuple[str, ...] = ()
+    campaigns: tuple[str, ...] = ()  # ids, or "*": every account that stands in one
+    watched: bool = False  # every account with a standing of WATCH or more
+    sealed: bool = True  # texts in the ledger open with the reading key only
+    output_tokens_per_day: int | None = None  # of both answers, over one worker; then no more coins that day
+
+    @property
+    def on(self) -> bool:
+        chosen = self.accounts or self.orgs or self.campaigns or self.watched
+        return self.share > 0 or bool(chosen and self.chosen_share > 0)
+
+    def share_of(self, account: str, org: str | None, standing: Standing | None) -> float:
+        """What share of an account's exchanges gets two answers."""
+        campaign = standing.campaign if standing else None
+        chosen = (
+            account in self.accounts
+            or (org is not None and org in self.orgs)
+            or (campaign is not None and (campaign in self.campaigns or "*" in self.campaigns))
+            or (self.watched and standing is not None and standing.step >= Step.WATCH)
+        )
+        return max(self.share, self.chosen_share) if chosen else self.share
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one account may use. None: no limit."""
 
@@ -260,6 +290,7 @@ class Terms:
     identity: Identity = Identity()
     capture: Capture = Capture()
     retention: Retention = Retention()
+    coin: Coin = Coin()
     limits: Limits = Limits()
     ladder: Ladder = Ladder()
     models: Models = Models()

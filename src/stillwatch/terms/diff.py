@@ -45,7 +45,7 @@ def _general(old: Terms, new: Terms) -> Iterator[Change]:
     if new.version < old.version or (new.version == old.version and new != old):
         text = f"version {new.version} will not be taken where {old.version} is in force"
         yield Change(OTHER, "version", text)
-    for where in ("identity", "capture", "retention"):
+    for where in ("identity", "capture", "retention", "coin"):
         before, after = getattr(old, where), getattr(new, where)
         for field in fields(before):
             if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):

@@ -127,6 +127,7 @@ def _terms(top: Table) -> Terms:
         identity=section.identity(top.table("identity")),
         capture=section.capture(top.table("capture")),
         retention=section.retention(top.table("retention")),
+        coin=section.coin(top.table("coin")),
         limits=section.limits(top.table("limits")),
         ladder=section.ladder(top.table("ladder")),
         models=entry.models(top.table("models")),

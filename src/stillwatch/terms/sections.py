@@ -9,6 +9,7 @@ from typing import Any
 
 from stillwatch.terms import (
     Capture,
+    Coin,
     Identity,
     Ladder,
     Limits,
@@ -87,6 +88,25 @@ def retention(table: Table) -> Retention:
         )
     table.done()
     return kept
+
+
+def coin(table: Table) -> Coin:
+    built = Coin(
+        share=table.share("share", Coin.share),
+        chosen_share=table.share("chosen_share", Coin.chosen_share),
+        accounts=table.names("accounts"),
+        orgs=table.names("orgs"),
+        campaigns=table.names("campaigns"),
+        watched=table.flag("watched", False),
+        sealed=table.choice("texts", "sealed", ("sealed", "plain")) == "sealed",
+        output_tokens_per_day=table.whole("output_tokens_per_day", None, 1, MOST),
+    )
+    if table.has("chosen_share") and not (built.accounts or built.orgs or built.campaigns or built.watched):
+        table.wrong(
+            "chosen_share", "nobody is chosen; name accounts, orgs or campaigns, or set watched = true"
+        )
+    table.done()
+    return built
 
 
 def limits(table: Table) -> Limits:

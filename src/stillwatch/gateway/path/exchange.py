@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
+from stillwatch.gateway.path.coins import Draw, Who
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
 from stillwatch.gateway.path.reply import ReplyFacts
@@ -16,6 +17,7 @@ from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, rea
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, pack
+from stillwatch.gateway.record.rows import exchange_id
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step
 from stillwatch.terms.decide import decide, step_now
@@ -65,6 +67,7 @@ class Exchange:
         self._name = ""  # of the model that answers
         self._facts: ReplyFacts | None = None
         self._served_name: str | None = None  # of a reply that was ended for it
+        self._draw: Draw | None = None  # the coin, where this one gets two answers
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -194,16 +197,41 @@ class Exchange:
     def _forward(self) -> None:
         if not self.still_allowed():
             return
+        draw = None
+        if self.gate.coins is not None and not self._retried:
+            draw = self._draw = self._coin()
+        if draw is not None and draw.served == 1:  # the other one is the first that is asked for
+            draw.ask_other(*self._asked())
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
             self.gate.pool.connect(self._connected)
         else:
             self._send(connection)
+        if draw is not None and draw.served == 0:
+            draw.ask_other(*self._asked())
+
+    def _coin(self) -> Draw | None:
+        """Throw the coin, where the terms want one of this exchange and it may be asked twice."""
+        gate, who, coins = self.gate, self.caller, self.gate.coins
+        assert who is not None
+        assert coins is not None
+        if not self.number or self.operation not in GENERATES or self.request.method != "POST" or who.coding:
+            return None
+        if any(name.lower() == b"idempotency-key" for name, _ in self.request.headers):
+            return None  # the upstream would give one answer twice
+        standing = gate.tables.standings.get(who.account)
+        exchange = exchange_id(gate.worker, self.number)
+        return coins.throw(
+            Who(who.account, who.org, standing, exchange, self.asked[:LONGEST_MODEL]),
+            self.facts,
+            self.request.body,
+        )
 
     def _connected(self, connection: Connection | None, why: str) -> None:
         if self.over:
             if connection is not None:
                 self.gate.pool.take_back(connection)
+            self._leave("its client left before it was asked for")
         elif connection is None:
             self._upstream_error(502, "upstream_unreachable", why)
         else:
@@ -211,16 +239,19 @@ class Exchange:
             self._send(connection)
 
     def _send(self, connection: Connection) -> None:
-        request, decision, who = self.request, self.decision, self.caller
-        assert who is not None
         self.connection = connection
+        if self.decision.mark:
+            self.gate.counters[_MARKED] += 1
+        connection.send(*self._asked(), self, head_only=self.request.method == "HEAD")
+
+    def _asked(self) -> tuple[bytes, bytes]:
+        """The head and the body that go upstream."""
+        request, who = self.request, self.caller
+        assert who is not None
         body = request.body
         if self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
-        if decision.mark:
-            self.gate.counters[_MARKED] += 1
-        head = upstream_head(self.gate, request, who, body, decision.mark)
-        connection.send(head, body, self, head_only=request.method == "HEAD")
+        return upstream_head(self.gate, request, who, body, self.decision.mark), body
 
     def _asks_usage(self) -> bool:
         facts, who = self.facts, self.caller
@@ -257,6 +288,8 @@ class Exchange:
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         gate = self.gate
         self.status, self._reason, self._headers = status, reason, passed(headers)
+        if self._draw is not None:
+            self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
         self._length = None
         for name, value in headers:
@@ -296,12 +329,16 @@ class Exchange:
             self._body = Lines(self, b"ndjson" in kind)
 
     def on_data(self, data: bytes) -> None:
+        if self._draw is not None:
+            self._draw.mine.on_data(data)
         if self._body is not None:
             self._body.feed(data)
 
     def on_end(self) -> None:
         """The upstream's reply is whole."""
         self.connection = None
+        if self._draw is not None:
+            self._draw.mine.on_end()
         if self.over or self._body is None or not self._body.end():
             return
         client = self.client
@@ -336,6 +373,7 @@ class Exchange:
         self._charged += tokens
 
     def run_out(self) -> None:
+        self._adopted()
         self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
 
     def fail(self, code: str, why: str) -> None:
@@ -468,6 +506,8 @@ class Exchange:
             return
         self.over = True
         gate, found = self.gate, self._facts or _NOTHING
+        if outcome in ("upstream_error", "cut", "refused"):
+            self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
         if self._reserved:
@@ -509,6 +549,7 @@ class Exchange:
         """The client hung up: the upstream is cancelled, what was delivered is counted."""
         if self.over:
             return
+        self._adopted()
         self._drop_upstream()
         self.gate.counters[_CLIENT_LEFT] += 1
         if not self._headed:
@@ -525,6 +566,19 @@ class Exchange:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.drop()
+
+    def _adopted(self) -> None:
+        """A reply that its client takes no further is drawn to its end for the ledger."""
+        if self._draw is not None and self.connection is not None:
+            connection, self.connection = self.connection, None
+            self._draw.adopt(connection)
+            self._draw = None
+
+    def _leave(self, why: str) -> None:
+        """The coin, where there is one, gets no answer of ours."""
+        draw, self._draw = self._draw, None
+        if draw is not None:
+            draw.mine.fail(why)
 
 
 _ANY = ModelVerdict(True, "allowed", None)

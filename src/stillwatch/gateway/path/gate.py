@@ -1,15 +1,15 @@
 """What the exchanges of one worker share: terms, tables, log, pool, budgets. It knows no client, no reply."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from stillwatch.gateway import Tables
+from stillwatch.gateway import Tables, clock
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
 from stillwatch.gateway.path.upstream import Pool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
@@ -69,11 +69,13 @@ class Gate:
             [Callable[[list[object], int], None], Callable[[list[object], OSError], None]], Writer
         ],
         upstream_host: str = "",
+        coins: Coins | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
         self.pool, self.budgets, self.counters = pool, budgets, counters
         self.upstream_key = upstream_key
+        self.coins = coins
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
@@ -101,7 +103,7 @@ class Gate:
             self.loop.call_soon_threadsafe(call, *given)
 
     def now_us(self) -> int:
-        return time.time_ns() // 1000
+        return clock.now_us()
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms

@@ -23,6 +23,7 @@ from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.caller import knows
+from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.server import Client
@@ -33,6 +34,7 @@ from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 TABLES_S = 0.25  # how soon a new key or standing counts
 TERMS_S = 1.0
 DRAIN_S = 30.0
+DRAWS_S = 5.0  # that second answers may take longer than the clients
 BACKLOG = 4096
 
 
@@ -79,6 +81,7 @@ class Worker:
         target = Target(self.settings.upstream)
         pool = Pool(target, loop, self.counters.values, trust(self.settings))
         secret = folder.secret()
+        self.coins = Coins(folder, number, pool, self.counters.values, lambda: self.gate.now_us())
         self.gate = Gate(
             loop=loop,
             worker=number,
@@ -93,6 +96,7 @@ class Worker:
                 folder.wal, number, secret, durable=durable, failed=failed, soon=loop.call_soon
             ),
             upstream_host=target.host,
+            coins=self.coins,
         )
         self._stopped = loop.create_future()
 
@@ -119,6 +123,10 @@ class Worker:
         until = self.loop.time() + 1.0
         while self.gate.clients and self.loop.time() < until:
             await asyncio.sleep(0.01)  # their outcomes are noted
+        until = self.loop.time() + DRAWS_S
+        while self.coins.drawing and self.loop.time() < until:
+            await asyncio.sleep(0.05)
+        self.coins.close()
         self.gate.log.close()
         self.gate.pool.close()
 
@@ -139,6 +147,7 @@ class Worker:
         if new is not None:
             self.gate.set_terms(new)
             self.gate.counters[PLACE["reloads_terms"]] += 1
+        self.coins.poll(self.gate.terms.coin)
         now = self.loop.time()
         for client in list(self.gate.clients):
             client.sweep(now)
@@ -154,6 +163,7 @@ class Worker:
                 tables_revision=self.gate.tables.revision,
                 tables_error=self.follower.error,
                 waiting_bytes=self.gate.log.waiting_bytes,
+                coin=self.coins.error,
             )
         self.loop.call_later(TERMS_S, self._second)
 

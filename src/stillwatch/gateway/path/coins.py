@@ -1,0 +1,367 @@
+"""The coin on the way: two answers are drawn, one is served as it comes, the other goes to the ledger.
+
+Both are asked for at once, in an order that the coin does not know, so nobody waits for the second one. What
+fails on its side is a record, never an answer to a client. It does not know what the texts say: that is read
+off (`record.coined`) on the ledger's own thread.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from stillwatch.coin import CoinError, Pair
+from stillwatch.coin.keys import Key, current
+from stillwatch.coin.ledger import Ledger
+from stillwatch.coin.sealing import public_of
+from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.path.upstream import Connection, Header, Pool
+from stillwatch.gateway.record.coined import Drawn, Reply, record, tokens_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from stillwatch.gateway.path.request import Facts
+    from stillwatch.terms import Coin, Standing
+
+LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
+ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
+DAY_US = 86_400_000_000
+_COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
+_LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
+
+
+class _Tool(msgspec.Struct):
+    type: object = None
+
+
+class _Asked(msgspec.Struct):
+    """What tells whether a request may be asked twice, and whether two answers can differ."""
+
+    temperature: object = None
+    seed: object = None
+    store: object = None
+    background: object = None
+    conversation: object = None
+    mcp_servers: object = None
+    container: object = None
+    web_search_options: object = None
+    tools: list[_Tool] = []
+
+
+_ASKED = msgspec.json.Decoder(_Asked)
+
+
+def twice(operation: str, body: bytes) -> bool:
+    """Whether a request may be asked twice: nothing but an answer comes of it, and chance has a part."""
+    try:
+        asked = _ASKED.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
+    if asked.seed is not None or asked.temperature == 0:
+        return False
+    if any(tool.type not in (None, "function", "custom") for tool in asked.tools):
+        return False  # the upstream would act twice
+    if any((asked.background, asked.conversation, asked.mcp_servers, asked.container)):
+        return False
+    if asked.web_search_options is not None:
+        return False
+    return (
+        asked.store is False if operation == "responses" else not asked.store
+    )  # responses are stored unasked
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whose exchange it is, and which."""
+
+    account: str
+    org: str | None
+    standing: "Standing | None"
+    exchange: str
+    model: str
+
+
+class Coins:
+    """One worker's coins: throws them, and has a thread that writes the ledger."""
+
+    def __init__(
+        self, folder: Folder, worker: int, pool: Pool, counters: memoryview, now_us: Callable[[], int]
+    ) -> None:
+        self._folder, self._worker = folder, worker
+        self.pool, self._counters, self._now_us = pool, counters, now_us
+        self._terms: Coin | None = None
+        self._ledger: Ledger | None = None
+        self._old: Ledger | None = None  # coins of it are under way; no more are thrown
+        self._waited = 0
+        self._day, self._spent = 0, 0
+        self.drawing = 0  # coins under way
+        self.error: str | None = None
+        self._queue: SimpleQueue[Drawn | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    # --- once a second ---------------------------------------------------------------------------------
+
+    def poll(self, terms: "Coin") -> None:
+        """Heed the terms and the keys. What stands in the way is told, and nothing is served differently."""
+        self._terms = terms if terms.on else None
+        try:
+            self._poll(terms)
+        except (CoinError, OSError) as why:
+            self.error = f"{why.strerror}: {why.filename}" if isinstance(why, OSError) else str(why)
+            self._ledger = None
+
+    def _poll(self, terms: "Coin") -> None:
+        if self._old is not None and (
+            self._old.closed or self._old.under_way == 0 or self._waited >= ROTATE_WAIT
+        ):
+            self._old.close(self._now_us())
+            self._old = None
+        self._waited += 1
+        if self._ledger is not None and (
+            not terms.on or self._ledger.full or self._ledger.closed or self._changed(self._ledger, terms)
+        ):
+            self._old, self._ledger, self._waited = self._ledger, None, 0
+        if terms.on and self._ledger is None and self._old is None:
+            self._open(terms)
+
+    def _changed(self, ledger: Ledger, terms: "Coin") -> bool:
+        found = self._keys(terms)
+        return found is None or found != (ledger.key, ledger.reader)
+
+    def _keys(self, terms: "Coin") -> tuple[Key, bytes | None] | None:
+        """The key and the public reading key to go by; None where there is none."""
+        key = current(self._folder.coin / "keys")
+        reader = public_of(reader_file(self._folder)) if terms.sealed else None
+        if key is None or (terms.sealed and reader is None):
+            return None
+        return key, reader
+
+    def _open(self, terms: "Coin") -> None:
+        found = self._keys(terms)
+        if found is None:
+            self.error = "the terms want coins, and there is no key: `stillwatch coin new-key`"
+            return
+        self._ledger = Ledger(self._folder.coin / "ledger", self._worker, *found, self._now_us())
+        self.error = None
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="coins", daemon=True)
+            self._thread.start()
+
+    # --- a request -------------------------------------------------------------------------------------
+
+    def throw(self, who: Who, facts: "Facts", body: bytes) -> "Draw | None":
+        """Throw the coin of an exchange; None for one that gets a single answer, as most do."""
+        terms, ledger = self._terms, self._ledger
+        if terms is None or ledger is None or facts.n != 1:
+            return None
+        share = terms.share_of(who.account, who.org, who.standing)
+        if share <= 0 or not facts.is_json or not ledger.key.drawn(who.exchange, share):
+            return None
+        now_us = self._now_us()
+        if now_us // DAY_US != self._day:
+            self._day, self._spent = now_us // DAY_US, 0
+        if terms.output_tokens_per_day is not None and self._spent >= terms.output_tokens_per_day:
+            return None
+        if not twice(facts.operation, body):
+            return None
+        number = ledger.number()
+        self._counters[_COINS] += 1
+        self.drawing += 1
+        return Draw(self, ledger.name, number, ledger.coin(number), who, facts.operation, body)
+
+    def drawn(self, draw: "Draw") -> None:
+        """Both answers have come, or will not."""
+        self.drawing -= 1
+        campaign = draw.who.standing.campaign if draw.who.standing else None
+        one, other = draw.slots
+        self._queue.put(
+            Drawn(
+                draw.ledger, draw.number, self._now_us(), draw.who.account, campaign, draw.who.model,
+                draw.operation, draw.body, draw.served, (one.reply(), other.reply()),
+            )
+        )  # fmt: skip
+
+    # --- the thread ------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        while True:
+            first = self._queue.get()
+            batch = [] if first is None else [first]
+            while first is not None and not self._queue.empty():
+                first = self._queue.get()
+                if first is not None:
+                    batch.append(first)
+            self._commit(batch)
+            if first is None:
+                return
+
+    def _commit(self, batch: list[Drawn]) -> None:
+        for ledger in (self._old, self._ledger):
+            mine = [one for one in batch if ledger is not None and one.ledger == ledger.name]
+            if ledger is None or not mine:
+                continue
+            batch = [one for one in batch if one.ledger != ledger.name]
+            records = [record(one) for one in mine]
+            tokens = sum(tokens_of(one) for one in mine)
+            self._spent += tokens
+            self._counters[_TOKENS] += tokens
+            try:
+                ledger.add(records, self._now_us())
+            except (OSError, CoinError) as why:
+                self.error = f"the ledger cannot be written: {why}"
+                self._counters[_LOST] += len(records)
+                continue
+            made = sum(isinstance(one, Pair) for one in records)
+            self._counters[_PAIRS] += made
+            self._counters[_UNPAIRED] += len(records) - made
+        self._counters[_LOST] += len(batch)  # of a ledger that is closed
+
+    def close(self) -> None:
+        """Write what has come, and end the ledger; what is under way is said there to be lost."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(10.0)
+        for ledger in (self._old, self._ledger):
+            if ledger is not None and not ledger.closed:
+                try:
+                    ledger.close(self._now_us())
+                except OSError as why:
+                    self.error = str(why)
+
+
+def reader_file(folder: Folder) -> "Path":
+    """Where a gateway keeps the public half of the reading key."""
+    return folder.coin / "reader.pub"
+
+
+class Slot:
+    """One of the two answers as it comes in. It is an `upstream.Asker` where no client takes it."""
+
+    def __init__(self, draw: "Draw") -> None:
+        self._draw = draw
+        self._parts: list[bytes] = []
+        self._size = self._status = 0
+        self._stream = False
+        self.over = False
+        self._why: str | None = None
+        self.connection: Connection | None = None
+        self._retry: Callable[[], None] | None = None
+
+    def reply(self) -> Reply:
+        return Reply(b"".join(self._parts), self._status, self._stream, self._why)
+
+    def ask(self, pool: Pool, head: bytes, body: bytes) -> None:
+        """Ask for this answer, on a connection of its own."""
+
+        def send(connection: Connection | None, why: str) -> None:
+            if connection is None:
+                self.fail(why)
+                return
+            self.connection = connection
+            connection.send(head, body, self, head_only=False)
+
+        def anew() -> None:
+            def ready(connection: Connection | None, why: str) -> None:
+                if connection is not None:
+                    connection.reused = False
+                send(connection, why)
+
+            pool.connect(ready)
+
+        self._retry = anew
+        idle = pool.idle()
+        if idle is None:
+            anew()
+        else:
+            send(idle, "")
+
+    def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
+        self._status = status
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                self._stream = value.lower().startswith(b"text/event-stream")
+            elif lower == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                self._why = "is compressed, unasked"
+
+    def on_data(self, data: bytes) -> None:
+        if self.over:
+            return
+        self._size += len(data)
+        if self._size > LONGEST:
+            self._parts = []
+            self.fail(f"is longer than {LONGEST:,} bytes")
+            return
+        self._parts.append(data)
+
+    def on_end(self) -> None:
+        self.connection = None
+        self._end()
+
+    def on_lost(self, why: str, untouched: bool) -> None:
+        self.connection = None
+        if untouched and self._retry is not None:
+            retry, self._retry = self._retry, None
+            retry()
+            return
+        self.fail(why)
+
+    def fail(self, why: str) -> None:
+        """It will not come: end here."""
+        if self.over:
+            return
+        self._why = self._why or why
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.drop()
+        self._end()
+
+    def _end(self) -> None:
+        if not self.over:
+            self.over = True
+            self._draw.ended()
+
+
+class Draw:
+    """One coin under way. `slots` are in the order of asking, `served` says which one the client gets."""
+
+    def __init__(
+        self, coins: Coins, ledger: str, number: int, served: int, who: Who, operation: str, body: bytes
+    ) -> None:
+        self._coins = coins
+        self.ledger, self.number, self.served = ledger, number, served
+        self.who, self.operation, self.body = who, operation, body
+        self.slots = Slot(self), Slot(self)
+
+    @property
+    def mine(self) -> Slot:
+        """The answer that the client gets."""
+        return self.slots[self.served]
+
+    def ask_other(self, head: bytes, body: bytes) -> None:
+        """Ask for the answer that is kept."""
+        other = self.slots[1 - self.served]
+        if self.mine.over:  # nobody is served: a second answer would be of no use
+            other.fail("was not asked for: there was no first one")
+        else:
+            other.ask(self._coins.pool, head, body)
+
+    def adopt(self, connection: Connection) -> None:
+        """The client takes no more of its answer. It is drawn to its end all the same.
+
+        An answer that a client may end is chosen by the client: a coin that counted only whole ones would
+        not be fair any more.
+        """
+        if connection.held:
+            connection.hold(False)
+        self.mine.connection = connection
+        connection.asker = self.mine
+
+    def ended(self) -> None:
+        if all(slot.over for slot in self.slots):
+            self._coins.drawn(self)

@@ -1,0 +1,114 @@
+"""Two replies to one request as a ledger's record: the texts, and what each cost. It throws no coin.
+
+What cannot be read as an answer makes no pair; it is said why, and its coin counts for nothing.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from stillwatch.coin import Answer, Pair, Unpaired
+from stillwatch.exchanges.formats.openai import completion
+from stillwatch.exchanges.messages import message_text, text_of
+from stillwatch.gateway.path.reply import Ratios, Stream, facts_of_json
+from stillwatch.gateway.record.rows import reply_object
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the upstream sent for one of the two. `why`: it did not end well."""
+
+    body: bytes
+    status: int
+    stream: bool
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One coin with all that came of it."""
+
+    ledger: str
+    number: int
+    at_us: int
+    account: str
+    campaign: str | None
+    model: str
+    operation: str
+    request: bytes
+    served: int
+    replies: tuple[Reply, Reply]
+
+
+NAMES = ("first", "second")
+
+
+def record(drawn: Drawn) -> Pair | Unpaired:
+    """What goes into the ledger."""
+    answers = []
+    for name, reply in zip(NAMES, drawn.replies, strict=True):
+        why = reply.why or (f"status {reply.status}" if reply.status != 200 else None)
+        if why is None:
+            try:
+                answers.append(_answer(drawn, reply))
+                continue
+            except ValueError as error:
+                why = str(error)
+        return Unpaired(drawn.ledger, drawn.number, drawn.at_us, f"{name} answer: {why}")
+    try:
+        messages = messages_of(drawn.request)
+    except ValueError as error:
+        return Unpaired(drawn.ledger, drawn.number, drawn.at_us, f"request: {error}")
+    one, other = answers
+    return Pair(
+        drawn.ledger, drawn.number, drawn.at_us, drawn.account, drawn.model or None, messages, (one, other),
+        drawn.served, drawn.campaign, drawn.operation,
+    )  # fmt: skip
+
+
+def tokens_of(drawn: Drawn) -> int:
+    """Output tokens of both replies, as far as they tell."""
+    return sum(_facts(drawn, reply)[0] or 0 for reply in drawn.replies if reply.body)
+
+
+def _facts(drawn: Drawn, reply: Reply) -> tuple[int | None, str | None]:
+    if not reply.stream:
+        found = facts_of_json(reply.body)
+    else:
+        stream = Stream(drawn.operation)
+        stream.feed(reply.body)
+        found = stream.facts(Ratios(), drawn.model, True)
+    return found.output_tokens, found.finish_reason
+
+
+def _answer(drawn: Drawn, reply: Reply) -> Answer:
+    """Raises: ValueError where there is no text in it."""
+    try:
+        text = completion(reply_object(drawn.operation, reply.stream, reply.body))
+    except (AttributeError, TypeError, RecursionError) as why:  # a body in a shape of its own
+        raise ValueError(f"cannot be read: {type(why).__name__}") from why
+    if not text:
+        raise ValueError("has no text")
+    tokens, finish = _facts(drawn, reply)
+    return Answer(text.encode("utf-8", "replace").decode(), tokens, finish)
+
+
+def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
+    """The messages of a request, as role and text. Raises: ValueError where there are none."""
+    try:
+        asked = msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
+        raise ValueError("its body cannot be read") from why
+    found: list[dict[str, str]] = []
+    before = text_of(asked.get("system")) or text_of(asked.get("instructions"))
+    if before:
+        found.append({"role": "system", "content": before})
+    said = next((asked[k] for k in ("messages", "input", "prompt") if asked.get(k)), None)
+    for one in said if isinstance(said, list) else [said]:
+        text = message_text(one)
+        if text:
+            role = one.get("role") if isinstance(one, dict) else None
+            found.append({"role": role if isinstance(role, str) else "user", "content": text})
+    if not found:
+        raise ValueError("has no text")
+    return tuple({k: v.encode("utf-8", "replace").decode() for k, v in one.items()} for one in found)
