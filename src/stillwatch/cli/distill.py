@@ -30,6 +30,7 @@ from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.plan import EMBEDDED, Plan, load
 from stillwatch.distill.rows import read_json, read_prompts, replace_file
 from stillwatch.errors import InputError
+from stillwatch.watermark.keys import Owner, read_owner_key
 
 app = typer.Typer(
     help="From a teacher's answers to a measured student.", no_args_is_help=True, add_completion=False
@@ -91,7 +92,7 @@ Examples:
 
   stillwatch distill teach
 
-  stillwatch distill teach ./model --port 8000 --reasoning inline
+  stillwatch distill teach ./model --port 8000 --reasoning inline --mark-key mark.key
 """
 
 Where = Annotated[
@@ -324,11 +325,15 @@ def teach_command(
         str, typer.Option(help="Where the trace goes: field, inline (<think>) or hidden.")
     ] = "field",
     seed: Annotated[int, typer.Option(help="Of the embedded teacher's training.")] = 1,
+    mark_key: Annotated[
+        Path | None, typer.Option(help="Owner's key: answer requests with x-stillwatch-mark marked.")
+    ] = None,
 ) -> None:
     """Serve a local model as a teacher, OpenAI-compatible, until Ctrl-C."""
     from stillwatch.distill.embedded.serve.run import serve
 
-    serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say)
+    owner = None if mark_key is None else Owner(read_owner_key(mark_key))
+    serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say, owner=owner)
 
 
 def _train(run: Run, plan: Plan, tell: Callable[[str], None] = say) -> dict[str, Any]:

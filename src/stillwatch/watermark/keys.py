@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.watermark import STRONGEST, WINDOW, Mark, MarkError
@@ -48,3 +49,16 @@ def mark_of(owner: bytes, actor: str, window: int = WINDOW, strength: float = ST
     if not actor:
         raise MarkError("an actor without a name has no mark")
     return Mark(actor, actor_key(owner, actor), window, strength)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whoever marks: the owner's key and how strongly is marked; gives each actor's mark."""
+
+    key: bytes
+    window: int = WINDOW
+    strength: float = STRONGEST
+
+    def mark(self, actor: str) -> Mark:
+        """Give an actor's mark. Raises: MarkError."""
+        return mark_of(self.key, actor, self.window, self.strength)

@@ -31,6 +31,7 @@ class Ask:
     seed: int | None
     logprobs: int | None
     chat: bool
+    mark: str | None = None  # the actor whose mark the answer gets
 
 
 @dataclass(frozen=True)

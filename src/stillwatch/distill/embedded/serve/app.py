@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,6 +18,7 @@ from stillwatch.distill.embedded.serve.served import Served
 from stillwatch.distill.train.wording import THINK, THOUGHT
 
 BODY = 4 << 20  # bytes
+MARK = "x-stillwatch-mark"  # as the gateway sends it upstream
 
 
 class _Choice:
@@ -75,7 +77,8 @@ async def _body(request: Request) -> bytes:
 async def _answer(served: Served, request: Request, chat: bool) -> Response:
     try:
         read = wire.read(await _body(request), chat)
-        asks = served.asks(read, chat)
+        # set by what stands between the clients and this server; without an owner's key it does nothing
+        asks = [replace(ask, mark=request.headers.get(MARK) or None) for ask in served.asks(read, chat)]
         jobs, pieces = _submit(served, asks)
     except Refused as why:
         return refusal(why)

@@ -13,6 +13,8 @@ from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import Wording, wording
+from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.keys import Owner
 
 TOGETHER = 32  # texts in one batch
 COLD = 1e-4  # below it, sampling is taking the likeliest
@@ -45,9 +47,10 @@ class Job:
 
 
 class Engine:
-    """A model with one thread that writes. Close it to end the thread."""
+    """A model with one thread that writes. Close it to end the thread. With an owner, it can mark answers."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, owner: Owner | None = None) -> None:
+        self._owner = owner
         self._torch = need("torch")
         self.words: Wording = wording(loaded.model, loaded.tokenizer)
         self.context = context(loaded.model)
@@ -152,6 +155,15 @@ class Engine:
             order = p.argsort(descending=True)
             before = p[order].cumsum(0) - p[order]
             p[order[1:][before[1:] >= ask.top_p]] = 0
+        if ask.mark is not None and self._owner is not None:
+            marked = chosen(
+                self._owner.mark(ask.mark),
+                p.double().cpu().numpy(),
+                job.written,
+                lambda: float(torch.rand((), generator=job.draw)),
+            )
+            if marked is not None:
+                return marked
         return int(torch.multinomial(p.cpu(), 1, generator=job.draw))
 
     def _token(self, token: int, logprobs: Any, likeliest: int) -> Token:

@@ -20,6 +20,7 @@ from stillwatch.distill.embedded.serve.served import Served
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.models import load_to_run
+from stillwatch.watermark.keys import Owner
 
 Say = Callable[[str], None]
 
@@ -28,7 +29,7 @@ def _nothing(_: str) -> None:
     """Say nothing."""
 
 
-def served(model: str | Path, reasoning: str, seed: int, say: Say) -> Served:
+def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None) -> Served:
     """Load a model (`clock`, a folder, a GGUF file) and start its engine. Raises: DistillError."""
     if reasoning not in REASONING:
         raise DistillError(f"reasoning is {reasoning!r}; it can be {', '.join(REASONING)}")
@@ -36,7 +37,7 @@ def served(model: str | Path, reasoning: str, seed: int, say: Say) -> Served:
         name, place = "clock-teacher", str(teacher(seed, say))
     else:
         name, place = Path(model).resolve().name, str(model)
-    return Served(name, Engine(load_to_run(place)), reasoning)
+    return Served(name, Engine(load_to_run(place), owner), reasoning)
 
 
 def serve(
@@ -47,10 +48,14 @@ def serve(
     reasoning: str = "field",
     seed: int = 1,
     say: Say = _nothing,
+    owner: Owner | None = None,
 ) -> None:
-    """Serve a model until Ctrl-C. Raises: DistillError where it cannot be loaded or the port is taken."""
+    """Serve a model until Ctrl-C; with an owner, requests that name a mark are answered with it.
+
+    Raises: DistillError where it cannot be loaded or the port is taken.
+    """
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say)
+    behind = served(model, reasoning, seed, say, owner)
     say(f"{behind.name} is served at {_url(listening)}")
     try:
         _server(behind).run(sockets=[listening])
@@ -67,10 +72,11 @@ def started(
     reasoning: str = "field",
     seed: int = 1,
     say: Say = _nothing,
+    owner: Owner | None = None,
 ) -> Iterator[str]:
     """Serve a model in a thread for as long as the block lasts; gives the base URL."""
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say)
+    behind = served(model, reasoning, seed, say, owner)
     server = _server(behind)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -1,0 +1,88 @@
+"""A seam for vLLM: marks requests that carry an actor's mark. It serves nothing itself, and knows no gateway.
+
+    vllm serve MODEL --logits-processors stillwatch.watermark.vllm_plugin:MarkingLogitsProcessor \\
+        --additional-config '{"stillwatch_mark_key": "/path/mark.key"}'
+
+A request names the actor in `vllm_xargs`, {"stillwatch_mark": "ACTOR"}; only what stands between the
+clients and vLLM may set it. Written for `AdapterLogitsProcessor` (vLLM 0.11 to 0.31, and later with
+VLLM_USE_V2_MODEL_RUNNER=0). Tested without vLLM, against its documented calls: the class has not run in
+one.
+
+Source: vLLM's documentation, "Custom Logits Processors", and its API of vllm.v1.sample.logits_processor,
+2026.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillwatch.watermark import MarkError
+from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.keys import Owner, read_owner_key
+from stillwatch.watermark.processor import left
+
+try:
+    from vllm.v1.sample.logits_processor import AdapterLogitsProcessor as _Adapter
+except ModuleNotFoundError:  # the seam can be read and tested without it
+    _Adapter = object
+
+ACTOR, KEY_FILE = "stillwatch_mark", "stillwatch_mark_key"
+COLD = 1e-4  # below it vLLM takes the likeliest
+
+
+def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], Any] | None:
+    """Give what marks one request, or None: no actor named, or nothing is sampled.
+
+    The result takes the answer's tokens so far and a row of logits, and gives the row. vLLM applies
+    temperature, top-k and top-p after it: they are read from the request's own settings, and applied before
+    the choice.
+    """
+    actor = (params.extra_args or {}).get(ACTOR)
+    if actor is None or params.temperature < COLD:
+        return None
+    mark = owner.mark(actor)
+    top_k = params.top_k if params.top_k > 0 else 0
+    draw = random.Random(params.seed) if params.seed is not None else random.SystemRandom()
+
+    def marked(written: Sequence[int], logits: Any) -> Any:
+        plain = logits.detach().double().cpu().numpy()
+        token = chosen(mark, left(plain, params.temperature, top_k, params.top_p), written, draw.random)
+        if token is not None:
+            logits[:] = float("-inf")
+            logits[token] = 0.0
+        return logits
+
+    return marked
+
+
+class MarkingLogitsProcessor(_Adapter):  # type: ignore[misc]
+    """What vLLM loads by name. Raises: MarkError without vLLM or without the owner's key."""
+
+    def __init__(self, vllm_config: Any, device: Any, is_pin_memory: bool) -> None:
+        if _Adapter is object:
+            raise MarkError("vLLM is not installed here; this class is loaded by it")
+        super().__init__(vllm_config, device, is_pin_memory)
+        self.owner = owner_of(vllm_config)
+
+    @classmethod
+    def validate_params(cls, params: Any) -> None:
+        """Raises: ValueError for an actor that is no name, as vLLM asks."""
+        actor = (params.extra_args or {}).get(ACTOR)
+        if actor is not None and (not isinstance(actor, str) or not actor):
+            raise ValueError(f"{ACTOR} is {actor!r:.80}; it is an actor's name")
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def new_req_logits_processor(self, params: Any) -> Callable[[Sequence[int], Any], Any] | None:
+        return request_marker(self.owner, params)
+
+
+def owner_of(vllm_config: Any) -> Owner:
+    """Read the owner's key from where vLLM's additional configuration names it. Raises: MarkError."""
+    told = getattr(vllm_config, "additional_config", None) or {}
+    place = told.get(KEY_FILE) if isinstance(told, dict) else None
+    if not isinstance(place, str):
+        raise MarkError(f"vLLM was not told where the owner's key is: --additional-config with {KEY_FILE}")
+    return Owner(read_owner_key(Path(place)))
