@@ -4,8 +4,7 @@ import importlib.util
 import json
 import math
 import random
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +20,8 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, accounts_of
-from stillwatch.range.campaigns.shapes import requests_of, shapes
-from stillwatch.range.compose import compose
 from stillwatch.range.linkage import linkage
-from stillwatch.range.population import World
 from stillwatch.range.score import score
-from stillwatch.range.stock import Corpora, Item
 
 SHARED = Path("/work/shared/range")
 TINY = json.loads((Path(__file__).parent / "data" / "range" / "tiny.json").read_text())
@@ -230,75 +224,3 @@ def test_a_scene_that_is_none_is_refused(tiny: Path) -> None:
         score({"campaigns": []}, tiny)
     with pytest.raises(InputError, match="does not exist"):
         score({"campaigns": []}, tiny / "nowhere")
-
-
-# --- the composer
-
-
-@pytest.fixture(scope="module")
-def stock() -> Callable[[], Corpora]:
-    def fresh() -> Corpora:
-        pairs = tuple(Item(f"why does thing {i} do that, exactly?", f"answer {i} " * 30) for i in range(400))
-        items = tuple(Item(f"task {i}", "", "published system text") for i in range(400))
-        talks = tuple((f"hello {i}", f"and then {i}?") for i in range(400))
-        return Corpora({"own": items}, pairs, pairs, pairs, talks)
-
-    return fresh
-
-
-@pytest.mark.parametrize("style", sorted(shapes()))
-def test_every_style_keeps_to_its_plan(style: str, stock: Callable[[], Corpora]) -> None:
-    bans = (0.5,) if style == "failover" else ()
-    plan = Plan("c", style, 24, 300, 7.5, 4.0, ("own",), 2, bans=bans)
-    sent = requests_of(plan, stock(), np.random.default_rng(1), 9.0)
-    assert len(sent) == 300
-    assert {r.account for r in sent} == set(range(accounts_of(plan)))
-    assert all(plan.start <= r.day < plan.start + plan.days + 0.01 and r.covert for r in sent)
-    assert sent == requests_of(plan, stock(), np.random.default_rng(1), 9.0)
-
-
-def test_no_two_campaigns_draw_the_same_item(stock: Callable[[], Corpora]) -> None:
-    corpora, rng = stock(), np.random.default_rng(2)
-    first = corpora.draw(("own",), 250, rng)
-    assert not set(first) & set(corpora.draw(("own",), 150, rng))
-    with pytest.raises(InputError, match="hold 0 unused prompts"):
-        corpora.draw(("own",), 1, rng)
-    with pytest.raises(InputError, match="unknown; known are"):
-        corpora.draw(("nobody's",), 1, rng)
-
-
-@pytest.mark.skipif(not (SHARED / "corpora").exists(), reason="the corpora are not at hand")
-def test_a_composed_world_is_deterministic_and_its_truth_is_right(tmp_path: Path) -> None:
-    plans = (
-        Plan("x", "wrapped_pool", 12, 120, 7.5, 4.0, ("orca_flan",), 2, language="de"),
-        Plan("y", "slow_relay", 6, 40, 8.0, 3.0, ("evolve",), 2, cover=0.6),
-        Plan("z", "loud_single", 2, 60, 9.0, 1.0, ("backtranslate",), 0),
-    )
-    world = World("w", "sample", 3, plans, keep_accounts=0.5, drop_kinds=("hackathon",))
-    folder = compose(world, SHARED, tmp_path / "one")
-    again = compose(world, SHARED, tmp_path / "two")
-    names = (
-        "exchanges.parquet",
-        "accounts.parquet",
-        "truth.parquet",
-        "truth_exchanges.parquet",
-        "scene.toml",
-    )
-    assert all((folder / n).read_bytes() == (again / n).read_bytes() for n in names)
-    log = pq.read_table(folder / "exchanges.parquet")
-    truth = pq.read_table(folder / "truth.parquet")
-    assert log.schema == pq.read_schema(SHARED / "sample" / "exchanges.parquet")
-    assert set(log["account"].to_pylist()) <= set(truth["account"].to_pylist())
-    assert "hackathon" not in set(truth["kind"].to_pylist())
-    members: dict[str, list[str]] = {}
-    for row in truth.to_pylist():
-        if row["campaign"]:
-            members.setdefault(row["campaign"], []).append(row["account"])
-    found = [{"id": c, "alarm_at": "2026-01-01T00:00:00Z", "accounts": a} for c, a in members.items()]
-    perfect = score({"campaigns": found}, folder)
-    assert (perfect.half_named, perfect.bcubed_f1, perfect.false_cases) == (3, 1.0, 0)
-    assert perfect.lost_if_named_accounts_are_stopped == 0.0
-    relay = [r["covert_share"] for r in truth.to_pylist() if r["campaign"] == "y"]
-    assert 0.2 < sum(relay) / len(relay) < 0.6
-    with pytest.raises(InputError, match="is no scene"):
-        compose(replace(world, base="nowhere"), SHARED, tmp_path)

@@ -84,12 +84,17 @@ def exchange_row(
 
 
 def join_turns(sent: list[Request], rows: list[Row]) -> None:
-    """Give the turns of one talk one conversation, and each the earlier turns as input."""
-    before: dict[int, tuple[str | None, int]] = {}
+    """Give the turns of one talk one conversation, and each the earlier turns as input.
+
+    A conversation is the provider's, of one account: where the next turn comes from another account, the
+    history travels and the conversation does not.
+    """
+    before: dict[int, tuple[str, str | None, int]] = {}
     for r, row in zip(sent, rows, strict=True):
         if r.talk is not None:
-            conversation, history = before.get(r.talk, (row["conversation"], 0))
-            row["conversation"] = conversation
+            account, conversation, history = before.get(r.talk, (row["account"], row["conversation"], 0))
+            if account == row["account"]:
+                row["conversation"] = conversation
             row["input_tokens"] += history
             visible = row["output_tokens"] - row["reasoning_tokens"]
-            before[r.talk] = (conversation, row["input_tokens"] + visible)
+            before[r.talk] = (row["account"], row["conversation"], row["input_tokens"] + visible)

@@ -53,6 +53,18 @@ def spread(plan: Plan, count: int, rng: np.random.Generator) -> tuple[np.ndarray
     return account[order], day[order]
 
 
+def sessions(exchanges: int, accounts: int, longest: int, rng: np.random.Generator) -> list[int]:
+    """Cut exchanges into sessions of 1 to `longest` turns, at least as many sessions as accounts."""
+    lengths: list[int] = []
+    left = exchanges
+    while left > 0:
+        owed = max(0, accounts - len(lengths) - 1)
+        length = min(1 + int(rng.integers(longest)), max(1, left - owed))
+        lengths.append(length)
+        left -= length
+    return [lengths[i] for i in rng.permutation(len(lengths))]
+
+
 def ask(
     plan: Plan, items: list[Item], words: Words, rng: np.random.Generator, *, as_published: bool = False
 ) -> list[Request]:

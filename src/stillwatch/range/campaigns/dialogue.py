@@ -15,11 +15,11 @@ from stillwatch.range.wording import FOLLOW_UPS
 
 def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
     """The question alone first, the elicitation as a follow-up in the same conversation."""
-    first = ask(plan, corpora.draw(plan.pipelines, plan.exchanges // 2, rng), bare, rng)
+    first = ask(plan, corpora.draw(plan.pipelines, -(-plan.exchanges // 2), rng), bare, rng)
     sent: list[Request] = []
     for talk, opening in enumerate(first):
         request = replace(opening, talk=talk)
         later = request.day + float(rng.uniform(40, 240)) / 86400
         words = FOLLOW_UPS[rng.integers(len(FOLLOW_UPS))]
         sent += [request, replace(request, day=later, prompt=words, turn=2)]
-    return sent
+    return sent[: plan.exchanges]

@@ -1,7 +1,7 @@
 """One account, or very few, run a published pipeline as it is.
 
-Published: the pipelines (Alpaca, Orca, OpenThoughts and others) say in their own code what they send. Made
-up: that one account sends all of it. The campaign that any per-account limit sees.
+Published: the pipelines (Alpaca, Orca, OpenThoughts and others) say in their own code what they send.
+Made up: that one account sends all of it. The campaign that any per-account limit sees.
 """
 
 import numpy as np

@@ -1,0 +1,31 @@
+"""One queue over all accounts: a request that is turned away by one is asked by the next at once.
+
+Published: load balancing over accounts (Anthropic, February 2026); one account's 429 is another's
+request. Made up: that one request in six meets a limit, and the 1 to 4 seconds until the next account
+asks.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.stock import Corpora
+
+TURNED = 1 / 6  # of the requests meet a limit first
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """One queue over all accounts: a request that is turned away by one is asked by the next at once."""
+    turned = round(plan.exchanges * TURNED / (1 + TURNED))
+    asked = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrapped(plan), rng)
+    sent: list[Request] = []
+    again = set(rng.permutation(len(asked))[:turned].tolist())
+    for n, r in enumerate(asked):
+        if n in again:
+            sent.append(replace(r, status=429))
+            other = int((r.account + 1 + rng.integers(max(1, plan.accounts - 1))) % plan.accounts)
+            r = replace(r, account=other, day=r.day + float(rng.uniform(1, 4)) / 86400)
+        sent.append(r)
+    return sent

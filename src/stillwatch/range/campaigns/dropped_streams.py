@@ -1,0 +1,21 @@
+"""Each answer is streamed and the client hangs up shortly before its end, when it has what it wants.
+
+Published: nothing; an evasion of meters that count finished answers only. Made up: that 60 to 98 % of an
+answer has been delivered. The gateway counts what was delivered.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.stock import Corpora
+
+DROPPED = 0.9
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """Each answer is streamed and the client hangs up shortly before its end, when it has what it wants."""
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    return [replace(r, dropped=bool(rng.random() < DROPPED)) for r in sent]

@@ -1,0 +1,27 @@
+"""All accounts start and stop together, a few times a day: one job, run from one place.
+
+Published: synchronised traffic across accounts (Anthropic, February 2026, DeepSeek). Made up: three
+bursts a day of forty minutes each, at hours of the campaign's own.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.stock import Corpora
+
+A_DAY = 3
+LENGTH = 40 / 1440  # of a day
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """All accounts start and stop together, a few times a day: one job, run from one place."""
+    bursts = max(1, round(plan.days * A_DAY))
+    begins = np.sort(plan.start + (plan.days - LENGTH) * rng.random(bursts)) if plan.days > LENGTH else None
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    if begins is None:
+        return sent
+    moved = [replace(r, day=float(begins[rng.integers(bursts)] + LENGTH * rng.random())) for r in sent]
+    return sorted(moved, key=lambda r: r.day)

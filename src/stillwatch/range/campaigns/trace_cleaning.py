@@ -1,0 +1,33 @@
+"""Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it.
+
+Published: 770,609 exchanges in ten days went through a cleaner of reasoning traces; of 3.4 million, 22.7
+% passed its own cleaning (2026, second-hand). Made up: the raw traces (put together from the words of the
+question) and the order.
+"""
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns.asking import ask
+from stillwatch.range.stock import Corpora, Item
+
+DEFAULTS = {"pipelines": ("pairs",), "model": "mira-large", "visible_tokens": 900.0}
+ORDERS = (
+    "RAW TRACE {n}\nproblem: {q}\ntrace: {a}\n\nRemove loops and false starts from the trace, keep every "
+    "step that "
+    "carries weight, repair what is wrong, and end with VALID or INVALID.",
+    "Below is what our model thought about a "
+    "problem.\n<problem>{q}</problem>\n<thought>{a}</thought>\nRewrite the "
+    "thought so that it could stand in a textbook. Same order, same voice, no new ideas.",
+)
+
+
+def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+    """Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it."""
+    order = ORDERS[plan.wording % len(ORDERS)]
+    items = corpora.draw(("pairs",), plan.exchanges, rng)
+
+    def words(item: Item, r: np.random.Generator) -> str:
+        return order.format(q=item.question, a=f"{item.answer} Wait. {item.answer}", n=r.integers(1000, 9999))
+
+    return ask(plan, items, words, rng)
