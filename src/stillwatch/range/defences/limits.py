@@ -35,7 +35,7 @@ def tiers_of(accounts: pa.Table | None) -> dict[str, str]:
 
 
 class LimitWatch(Hourly):
-    """Limits at work. `refuses` is asked of each request, in order of time; it counts what it lets through."""
+    """Limits at work. `refuses` is asked of each request, in order of time; what it lets through counts."""
 
     def __init__(self, accounts: pa.Table | None, clean_until_us: int, dial: float) -> None:
         super().__init__(self._learn)

@@ -10,8 +10,8 @@ Blind to: a harvest that is a small part of its windows; who it is.
 Fooled by: any shift in what honest accounts ask: a large customer, a weekday, a release.
 Source: Liu, Guo, Dong, "An Embarrassingly Simple Detector for Model Extraction Attacks in LLM API Traffic"
     (arXiv 2606.05725): window 1,500, threshold from benign against benign. There a trained encoder, here
-    hashed words. Statistic: Gretton et al. 2012, "A Kernel Two-Sample Test", lemma 6, with a Gaussian kernel of
-    median width.
+    hashed words. Statistic: Gretton et al. 2012, "A Kernel Two-Sample Test", lemma 6; Gaussian kernel, median
+    width.
 """
 
 from collections.abc import Sequence
@@ -152,8 +152,6 @@ class _MmdWindow:
         return [Accusation(self.case, hour.until_us, {hour.names[c]: hour.until_us for c in named.tolist()})]
 
 
-def open_watch(
-    accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float, window: int = WINDOW
-) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_MmdWindow(clean_until_us, seed, dial, window).see)
+    return Hourly(_MmdWindow(clean_until_us, seed, dial, WINDOW).see)

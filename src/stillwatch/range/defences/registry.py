@@ -1,8 +1,8 @@
 """Defences by name. It does not know what any of them looks for.
 
 A module of this room with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
-place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere: its name
-is then the path, such as "./mine.py".
+place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere:
+its name is then the path, such as "./mine.py".
 """
 
 from collections.abc import Callable
