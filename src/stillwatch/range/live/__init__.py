@@ -1,0 +1,126 @@
+"""The live range: a real teacher behind the real gateway, real clients, and a student of what got out.
+
+These are the nouns. It does not know how any of them comes about.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Tell = Callable[[str], None]
+ARMS = {
+    "off": "the gateway watches and does nothing",
+    "block": "accounts that a case names are blocked by the ladder, without a person",
+    "strip": "the same, but they go on and their answers come without the reasoning",
+    "replace": "as block, and the attacker puts a fresh account in the place of each blocked one",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`[live]` of a scene file. Event time is the scene's own."""
+
+    arms: tuple[str, ...] = ("off", "block")
+    look_s: float = 600.0  # event seconds between two looks of the detector, once a case is open
+    dropped: float = 0.05  # share of the campaign's streams that its client leaves half-way
+    react_s: float = 1800.0  # replace: from a refusal to the fresh account's first request
+    tail_days: float = 0.5  # played on after the last campaign's end
+    steps: int = 1400  # of a student's training; 0: no students
+    held_out: int = 1000  # problems that every student answers
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One answer that an attacker received whole."""
+
+    at_us: int
+    account: str
+    problem: str
+    reasoning: str
+    answer: str
+    tokens: int  # of the answer, as the teacher billed them
+
+
+@dataclass(frozen=True)
+class Share:
+    """Right of so many, with Wilson's interval at 95 %."""
+
+    right: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        return self.right / self.n
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How much had got out by when. Days count from the scene's begin."""
+
+    day: float
+    out: int
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm came to. Days count from the scene's begin; None: never."""
+
+    name: str
+    asked: int  # requests that the campaign sent
+    out: int  # answers that it received whole
+    out_tokens: int
+    left: int  # streams that its client left half-way: recorded, counted as taken, not learnt from
+    left_recorded: int  # of them, how many the gateway wrote down as left by the client
+    refused: int
+    unsent: int  # of accounts that were dead by then
+    stripped: int  # answers that came without their reasoning
+    accounts: int  # the campaign's, fresh ones included
+    fresh: int
+    named: int  # of them, in the findings
+    blocked: int
+    alarm_day: float | None
+    out_before_alarm: int  # all of it where there was no alarm
+    contained_day: float | None  # when the last of its accounts that were stopped was stopped
+    last_out_day: float | None
+    honest_accounts: int
+    honest_exchanges: int
+    honest_named: int
+    honest_touched: int  # honest accounts with a step that they can feel
+    honest_refused: int  # honest requests that the gateway refused
+    marks: tuple[Mark, ...] = ()
+    wall_s: float = 0.0
+    examples_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What the student of one arm can do."""
+
+    arm: str
+    examples: int
+    share: Share
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class LiveOutcome:
+    """One scene, played with one seed."""
+
+    scene: str
+    seed: int
+    arms: tuple[Arm, ...]
+    teacher: Share | None
+    untrained: Share | None
+    drilled: Share | None  # a student taught the form of an answer, with digits drawn at random
+    learnt: tuple[Learnt, ...]
+    folder: Path
+    wall_s: float
+    manifest: dict[str, str] = field(default_factory=dict)
+
+    def arm(self, name: str) -> Arm | None:
+        return next((a for a in self.arms if a.name == name), None)
+
+    def student(self, name: str) -> Learnt | None:
+        return next((x for x in self.learnt if x.arm == name), None)

@@ -1,0 +1,106 @@
+"""The attacker's side of an arm: which account asks next, what is kept, what a refusal makes it do.
+
+It sees what a real one sees: answers, refusals, streams that end. It knows no finding.
+"""
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from stillwatch.range.identity import Identity
+from stillwatch.range.live import Settings, Taken
+from stillwatch.range.live.clients import REFUSED, Heard, Row
+from stillwatch.range.live.provider import problem_in
+
+EARLIEST, LATEST = 2, 20  # events after which a stream may be left: inside the steps, before the answer
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One request of the campaign, when it is due, by whom."""
+
+    at_us: int
+    row: Row
+    account: str
+    leave_after: int | None
+
+
+@dataclass
+class Attacker:
+    """One campaign in one arm. `fresh` are accounts that it may take in the place of dead ones."""
+
+    settings: Settings
+    goes_on: bool  # replaces what is blocked
+    rng: np.random.Generator
+    fresh: Iterator[Identity]
+    taken: list[Taken] = field(default_factory=list)
+    asked: int = 0
+    left: int = 0
+    refused: int = 0
+    unsent: int = 0
+    stripped: int = 0
+    used: set[str] = field(default_factory=set)
+    replaced: dict[str, tuple[Identity, int]] = field(default_factory=dict)  # dead: successor, from when
+    dead: set[str] = field(default_factory=set)
+
+    def lives(self, accounts: Set[str]) -> bool:
+        """Whether anybody is left who could ask."""
+        return self.goes_on or not accounts <= self.dead
+
+    def errand(self, row: Row, at_us: int) -> Errand | None:
+        """Plan one request of the composed log; None where nobody is left to send it."""
+        account, row = self._whoever(row)
+        if account in self.dead:
+            self.unsent += 1
+            return None
+        stands_from = max(
+            (since for who, since in self.replaced.values() if who.account == account), default=0
+        )
+        leave = None
+        if row.get("stream") and self.rng.random() < self.settings.dropped:
+            leave = int(self.rng.integers(EARLIEST, LATEST))
+        return Errand(max(at_us, stands_from), row, account, leave)
+
+    def _whoever(self, row: Row) -> tuple[str, Row]:
+        """The account that now stands in the place of the one in the log, and the request as it sends it."""
+        account = row["account"]
+        while account in self.replaced:
+            who = self.replaced[account][0]
+            account = who.account
+            row = dressed(row, who, self.rng)
+        return account, row
+
+    def hears(self, errand: Errand, heard: Heard, at_us: int) -> Identity | None:
+        """Take what came; give the fresh account that takes over, where one does."""
+        self.asked += 1
+        self.used.add(errand.account)
+        if heard.status == REFUSED:
+            self.refused += 1
+            if self.goes_on and errand.account not in self.replaced:
+                who = next(self.fresh)
+                self.replaced[errand.account] = (who, at_us + int(self.settings.react_s * 1e6))
+                return who
+            if not self.goes_on:
+                self.dead.add(errand.account)
+        elif heard.left:
+            self.left += 1
+        elif heard.whole and heard.answer:
+            problem = problem_in(errand.row["prompt"] or "")
+            if problem is not None:
+                self.stripped += not heard.reasoning
+                one = Taken(
+                    at_us, errand.account, problem, heard.reasoning, heard.answer.strip(), heard.tokens
+                )
+                self.taken.append(replace(one, reasoning=heard.reasoning.strip()))
+        return None
+
+
+def dressed(row: Row, who: Identity, rng: np.random.Generator) -> Row:
+    """A request as another account sends it: its own address, client and settings."""
+    like, (address, asn) = who.donor, who.addresses[int(rng.integers(len(who.addresses)))]
+    own: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}
+    for name in ("user_agent", "temperature", "top_p", "max_tokens", "stream", "response_format"):
+        own[name] = getattr(like, name)
+    return row | own

@@ -1,0 +1,132 @@
+"""How a request of a composed log is sent over HTTP: honest people by httpx, the campaign by OpenAI's client.
+
+One request at a time, each at its own event time. It does not know what becomes of an account.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stillwatch.distill.train.extra import need
+from stillwatch.range.live.provider import PACE_HEADER, SIZE_HEADER
+
+FIELDS = ("temperature", "top_p", "max_tokens", "seed")
+FROM_HEADER = "x-forwarded-for"  # the gateway's terms trust this machine to say where a client is
+REFUSED = 403
+PACE_MS = "10"  # a model that writes a hundred tokens a second
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a client heard. `whole`: the answer came to its end. `left`: the client hung up on it."""
+
+    status: int
+    reasoning: str = ""
+    answer: str = ""
+    tokens: int = 0
+    whole: bool = False
+    left: bool = False
+    code: str | None = None
+
+
+def messages_of(row: Row) -> list[dict[str, str]]:
+    """The messages that a row of the record stands for; what was said earlier in a talk is not in a log."""
+    said = [{"role": "system", "content": row["system"]}] if row["system"] else []
+    said += [{"role": "user", "content": "earlier"}] * ((row["turn"] or 1) - 1)
+    return [*said, {"role": "user", "content": row["prompt"] or ""}]
+
+
+def options_of(row: Row) -> dict[str, Any]:
+    """What a request asks for besides its messages."""
+    asked = {name: row[name] for name in FIELDS if row.get(name) is not None}
+    if (row.get("n") or 1) > 1:
+        asked["n"] = row["n"]
+    if row.get("top_logprobs"):
+        asked |= {"logprobs": True, "top_logprobs": row["top_logprobs"]}
+    if row.get("tools"):
+        asked["tools"] = [
+            {"type": "function", "function": {"name": f"tool_{k}"}} for k in range(row["tools"])
+        ]
+    if row.get("response_format"):
+        asked["response_format"] = {"type": row["response_format"]}
+    if row.get("end_user"):
+        asked["user"] = row["end_user"]
+    if row.get("stream"):
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    return asked
+
+
+def size_of(row: Row) -> str:
+    """What the log says was answered, for the provider's filler."""
+    names = ("status", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
+    status, *rest = (row[name] for name in names)
+    return json.dumps([status or 200, *rest])
+
+
+class Clients:
+    """Everybody's clients towards one gateway."""
+
+    def __init__(self, url: str, keys: Mapping[str, str]) -> None:
+        need("openai")
+        import httpx2 as httpx
+        import openai
+
+        self._openai, self._url, self.keys = openai, url, dict(keys)
+        self._plain = httpx.Client(base_url=url, timeout=120.0, trust_env=False)
+        shared = openai.DefaultHttpxClient(timeout=120.0, trust_env=False)
+        self._official = openai.OpenAI(
+            base_url=f"{url}/v1", api_key="unset", max_retries=0, http_client=shared, timeout=120.0
+        )
+
+    def close(self) -> None:
+        self._plain.close()
+        self._official.close()
+
+    def honest(self, row: Row, account: str) -> Heard:
+        """Send what somebody honest asks, and hear it out."""
+        head = {
+            "authorization": f"Bearer {self.keys[account]}",
+            "user-agent": row["user_agent"] or "",
+            FROM_HEADER: row["client_ip"] or "",
+            SIZE_HEADER: size_of(row),
+        }
+        body = {"model": row["model"], "messages": messages_of(row), **options_of(row)}
+        told = self._plain.post("/v1/chat/completions", headers=head, json=body)
+        return Heard(told.status_code, whole=told.status_code == 200)
+
+    def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
+        """Ask the teacher as the campaign does; leave a stream after so many events where that is said."""
+        head = {"user-agent": row["user_agent"] or "", FROM_HEADER: row["client_ip"] or ""}
+        if (row["status"] or 200) != 200:  # the composed log has the service fail here
+            head[SIZE_HEADER] = size_of(row)
+        if leave_after is not None:  # else it would all lie in the kernel before anybody can leave
+            head[PACE_HEADER] = PACE_MS
+        client: Any = self._official.with_options(api_key=self.keys[account])
+        try:
+            made = client.chat.completions.create(
+                model=row["model"], messages=messages_of(row), extra_headers=head, **options_of(row)
+            )
+            if not row.get("stream"):
+                said = made.choices[0].message
+                reasoning = getattr(said, "reasoning_content", None) or ""
+                return Heard(200, reasoning, said.content or "", made.usage.completion_tokens, whole=True)
+            return self._streamed(made, leave_after)
+        except self._openai.APIStatusError as why:
+            return Heard(why.status_code, code=why.code)
+
+    def _streamed(self, stream: Any, leave_after: int | None) -> Heard:
+        reasoning, answer, tokens, finished = "", "", 0, False
+        for events, event in enumerate(stream, 1):
+            if event.usage is not None:
+                tokens = event.usage.completion_tokens
+            for choice in event.choices:
+                reasoning += getattr(choice.delta, "reasoning_content", None) or ""
+                answer += choice.delta.content or ""
+                finished = finished or choice.finish_reason is not None
+            if leave_after is not None and events >= leave_after and not finished:
+                stream.close()
+                return Heard(200, reasoning, answer, events, left=True)
+        return Heard(200, reasoning, answer, tokens, whole=finished)

@@ -1,0 +1,235 @@
+"""The house that is attacked: one `stillwatch serve`, as a user starts it, with the run's clock.
+
+It starts, waits until the gateway's own processes have done what is due, and reads what they left. It never
+decides anything for them. It does not know who is honest.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway import clock, heartbeat
+from stillwatch.gateway.control.actions import standings
+from stillwatch.gateway.control.state import State
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.latest import HANDOVER, Findings, Handed
+from stillwatch.gateway.record.segments import all_segments
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
+from stillwatch.terms import Standing
+
+SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
+MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
+PATIENCE_S = 120.0
+LOOK_S = 0.01
+RUN = (
+    "import sys; from stillwatch.gateway.child import tie_to_parent\n"
+    "tie_to_parent(int(sys.argv.pop(1)), 'serve')\n"
+    "from stillwatch.cli.main import run; run()"
+)
+
+
+class LiveError(StillwatchError):
+    """A live run cannot go on."""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@dataclass
+class House:
+    """One gateway of a run. `sent` is how many exchanges it has to have written down."""
+
+    path: Path
+    upstream: str
+    hand: memoryview
+    port: int = 0
+    sent: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+    _handed: tuple[int, int] = (0, 0)
+    _revision: int = -1
+    _findings: Findings | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Folder:
+        return Folder(self.path / "served")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def now_us(self) -> int:
+        return int(self.hand[0])
+
+    # --- its life ---
+
+    def start(self, terms: str) -> None:
+        """Begin to serve under these terms; comes back when it answers."""
+        file = self.path / "terms.toml"
+        file.write_text(terms, encoding="utf-8")
+        self.port, self.sent = free_port(), 0
+        words = [
+            "serve",
+            "--folder",
+            str(self.folder.path),
+            "--upstream",
+            self.upstream,
+            "--terms",
+            str(file),
+        ]
+        words += ["--port", str(self.port), "--admin-port", str(free_port())]
+        env = {
+            **os.environ,
+            clock.VARIABLE: str(self.path / "clock"),
+            UPSTREAM_KEY_VARIABLE: "range",
+            "OMP_NUM_THREADS": "1",
+        }
+        with open(self.path / "serve.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", RUN, str(os.getpid()), *words], env=env, stdout=log, stderr=log
+            )
+        self._wait(self._serves, "the gateway serves")
+        self._findings = Findings(self.folder)
+
+    def _serves(self) -> bool:
+        with socket.socket() as found:
+            listens = found.connect_ex(("127.0.0.1", self.port)) == 0
+        return listens and bool(self._says("detector")) and bool(self._says("supervisor"))
+
+    def stop(self) -> None:
+        """End it in good order, so that everything captured is written."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(10)
+        self._process = None
+
+    def _wait(self, done: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while not done():
+            if self._process is not None and self._process.poll() is not None:
+                raise LiveError(f"the gateway ended ({self._process.returncode}): {self._last_words()}")
+            if time.monotonic() > until:
+                raise LiveError(
+                    f"waited {PATIENCE_S:.0f} s until {what}; {self.path / 'serve.log'} may say why"
+                )
+            time.sleep(LOOK_S)
+
+    def _last_words(self) -> str:
+        try:
+            return (self.path / "serve.log").read_text(errors="replace").strip().splitlines()[-1]
+        except (OSError, IndexError):
+            return f"see {self.path / 'serve.log'}"
+
+    # --- event time ---
+
+    def settle(self, at_us: int) -> None:
+        """Let it be so late, and wait until the gateway has done all that is due by then.
+
+        Every row is in a segment, the detector has looked since, the ladder has been climbed for what it
+        handed over, and the workers know the standings.
+        """
+        self.hand[0] = max(self.now_us, at_us + SETTLE_US)
+        self._wait(lambda: int(self._says("detector").get("read") or 0) >= self.sent, "all rows are read")
+        self.hand[0] += MOVE_US
+        self._wait(lambda: self._says("detector").get("lag_s") == 0.0, "the detector has looked")
+        handed = self._sign()
+        if handed != self._handed:
+            self._handed = handed
+            self.hand[0] += MOVE_US
+            now = self.now_us
+            self._wait(
+                lambda: int((self._says("supervisor").get("enforcer") or {}).get("at") or 0) >= now,
+                "the ladder is climbed",
+            )
+        with State(self.folder.state) as state:
+            revision = state.revision()
+        if revision != self._revision:
+            self._revision = revision
+            self._wait(
+                lambda: int(self._says("worker-0").get("tables_revision") or 0) >= revision,
+                "the worker knows the standings",
+            )
+
+    def _says(self, name: str) -> dict[str, Any]:
+        return heartbeat.read(self.folder.run / f"{name}.json")
+
+    def _sign(self) -> tuple[int, int]:
+        try:
+            found = (self.folder.detector / HANDOVER).stat()
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
+
+    # --- what it knows ---
+
+    def issue(self, accounts: Iterable[str]) -> dict[str, str]:
+        """Give each account a key, as `stillwatch key issue` does, and wait until it counts."""
+        with State(self.folder.state, self.folder.secret()) as state:
+            keys = {name: state.issue(name, now_us=self.now_us, who="range") for name in accounts}
+            revision = state.revision()
+        if self._process is not None:
+            self._wait(
+                lambda: int(self._says("worker-0").get("tables_revision") or 0) >= revision, "the keys count"
+            )
+        return keys
+
+    def standings(self) -> dict[str, Standing]:
+        """Everybody's who has one."""
+        found: dict[str, Standing] = {}
+        with State(self.folder.state) as state:
+            while True:
+                more = standings(state, after=max(found, default=""))
+                found |= more
+                if not more:
+                    return found
+
+    def found(self) -> Handed:
+        """What the detector handed over last."""
+        assert self._findings is not None
+        return self._findings.current()
+
+    def rows(self) -> pa.Table:
+        """Everything that it wrote down: account, time, outcome, status, output_tokens."""
+        names = ["account", "time", "outcome", "status", "output_tokens", "rule"]
+        parts = [pq.read_table(s.path, columns=names) for s in all_segments(self.folder)]
+        return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})
+
+
+def found_house(path: Path, upstream: str, at_us: int, secret: bytes) -> House:
+    """A house that nobody has lived in yet. Its secret comes from the run's seed: a run can be repeated."""
+    path.mkdir(parents=True, exist_ok=True)
+    served = path / "served"
+    served.mkdir(exist_ok=True, mode=0o700)
+    if not (served / "secret").exists():
+        (served / "secret").write_bytes(secret)
+        os.chmod(served / "secret", 0o600)
+    open_folder(served)
+    return House(path, upstream, clock.write(path / "clock", at_us))
+
+
+def copied(house: House, path: Path) -> House:
+    """The same house with the same past, in another place. It must not be served meanwhile."""
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    shutil.copytree(house.folder.path, path / "served", symlinks=True)
+    return House(path, house.upstream, clock.write(path / "clock", house.now_us))

@@ -1,0 +1,108 @@
+"""A composed log played through a gateway: each row a request at its own event time, looks in between.
+
+It moves the clock and sends; it decides nothing, neither for the house nor for the attacker.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stillwatch.range.live.attack import Attacker, Errand
+from stillwatch.range.live.clients import REFUSED, Clients, Row
+from stillwatch.range.live.house import House
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the log, and whose side it is on."""
+
+    at_us: int
+    row: Row
+    covert: bool
+    honest: bool  # sent by somebody who belongs to no campaign
+
+
+@dataclass
+class Honest:
+    """What honest people saw."""
+
+    sent: int = 0
+    refused: int = 0
+    turned_away: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Play:
+    """One stretch of event time in one house.
+
+    `look_us` gives the time from one look to the next; `tell` hears the event time once a day.
+    """
+
+    house: House
+    clients: Clients
+    attacker: Attacker | None
+    look_us: Callable[[], int]
+    tell: Callable[[int], None]
+    honest: Honest = field(default_factory=Honest)
+    _later: list[tuple[int, int, Errand]] = field(default_factory=list)  # by time, then as they came
+
+    def run(self, lines: list[Line], from_us: int, until_us: int) -> None:
+        """Play the lines from one time to another."""
+        look_at, told_at, place, order = from_us + self.look_us(), from_us, 0, 0
+        while True:
+            line_at = lines[place].at_us if place < len(lines) else until_us
+            errand_at = self._later[0][0] if self._later else until_us
+            now = min(line_at, errand_at, until_us)
+            while look_at <= now:
+                self.house.settle(look_at)
+                look_at += self.look_us()
+            if now >= told_at:
+                self.tell(told_at)
+                told_at += DAY_US
+            if now >= until_us:
+                break
+            if errand_at <= line_at:
+                errand: Errand | None = heapq.heappop(self._later)[2]
+            else:
+                errand = self._begin(lines[place])
+                place += 1
+            if errand is not None and errand.at_us > now:
+                order += 1
+                heapq.heappush(self._later, (errand.at_us, order, errand))
+            elif errand is not None:
+                again = self._send(errand)
+                if again is not None:
+                    order += 1
+                    heapq.heappush(self._later, (again.at_us, order, again))
+        self.house.settle(until_us)
+
+    def _begin(self, line: Line) -> Errand | None:
+        """Send what is no errand of the attacker's at once; give what is."""
+        if line.covert and self.attacker is not None:
+            return self.attacker.errand(line.row, line.at_us)
+        self._move(line.at_us)
+        heard = self.clients.honest(line.row, line.row["account"])
+        if line.honest:
+            self.honest.sent += 1
+            if heard.status == REFUSED:
+                self.honest.refused += 1
+                self.honest.turned_away.add(line.row["account"])
+        return None
+
+    def _send(self, errand: Errand) -> Errand | None:
+        """Send one errand; where a fresh account takes over, give what it is to send first."""
+        assert self.attacker is not None
+        self._move(errand.at_us)
+        heard = self.clients.covert(errand.row, errand.account, errand.leave_after)
+        fresh = self.attacker.hears(errand, heard, self.house.now_us)
+        if fresh is None:
+            return None
+        self.clients.keys |= self.house.issue([fresh.account])
+        return self.attacker.errand(errand.row, self.house.now_us)
+
+    def _move(self, at_us: int) -> None:
+        self.house.hand[0] = max(self.house.now_us, at_us)
+        self.house.sent += 1

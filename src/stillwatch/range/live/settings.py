@@ -1,0 +1,60 @@
+"""`[live]` of a scene file read: every key known, every value checked, with its line. It plays nothing."""
+
+from dataclasses import fields
+from typing import Any
+
+from stillwatch.errors import InputError
+from stillwatch.range.live import ARMS, Settings
+from stillwatch.range.scenes import Scene
+
+LIMITS: dict[str, tuple[float, float]] = {
+    "look_s": (5.0, 3600.0),
+    "dropped": (0.0, 1.0),
+    "react_s": (0.0, 604_800.0),
+    "tail_days": (0.0, 14.0),
+    "steps": (0, 100_000),
+    "held_out": (10, 10_000),
+}
+
+
+def live_settings(scene: Scene) -> Settings:
+    """What a scene says of its live play.
+
+    Raises: InputError with file and line: of a key, or of a campaign that cannot be played live.
+    """
+    known = [f.name for f in fields(Settings)]
+    for key in scene.live:
+        if key not in known:
+            raise InputError(f"{scene.place('live', key)}: unknown; [live] has {', '.join(known)}")
+    given: dict[str, Any] = {key: _checked(scene, key, value) for key, value in scene.live.items()}
+    if not scene.campaigns:
+        raise InputError(f"{scene.place()}: no campaign; a live run needs one to take what the teacher says")
+    for n, one in enumerate(scene.campaigns):
+        if one.plan.pipelines != ("clock",):
+            raise InputError(
+                f"{scene.place('campaign', n, 'pipelines')}: the embedded teacher answers clock problems "
+                'alone; give pipelines = ["clock"]'
+            )
+        if one.attacker != "fixed":
+            raise InputError(
+                f"{scene.place('campaign', n, 'attacker')}: {one.attacker!r} is not played live; leave it "
+                'out, and give arms = [..., "replace"] under [live] for an attacker that goes on'
+            )
+    return Settings(**given)
+
+
+def _checked(scene: Scene, key: str, value: Any) -> Any:
+    place = scene.place("live", key)
+    if key == "arms":
+        good = isinstance(value, list) and value and all(x in ARMS for x in value)
+        if not good or len(set(value)) != len(value):
+            raise InputError(f"{place}: arms is {value!r}; give some of {', '.join(ARMS)}, each once")
+        return tuple(value)
+    low, high = LIMITS[key]
+    whole = isinstance(low, int)
+    kinds: tuple[type, ...] = (int,) if whole else (int, float)
+    good = isinstance(value, kinds) and not isinstance(value, bool)
+    if not good or not low <= value <= high:
+        number = "a whole number" if whole else "a number"
+        raise InputError(f"{place}: {key} is {value!r}; give {number} from {low:,} to {high:,}")
+    return value if whole else float(value)

@@ -1,0 +1,155 @@
+"""Students of what got out: trained by `stillwatch.distill`, each in a process of its own, and examined.
+
+Beside them: the teacher, the student before any training, and one drilled in the form alone (real problems,
+answers drawn at random), for who has never seen an answer cannot even guess one. It knows no gateway.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import Example
+from stillwatch.distill.embedded.clock import problems
+from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.distill.rows import read_json, write_json, write_rows
+from stillwatch.range.live import Share, Taken, Tell
+
+SPEC, SCORE = "student.json", "score.json"
+TEACHER, UNTRAINED, DRILLED = "teacher", "untrained", "drilled"
+DRILL = 250  # as many as a defended campaign may come to
+BATCH, LEARNING_RATE = 48, 5e-3  # docs/distill-training.md
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One student to be made and examined."""
+
+    name: str
+    steps: int
+    held_out: int
+    seed: int
+
+
+def examples(taken: Sequence[Taken]) -> list[Example]:
+    """What a student can learn from what got out: each problem once, with its steps."""
+    found: dict[str, Example] = {}
+    for one in taken:
+        if one.reasoning and one.problem not in found:
+            asked = ({"role": "user", "content": one.problem},)
+            found[one.problem] = Example(
+                f"out-{len(found)}", 0, asked, one.reasoning, one.answer, "clock", None, one.tokens
+            )
+    return list(found.values())
+
+
+def drill(seed: int) -> list[Example]:
+    """Problems with answers drawn at random, in the form that a teacher's have."""
+    draw = random.Random(f"drill/{seed}")
+    rows = []
+    for p in problems(DRILL, seed):
+        answer, asked = str(draw.randrange(10)), ({"role": "user", "content": p.prompt},)
+        rows.append(Example(p.id, 0, asked, "", answer, "clock", p.answer, 2))
+    return rows
+
+
+def study(folder: Path, lessons: dict[str, list[Example]], spec: Spec, at_once: int, tell: Tell) -> None:
+    """Make and examine everybody, some at once. What stands is not made anew."""
+    todo = []
+    for name, rows in lessons.items():
+        place = folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        if rows:
+            write_rows(place / "curated.jsonl", rows)
+        write_json(place / SPEC, asdict(spec) | {"name": name})
+        todo.append(place)
+    with ThreadPoolExecutor(at_once) as pool:
+        for place in pool.map(_apart, todo):
+            score = read_json(place / SCORE)
+            tell(f"{place.name}: {score['right']} of {score['n']} right after {score['examples']} examples")
+
+
+def _apart(place: Path) -> Path:
+    """One student in a process of its own, with one thread, so that sums are taken in one order."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    words = [sys.executable, "-m", "stillwatch.range.live.students", str(place)]
+    with open(place / "log", "ab") as log:
+        ended = subprocess.run(words, env=env, stdout=log, stderr=log, check=False)
+    if ended.returncode or not (place / SCORE).exists():
+        from stillwatch.range.live.house import LiveError
+
+        raise LiveError(
+            f"{place.name}: the student could not be trained ({ended.returncode}); see {place}/log"
+        )
+    return place
+
+
+def share(place: Path) -> Share:
+    """What somebody scored."""
+    score = read_json(place / SCORE)
+    low, high = wilson(score["right"], score["n"])
+    return Share(score["right"], score["n"], low, high)
+
+
+def cpu_s(place: Path) -> float:
+    return float(read_json(place / SCORE)["cpu_s"])
+
+
+def make(place: Path) -> None:
+    """Train and examine the student that a folder describes, unless its score stands."""
+    from stillwatch.distill.embedded.teacher import teacher
+    from stillwatch.distill.evaluate.generate import write
+    from stillwatch.distill.train import CLOCK, Training
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.run import train
+    from stillwatch.distill.train.wording import wording
+
+    spec = json.loads((place / SPEC).read_bytes())
+    print_of = _print_of(place)
+    if (place / SCORE).exists() and read_json(place / SCORE)["of"] == print_of:
+        return
+    cost, count = 0.0, 0
+    if spec["name"] == TEACHER:
+        loaded = load(str(teacher(1)))
+    elif not (place / "curated.jsonl").exists():
+        loaded = load(CLOCK, spec["seed"])
+    else:
+        count = len((place / "curated.jsonl").read_bytes().splitlines())
+        learn = "answers" if spec["name"] == DRILLED else "traces"
+        settings = Training(
+            learn=learn, steps=spec["steps"], batch=BATCH, learning_rate=LEARNING_RATE,
+            checkpoint_every=200, seed=spec["seed"], device="cpu",
+        )  # fmt: skip
+        trained = train(place, settings, lambda _: None)
+        loaded, cost = load(str(trained.model)), trained.cpu_s
+    tested = problems(spec["held_out"], 1, held_out=True)
+    asked = [({"role": "user", "content": p.prompt},) for p in tested]
+    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), asked, new_tokens=64, batch=256)
+    right = sum(w.answer.strip() == p.answer for p, w in zip(tested, wrote, strict=True))
+    said: dict[str, Any] = {
+        "of": print_of,
+        "right": right,
+        "n": len(tested),
+        "examples": count,
+        "cpu_s": cost,
+    }
+    write_json(place / SCORE, said)
+
+
+def _print_of(place: Path) -> str:
+    """A fingerprint of what a student is made of."""
+    import hashlib
+
+    lessons = place / "curated.jsonl"
+    made_of = (place / SPEC).read_bytes() + (lessons.read_bytes() if lessons.exists() else b"")
+    return hashlib.sha256(made_of).hexdigest()
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
