@@ -1,7 +1,7 @@
 """What a suspect says it is: "I was made by ...". It believes nothing of it.
 
-Null: none. Blind to: a suspect that was told what to say. Fooled by: data sets that quote others, prompts that
-suggest an answer, and anybody who writes a system prompt. Source: self-reports never carry beyond a lead
+Null: none. Blind to: a suspect that was told what to say. Fooled by: data sets that quote others, prompts
+that suggest an answer, and anybody who writes a system prompt. Source: self-reports never carry beyond a lead
 (docs/provenance.md, grade C).
 """
 

@@ -8,8 +8,8 @@ from stillwatch.prove.pool.checks import fit
 
 SHOWN = 10
 MEANS_NOT = (
-    "A score is no probability. Measured on real models, thresholds on similarity accused between a quarter and "
-    "all of the models that had nothing to do with the accused (docs/provenance.md).",
+    "A score is no probability. Measured on real models, thresholds on similarity accused between a quarter "
+    "and all of the models that had nothing to do with the accused (docs/provenance.md).",
     "A lead says where to look. It supports no accusation, and no verdict rises above indeterminate by it.",
 )
 

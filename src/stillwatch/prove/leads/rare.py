@@ -1,7 +1,7 @@
 """Phrases that a suspect shares with one model and with nobody else, on the same prompt.
 
-Null: none. Blind to: paraphrase. Fooled by: a text both have learned by heart, one model under two names, a pool
-so small that much is rare in it. Source: paired 3- to 5-grams as measured in docs/provenance.md, grade C.
+Null: none. Blind to: paraphrase. Fooled by: a text both know by heart, one model under two names, a pool so
+small that much is rare in it. Source: paired 3- to 5-grams as measured in docs/provenance.md, grade C.
 """
 
 from dataclasses import dataclass

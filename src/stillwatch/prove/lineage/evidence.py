@@ -206,8 +206,8 @@ def _checked(
         ),
         Checked(
             "contaminated null",
-            f"called innocent, and standing out as known students do: {flagged}. They stay in the null, which "
-            "makes p larger and no accusation easier"
+            f"called innocent, and standing out as known students do: {flagged}. They stay in the null, "
+            "which makes p larger and no accusation easier"
             if doubts else "no innocent stands out as the known students do",
             not doubts,
         ),

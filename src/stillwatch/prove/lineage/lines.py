@@ -9,9 +9,12 @@ from stillwatch.lineage.resolve import resolve
 
 
 @cache
-def _lines() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+def _lines() -> tuple[tuple[str, str, re.Pattern[str], bool], ...]:
     table = tomllib.loads(files(__package__).joinpath("lines.toml").read_text(encoding="utf-8"))
-    return tuple((line["family"], line["maker"], re.compile(line["pattern"])) for line in table["line"])
+    return tuple(
+        (line["family"], line["maker"], re.compile(line["pattern"]), line.get("open", False))
+        for line in table["line"]
+    )
 
 
 def line_of(name: str) -> tuple[str, str]:
@@ -20,8 +23,22 @@ def line_of(name: str) -> tuple[str, str]:
     >>> line_of("gpt-3.5-turbo-0301"), line_of("gpt4_0613"), line_of("acme-9b")
     (('gpt35', 'openai'), ('gpt4', 'openai'), ('', ''))
     """
-    flat = re.sub(r"[_/ ]", "-", name.lower())
-    return next(((family, maker) for family, maker, pattern in _lines() if pattern.search(flat)), ("", ""))
+    flat = _flat(name)
+    return next(((family, maker) for family, maker, pattern, _ in _lines() if pattern.search(flat)), ("", ""))
+
+
+def base_in(name: str) -> str:
+    """Say which line's weights a student's own name mentions; lines whose weights nobody has are no base.
+
+    >>> base_in("OpenHermes-2.5-Mistral-7B"), base_in("claude2-alpaca-13b")
+    ('mistral', '')
+    """
+    flat = _flat(name)
+    return next((family for family, _, pattern, open_ in _lines() if open_ and pattern.search(flat)), "")
+
+
+def _flat(name: str) -> str:
+    return re.sub(r"[_/ ]", "-", name.lower())
 
 
 def family_of(name: str) -> tuple[str, str]:

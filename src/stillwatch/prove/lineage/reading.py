@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.prove.lineage import Lineage, LineageError, Model, Role
-from stillwatch.prove.lineage.lines import family_of, line_of, stem
+from stillwatch.prove.lineage.lines import base_in, family_of, line_of, stem
 
 ROLES = {
     "candidate": Role.CANDIDATE,
@@ -173,7 +173,7 @@ def _model(told: Told) -> Model:
     else:
         family, maker = "", told.get("maker", "")
         kin = told.get("kin") or stem(base if role is Role.COPY and base else name)
-    own_base = line_of(base)[0] or base
+    own_base = line_of(base)[0] or base or base_in(name)
     return Model(name, role, family, maker, told.get("released", ""), known, own_base, kin)
 
 

@@ -1,0 +1,60 @@
+"""`stillwatch prove leads`: what a suspect shares with one model alone, and what it says it is.
+
+It parses words and prints. The scores are `prove.leads`.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.folder import AsJson
+from stillwatch.cli.prove import app
+from stillwatch.cli.prove_lineage import PoolFiles, print_evidence, with_suspect
+from stillwatch.prove import evidence_json
+from stillwatch.prove.leads.evidence import claims_lead, rare_lead
+from stillwatch.prove.pool.reading import read_pool
+from stillwatch.report.terminal import safe
+
+EXAMPLES = """
+Examples:
+
+  stillwatch prove leads acme-7b.jsonl --pool pool.parquet
+
+  stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
+
+With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move nothing.
+"""
+
+
+@app.command("leads", epilog=EXAMPLES)
+def leads_command(
+    suspect: Annotated[str, typer.Argument(help="A file of outputs, or a model of the pool.")],
+    pool_files: PoolFiles,
+    name: Annotated[str, typer.Option(help="What to call the suspect of a file.")] = "",
+    out: Annotated[Path | None, typer.Option(help="A folder for the evidence.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find what is worth a look (grade C): scores, never p-values."""
+    pool, called = with_suspect(read_pool(pool_files), suspect, name)
+    rare, shared = rare_lead(pool, called)
+    claimed, said = claims_lead(pool, called)
+    if out is not None:
+        evidence_json.write(rare, out / "rare.json")
+        evidence_json.write(claimed, out / "claims.json")
+    examples = {one.model: one.examples for one in shared[: len(rare.rows)]} | {
+        f"claims {one.family}": one.examples for one in said
+    }
+    if as_json:
+        leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]
+        print(json.dumps({"leads": leads, "examples": examples}, indent=1))
+        return
+    console = Console()
+    print_evidence(rare, console)
+    if claimed.rows:
+        print_evidence(claimed, console)
+    for model, found in examples.items():
+        for prompt, words in found[:1]:
+            console.print(safe(f"{model} ({prompt}): {words}", console, 300), soft_wrap=True)
