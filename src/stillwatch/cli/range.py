@@ -1,4 +1,4 @@
-"""`stillwatch range`: score findings against a scene with known truth. It neither scans nor composes."""
+"""`stillwatch range`: scenes with known truth; `score` is here, the rest in range_run. It plays nothing."""
 
 import json
 from dataclasses import asdict
@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from stillwatch.cli import range_run
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
 app = typer.Typer(help="The benchmark: scenes with known truth.", no_args_is_help=True, add_completion=False)
+range_run.attach(app)
 
 EXAMPLES = """
 Examples:

@@ -134,7 +134,7 @@ def _student(groups: Sequence[Group], of: Callable[[Fate], int], shares: Shares 
 
 
 def _linked(groups: Sequence[Group], name: str) -> Interval | None:
-    values = [[getattr(o.linked, name) for o in group] for group in groups]
+    values = [[getattr(o.linked, name) for o in group if o.campaigns] for group in groups]
     known = [[v for v in group if v is not None] for group in values]
     return over_seeds([float(np.mean(group)) for group in known if group], 0, 1)
 

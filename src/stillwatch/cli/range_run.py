@@ -1,0 +1,354 @@
+"""`stillwatch range run`, `repro`, `compose`, `list`: words in, a table and a page out. It plays nothing.
+
+It is mounted by cli/range.py.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from stillwatch.errors import InputError
+from stillwatch.range import manifest as made
+from stillwatch.range import words, written
+from stillwatch.range.attackers import registry as attackers
+from stillwatch.range.campaigns.shapes import shapes
+from stillwatch.range.cells import LIVE, SCENES
+from stillwatch.range.compose import compose_scene
+from stillwatch.range.defences import registry as defences
+from stillwatch.range.page.page import write_page
+from stillwatch.range.run import Asked, Run, asked, facts_of, run
+from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.table import Shares, lines
+from stillwatch.report.findings import write_atomically
+from stillwatch.report.terminal import plain_table, progress, safe
+
+DIFFERS, PARTLY = 1, 3  # exit codes
+OUT = Path("stillwatch-range")
+SHOWN = 5  # refusals
+WIDE, PIPED = 150, 190  # columns from which the table is one; columns where nobody says how many there are
+SPLIT = 6  # columns of the first table where it is two
+MODES = ("log", LIVE)
+
+RUN_EXAMPLES = """
+Examples:
+
+  stillwatch range run pool-of-60
+
+  stillwatch range run pool-of-60 calm my-scene.toml --seeds 5 --jobs 2
+
+  stillwatch range run pool-of-60 --defences none,prefix,stillwatch --json
+
+  stillwatch range run pool-of-60 --defences stillwatch --attackers naive,adaptive
+
+  stillwatch range run live-clock --mode live
+
+Exit codes: 0 done; 2 could not; 3 done, but some cells could not be played.
+"""
+REPRO_EXAMPLES = """
+Examples:
+
+  stillwatch range repro 4f1c09ab22d0
+
+  stillwatch range repro stillwatch-range/4f1c09ab22d0 --json
+
+Exit codes: 0 every number came again; 1 one differs; 2 could not.
+"""
+COMPOSE_EXAMPLES = """
+Examples:
+
+  stillwatch range compose pool-of-60 --out scenes
+
+  stillwatch range compose my-scene.toml --seed 7 --out scenes
+"""
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch range list
+
+  stillwatch range list --json
+"""
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def attach(app: typer.Typer) -> None:
+    """Add these verbs to `stillwatch range`."""
+    app.command("run", epilog=RUN_EXAMPLES)(run_command)
+    app.command("repro", epilog=REPRO_EXAMPLES)(repro_command)
+    app.command("compose", epilog=COMPOSE_EXAMPLES)(compose_command)
+    app.command("list", epilog=LIST_EXAMPLES)(list_command)
+
+
+def run_command(
+    scenes: Annotated[
+        list[str], typer.Argument(metavar="SCENE...", help="A scene's file, or a name of `list`.")
+    ],
+    mode: Annotated[str, typer.Option(help="log: composed logs; live: a real teacher and gateway.")] = "log",
+    seeds: Annotated[int | None, typer.Option(help="How many seeds; by default those of the scene.")] = None,
+    defences: Annotated[str, typer.Option(metavar="A,B", help="all, ablations, or names.")] = "",
+    attackers: Annotated[str, typer.Option(metavar="A,B", help="Attackers that react to what is done.")] = "",
+    students: Annotated[
+        bool, typer.Option("--students", help="Train real students at each harvest (extra `train`).")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="By default stillwatch-range/ID.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the composed logs.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Logs at the same time.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Tell no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play scenes against defences, seed by seed: one table with intervals, a page, a manifest."""
+    if mode not in MODES:
+        raise InputError(f"--mode is {mode!r}; it can be {' or '.join(MODES)}")
+    if students and mode == LIVE:
+        raise InputError("--students goes with --mode log; a live play trains its own")
+    wanted = tuple(
+        asked(read_scene(name), seeds, _names(defences), _names(attackers)) for name in dict.fromkeys(scenes)
+    )
+    folder = out or OUT / facts_of(wanted, mode).id
+    told, shares = _played(wanted, folder, mode, keep, jobs, students, quiet or as_json)
+    document = _filed(told, shares)
+    if as_json:
+        print(written.text_of(document), end="")
+    else:
+        screen = Console()
+        print_run(told, shares, screen if screen.is_terminal else Console(width=PIPED))
+    if told.refusals:
+        raise typer.Exit(PARTLY)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _played(
+    wanted: tuple[Asked, ...], folder: Path, mode: str, keep: bool, jobs: int, students: bool, quiet: bool
+) -> tuple[Run, Shares | None]:
+    with _watching(quiet) as tell:
+        told = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
+        if not students:
+            return told, None
+        from stillwatch.range.students import trained  # the extra `train`
+
+        return told, trained(told, tell)
+
+
+@contextmanager
+def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar on a terminal, a line for each cell elsewhere, nothing when quiet."""
+    console = Console(stderr=True)
+    if quiet or console.is_terminal:
+        with progress(console, quiet) as tell:
+            yield lambda stage, done, total: tell("playing", done, total) if total else None
+        return
+
+    def line(stage: str, done: int, total: int | None) -> None:
+        print(f"{done}/{total} {stage}" if total else stage, file=sys.stderr, flush=True)
+
+    yield line
+
+
+def _filed(told: Run, shares: Shares | None) -> dict[str, Any]:
+    document = written.document(told, shares)
+    write_atomically(told.folder / written.FILE, written.text_of(document))
+    write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
+    return document
+
+
+def print_run(told: Run, shares: Shares | None, console: Console) -> None:
+    """Print a run's tables."""
+    table = lines(told.outcomes, shares)
+    for scene in dict.fromkeys(x.scene for x in table):
+        some = [x for x in table if x.scene == scene]
+        heads = f"{scene}: {some[0].campaigns} campaigns over {some[0].seeds} seeds"
+        rows = [words.row(x) for x in some]
+        if console.width >= WIDE:
+            _print_table(heads, words.HEADS, rows, console)
+        else:
+            _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
+            rest = [(r[0], *r[SPLIT:]) for r in rows]
+            _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
+        if note := words.undefended(some[0]):
+            console.print(Text(note))
+    fights = written.contests_of(told)
+    if fights:
+        _print_table(
+            "Attackers that react", words.FOUGHT_HEADS, [words.fought_row(x) for x in fights], console
+        )
+    if told.live:
+        _print_table("Live", words.LIVE_HEADS, words.live_rows(told.live), console)
+    if table:
+        console.print()
+        console.print(Text(words.KEY))
+    for refusal in told.refusals[:SHOWN]:
+        console.print(Text("Could not: ") + safe(f"{refusal.cell.title}: {refusal.reason}", console, 400))
+    if len(told.refusals) > SHOWN:
+        console.print(Text(f"Could not: {len(told.refusals) - SHOWN} more, in {written.FILE}"))
+    console.print(
+        Text(f"Run {told.id}, {told.cpu_s:,.0f} CPU-s. Page: ")
+        + safe(str(told.folder / "index.html"), console)
+    )
+
+
+def _print_table(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[words.Cell]], console: Console
+) -> None:
+    console.print()
+    if title:
+        console.print(safe(title, console, 200, "bold"))
+    table = plain_table(console)
+    for n, head in enumerate(heads):
+        table.add_column(head, justify="left" if n == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(safe(a, console) + Text(f"\n{b}" if b else "", style="dim") for a, b in row))
+    console.print(table)
+
+
+def repro_command(
+    which: Annotated[str, typer.Argument(metavar="ID|DIR", help="A run's id, or its folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to play it again; by default a folder that goes.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Logs at the same time.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Tell no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play a run again from its manifest and compare every number."""
+    folder = _found(which)
+    then = made.read_manifest(folder)
+    before = _document(folder / written.FILE)
+    wanted = tuple(
+        Asked(_scene(folder, source), source.seeds, source.defences, source.attackers)
+        for source in then.scenes
+    )
+    now = facts_of(wanted, then.mode)
+    said = made.changed(then, now)
+    with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
+        again, _ = _played(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
+        after = json.loads(written.text_of(written.document(again)))
+    trained = before.get("students") == "trained"
+    skip = ("id", "students", *(("table",) if trained else ()))  # trained students are not trained again
+    found = written.differences(*({k: v for k, v in d.items() if k not in skip} for d in (before, after)))
+    compared = sum(1 for _ in written.numbers({k: v for k, v in before.items() if k not in skip}))
+    told = {
+        "run": then.id,
+        "same": not found,
+        "compared": compared,
+        "differences": [{"place": p, "then": a, "now": b} for p, a, b in found],
+        "changed": said,
+    }
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        for sentence in said:
+            print(f"{sentence[0].upper()}{sentence[1:]}.")
+        if found:
+            place, a, b = found[0]
+            print(f"{len(found):,} of {compared:,} values differ. The first: {place} was {a} and is {b}.")
+        else:
+            print(f"Run {then.id}: all {compared:,} values came again.")
+        if trained:
+            print("Students were not trained again; what they learnt from came again.")
+    if found:
+        raise typer.Exit(DIFFERS)
+
+
+def _found(which: str) -> Path:
+    """Find a run's folder by path, by id, or by the beginning of an id."""
+    if (Path(which) / made.FILE).is_file():
+        return Path(which)
+    begun = sorted(p.parent for p in OUT.glob(f"*/{made.FILE}") if p.parent.name.startswith(which))
+    if which and "/" not in which and len(begun) == 1:
+        return begun[0]
+    if len(begun) > 1 and which:
+        raise InputError(f"{which!r} begins {len(begun)} runs: {', '.join(p.name for p in begun)}")
+    raise InputError(f"{which!r} is no run: neither a folder with {made.FILE} nor an id in {OUT}/")
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.parent}: this run came to no end; call `stillwatch range run` again"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(told, dict):
+        raise InputError(f"{path} holds no JSON object")
+    return told
+
+
+def _scene(folder: Path, source: made.Source) -> Scene:
+    """Read a scene where it was read, if it is still that one, else the copy in the run's folder.
+
+    A shape of one's own is Python: it is only taken from where it lay, never from a run's folder.
+    """
+    if source.path is not None and Path(source.path).is_file():
+        scene = read_scene(source.path)
+        if scene.digest == source.sha256:
+            return scene
+    copy = folder / SCENES / f"{source.name}.toml"
+    if not copy.is_file():
+        raise InputError(f"scene {source.name} is neither at {source.path} nor in {folder}")
+    return read_scene(copy)
+
+
+def compose_command(
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="A scene's file, or a name of `list`.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="By default the scene's first.")] = None,
+    out: Annotated[Path, typer.Option(help="The log goes into a folder of this one.")] = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Compose a scene's log with its truth. The same seed gives the same bytes."""
+    read = read_scene(scene)
+    used = read.seeds[0] if seed is None else seed
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
+    folder = compose_scene(read, used, out)
+    if as_json:
+        print(json.dumps({"scene": read.name, "seed": used, "digest": read.digest, "folder": str(folder)}))
+    else:
+        print(f"{folder}: {read.name}, seed {used}")
+
+
+def list_command(as_json: AsJson = False) -> None:
+    """List the scenes that ship, the shapes of campaigns, the defences and the attackers."""
+    told = {
+        "scenes": {name: _comment(path) for name, path in shipped().items()},
+        "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
+        "defences": {name: _doc(name) for name in defences.names()},
+        "ablations": dict.fromkeys(defences.ablations(), ""),
+        "attackers": {name: _first(attackers.attacker(name).__doc__) for name in attackers.names()},
+    }
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    for title, some in told.items():
+        print(f"{title}:")
+        wide = max(map(len, some), default=0)
+        for name, about in some.items():
+            print(f"  {name.ljust(wide)}  {about}".rstrip())
+        print()
+
+
+def _first(text: str | None) -> str:
+    return (text or "").strip().split("\n\n")[0].replace("\n", " ")
+
+
+def _comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.lstrip("# ") if first.startswith("#") else ""
+
+
+def _doc(name: str) -> str:
+    module = sys.modules.get(f"stillwatch.range.defences.{name.partition('/')[0]}")
+    return _first(module.__doc__) if module is not None else ""

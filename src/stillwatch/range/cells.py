@@ -1,0 +1,166 @@
+"""Cells of a run: one defence with one seed of one scene, played and put into a file. It sums up nothing."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.errors import InputError, StillwatchError
+from stillwatch.range.attackers import registry as attackers
+from stillwatch.range.compose import compose_scene
+from stillwatch.range.contest import Rules, contest
+from stillwatch.range.contests import thinned
+from stillwatch.range.defences import registry
+from stillwatch.range.field import Field, field_of
+from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
+from stillwatch.range.measure import measure
+from stillwatch.range.scenes import Scene
+from stillwatch.report.findings import write_atomically
+
+CELLS, LOGS, SCENES = "cells", "logs", "scenes"
+LIVE = "live"
+Tell = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One defence against one composed log, or against an attacker that reacts."""
+
+    scene: str
+    seed: int
+    defence: str
+    attacker: str = ""
+
+    @property
+    def file(self) -> str:
+        safe = hashlib.sha256(self.defence.encode()).hexdigest()[:6] if self.defence.endswith(".py") else ""
+        name = Path(self.defence).stem if safe else self.defence.replace("/", "~").replace(":", "=")
+        return ".".join(x for x in (self.scene, str(self.seed), name, safe, self.attacker, "json") if x)
+
+    @property
+    def title(self) -> str:
+        against = f", {self.attacker} attacker" if self.attacker else ""
+        return f"{self.scene}, seed {self.seed}, {self.defence}{against}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a cell's file holds."""
+
+    outcome: dict[str, Any]
+    cpu_s: float
+
+
+def played(
+    scene: Scene, cells: list[Cell], out: Path, keep: bool, tell: Tell
+) -> Iterator[tuple[Cell, str | None]]:
+    """Play cells of one scene and seed; give each with what kept it from being made, or None."""
+    fixed = [c for c in cells if not c.attacker and c.defence != LIVE]
+    reacting = [c for c in cells if c.attacker]
+    if fixed:
+        yield from _judged(scene, fixed, out, keep)
+    if reacting:
+        yield from _fought(scene, reacting, out)
+    for cell in cells:
+        if cell.defence == LIVE:
+            yield cell, _made(cell, out, partial(_lived, scene, cell.seed, out, tell))
+
+
+def _judged(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> Iterator[tuple[Cell, str | None]]:
+    try:
+        folder = composed(scene, cells[0].seed, out)
+        ledger = read_ledger(folder)
+    except StillwatchError as error:
+        yield from ((cell, str(error)) for cell in cells)
+        return
+    log = pq.read_table(folder / "exchanges.parquet"), pq.read_table(folder / "accounts.parquet")
+    for cell in cells:
+        yield cell, _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log))
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fought(scene: Scene, cells: list[Cell], out: Path) -> Iterator[tuple[Cell, str | None]]:
+    try:
+        field = field_of(scene, cells[0].seed)
+    except StillwatchError as error:
+        yield from ((cell, str(error)) for cell in cells)
+        return
+    for cell in cells:
+        yield cell, _made(cell, out, partial(fight, scene, cell, field))
+
+
+def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | None:
+    """Make one cell and put it into its file; say what kept it from being made."""
+    began = time.process_time()
+    try:
+        told = {"outcome": make(), "cpu_s": round(time.process_time() - began, 2)}
+    except StillwatchError as error:
+        return str(error)
+    try:
+        write_atomically(out / CELLS / cell.file, json.dumps(told, allow_nan=False) + "\n")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}; what stands stays") from error
+    return None
+
+
+def composed(scene: Scene, seed: int, out: Path) -> Path:
+    """Give the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
+    whole = out / LOGS / f"{scene.name}-{seed}"
+    if not whole.exists():
+        making = out / LOGS / f".making-{scene.name}-{seed}"
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        compose_scene(scene, seed, making).rename(whole)
+        shutil.rmtree(making)
+    with (whole / "exchanges.parquet").open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    write_atomically(out / SCENES / f"{scene.name}.{seed}.sha256", f"{digest}\n")
+    return whole
+
+
+def judge(
+    scene: Scene, seed: int, defence: str, ledger: Ledger, exchanges: pa.Table, accounts: pa.Table
+) -> dict[str, Any]:
+    """Put one defence to one composed log."""
+    clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
+    bound = registry.defence(defence, scene.false_cases_per_10k_account_days)
+    judged = bound.judge(exchanges, accounts, clean_until_us, seed)
+    told = measure(
+        ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=defence
+    )
+    return told.as_dict()
+
+
+def fight(scene: Scene, cell: Cell, field: Field) -> dict[str, Any]:
+    """Let an attacker that reacts try one defence."""
+    bound = registry.defence(cell.defence, scene.false_cases_per_10k_account_days)
+    return thinned(contest(field, bound, attackers.attacker(cell.attacker), cell.seed, Rules(), scene.budget))
+
+
+def _lived(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
+    from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
+
+    told = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
+    return {k: v for k, v in asdict(told).items() if k not in ("folder", "wall_s")}
+
+
+def read_told(path: Path) -> Told:
+    """Read one cell back.
+
+    Raises:
+        InputError: it is not what a run wrote.
+    """
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return Told(told["outcome"], float(told["cpu_s"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no cell of a run ({error}); delete it, and it is made again") from error

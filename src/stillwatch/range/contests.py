@@ -1,0 +1,92 @@
+"""Contests of a run as a table: what an attacker that reacts pays, beside what it pays undefended.
+
+A contest that does not come to its goal gives a lower bound. It does not know how a contest is fought.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stillwatch.range.contest import Contest, Hour
+from stillwatch.range.interval import Interval, of_multiples, over_seeds
+
+NONE, LOUD = "none", "loud"  # the defence and the attacker that others are measured against
+HISTORY = 200  # points of a history that are kept: a picture has no more
+MEANS = ("accounts", "days", "usd")
+
+
+@dataclass(frozen=True)
+class Fought:
+    """One attacker against one defence, over seeds. Multiples are of what it takes undefended."""
+
+    scene: str
+    attacker: str
+    defence: str
+    seeds: int
+    goal: int
+    reached: int  # seeds in which the goal was reached
+    out: Interval | None
+    accounts: Interval | None
+    days: Interval | None
+    usd: Interval | None
+    times_itself: dict[str, Interval | None]  # by accounts, days, usd: the same attacker against none
+    times_loud: dict[str, Interval | None]  # one account at full speed against none
+    honest_stopped: Interval | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def contest_of_json(told: dict[str, Any]) -> Contest:
+    """Read a contest back."""
+    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"])})
+
+
+def thinned(one: Contest) -> dict[str, Any]:
+    """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
+    told = asdict(one)
+    step = -(-len(one.history) // HISTORY) if one.history else 1
+    kept = [h for i, h in enumerate(told["history"]) if i % step == 0 or i == len(one.history) - 1]
+    return {**told, "history": kept}
+
+
+def fought(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
+    """Sum up one scene's contests, in the order in which they came."""
+    by: dict[tuple[str, str], dict[int, Contest]] = {}
+    for c in contests:
+        by.setdefault((c.attacker, c.defence), {})[c.seed] = c
+    return tuple(
+        _one(scene, each, by.get((attacker, NONE), {}), by.get((LOUD, NONE), {}))
+        for (attacker, _), each in by.items()
+    )
+
+
+def _one(
+    scene: str, each: dict[int, Contest], itself: dict[int, Contest], loud: dict[int, Contest]
+) -> Fought:
+    some = list(each.values())
+    return Fought(
+        scene,
+        some[0].attacker,
+        some[0].defence,
+        len(some),
+        some[0].goal,
+        sum(c.reached for c in some),
+        over_seeds([float(c.out) for c in some], 0),
+        over_seeds([float(c.accounts) for c in some], 0),
+        over_seeds([c.days for c in some], 0),
+        over_seeds([c.usd for c in some], 0),
+        _times(each, itself),
+        _times(each, loud),
+        over_seeds([float(c.honest_stopped) for c in some], 0),
+    )
+
+
+def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Interval | None]:
+    """Give this cost as multiples of another's, seed by seed; at least that where no goal was reached."""
+    pairs = [(c, c.cost.times(other[seed].cost)) for seed, c in each.items() if seed in other]
+    at_least = any(not c.reached for c, _ in pairs)
+    return {
+        name: of_multiples([m for m in (getattr(times, name) for _, times in pairs) if m > 0], at_least)
+        for name in MEANS
+    }

@@ -1,0 +1,176 @@
+"""What a run was made from, hashed: scenes, seeds, defences, code, stock, versions. It knows no result.
+
+The id is of everything that may change a number. So the same id means the same numbers, and another id says
+that something is different; `changed` says what.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import stillwatch
+from stillwatch.errors import InputError
+from stillwatch.range.scenes import Scene, stock_digest
+from stillwatch.scan.curve import curve
+
+FILE = "manifest.json"
+SHAPE = 1  # of this file
+PACKAGE = Path(stillwatch.__file__).parent
+ROOMS = (
+    "range", "scan", "detectors", "actors", "features", "terms", "exchanges", "engine", "stats", "text",
+    "lineage",
+)  # fmt: skip
+LIVE_ROOMS = ("gateway", "distill")  # further ones where a teacher is asked and students are trained
+DRAWN = ("range/page", "range/scenes", "range/data")  # changes no number, or is hashed by itself
+CODE = (".py", ".toml", ".sql", ".json")
+LIBRARIES = ("numpy", "pyarrow", "scipy", "duckdb", "numba", "torch")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One scene of the run: where it was read from, what it held, and which seeds it was played with."""
+
+    name: str
+    sha256: str
+    seeds: tuple[int, ...]
+    defences: tuple[str, ...]
+    attackers: tuple[str, ...]
+    path: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What decides a run's numbers."""
+
+    mode: str
+    scenes: tuple[Source, ...]
+    code: dict[str, str]  # room -> SHA-256 of its files
+    stock: str
+    curve: str
+    versions: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        told = asdict(self)
+        told["scenes"] = [{k: v for k, v in s.items() if k != "path"} for s in told["scenes"]]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"shape": SHAPE, "id": self.id, "stillwatch": stillwatch.__version__, **asdict(self)}
+
+
+def manifest(
+    scenes: Iterable[tuple[Scene, tuple[int, ...], tuple[str, ...], tuple[str, ...]]], mode: str
+) -> Manifest:
+    """Take down what a run of these scenes, each with its seeds, defences and attackers, is made from."""
+    listed = list(scenes)
+    return Manifest(
+        mode,
+        tuple(
+            Source(
+                s.name, s.digest, seeds, named, reacting, None if s.path is None else str(s.path.resolve())
+            )
+            for s, seeds, named, reacting in listed
+        ),
+        {room: _digest(PACKAGE / room) for room in ((*ROOMS, *LIVE_ROOMS) if mode == "live" else ROOMS)},
+        hashlib.sha256("".join(stock_digest(s) for s, *_ in listed).encode()).hexdigest(),
+        curve().digest,
+        _versions(),
+    )
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Hash a folder's files: their names and contents."""
+    told = hashlib.sha256()
+    if folder.is_dir():
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(PACKAGE).as_posix()
+            drawn = any(name.startswith(f"{d}/") and not folder.as_posix().endswith(d) for d in DRAWN)
+            code = path.suffix in CODE or folder.name == "data"
+            if path.is_file() and code and not drawn:
+                told.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return told.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a run's manifest back.
+
+    Raises:
+        InputError: it is missing, broken, or of another shape.
+    """
+    path = folder / FILE
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder} is no run: it has no {FILE}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if not isinstance(told, dict) or told.get("shape") != SHAPE:
+        raise InputError(f"{path} is no manifest of this version (shape {SHAPE})")
+    try:
+        scenes = tuple(
+            Source(
+                s["name"],
+                s["sha256"],
+                tuple(s["seeds"]),
+                tuple(s["defences"]),
+                tuple(s["attackers"]),
+                s["path"],
+            )
+            for s in told["scenes"]
+        )
+        read = Manifest(
+            told["mode"],
+            scenes,
+            told["code"],
+            told["stock"],
+            told["curve"],
+            told["versions"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: {error} is missing or of another kind") from error
+    if read.id != told["id"]:
+        raise InputError(f"{path}: its id is {told['id']}, its contents give {read.id}: somebody changed it")
+    return read
+
+
+def changed(then: Manifest, now: Manifest) -> list[str]:
+    """Say in sentences what is no longer as it was."""
+    said = []
+    for a, b in zip(then.scenes, now.scenes, strict=False):
+        if a.sha256 != b.sha256:
+            said.append(f"scene {a.name} has changed")
+    rooms = [room for room in then.code if then.code[room] != now.code.get(room)]
+    if rooms:
+        said.append(f"the code has changed: {', '.join(rooms)}")
+    if then.stock != now.stock:
+        said.append("the stock of prompts that ships has changed")
+    if then.curve != now.curve:
+        said.append("the measured curve has changed")
+    said += _other(then.versions, now.versions)
+    return said
+
+
+def _other(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name} was {then.get(name, 'not there')} and is {now.get(name, 'not there')}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]

@@ -1,0 +1,122 @@
+"""The page of a run, in the look of a scan's: no script, no request. It computes no figure."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from stillwatch import __version__
+from stillwatch.range import words
+from stillwatch.range.contests import Fought
+from stillwatch.range.page import pictures
+from stillwatch.range.run import Run
+from stillwatch.range.table import ALL, Line
+from stillwatch.report import amounts
+from stillwatch.report.findings import write_atomically
+from stillwatch.scan.curve import curve
+
+PAGE = "index.html"
+OURS = "stillwatch"
+
+
+def chief(table: Sequence[Line]) -> tuple[Line, ...]:
+    """The lines that the pictures show: all scenes together, or the one scene."""
+    every = tuple(x for x in table if x.scene == ALL)
+    scenes = list(dict.fromkeys(x.scene for x in table))
+    return every or tuple(x for x in table if x.scene == scenes[0]) if scenes else ()
+
+
+def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
+    """Say in one sentence what the run came to."""
+    lines = chief(table)
+    if not lines:
+        return f"{amounts.counted(len(live), 'live play')} of a campaign, a gateway and a student."
+    measured = [x for x in lines if x.out_share is not None]
+    best = next((x for x in measured if x.defence == OURS), None) or min(
+        measured, key=lambda x: x.out_share.mean if x.out_share else 1.0, default=None
+    )
+    if best is None or best.out is None or best.out_share is None:
+        named = sum(1 for x in lines if x.honest_named is not None and x.honest_named.mean > 0)
+        return f"Nobody distils here, and {named} of {len(lines)} defences name honest accounts."
+    got, without = (
+        words.cell(best.student, words.percent)[0],
+        words.cell(best.student_undefended, words.percent)[0],
+    )
+    return (
+        f"Under {best.defence} {words.plain(best.out.mean)} exchanges a campaign got out, "
+        f"{words.percent(best.out_share.mean)} of what leaves undefended: "
+        f"a student right in {got} of questions instead of {without}."
+    )
+
+
+def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: bool) -> str:
+    """Give the page as text."""
+    style = Markup(
+        resources.files("stillwatch.report").joinpath("templates", "page.css").read_text("utf-8")
+        + resources.files("stillwatch.range.page").joinpath("templates", "range.css").read_text("utf-8")
+    )  # both ours, fixed at build time
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    lines = chief(table)
+    return (
+        _environment()
+        .get_template("range.html.j2")
+        .render(
+            run=told,
+            headline=headline(table, told.live),
+            table=table,
+            scenes=list(dict.fromkeys(x.scene for x in table)),
+            lines=lines,
+            harvests=pictures.harvests(lines),
+            costs=pictures.costs(lines),
+            bought=pictures.bought(lines),
+            grid=pictures.collateral(lines),
+            tracks=pictures.tracks([c for _, c in told.contests]),
+            fights=fights,
+            live=words.live_rows(told.live),
+            trained=trained,
+            curve=curve(),
+            words=words,
+            row_px=pictures.ROW,
+            high_px=pictures.HIGH,
+            style=style,
+            policy=policy,
+            version=__version__,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("stillwatch.range.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=amounts.count,
+        short=amounts.short,
+        percent=words.percent,
+        row_of=words.row,
+        fought_row_of=words.fought_row,
+    )
+    environment.globals.update(counted=amounts.counted)
+    return environment
+
+
+def write_page(
+    told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: bool, folder: Path
+) -> Path:
+    """Write `index.html` into a folder, whole or not at all."""
+    path = folder / PAGE
+    write_atomically(path, render(told, table, fights, trained))
+    return path

@@ -1,0 +1,233 @@
+"""Places for the pictures of a run, in percent of the width and pixels of the height. It draws nothing."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stillwatch.range.contest import Contest
+from stillwatch.range.interval import Interval
+from stillwatch.range.table import Line
+from stillwatch.range.words import cell, percent, times
+from stillwatch.scan.curve import curve
+
+ROW = 30  # pixels a bar
+HIGH = 210.0  # pixels of a picture with two axes
+LEFT, RIGHT = 7.0, 97.0  # percent of the width between which points lie
+NEAR_X, NEAR_Y = 4.0, 14.0  # points closer than that share a label
+AIM = 10.0  # the cost multiple that an attacker is meant to need
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One defence: a bar of so much width with its bounds; `tick` is a second value. All in percent."""
+
+    name: str
+    width: float
+    low: float | None
+    high: float | None
+    tick: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars below each other, and lines across them with what they stand for."""
+
+    bars: tuple[Bar, ...]
+    marks: tuple[tuple[float, str], ...]
+
+    @property
+    def high(self) -> int:
+        return ROW * len(self.bars) + 26
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point with the defences that stand there."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Bought:
+    """The measured curve with the spread of its seeds, and where each defence left its attackers."""
+
+    line: tuple[tuple[float, float], ...]
+    band: str  # an SVG path in a box of 100 by 100
+    path: str
+    dots: tuple[Dot, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Kinds of honest use by defences: radius and words of each cell."""
+
+    kinds: tuple[str, ...]
+    defences: tuple[str, ...]
+    cells: tuple[tuple[tuple[float, str], ...], ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """How much one attacker had got out by when, against one defence."""
+
+    name: str
+    path: str  # in a box of 100 by 100
+    end_x: float
+    end_y: float
+    reached: bool
+
+
+@dataclass(frozen=True)
+class Tracks:
+    tracks: tuple[Track, ...]
+    days: float
+    goal: int
+
+
+def _share(value: float | None, whole: float) -> float | None:
+    return None if value is None else round(100 * min(max(value / whole, 0.0), 1.0), 2)
+
+
+def _bars(
+    lines: Sequence[Line], of: Callable[[Line], Interval | None], whole: float
+) -> list[tuple[Line, Interval]]:
+    return [(x, told) for x in lines if (told := of(x)) is not None and whole > 0]
+
+
+def harvests(lines: Sequence[Line]) -> Bars | None:
+    """What got out before containment, as a share of what campaigns take where nothing is done."""
+    found = _bars(lines, lambda x: x.out_share, 1.0)
+    if not found:
+        return None
+    bars = []
+    for x, told in found:
+        early = _early(x)
+        text = f"{cell(x.out)[0]} exchanges, {percent(told.mean)}"
+        bars.append(Bar(x.defence, 100 * told.mean, _share(told.low, 1), _share(told.high, 1), early, text))
+    return Bars(tuple(bars), ((0.0, "0"), (50.0, "50 %"), (100.0, "all")))
+
+
+def _early(x: Line) -> float | None:
+    """Place what had left before the alarm on the same scale."""
+    if x.before_alarm is None or x.out is None or x.out_share is None or x.out_share.mean <= 0:
+        return None
+    return _share(x.before_alarm.mean * x.out_share.mean / x.out.mean, 1) if x.out.mean else None
+
+
+def costs(lines: Sequence[Line]) -> Bars | None:
+    """Cost multiples on a logarithm from 1 on; below that nothing is drawn."""
+    found = [(x, told) for x in lines if (told := x.cost_multiple) is not None]
+    if not found:
+        return None
+    end = max(AIM * 2, *(told.high or told.mean for _, told in found))
+    end = min(end, 1e6)
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else round(100 * math.log(min(max(value, 1.0), end)) / math.log(end), 2)
+
+    bars = [
+        Bar(x.defence, at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0]) for x, t in found
+    ]
+    powers = [10.0**k for k in range(7) if 10.0**k <= end]
+    return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers))
+
+
+def bought(lines: Sequence[Line]) -> Bought | None:
+    """Put each defence on the measured curve, at the examples that a student had from it."""
+    found = [(x, x.student) for x in lines if x.student is not None]
+    if not found:
+        return None
+    told = curve()
+    last = told.points[-1].samples
+    end = max(2.0 * last, 1.0)
+    steps = [end ** (k / 60) for k in range(61)]
+
+    def across(n: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * math.log(max(n, 1.0)) / math.log(end), 2)
+
+    def down(share: float) -> float:
+        return round(HIGH * (1 - share), 1)
+
+    def box(n: float) -> float:
+        return round(100 * math.log(max(n, 1.0)) / math.log(end), 2)
+
+    low = [(box(n), round(100 * (1 - min(told.each(n))), 2)) for n in steps]
+    top = [(box(n), round(100 * (1 - max(told.each(n))), 2)) for n in steps]
+    mean = [(box(n), round(100 * (1 - told.mean(n)), 2)) for n in steps]
+    path = "M" + "L".join(f"{x} {y}" for x, y in mean)
+    band = "M" + "L".join(f"{x} {y}" for x, y in [*top, *reversed(low)]) + "Z"
+    spots: list[tuple[float, float, float, float, list[str]]] = []
+    for line, student in found:
+        x, y = across(_samples(student.mean, end)), down(student.mean)
+        near = next((s for s in spots if abs(s[0] - x) < NEAR_X and abs(s[1] - y) < NEAR_Y), None)
+        if near is not None:
+            near[4].append(line.defence)
+        else:
+            low_y, high_y = (y if b is None else down(b) for b in (student.low, student.high))
+            spots.append((x, y, low_y, high_y, [line.defence]))
+    dots = tuple(
+        Dot(x, y, least, most, _listed(names), "end" if x > 55 else "start")
+        for x, y, least, most, names in spots
+    )
+    ticks = tuple((across(p.samples), f"{p.samples:,}") for p in told.points)
+    return Bought(tuple(mean), band, path, dots, ticks)
+
+
+def _samples(share: float, end: float) -> float:
+    """Read the curve backwards: where its mean comes to a share."""
+    low, high = 0.0, math.log(end)
+    for _ in range(40):
+        middle = (low + high) / 2
+        if curve().mean(math.exp(middle)) < share - 1e-6:
+            low = middle
+        else:
+            high = middle
+    return math.exp(high)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
+
+
+def collateral(lines: Sequence[Line]) -> Grid | None:
+    """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
+    hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})
+    if not hurt:
+        return None
+    cells = []
+    for kind in hurt:
+        row = []
+        for x in lines:
+            told = next((k for k in x.kinds if k.kind == kind), None)
+            share = told.named.mean if told else 0.0
+            row.append((round(12 * math.sqrt(share), 2), percent(share) if share else ""))
+        cells.append(tuple(row))
+    return Grid(tuple(hurt), tuple(x.defence for x in lines), tuple(cells))
+
+
+def tracks(contests: Sequence[Contest]) -> Tracks | None:
+    """Examples out over days, one line for each attacker and defence: the first seed of each."""
+    first: dict[tuple[str, str], Contest] = {}
+    for c in contests:
+        if c.history:
+            first.setdefault((c.attacker, c.defence), c)
+    if not first:
+        return None
+    days = max(c.history[-1].hours for c in first.values()) / 24
+    goal = max(c.goal for c in first.values())
+    told = []
+    for (attacker, defence), c in first.items():
+        points = [(0.0, 100.0)] + [
+            (round(100 * h.hours / 24 / days, 2), round(100 * (1 - min(h.out / goal, 1.0)), 2))
+            for h in c.history
+        ]
+        path = "M" + "L".join(f"{x} {y}" for x, y in points)
+        told.append(Track(f"{attacker} against {defence}", path, *points[-1], c.reached))
+    return Tracks(tuple(told), days, goal)

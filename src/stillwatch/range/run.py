@@ -1,0 +1,228 @@
+"""A run: every scene with every seed against every defence, into a folder that can be gone on with.
+
+Each cell (scene, seed, defence, and an attacker where one reacts) is one file that is there whole or not at
+all. Killed and called again, a run makes only the cells that are missing. It does not know how they look.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import InputError
+from stillwatch.range import manifest as made
+from stillwatch.range.attackers import registry as attackers
+from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, Told, played, read_told
+from stillwatch.range.contest import Contest
+from stillwatch.range.contests import LOUD, NONE, contest_of_json
+from stillwatch.range.defences import registry
+from stillwatch.range.outcome import Outcome, outcome_of
+from stillwatch.range.scenes import Scene
+from stillwatch.report.findings import write_atomically
+
+Tell = Callable[[str, int, int | None], None]
+LOCK = ".lock"
+FIXED = "fixed"  # an attacker that does what was planned
+MOST_SEEDS = 100
+OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, "students", "range.json", "index.html"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One scene of a run with its seeds, the defences against it and the attackers that react to them."""
+
+    scene: Scene
+    seeds: tuple[int, ...]
+    defences: tuple[str, ...]
+    attackers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A cell that could not be made, and why."""
+
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run came to."""
+
+    id: str
+    folder: Path
+    mode: str
+    outcomes: tuple[Outcome, ...]
+    contests: tuple[tuple[str, Contest], ...]  # with the scene's name
+    live: tuple[dict[str, Any], ...]
+    refusals: tuple[Refusal, ...]
+    composed: dict[str, str]  # "scene.seed" -> SHA-256 of its log
+    cpu_s: float  # of all the cells, whenever they were made
+    made_anew: int  # cells that this call made; the others stood
+
+
+def asked(
+    scene: Scene, seeds: int | None = None, defences: tuple[str, ...] = (), reacting: tuple[str, ...] = ()
+) -> Asked:
+    """Settle a scene's seeds (the first so many, counted on from its own), defences and attackers.
+
+    Raises:
+        InputError: a defence or an attacker is unknown, or there are no seeds.
+    """
+    own = scene.seeds
+    if seeds is not None:
+        if not 1 <= seeds <= MOST_SEEDS:
+            raise InputError(f"--seeds is {seeds}; give a number from 1 to {MOST_SEEDS}")
+        more = range(max(own) + 1, max(own) + 1 + max(0, seeds - len(own)))
+        own = (*own, *more)[:seeds]
+    beside = scene.path.parent if scene.path else Path()
+    named = tuple(
+        str(beside / name) if name.endswith(".py") and not defences else name
+        for name in defences or scene.defences
+    )
+    wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
+    for name in wanted:
+        attackers.attacker(name)
+    return Asked(scene, own, registry.expanded(named), wanted)
+
+
+def run(
+    wanted: tuple[Asked, ...], out: Path, tell: Tell, *, mode: str = "log", keep: bool = False, jobs: int = 1
+) -> Run:
+    """Play every cell that does not stand yet, and give all of them in order.
+
+    Raises:
+        InputError: `out` holds another run, another process is at work in it, or no cell could be made.
+    """
+    names = [a.scene.name for a in wanted]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two scenes are called {twice}; a run knows its scenes by name")
+    facts = facts_of(wanted, mode)
+    with _held(out):
+        _settle(out, facts, wanted)
+        cells = [(a.scene, cell) for a in wanted for cell in _cells(a, mode)]
+        todo = [(scene, cell) for scene, cell in cells if not (out / CELLS / cell.file).exists()]
+        done = len(cells) - len(todo)
+        tell("cells", done, len(cells))
+        refusals = []
+        for cell, reason in _played(todo, out, jobs, keep, tell):
+            done += 1
+            if reason is not None:
+                refusals.append(Refusal(cell, reason))
+            tell(cell.title, done, len(cells))
+        if refusals and len(refusals) == len(cells):
+            raise InputError(f"nothing could be played: {refusals[0].cell.title}: {refusals[0].reason}")
+        stand = [cell for _, cell in cells if (out / CELLS / cell.file).exists()]
+        told = _gathered(out, facts, mode, stand, tuple(refusals), len(todo) - len(refusals))
+        if not keep:
+            shutil.rmtree(out / LOGS, ignore_errors=True)
+    return told
+
+
+def facts_of(wanted: tuple[Asked, ...], mode: str) -> made.Manifest:
+    """Take down what a run is made from."""
+    return made.manifest(((a.scene, a.seeds, a.defences, a.attackers) for a in wanted), mode)
+
+
+def _cells(a: Asked, mode: str) -> Iterator[Cell]:
+    for seed in a.seeds:
+        if mode == LIVE:
+            yield Cell(a.scene.name, seed, LIVE)
+            continue
+        yield from (Cell(a.scene.name, seed, name) for name in a.defences)
+        if a.attackers:
+            against = dict.fromkeys((NONE, *a.defences))
+            yield Cell(a.scene.name, seed, NONE, LOUD)
+            for who in a.attackers:
+                yield from (
+                    Cell(a.scene.name, seed, name, who) for name in against if (name, who) != (NONE, LOUD)
+                )
+
+
+def _gathered(
+    out: Path, facts: made.Manifest, mode: str, stand: list[Cell], refusals: tuple[Refusal, ...], anew: int
+) -> Run:
+    told: list[tuple[Cell, Told]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
+    return Run(
+        facts.id,
+        out,
+        mode,
+        tuple(outcome_of(t.outcome) for cell, t in told if not cell.attacker and mode != LIVE),
+        tuple((cell.scene, contest_of_json(t.outcome)) for cell, t in told if cell.attacker),
+        tuple(t.outcome for _, t in told) if mode == LIVE else (),
+        refusals,
+        {p.stem: p.read_text().strip() for p in sorted((out / SCENES).glob("*.sha256"))},
+        round(sum(t.cpu_s for _, t in told), 1),
+        anew,
+    )
+
+
+def _settle(out: Path, facts: made.Manifest, wanted: tuple[Asked, ...]) -> None:
+    """Take a folder for this run, or find that it is already this run's."""
+    if (out / made.FILE).exists():
+        there = made.read_manifest(out)
+        if there.id != facts.id:
+            why = "; ".join(made.changed(there, facts)) or "other scenes, seeds or defences were asked for"
+            raise InputError(f"{out} holds run {there.id}, this is {facts.id} ({why}); name another --out")
+    elif any(p.name not in OWN for p in out.iterdir()):
+        raise InputError(f"{out} is not empty and no run; name another --out")
+    try:
+        (out / CELLS).mkdir(exist_ok=True)
+        (out / SCENES).mkdir(exist_ok=True)
+        for a in wanted:
+            if a.scene.path is not None:
+                shutil.copyfile(a.scene.path, out / SCENES / f"{a.scene.name}.toml")
+        write_atomically(out / made.FILE, json.dumps(facts.as_dict(), indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / LOCK).open("a")
+    except OSError as error:
+        raise InputError(f"{out} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is at work in {out}; wait for it, or name another --out") from None
+        yield
+
+
+def _played(
+    todo: list[tuple[Scene, Cell]], out: Path, jobs: int, keep: bool, tell: Tell
+) -> Iterator[tuple[Cell, str | None]]:
+    """Play what belongs to one log together; give each cell with what kept it from being made."""
+    by: dict[tuple[str, int], tuple[Scene, list[Cell]]] = {}
+    for scene, cell in todo:
+        by.setdefault((cell.scene, cell.seed), (scene, []))[1].append(cell)
+    if jobs == 1 or len(by) < 2:
+        for scene, cells in by.values():
+            yield from played(scene, cells, out, keep, tell)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting: list[Future[list[tuple[Cell, str | None]]]] = [
+            pool.submit(_listed, scene, cells, out, keep) for scene, cells in by.values()
+        ]
+        try:
+            for future in as_completed(waiting):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker was killed (out of memory?); call again, perhaps with --jobs 1"
+            ) from error
+
+
+def _listed(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> list[tuple[Cell, str | None]]:
+    return list(played(scene, cells, out, keep, lambda stage, done, total: None))

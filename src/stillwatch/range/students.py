@@ -1,0 +1,92 @@
+"""Real students at each harvest of a run, in the place of the measured curve: the extra `train`.
+
+A campaign that got so many examples out gives a student that is taught so many of the embedded teacher's
+answers, at the run's seed. What it does not know: what the campaign asked. It measures a size, not a text.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from stillwatch.distill import Example
+from stillwatch.distill.embedded.clock import problems
+from stillwatch.distill.rows import read_json, write_rows
+from stillwatch.errors import InputError
+from stillwatch.range.live.students import SCORE, Spec, study
+from stillwatch.range.run import Run
+from stillwatch.range.table import Shares
+
+FOLDER, ANSWERS = "students", "teacher.jsonl"
+MOST = 2000  # samples: the toy is saturated long before (docs/distill-training.md)
+STEPS, HELD_OUT = 1400, 1000
+Tell = Callable[[str, int, int | None], None]
+
+
+def sizes(told: Run) -> list[tuple[int, int]]:
+    """Give each (examples, seed) that a run needs a student for, defended and not."""
+    found = {
+        (_size(n), o.seed)
+        for o in told.outcomes
+        for f in o.campaigns
+        for n in (f.examples, f.examples_undefended)
+    }
+    return sorted(found)
+
+
+def _size(examples: int) -> int:
+    return min(examples, MOST)
+
+
+def trained(
+    told: Run, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT, at_once: int = 1
+) -> Shares:
+    """Train and examine every student that does not stand yet; give the look-up of shares right.
+
+    Raises:
+        InputError: the extra `train` is not installed.
+    """
+    if find_spec("torch") is None:
+        raise InputError("--students needs the extra: pip install 'stillwatch[train]'")
+    folder, wanted = told.folder / FOLDER, sizes(told)
+    answers = _answers(folder, max((n for n, _ in wanted), default=0), tell)
+    for done, (n, seed) in enumerate(wanted):
+        tell(f"student of {n} examples, seed {seed}", done, len(wanted))
+        lessons = {_name(n, seed): answers[:n]}
+        study(folder, lessons, Spec("", steps, held_out, seed), at_once, lambda _: None)
+    scores = {(n, seed): read_json(folder / _name(n, seed) / SCORE) for n, seed in wanted}
+
+    def share(examples: int, seed: int) -> float:
+        score = scores[_size(examples), seed]
+        return float(score["right"]) / float(score["n"])
+
+    return share
+
+
+def _name(n: int, seed: int) -> str:
+    return f"{n}-examples-seed-{seed}"
+
+
+def _answers(folder: Path, count: int, tell: Tell) -> list[Example]:
+    """Give the teacher's own greedy answers to so many problems; asked once, then kept."""
+    from stillwatch.distill.embedded.teacher import teacher
+    from stillwatch.distill.evaluate.generate import write
+    from stillwatch.distill.rows import read_examples
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.wording import wording
+
+    path = folder / ANSWERS
+    kept = list(read_examples(path)) if path.exists() else []
+    if len(kept) >= count:
+        return kept[:count]
+    tell("the teacher answers", 0, None)
+    loaded = load(str(teacher(1)))
+    asked = [({"role": "user", "content": p.prompt},) for p in problems(count, 1)]
+    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), asked, new_tokens=64, batch=256)
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = zip(problems(count, 1), asked, wrote, strict=True)
+    rows: Iterator[Example] = (
+        Example(p.id, 0, a, w.reasoning or "", w.answer or "", "clock", p.answer, w.tokens)
+        for p, a, w in pairs
+    )
+    write_rows(path, rows)
+    return list(read_examples(path))

@@ -1,0 +1,161 @@
+"""A run's figures as words, for a terminal, for Markdown and for the page: one way to write an interval."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stillwatch.range.contests import Fought
+from stillwatch.range.interval import Interval
+from stillwatch.range.table import Line
+from stillwatch.report.amounts import short
+
+DASH = "-"
+HEADS = (
+    "defence",
+    "campaigns caught",
+    "false cases per 10k account-days",
+    "harvest before alarm",
+    "before containment",
+    "its tokens",
+    "student",
+    "linkage, B-cubed F1",
+    "honest accounts named",
+    "honest tokens refused per token denied",
+    "cost multiple",
+)
+KEY = (
+    "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over seeds, for counts the "
+    "hull with exact bounds (Clopper and Pearson; Garwood)."
+)
+Cell = tuple[str, str]  # the figure, and its bounds
+
+
+def percent(share: float) -> str:
+    """
+    >>> percent(0.984), percent(0.0004), percent(0)
+    ('98 %', '0.04 %', '0 %')
+    """
+    x = 100 * share
+    return f"{x:.0f} %" if x == 0 or x >= 9.95 else f"{x:.2g} %"
+
+
+def plain(value: float) -> str:
+    """
+    >>> plain(0.0), plain(0.126), plain(12.3), plain(1234.5)
+    ('0', '0.13', '12', '1,235')
+    """
+    if value == 0:
+        return "0"
+    return f"{value:.2g}" if abs(value) < 9.95 else f"{value:,.0f}"
+
+
+def times(value: float) -> str:
+    """
+    >>> times(5.24), times(31.2)
+    ('5.2 x', '31 x')
+    """
+    return f"{value:.1f} x" if value < 9.95 else f"{value:,.0f} x"
+
+
+def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
+    """Write a figure and its bounds.
+
+    >>> cell(Interval(0.5, 0.25, 0.75, 3), percent)
+    ('50 %', '25 % to 75 %')
+    """
+    if told is None:
+        return DASH, ""
+    figure = f">= {write(told.mean)}" if told.at_least else write(told.mean)
+    if told.low is None or told.high is None:
+        return figure, ""
+    low, high = write(told.low), write(told.high)
+    return figure, low if low == high else f"{low} to {high}"
+
+
+def row(x: Line) -> tuple[Cell, ...]:
+    """Write one line of the table."""
+    caught = cell(x.caught, percent)
+    student = cell(x.student, percent)
+    return (
+        (x.defence, ""),
+        (f"{x.exposed}/{x.campaigns}", caught[1]) if x.campaigns else (DASH, ""),
+        cell(x.false_cases),
+        cell(x.before_alarm),
+        cell(x.out),
+        cell(x.out_tokens, short),
+        student,
+        cell(x.bcubed_f1, lambda v: f"{v:.2f}"),
+        cell(x.honest_named),
+        cell(x.honest_per_denied, lambda v: plain(round(v, 4))),
+        cell(x.cost_multiple, times),
+    )
+
+
+FOUGHT_HEADS = (
+    "attacker", "against", "goal reached", "examples out", "accounts", "days", "dollars",
+    "dollars, times its own undefended", "accounts, times its own", "days, times its own",
+    "dollars, times one loud account",
+)  # fmt: skip
+
+
+def fought_row(x: Fought) -> tuple[Cell, ...]:
+    """Write one line of the contests' table."""
+    return (
+        (x.attacker, ""),
+        (x.defence, ""),
+        (f"{x.reached}/{x.seeds}", ""),
+        cell(x.out),
+        cell(x.accounts),
+        cell(x.days),
+        cell(x.usd),
+        cell(x.times_itself["usd"], times),
+        cell(x.times_itself["accounts"], times),
+        cell(x.times_itself["days"], times),
+        cell(x.times_loud["usd"], times),
+    )
+
+
+def undefended(x: Line) -> str:
+    """Say what a line is measured against."""
+    student, bounds = cell(x.student_undefended, percent)
+    return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
+
+
+LIVE_HEADS = (
+    "scene", "seed", "arm", "answers out", "tokens", "before alarm", "accounts", "named", "blocked",
+    "honest touched", "student",
+)  # fmt: skip
+
+
+def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
+    """Write the arms of live plays, each with its student, then the teacher and the untrained student."""
+    told: list[tuple[Cell, ...]] = []
+    for one in live:
+        learnt = {x["arm"]: x["share"] for x in one["learnt"]}
+        for arm in one["arms"]:
+            told.append(
+                (
+                    (one["scene"], ""),
+                    (str(one["seed"]), ""),
+                    (arm["name"], ""),
+                    (f"{arm['out']:,}", ""),
+                    (short(arm["out_tokens"]), ""),
+                    (f"{arm['out_before_alarm']:,}" if arm["alarm_day"] is not None else "no alarm", ""),
+                    (f"{arm['accounts']:,}", ""),
+                    (f"{arm['named']:,}", ""),
+                    (f"{arm['blocked']:,}", ""),
+                    (f"{arm['honest_touched']:,}", ""),
+                    share(learnt.get(arm["name"])),
+                )
+            )
+        for who in ("untrained", "drilled", "teacher"):
+            if one.get(who):
+                blank = ((DASH, ""),) * 7
+                told.append(((one["scene"], ""), (str(one["seed"]), ""), (who, ""), *blank, share(one[who])))
+    return told
+
+
+def share(told: dict[str, Any] | None) -> Cell:
+    """Write a share right with its Wilson bounds."""
+    if told is None:
+        return DASH, ""
+    return percent(told["right"] / told["n"]), f"{percent(told['low'])} to {percent(told['high'])}"
