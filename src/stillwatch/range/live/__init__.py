@@ -90,7 +90,6 @@ class Arm:
     honest_touched: int  # honest accounts with a step that they can feel
     honest_refused: int  # honest requests that the gateway refused
     marks: tuple[Mark, ...] = ()
-    wall_s: float = 0.0
     examples_sha256: str = ""
 
 
@@ -101,7 +100,6 @@ class Learnt:
     arm: str
     examples: int
     share: Share
-    cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,8 @@ class LiveOutcome:
     drilled: Share | None  # a student taught the form of an answer, with digits drawn at random
     learnt: tuple[Learnt, ...]
     folder: Path
-    wall_s: float
     manifest: dict[str, str] = field(default_factory=dict)
+    took: dict[str, float] = field(default_factory=dict)  # seconds; all else is the same the next time
 
     def arm(self, name: str) -> Arm | None:
         return next((a for a in self.arms if a.name == name), None)

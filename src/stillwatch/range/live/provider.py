@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -69,6 +70,9 @@ class Provider:
         if problem is None:
             await _filler(asked, [200, 20, 9, 0, "stop"], send)
             return
+        asked.setdefault(
+            "seed", zlib.crc32(problem.encode())
+        )  # the same answer again, whoever asks beside it
         asked["messages"] = [{"role": "user", "content": problem}]
         name = str(asked.get("model") or "teacher")
         inner = self._apps.setdefault(name, app(Served(name, self._engine, "field")))

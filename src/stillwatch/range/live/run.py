@@ -6,6 +6,7 @@ It neither decides nor scores; it does not know how a finding comes about.
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,7 +37,6 @@ from stillwatch.range.live.students import (
     TEACHER,
     UNTRAINED,
     Spec,
-    cpu_s,
     drill,
     examples,
     share,
@@ -121,8 +121,6 @@ def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
 @contextmanager
 def provider(folder: Path, tell: Tell) -> Iterator[str]:
     """The teacher behind its API, in a process of its own; gives its address."""
-    import os
-
     words = [sys.executable, "-m", "stillwatch.range.live.provider", str(os.getpid())]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(folder / "provider.log", "ab") as log:
@@ -152,7 +150,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     """
     settings = live_settings(scene)
     need("torch"), need("openai")
-    began = time.monotonic()
+    began, cpu = time.monotonic(), _cpu_s()
     out.mkdir(parents=True, exist_ok=True)
     stage = staged(scene, seed, settings, out)
     marker = {
@@ -177,13 +175,18 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         shares = {name: share(places[name]) for name in (TEACHER, UNTRAINED, DRILLED)}
         for name in settings.arms:
             place = places[f"student-{name}"]
-            learnt.append(Learnt(name, len(lessons[f"student-{name}"]), share(place), cpu_s(place)))
+            learnt.append(Learnt(name, len(lessons[f"student-{name}"]), share(place)))
     outcome = LiveOutcome(
         scene.name, seed, tuple(arms), shares.get(TEACHER), shares.get(UNTRAINED), shares.get(DRILLED),
-        tuple(learnt), out, time.monotonic() - began, marker,
+        tuple(learnt), out, marker, {"wall_s": time.monotonic() - began, "cpu_s": _cpu_s() - cpu},
     )  # fmt: skip
     write_json(out / OUTCOME, as_json(outcome))
     return outcome
+
+
+def _cpu_s() -> float:
+    """Of this process and of all that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def as_json(outcome: LiveOutcome) -> dict[str, object]:
@@ -242,7 +245,6 @@ def _arm(
     place = out / name
     if (place / ARM).exists():
         return _read_arm(place)
-    began = time.monotonic()
     house = copied(past, place)
     attacker = Attacker(settings, name == "replace", np.random.default_rng([seed, 11]), _fresh(stage, seed))
     house.start(terms_of(name, 2))
@@ -260,7 +262,7 @@ def _arm(
         play = Play(house, clients, attacker, look_us, told)
         play.run([x for x in stage.lines if x.at_us >= stage.campaign_us], stage.campaign_us, stage.end_us)
         clients.close()
-        arm = _measured(name, stage, house, attacker, play, time.monotonic() - began)
+        arm = _measured(name, stage, house, attacker, play)
     finally:
         house.stop()
     replace_file(place / TAKEN, [line(asdict(one)) for one in attacker.taken])
@@ -273,7 +275,7 @@ def _named(house: House) -> set[str]:
     return {account for campaign in house.found().campaigns() for account in campaign.accounts}
 
 
-def _measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Play, wall_s: float) -> Arm:
+def _measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Play) -> Arm:
     mine = stage.campaign | attacker.used
     cases = [c for c in house.found().campaigns() if mine & set(c.accounts)]
     named = _named(house)
@@ -318,7 +320,6 @@ def _measured(name: str, stage: Stage, house: House, attacker: Attacker, play: P
         honest_touched=len((set(felt) & stage.honest) | play.honest.turned_away),
         honest_refused=play.honest.refused,
         marks=tuple(marks),
-        wall_s=wall_s,
         examples_sha256=digest,
     )
 

@@ -97,10 +97,6 @@ def share(place: Path) -> Share:
     return Share(score["right"], score["n"], low, high)
 
 
-def cpu_s(place: Path) -> float:
-    return float(read_json(place / SCORE)["cpu_s"])
-
-
 def make(place: Path) -> None:
     """Train and examine the student that a folder describes, unless its score stands."""
     from stillwatch.distill.embedded.teacher import teacher
