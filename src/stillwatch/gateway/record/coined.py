@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from stillwatch.coin import Answer, Pair, Unpaired
-from stillwatch.exchanges.formats.openai import completion
 from stillwatch.exchanges.messages import message_text, text_of
 from stillwatch.gateway.path.reply import Ratios, Stream, facts_of_json
-from stillwatch.gateway.record.rows import reply_object
+from stillwatch.gateway.record.said import words_of
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,8 @@ def _facts(drawn: Drawn, reply: Reply) -> tuple[int | None, str | None]:
 
 def _answer(drawn: Drawn, reply: Reply) -> Answer:
     """Raises: ValueError where there is no text in it."""
-    try:
-        text = completion(reply_object(drawn.operation, reply.stream, reply.body))
-    except (AttributeError, TypeError, RecursionError) as why:  # a body in a shape of its own
-        raise ValueError(f"cannot be read: {type(why).__name__}") from why
-    if not text:
-        raise ValueError("has no text")
-    tokens, finish = _facts(drawn, reply)
-    return Answer(text.encode("utf-8", "replace").decode(), tokens, finish)
+    text = words_of(reply.body, reply.stream)
+    return Answer(text, *_facts(drawn, reply))
 
 
 def messages_of(body: bytes) -> tuple[dict[str, str], ...]:

@@ -154,20 +154,15 @@ def _request(intent: Intent, body: bytes) -> dict[str, object]:
 
 def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
     """The reply's body as one object; a stream's text is put together."""
-    return reply_object(intent.operation, outcome.stream, reply)
-
-
-def reply_object(operation: str, stream: bool, reply: bytes) -> dict[str, object]:
-    """A reply's body as one object, whole or streamed; empty where it is none."""
     if not reply:
         return {}
-    if not stream:
+    if not outcome.stream:
         try:
             found = msgspec.json.decode(reply)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return {}
         return found if isinstance(found, dict) else {}
-    pattern = TEXTS.get(operation, TEXTS["chat"])
+    pattern = TEXTS.get(intent.operation, TEXTS["chat"])
     events = b"\n".join(_DATA.findall(reply))
     parts = []
     for raw in pattern.findall(events):

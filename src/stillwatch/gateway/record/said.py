@@ -1,0 +1,102 @@
+"""The words of one reply, thoughts first: whole or streamed, in the shapes of the four APIs.
+
+Reasoning that stands in a field of its own is put between `<think>` marks, as models that think in their text
+write it: what a student is trained on is both. It knows no coin.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from stillwatch.exchanges.messages import dig, text_of
+
+_DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+
+
+def words_of(body: bytes, stream: bool) -> str:
+    """The text of a reply; of several choices the first. Raises: ValueError where there is none."""
+    thought: list[str] = []
+    said: list[str] = []
+    try:
+        if stream:
+            for raw in _DATA.findall(body):
+                if raw != b"[DONE]":
+                    _event(msgspec.json.decode(raw), thought, said)
+        else:
+            _whole(msgspec.json.decode(body), thought, said)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
+        raise ValueError("is no JSON") from why
+    text, thoughts = "".join(said), "".join(thought).strip()
+    if not text and not thoughts:
+        raise ValueError("has no text")
+    found = f"<think>\n{thoughts}\n</think>\n\n{text}" if thoughts else text
+    return found.encode("utf-8", "replace").decode()
+
+
+def _event(event: Any, thought: list[str], said: list[str]) -> None:
+    kind = dig(event, "type")
+    delta = dig(event, "delta")
+    if isinstance(kind, str):  # Anthropic and Responses name their events
+        if kind == "response.output_text.delta" and isinstance(delta, str):
+            said.append(delta)
+        elif kind.startswith("response.reasoning") and kind.endswith("text.delta") and isinstance(delta, str):
+            thought.append(delta)
+        elif kind == "content_block_delta":
+            _put(thought, dig(delta, "thinking"))
+            _put(said, dig(delta, "text"), dig(delta, "partial_json"))
+        return
+    choice = dig(event, "choices", 0)
+    if dig(choice, "index") in (None, 0):
+        _message(dig(choice, "delta"), thought, said)
+        _put(said, dig(choice, "text"))
+
+
+def _whole(reply: Any, thought: list[str], said: list[str]) -> None:
+    choice = dig(reply, "choices", 0)
+    if choice is not None:
+        _message(dig(choice, "message"), thought, said)
+        _put(said, dig(choice, "text"))
+        return
+    for part in _list(dig(reply, "content")):  # Anthropic
+        _put(thought, dig(part, "thinking"))
+        _put(said, dig(part, "text"))
+        if dig(part, "type") == "tool_use":
+            said.append(msgspec.json.encode(dig(part, "input")).decode())
+    for item in _list(dig(reply, "output")):  # Responses
+        if dig(item, "type") == "message":
+            _put(said, text_of(dig(item, "content")))
+        elif dig(item, "type") == "reasoning":
+            for part in _list(dig(item, "summary")):
+                _put(thought, dig(part, "text"))
+        elif dig(item, "type") == "function_call":
+            _put(said, dig(item, "arguments"))
+
+
+def _message(message: Any, thought: list[str], said: list[str]) -> None:
+    """A chat message, or a piece of one."""
+    for name in THOUGHTS:
+        found = dig(message, name)
+        if isinstance(found, str) and found:
+            thought.append(found)
+            break
+    content = dig(message, "content")
+    if isinstance(content, str):
+        said.append(content)
+    for part in _list(content):  # typed parts, as Mistral's
+        if dig(part, "type") in ("thinking", "reasoning"):
+            _put(thought, text_of(dig(part, "thinking")))
+        else:
+            _put(said, dig(part, "text"))
+    _put(said, dig(message, "refusal"))
+    for call in _list(dig(message, "tool_calls")):
+        _put(said, dig(call, "function", "arguments"))
+
+
+def _put(where: list[str], *found: object) -> None:
+    where.extend(one for one in found if isinstance(one, str))
+
+
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []

@@ -1,0 +1,38 @@
+"""Bets against fair coins, one after the other: a fortune that may be looked at whenever one likes.
+
+Null: as in `randomise`. The fortune then is a martingale that starts at 1: that it ever reaches 1/alpha has
+chance alpha at most, at whatever look one stops. Blind to: leans that turn about halfway.
+Fooled by: an order of the coins that is chosen after they were seen; the protocol fixes it.
+Source: Ville 1939; Waudby-Smith and Ramdas 2024, JRSS B 86, for betting on means; the stake here is Kelly's
+by what the coins before it said.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator
+
+BOLDEST = 0.9  # of the fortune, at one coin
+CAUTION = 8.0  # coins that are imagined to have shown nothing
+CLIP = 3.0  # medians
+
+
+def fortunes(leans: Iterable[float]) -> Iterator[float]:
+    """The fortune after each lean (towards the served answer: positive), in the order of the protocol.
+
+    What is staked on a coin depends on the sizes so far, its own included, and on how the earlier ones fell.
+
+    >>> [round(f, 2) for f in fortunes([1.0, 1.0, -1.0, 0.0])]
+    [1.0, 1.04, 0.96, 0.96]
+    """
+    fortune, won, squares = 1.0, 0.0, CAUTION
+    sizes: list[float] = []
+    for lean in leans:
+        if lean:
+            size = abs(lean)
+            insort(sizes, size)
+            stake = min(1.0, size / (CLIP * sizes[len(sizes) // 2]))
+            share = min(BOLDEST, max(0.0, won / squares))
+            step = stake if lean > 0 else -stake
+            fortune *= 1.0 + share * step
+            won += step
+            squares += stake * stake
+        yield fortune

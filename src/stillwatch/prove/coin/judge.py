@@ -1,0 +1,163 @@
+"""Leans and coins into evidence of grade A: a row an actor, p by coins thrown again, adjusted over actors.
+
+Null: what the suspect is does not hang on the coins: each lean falls to the served answer with chance 1/2.
+Blind to: who handed the answers on; training on answers that were rewritten beyond recognition.
+Fooled by: a ledger that was written after the suspect was seen (that is what published heads are for); a key
+that the suspect's makers had; answers that a third party passed on (other actors' rows show a leak of all).
+Source: PROVENANCE of this project; Holm 1979 for the adjustment; Clopper and Pearson 1934 for the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+from stillwatch.prove import Checked, Counts, Evidence, Grade, Row
+from stillwatch.prove.coin import OTHERS, Fallen, Leaning
+from stillwatch.prove.coin.betting import fortunes
+from stillwatch.prove.coin.randomise import DRAWS, all_coins, fallen, thrown_again
+from stillwatch.prove.exact import binomial_tail, holm
+
+CONFIDENCE = 0.95
+FAIR = 1e-3  # a check of what should be even is failed below this
+METHOD = "served-or-withheld coin"
+
+
+def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: int = DRAWS) -> Fallen | None:
+    """Put the coins beside the leans of one actor; None where none leans anywhere."""
+    towards = np.array([one.towards_served for one in leanings], dtype=float)
+    some = towards[towards != 0]
+    if not len(some):
+        return None
+    counts, sum_towards = fallen(towards)
+    p_value, as_far, made = thrown_again(counts, sum_towards, seed, draws)
+    n, hits = len(some), int((some > 0).sum())
+    low, high = interval(hits, n)
+    spread = float(some.std(ddof=1)) if n > 1 else 0.0
+    return Fallen(
+        actor, n, ties + len(towards) - n, hits, p_value, as_far, made,
+        binomial_tail(hits, n, 0.5), all_coins(counts, sum_towards), hits / n, low, high,
+        float(some.mean()) / spread if spread else 0.0, float(some.mean()), max(fortunes(towards.tolist())),
+    )  # fmt: skip
+
+
+def interval(hits: int, n: int) -> tuple[float, float]:
+    """The exact interval of a share (Clopper and Pearson).
+
+    >>> tuple(round(x, 3) for x in interval(48, 50))
+    (0.863, 0.995)
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
+    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
+    return low, high
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the evidence says of how it was made."""
+
+    suspect: str
+    base: str | None
+    statistic: str
+    unit: str
+    alpha: float
+    power: str  # in words
+    powered: bool
+    sequential: bool = False
+    protocol_sha256: str = ""
+    checks: tuple[Checked, ...] = ()  # of the ledger and the answers
+
+
+CLAIM = "The suspect was trained, directly or through others, on answers that were served to the actor."
+NULL = (
+    "Each coin was thrown by a key that was committed to beforehand, apart from anything that the suspect "
+    "could be made of. If the suspect was not trained on what was served, which of the two answers was "
+    "served says nothing of which one it leans to: each lean falls to the served answer with chance 1/2."
+)
+
+
+def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> Evidence:
+    """Say what the coins say, with everything that could explain it otherwise."""
+    p_values = [min(1.0, 1 / one.e_value) if setting.sequential else one.p_value for one in found]
+    adjusted = holm(p_values)
+    rows = tuple(
+        Row(
+            one.actor, one.n, one.share, one.share_low, one.share_high, p, p_adjusted,
+            None if setting.sequential else Counts("rank", one.as_far, one.draws),
+        )
+        for one, p, p_adjusted in zip(found, p_values, adjusted, strict=True)
+    )  # fmt: skip
+    over = f", less {setting.base}'s own" if setting.base else ""
+    how = "bets on each coin, looked at as they come" if setting.sequential else "coins thrown again"
+    return Evidence(
+        grade=Grade.COIN,
+        method=f"{METHOD}, by {setting.statistic}{over}; {how}",
+        suspect=setting.suspect,
+        claim=CLAIM,
+        null=NULL,
+        alpha=setting.alpha,
+        unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
+        rows=rows,
+        p_floor=None if setting.sequential else 1 / (1 + DRAWS),
+        power=setting.power,
+        confounds=(*setting.checks, *_checks(found, leanings, setting)),
+        means_not=(
+            "It does not say how the answers came to the suspect's makers: they may have bought them.",
+            "It does not say how much of the suspect's training they were, or what it owes to them.",
+            "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
+        ),
+        powered=setting.powered,
+        protocol_sha256=setting.protocol_sha256,
+    )
+
+
+def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> list[Checked]:
+    first = sum(one.served == 0 for one in leanings)
+    p_fair = even(first, len(leanings))
+    checks = [
+        Checked(
+            "the coins themselves",
+            f"{first:,} of {len(leanings):,} served the first answer (two-sided p = {p_fair:.2g})",
+            p_fair >= FAIR,
+        )
+    ]
+    best = min(found, key=lambda one: one.p_value)
+    checks.append(
+        Checked(
+            f"the same by other exact tests ({best.actor})",
+            f"sign test {best.hits} of {best.n}: p = {best.p_sign:.2g}; all 2^{best.n} coins counted: "
+            f"p = {best.p_all:.2g}; bets: {best.e_value:.3g} times the stake",
+            True,
+        )
+    )
+    others = [one for one in found if one.actor != best.actor]
+    if others:
+        low = [one.actor for one in others if one.p_value < 0.05]
+        told = "; ".join(f"{one.actor} p = {one.p_value:.2g}" for one in others[:8])
+        more = f"; and {len(others) - 8} more" if len(others) > 8 else ""
+        leak = " Where all actors are found, what was served has leaked as a whole." if len(low) > 1 else ""
+        checks.append(
+            Checked("other actors' prompts", f"{told}{more}.{leak}", not low or len(low) < len(others))
+        )
+    else:
+        checks.append(
+            Checked("other actors' prompts", "none: there is one actor, and no control beside it", False)
+        )
+    ties = sum(one.ties for one in found)
+    checks.append(
+        Checked("pairs that lean nowhere, or whose answers are the same", f"{ties:,} left out", True)
+    )
+    if OTHERS in [one.actor for one in found] and setting.base is None and setting.statistic != "overlap":
+        checks.append(
+            Checked(
+                "what the suspect leaned to before", "no base model was taken off: noisier, as exact", True
+            )
+        )
+    return checks
+
+
+def even(hits: int, n: int) -> float:
+    """Two-sided exact p of a fair coin."""
+    return min(1.0, 2 * binomial_tail(max(hits, n - hits), n, 0.5)) if n else 1.0

@@ -1,0 +1,157 @@
+"""How far a suspect leans to one of two answers: by likelihood, by its own first tokens, or by free text.
+
+Every statistic changes its sign when the two answers change places; none is told which was served.
+Fooled by: nothing here can make a p-value small. A statistic that misses what a student took on only makes
+the test weaker.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stillwatch.prove import ProveError
+from stillwatch.prove.coin.choosing import Put
+from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed
+
+ORDERS = (1, 2, 3, 4)  # words in a row
+NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
+UNITS = {
+    "likelihood": "nats a token",
+    "top": "share of the tokens",
+    "overlap": "share of the words in a row that only one answer has",
+}
+
+
+def statistic_for(wanted: str | None, suspect: Suspect, base: Suspect | None) -> str:
+    """The statistic that is asked for, else the strongest that the suspect offers.
+
+    Raises: ProveError where it does not offer what is asked for.
+    """
+    offers = suspect.offers if base is None else suspect.offers & base.offers
+    for name, need in NEEDS.items():
+        if wanted in (None, name) and need in offers:
+            return name
+    raise ProveError(
+        f"{suspect.name}: offers no {NEEDS.get(wanted or '', 'answers')}; "
+        + (
+            f"it can be tested by {', '.join(n for n, need in NEEDS.items() if need in offers)}"
+            if offers
+            else ""
+        )
+    )
+
+
+class Kept:
+    """Leans that were measured already, a JSON line each, so that a run that was stopped goes on."""
+
+    def __init__(self, path: Path, marks: dict[str, str]) -> None:
+        """`marks`: what the leans hang on. Raises: ProveError where the file is of something else."""
+        self.path = path
+        self.values: dict[str, float | None] = {}
+        head = json.dumps(marks, sort_keys=True)
+        if path.exists():
+            lines = path.read_text("utf-8").split("\n")
+            if lines[0] != head:
+                raise ProveError(
+                    f"{path}: holds what another suspect, base or statistic said; name another --out"
+                )
+            for line in lines[1:-1]:  # what a kill left torn stands last
+                name, value = json.loads(line)
+                self.values[name] = value
+            path.write_text("\n".join(lines[:-1]) + "\n", "utf-8")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(head + "\n", "utf-8")
+
+    def add(self, values: dict[str, float | None]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
+            file.flush()
+            os.fsync(file.fileno())
+        self.values |= values
+
+
+def lean(
+    puts: Sequence[Put], statistic: str, suspect: Suspect, base: Suspect | None, samples: int, tell: Tell
+) -> dict[str, float | None]:
+    """The lean to the first answer over the second of each pair; None where the suspect says nothing of it.
+
+    `base`: what the suspect was before, as far as one can have it; its own lean is taken off.
+    """
+    if statistic == "overlap":
+        mine = _overlaps(puts, suspect, samples, tell)
+        before = {} if base is None else _overlaps(puts, base, samples, tell)
+    else:
+        mine = _weighed(puts, statistic, suspect, tell)
+        before = {} if base is None else _weighed(puts, statistic, base, tell)
+    found: dict[str, float | None] = {}
+    for put in puts:
+        value, taken_off = mine.get(put.id), before.get(put.id, 0.0 if base is None else None)
+        found[put.id] = None if value is None or taken_off is None else value - taken_off
+    return found
+
+
+def _weighed(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:
+    told = [
+        Told(f"{put.id}#{slot}", put.messages, put.pair.answers[slot].text) for put in puts for slot in (0, 1)
+    ]
+    weighed = suspect.weigh(told, tell)
+    found: dict[str, float] = {}
+    for put in puts:
+        one, other = (_value(weighed.get(f"{put.id}#{slot}"), statistic) for slot in (0, 1))
+        if one is not None and other is not None:
+            found[put.id] = one - other
+    return found
+
+
+def _value(weighed: Weighed | None, statistic: str) -> float | None:
+    if weighed is None:
+        return None
+    return weighed.nats_per_token if statistic == "likelihood" else weighed.agreed_share
+
+
+def _overlaps(puts: Sequence[Put], suspect: Suspect, samples: int, tell: Tell) -> dict[str, float]:
+    asked = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}  # each prompt once
+    said = suspect.answers(list(asked.values()), samples, tell)
+    found: dict[str, float] = {}
+    for put in puts:
+        texts = said.get(asked[json.dumps(put.messages)].id)
+        if texts:
+            one, other = (answer.text for answer in put.pair.answers)
+            found[put.id] = sum(overlap(text, one, other) for text in texts) / len(texts)
+    return found
+
+
+def overlap(text: str, one: str, other: str) -> float:
+    """How much more of what only `one` says is in a text than of what only `other` says, in [-1, 1].
+
+    >>> overlap("the cat sat", "the cat sat", "the dog sat")
+    1.0
+    >>> overlap("a bird flew", "the cat sat", "the dog sat")
+    0.0
+    """
+    total = orders = 0.0
+    words, first, second = text.split(), one.split(), other.split()
+    for order in ORDERS:
+        mine, a, b = _rows(words, order), _rows(first, order), _rows(second, order)
+        only_a, only_b = a - b, b - a
+        if only_a or only_b:
+            orders += 1
+            total += _share(only_a, mine) - _share(only_b, mine)
+    return total / orders if orders else 0.0
+
+
+def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
+
+
+def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> float:
+    wanted = only.total()
+    return (only & mine).total() / wanted if wanted else 0.0
+
+
+def in_batches(puts: Sequence[Put], size: int) -> Iterator[Sequence[Put]]:
+    for at in range(0, len(puts), size):
+        yield puts[at : at + size]

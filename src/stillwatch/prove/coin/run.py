@@ -1,0 +1,301 @@
+"""A coin test from a ledger to evidence: pairs chosen, protocol signed, suspect asked, coins put beside.
+
+The order is the promise: nothing is asked before the protocol is signed and on the disk, and no coin is
+looked at before the leans are. It can be stopped at any time and goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.cases.audit.signing import Signer
+from stillwatch.coin import Pair
+from stillwatch.coin.verify import Head, Verified
+from stillwatch.prove import Checked, Evidence, ProveError, evidence_json, planner, protocol
+from stillwatch.prove.coin import Fallen, Leaning
+from stillwatch.prove.coin.actors import ActorOf
+from stillwatch.prove.coin.betting import fortunes
+from stillwatch.prove.coin.choosing import Chosen, Put, choose
+from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, Setting, evidence, fall
+from stillwatch.prove.coin.leaning import UNITS, Kept, in_batches, lean, statistic_for
+from stillwatch.prove.coin.randomise import DRAWS
+from stillwatch.prove.protocol import Protocol, Signed
+from stillwatch.prove.suspect import Suspect, Tell
+
+PROTOCOL, LEANS, EVIDENCE = "protocol.dsse.json", "leans.jsonl", "evidence.json"
+BATCH = 64  # pairs between two writes, and between two looks
+STATISTICS = {
+    "likelihood": "mean log-likelihood a token of the first answer less that of the second",
+    "top": "share of the first answer's tokens that are the suspect's own first choice, less the second's",
+    "overlap": "of the runs of 1 to 4 words that only one of the answers has, the share that the suspect's "
+    "own answers hold: the first's less the second's, averaged over its samples",
+}
+COUNTED = (
+    "the base's value is taken off where there is one; each lean counts 1 to 8 by its size (ceil of 8 times "
+    "its size over 3 medians, at most 8); the sum of what falls to the served answer; one-sided"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for."""
+
+    statistic: str | None = None
+    alpha: float = 1e-5
+    effect: float = 0.3  # standard deviations of a lean: what the test is to find
+    most: int = 400  # pairs of one actor
+    samples: int = 2  # own answers of the suspect to each prompt, for `overlap`
+    seed: int = 1
+    sequential: bool = False
+    only: tuple[str, ...] = ()
+    draws: int = DRAWS
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A test that is fixed and signed, and not begun."""
+
+    signed: Signed
+    chosen: Chosen
+    statistic: str
+    test: Wanted
+    out: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it."""
+
+    evidence: Evidence
+    fallen: tuple[Fallen, ...]
+    asked: int  # pairs
+    stopped_early: bool
+
+
+def plan(
+    pairs: Sequence[Pair],
+    ledger: Verified,
+    actor_of: ActorOf,
+    suspect: Suspect,
+    base: Suspect | None,
+    test: Wanted,
+    signer: Signer,
+    out: Path,
+    made_at: str,
+    beside: dict[str, str] | None = None,
+) -> Planned:
+    """Fix the test and sign it, before anything is asked. The same again takes up the one that is there.
+
+    `beside`: what else the protocol is to say (consent, how an endpoint is asked).
+    Raises: ProveError where another test was signed in that folder.
+    """
+    statistic = statistic_for(test.statistic, suspect, base)
+    chosen = choose(pairs, actor_of, test.most, test.seed, test.only)
+    made = _protocol(chosen, ledger, suspect, base, statistic, test, made_at, beside or {})
+    path = out / PROTOCOL
+    if path.exists():
+        signed = protocol.read(path)
+        _same(signed.protocol, made, path)
+    else:
+        signed = protocol.sign(made, signer)
+        protocol.write(signed, path)
+    return Planned(signed, chosen, statistic, test, out)
+
+
+def _protocol(
+    chosen: Chosen, ledger: Verified, suspect: Suspect, base: Suspect | None, statistic: str, test: Wanted,
+    made_at: str, beside: dict[str, str],
+) -> Protocol:  # fmt: skip
+    settings = {
+        "statistic": statistic,
+        "base": base.name if base else "none",
+        "order": f"by SHA-256 of {test.seed} and the pair's number",
+        "most pairs an actor": str(test.most),
+        "draws": str(test.draws),
+        **({"samples": str(test.samples)} if statistic == "overlap" else {}),
+        **{f"left out, too few: {actor}": str(n) for actor, n in sorted(chosen.too_few.items())},
+        **beside,
+    }
+    actors = len(chosen.actors)
+    stop = "one look, when all answers are in"
+    if test.sequential:
+        stop = (
+            f"bets in the order of the protocol, a look every {BATCH} pairs; it ends when the fortune of one "
+            f"actor reaches {actors}/alpha, or when all pairs are asked"
+        )
+    return Protocol(
+        method=METHOD,
+        suspect=suspect.name,
+        claim=CLAIM,
+        statistic=f"{STATISTICS[statistic]}; {COUNTED}",
+        null=NULL,
+        alpha=test.alpha,
+        units=chosen.actors,
+        prompts=len(chosen.puts),
+        prompts_sha256=protocol.prompts_digest([put.told() for put in chosen.puts]),
+        made_at=made_at,
+        effect=test.effect,
+        commitments=(
+            *(f"coin key {commitment}" for commitment in ledger.commitments),
+            *(f"ledger {head.ledger} {head.records} {head.hash}" for head in ledger.heads),
+        ),
+        stop=stop,
+        settings=tuple(sorted(settings.items())),
+    )
+
+
+def _same(signed: Protocol, made: Protocol, path: Path) -> None:
+    differs = [
+        name for name in vars(made) if name != "made_at" and getattr(signed, name) != getattr(made, name)
+    ]
+    if differs:
+        raise ProveError(
+            f"{path}: was signed for another test (its {', '.join(differs)} differ); a protocol is not "
+            "changed after it is signed: give what it says, or name another --out"
+        )
+
+
+def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) -> tuple[list[Leaning], bool]:
+    """Measure the leans, in the protocol's order; those that were measured before are kept.
+
+    Gives the leanings, and whether it ended early by the protocol's rule. Raises: ProveError.
+    """
+    test, puts = planned.test, planned.chosen.puts
+    marks = {
+        "protocol": planned.signed.sha256, "statistic": planned.statistic, "suspect": suspect.name,
+        "base": base.name if base else "none",
+    }  # fmt: skip
+    kept = Kept(planned.out / LEANS, marks)
+    done = 0
+    for batch in _batches(planned, suspect, kept):
+        new = [put for put in batch if put.id not in kept.values]
+        if new:
+            kept.add(
+                lean(
+                    new,
+                    planned.statistic,
+                    suspect,
+                    base,
+                    test.samples,
+                    _within(tell, done, len(new), len(puts)),
+                )
+            )
+        done += len(batch)
+        tell(done, len(puts))
+        if test.sequential and _rich(planned, kept):
+            return leanings(puts[:done], kept.values), done < len(puts)
+    return leanings(puts, kept.values), False
+
+
+def _batches(planned: Planned, suspect: Suspect, kept: Kept) -> Sequence[Sequence[Put]]:
+    """Pairs that are asked together: of a file, which costs nothing, all at once."""
+    puts = planned.chosen.puts
+    whole = not planned.test.sequential and suspect.offers == frozenset({"answers"})
+    return [puts] if whole else list(in_batches(puts, BATCH))
+
+
+def _within(tell: Tell, before: int, batch: int, of: int) -> Tell:
+    def told(done: int, total: int) -> None:
+        tell(before + (batch * done // total if total else 0), of)
+
+    return told
+
+
+def _rich(planned: Planned, kept: Kept) -> bool:
+    """Whether some actor's fortune has reached what the protocol's rule asks for."""
+    goal = len(planned.chosen.actors) / planned.test.alpha
+    found = leanings(planned.chosen.puts, kept.values)
+    return any(
+        max(fortunes(one.towards_served for one in found if one.actor == actor), default=1.0) >= goal
+        for actor in planned.chosen.actors
+    )
+
+
+def leanings(puts: Sequence[Put], values: dict[str, float | None]) -> list[Leaning]:
+    """Put the coins beside the leans."""
+    return [
+        Leaning(put.id, put.actor, value, put.pair.served)
+        for put in puts
+        if (value := values.get(put.id)) is not None
+    ]
+
+
+def judge(
+    planned: Planned, found: list[Leaning], suspect: Suspect, base: Suspect | None, *, stopped: bool = False,
+    checks: tuple[Checked, ...] = (),
+) -> Done:  # fmt: skip
+    """Say what the coins say, and write it. Raises: ProveError where nothing can be said."""
+    test, chosen = planned.test, planned.chosen
+    if not found:
+        raise ProveError(f"{suspect.name}: none of the {len(chosen.puts):,} pairs could be measured")
+    seed = int(hashlib.sha256(planned.signed.envelope).hexdigest()[:16], 16)
+    fallen: list[Fallen] = []
+    silent: list[str] = []
+    for actor in chosen.actors:
+        mine = [one for one in found if one.actor == actor]
+        one = fall(actor, mine, chosen.ties.get(actor, 0), seed, test.draws)
+        if one is None:
+            silent.append(actor)
+        else:
+            fallen.append(one)
+    if not fallen:
+        raise ProveError(
+            f"{suspect.name}: leans to neither answer in any of {len(found):,} pairs; is the base that is "
+            "taken off the suspect itself, or does it say nothing that either answer says?"
+        )
+    if silent:
+        told = f"{', '.join(silent)}: the suspect leans to neither answer of theirs; no p-value"
+        checks = (*checks, Checked("actors without a lean", told, True))
+    each = test.alpha / len(fallen)
+    fewest = min(one.n for one in fallen)
+    enough = planner.powered(test.effect, fewest, each)
+    power = (
+        f"With the {fewest:,} coins of the actor with fewest, an effect of "
+        f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % power at alpha "
+        f"{each:.2g}; the protocol looks for {test.effect:g}."
+    )
+    setting = Setting(
+        suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
+        power, enough and not stopped, test.sequential, planned.signed.sha256,
+        (*_measured(planned, found), *checks),
+    )  # fmt: skip
+    said = evidence(fallen, found, setting)
+    evidence_json.write(said, planned.out / EVIDENCE)
+    return Done(said, tuple(fallen), len(found), stopped)
+
+
+def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
+    chosen = planned.chosen
+    missing = len(chosen.puts) - len(found)
+    repeated = len(found) - len({json.dumps(put.messages) for put in chosen.puts})
+    checks = [
+        Checked(
+            "pairs that could not be measured",
+            f"{missing:,} of {len(chosen.puts):,}; left out whichever answer was served",
+            missing <= len(chosen.puts) // 5,
+        )
+    ]
+    if repeated > 0:
+        checks.append(
+            Checked("prompts asked more than once", f"{repeated:,}; each has a coin of its own", True)
+        )
+    return checks
+
+
+def published(heads: tuple[Head, ...], verified: Verified) -> Checked:
+    """Whether the ledger holds what was shown to others before the suspect was there."""
+    named = {head.ledger for head in heads}
+    beyond = [head.ledger for head in verified.heads if head.ledger not in named]
+    told = f"{len(heads)} published heads lie in the ledger"
+    if beyond:
+        told += f"; {len(beyond)} files came after them"
+    return Checked("the ledger against published heads", told, not beyond)
+
+
+UNPUBLISHED = Checked(
+    "the ledger against published heads",
+    "no published heads were given: that the ledger is older than the suspect is the owner's own word",
+    False,
+)

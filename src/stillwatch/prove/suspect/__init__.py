@@ -1,0 +1,67 @@
+"""A suspect: the model under test, however it can be asked. It does not know what is tested.
+
+A recording offers texts alone; an endpoint may offer log-probabilities; weights offer everything.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Messages = tuple[dict[str, str], ...]  # {"role", "content"}, oldest first
+Tell = Callable[[int, int], None]  # done, of how many
+
+
+@dataclass(frozen=True)
+class Question:
+    """One prompt with the name it goes by."""
+
+    id: str
+    messages: Messages
+
+
+@dataclass(frozen=True)
+class Told:
+    """A question with an answer that somebody else gave, to be weighed by the suspect."""
+
+    id: str
+    messages: Messages
+    answer: str
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """How the suspect takes an answer, token by token."""
+
+    nats: float  # log-likelihood, summed over the answer's tokens
+    tokens: int
+    agreed: int | None = None  # tokens that were the suspect's own first choice; None: it does not say
+
+    @property
+    def nats_per_token(self) -> float:
+        return self.nats / self.tokens
+
+    @property
+    def agreed_share(self) -> float | None:
+        return None if self.agreed is None else self.agreed / self.tokens
+
+
+class Suspect(Protocol):
+    """What every kind of suspect answers to. `offers`: "answers", "likelihood", "top"."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def offers(self) -> frozenset[str]: ...
+
+    def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
+        """Up to n answers to each question, by its id; one that got none is missing. Raises: ProveError."""
+
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+        """How likely each answer is to the suspect, by id; what cannot be weighed is missing.
+
+        Raises: ProveError where it offers no likelihood.
+        """
+
+
+def silent(done: int, of: int) -> None:
+    """Tell nobody."""

@@ -1,0 +1,174 @@
+"""A suspect behind an OpenAI-compatible endpoint: asked at its pace, within a budget, and only with consent.
+
+What was answered is stored as it comes: a run that was stopped goes on where it was. It does not know what is
+tested. Answers of others can be weighed where the endpoint gives log-probabilities of a prompt
+(`prompt_logprobs`, as vLLM does); most hosted ones do not.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from stillwatch.distill import DistillError, Prompt
+from stillwatch.distill.collect import Progress
+from stillwatch.distill.collect.ask import reached
+from stillwatch.distill.collect.gather import collect
+from stillwatch.distill.collect.questions import question_of
+from stillwatch.distill.collect.stored import samples
+from stillwatch.distill.ledger import Ledger, read_only, reply
+from stillwatch.distill.plan import Asking, Budget, Plan, Prices, Teacher
+from stillwatch.prove import ProveError
+from stillwatch.prove.suspect import Question, Tell, Told, Weighed
+
+CONSENT = (
+    "asking another's endpoint needs the right to do so: its terms, a contract, a court's order. "
+    "Give --consent 'what gives it', and it is written into the protocol"
+)
+
+
+@dataclass(frozen=True)
+class Manners:
+    """How an endpoint is asked."""
+
+    model: str
+    api_key_env: str = "SUSPECT_API_KEY"
+    max_tokens: int = 512
+    temperature: float = 1.0
+    concurrency: int = 4
+    requests_per_minute: int = 0
+    most_requests: int | None = None
+    most_tokens: int | None = None
+    most_usd: float | None = None
+    prices: Prices = field(default_factory=Prices)
+    patience_s: float = 300.0
+
+
+class Endpoint:
+    """A model behind an address. `store` is where its answers are kept."""
+
+    def __init__(
+        self, base_url: str, manners: Manners, store: Path, *, consent: str | None = None, weighs: bool = True
+    ) -> None:
+        """Raises: ProveError for an address that is none, and for another's without consent."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ProveError(f"{base_url!r} is no address of an endpoint, as in https://host/v1")
+        if not consent and not loopback(parts.hostname):
+            raise ProveError(f"{parts.hostname}: {CONSENT}")
+        if not manners.model:
+            raise ProveError(f"{base_url}: name the model that is to be asked, with --model")
+        self.name = f"{manners.model} at {parts.hostname}"
+        self.offers = frozenset({"answers", "likelihood", "top"} if weighs else {"answers"})
+        self.consent = consent or "loopback"
+        self._url, self._manners, self._store = base_url, manners, store
+
+    def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
+        """Raises: ProveError with how far it got; what was answered is kept."""
+        plan = self._plan(samples=n, max_tokens=self._manners.max_tokens)
+        prompts = [Prompt(q.id, q.messages, "free") for q in questions]
+        found: dict[str, list[str]] = {}
+        self._collect(plan, prompts, tell)
+        with closing(read_only(self._store)) as db:
+            for one in samples(plan, prompts, db):
+                text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
+                if text.strip():
+                    found.setdefault(one.id, []).append(text)
+        return found
+
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+        """Raises: ProveError where the endpoint gives no log-probabilities of a prompt."""
+        if "likelihood" not in self.offers:
+            raise ProveError(f"{self.name}: weighs no answers; test by overlap")
+        extra = {"prompt_logprobs": 0, "add_generation_prompt": False}
+        plan = self._plan(samples=1, max_tokens=1, temperature=None, extra=extra)
+        bare = replace(plan, collect=replace(plan.collect, extra=extra | {"add_generation_prompt": True}))
+        answered = [
+            Prompt(one.id, (*one.messages, {"role": "assistant", "content": one.answer}), "free")
+            for one in told
+        ]
+        alone = {json.dumps(one.messages): Prompt(f"{one.id}?", one.messages, "free") for one in told}
+        self._collect(bare, list(alone.values()), lambda done, of: tell(done, of + len(told)))
+        self._collect(plan, answered, lambda done, of: tell(len(alone) + done, of + len(alone)))
+        found: dict[str, Weighed] = {}
+        with closing(read_only(self._store)) as db:
+            starts = {key: len(_tokens(db, bare, prompt)) for key, prompt in alone.items()}
+            for one, prompt in zip(told, answered, strict=True):
+                tokens = _tokens(db, plan, prompt)[starts[json.dumps(one.messages)] :]
+                if tokens:
+                    ranks = [rank for _, rank in tokens]
+                    agreed = None if None in ranks else sum(rank == 1 for rank in ranks)
+                    found[one.id] = Weighed(sum(nats for nats, _ in tokens), len(tokens), agreed)
+        if not found:
+            raise ProveError(
+                f"{self.name}: gives no prompt_logprobs, so that it cannot weigh answers; test by overlap"
+            )
+        return found
+
+    def _plan(self, *, samples: int, max_tokens: int, **asking: Any) -> Plan:
+        manners = self._manners
+        asked: dict[str, Any] = {"temperature": manners.temperature} | asking
+        return Plan(
+            teacher=Teacher(base_url=self._url, model=manners.model, api_key_env=manners.api_key_env),
+            collect=Asking(
+                samples=samples, max_tokens=max_tokens, concurrency=manners.concurrency,
+                requests_per_minute=manners.requests_per_minute, patience_s=manners.patience_s, **asked,
+            ),
+            budget=Budget(usd=manners.most_usd, tokens=manners.most_tokens, requests=manners.most_requests),
+            prices=manners.prices,
+        )  # fmt: skip
+
+    def _collect(self, plan: Plan, prompts: list[Prompt], tell: Tell) -> None:
+        def progress(now: Progress) -> None:
+            tell(now.done, now.total)
+
+        try:
+            self._store.parent.mkdir(parents=True, exist_ok=True)
+            with Ledger(self._store) as ledger:
+                got = collect(plan, prompts, ledger, lambda: reached(plan.teacher, _silent), progress)
+        except (DistillError, OSError) as why:
+            raise ProveError(f"{self.name}: {why}") from why
+        if got.interrupted:
+            raise KeyboardInterrupt
+        if got.stopped:
+            raise ProveError(
+                f"{self.name}: {got.answers:,} of {got.wanted:,} answers are there, then: {got.stopped}. "
+                "They are kept; the same command goes on from there"
+            )
+
+
+def _silent(words: str) -> None:
+    """Tell nobody."""
+
+
+def _tokens(db: Any, plan: Plan, prompt: Prompt) -> list[tuple[float, int | None]]:
+    """(log-probability, rank) of each token of a prompt, as vLLM tells them; the first has none."""
+    stored = reply(db, question_of(plan, prompt, 0).key)
+    if stored is None:
+        return []
+    try:
+        told = json.loads(stored[0])
+        listed = told.get("prompt_logprobs") or told["choices"][0].get("prompt_logprobs") or []
+        return [_token(one) for one in listed if one]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return []
+
+
+def _token(one: dict[str, Any]) -> tuple[float, int | None]:
+    """The token itself comes first; where a better one is told beside it, it comes after."""
+    first = next(iter(one.values()))
+    return float(first["logprob"]), first.get("rank")
+
+
+def loopback(host: str) -> bool:
+    """Whether an address is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
