@@ -8,7 +8,8 @@ What it does not know: how real campaigns hide (see inject.py).
 
 import hashlib
 import json
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan
+from stillwatch.range.campaigns import Plan, accounts_of
 from stillwatch.range.inject import Injection, Side, inject, victims_of
+from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
 from stillwatch.range.scenes import Scene, find_base
 from stillwatch.range.shelf import shipped_corpora
+from stillwatch.range.spill import Spill
 from stillwatch.range.stock import Corpora, read_corpora
 
+LARGE = 600_000  # exchanges: beyond it a scene is streamed
+DIVISION = 100_000  # exchanges of a campaign that are composed at once
+FIRST_COVER_EDITION = 900_000_000  # of cover talk; honest people's editions count from 0
 MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
 NEW_FIELDS = ("stolen",)  # of a plan: written only where set, so that older worlds keep their bytes
 
@@ -50,18 +57,18 @@ def compose(world: World, shared: Path, out: Path) -> Path:
 def compose_scene(scene: Scene, seed: int, out: Path) -> Path:
     """Write the scene as one seed has it into `out`/name-SEED; give the folder.
 
+    A large scene is made part by part and never stands in memory as a whole.
+
     Raises:
         InputError: a base or stock is not at hand, or too small for the campaigns.
     """
+    folder = out / f"{scene.name}-{seed}"
+    exchanges = (scene.people.exchanges or 0) + sum(plan.exchanges for plan in scene.plans)
+    if exchanges > LARGE and scene.people.base is None:
+        return _stream(scene, seed, folder)
     side = honest_side(scene, seed)
-    folder = scene.path.parent if scene.path else None
-    made: list[Injection] = []
-    for n, plan in enumerate(scene.plans):
-        try:
-            made.append(inject(plan, side, float(scene.days), folder))
-        except InputError as error:
-            raise InputError(f"{scene.place('campaign', n)}: {error}") from error
-    return _write(side.people, made, out / f"{scene.name}-{seed}", scene_toml(scene, seed, side.people))
+    made = list(_injections(scene, side))
+    return _write(side.people, made, folder, scene_toml(scene, seed, side.people))
 
 
 def honest_side(scene: Scene, seed: int) -> Side:
@@ -71,11 +78,92 @@ def honest_side(scene: Scene, seed: int) -> Side:
         InputError: a base or stock is not at hand.
     """
     rng = _generator(scene.name, seed)
+    if scene.people.base is None:
+        return _scratch(scene, gathered(crowd(scene, seed)), rng)
     people, spare = _redrawn(scene, seed, rng)
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
     return Side(people, donors_of(people), corpora, talks, victims_of(people, rng), rng)
+
+
+def _scratch(scene: Scene, people: Population, rng: np.random.Generator) -> Side:
+    """What campaigns among people from scratch are made from: their texts stand on other shelves."""
+    corpora = _corpora(
+        scene, set() if scene.stock == "shipped" else set(people.exchanges["prompt"].to_pylist())
+    )
+    wanted = sum(accounts_of(p) + p.exchanges * p.cover / (1 - p.cover) for p in scene.plans)
+    talks: list[tuple[str, ...]] = []
+    edition = 0
+    while corpora.talks and len(talks) < wanted:
+        again = [tuple(spelt(text, edition) for text in talk) for talk in corpora.talks]
+        talks = [again[i] for i in rng.permutation(len(again))] + talks  # edition 0 is used first
+        edition = max(FIRST_COVER_EDITION, edition + 1)
+    return Side(people, donors_of(people), corpora, talks, victims_of(people, rng), rng)
+
+
+def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
+    """Each campaign; a large one in divisions, each with accounts and items of its own."""
+    folder = scene.path.parent if scene.path else None
+    for n, plan in enumerate(scene.plans):
+        for division in divided(plan):
+            try:
+                yield inject(division, side, float(scene.days), folder)
+            except InputError as error:
+                raise InputError(f"{scene.place('campaign', n)}: {error}") from error
+
+
+def divided(plan: Plan) -> list[Plan]:
+    """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
+
+    >>> [p.exchanges for p in divided(Plan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2))]
+    [83334, 83334, 83333]
+    """
+    parts = min(-(-plan.exchanges // DIVISION), plan.accounts)
+    return [
+        replace(
+            plan,
+            accounts=plan.accounts // parts + (n < plan.accounts % parts),
+            exchanges=plan.exchanges // parts + (n < plan.exchanges % parts),
+        )
+        for n in range(parts)
+    ]
+
+
+def _stream(scene: Scene, seed: int, folder: Path) -> Path:
+    """Compose part by part: the first part's people lend their traits, talks and keys to the campaigns."""
+    parts = crowd(scene, seed)
+    first = next(parts)
+    side = _scratch(scene, first, _generator(scene.name, seed))
+    folder.mkdir(parents=True, exist_ok=True)
+    begin_us = int(first.begin.timestamp()) * 1_000_000
+    accounts, truth = [first.accounts], [first.truth]
+    with (
+        Spill(folder / "spill", first.exchanges.schema, begin_us) as spill,
+        pq.ParquetWriter(folder / "truth_exchanges.parquet", MARKS, compression="zstd") as marks,
+    ):
+        robbed: list[Injection] = []
+        for one in _injections(scene, side):
+            spill.add(pa.Table.from_pylist(one.rows, first.exchanges.schema))
+            accounts.append(pa.Table.from_pylist(one.accounts, first.accounts.schema))
+            truth.append(pa.Table.from_pylist(one.truth, first.truth.schema))
+            marks.write_table(pa.Table.from_pylist(one.marks, MARKS))
+            if one.stolen:
+                robbed.append(replace(one, rows=[]))
+        if robbed:
+            sent = {account: n for one in robbed for account, n in one.stolen.items()}
+            truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
+        spill.add(first.exchanges)
+        for part in parts:
+            spill.add(part.exchanges)
+            accounts.append(part.accounts)
+            truth.append(part.truth)
+        spill.finish(folder / "exchanges.parquet")
+    for name, tables in (("accounts", accounts), ("truth", truth)):
+        whole = pa.concat_tables(tables).sort_by("account")
+        pq.write_table(whole, folder / f"{name}.parquet", compression="zstd")
+    (folder / "scene.toml").write_text(scene_toml(scene, seed, first))
+    return folder
 
 
 def _generator(name: str, seed: int) -> np.random.Generator:
@@ -152,8 +240,13 @@ def _write(people: Population, made: list[Injection], folder: Path, about: str) 
     return folder
 
 
-def _robbed(truth: pa.Table, exchanges: pa.Table, made: list[Injection]) -> pa.Table:
-    """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent."""
+def _robbed(
+    truth: pa.Table, exchanges: pa.Table, made: list[Injection], more: dict[str, float] | None = None
+) -> pa.Table:
+    """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent.
+
+    `more` is what the thief sent where that is not among the exchanges.
+    """
     by_account = {account: m for m in made for account in m.stolen}
     if not by_account:
         return truth
@@ -165,7 +258,7 @@ def _robbed(truth: pa.Table, exchanges: pa.Table, made: list[Injection]) -> pa.T
         if account in by_account:
             like = by_account[account]
             row |= {"kind": "campaign", "campaign": like.campaign, "style": like.shape}
-            row["covert_share"] = like.stolen[account] / total[account]
+            row["covert_share"] = like.stolen[account] / (total[account] + (more or {}).get(account, 0.0))
     return pa.Table.from_pylist(rows, truth.schema)
 
 

@@ -15,6 +15,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan
 from stillwatch.range.campaigns.shapes import shape, shapes
 from stillwatch.range.costs import Prices
+from stillwatch.range.people import KINDS
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
 from stillwatch.terms.places import places
@@ -288,8 +289,6 @@ def _people(table: SceneTable, days: int) -> People:
 
 
 def _known_kinds(table: SceneTable, kinds: tuple[str, ...], key: str) -> None:
-    from stillwatch.range.people import KINDS  # the mixture's own names
-
     for kind in kinds:
         if kind not in KINDS:
             table.notes.wrong((*table.path, key, kind), f"no such kind of use; known: {', '.join(KINDS)}")

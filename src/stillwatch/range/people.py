@@ -1,3 +1,0 @@
-"""Kinds of honest use that people made from scratch can have."""
-
-KINDS: dict[str, float] = {}

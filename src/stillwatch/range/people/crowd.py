@@ -1,0 +1,211 @@
+"""A population from scratch as tables of the shipped layout, part by part. It knows no campaign.
+
+Large populations are made in parts that share public templates, test sets and viral prompts, and nothing
+else; a part depends on its number and the seed alone, so that the whole never has to be in memory.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.range.people import KINDS, Person, Sent
+from stillwatch.range.people.habits import HABITS, Town
+from stillwatch.range.people.supply import Supply
+from stillwatch.range.people.traits import people_of
+from stillwatch.range.population import Population
+from stillwatch.range.rows import MS_PER_TOKEN
+from stillwatch.range.scenes import Scene
+
+BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
+PART = 1000  # accounts of one part, at most
+PART_EXCHANGES = 160_000  # of one part, about
+EDITIONS = 1000  # of texts that a part may use up
+EXCHANGES = pa.schema(
+    [
+        ("exchange_id", pa.string()), ("time", pa.timestamp("us", "UTC")), ("account", pa.string()),
+        ("end_user", pa.string()), ("client_ip", pa.string()), ("asn", pa.int32()),
+        ("user_agent", pa.string()), ("operation", pa.string()), ("model", pa.string()),
+        ("conversation", pa.string()), ("turn", pa.int16()), ("system", pa.string()),
+        ("prompt", pa.string()), ("tools", pa.int16()), ("input_tokens", pa.int32()),
+        ("output_tokens", pa.int32()), ("reasoning_tokens", pa.int32()), ("temperature", pa.float32()),
+        ("top_p", pa.float32()), ("max_tokens", pa.int32()), ("n", pa.int8()), ("seed", pa.int64()),
+        ("top_logprobs", pa.int8()), ("stream", pa.bool_()), ("response_format", pa.string()),
+        ("status", pa.int16()), ("finish_reason", pa.string()), ("latency_ms", pa.int32()),
+    ]
+)  # fmt: skip
+ACCOUNTS = pa.schema(
+    [
+        ("account", pa.string()), ("org", pa.string()), ("created", pa.timestamp("us", "UTC")),
+        ("tier", pa.string()), ("country", pa.string()), ("email_domain", pa.string()),
+        ("payment", pa.string()), ("declared_use", pa.string()), ("permissions", pa.list_(pa.string())),
+    ]
+)  # fmt: skip
+TRUTH = pa.schema(
+    [
+        ("account", pa.string()), ("kind", pa.string()), ("campaign", pa.string()), ("style", pa.string()),
+        ("covert_share", pa.float64()),
+    ]
+)  # fmt: skip
+
+
+def counts(shares: dict[str, float], accounts: int) -> dict[str, int]:
+    """Split accounts among kinds by largest remainder.
+
+    >>> counts({"chat": 0.66, "rag": 0.34}, 10)
+    {'chat': 7, 'rag': 3}
+    """
+    total = sum(shares.values())
+    exact = {kind: accounts * share / total for kind, share in shares.items()}
+    whole = {kind: int(x) for kind, x in exact.items()}
+    most = sorted(exact, key=lambda kind: (whole[kind] - exact[kind], kind))
+    for kind in most[: accounts - sum(whole.values())]:
+        whole[kind] += 1
+    return {kind: n for kind, n in whole.items() if n}
+
+
+def crowd(scene: Scene, seed: int) -> Iterator[Population]:
+    """Make the scene's honest people, part by part."""
+    shares = dict(scene.people.kinds) or {kind: like.share for kind, like in KINDS.items()}
+    shares = {k: s for k, s in shares.items() if s and k not in scene.people.drop_kinds}
+    parts = -(-max(scene.people.accounts, (scene.people.exchanges or 0) * PART // PART_EXCHANGES) // PART)
+    parts = min(parts, scene.people.accounts)
+    sizes = [scene.people.accounts // parts + (n < scene.people.accounts % parts) for n in range(parts)]
+    wanted = scene.people.exchanges
+    for n, size in enumerate(sizes):
+        rng = np.random.default_rng([seed, n, *scene.name.encode()])
+        share = (
+            None
+            if wanted is None
+            else round(wanted * sum(sizes[: n + 1]) / sum(sizes))
+            - round(wanted * sum(sizes[:n]) / sum(sizes))
+        )
+        yield part(counts(shares, size), share, scene, Supply(rng, n * EDITIONS), rng)
+
+
+def part(
+    kinds: dict[str, int], exchanges: int | None, scene: Scene, supply: Supply, rng: np.random.Generator
+) -> Population:
+    """Make one part: so many accounts of each kind, and about so many exchanges in all."""
+    people = [p for kind, n in kinds.items() for p in people_of(kind, n, BEGIN, scene.days, rng)]
+    usual = np.array([KINDS[p.kind].volume * scene.days / 14 for p in people])
+    sigma = np.array([KINDS[p.kind].spread for p in people])
+    volume = usual * rng.lognormal(0.0, sigma)
+    if exchanges is not None:
+        volume *= exchanges / volume.sum()
+    volume = np.maximum(1, np.round(volume)).astype(int)
+    town = Town(supply, rng, float(scene.days), float(scene.clean_days))
+    new_day = scene.people.new_model_day
+    tables = []
+    for who, count in zip(people, volume, strict=True):
+        age = (BEGIN - who.created).total_seconds() / 86400
+        town.began[who.account] = min(max(0.0, -age), 0.9 * scene.days)
+        sent = HABITS[who.kind](who, int(count), town)
+        tables.append(_table(who, sent, scene.days, new_day, rng))
+    about = [
+        {name: list(v) if isinstance(v := getattr(p, name), tuple) else v for name in ACCOUNTS.names}
+        for p in people
+    ]
+    truth = [{"account": p.account, "kind": p.kind, "covert_share": 0.0} for p in people]
+    return Population(
+        pa.concat_tables(tables),
+        pa.Table.from_pylist(about, ACCOUNTS),
+        pa.Table.from_pylist(truth, TRUTH),
+        BEGIN,
+        new_day,
+    )
+
+
+def _ids(prefix: str, count: int, digits: int, rng: np.random.Generator) -> list[str]:
+    raw = rng.bytes(count * digits // 2).hex()
+    return [prefix + raw[i : i + digits] for i in range(0, count * digits, digits)]
+
+
+def _one(value: object, count: int, kind: pa.DataType) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), count)
+
+
+def _table(who: Person, sent: Sent, days: int, new_day: float, rng: np.random.Generator) -> pa.Table:
+    """What one account sent as rows: tokens, status and latency are made here."""
+    n = len(sent.prompts)
+    day = np.clip(sent.days, 0.0, days - 1e-9)
+    turn = np.ones(n, int) if sent.turns is None else sent.turns.astype(int)
+    model = np.where(rng.random(n) < 0.93, who.model, who.other_model)
+    keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
+    if keen:
+        model = np.where((model == "mira-think") & (day >= new_day), "mira-think-2", model)
+    thinks = np.char.startswith(model, "mira-think")
+    systems = sent.systems or [None] * n
+    letters = np.array([len(p) + len(s or "") for p, s in zip(sent.prompts, systems, strict=True)])
+    visible = rng.lognormal(np.log(KINDS[who.kind].visible_tokens), 0.7, n).astype(int) + 1
+    thought = np.where(thinks, np.minimum(28_000, rng.lognormal(np.log(700.0), 1.1, n)), 0).astype(int)
+    refused = rng.random(n) < 0.004
+    visible, thought = (
+        np.where(refused, rng.integers(18, 70, n), visible),
+        np.where(refused, thought // 8, thought),
+    )
+    cap = who.max_tokens or 1_000_000
+    output, thought = np.minimum(visible + thought, cap), np.minimum(thought, cap)
+    status = np.where(rng.random(n) > 0.006, 200, np.where(rng.random(n) < 0.5, 400, 429))
+    good = status == 200
+    output, thought = np.where(good, output, 0), np.where(good, thought, 0)
+    finish = np.where(refused, "refusal", np.where(output >= cap, "length", "stop"))
+    at = rng.integers(len(who.addresses), size=n)
+    agent = rng.integers(len(who.user_agents), size=n)
+    conversation: list[str] | None = None
+    if who.conversations or sent.talks is not None:
+        conversation = _ids("conv_", n, 16, rng)
+        if sent.talks is not None:
+            first: dict[int, str] = {}
+            conversation = [
+                first.setdefault(int(t), c) for t, c in zip(sent.talks, conversation, strict=True)
+            ]
+    pace = np.vectorize(MS_PER_TOKEN.get)(model)
+    begin = np.datetime64(BEGIN.replace(tzinfo=None), "us").astype(np.int64)
+    columns = {
+        "exchange_id": pa.array(_ids("req_", n, 22, rng)),
+        "time": pa.array(begin + (day * 86_400_000_000).astype(np.int64)).cast(pa.timestamp("us", "UTC")),
+        "client_ip": pa.array([who.addresses[i][0] for i in at]),
+        "asn": pa.array([who.addresses[i][1] for i in at], pa.int32()),
+        "user_agent": pa.array([who.user_agents[i] for i in agent]),
+        "model": pa.array(model.tolist()),
+        "turn": pa.array(turn, pa.int16()),
+        "prompt": pa.array(sent.prompts, pa.string()),
+        "input_tokens": pa.array(
+            np.maximum(1, letters * rng.normal(0.26, 0.01, n) + (turn - 1) * 330).astype(np.int32)
+        ),
+        "output_tokens": pa.array(output.astype(np.int32)),
+        "reasoning_tokens": pa.array(thought.astype(np.int32)),
+        "status": pa.array(status.astype(np.int16)),
+        "finish_reason": pa.array(finish.tolist(), mask=~good),
+        "latency_ms": pa.array(
+            (rng.uniform(180, 420, n) + output * pace * rng.lognormal(0, 0.1, n)).astype(np.int32)
+        ),
+    }
+    if sent.systems is not None:
+        columns["system"] = pa.array(sent.systems, pa.string())
+    if sent.end_users is not None:
+        columns["end_user"] = pa.array(sent.end_users, pa.string())
+    if conversation is not None:
+        columns["conversation"] = pa.array(conversation)
+    constant: dict[str, object] = {
+        "account": who.account, "operation": "chat", "tools": sent.tools, "temperature": who.temperature,
+        "top_p": who.top_p, "max_tokens": who.max_tokens, "n": 1, "top_logprobs": 0, "stream": who.stream,
+        "response_format": who.response_format,
+    }  # fmt: skip
+    arrays = [
+        columns[f.name] if f.name in columns else _one(constant.get(f.name), n, f.type) for f in EXCHANGES
+    ]
+    return pa.Table.from_arrays(arrays, schema=EXCHANGES)
+
+
+def gathered(parts: Iterator[Population]) -> Population:
+    """Put parts together."""
+    all_parts = list(parts)
+    first = all_parts[0]
+    tables = [
+        pa.concat_tables([getattr(p, name) for p in all_parts]) for name in ("exchanges", "accounts", "truth")
+    ]
+    return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
