@@ -7,7 +7,8 @@ score seen, and the tail is drawn on as an exponential one. It does not know wha
 
 Null: the days to come are like the clean ones, and the tail of the scores falls off exponentially.
 Fooled by: a weekly rhythm, growth, a release: what is new after the clean days.
-Source: peaks over a threshold with shape 0 (Pickands 1975; Coles 2001, section 4.3).
+Source: peaks over a threshold with shape 0 (Coles 2001, section 4.3); the predictive law of an exponential
+    mean (Geisser 1993, section 2.3).
 """
 
 from collections.abc import Hashable
@@ -26,20 +27,23 @@ def level(scores: np.ndarray, allowed: float) -> float:
 
     scores: (units,), finite; allowed: how many cases, any number above 0.
 
-    >>> level(np.arange(100.0), 3)
-    97.0
+    >>> level(np.arange(100.0), 30)
+    70.0
     """
     if len(scores) < LEAST_UNITS or allowed <= 0:
         return float("inf")
     ranked = np.sort(np.asarray(scores, float))[::-1]
+    seen = float(
+        ranked[min(max(int(allowed) - 1, 0), len(ranked) - 1)]
+    )  # so many fewer than allowed passed it
     tail = min(TAIL, len(ranked) // 2)
     if allowed >= tail:
-        return float(ranked[min(int(allowed), len(ranked) - 1)])
+        return seen
     base = ranked[tail]
     excess = float((ranked[:tail] - base).mean())
-    drawn = float(base + excess * np.log(tail / allowed))
-    at_most = float(ranked[int(allowed)])  # so many clean cases are allowed and no more
-    return max(drawn, at_most) if allowed < 1 else at_most
+    # the predictive law of an exponential tail whose mean is known from `tail` scores alone
+    drawn = float(base + tail * excess * ((tail / allowed) ** (1 / tail) - 1))
+    return max(drawn, seen)
 
 
 @dataclass

@@ -123,6 +123,7 @@ class _IsolationForest:
             self.forest = grow(np.concatenate(self.learnt), self.seed)
             self.learnt = []
         scores = self.forest.scores(points)
+        scores = np.log(scores / (1.0 - scores))  # its tail is to be drawn on, and has no end
         if self.clean.holds(last):
             for code, score in zip(who.tolist(), scores.tolist(), strict=True):
                 self.clean.score(code, score)
