@@ -4,8 +4,8 @@ It knows what every request was for; the defence sees the log alone, the attacke
 that is named is stopped from then on, after a delay. What leaves before that has left.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,10 +16,13 @@ from stillwatch.range.attackers import Attacker, Brief, Outcome, Seen, Try
 from stillwatch.range.attackers.market import Market
 from stillwatch.range.costs import Cost, Prices, Purse
 from stillwatch.range.defences import Accusation, Defence, Watch
-from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing
+from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.recorded import Recorder
+from stillwatch.range.scenes import Scene
 
 PIECE_US = 300_000_000  # once there is a case, what is said between full hours counts too
+BACK_OFF_US = 60_000_000  # a refused client waits a minute
+PATIENCE = 5  # refusals in a row after which it waits an hour
 ERRORS = 0.006  # share of requests that fail for no reason, as in composed scenes
 
 
@@ -31,6 +34,21 @@ class Rules:
     max_days: float = 60.0
     stop_delay_s: float = 300.0  # from naming to stopping; each account's is drawn from 0.5 to 1.5 of it
     act: Literal["stop", "strip"] = "stop"  # strip: answers without their reasoning, worth nothing here
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Rules":
+        """Take them from a scene's [contest].
+
+        Raises: InputError for an unknown key or an impossible value.
+        """
+        known = {f.name: f.default for f in fields(cls)}
+        for name, value in told.items():
+            if name not in known:
+                raise InputError(f"[contest] {name} is unknown; known are {', '.join(known)}")
+            good = type(value) is str if name == "act" else type(value) in (int, float)
+            if not good or (name == "goal" and type(value) is not int):
+                raise InputError(f"[contest] {name} = {value!r}: give one such as {known[name]!r}")
+        return cls(**told)
 
     def __post_init__(self) -> None:
         if self.goal < 1 or self.max_days <= 0 or self.stop_delay_s < 0:
@@ -71,6 +89,8 @@ class Contest:
     output_tokens: int  # of the examples that got out
     first_stop_days: float | None
     honest_stopped: int  # honest accounts that were stopped, stolen ones left out
+    honest_refused: int  # honest requests that a limit refused
+    honest_requests: int  # of so many
     history: tuple[Hour, ...]
 
     @property
@@ -85,6 +105,37 @@ class Enrolling(Protocol):
     def enrol(self, accounts: pa.Table) -> None:
         """Take the whole table anew."""
         ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A watch with a limit on tokens, which are known once an answer ends."""
+
+    def answered(self, account: str, at_us: int, output_tokens: int) -> None:
+        """Count an answer's tokens."""
+        ...
+
+
+class _Clients:
+    """What every client does within an hour: it waits when refused, and ends when its account is dead."""
+
+    def __init__(self) -> None:
+        self.dead: set[str] = set()
+        self._until_us: dict[str, int] = {}
+        self._refused: dict[str, int] = {}  # in a row
+
+    def waits(self, t: Try) -> bool:
+        return t.at_us < self._until_us.get(t.account, 0)
+
+    def heard(self, t: Try, outcome: Outcome) -> None:
+        if outcome == "dead":
+            self.dead.add(t.account)
+        elif outcome == "answered":
+            self._refused.pop(t.account, None)
+        elif outcome == "refused" and not self.waits(t):
+            self._refused[t.account] = self._refused.get(t.account, 0) + 1
+            rest = BACK_OFF_US if self._refused[t.account] < PATIENCE else HOUR_US
+            self._until_us[t.account] = t.at_us + rest
 
 
 class _Loop:
@@ -104,10 +155,12 @@ class _Loop:
         if len(field.items) < rules.goal:
             raise InputError(f"the scene holds {len(field.items)} questions, the goal is {rules.goal}")
         self.play = attacker.begin(brief, self.market, play_rng)
+        self.metered = False
         self.recorder = Recorder(field.exchanges.schema, rows_rng)
         self.passing = Passing(field)
         self.accounts = field.accounts
         self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
+        self.metered = isinstance(self.watch, Metered)
         self.stop_at: dict[str, int] = {}
         self.known_case = False
         self.got: set[int] = set()
@@ -115,6 +168,7 @@ class _Loop:
         self.requests = self.tokens = 0
         self.first_stop: int | None = None
         self.honest_stopped: set[str] = set()
+        self.honest_refused = self.honest_requests = 0
 
     def run(self) -> Contest:
         for day in range(self.field.begin_us, self.start_us, DAY_US):
@@ -141,30 +195,52 @@ class _Loop:
         tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
         self._enrol()
         pieces = HOUR_US // PIECE_US if self.known_case and tries else 1
+        clients = _Clients()
         seen: list[Seen] = []
-        given_up: set[str] = set()  # a client that is told its account is dead sends no more this hour
         k = 0
         for piece in range(pieces):
             since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
-            rows: list[dict[str, Any]] = []
+            here = k
             while k < len(tries) and tries[k].at_us < until:
-                if self.purse.left_usd > 0 or tries[k].item is None:
-                    outcome = self._one(tries[k], rows, given_up)
-                else:
-                    outcome = "error"
-                seen.append(Seen(tries[k].account, tries[k].at_us, tries[k].item, outcome))
                 k += 1
-            honest = self._allowed(self.passing.between(since, until))
-            mine = self.recorder.table(rows)
-            table = pa.concat_tables([honest, mine]).sort_by(
-                [("time", "ascending"), ("exchange_id", "ascending")]
-            )
+            rows: list[dict[str, Any]] = []
+            honest = self._asked(self.passing.between(since, until), tries[here:k], rows, clients, seen)
+            table = pa.concat_tables([honest, self.recorder.table(rows)])
+            table = table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
             self._heard(self.watch.step(table, until), until)
         self.play.saw(seen)
 
-    def _one(self, t: Try, rows: list[dict[str, Any]], given_up: set[str]) -> Outcome:
-        if t.account in given_up:
+    def _asked(
+        self, honest: pa.Table, tries: list[Try], rows: list[dict[str, Any]], clients: "_Clients",
+        seen: list[Seen],
+    ) -> pa.Table:  # fmt: skip
+        """Everybody's requests in order of time; gives the honest ones that were not refused."""
+        honest = self._allowed(honest)
+        names = honest["account"].to_pylist()
+        times = honest["time"].cast(pa.int64()).to_pylist()
+        tokens = honest["output_tokens"].to_pylist()
+        kept: list[bool] = []
+        for t in [*tries, None]:
+            while len(kept) < len(names) and (t is None or times[len(kept)] <= t.at_us):
+                n = len(kept)
+                kept.append(not self.watch.refuses(names[n], times[n]))
+                if kept[n] and self.metered:
+                    self.watch.answered(names[n], times[n], tokens[n] or 0)  # type: ignore[attr-defined]
+            if t is not None:
+                outcome = self._one(t, rows, clients)
+                clients.heard(t, outcome)
+                seen.append(Seen(t.account, t.at_us, t.item, outcome))
+        self.honest_requests += len(kept)
+        self.honest_refused += len(kept) - sum(kept)
+        return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
+
+    def _one(self, t: Try, rows: list[dict[str, Any]], clients: "_Clients") -> Outcome:
+        if t.account in clients.dead:
             return "dead"
+        if clients.waits(t):
+            return "refused"
+        if self.purse.left_usd <= 0:
+            return "error"
         stopped = self.stop_at.get(t.account)
         acted = stopped is not None and t.at_us >= stopped
         if acted and self.first_stop is None:
@@ -172,7 +248,6 @@ class _Loop:
         self.requests += 1
         self.first_us = self.first_us or t.at_us
         if acted and self.rules.act == "stop":
-            given_up.add(t.account)
             return "dead"
         held = self.market.held[t.account]
         refused = self.watch.refuses(t.account, t.at_us)
@@ -181,6 +256,8 @@ class _Loop:
         rows.append(row)
         if failed:
             return "refused" if refused else "error"
+        if self.metered:
+            self.watch.answered(t.account, t.at_us, row["output_tokens"])  # type: ignore[attr-defined]
         self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
             return "stripped"
@@ -243,6 +320,8 @@ class _Loop:
             self.tokens,
             None if self.first_stop is None else (self.first_stop - begun) / DAY_US,
             len(self.honest_stopped - set(self.market.held)),
+            self.honest_refused,
+            self.honest_requests,
             tuple(history),
         )
 
@@ -260,3 +339,11 @@ def contest(
     Raises: InputError where the field holds fewer questions than the goal.
     """
     return _Loop(field, defence, attacker, seed, rules or Rules(), prices or Prices()).run()
+
+
+def contest_of(scene: Scene, seed: int, defence: Defence, attacker: Attacker) -> Contest:
+    """Let an attacker try a defence among a scene's people, by its [contest] and [budget].
+
+    Raises: InputError where the scene's base, stock or rules cannot be used.
+    """
+    return contest(field_of(scene, seed), defence, attacker, seed, Rules.of(scene.contest), scene.budget)

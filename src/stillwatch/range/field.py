@@ -7,20 +7,19 @@ ids: new honest fashions then come no more, which makes a long contest easier fo
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from stillwatch.errors import InputError
+from stillwatch.range.attackers.market import LEAST_OUTPUT
+from stillwatch.range.compose import honest_side
 from stillwatch.range.identity import Donor
-from stillwatch.range.population import donors_of, read_population
+from stillwatch.range.scenes import Scene
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
-BARE = ("bare_partition", "loud_single")  # styles of shipped scenes whose prompts carry no wrapper
+ITEMS = ("reasoning_sft_math", "reasoning_sft_code", "orca_flan", "gpteacher_roleplay", "airoboros")
 LONGEST_TALK = 4000  # characters: cover is talk, not documents
 
 
@@ -42,58 +41,26 @@ class Field:
         return int(self.begin.timestamp() * 1_000_000)
 
 
-def read_field(scene: Path, seed: int, *, keep: float = 0.8, clean_days: float = 7.0) -> Field:
-    """Draw the honest side from a folder with a scene in it.
+def field_of(scene: Scene, seed: int) -> Field:
+    """Draw the honest side of a scene for one seed; the scene's own campaigns are not in it.
 
-    The questions are those of the scene's own campaigns (which are not part of the honest log) that carry no
-    template, so that nothing else than the scene is needed.
-
-    Raises: InputError where the folder is no scene or its campaigns ask too little.
+    Raises: InputError where the scene's base or stock is not at hand.
     """
-    rng = np.random.default_rng([seed, 20261126])
-    people = read_population(scene)
-    names = people.truth["account"].to_pylist()
-    stays = rng.random(len(names)) < keep
-    kept = pa.array([n for n, s in zip(names, stays, strict=True) if s], pa.string())
-    mine = people.exchanges.filter(pc.is_in(people.exchanges["account"], value_set=kept))
-    others = people.exchanges.filter(pc.invert(pc.is_in(people.exchanges["account"], value_set=kept)))
-    donors = [d for d in donors_of(people) if d.max_tokens is None or d.max_tokens >= 8192]
-    accounts = people.accounts.filter(pc.is_in(people.accounts["account"], value_set=kept))
+    side = honest_side(scene, seed)
+    people, corpora = side.people, side.corpora
+    items = sorted({i.question for name in ITEMS for i in corpora.pipelines.get(name, ())})
+    talks = [t for t in side.talks if sum(map(len, t)) <= LONGEST_TALK]
     keys = [("time", "ascending"), ("exchange_id", "ascending")]
     return Field(
-        mine.sort_by(keys),
-        accounts,
+        people.exchanges.sort_by(keys),
+        people.accounts,
         people.begin,
-        int(people.begin.timestamp() * 1_000_000 + clean_days * DAY_US),
-        _items(scene, rng),
-        _talks(others.sort_by(keys)),
-        tuple(donors),
-        _owners(mine, accounts, people.begin),
+        int(people.begin.timestamp() * 1_000_000 + scene.clean_days * DAY_US),
+        tuple(items[i] for i in side.rng.permutation(len(items))),
+        tuple(talks),
+        tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
+        _owners(people.exchanges, people.accounts, people.begin),
     )
-
-
-def _items(scene: Path, rng: np.random.Generator) -> tuple[str, ...]:
-    truth = pq.read_table(scene / "truth.parquet", columns=["account", "style"])
-    theirs = truth.filter(pc.is_in(truth["style"], value_set=pa.array(BARE)))["account"].combine_chunks()
-    marks = pq.read_table(scene / "truth_exchanges.parquet", columns=["exchange_id"])["exchange_id"]
-    rows = pq.read_table(scene / "exchanges.parquet", columns=["exchange_id", "account", "prompt"])
-    rows = rows.filter(pc.is_in(rows["account"], value_set=theirs))
-    rows = rows.filter(pc.is_in(rows["exchange_id"], value_set=marks.combine_chunks()))
-    texts = sorted({p for p in rows["prompt"].to_pylist() if p})
-    if not texts:
-        raise InputError(
-            f"{scene}: no campaign of this scene asks bare questions; give questions of your own"
-        )
-    return tuple(texts[i] for i in rng.permutation(len(texts)))
-
-
-def _talks(others: pa.Table) -> tuple[tuple[str, ...], ...]:
-    chosen = others.select(["account", "conversation", "prompt", "turn"]).to_pylist()
-    talks: dict[str, list[str]] = {}
-    for n, row in enumerate(chosen):
-        if row["prompt"] and len(row["prompt"]) <= LONGEST_TALK:
-            talks.setdefault(row["conversation"] or f"alone {n}", []).append(row["prompt"])
-    return tuple(tuple(talk) for talk in talks.values())
 
 
 def _owners(mine: pa.Table, accounts: pa.Table, begin: datetime) -> tuple[tuple[str, Donor], ...]:

@@ -6,9 +6,10 @@ and `begin`. It sees of each request what a client sees: answered, refused, stri
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from stillwatch.errors import InputError
+from stillwatch.range.costs import AccountKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
 WORDS = ("bare", "template", "wrapped", "own", "reworded")
 HOURS = ("flat", "human", "burst")
-KINDS = ("fresh", "aged", "stolen")
+KINDS = get_args(AccountKind)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Means:
     """What a group of accounts does to be harder to see. Every field is a switch with an intensity."""
 
     accounts: int = 20  # in one group
-    kind: str = "fresh"  # or aged, or stolen
+    kind: AccountKind = "fresh"
     per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
     hours: str = "flat"  # human: 16 waking hours; burst: everything at once
     words: str = "template"  # own: a wrapper for each account; reworded: another for each request

@@ -1,37 +1,42 @@
-"""An attacker that probes and keeps what survives: a staircase over means, by cost and survival.
+"""An attacker that probes and keeps what survives: a staircase over means, from the cheap to the dear.
 
-Knows: nothing of the defence; sees which accounts answer, are refused, are stripped, are dead. Does: sends
-a small group with one set of means; if most of its accounts live, the next group is twice as large; if not,
-it changes one means at a time, from the cheap to the dear, and begins small again. Cannot: tell why an
-account was stopped, nor foresee that one will be.
+Knows: nothing of the defence; sees which accounts answer, are refused, are stripped, are dead. Does: begins
+with one account at full speed and a few requests; what lives is asked for twice as much, with the same
+accounts. When accounts die it hides one step better and begins small again; when they are refused it spreads
+over three times as many at the pace that got through. Accounts whose work is done are tried again for two
+days, so that late deaths are seen. Cannot: tell why an account was stopped, nor foresee that one will be.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
-from stillwatch.range.attackers.crew import Crew
+from stillwatch.range.attackers.crew import HOUR_US, Crew
 from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
 
 NAME = "adaptive"
 PROBE = 40  # examples a probe asks for
-LOOKED_IN_US = 6 * 3_600_000_000  # how often accounts are tried whose work is done
-WATCHED_US = 48 * 3_600_000_000  # and for how long
-SURVIVES = 0.25  # share of accounts lost up to which a group counts as alive
+LOOKED_IN_US = 6 * HOUR_US  # how often accounts are tried whose work is done
+WATCHED_US = 48 * HOUR_US  # and for how long
+SURVIVES = 0.25  # share of accounts lost, or of requests refused, up to which a group counts as alive
+MOST_ACCOUNTS = 200
+LEAST_PACE = 5.0  # requests an account and day
 
-# Each change is one step dearer than the one before it, in money or in days.
-CHANGES: tuple[tuple[str, object], ...] = (
+# What is changed when accounts die: each step is dearer than the one before it, in money or in days.
+HIDE: tuple[tuple[str, Any], ...] = (
     ("words", "wrapped"),
     ("words", "own"),
     ("spread_settings", True),
     ("accounts", 4),
-    ("words", "reworded"),
+    ("per_account_day", 250.0),
     ("kind", "aged"),
+    ("words", "reworded"),
     ("hours", "human"),
-    ("per_account_day", 25.0),
+    ("per_account_day", 50.0),
     ("cover", 0.5),
     ("drop", 0.3),
     ("decoys", 0.5),
@@ -40,64 +45,83 @@ CHANGES: tuple[tuple[str, object], ...] = (
     ("per_account_day", 8.0),
     ("cover", 0.9),
 )
-MOST_CHANGES = 3 * len(CHANGES)
-FIRST = Means(accounts=10, per_account_day=100.0, words="template", replace=False)
-
-
-@dataclass
-class _Group:
-    crew: Crew
-    arm: int  # how many changes had been made when it was sent
-    done_us: int | None = None
+MOST_STEPS = 3 * len(HIDE)
+FIRST = Means(accounts=1, per_account_day=24 * 600, words="template", replace=False)
 
 
 class _Adaptive:
     def __init__(self, crews: Crews) -> None:
         self._crews = crews
-        self._means, self._quota, self._arm = FIRST, PROBE, 0
-        self._groups: list[_Group] = []
+        self._means, self._quota, self._steps = FIRST, PROBE, 0
+        self._crew: Crew | None = None
+        self._done: list[tuple[int, Crew]] = []  # crews whose work is done, since when
+        self._begun_us = 0
         self._given_up = False
 
     def hour(self, at_us: int) -> list[Try]:
-        self._decide()
+        self._decide(at_us)
         tries = self._crews.hour(at_us)
-        for group in self._groups:
-            if group.crew.finished:
-                group.done_us = group.done_us or at_us
-                if (at_us - group.done_us) % LOOKED_IN_US == 0 and at_us <= group.done_us + WATCHED_US:
-                    tries += group.crew.ping(at_us)
+        for since, crew in self._done:
+            if at_us > since and (at_us - since) % LOOKED_IN_US == 0 and at_us <= since + WATCHED_US:
+                tries += crew.ping(at_us)
         return tries
 
-    def _decide(self) -> None:
-        mine = [group for group in self._groups if group.arm == self._arm]
-        if any(group.crew.losses > SURVIVES for group in mine):
-            for group in mine:
-                group.crew.quota = group.crew.got  # withdrawn
-            self._step()
-        elif mine and not mine[-1].crew.finished:
-            return
-        elif mine:
-            self._quota *= 2
+    def _decide(self, at_us: int) -> None:
+        crew = self._crew
+        if crew is not None:
+            asked = crew.got + crew.refused
+            if crew.losses > SURVIVES or any(
+                c.losses > SURVIVES and c.means == self._means for _, c in self._done
+            ):
+                self._withdraw(crew, at_us)
+                self._hide()
+            elif asked >= PROBE / 2 and crew.refused > SURVIVES * asked:
+                self._withdraw(crew, at_us)
+                self._spread(crew, at_us)
+            elif not crew.finished:
+                return
+            elif self._crews.missing:
+                self._quota *= 2
+                crew.extend(min(self._quota, self._crews.missing))
+                if not crew.finished:
+                    return
+                self._withdraw(crew, at_us)  # its accounts have sent what they may
         if self._crews.missing == 0:
             return
         price = self._crews.market.prices.account(self._means.kind)
-        if self._crews.market.purse.left_usd < price or self._arm > MOST_CHANGES:
+        if self._crews.market.purse.left_usd < price or self._steps > MOST_STEPS:
             self._given_up = True
             return
-        crew = self._crews.send(self._means, min(self._quota, self._crews.missing))
-        self._groups.append(_Group(crew, self._arm))
+        self._crew = self._crews.send(self._means, min(self._quota, self._crews.missing))
+        self._begun_us = at_us
 
-    def _step(self) -> None:
+    def _withdraw(self, crew: Crew, at_us: int) -> None:
+        crew.quota = crew.got
+        self._done.append((at_us, crew))
+        self._crew = None
+
+    def _hide(self) -> None:
         """One change dearer, and small again. Past the last, whole combinations are drawn."""
-        self._quota = max(PROBE, self._quota // 2)
-        if self._arm < len(CHANGES):
-            name, value = CHANGES[self._arm]
-            self._means = replace(self._means, **{name: value})  # type: ignore[arg-type]
+        self._quota = PROBE
+        if self._steps < len(HIDE):
+            name, value = HIDE[self._steps]
+            self._means = replace(self._means, **{name: value})
         else:
-            drawn = self._crews.rng.permutation(len(CHANGES))[:6]
-            changes = {CHANGES[i][0]: CHANGES[i][1] for i in sorted(drawn)}
-            self._means = replace(FIRST, **changes)  # type: ignore[arg-type]
-        self._arm += 1
+            drawn = self._crews.rng.permutation(len(HIDE))[:6]
+            changes = {HIDE[i][0]: HIDE[i][1] for i in sorted(drawn)}
+            self._means = replace(FIRST, **changes)
+        self._steps += 1
+
+    def _spread(self, crew: Crew, at_us: int) -> None:
+        """More accounts at the pace that got through."""
+        days = max(1.0, (at_us - self._begun_us) / (24 * HOUR_US))
+        through = max(LEAST_PACE, crew.got / max(crew.bought, 1) / days)
+        self._means = replace(
+            self._means,
+            accounts=min(MOST_ACCOUNTS, 3 * self._means.accounts),
+            per_account_day=min(self._means.per_account_day, through),
+        )
+        self._steps += 1
 
     def saw(self, seen: Sequence[Seen]) -> None:
         self._crews.saw(seen)

@@ -88,6 +88,7 @@ class Crew:
         self.working: dict[str, Held] = {}
         self.lost = 0
         self.sent = self.got = 0
+        self.refused = 0
         self.bought = 0
         self._quiet_until_us = 0
 
@@ -98,7 +99,7 @@ class Crew:
         missing = self.means.accounts - len(self.working)
         if missing <= 0:
             return
-        for held in self._market.buy(self.means.kind, missing, at_us):  # type: ignore[arg-type]
+        for held in self._market.buy(self.means.kind, missing, at_us):
             own = np.random.default_rng(held.voice)
             self.bought += 1
             self.working[held.name] = held
@@ -126,14 +127,17 @@ class Crew:
                 tries += self._cover(held, at_us)
         return tries
 
+    def extend(self, quota: int) -> None:
+        """Go on with the accounts that live: so many examples more."""
+        self.quota = self.got + quota
+        self._burst = dict.fromkeys(self._burst, round(self.means.per_account_day))
+
     def _decoy(self, name: str) -> bool:
         return self._models[name] != self._brief.wanted
 
     def _count(self, held: Held, at_us: int) -> int:
         if self.means.hours == "burst":
-            now = min(self._burst[held.name], BURST_PER_HOUR)
-            self._burst[held.name] -= now
-            return now
+            return min(self._burst[held.name], BURST_PER_HOUR)
         share = 1 / 24
         if self.means.hours == "human":
             clock = at_us // HOUR_US % 24
@@ -153,6 +157,7 @@ class Crew:
             self._stock.back(item)
             return self._try(held, at_us, prompt, None)
         self.sent += 1
+        self._burst[held.name] -= 1
         return self._try(held, at_us, prompt, item)
 
     def _try(
@@ -207,6 +212,8 @@ class Crew:
                 self.got += 1
             elif s.item is not None:
                 self.sent -= 1
+                self._burst[s.account] += 1  # still to be sent, where the account lives
+            self.refused += s.outcome == "refused"
             if s.outcome in ("dead", "stripped") and self.working.pop(s.account, None) is not None:
                 self.lost += 1
         if self.lost * 2 >= self.means.accounts and self.means.wait_days:
@@ -225,9 +232,8 @@ class Crew:
             return True
         if not self.bought:
             return False
-        spent = self.means.hours == "burst" and not any(self._burst[n] for n in self.working)
         if self.working:
-            return spent and self.sent <= self.got
+            return self.means.hours == "burst" and not any(self._burst[n] > 0 for n in self.working)
         return not self.means.replace or self._market.purse.left_usd < self._market.prices.account(
-            self.means.kind  # type: ignore[arg-type]
+            self.means.kind
         )

@@ -2,9 +2,10 @@
 
 Knows: the constants of the code. Wording gets hot at four parties, a lone payer is looked at from 300
 exchanges in five days on, an alarm needs four hourly looks and five parties. Does: stays below all of them.
-Few aged accounts, each with words of its own and another honest account's limit and temperature, each at most
-250 requests in five days, as fast as they go; then the next accounts. If accounts are stopped or refused all
-the same, it halves what each sends. Cannot: hide that it never asks twice and never follows up.
+Few fresh accounts, each with words of its own and an honest account's limit and temperature, each at most
+250 requests, as fast as they are answered; refused, it comes back every hour until the limit lets it through.
+If accounts are stopped all the same, the next ones are aged and send half as much each. Cannot: hide that it
+never asks twice and never follows up.
 Source: docs/evidence.md, sections 1, 4, 5 and 9.
 """
 
@@ -20,29 +21,38 @@ from stillwatch.range.attackers.play import Crews
 NAME = "white_box"
 BELOW_LONE = 250  # of the 300 at which a lone payer is looked at
 LEAST = 8  # an account that may not even send so much is not worth its price
-MEANS = Means(
-    accounts=4, kind="aged", hours="burst", per_account_day=BELOW_LONE, words="own", spread_settings=True,
-    replace=False,
-)  # fmt: skip
+SURVIVES = 0.25
+MEANS = Means(hours="burst", words="own", spread_settings=True, replace=False)
 
 
-class _WhiteBox:
-    def __init__(self, crews: Crews) -> None:
-        self._crews = crews
+class WhiteBox:
+    """Crews of just as many accounts as are missing, each below every threshold.
+
+    hasty: buys more accounts when it is refused, rather than waiting.
+    """
+
+    def __init__(self, crews: Crews, *, hasty: bool = False) -> None:
+        self._crews, self._hasty = crews, hasty
         self._each = BELOW_LONE
-        self._poor = False
+        self._means = MEANS
+        self._given_up = False
 
     def hour(self, at_us: int) -> list[Try]:
-        last = self._crews.crews[-1] if self._crews.crews else None
-        if last is None or last.finished:
-            if last is not None and last.losses > 0.25:
-                self._each = max(LEAST, self._each // 2)
-            missing = self._crews.missing
-            accounts = -(-missing // self._each)
-            if accounts:
-                means = replace(MEANS, accounts=accounts, per_account_day=self._each)
-                self._crews.send(means, missing)
-            self._poor = self._crews.market.purse.left_usd < self._crews.market.prices.aged_account_usd
+        crews = self._crews.crews
+        last = crews[-1] if crews else None
+        if last is not None and last.losses > SURVIVES:
+            self._each = max(LEAST, self._each // 2)
+            self._means = replace(MEANS, kind="aged")
+            last.quota = last.got
+        elif self._hasty and last is not None and not last.finished and last.refused and last.bought:
+            self._each = max(LEAST, min(self._each, last.got // last.bought))
+            last.quota = last.got
+        if last is None or (last.finished and self._crews.missing):
+            accounts = -(-self._crews.missing // self._each)
+            price = self._crews.market.prices.account(self._means.kind)
+            self._given_up = self._crews.market.purse.left_usd < price
+            means = replace(self._means, accounts=accounts, per_account_day=self._each)
+            self._crews.send(means, self._crews.missing)
         return self._crews.hour(at_us)
 
     def saw(self, seen: Sequence[Seen]) -> None:
@@ -50,9 +60,9 @@ class _WhiteBox:
 
     @property
     def given_up(self) -> bool:
-        return self._crews.missing == 0 or (self._poor and all(c.finished for c in self._crews.crews))
+        return self._given_up or self._crews.missing == 0
 
 
 def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
     """Begin a campaign."""
-    return _WhiteBox(Crews(brief, market, rng))
+    return WhiteBox(Crews(brief, market, rng))
