@@ -156,7 +156,7 @@ class _Loop:
             raise InputError(f"the scene holds {len(field.items)} questions, the goal is {rules.goal}")
         self.play = attacker.begin(brief, self.market, play_rng)
         self.metered = False
-        self.recorder = Recorder(field.exchanges.schema, rows_rng)
+        self.recorder = Recorder(field.exchanges.schema, field.begin, field.new_model_day, rows_rng)
         self.passing = Passing(field)
         self.accounts = field.accounts
         self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
@@ -261,6 +261,8 @@ class _Loop:
         self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
             return "stripped"
+        if row["finish_reason"] == "refusal":
+            return "error"  # the model itself would not answer
         if t.item is not None and t.item not in self.got:
             self.got.add(t.item)
             self.tokens += row["output_tokens"]

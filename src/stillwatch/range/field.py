@@ -30,6 +30,7 @@ class Field:
     exchanges: pa.Table  # in order of time
     accounts: pa.Table
     begin: datetime
+    new_model_day: float
     clean_until_us: int
     items: tuple[str, ...]
     talks: tuple[tuple[str, ...], ...]
@@ -55,6 +56,7 @@ def field_of(scene: Scene, seed: int) -> Field:
         people.exchanges.sort_by(keys),
         people.accounts,
         people.begin,
+        people.new_model_day,
         int(people.begin.timestamp() * 1_000_000 + scene.clean_days * DAY_US),
         tuple(items[i] for i in side.rng.permutation(len(items))),
         tuple(talks),

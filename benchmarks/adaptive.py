@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""What a defence makes attackers pay that react to it: `python benchmarks/adaptive.py`.
+
+    python benchmarks/adaptive.py --scene calm --seeds 1,2,3 --defences none,stillwatch --attackers loud
+    python benchmarks/adaptive.py --means                # one set of means after the other
+    python benchmarks/adaptive.py --honest dev-a dev-b   # whom an allowance touches (STILLWATCH_RANGE)
+
+Every contest's line goes to --out as JSON at once; a second run with the same --out makes what is missing.
+Costs are given as multiples of the undefended one: of the attacker "loud" (one account at full speed), and of
+the same attacker without a defence. It does not know which multiple matters to whom: it prints all.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+
+from stillwatch.range.allowance import AllowanceWatch, refused
+from stillwatch.range.attackers import Means
+from stillwatch.range.attackers.registry import attacker, names
+from stillwatch.range.attackers.repeated import Fixed
+from stillwatch.range.contest import contest_of
+from stillwatch.range.costs import Cost
+from stillwatch.range.interval import Interval, of_multiples, over_seeds
+from stillwatch.range.population import read_population
+from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.together import defence_of
+
+DEFENCES = "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance"
+DAY_US = 86_400_000_000
+
+# One means after the other, from a plain pool on.
+SWEEP = {
+    "pool": Means(accounts=20, per_account_day=50, replace=False),
+    "bare": Means(accounts=20, per_account_day=50, replace=False, words="bare"),
+    "wrapped": Means(accounts=20, per_account_day=50, replace=False, words="wrapped"),
+    "own": Means(accounts=20, per_account_day=50, replace=False, words="own"),
+    "reworded": Means(accounts=20, per_account_day=50, replace=False, words="reworded"),
+    "settings": Means(accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True),
+    "aged": Means(
+        accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, kind="aged"
+    ),
+    "cover": Means(
+        accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, cover=0.5
+    ),
+    "decoys": Means(
+        accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, decoys=0.5
+    ),
+    "stolen": Means(accounts=20, per_account_day=50, replace=False, words="own", kind="stolen"),
+    "human": Means(accounts=20, per_account_day=50, replace=False, words="own", hours="human"),
+    "slow": Means(accounts=20, per_account_day=8, replace=False, words="own", hours="human"),
+    "dropped": Means(accounts=20, per_account_day=50, replace=False, drop=0.9),
+    "replaced": Means(accounts=20, per_account_day=50, words="template"),
+    "waits": Means(accounts=20, per_account_day=50, words="template", wait_days=7),
+    "burst": Means(accounts=20, per_account_day=50, replace=False, hours="burst"),
+    "four": Means(accounts=4, per_account_day=250, replace=False, words="own"),
+}
+
+
+def line(scene: Scene, seed: int, against: str, who: str) -> dict:
+    begun = time.process_time()
+    player = Fixed(SWEEP[who.removeprefix("means:")], who) if who.startswith("means:") else attacker(who)
+    told = asdict(contest_of(scene, seed, defence_of(against), player))
+    told["scene"], told["cpu_s"] = scene.name, round(time.process_time() - begun, 1)
+    told["history"] = [list(hour.values()) for hour in told["history"]]
+    return told
+
+
+def cost(told: dict) -> Cost:
+    return Cost(told["accounts"], told["days"], told["usd"])
+
+
+def shown(interval: Interval | None, at_least: bool = False) -> str:
+    if interval is None:
+        return "-"
+    mean = f"{'>= ' if at_least else ''}{interval.mean:.3g}"
+    return mean if interval.low is None else f"{mean} [{interval.low:.2g}, {interval.high:.2g}]"
+
+
+def table(lines: list[dict]) -> None:
+    by = {(told["defence"], told["attacker"], told["seed"]): told for told in lines}
+    order = list(dict.fromkeys((told["defence"], told["attacker"]) for told in lines))
+    print(
+        "| defence | attacker | reached | out | accounts | days | USD | x loud: accounts, days, USD "
+        "| x itself, undefended |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    least: dict[str, list[tuple[float, str]]] = {}
+    for against, who in order:
+        mine = [told for (d, a, _), told in by.items() if (d, a) == (against, who)]
+        reached = all(told["reached"] for told in mine)
+        cells = [
+            shown(over_seeds([told[name] for told in mine], least=0), not reached and name != "out")
+            for name in ("out", "accounts", "days", "usd")
+        ]
+        multiples, most = [], 0.0
+        for base in ("loud", who):
+            pairs = [(t, by[("none", base, t["seed"])]) for t in mine if ("none", base, t["seed"]) in by]
+            times = [cost(told).times(cost(plain)) for told, plain in pairs]
+            each = [
+                of_multiples([max(getattr(x, name), 1e-9) for x in times])
+                for name in ("accounts", "days", "usd")
+            ]
+            multiples.append(", ".join(shown(interval, not reached) for interval in each))
+            if base == "loud" and times:
+                most = max(interval.mean for interval in each if interval)
+        told_of = f"{sum(t['reached'] for t in mine)}/{len(mine)}"
+        print(f"| {against} | {who} | {told_of} | {' | '.join(cells)} | {' | '.join(multiples)} |")
+        if reached:
+            least.setdefault(against, []).append((most, who))
+    print()
+    for against, found in least.items():
+        most, who = min(found)
+        verdict = "met" if most >= 10 else "NOT met"
+        print(
+            f"{against}: the attacker that pays least is {who}: at most {most:.3g} x of anything "
+            f"(10 x {verdict})"
+        )
+
+
+def honest(scenes: list[str]) -> None:
+    """Whom an allowance touches: it is set on the first week, and applied to the second."""
+    shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
+    for name in scenes:
+        folder = Path("sample") if name == "sample" else shared / name
+        people = read_population(folder)
+        clean = int(people.begin.timestamp() * 1_000_000) + 7 * DAY_US
+        watch = AllowanceWatch(clean)
+        gone = set(refused(watch, people.exchanges))
+        ids, whose = people.exchanges["exchange_id"].to_pylist(), people.exchanges["account"].to_pylist()
+        touched = Counter(account for key, account in zip(ids, whose, strict=True) if key in gone)
+        columns = (people.truth["account"].to_pylist(), people.truth["kind"].to_pylist())
+        kind = dict(zip(*columns, strict=True))
+        kinds = Counter(kind[account] for account in touched)
+        asked = Counter()
+        for account, count in touched.items():
+            asked[kind[account]] += count
+        after = int((people.exchanges["time"].cast(pa.int64()).to_numpy() >= clean).sum())
+        usual, more = watch.allowances.usual, len(watch.allowances.more)
+        print(f"{name}: {usual:,} output tokens a day, {more} accounts have more")
+        print(f"  touched: {len(touched)} of {len(set(whose))} accounts, {len(gone)} of {after} requests")
+        print("  " + ", ".join(f"{k}: {n} accounts, {asked[k]} requests" for k, n in kinds.most_common()))
+        print("  " + "  ".join(watch.allowances.terms().splitlines(keepends=True)[:4]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped())}")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--defences", default=DEFENCES)
+    parser.add_argument("--attackers", default="")
+    parser.add_argument("--means", action="store_true")
+    parser.add_argument("--honest", nargs="*", default=None)
+    parser.add_argument("--out", type=Path, default=Path("/tmp/adaptive.jsonl"))
+    asked = parser.parse_args()
+    if asked.honest is not None:
+        honest(asked.honest or ["sample"])
+        return
+    path = Path(asked.scene)
+    scene = read_scene(path if path.exists() else shipped()[asked.scene])
+    who = [f"means:{name}" for name in SWEEP] if asked.means else asked.attackers.split(",")
+    if who == [""]:
+        who = ["loud", *(name for name in names() if name != "loud")]
+    defences = ["none", "stillwatch"] if asked.means else asked.defences.split(",")
+    done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
+    known = {(t["scene"], t["defence"], t["attacker"], t["seed"]): t for t in done}
+    lines = []
+    for against in defences:
+        for name in ["loud", *who] if asked.means and against == "none" else who:
+            for seed in map(int, asked.seeds.split(",")):
+                told = known.get((scene.name, against, name, seed)) or line(scene, seed, against, name)
+                if (scene.name, against, name, seed) not in known:
+                    with asked.out.open("a") as file:
+                        file.write(json.dumps(told) + "\n")
+                    print(
+                        f"{against} {name} {seed}: {told['out']} out, {told['accounts']} accounts "
+                        f"({told['stopped']} stopped), {told['days']:.2f} days, ${told['usd']:.0f}, "
+                        f"{told['ended']}, honest stopped {told['honest_stopped']}, refused "
+                        f"{told['honest_refused']}/{told['honest_requests']}, {told['cpu_s']} CPU-s",
+                        flush=True,
+                    )
+                lines.append(told)
+    print()
+    table(lines)
+
+
+if __name__ == "__main__":
+    main()
