@@ -1,0 +1,237 @@
+"""`stillwatch prove mark`, `mark-key` and `mark-protocol`: marks looked for in a suspect's answers."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cases.audit.signing import open_signer
+from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import app
+from stillwatch.prove import Evidence, evidence_json
+from stillwatch.prove import protocol as protocols
+from stillwatch.prove.radioactivity import ALPHA, EFFECT, Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity.judge import judge, tokens_needed
+from stillwatch.prove.radioactivity.plan import asked_as_planned, held_to, protocol, reveal
+from stillwatch.prove.radioactivity.texts import (
+    Tokenize,
+    prompt_tokens,
+    read_prompts,
+    read_texts,
+    tokenizer,
+    tokens_of,
+)
+from stillwatch.prove.verdict import write_verdict
+from stillwatch.report.amounts import iso, p_value
+from stillwatch.watermark import WINDOW, Mark
+from stillwatch.watermark.formula import commitment
+from stillwatch.watermark.keys import Owner, make_owner_key, read_owner_key
+
+KEY_EXAMPLES = """
+Examples:
+
+  stillwatch prove mark-key mark.key
+
+  stillwatch prove mark-key mark.key --actor acct_17 --actor acct_23 --json
+"""
+PROTOCOL_EXAMPLES = """
+Examples:
+
+  stillwatch prove mark-protocol prompts.txt --suspect acme-7b --mark-key mark.key --actor acct_17 \\
+      --tokenizer ./teacher
+"""
+MARK_EXAMPLES = """
+Examples:
+
+  stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actor acct_17 \\
+      --tokenizer ./teacher --protocol protocol.dsse.json
+
+  stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actors actors.txt \\
+      --tokenizer ./teacher --reference base.jsonl --served served.jsonl --out acme
+"""
+Suspect = Annotated[str, typer.Option(help="The suspect's name, as it is to stand in the verdict.")]
+KeyFile = Annotated[Path, typer.Option("--mark-key", help="The owner's key.")]
+Actor = Annotated[list[str] | None, typer.Option(help="An actor whose key is tested; may be given again.")]
+Actors = Annotated[Path | None, typer.Option(help="A file of actors, one a line.")]
+Tokenizer = Annotated[str, typer.Option(help="The teacher's: clock, a folder, a tokenizer.json, a name.")]
+Window = Annotated[int, typer.Option(help="Tokens before the one that is marked.", min=1, max=8)]
+Alpha = Annotated[float, typer.Option(help="Chance of accusing anybody wrongly, over all actors.")]
+Effect = Annotated[float, typer.Option(help="The effect to be found, in nats per scored token.")]
+SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
+
+
+@app.command("mark-key", epilog=KEY_EXAMPLES)
+def mark_key_command(
+    key_file: Annotated[Path, typer.Argument(help="Where the owner's key is, or is to be made.")],
+    actor: Actor = None,
+    actors: Actors = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the owner's key where there is none; print what to publish of it and of actors' keys."""
+    if not key_file.exists():
+        make_owner_key(key_file)
+    owner = Owner(read_owner_key(key_file))
+    told = {"owner": commitment(owner.key)}
+    names = [] if actor is None and actors is None else _names(actor, actors)
+    told |= {"actors": {name: commitment(owner.mark(name).key) for name in names}} if names else {}  # type: ignore[dict-item]
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"commitment to the owner's key: {told['owner']}")
+    for name in names:
+        print(f"  {one_line(name)}: {commitment(owner.mark(name).key)}")
+    print("publish these before the first answer is marked; the key itself stays with its owner")
+
+
+@app.command("mark-protocol", epilog=PROTOCOL_EXAMPLES)
+def mark_protocol_command(
+    prompts: Annotated[
+        Path, typer.Argument(help="What the suspect will be asked: lines, or rows with `prompt`.")
+    ],
+    suspect: Suspect,
+    key_file: KeyFile,
+    actor: Actor = None,
+    actors: Actors = None,
+    tokenizer_name: Annotated[
+        str, typer.Option("--tokenizer", help="The teacher's, as `prove mark` takes it.")
+    ] = "",
+    window: Window = WINDOW,
+    choice: Annotated[Choice, typer.Option(help="Which tokens are scored.")] = Choice.EACH,
+    alpha: Alpha = ALPHA,
+    effect: Effect = EFFECT,
+    out: Annotated[Path, typer.Option(help="Where the signed protocol goes.")] = Path("protocol.dsse.json"),
+    signing_key: SigningKey = Path("prove.key"),
+) -> None:
+    """Fix the test and sign it, before the suspect is asked."""
+    settings = Settings(window, choice, alpha, effect)
+    marks = _marks(key_file, actor, actors, window)
+    fixed = protocol(suspect, marks, read_prompts(prompts), settings, tokenizer_name, iso(datetime.now(UTC)))
+    signed = protocols.sign(fixed, open_signer(signing_key))
+    protocols.write(signed, out)
+    needed = tokens_needed(effect, alpha, len(marks))
+    print(f"{one_line(str(out))}: {len(marks)} actors, {fixed.prompts:,} prompts, alpha {alpha:g}")
+    print(f"  an effect of {effect:g} needs {needed:,} scored tokens (80 % chance)")
+    print(f"  give this to somebody else before the suspect is asked: {signed.sha256}")
+
+
+@app.command("mark", epilog=MARK_EXAMPLES)
+def mark_command(
+    answers: Annotated[
+        list[Path], typer.Argument(help="The suspect's answers: JSONL or Parquet with `output`.")
+    ],
+    suspect: Suspect,
+    key_file: KeyFile,
+    actor: Actor = None,
+    actors: Actors = None,
+    tokenizer_name: Annotated[
+        str, typer.Option("--tokenizer", help="The teacher's: clock, a folder, a tokenizer.json, a name.")
+    ] = "",
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="Answers of an unmarked model: only what is overused is scored.")
+    ] = None,
+    served: Annotated[
+        list[Path] | None, typer.Option(help="Marked answers as served: tells relaying from learning.")
+    ] = None,
+    protocol_file: Annotated[
+        Path | None, typer.Option("--protocol", help="The signed protocol; window and alpha are its own.")
+    ] = None,
+    window: Window = WINDOW,
+    alpha: Alpha = ALPHA,
+    effect: Effect = EFFECT,
+    out: Annotated[Path, typer.Option(help="The folder for evidence, page and verdict.")] = Path("mark"),
+    reveal_actor: Annotated[
+        str | None,
+        typer.Option("--reveal", help="Write this actor's key and the scored pairs, for a bundle."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Was the suspect trained on marked answers, and on whose? Every actor's key on the suspect's answers.
+
+    Exit codes: 0 tested, whatever was found; 2 could not.
+    """
+    marks = _marks(key_file, actor, actors, window)
+    settings = Settings(window, Choice.EACH if reference is None else Choice.OVERUSED, alpha, effect)
+    signed = None if protocol_file is None else protocols.read(protocol_file)
+    texts = read_texts(answers)
+    if signed is not None:
+        window = int(dict(signed.protocol.settings).get("window", window))
+        marks = _marks(key_file, actor, actors, window)
+        settings = held_to(signed, suspect, marks, tokenizer_name)
+        asked_as_planned(signed, [one.prompt for one in texts])
+    tokenize = tokenizer(tokenizer_name) if tokenizer_name else None
+    judged = judge(
+        suspect,
+        tokens_of(texts, tokenize),
+        marks,
+        settings,
+        prompts=prompt_tokens(texts, tokenize),
+        reference=_tokens(reference, tokenize),
+        served=_tokens(served, tokenize),
+        protocol=signed,
+        tell=_tell if not as_json else _quiet,
+    )
+    evidence_json.write(judged.evidence, out / "evidence.json")
+    page = write_verdict((judged.evidence,), out, signed)
+    if reveal_actor is not None:
+        mark = next((one for one in marks if one.actor == reveal_actor), None)
+        if mark is None:
+            raise RadioactivityError(f"--reveal {reveal_actor}: is none of the actors under test")
+        reveal(judged, mark, out / f"scored-{marks.index(mark) + 1}.json")
+    if as_json:
+        print(json.dumps(evidence_json.as_json(judged.evidence), indent=1))
+        return
+    _print(judged.evidence, page)
+
+
+def _print(evidence: Evidence, page: Path) -> None:
+    rows = [
+        (
+            row.name,
+            f"{row.n:,}",
+            f"{row.effect:+.4f}",
+            p_value(row.p_value, plain=True),
+            p_value(row.p_adjusted, plain=True),
+            "found" if row in evidence.found() else "",
+        )
+        for row in evidence.rows[:40]
+    ]
+    table(("actor", "scored tokens", "effect", "p", "p, adjusted", ""), rows, "no actor")
+    print(evidence.power)
+    for one in evidence.confounds:
+        print(f"  {'clear' if one.clear else 'NOT clear'}: {one.what}: {one_line(one.found)}")
+    print(f"page: {one_line(str(page))}")
+
+
+def _tokens(paths: list[Path] | None, tokenize: Tokenize | None) -> list[tuple[int, ...]] | None:
+    return None if paths is None else tokens_of(read_texts(paths), tokenize)
+
+
+def _marks(key_file: Path, actor: list[str] | None, actors: Path | None, window: int) -> list[Mark]:
+    owner = Owner(read_owner_key(key_file), window)
+    return [owner.mark(name) for name in _names(actor, actors)]
+
+
+def _names(actor: list[str] | None, actors: Path | None) -> list[str]:
+    names = list(actor or [])
+    if actors is not None:
+        try:
+            names += [line.strip() for line in actors.read_text("utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as why:
+            raise RadioactivityError(f"{actors}: cannot be read as a list of actors ({why})") from None
+    if not names:
+        raise RadioactivityError("no actor was named: --actor NAME, or --actors with a file of them")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RadioactivityError(f"{one_line(twice[0])}: is named twice")
+    return names
+
+
+def _tell(words: str) -> None:
+    typer.echo(f"  {one_line(words)}", err=True)
+
+
+_quiet: Callable[[str], None] = lambda _: None  # noqa: E731 - one that says nothing

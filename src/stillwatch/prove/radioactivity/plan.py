@@ -1,0 +1,101 @@
+"""The protocol of a test for marks, signed before the suspect is asked; and a key revealed with its pairs.
+
+It reads no answers.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from stillwatch.prove.checker import SCORED
+from stillwatch.prove.protocol import Protocol, Signed, prompts_digest
+from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity.judge import CLAIM, METHOD, NULL, STATISTIC, Judged
+from stillwatch.report.findings import write_atomically
+from stillwatch.watermark import Mark
+from stillwatch.watermark.formula import commitment
+
+
+def protocol(
+    suspect: str,
+    marks: Sequence[Mark],
+    prompts: Sequence[str],
+    settings: Settings,
+    tokenizer: str,
+    made_at: str,
+) -> Protocol:
+    """Write down the test: keys (by their commitments), prompts (by their SHA-256), statistic and alpha."""
+    return Protocol(
+        method=METHOD,
+        suspect=suspect,
+        claim=CLAIM,
+        statistic=STATISTIC[settings.choice].format(window=settings.window),
+        null=NULL,
+        alpha=settings.alpha,
+        units=tuple(mark.actor for mark in marks),
+        prompts=len(prompts),
+        prompts_sha256=prompts_digest(prompts),
+        made_at=made_at,
+        effect=settings.effect,
+        commitments=tuple(commitment(mark.key) for mark in marks),
+        settings=(
+            ("choice", str(settings.choice)),
+            ("tokenizer", tokenizer),
+            ("window", str(settings.window)),
+        ),
+    )
+
+
+def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> Settings:
+    """Give the settings that a protocol fixed. Raises: RadioactivityError for another test."""
+    fixed = signed.protocol
+    told = dict(fixed.settings)
+    try:
+        settings = Settings(int(told["window"]), Choice(told["choice"]), fixed.alpha, fixed.effect or 0.0)
+    except (KeyError, ValueError):
+        raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
+    if fixed.suspect != suspect:
+        raise RadioactivityError(f"the protocol is about {fixed.suspect!r:.80}, not about {suspect!r:.80}")
+    if told.get("tokenizer") != tokenizer:
+        raise RadioactivityError(
+            f"the protocol has tokenizer {told.get('tokenizer')!r:.80}, not {tokenizer!r:.80}"
+        )
+    for mark in marks:
+        if mark.actor not in fixed.units or commitment(mark.key) not in fixed.commitments:
+            raise RadioactivityError(
+                f"{mark.actor}: the protocol is committed to another key: other actors, or another "
+                "owner's key"
+            )
+    if len(marks) != len(fixed.units):
+        raise RadioactivityError(f"the protocol tests {len(fixed.units)} actors, {len(marks)} are named")
+    return settings
+
+
+def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
+    """See to it that the answers are to the prompts of the protocol. Raises: RadioactivityError."""
+    distinct = list(dict.fromkeys(prompts))
+    if prompts_digest(distinct) != signed.protocol.prompts_sha256:
+        raise RadioactivityError(
+            f"the answers are to other prompts than the protocol's {signed.protocol.prompts:,}, or in "
+            "another "
+            "order of first appearance"
+        )
+
+
+def reveal(judged: Judged, mark: Mark, path: Path) -> Path:
+    """Write an actor's key with the pairs that were scored: whoever has the file can score them again.
+
+    The key is spent then: who has it can take the mark out, or put it in. The owner's key stays secret.
+    """
+    told = {
+        "kind": SCORED,
+        "actor": mark.actor,
+        "key": mark.key.hex(),
+        "window": mark.window,
+        "pairs": [[list(context), token] for context, token in judged.pairs],
+    }
+    try:
+        write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
+    except OSError as why:
+        raise RadioactivityError(f"{path}: cannot be written: {why.strerror}") from why
+    return path

@@ -1,0 +1,310 @@
+"""Marks looked for in a suspect's answers: actors named, innocents left alone, bad input refused."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from stillwatch.cases.audit.signing import new_signer
+from stillwatch.cli.main import app
+from stillwatch.prove import Outcome, Row, bundle, checker, evidence_json, outcome
+from stillwatch.prove import protocol as protocols
+from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity.judge import Judged, judge, smallest_effect, tokens_needed
+from stillwatch.prove.radioactivity.plan import protocol, reveal
+from stillwatch.prove.radioactivity.texts import read_prompts, read_texts, tokenizer, tokens_of
+from stillwatch.watermark import Mark
+from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.keys import Owner
+
+OWNER = Owner(bytes(range(32)))
+MARKS = [OWNER.mark(f"actor-{k}") for k in range(6)]
+WORDS = 400
+
+
+def answers(mark: Mark | None, share: float, seed: int, texts: int = 40, length: int = 30) -> list[list[int]]:
+    """What a student writes that took over a mark at a share of its places, in a language of 400 words."""
+    draw, p = random.Random(seed), np.full(WORDS, 1 / WORDS)
+    found = []
+    for _ in range(texts):
+        text: list[int] = [draw.randrange(WORDS), draw.randrange(WORDS)]
+        while len(text) < length:
+            token = None
+            if mark is not None and draw.random() < share:
+                token = chosen(mark, p, text, draw.random)
+            text.append(draw.randrange(WORDS) if token is None else token)
+        found.append(text)
+    return found
+
+
+def judged(texts: list[list[int]], **other: Any) -> Judged:
+    return judge("acme-7b", texts, MARKS, Settings(effect=0.3), **other)
+
+
+def row(one: Judged, actor: str) -> Row:
+    return next(row for row in one.evidence.rows if row.name == actor)
+
+
+def test_the_actor_is_named_and_nobody_else() -> None:
+    one = judged(answers(MARKS[2], 0.2, 1))
+    assert [row.name for row in one.evidence.found()] == ["actor-2"]
+    assert outcome((one.evidence,)) is Outcome.TRAINED
+    assert row(one, "actor-2").effect > 0.2
+    assert one.evidence.rows[0].name == "actor-2"
+
+
+def test_two_actors_in_one_student_are_both_named() -> None:
+    mixed = answers(MARKS[0], 0.4, 1) + answers(MARKS[5], 0.4, 2)
+    assert {row.name for row in judged(mixed).evidence.found()} == {"actor-0", "actor-5"}
+
+
+def test_innocents_have_uniform_p() -> None:
+    p = [
+        row.p_value
+        for seed in range(9)
+        for row in judge(
+            "x", answers(None, 0, seed, 12), MARKS, Settings(), tell=lambda _: None
+        ).evidence.rows
+    ]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_not_shown_needs_power() -> None:
+    few, many = judged(answers(None, 0, 1, 10)), judged(answers(None, 0, 1, 40))
+    assert outcome((few.evidence,)) is Outcome.INDETERMINATE
+    assert outcome((many.evidence,)) is Outcome.NOT_SHOWN
+
+
+def test_the_planner_agrees_with_itself() -> None:
+    n = tokens_needed(0.05, 1e-5, 20)
+    assert smallest_effect(n, 1e-5, 20) <= 0.05 < smallest_effect(n - 50, 1e-5, 20)
+
+
+def test_prompts_that_carry_marked_text_do_not_count() -> None:
+    """A suspect that repeats its prompt's marked text has learnt nothing."""
+    prompts = answers(MARKS[1], 1.0, 3, texts=20)
+    echoes = [text + answers(None, 0, i, 1)[0] for i, text in enumerate(prompts)]
+    fooled = judged(echoes)
+    assert row(fooled, "actor-1").p_value < 1e-20  # type: ignore[operator]
+    honest = judged(echoes, prompts=prompts)
+    assert row(honest, "actor-1").p_value > 1e-4  # type: ignore[operator]
+
+
+def test_a_relay_is_told_from_a_student() -> None:
+    served = answers(MARKS[0], 1.0, 1, texts=20)
+
+    def clear(texts: list[list[int]]) -> bool:
+        found = judged(texts, served=served).evidence.confounds
+        return next(c for c in found if c.what.startswith("a suspect that passes")).clear
+
+    assert clear(answers(MARKS[0], 0.2, 2))
+    assert not clear(answers(MARKS[0], 1.0, 2))
+    assert not any(c.clear for c in judged(served).evidence.confounds if "passes" in c.what)
+
+
+def test_against_a_reference_one_token_a_context() -> None:
+    """A student of few contexts, seen often: distinct pairs drown its mark, what it overuses shows it."""
+    draw, mark = random.Random(5), OWNER.mark("actor-2")
+    contexts = [(draw.randrange(9), draw.randrange(9)) for _ in range(60)]
+    p = np.full(9, 1 / 9)
+    texts, plain = [], []
+    for context in contexts * 40:
+        best = chosen(mark, p, context, draw.random)
+        assert best is not None
+        texts.append([*context, best if draw.random() < 0.2 else draw.randrange(9)])
+        plain.append([*context, draw.randrange(9)])
+    few = [[*c, t] for c in {(1, k) for k in range(300, 600)} for t in (7,)]  # enough to score at all
+    settings = Settings(choice=Choice.OVERUSED)
+    one = judge("x", texts + few, [mark], settings, reference=plain)
+    assert one.evidence.rows[0].p_value < 1e-4  # type: ignore[operator]
+    with pytest.raises(RadioactivityError, match="only to it"):
+        judge("x", texts, [mark], Settings(), reference=plain)
+
+
+@pytest.mark.parametrize(
+    ("marks", "texts", "why"),
+    [
+        ([], answers(None, 0, 1), "no actor"),
+        ([MARKS[0], MARKS[0]], answers(None, 0, 1), "twice"),
+        ([OWNER.mark("a"), Mark("b", OWNER.mark("a").key)], answers(None, 0, 1), "twice"),
+        ([Mark("a", bytes(32), 3)], answers(None, 0, 1), "window"),
+        (MARKS, [[1, 2, 3]] * 5000, "1 tokens can be scored"),
+        (MARKS, [[], [1]], "0 tokens can be scored"),
+    ],
+)
+def test_what_cannot_be_judged(marks: list[Mark], texts: list[list[int]], why: str) -> None:
+    with pytest.raises(RadioactivityError, match=why):
+        judge("x", texts, marks, Settings())
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0}, {"alpha": 1.0}, {"alpha": 0.0}, {"effect": 0.0}])
+def test_settings_that_are_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RadioactivityError):
+        Settings(**wrong)
+
+
+def written(path: Path, texts: list[list[int]]) -> Path:
+    rows = [{"prompt": f"question {i}", "output": "x", "tokens": text} for i, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("", "no answers"),
+        ("not json\n", ":1: is no JSON"),
+        ("[1]\n", ":1: is no object"),
+        ('{"prompt": "x"}\n', "has no `output`"),
+        ('{"output": 7}\n', "are text"),
+        ('{"output": ""}\n{"output": " "}\n', "every answer is empty"),
+        ('{"output": "x", "tokens": [1, -1]}\n', "token numbers"),
+        ('{"output": "x", "tokens": [true]}\n', "token numbers"),
+    ],
+)
+def test_answers_that_cannot_be_read(tmp_path: Path, data: str, why: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(data)
+    with pytest.raises(RadioactivityError, match=why) as said:
+        read_texts([path])
+    assert "a.jsonl" in str(said.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"no")
+    (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe")
+    for name, why in (("x.parquet", "Parquet"), ("x.jsonl", "UTF-8"), ("none.jsonl", "cannot be read")):
+        with pytest.raises(RadioactivityError, match=why):
+            read_texts([tmp_path / name])
+    (tmp_path / "p.txt").write_text("a\na\n")
+    with pytest.raises(RadioactivityError, match="twice"):
+        read_prompts(tmp_path / "p.txt")
+    (tmp_path / "t.jsonl").write_text('{"output": "x"}\n')
+    texts = read_texts([tmp_path / "t.jsonl"])
+    with pytest.raises(RadioactivityError, match="--tokenizer"):
+        tokens_of(texts, None)
+
+
+def test_parquet_and_jsonl_are_the_same(tmp_path: Path) -> None:
+    texts = answers(None, 0, 1, 5)
+    a = read_texts([written(tmp_path / "a.jsonl", texts)])
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    b = read_texts([tmp_path / "a.parquet"])
+    assert [(one.prompt, one.tokens) for one in a] == [(one.prompt, one.tokens) for one in b]
+
+
+def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
+    signer, settings = new_signer(), Settings(effect=0.3)
+    signed = protocols.sign(
+        protocol("acme-7b", MARKS, ["q"], settings, "clock", "2026-11-26T01:00:00Z"), signer
+    )
+    one = judge("acme-7b", answers(MARKS[2], 0.2, 1), MARKS, settings, protocol=signed)
+    told = reveal(one, MARKS[2], tmp_path / "scored.json").read_bytes()
+    made = bundle.write(bundle.make((one.evidence,), signer, signed, {"scored.json": told}), tmp_path / "b")
+    found = checker.check(made.path, signer.key)
+    assert found["sound"]
+    assert "actor-2, scores" in found["computed_again"]
+    for wrong, why in (
+        (told.replace(b'"pairs":[[', b'"pairs":[[[1,2],3],[', 1), "comes out"),
+        (told.replace(MARKS[2].key.hex().encode(), MARKS[3].key.hex().encode()), "comes out"),
+        (told.replace(MARKS[2].key.hex().encode(), bytes(32).hex().encode()), "committed"),
+    ):
+        with pytest.raises(bundle.ProveError, match=why):
+            bundle.write(bundle.make((one.evidence,), signer, signed, {"s.json": wrong}), tmp_path / "c")
+
+
+# --- the verbs ---
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, ["prove", *map(str, words)])
+
+
+def test_from_key_to_verdict(tmp_path: Path) -> None:
+    key, names = tmp_path / "mark.key", tmp_path / "actors.txt"
+    names.write_text("actor-0\nactor-1\n\nactor-2\n")
+    told = json.loads(run("mark-key", key, "--actors", names, "--json").stdout)
+    assert set(told["actors"]) == {"actor-0", "actor-1", "actor-2"}
+    assert json.loads(run("mark-key", key, "--json").stdout)["owner"] == told["owner"]
+    owner = Owner(bytes.fromhex(key.read_text().strip()))
+    texts = answers(owner.mark("actor-1"), 0.2, 1)
+    file = written(tmp_path / "a.jsonl", texts)
+    (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(len(texts))))
+    about = ["--suspect", "acme-7b", "--mark-key", key, "--actors", names]
+    fixed = tmp_path / "protocol.json"
+    got = run("mark-protocol", tmp_path / "p.txt", *about, "--out", fixed, "--signing-key", tmp_path / "s")
+    assert got.exit_code == 0, got.output
+    got = run("mark", file, *about, "--protocol", fixed, "--out", tmp_path / "o", "--reveal", "actor-1")
+    assert got.exit_code == 0, got.output
+    assert "actor-1" in got.output
+    evidence = evidence_json.read(tmp_path / "o" / "evidence.json")
+    assert [row.name for row in evidence.found()] == ["actor-1"]
+    assert (tmp_path / "o" / "index.html").exists()
+    got = run(
+        "verdict", tmp_path / "o" / "evidence.json", "--protocol", fixed, "--out", tmp_path / "v",
+        "--bundle", tmp_path / "b.zip", "--signing-key", tmp_path / "s",
+        "--attach", tmp_path / "o" / "scored-2.json",
+    )  # fmt: skip
+    assert got.exit_code == 0, got.output
+    assert run("verify", tmp_path / "b.zip").exit_code == 0
+    as_json = run("mark", file, *about, "--protocol", fixed, "--out", tmp_path / "o2", "--json")
+    assert evidence_json.of_json(json.loads(as_json.stdout), "").rows == evidence.rows
+
+
+def test_the_protocol_binds(tmp_path: Path) -> None:
+    key = tmp_path / "mark.key"
+    run("mark-key", key)
+    file = written(tmp_path / "a.jsonl", answers(None, 0, 1, 20))
+    (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(20)))
+    base = ["--suspect", "acme-7b", "--mark-key", key, "--actor", "a", "--actor", "b"]
+    fixed = tmp_path / "p.json"
+    run("mark-protocol", tmp_path / "p.txt", *base, "--out", fixed, "--signing-key", tmp_path / "s")
+    other = tmp_path / "other.key"
+    run("mark-key", other)
+    for words, why in (
+        (["--suspect", "x", *base[2:]], "is about 'acme-7b'"),
+        ([*base[:2], "--mark-key", other, *base[4:]], "committed to another key"),
+        (base[:-2], "tests 2 actors"),
+        ([*base, "--tokenizer", "clock"], "tokenizer"),
+    ):
+        got = run("mark", file, *words, "--protocol", fixed, "--out", tmp_path / "o")
+        assert got.exit_code == 2, got.output
+        assert why in got.output
+    file.write_text(file.read_text().replace("question 3", "question 3 b"))
+    got = run("mark", file, *base, "--protocol", fixed, "--out", tmp_path / "o")
+    assert "other prompts" in got.output
+    assert not (tmp_path / "o").exists()
+
+
+def test_refusals_of_the_verbs(tmp_path: Path) -> None:
+    key = tmp_path / "mark.key"
+    run("mark-key", key)
+    file = written(tmp_path / "a.jsonl", answers(None, 0, 1, 20))
+    for words, why in (
+        ([file, "--suspect", "x", "--mark-key", key], "no actor was named"),
+        ([file, "--suspect", "x", "--mark-key", tmp_path / "none", "--actor", "a"], "cannot be read"),
+        ([file, "--suspect", "x", "--mark-key", key, "--actor", "a", "--actor", "a"], "named twice"),
+        ([file, "--suspect", "x", "--mark-key", key, "--actor", "a", "--reveal", "z"], "none of the actors"),
+        (
+            [file, "--suspect", "x", "--mark-key", key, "--actor", "a", "--actors", tmp_path / "no"],
+            "list of actors",
+        ),
+    ):
+        got = run("mark", *words, "--out", tmp_path / "o")
+        assert got.exit_code == 2, got.output
+        assert why in got.output
+
+
+@pytest.mark.train
+def test_the_clocks_tokenizer() -> None:
+    assert tokenizer("clock")("start 3 first minus 8") == [5, 25, 11, 18, 30]
+    with pytest.raises(RadioactivityError, match="no tokenizer"):
+        tokenizer("/no/such/place")
