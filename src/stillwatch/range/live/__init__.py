@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stillwatch.errors import StillwatchError
+
 Tell = Callable[[str], None]
 ARMS = {
     "off": "the gateway watches and does nothing",
@@ -16,11 +18,22 @@ ARMS = {
 }
 
 
+TEACHERS = {
+    "embedded": "the small model of `stillwatch distill`; trained once, needs the extra `train`",
+    "arithmetic": "no model: the steps are worked out, for a trial in a minute",
+}
+
+
+class LiveError(StillwatchError):
+    """A live run cannot go on."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """`[live]` of a scene file. Event time is the scene's own."""
 
     arms: tuple[str, ...] = ("off", "block")
+    teacher: str = "embedded"
     look_s: float = 600.0  # event seconds between two looks of the detector, once a case is open
     dropped: float = 0.05  # share of the campaign's streams that its client leaves half-way
     react_s: float = 1800.0  # replace: from a refusal to the fresh account's first request

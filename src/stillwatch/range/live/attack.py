@@ -4,7 +4,7 @@ It sees what a real one sees: answers, refusals, streams that end. It knows no f
 """
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy as np
 from stillwatch.range.identity import Identity
 from stillwatch.range.live import Settings, Taken
 from stillwatch.range.live.clients import REFUSED, Heard, Row
-from stillwatch.range.live.provider import problem_in
 
 EARLIEST, LATEST = 2, 20  # events after which a stream may be left: inside the steps, before the answer
 
@@ -87,13 +86,17 @@ class Attacker:
         elif heard.left:
             self.left += 1
         elif heard.whole and heard.answer:
-            problem = problem_in(errand.row["prompt"] or "")
-            if problem is not None:
-                self.stripped += not heard.reasoning
-                one = Taken(
-                    at_us, errand.account, problem, heard.reasoning, heard.answer.strip(), heard.tokens
+            self.stripped += not heard.reasoning
+            self.taken.append(
+                Taken(
+                    at_us,
+                    errand.account,
+                    errand.row["problem"],
+                    heard.reasoning.strip(),
+                    heard.answer.strip(),
+                    heard.tokens,
                 )
-                self.taken.append(replace(one, reasoning=heard.reasoning.strip()))
+            )
         return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillwatch.distill.train.extra import need
-from stillwatch.range.live.provider import PACE_HEADER, SIZE_HEADER
+from stillwatch.range.live.provider import PACE_HEADER, PROBLEM_HEADER, SIZE_HEADER, problem_in
 
 FIELDS = ("temperature", "top_p", "max_tokens", "seed")
 FROM_HEADER = "x-forwarded-for"  # the gateway's terms trust this machine to say where a client is
@@ -102,6 +102,8 @@ class Clients:
         head = {"user-agent": row["user_agent"] or "", FROM_HEADER: row["client_ip"] or ""}
         if (row["status"] or 200) != 200:  # the composed log has the service fail here
             head[SIZE_HEADER] = size_of(row)
+        elif problem_in(row["prompt"] or "") is None:
+            head[PROBLEM_HEADER] = row["problem"]
         if leave_after is not None:  # else it would all lie in the kernel before anybody can leave
             head[PACE_HEADER] = PACE_MS
         client: Any = self._official.with_options(api_key=self.keys[account])

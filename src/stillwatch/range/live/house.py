@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.actions import standings
 from stillwatch.gateway.control.state import State
@@ -27,6 +26,7 @@ from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.latest import HANDOVER, Findings, Handed
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
+from stillwatch.range.live import LiveError
 from stillwatch.terms import Standing
 
 SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
@@ -38,10 +38,6 @@ RUN = (
     "tie_to_parent(int(sys.argv.pop(1)), 'serve')\n"
     "from stillwatch.cli.main import run; run()"
 )
-
-
-class LiveError(StillwatchError):
-    """A live run cannot go on."""
 
 
 def free_port() -> int:

@@ -1,8 +1,8 @@
 """The provider of a live run: the embedded teacher behind OpenAI's API, in a process of its own.
 
-A request in whose last words a clock problem stands is answered by the teacher, and the words around it are
-the listener's business: 31 tokens of vocabulary would not understand them. Everything else, which is what
-honest people ask, is answered with a filler of the size that the composed log says. It knows no attacker.
+A clock problem, found in what was asked last or in a header where a question stands for one, is answered by
+the teacher; it is not shown the words around it, for it knows 31. Everything else, which is what honest
+people ask, is answered with a filler of the size that the composed log says. It knows no attacker.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from stillwatch.distill.embedded.clock import WORDS
 from stillwatch.distill.embedded.serve.app import app
 from stillwatch.distill.embedded.serve.engine import Engine
 from stillwatch.distill.embedded.serve.served import Served
@@ -21,6 +22,7 @@ from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train.models import load_to_run
 from stillwatch.gateway.child import tie_to_parent
 
+PROBLEM_HEADER = "x-range-problem"  # the clock problem that a question stands for
 PACE_HEADER = "x-range-pace-ms"  # between two events of a stream
 SIZE_HEADER = "x-range-answer"  # [status, input, output, reasoning tokens, finish_reason]: a filler's size
 PROBLEM = re.compile(r"start \d(?: (?:first|then|next|after|last) [a-z]+ \d)+ \?")
@@ -43,9 +45,9 @@ def problem_in(text: str) -> str | None:
 
 
 class Provider:
-    """An ASGI app before the teacher's own."""
+    """An ASGI app before the teacher's own. Without an engine it works the answers out."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | None) -> None:
         self._engine = engine
         self._apps: dict[str, Any] = {}  # the same teacher, under every name that is asked for
 
@@ -66,13 +68,23 @@ class Provider:
         if SIZE_HEADER in headers:
             await _filler(asked, json.loads(headers[SIZE_HEADER]), send)
             return
-        problem = problem_in(_last_words(asked))
+        problem = problem_in(headers.get(PROBLEM_HEADER) or _last_words(asked))
         if problem is None:
             await _filler(asked, [200, 20, 9, 0, "stop"], send)
             return
-        asked.setdefault(
-            "seed", zlib.crc32(problem.encode())
-        )  # the same answer again, whoever asks beside it
+        pause_s = float(headers.get(PACE_HEADER, 0)) / 1000
+
+        async def paced(message: dict[str, Any]) -> None:
+            await send(message)
+            if pause_s and message.get("more_body"):
+                await asyncio.sleep(pause_s)
+
+        if self._engine is None:
+            reasoning, answer = solved(problem)
+            count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
+            await _say(asked, reasoning, answer, count, "stop", paced)
+            return
+        asked.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
         asked["messages"] = [{"role": "user", "content": problem}]
         name = str(asked.get("model") or "teacher")
         inner = self._apps.setdefault(name, app(Served(name, self._engine, "field")))
@@ -80,13 +92,6 @@ class Provider:
 
         async def rewritten() -> dict[str, Any]:
             return parts.pop() if parts else await receive()
-
-        pause_s = float(headers.get(PACE_HEADER, 0)) / 1000
-
-        async def paced(message: dict[str, Any]) -> None:
-            await send(message)
-            if pause_s and message.get("more_body"):
-                await asyncio.sleep(pause_s)
 
         await inner(scope, rewritten, paced)
 
@@ -96,42 +101,71 @@ def _last_words(asked: Any) -> str:
     return said[-1] if said and isinstance(said[-1], str) else ""
 
 
+def solved(problem: str) -> tuple[str, str]:
+    """Work a clock problem out: its steps and its answer.
+
+    >>> solved("start 3 first minus 8 then by 2 ?")
+    ('first 3 - 8 = 5 then 5 * 2 = 0', '0')
+    """
+    words = problem.split()
+    at, worked = int(words[1]), []
+    for name, word, number in zip(words[2:-1:3], words[3:-1:3], words[4:-1:3], strict=True):
+        sign, by = next((s for s, known in WORDS.items() if word in known), "+"), int(number)
+        to = (at + by if sign == "+" else at - by if sign == "-" else at * by) % 10
+        worked.append(f"{name} {at} {sign} {by} = {to}")
+        at = to
+    return " ".join(worked), str(at)
+
+
 async def _filler(asked: dict[str, Any], size: list[Any], send: Send) -> None:
     status, read_in, written, thought, finish = size
-    usage = {
-        "prompt_tokens": read_in,
-        "completion_tokens": written,
-        "total_tokens": (read_in or 0) + (written or 0),
-        "completion_tokens_details": {"reasoning_tokens": thought},
-    }
-    top: dict[str, Any] = {"id": "chatcmpl-range", "created": 0, "model": asked.get("model") or "teacher"}
     if status != 200:
         error = {"message": "refused by the range's script", "type": "error", "param": None, "code": None}
-        await _whole(status, "application/json", json.dumps({"error": error}).encode(), send)
-    elif asked.get("stream"):
-        top["object"] = "chat.completion.chunk"
-        delta = {"role": "assistant", "content": FILLER}
-        events: list[dict[str, Any]] = [
-            {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-            {"choices": [{"index": 0, "delta": {}, "finish_reason": finish or "stop"}]},
-            {"choices": [], "usage": usage},
-        ]
-        lines = b"".join(b"data: " + json.dumps(top | event).encode() + b"\n\n" for event in events)
-        await _whole(200, "text/event-stream", lines + b"data: [DONE]\n\n", send)
+        await _whole(status, json.dumps({"error": error}).encode(), send)
     else:
-        message = {"role": "assistant", "content": FILLER}
-        choices = [{"index": 0, "message": message, "finish_reason": finish or "stop"}]
+        await _say(asked, "", FILLER, (read_in or 0, written or 0, thought or 0), finish or "stop", send)
+
+
+async def _say(
+    asked: dict[str, Any], reasoning: str, answer: str, tokens: tuple[int, int, int], finish: str, send: Send
+) -> None:
+    """Answer with these words; as a stream where one was asked for, each word of the reasoning an event."""
+    usage = {
+        "prompt_tokens": tokens[0],
+        "completion_tokens": tokens[1],
+        "total_tokens": tokens[0] + tokens[1],
+        "completion_tokens_details": {"reasoning_tokens": tokens[2]},
+    }
+    top: dict[str, Any] = {"id": "chatcmpl-range", "created": 0, "model": asked.get("model") or "teacher"}
+    if not asked.get("stream"):
+        message: dict[str, Any] = {"role": "assistant", "content": answer}
+        message |= {"reasoning_content": reasoning} if reasoning else {}
+        choices: list[dict[str, Any]] = [{"index": 0, "message": message, "finish_reason": finish}]
         told = top | {"object": "chat.completion", "choices": choices, "usage": usage}
-        await _whole(200, "application/json", json.dumps(told).encode(), send)
+        await _whole(200, json.dumps(told).encode(), send)
+        return
+    top["object"] = "chat.completion.chunk"
+    deltas = [*({"reasoning_content": f"{word} "} for word in reasoning.split()), {"content": answer}]
+    events: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas
+    ]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    events.append({"choices": [], "usage": usage})
+    kind = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": kind})
+    for event in events:
+        line = b"data: " + json.dumps(top | event).encode() + b"\n\n"
+        await send({"type": "http.response.body", "body": line, "more_body": True})
+    await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
 
-async def _whole(status: int, kind: str, body: bytes, send: Send) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+async def _whole(status: int, body: bytes, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def main(parent: int) -> None:
+def main(parent: int, which: str) -> None:
     """Serve on a free port, say which, until the parent ends."""
     import uvicorn  # here: only this process serves
 
@@ -139,7 +173,9 @@ def main(parent: int) -> None:
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
     door.listen(512)
-    engine = Engine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
+    engine = None
+    if which == "embedded":
+        engine = Engine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
     print(f"{READY} {door.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
         Provider(engine), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=3600
@@ -148,4 +184,4 @@ def main(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -21,16 +21,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.identity import Identity, identities
-from stillwatch.range.live import ARMS, Arm, Learnt, LiveOutcome, Mark, Settings, Share, Taken, Tell
+from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, Mark, Settings, Share, Taken, Tell
 from stillwatch.range.live.attack import Attacker
 from stillwatch.range.live.clients import Clients
-from stillwatch.range.live.house import House, LiveError, copied, found_house
+from stillwatch.range.live.house import House, copied, found_house
+from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import DAY_US, HOUR_US, Line, Play
-from stillwatch.range.live.provider import READY
+from stillwatch.range.live.provider import READY, problem_in
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.students import (
     DRILLED,
@@ -47,6 +49,7 @@ from stillwatch.range.scenes import Scene
 from stillwatch.terms import Step
 
 ARM, TAKEN, OUTCOME, MANIFEST = "arm.json", "taken.jsonl", "live.json", "manifest.json"
+PICTURE = "live.svg"
 FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 TERMS = """version = {version}
 owner = "the range"
@@ -102,10 +105,14 @@ def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
     campaign = frozenset(r["account"] for r in truth if r["campaign"] is not None)
     people = read_population(folder)
     begin_us = int(people.begin.timestamp()) * 1_000_000
+    spare = (p.prompt for p in problems(len(covert), seed))  # for questions that stand for one
     lines = []
     for row in table.to_pylist():
         at_us = int(row["time"].timestamp() * 1e6)
-        lines.append(Line(at_us, row, row["exchange_id"] in covert, row["account"] not in campaign))
+        asks = row["exchange_id"] in covert
+        if asks:
+            row["problem"] = problem_in(row["prompt"] or "") or next(spare)
+        lines.append(Line(at_us, row, asks, row["account"] not in campaign))
     first = min(x.at_us for x in lines if x.covert)
     last = max(x.at_us for x in lines if x.covert)
     end = min(last + int(settings.tail_days * DAY_US), begin_us + scene.days * DAY_US)
@@ -119,9 +126,9 @@ def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
 
 
 @contextmanager
-def provider(folder: Path, tell: Tell) -> Iterator[str]:
+def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
     """The teacher behind its API, in a process of its own; gives its address."""
-    words = [sys.executable, "-m", "stillwatch.range.live.provider", str(os.getpid())]
+    words = [sys.executable, "-m", "stillwatch.range.live.provider", str(os.getpid()), teacher]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     with open(folder / "provider.log", "ab") as log:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, env=env, text=True)
@@ -149,7 +156,9 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     Raises: InputError for a scene that cannot be played; DistillError without the extra `train`; LiveError.
     """
     settings = live_settings(scene)
-    need("torch"), need("openai")
+    need("openai")
+    if settings.teacher == "embedded" or settings.steps:
+        need("torch")
     began, cpu = time.monotonic(), _cpu_s()
     out.mkdir(parents=True, exist_ok=True)
     stage = staged(scene, seed, settings, out)
@@ -181,6 +190,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         tuple(learnt), out, marker, {"wall_s": time.monotonic() - began, "cpu_s": _cpu_s() - cpu},
     )  # fmt: skip
     write_json(out / OUTCOME, as_json(outcome))
+    (out / PICTURE).write_text(picture([outcome]), encoding="utf-8")
     return outcome
 
 
@@ -197,7 +207,7 @@ def as_json(outcome: LiveOutcome) -> dict[str, object]:
 def _arms(scene: Scene, seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
     if all((out / name / ARM).exists() for name in settings.arms):
         return [_read_arm(out / name) for name in settings.arms]
-    with provider(out, tell) as upstream:
+    with provider(settings.teacher, out, tell) as upstream:
         past, keys = _past(stage, seed, upstream, out, tell)
         with ThreadPoolExecutor(len(settings.arms)) as pool:
             plays = [
@@ -332,6 +342,3 @@ def _read_arm(place: Path) -> Arm:
     found = read_json(place / ARM)
     found["marks"] = tuple(Mark(**m) for m in found["marks"])
     return Arm(**found)
-
-
-__all__ = ["ARMS", "run_live"]

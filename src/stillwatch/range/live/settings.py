@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from stillwatch.errors import InputError
-from stillwatch.range.live import ARMS, Settings
+from stillwatch.range.live import ARMS, TEACHERS, Settings
 from stillwatch.range.scenes import Scene
 
 LIMITS: dict[str, tuple[float, float]] = {
@@ -30,11 +30,6 @@ def live_settings(scene: Scene) -> Settings:
     if not scene.campaigns:
         raise InputError(f"{scene.place()}: no campaign; a live run needs one to take what the teacher says")
     for n, one in enumerate(scene.campaigns):
-        if one.plan.pipelines != ("clock",):
-            raise InputError(
-                f"{scene.place('campaign', n, 'pipelines')}: the embedded teacher answers clock problems "
-                'alone; give pipelines = ["clock"]'
-            )
         if one.attacker != "fixed":
             raise InputError(
                 f"{scene.place('campaign', n, 'attacker')}: {one.attacker!r} is not played live; leave it "
@@ -50,6 +45,10 @@ def _checked(scene: Scene, key: str, value: Any) -> Any:
         if not good or len(set(value)) != len(value):
             raise InputError(f"{place}: arms is {value!r}; give some of {', '.join(ARMS)}, each once")
         return tuple(value)
+    if key == "teacher":
+        if value not in TEACHERS:
+            raise InputError(f"{place}: teacher is {value!r}; it can be {', '.join(TEACHERS)}")
+        return value
     low, high = LIMITS[key]
     whole = isinstance(low, int)
     kinds: tuple[type, ...] = (int,) if whole else (int, float)

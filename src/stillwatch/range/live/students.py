@@ -19,7 +19,7 @@ from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.rows import read_json, write_json, write_rows
-from stillwatch.range.live import Share, Taken, Tell
+from stillwatch.range.live import LiveError, Share, Taken, Tell
 
 SPEC, SCORE = "student.json", "score.json"
 TEACHER, UNTRAINED, DRILLED = "teacher", "untrained", "drilled"
@@ -82,8 +82,6 @@ def _apart(place: Path) -> Path:
     with open(place / "log", "ab") as log:
         ended = subprocess.run(words, env=env, stdout=log, stderr=log, check=False)
     if ended.returncode or not (place / SCORE).exists():
-        from stillwatch.range.live.house import LiveError
-
         raise LiveError(
             f"{place.name}: the student could not be trained ({ended.returncode}); see {place}/log"
         )
