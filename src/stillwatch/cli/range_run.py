@@ -27,6 +27,7 @@ from stillwatch.range.page.page import write_page
 from stillwatch.range.run import Asked, Run, asked, facts_of, run
 from stillwatch.range.scenes import Scene, read_scene, shipped
 from stillwatch.range.table import Shares, lines
+from stillwatch.report.amounts import counted
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import plain_table, progress, safe
 
@@ -166,7 +167,7 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
     table = lines(told.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
         some = [x for x in table if x.scene == scene]
-        heads = f"{scene}: {some[0].campaigns} campaigns over {some[0].seeds} seeds"
+        heads = f"{scene}: {counted(some[0].campaigns, 'campaign')} over {counted(some[0].seeds, 'seed')}"
         rows = [words.row(x) for x in some]
         if console.width >= WIDE:
             _print_table(heads, words.HEADS, rows, console)

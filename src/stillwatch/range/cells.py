@@ -150,7 +150,7 @@ def _lived(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
     from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
 
     told = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
-    return {k: v for k, v in asdict(told).items() if k not in ("folder", "wall_s")}
+    return {k: v for k, v in asdict(told).items() if k not in ("folder", "took")}
 
 
 def read_told(path: Path) -> Told:

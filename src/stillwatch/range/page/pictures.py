@@ -13,8 +13,9 @@ from stillwatch.scan.curve import curve
 ROW = 30  # pixels a bar
 HIGH = 210.0  # pixels of a picture with two axes
 LEFT, RIGHT = 7.0, 97.0  # percent of the width between which points lie
+FROM = 10  # examples at the left end of the curve
 NEAR_X, NEAR_Y = 4.0, 14.0  # points closer than that share a label
-AIM = 10.0  # the cost multiple that an attacker is meant to need
+AIM = 10  # the cost multiple that an attacker is meant to need
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Bars:
 
     bars: tuple[Bar, ...]
     marks: tuple[tuple[float, str], ...]
+    aim: float | None = None
 
     @property
     def high(self) -> int:
@@ -136,7 +138,7 @@ def costs(lines: Sequence[Line]) -> Bars | None:
         Bar(x.defence, at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0]) for x, t in found
     ]
     powers = [10.0**k for k in range(7) if 10.0**k <= end]
-    return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers))
+    return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers), at(AIM))
 
 
 def bought(lines: Sequence[Line]) -> Bought | None:
@@ -146,17 +148,17 @@ def bought(lines: Sequence[Line]) -> Bought | None:
         return None
     told = curve()
     last = told.points[-1].samples
-    end = max(2.0 * last, 1.0)
-    steps = [end ** (k / 60) for k in range(61)]
+    end = 2.0 * last
+    steps = [FROM * (end / FROM) ** (k / 60) for k in range(61)]
+
+    def box(n: float) -> float:
+        return round(100 * math.log(max(n, FROM) / FROM) / math.log(end / FROM), 2)
 
     def across(n: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * math.log(max(n, 1.0)) / math.log(end), 2)
+        return round(LEFT + (RIGHT - LEFT) * box(n) / 100, 2)
 
     def down(share: float) -> float:
         return round(HIGH * (1 - share), 1)
-
-    def box(n: float) -> float:
-        return round(100 * math.log(max(n, 1.0)) / math.log(end), 2)
 
     low = [(box(n), round(100 * (1 - min(told.each(n))), 2)) for n in steps]
     top = [(box(n), round(100 * (1 - max(told.each(n))), 2)) for n in steps]
@@ -176,7 +178,7 @@ def bought(lines: Sequence[Line]) -> Bought | None:
         Dot(x, y, least, most, _listed(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
     )
-    ticks = tuple((across(p.samples), f"{p.samples:,}") for p in told.points)
+    ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
     return Bought(tuple(mean), band, path, dots, ticks)
 
 
@@ -193,7 +195,10 @@ def _samples(share: float, end: float) -> float:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
+    ours_first = sorted(names, key=lambda name: name != "stillwatch")
+    if len(names) <= 3:
+        return ", ".join(ours_first)
+    return f"{', '.join(ours_first[:2])} and {len(names) - 2} more"
 
 
 def collateral(lines: Sequence[Line]) -> Grid | None:
