@@ -1,0 +1,273 @@
+"""Attackers that adapt, alone: their means, words, money and market. Defences are none or a few lines."""
+
+import importlib
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillwatch.errors import InputError
+from stillwatch.range.attackers import Brief, Means, Seen
+from stillwatch.range.attackers.crew import HOUR_US, Crew, Stock, Talks
+from stillwatch.range.attackers.market import LEAST_OUTPUT, Market
+from stillwatch.range.attackers.registry import attacker, names
+from stillwatch.range.attackers.rewording import dressed, forms, reworded, wrapper
+from stillwatch.range.costs import SOURCES, Cost, Prices, Purse, spent_usd
+from stillwatch.range.field import Field, field_of
+from stillwatch.range.scenes import read_scene, shipped
+
+NOTHING = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def field() -> Field:
+    return field_of(read_scene(shipped()["calm"]), 1)
+
+
+def market_of(field: Field, prices: Prices | None = None, seed: int = 1) -> Market:
+    purse = Purse(prices or Prices())
+    rng = np.random.default_rng(seed)
+    return Market(purse, field.begin, list(field.donors), list(field.owners), rng)
+
+
+def crew_of(field: Field, means: Means, quota: int = 500, seed: int = 1) -> tuple[Crew, Stock, Market]:
+    rng = np.random.default_rng(seed)
+    brief = Brief(quota, field.clean_until_us, field.items, field.talks)
+    market, stock = market_of(field), Stock(field.items, quota)
+    return Crew(means, quota, brief, market, stock, Talks(field.talks, rng), rng), stock, market
+
+
+# --- money --------------------------------------------------------------------------------------------------
+
+
+def test_an_exchange_costs_what_a_price_list_says() -> None:
+    prices = Prices()
+    by_hand = 1000 * 3 / 1e6 + 8000 * 15 / 1e6 + 9000 * 4 / 1e9 * 4
+    assert math.isclose(prices.exchange("mira-think", 1000, 8000), by_hand)
+    assert prices.exchange("mira-mini", 1000, 8000) < by_hand / 4
+    assert prices.exchange("mira-think", 1000, 8000, paid=False) == pytest.approx(9000 * 4 / 1e9 * 4)
+    told = spent_usd(prices, accounts=3, aged=True, input_tokens=1000, output_tokens=8000, proxy=False)
+    assert told == pytest.approx(90 + by_hand - 9000 * 4 / 1e9 * 4)
+
+
+def test_every_price_has_a_source() -> None:
+    assert set(SOURCES) == set(Prices.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [({"account_usd": -1}, "not negative"), ({"acount_usd": 1}, "known are"), ({"usd": "x"}, "amount of USD"),
+     ({"usd": True}, "amount of USD"), ({"usd": math.nan}, "not negative")],
+)  # fmt: skip
+def test_bad_prices_are_refused(told: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Prices.of(told)
+
+
+def test_a_purse_runs_dry(field: Field) -> None:
+    market = market_of(field, Prices(usd=23))
+    assert len(market.buy("fresh", 10, field.clean_until_us)) == 4
+    assert market.buy("fresh", 1, field.clean_until_us) == []
+    market.purse.pay("mira-think", 10**6, 10**6)
+    assert market.purse.left_usd == 0.0
+    assert market.purse.spent_usd == pytest.approx(20 + 18, abs=0.1)
+
+
+def test_costs_as_multiples() -> None:
+    times = Cost(40, 2.0, 300).times(Cost(4, 0.1, 100))
+    assert (times.accounts, times.days, times.usd) == pytest.approx((10, 20, 3))
+    assert times.most == pytest.approx(20)
+    assert Cost(1, 1, 1).times(Cost(0, 0, 0)).accounts == 1  # nothing costs less than one account
+
+
+# --- accounts -----------------------------------------------------------------------------------------------
+
+
+def test_the_market_sells_what_it_says(field: Field) -> None:
+    market = market_of(field)
+    fresh = market.buy("fresh", 5, field.clean_until_us)
+    aged = market.buy("aged", 5, field.clean_until_us)
+    stolen = market.buy("stolen", 3, field.clean_until_us)
+    assert market.purse.accounts_usd == 5 * 5 + 5 * 30 + 3 * 30
+    honest = set(field.accounts["account"].to_pylist())
+    assert {h.name for h in stolen} <= honest
+    assert honest.isdisjoint(h.name for h in fresh + aged)
+    assert {row["account"] for row in market.unlisted} == {h.name for h in fresh + aged}
+    at = field.clean_until_us / 1e6
+    assert all(row["created"].timestamp() <= at for row in market.unlisted)
+    assert all(h.who.donor.max_tokens is None or h.who.donor.max_tokens >= LEAST_OUTPUT for h in fresh + aged)
+    assert len({h.who.donor.payment for h in aged if h.who.donor.payment}) > 1
+
+
+def test_stolen_keys_run_out(field: Field) -> None:
+    market = market_of(field, Prices(stolen_key_usd=0))
+    assert len(market.buy("stolen", 10**6, field.clean_until_us)) == len(field.owners)
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=300), st.integers(0, 2**32 - 1))
+def test_rewording_keeps_what_a_question_is_about(question: str, seed: int) -> None:
+    other = reworded(question, np.random.default_rng(seed))
+    assert re.findall(r"\d+", other) == re.findall(r"\d+", question)
+    assert other == reworded(question, np.random.default_rng(seed))
+    assert reworded(question, np.random.default_rng(seed), share=0.0) == question
+
+
+def test_rewording_changes_everyday_words_alone() -> None:
+    other = reworded("Find all primes below 30 and explain the given answer.", NOTHING, share=1.0)
+    assert "primes below 30" in other
+    assert not re.search(r"\b(find|explain|given)\b", other, re.IGNORECASE)
+
+
+def test_the_grammar_has_many_wrappers() -> None:
+    rng = np.random.default_rng(5)
+    drawn = {wrapper(rng) for _ in range(2000)}
+    assert forms() > 10**8
+    assert len(drawn) > 1980
+
+
+def test_each_manner_of_asking_holds_the_question(field: Field) -> None:
+    own = wrapper(np.random.default_rng(1))
+    question = "A plain line about badgers, 12 of them."
+    for words in ("bare", "template", "wrapped", "own", "reworded"):
+        said = {dressed(question, words, own, 3, np.random.default_rng(n)) for n in range(30)}
+        assert all("badgers, 12 of them" in text for text in said)
+        assert (len(said) > 5) == (words in ("wrapped", "reworded"))
+
+
+# --- crews --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [({"words": "loud"}, "words"), ({"cover": 1.0}, "share"), ({"accounts": 0}, "at least one account"),
+     ({"hours": "night"}, "known are"), ({"kind": "old"}, "known are"), ({"drop": -0.1}, "share")],
+)  # fmt: skip
+def test_impossible_means_are_refused(told: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Means(**told)
+
+
+def test_means_tell_what_differs() -> None:
+    assert Means().short() == "plain"
+    assert Means(accounts=4, cover=0.5).short() == "accounts=4 cover=0.5"
+
+
+def answered(tries: list, outcome: str = "answered") -> list[Seen]:
+    return [Seen(t.account, t.at_us, t.item, outcome) for t in tries]  # type: ignore[arg-type]
+
+
+def test_no_question_is_asked_twice_but_what_was_not_answered(field: Field) -> None:
+    crew, stock, _ = crew_of(field, Means(accounts=5, per_account_day=240), quota=200)
+    asked: Counter[int] = Counter()
+    unanswered: Counter[int] = Counter()
+    at, rng = field.clean_until_us, np.random.default_rng(3)
+    while not crew.finished:
+        tries = crew.hour(at)
+        seen = [
+            Seen(t.account, t.at_us, t.item, "answered" if rng.random() < 0.7 else "error") for t in tries
+        ]
+        stock.saw(seen)
+        crew.saw(seen, at)
+        asked.update(t.item for t in tries if t.item is not None)
+        unanswered.update(s.item for s in seen if s.item is not None and s.outcome == "error")
+        at += HOUR_US
+    assert len(stock.got) == 200 == crew.got
+    assert all(count <= 1 + unanswered[item] for item, count in asked.items())
+
+
+@pytest.mark.parametrize("hours", ["flat", "human"])
+def test_the_pace_is_kept(field: Field, hours: str) -> None:
+    crew, _, _ = crew_of(field, Means(accounts=30, per_account_day=24, hours=hours), quota=100_000)
+    counts: Counter[str] = Counter()
+    awake: dict[str, set[int]] = {}
+    for hour in range(72):
+        for t in crew.hour(field.clean_until_us + hour * HOUR_US):
+            counts[t.account] += 1
+            awake.setdefault(t.account, set()).add(hour % 24)
+    mean = sum(counts.values()) / 3 / 30
+    assert mean == pytest.approx(24, rel=0.1)  # Poisson: 2,160 in all
+    if hours == "human":
+        assert max(len(h) for h in awake.values()) <= 16
+
+
+def test_a_burst_is_over_in_an_hour(field: Field) -> None:
+    crew, stock, _ = crew_of(field, Means(accounts=3, per_account_day=50, hours="burst"), quota=150)
+    tries = crew.hour(field.clean_until_us)
+    assert Counter(t.account for t in tries) == dict.fromkeys(crew.working, 50)
+    stock.saw(answered(tries))
+    crew.saw(answered(tries), field.clean_until_us)
+    assert crew.finished
+
+
+def test_cover_and_decoys_cost_requests_and_bring_nothing(field: Field) -> None:
+    crew, _, market = crew_of(
+        field, Means(accounts=40, per_account_day=48, cover=0.5, decoys=0.5), quota=10_000
+    )
+    tries = [t for hour in range(24) for t in crew.hour(field.clean_until_us + hour * HOUR_US)]
+    wanted = [t for t in tries if t.item is not None]
+    assert {t.model for t in wanted} == {"mira-think"}
+    assert len({t.model for t in tries}) > 1
+    talk = [t for t in tries if t.talk is not None]
+    assert len(talk) / len(tries) == pytest.approx(0.5, abs=0.12)
+    assert {t.account for t in tries} <= set(market.held)
+
+
+def test_the_dead_are_replaced_or_not(field: Field) -> None:
+    for replaces in (True, False):
+        crew, _, market = crew_of(field, Means(accounts=10, per_account_day=240, replace=replaces))
+        tries = crew.hour(field.clean_until_us)
+        crew.saw(answered(tries, "dead"), field.clean_until_us)
+        crew.hour(field.clean_until_us + HOUR_US)
+        assert len(market.held) == (20 if replaces else 10)
+        assert crew.finished != replaces
+
+
+def test_a_crew_can_lie_low(field: Field) -> None:
+    crew, _, _ = crew_of(field, Means(accounts=10, per_account_day=240, wait_days=2))
+    crew.saw(answered(crew.hour(field.clean_until_us), "dead"), field.clean_until_us)
+    sends = [bool(crew.hour(field.clean_until_us + hour * HOUR_US)) for hour in range(1, 60)]
+    assert sends.index(True) == 47
+
+
+# --- the room -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_attacker_says_what_it_knows_does_and_cannot(name: str) -> None:
+    told = importlib.import_module(f"stillwatch.range.attackers.{name}").__doc__
+    assert all(word in told for word in ("Knows", "oes", "annot"))
+    assert attacker(name).NAME == name  # noqa: SIM300
+
+
+def test_an_unknown_attacker_is_refused() -> None:
+    with pytest.raises(InputError, match="known are adaptive"):
+        attacker("genius")
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
+def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
+    """Whatever order answers come in: taken items are either got or open again, never both, never lost."""
+    stock = Stock([str(n) for n in range(31)], 31)
+    out: set[int] = set()
+    for _, good in events:
+        item = stock.take()
+        if item is None:
+            break
+        assert item not in out
+        assert item not in stock.got
+        out.add(item)
+        stock.saw([Seen("a", 0, item, "answered" if good else "dead")])
+        out.discard(item)
+    rest = set()
+    while (item := stock.take()) is not None:
+        rest.add(item)
+    assert rest | stock.got == set(range(31))
+    assert not rest & stock.got

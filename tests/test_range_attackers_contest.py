@@ -1,0 +1,352 @@
+"""Contests: what is counted, what stops, what is refused. Defences are a few lines that keep all they saw."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from stillwatch.errors import InputError
+from stillwatch.range.allowance import DAY_US, Allowances, AllowanceWatch, judge, refused
+from stillwatch.range.attackers import Means
+from stillwatch.range.attackers.registry import attacker, names
+from stillwatch.range.attackers.repeated import Fixed
+from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
+from stillwatch.range.costs import Prices
+from stillwatch.range.defences import Accusation
+from stillwatch.range.field import HOUR_US, Field, Passing, field_of
+from stillwatch.range.scenes import read_scene, shipped
+from stillwatch.range.together import defence_of
+from stillwatch.terms.load import load
+
+RULES = Rules(goal=60, max_days=8)
+POOL = Fixed(Means(accounts=12, per_account_day=24), "pool")
+
+
+@pytest.fixture(scope="module")
+def people() -> Field:
+    whole = field_of(read_scene(shipped()["calm"]), 1)
+    kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
+    return replace(
+        whole, exchanges=whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
+    )
+
+
+@dataclass
+class Eyes:
+    """Keeps what it saw; names every attacker's account after so many of its exchanges, if asked to."""
+
+    honest: set[str]
+    after: int | None = None
+    a_day: int | None = None
+    also: str | None = None  # an honest account that is named with the first
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    until: list[int] = field(default_factory=list)
+    named: dict[str, int] = field(default_factory=dict)
+    made: Counter = field(default_factory=Counter)
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        rows = exchanges.to_pylist()
+        times = [int(r["time"].timestamp() * 1_000_000) for r in rows]
+        assert times == sorted(times)
+        assert all((self.until[-1] if self.until else 0) <= t < until_us for t in times)
+        self.rows += rows
+        self.until.append(until_us)
+        if self.after is None:
+            return ()
+        seen = Counter(r["account"] for r in self.rows if r["account"] not in self.honest)
+        fresh = [name for name, n in sorted(seen.items()) if n >= self.after and name not in self.named]
+        if fresh and self.also and self.also not in self.named:
+            fresh.append(self.also)
+        self.named.update(dict.fromkeys(fresh, until_us))
+        return [Accusation("case", until_us, dict.fromkeys(fresh, until_us))] if fresh else ()
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        if self.a_day is None:
+            return False
+        self.made[account, at_us // DAY_US] += 1
+        return self.made[account, at_us // DAY_US] > self.a_day
+
+
+class Watcher:
+    """A defence that gives one pair of eyes."""
+
+    NAME = "eyes"
+
+    def __init__(self, people: Field, **kinds: Any) -> None:
+        self.eyes = Eyes(set(people.accounts["account"].to_pylist()), **kinds)
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Eyes:
+        return self.eyes
+
+    def theirs(self) -> list[dict[str, Any]]:
+        return [row for row in self.eyes.rows if row["account"] not in self.eyes.honest]
+
+
+def fight(people: Field, who: Any = POOL, seed: int = 1, rules: Rules = RULES, **kinds: Any) -> tuple:
+    watcher = Watcher(people, **kinds)
+    return contest(people, watcher, who, seed, rules, Prices()), watcher  # type: ignore[arg-type]
+
+
+# --- bookkeeping --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_is_counted_is_what_the_log_holds(people: Field, name: str) -> None:
+    told, watcher = fight(people, attacker(name))
+    rows = watcher.theirs()
+    good = [r for r in rows if r["status"] == 200 and r["finish_reason"] != "refusal"]
+    assert told.reached
+    assert told.out == 60 == len(good)
+    assert told.requests == len(rows)
+    prices = Prices()
+    traffic = sum(prices.exchange(r["model"], r["input_tokens"], r["output_tokens"]) for r in rows)
+    assert told.usd == pytest.approx(traffic + told.accounts * 5, abs=0.02)
+    assert told.accounts >= len({r["account"] for r in rows})
+    assert told.output_tokens == sum(r["output_tokens"] for r in good)
+    last, first = (f(r["time"] for r in rows) for f in (max, min))
+    assert told.days == pytest.approx((last - first).total_seconds() / 86400, abs=1e-6)
+    assert [h.out for h in told.history] == sorted(h.out for h in told.history)
+    assert told.history[-1].out == 60
+    assert told.honest_stopped == told.stopped == 0
+
+
+def test_a_contest_is_the_same_again_and_another_on_another_seed(people: Field) -> None:
+    once, again, other = (asdict(fight(people, seed=seed, after=5)[0]) for seed in (1, 1, 2))
+    assert once == again
+    assert once != other
+    json.dumps(once)
+
+
+def test_the_attackers_draws_do_not_move_with_the_defence(people: Field) -> None:
+    """Two defences that do nothing see the same requests, whatever they draw for themselves."""
+    seen = [[(r["account"], r["prompt"]) for r in fight(people)[1].theirs()] for _ in range(2)]
+    assert seen[0] == seen[1]
+
+
+# --- what is done to an attacker ----------------------------------------------------------------------------
+
+
+def test_a_named_account_is_stopped_after_the_delay(people: Field) -> None:
+    for delay in (0.0, 1800.0):
+        told, watcher = fight(people, rules=replace(RULES, stop_delay_s=delay), after=4)
+        late = defaultdict(list)
+        for row in watcher.theirs():
+            named = watcher.eyes.named.get(row["account"])
+            if named is not None:
+                late[row["account"]].append(row["time"].timestamp() - named / 1e6)
+        assert all(after <= 1.5 * delay for times in late.values() for after in times if after > 0)
+        assert told.stopped >= 1
+        assert told.first_stop_days is not None
+        assert told.accounts > 12  # the pool buys new ones
+
+
+def test_between_full_hours_it_is_looked_once_there_is_a_case(people: Field) -> None:
+    _, watcher = fight(people, after=2)
+    begun = watcher.eyes.named[min(watcher.eyes.named, key=watcher.eyes.named.__getitem__)]
+    steps = {b - a for a, b in zip(watcher.eyes.until, watcher.eyes.until[1:], strict=False) if a >= begun}
+    assert min(steps) == 300_000_000
+    assert all(b - a >= HOUR_US for a, b in zip(watcher.eyes.until, watcher.eyes.until[1:], strict=False)
+               if b <= begun)  # fmt: skip
+
+
+def test_stripped_answers_are_paid_and_worth_nothing(people: Field) -> None:
+    never = Fixed(Means(accounts=4, per_account_day=240, replace=False), "never")
+    told, watcher = fight(people, never, rules=replace(RULES, act="strip", stop_delay_s=0.0), after=3)
+    assert not told.reached
+    assert told.ended == "given up"
+    assert told.out < sum(r["status"] == 200 for r in watcher.theirs())
+
+
+def test_an_honest_account_that_is_named_is_stopped_too(people: Field) -> None:
+    counts = Counter(people.exchanges["account"].to_pylist())
+    busy = max(counts, key=counts.__getitem__)
+    told, watcher = fight(people, after=2, also=busy)
+    assert told.honest_stopped == 1
+    named = watcher.eyes.named[busy] / 1e6
+    assert not any(r["account"] == busy and r["time"].timestamp() > named for r in watcher.eyes.rows)
+
+
+def test_a_limit_refuses_everybody(people: Field) -> None:
+    told, watcher = fight(people, Fixed(Means(accounts=2, per_account_day=480), "two"), a_day=10)
+    answered = Counter((r["account"], r["time"].date()) for r in watcher.theirs() if r["status"] == 200)
+    assert max(answered.values()) <= 10
+    assert told.days > 2
+    honest = Counter(
+        (r["account"], r["time"].date())
+        for r in watcher.eyes.rows
+        if r["account"] in watcher.eyes.honest and r["time"].timestamp() * 1e6 >= people.clean_until_us
+    )
+    assert max(honest.values()) == 10
+    assert told.honest_refused > 0
+
+
+def test_a_client_that_is_refused_backs_off(people: Field) -> None:
+    fast = Fixed(Means(accounts=1, per_account_day=24 * 600), "fast")
+    told, watcher = fight(people, fast, a_day=5, rules=replace(RULES, max_days=1))
+    refusals = [r for r in watcher.theirs() if r["status"] == 429]
+    assert told.ended == "time"
+    assert len(refusals) < 24 * 6 + 10
+    assert told.out <= 10
+
+
+# --- how it ends --------------------------------------------------------------------------------------------
+
+
+def test_it_ends_when_the_money_does(people: Field) -> None:
+    told = contest(people, Watcher(people), POOL, 1, RULES, Prices(usd=61))  # type: ignore[arg-type]
+    assert told.ended == "money"
+    assert not told.reached
+    assert told.accounts == 12
+    assert told.usd == pytest.approx(61, abs=0.5)
+
+
+def test_it_ends_when_the_time_does(people: Field) -> None:
+    slow = Fixed(Means(accounts=2, per_account_day=4), "slow")
+    told, _ = fight(people, slow, rules=replace(RULES, max_days=2))
+    assert (told.ended, told.reached, told.days) == ("time", False, pytest.approx(2, abs=0.5))
+
+
+def test_a_goal_beyond_the_stock_is_refused(people: Field) -> None:
+    with pytest.raises(InputError, match="questions, the goal is"):
+        fight(people, rules=Rules(goal=10**6))
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [({"goal": 0}, "at least 1"), ({"goals": 3}, "unknown"), ({"act": "warn"}, "known are stop, strip"),
+     ({"goal": 2.5}, "such as"), ({"max_days": "60"}, "such as"), ({"goal": True}, "such as")],
+)  # fmt: skip
+def test_bad_rules_are_refused(told: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Rules.of(told)
+
+
+# --- stolen keys --------------------------------------------------------------------------------------------
+
+
+def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: Field) -> None:
+    thief = Fixed(Means(accounts=3, per_account_day=240, kind="stolen"), "thief")
+    told, watcher = fight(people, thief)
+    assert told.stolen == told.accounts == 3
+    assert told.usd == pytest.approx(90, abs=1)
+    mixed = [r for r in watcher.eyes.rows if r["client_ip"].startswith("45.86.")]
+    taken = {r["account"] for r in mixed}
+    assert len(taken) == 3
+    assert taken <= watcher.eyes.honest
+
+
+# --- the honest log goes by ---------------------------------------------------------------------------------
+
+
+def test_past_its_end_the_log_goes_on_with_its_last_week(people: Field) -> None:
+    passing = Passing(people)
+    hours = [people.begin_us + h * HOUR_US for h in range(35 * 24)]
+    pieces = [passing.between(h, h + HOUR_US) for h in hours]
+    weeks = [sum(map(len, pieces[w * 168 : w * 168 + 168])) for w in range(5)]
+    assert sum(weeks[:2]) == len(people.exchanges)
+    assert weeks[1] == weeks[2] == weeks[3] == weeks[4] > 0
+    ids = [key for piece in pieces for key in piece["exchange_id"].to_pylist()]
+    assert len(set(ids)) == len(ids)
+    for h, piece in zip(hours, pieces, strict=True):
+        times = piece["time"].cast(pa.int64()).to_pylist()
+        assert all(h <= t < h + HOUR_US for t in times)
+    assert pieces[200]["prompt"].to_pylist() == pieces[200 + 168]["prompt"].to_pylist()
+
+
+# --- an allowance, and defences together --------------------------------------------------------------------
+
+
+def oracle(rows: list[dict[str, Any]], clean_us: int, share: float, growth: float) -> set[str]:
+    """Day by day and account by account, with everything at hand."""
+    day: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        day[row["account"], int(row["time"].timestamp() // 86400)].append(row)
+    clean_day = clean_us // DAY_US
+    busiest: dict[str, int] = {}
+    for (account, d), theirs in day.items():
+        if d < clean_day:
+            busiest[account] = max(busiest.get(account, 0), sum(r["output_tokens"] or 0 for r in theirs))
+    order = sorted(busiest.values())
+    usual = order[int(np.ceil(share * (len(order) - 1)))]
+    gone = set()
+    for (account, d), theirs in day.items():
+        left = max(usual, growth * busiest.get(account, 0))
+        for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
+            if d >= clean_day and left <= 0:
+                gone.add(row["exchange_id"])
+            elif d >= clean_day:
+                left -= row["output_tokens"] or 0
+    return gone
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_an_allowance_refuses_what_an_oracle_does(people: Field, share: float) -> None:
+    found = refused(AllowanceWatch(people.clean_until_us, share), people.exchanges)
+    assert set(found) == oracle(people.exchanges.to_pylist(), people.clean_until_us, share, 2.0)
+    assert found or share > 0.9
+    shuffled = people.exchanges.take(np.random.default_rng(1).permutation(len(people.exchanges)))
+    assert set(refused(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
+
+
+def test_an_allowance_of_nothing() -> None:
+    empty = pa.table({"exchange_id": pa.array([], pa.string())})
+    assert judge(empty, None, 0, 1).refused == frozenset()
+    assert Allowances.of({}).usual > 2**60
+
+
+def test_an_allowance_is_what_terms_can_say(people: Field, tmp_path: Any) -> None:
+    watch = AllowanceWatch(people.clean_until_us)
+    refused(watch, people.exchanges)
+    assert watch.allowances is not None
+    file = tmp_path / "terms.toml"
+    file.write_text("version = 1\n" + watch.allowances.terms())
+    limits = load(file).limits
+    assert limits.output_tokens_per_day == watch.allowances.usual
+    got = {name: own["output_tokens_per_day"] for name, own in limits.accounts.items()}
+    assert got == watch.allowances.more
+
+
+def test_a_contest_against_an_allowance(people: Field) -> None:
+    told = contest(people, defence_of("allowance"), attacker("white_box"), 1, Rules(goal=150, max_days=30))
+    plain = contest(people, defence_of("none"), attacker("white_box"), 1, Rules(goal=150, max_days=30))
+    assert told.reached
+    assert told.days > 5 * plain.days
+    assert plain.honest_refused == 0
+
+
+def test_defences_together_refuse_and_name_as_each(people: Field) -> None:
+    both = defence_of("limits+allowance")
+    assert both.NAME == "limits+allowance"
+    judged = both.judge(people.exchanges, people.accounts, people.clean_until_us, 1)
+    each = [
+        defence_of(n).judge(people.exchanges, people.accounts, people.clean_until_us, 1)
+        for n in ("limits", "allowance")
+    ]
+    assert judged.refused == each[0].refused | each[1].refused
+    with pytest.raises(InputError, match="no defence"):
+        defence_of("none+magic")
+
+
+# --- the real thing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_stillwatch_makes_a_pool_pay_and_a_small_burst_not() -> None:
+    """The two ends, as docs/range-attackers.md tells them; each contest within two CPU-minutes."""
+    scene = read_scene(shipped()["calm"])
+    fought: dict[tuple[str, str], Contest] = {
+        (who, against): contest_of(scene, 1, defence_of(against), attacker(who))
+        for who in ("naive", "white_box")
+        for against in ("none", "stillwatch")
+    }
+    times = fought["naive", "stillwatch"].cost.times(fought["naive", "none"].cost)
+    assert times.accounts > 4
+    assert fought["naive", "stillwatch"].honest_stopped == 0
+    assert fought["white_box", "stillwatch"].cost.times(fought["white_box", "none"].cost).most < 1.5
+    assert ERRORS < 0.01
