@@ -58,7 +58,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
             if not key and not prompt:
                 raise PoolError(f"{place}: has neither prompt_id nor prompt; answers are compared by prompt")
             key = key or prompt_id(prompt)
-            output = _text(line, OUTPUT, place, needed=True).strip()
+            output = spoken(_text(line, OUTPUT, place, needed=True))
             named += 1
             if prompt:
                 texts[key] = prompt
@@ -82,6 +82,17 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
         )
     ids = tuple(sorted({p for by in held.values() for p in by}))
     return Pool(ids, held, {p: texts[p] for p in ids if p in texts}, usage)
+
+
+def spoken(text: str) -> str:
+    """An answer without the reasoning that some models write before it.
+
+    >>> spoken("<think>Let me see.</think> Four.")
+    'Four.'
+    """
+    if text.lstrip().startswith("<think>") and "</think>" in text:
+        text = text.split("</think>", 1)[1]
+    return text.strip()
 
 
 def _listed(paths: Sequence[Path]) -> str:

@@ -1,0 +1,105 @@
+"""`stillwatch ban probe`: what answers at an endpoint, whatever it calls itself, judged by the terms.
+
+It parses words and prints. Who answers is `prove.identify`, what to do about it is `terms`.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.ban import BANNED, Families, Students, TermsFile, _terms, app
+from stillwatch.cli.folder import AsJson
+from stillwatch.cli.identify import (
+    LIBRARY,
+    Alpha,
+    AtLibrary,
+    Consent,
+    KeyVariable,
+    ModelName,
+    MostRequests,
+    PerMinute,
+    Store,
+    looked,
+    print_identified,
+)
+from stillwatch.prove.identify import Answer, Identified
+from stillwatch.prove.identify.asking import Way
+from stillwatch.prove.identify.who import ALPHA
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.report.terminal import safe
+from stillwatch.terms import Terms
+from stillwatch.terms.decide import model_verdict
+
+EXAMPLES = """
+Examples:
+
+  stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
+
+  stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
+
+What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not; 1 only
+with --fail-on-banned, when the model that was named is denied.
+"""
+
+
+@app.command("probe", epilog=EXAMPLES)
+def probe_command(
+    suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
+    library: AtLibrary = LIBRARY,
+    terms_file: TermsFile = None,
+    family: Families = None,
+    distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
+    account: Annotated[str, typer.Option(help="Who asks: exceptions are for somebody.")] = "",
+    name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
+    model: ModelName = "",
+    prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
+    alpha: Alpha = ALPHA,
+    consent: Consent = None,
+    api_key_env: KeyVariable = "SUSPECT_API_KEY",
+    requests_per_minute: PerMinute = 0,
+    max_requests: MostRequests = None,
+    store: Store = Path("identify-answers.sqlite"),
+    fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when what answers is denied.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Identify what answers by its answers, and judge it by the terms."""
+    terms = _terms(terms_file, family or [], distilled)
+    way = Way(
+        Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests),
+        store,
+        consent,
+    )
+    document, found, fitted, versions, tokenizers = looked(
+        suspect, name, library, prompts, alpha, way, as_json
+    )
+    judged = _judged(found, terms, account)
+    if as_json:
+        print(json.dumps(document | {"terms": judged}, indent=1))
+    else:
+        console = Console()
+        print_identified(found, fitted, versions, tokenizers, console)
+        console.print(safe(_sentence(found, judged), console, 400), soft_wrap=True)
+    if fail_on_banned and found.answer is Answer.NAMED and judged is not None and not judged["allow"]:
+        raise typer.Exit(BANNED)
+
+
+def _judged(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:
+    """What the terms say of the nearest reference of the kin, by its name."""
+    if terms is None or found.answer is Answer.UNKNOWN:
+        return None
+    nearest = found.nearest[0].reference
+    verdict = model_verdict(terms, nearest, account, time.time_ns() // 1000)
+    return {"reference": nearest, "allow": verdict.allow, "family": verdict.family, "reason": verdict.reason}
+
+
+def _sentence(found: Identified, judged: dict[str, Any] | None) -> str:
+    if judged is None:
+        return "terms: not asked" if found.answer is not Answer.UNKNOWN else "terms: nobody was identified"
+    says = "allow" if judged["allow"] else f"deny ({judged['reason']})"
+    if found.answer is Answer.RESEMBLES:
+        return f"terms on {judged['reference']}: {says}; but it is only resembled, which is no finding"
+    return f"terms on {judged['reference']}: {says}"

@@ -1,0 +1,304 @@
+"""`stillwatch identify`: which known model answers at an endpoint or in a file, and the library for it.
+
+It parses words and prints. Likeness and thresholds are `prove.identify`.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from stillwatch.cli.folder import AsJson
+from stillwatch.cli.main import one_line
+from stillwatch.prove.identify import Answer, Identified
+from stillwatch.prove.identify.asking import Way, answers_of, as_lines, chosen, is_file, probes
+from stillwatch.prove.identify.library import add, read_library, references
+from stillwatch.prove.identify.tokens import Shape, shapes
+from stillwatch.prove.identify.version import SameVersion, same_version
+from stillwatch.prove.identify.who import ALPHA, identify
+from stillwatch.prove.lineage import Role
+from stillwatch.prove.lineage.lines import family_of
+from stillwatch.prove.lineage.reading import read_lineage
+from stillwatch.prove.pool import Pool, PoolError
+from stillwatch.prove.pool.checks import Fit
+from stillwatch.prove.pool.reading import read_pool
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.report.terminal import plain_table, progress, safe
+
+LIBRARY = Path("identify-library")
+VERSIONS = 3  # references of the kin that the test of versions is run against
+
+WHO_EXAMPLES = """
+Examples:
+
+  stillwatch identify outputs.jsonl
+
+  stillwatch identify http://localhost:8000/v1 --model fast-1 --library known
+
+  stillwatch identify https://api.example/v1 --model fast-1 --consent "our contract, section 4" --json
+
+Answers: named (this kin, or a copy of it in disguise), resembles (or a pupil or cousin of it), unknown.
+"""
+ADD_EXAMPLES = """
+Examples:
+
+  stillwatch identify add qwen3-8b answers.jsonl --kin qwen --note "own run, Apache-2.0 weights"
+
+  stillwatch identify add house-model http://localhost:8000/v1 --model house-1
+
+An endpoint or weights are asked the library's prompts, or the probes that ship where there are none yet.
+"""
+ADD_ALL_EXAMPLES = """
+Examples:
+
+  stillwatch identify add-all pool.parquet --lineage lineage.toml
+
+Models that the lineage calls copies are left out, so that a copy is found by its original.
+"""
+
+
+class WhoOrVerb(TyperGroup):
+    """`identify X` means `identify who X`, unless X is a verb of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["who", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    help="Which known model answers here?", cls=WhoOrVerb, no_args_is_help=True, add_completion=False
+)
+AtLibrary = Annotated[Path, typer.Option("--library", metavar="FOLDER", help="The references.")]
+ModelName = Annotated[str, typer.Option("--model", help="An endpoint's name for the model.")]
+Consent = Annotated[
+    str | None, typer.Option(help="What gives the right to ask another's endpoint; it is kept.")
+]
+KeyVariable = Annotated[str, typer.Option("--api-key-env", help="The variable that holds its key.")]
+PerMinute = Annotated[int, typer.Option("--requests-per-minute", min=0, help="0: as it comes.")]
+MostRequests = Annotated[int | None, typer.Option("--max-requests", min=1, help="Ask no more than that.")]
+Store = Annotated[Path, typer.Option(help="Where an endpoint's answers are kept; a stopped run goes on.")]
+Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Rate of false alarms.")]
+
+
+@app.callback()
+def identify_verbs() -> None:
+    """Which known model answers here?"""
+
+
+@app.command("who", epilog=WHO_EXAMPLES)
+def who_command(
+    suspect: Annotated[str, typer.Argument(help="A file of outputs, an address, or weights.")],
+    library: AtLibrary = LIBRARY,
+    name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
+    model: ModelName = "",
+    prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
+    alpha: Alpha = ALPHA,
+    consent: Consent = None,
+    api_key_env: KeyVariable = "SUSPECT_API_KEY",
+    requests_per_minute: PerMinute = 0,
+    max_requests: MostRequests = None,
+    store: Store = Path("identify-answers.sqlite"),
+    as_json: AsJson = False,
+) -> None:
+    """Say which kin of the library answers, or unknown; and whether it is exactly one of its versions."""
+    way = Way(
+        Manners(
+            model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests
+        ),
+        store,
+        consent,
+    )  # fmt: skip
+    document, found, fitted, versions, tokenizers = looked(
+        suspect, name, library, prompts, alpha, way, as_json
+    )
+    if as_json:
+        print(json.dumps(document, indent=1))
+        return
+    print_identified(found, fitted, versions, tokenizers, Console())
+
+
+def looked(
+    suspect: str, name: str, library: Path, prompts: int, alpha: float, way: Way, quiet: bool
+) -> tuple[dict[str, Any], Identified, Fit, tuple[SameVersion, ...], tuple[Shape, ...]]:
+    """Have a suspect's answers and identify it: the document, and what it was made of."""
+    known, pool = read_library(library)
+    called = name or "the suspect"
+    with progress(Console(stderr=True), quiet) as tell:
+        asked = {} if is_file(suspect) else chosen(pool, pool.models, prompts)
+        own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
+        if called in pool.answers:  # a model of the library under its own name: is it still itself?
+            called = f"{called} (now)"
+            own = _renamed(own, called)
+        together = pool.joined(own)
+        found, fitted = identify(
+            together, known, called, alpha, lambda done, of: tell("comparing answers", done, of)
+        )
+        versions = _versions(fitted.pool, found)
+    tokenizers = shapes(own.prompt_tokens.get(called, {}), pool.prompt_tokens)
+    return _document(found, fitted, versions, tokenizers), found, fitted, versions, tokenizers
+
+
+@app.command("add", epilog=ADD_EXAMPLES)
+def add_command(
+    name: Annotated[str, typer.Argument(help="What the reference is called.")],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="Its outputs; or an address, or weights.")],
+    library: AtLibrary = LIBRARY,
+    kin: Annotated[str, typer.Option(help="Its family; else by its name.")] = "",
+    note: Annotated[str, typer.Option(help="Where the answers are from, and their licence.")] = "",
+    model: ModelName = "",
+    prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 60,
+    consent: Consent = None,
+    api_key_env: KeyVariable = "SUSPECT_API_KEY",
+    requests_per_minute: PerMinute = 0,
+    max_requests: MostRequests = None,
+    store: Store = Path("identify-answers.sqlite"),
+    as_json: AsJson = False,
+) -> None:
+    """Add a reference to the library, or replace its answers."""
+    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
+    asked: dict[str, str] = {}
+    if not is_file(source):
+        known = references(library)
+        asked = chosen(read_library(library)[1], tuple(known), prompts) if known else probes()
+    with progress(Console(stderr=True), as_json) as tell:
+        own = answers_of(
+            source, name, asked, Way(manners, store, consent), lambda d, of: tell("asking", d, of)
+        )
+    _say_added(add(library, own, {name: kin or family_of(name)[1]}, note), library, as_json)
+
+
+@app.command("add-all", epilog=ADD_ALL_EXAMPLES)
+def add_all_command(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs of many models.")],
+    library: AtLibrary = LIBRARY,
+    lineage: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Whose kin each is; else by name.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Where the answers are from, and their licence.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Add every model of a file of outputs."""
+    pool = read_pool([source])
+    told = read_lineage(lineage).models if lineage else {}
+    kept = [m for m in pool.models if m not in told or told[m].role is not Role.COPY]
+    if not kept:
+        raise PoolError(f"{source}: the lineage calls every model in it a copy")
+    kins = {m: told[m].kin if m in told else family_of(m)[1] for m in kept}
+    _say_added(add(library, pool.of(kept), kins, note), library, as_json)
+
+
+@app.command("list")
+def list_command(library: AtLibrary = LIBRARY, as_json: AsJson = False) -> None:
+    """List the references.
+
+    Example: stillwatch identify list --json
+    """
+    known = references(library)
+    if as_json:
+        print(json.dumps([asdict(one) for one in known.values()], indent=1))
+        return
+    console = Console()
+    shown = plain_table(console)
+    for head in ("reference", "kin", "prompts", "SHA-256", "note"):
+        shown.add_column(head, justify="right" if head == "prompts" else "left")
+    for one in known.values():
+        cells = (safe(one.name, console, 40), safe(one.kin, console, 20), str(one.prompts))
+        shown.add_row(*cells, one.sha256[:16], safe(one.note, console, 60))
+    console.print(shown)
+    print(f"{len(known)} references of {len({one.kin for one in known.values()})} kins in {library}")
+
+
+@app.command("probes")
+def probes_command(library: AtLibrary = LIBRARY) -> None:
+    """Print prompts as JSONL for a model that only other programs can ask: the library's, or those that ship.
+
+    Example: stillwatch identify probes > to-answer.jsonl
+    """
+    pool: Pool | None = read_library(library)[1] if references(library) else None
+    print(as_lines(pool.texts if pool is not None and pool.texts else probes()), end="")
+
+
+def _renamed(pool: Pool, name: str) -> Pool:
+    (model,) = pool.models
+    usage = {name: pool.prompt_tokens[model]} if model in pool.prompt_tokens else {}
+    return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage)
+
+
+def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:
+    """Test the nearest references of the kin that was found."""
+    of_kin = [m.reference for m in found.nearest if m.kin == found.kin][:VERSIONS]
+    return tuple(same_version(pool, found.suspect, reference) for reference in of_kin)
+
+
+def _say_added(added: tuple[Any, ...], library: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(one) for one in added], indent=1))
+        return
+    for one in added[:10]:
+        print(one_line(f"{one.name}: kin {one.kin}, {one.prompts} prompts, SHA-256 {one.sha256[:16]}"))
+    print(f"{len(added)} added to {library}; it holds {len(references(library))}")
+
+
+def _document(
+    found: Identified, fitted: Fit, versions: tuple[SameVersion, ...], tokenizers: tuple[Shape, ...]
+) -> dict[str, Any]:
+    return {
+        "kind": "stillwatch identification 1",
+        **asdict(found),
+        "versions": [asdict(one) for one in versions],
+        "tokenizers": [asdict(one) | {"same": one.same} for one in tokenizers],
+        "checked": [asdict(one) for one in fitted.notes],
+        "left_out": list(fitted.left_out),
+    }
+
+
+def print_identified(
+    found: Identified, fitted: Fit, versions: tuple[SameVersion, ...], tokenizers: tuple[Shape, ...],
+    console: Console,
+) -> None:  # fmt: skip
+    """Print the answer, the nearest references, and what the answer stands on."""
+    says = {
+        Answer.NAMED: f"{found.kin} answers here, or a close copy of it",
+        Answer.RESEMBLES: f"resembles {found.kin}: a copy of it, a pupil, or a cousin",
+        Answer.UNKNOWN: "unknown",
+    }[found.answer]
+    console.print(safe(f"{found.suspect}: {says}", console))
+    shown = plain_table(console)
+    for head in ("nearest", "kin", "likeness", "score"):
+        shown.add_column(head, justify="right" if head in ("likeness", "score") else "left")
+    for one in found.nearest:
+        name, kin = safe(one.reference, console, 40), safe(one.kin, console, 20)
+        shown.add_row(name, kin, f"{one.likeness:.3f}", f"{one.score:+.2f}")
+    console.print(shown)
+    said = [
+        f"{found.prompts} prompts. A stranger does as well beside one reference chosen beforehand: "
+        f"{found.p_comparison:.4f} (floor {found.floor_comparison:.4f}); beside the likest of all: "
+        f"{found.p_stranger:.3f} (floor {found.floor_stranger:.3f}).",
+        f"Of {found.named_falsely[1]} references with their kin taken out of the library, "
+        f"{found.named_falsely[0]} would be named and {found.false_alarms[0] - found.named_falsely[0]} more "
+        f"resemble somebody (alpha {found.alpha:g}); most of those are pupils or cousins of another.",
+    ]
+    if found.floor_stranger > found.alpha:
+        said.append(
+            f"The library is too small for {found.alpha:g} beside the likest of all: a name needs more than "
+            f"any stranger in it shows, which is a rate of up to {found.floor_stranger:.3f}."
+        )
+    for test in versions:
+        verdict = "not told apart from" if test.p_value > 0.05 else "is not exactly"
+        said.append(
+            f"{verdict} {test.reference}: p {test.p_value:.4f}, told apart on {test.told_apart:.0%} of "
+            f"{test.prompts} prompts (same weights, prompt and settings would be 50 %)"
+        )
+    said += [
+        f"tokens: {one.agree} of {one.prompts} prompts as {one.reference} counts them, "
+        f"overhead {one.overhead:+d}; a host can write any number there"
+        for one in tokenizers[:3]
+    ]
+    said += [f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in fitted.notes]
+    for sentence in said:
+        console.print(safe(sentence, console, 600), soft_wrap=True)

@@ -1,0 +1,86 @@
+"""A suspect of any kind -> a pool of its answers: a file is read, an endpoint or weights are asked.
+
+What is asked are the library's prompts, or the probes beside this file. It does not judge the answers.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from stillwatch.prove.identify import IdentifyError
+from stillwatch.prove.pool import Pool
+from stillwatch.prove.pool.reading import SUFFIXES, prompt_id, read_pool, spoken
+from stillwatch.prove.suspect import Question, Tell
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.named import suspect as opened
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a suspect that has to be asked is asked."""
+
+    manners: Manners
+    store: Path  # where an endpoint's answers are kept
+    consent: str | None = None
+
+
+def probes() -> dict[str, str]:
+    """The probes that ship: prompt id -> prompt. They are our own words, free to use."""
+    text = files(__package__).joinpath("probes.txt").read_text(encoding="utf-8")
+    return {prompt_id(line): line for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def is_file(place: str) -> bool:
+    """Whether a place is read, rather than asked."""
+    return not place.startswith(("http://", "https://")) and Path(place).suffix in SUFFIXES
+
+
+def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
+    """Choose the prompts to ask: those that most references answered, by id among equals.
+
+    Raises: IdentifyError where the library does not know what its prompts say.
+    """
+    if not pool.texts:
+        raise IdentifyError(
+            "the library's answers have prompt ids and no prompts, so that nobody can be asked them; "
+            "add references from files with a prompt column, or give the suspect's outputs as a file"
+        )
+    votes = {prompt: sum(prompt in pool.answers[model] for model in models) for prompt in pool.texts}
+    order = sorted(votes, key=lambda prompt: (-votes[prompt], prompt))
+    return {prompt: pool.texts[prompt] for prompt in order[:most]}
+
+
+def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell: Tell) -> Pool:
+    """Have a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
+    if is_file(place):
+        own = read_pool([Path(place)], name=name)
+        if len(own.models) > 1 and name not in own.answers:
+            raise IdentifyError(
+                f"{place}: holds {len(own.models)} models ({', '.join(own.models[:3])} ...); name one of them"
+            )
+        model = name if name in own.answers else own.models[0]
+        kept = own.of([model])
+        if model == name:
+            return kept
+        usage = {name: kept.prompt_tokens[model]} if model in kept.prompt_tokens else {}
+        return Pool(kept.prompts, {name: kept.answers[model]}, kept.texts, usage)
+    asked = opened(place, way.manners, way.store, way.consent, weighs=False)
+    questions = [Question(key, ({"role": "user", "content": text},)) for key, text in prompts.items()]
+    told = asked.answers(questions, 1, tell)
+    answers = {key: tuple(text for one in texts if (text := spoken(one))) for key, texts in told.items()}
+    answers = {key: texts for key, texts in sorted(answers.items()) if texts}
+    if not answers:
+        raise IdentifyError(f"{place}: answered none of {len(questions)} prompts")
+    counts = getattr(asked, "prompt_tokens", None)
+    usage = {name: counts(questions)} if callable(counts) else {}
+    return Pool(tuple(answers), {name: answers}, {key: prompts[key] for key in answers}, usage)
+
+
+def as_lines(prompts: Mapping[str, str]) -> str:
+    """Prompts as JSONL, to be answered by hand or by another program."""
+    return "".join(
+        json.dumps({"prompt_id": key, "prompt": text, "output": ""}, ensure_ascii=False) + "\n"
+        for key, text in prompts.items()
+    )

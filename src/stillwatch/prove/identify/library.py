@@ -1,0 +1,127 @@
+"""A folder of references: answers of known models to known prompts, with hashes. It is data, and it is yours.
+
+Nothing ships in it: answers of other makers' models are not ours to give away. It does not judge likeness.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from stillwatch.prove.identify import IdentifyError, Reference
+from stillwatch.prove.pool import Pool
+from stillwatch.prove.pool.reading import read_pool
+from stillwatch.report.findings import write_atomically
+
+KIND = "stillwatch identify library 1"
+MANIFEST = "library.json"
+
+
+def references(folder: Path) -> dict[str, Reference]:
+    """Read the manifest; an empty library where there is none. Raises: IdentifyError."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as why:
+        raise IdentifyError(f"{path}: cannot be read: {why}") from None
+    models = told.get("models") if isinstance(told, dict) and told.get("kind") == KIND else None
+    if not isinstance(models, dict):
+        raise IdentifyError(
+            f"{path}: is no library: its `kind` is not {KIND!r}, or it has no table of models"
+        )
+    return {name: _reference(name, one, path) for name, one in models.items()}
+
+
+def read_library(folder: Path) -> tuple[dict[str, Reference], Pool]:
+    """Read all answers, and check every file against its hash.
+
+    Raises: IdentifyError for an empty library, a missing or a changed file.
+    """
+    known = references(folder)
+    if not known:
+        raise IdentifyError(f"{folder}: has no references; add some with `stillwatch identify add NAME FILE`")
+    pool: Pool | None = None
+    for name, one in known.items():
+        path = folder / one.file
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as why:
+            raise IdentifyError(f"{path}: the answers of {name!r} cannot be read: {why.strerror}") from why
+        if found != one.sha256:
+            raise IdentifyError(
+                f"{path}: was changed since {name!r} was added; its SHA-256 is {found[:16]} and not "
+                f"{one.sha256[:16]}. Add it again if that is meant"
+            )
+        own = read_pool([path], name=name)
+        pool = own if pool is None else pool.joined(own)
+    assert pool is not None
+    return known, pool
+
+
+def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tuple[Reference, ...]:
+    """Put models into a library: one file each, then the manifest, whole or not at all.
+
+    Adding a model again replaces its answers. Raises: IdentifyError.
+    """
+    known = references(folder)
+    answers = folder / "answers"
+    added = []
+    try:
+        answers.mkdir(parents=True, exist_ok=True)
+        for model in pool.models:
+            text = "".join(
+                json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in _lines(pool, model)
+            )
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            file = f"answers/{_slug(model)}-{digest[:8]}.jsonl"
+            write_atomically(folder / file, text)
+            added.append(Reference(model, kins[model], digest, len(pool.answers[model]), file, note))
+        models = known | {one.name: one for one in added}
+        told = {
+            name: {k: v for k, v in asdict(one).items() if k != "name"}
+            for name, one in sorted(models.items())
+        }
+        write_atomically(folder / MANIFEST, json.dumps({"kind": KIND, "models": told}, indent=1) + "\n")
+        kept = {one.file for one in models.values()}
+        for one in added:
+            before = known.get(one.name)
+            if before is not None and before.file not in kept:
+                os.unlink(folder / before.file)
+    except OSError as why:
+        raise IdentifyError(f"{folder}: cannot be written: {why.strerror}") from why
+    return tuple(added)
+
+
+def _lines(pool: Pool, model: str) -> list[dict[str, Any]]:
+    lines = []
+    usage = pool.prompt_tokens.get(model, {})
+    for prompt, answers in sorted(pool.answers[model].items()):
+        for answer in answers:
+            line: dict[str, Any] = {"model": model, "prompt_id": prompt, "output": answer}
+            if prompt in pool.texts:
+                line["prompt"] = pool.texts[prompt]
+            if prompt in usage:
+                line["prompt_tokens"] = usage[prompt]
+            lines.append(line)
+    return lines
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60] or "model"
+
+
+def _reference(name: str, told: Any, path: Path) -> Reference:
+    wanted = {field.name: field.type for field in fields(Reference) if field.name != "name"}
+    if not isinstance(told, dict) or set(told) != set(wanted):
+        raise IdentifyError(f"{path}: {name!r}: has to hold exactly {', '.join(wanted)}")
+    if not all(isinstance(told[k], int if k == "prompts" else str) for k in wanted):
+        raise IdentifyError(f"{path}: {name!r}: a field is of the wrong kind")
+    if Path(told["file"]).is_absolute() or ".." in Path(told["file"]).parts:
+        raise IdentifyError(f"{path}: {name!r}: its file lies outside the library: {told['file']!r:.60}")
+    return Reference(name, **told)

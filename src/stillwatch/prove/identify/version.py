@@ -1,0 +1,116 @@
+"""Is it exactly this model? A classifier two-sample test on the same prompts, with a null that is exact.
+
+Per prompt, the words of the suspect's answer minus the words of the reference's. A linear classifier learned
+on all other prompts says which of the two is the suspect's; the statistic is its summed margin. Under the
+null the two answers to a prompt could be swapped, so swapping them at random gives the statistic's whole
+distribution.
+
+Null: to each prompt, both answers come from one distribution (same weights, prompt, sampling). Blind to:
+differences that words do not show; settings, when the model is the same (they reject, too). Fooled by:
+greedy decoding on both sides, where copies are equal and the test has nothing to say; one prompt's answers
+depending on another's. Source: Lopez-Paz and Oquab 2017, ICLR (classifier two-sample tests); labels swapped
+within prompts and (1 + k) / (1 + B): Phipson and Smyth 2010, SAGMB 9; the gap in published tests:
+docs/provenance.md.
+"""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from stillwatch.prove.pool import Pool, PoolError
+from stillwatch.prove.pool.likeness import Floats
+
+FEWEST = 20
+SWAPS = 9999
+_WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]|\n+")
+_ABOUT = 6000  # characters read of an answer
+
+
+@dataclass(frozen=True)
+class SameVersion:
+    """The test's result."""
+
+    suspect: str
+    reference: str
+    prompts: int  # with two different answers: the others say nothing
+    equal: int  # prompts with the very same text
+    told_apart: float  # share of prompts where the classifier is right; 0.5 is chance
+    p_value: float
+    floor: float
+    swaps: int
+
+
+def same_version(
+    pool: Pool, suspect: str, reference: str, *, swaps: int = SWAPS, seed: int = 1
+) -> SameVersion:
+    """Test whether two models' answers could be one model's. Raises: PoolError for too few in common."""
+    a, b = pool.answers[suspect], pool.answers[reference]
+    both = [prompt for prompt in pool.prompts if prompt in a and prompt in b]
+    if len(both) < FEWEST:
+        raise PoolError(
+            f"{suspect} and {reference} share {len(both)} prompts; the test of versions needs {FEWEST}"
+        )
+    pairs = [(a[prompt][0], b[prompt][0]) for prompt in both]
+    different = [pair for pair in pairs if pair[0] != pair[1]]
+    equal = len(pairs) - len(different)
+    if len(different) < 2:
+        return SameVersion(suspect, reference, len(different), equal, 0.5, 1.0, 1.0, 0)
+    kernel = kernel_of(different)
+    observed = float(kernel.sum())
+    rng = np.random.default_rng(seed)
+    as_good, drawn = 0, 0
+    while drawn < swaps:
+        size = min(1000, swaps - drawn)
+        signs = rng.choice(np.array([-1.0, 1.0]), size=(size, len(different)))
+        as_good += int((((signs @ kernel) * signs).sum(axis=1) >= observed - 1e-9 * abs(observed)).sum())
+        drawn += size
+    right = float(np.mean(np.sign(kernel.sum(axis=1)) / 2 + 0.5))
+    p_value = (1 + as_good) / (1 + swaps)
+    return SameVersion(suspect, reference, len(different), equal, right, p_value, 1 / (1 + swaps), swaps)
+
+
+def kernel_of(pairs: Sequence[tuple[str, str]]) -> Floats:
+    """(prompts, prompts): inner products of the differences, nothing on the diagonal.
+
+    Its row sums are what the classifier learned on the other prompts says of each.
+    """
+    vocabulary: dict[str, int] = {}
+    rows, columns, values = [], [], []
+    for at, (mine, theirs) in enumerate(pairs):
+        for sign, text in ((1.0, mine), (-1.0, theirs)):
+            counts = _features(text)
+            length = np.sqrt(sum(value * value for value in counts.values())) or 1.0
+            for word, value in counts.items():
+                rows.append(at)
+                columns.append(vocabulary.setdefault(word, len(vocabulary)))
+                values.append(sign * value / length)
+    matrix = sparse.csr_matrix((values, (rows, columns)), shape=(len(pairs), len(vocabulary)))
+    used = np.asarray((matrix != 0).sum(axis=0)).ravel()
+    matrix = matrix[:, used > 1]  # what one prompt alone shows teaches nothing about another
+    spread = np.sqrt(np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel())
+    matrix = matrix @ sparse.diags(
+        1 / np.sqrt(np.where(spread > 0, spread, 1))
+    )  # rare and common words between
+    kernel = np.asarray((matrix @ matrix.T).todense())
+    np.fill_diagonal(kernel, 0.0)
+    return kernel
+
+
+def _features(text: str) -> dict[str, float]:
+    """Words and pairs of words, dampened; the opening; the length."""
+    words = _WORD.findall(text[:_ABOUT].lower())
+    counts: dict[str, float] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    for one, two in itertools.pairwise(words):
+        counts[f"{one} {two}"] = counts.get(f"{one} {two}", 0) + 1
+    found = {word: float(np.log1p(count)) for word, count in counts.items()}
+    if words:
+        found[f"^{words[0]}"] = found[f"${words[-1]}"] = 1.0
+    for power in range(1, len(words).bit_length()):
+        found[f"#{power}"] = 1.0
+    return found
