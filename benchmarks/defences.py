@@ -1,9 +1,9 @@
 """Defences side by side on the scenes with known truth: `python benchmarks/defences.py`.
 
-Each is set on its scene's clean week to one budget (--dial). `--equal` moves every baseline's budget, truth in
-hand, to the highest of a row of budgets at which its measured false cases stay within the same rate: more than
-any of them could know. `--ablations` leaves Stillwatch's parts out one by one, `--papers` repeats what papers
-and ../shared/FIELD.md say of the MMD window test and PRADA. dev-a and dev-b are looked for in
+Each is set on its scene's clean week to one budget (--dial). `--equal` moves every baseline's budget, truth
+in hand, to the highest of a row of budgets at which its measured false cases stay within the same rate: more
+than any of them could know. `--ablations` leaves Stillwatch's parts out one by one, `--papers` repeats what
+papers and ../shared/FIELD.md say of the MMD window test and PRADA. dev-a and dev-b are looked for in
 STILLWATCH_RANGE, else in ../shared/range; without them the sample alone is judged.
 """
 
@@ -36,7 +36,7 @@ DIALS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 BASELINES = ("volume", "prada", "mmd_window", "isolation_forest", "prefix")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADS = (
-    "defence", "scene", "budget", "exposed", "of >= 1,000", "false cases", "per 10k account-days, clean days over",
+    "defence", "scene", "budget", "exposed", "of >= 1,000", "false cases", "per 10k account-days of week 2",
     "honest / campaign accounts", "lost", "refused, honest", "seconds",
 )  # fmt: skip
 
@@ -132,7 +132,7 @@ def line(row: Row) -> tuple[str, ...]:
 
 
 def at_equal_rate(name: str, folder: Path, seed: int, most: float) -> Row:
-    """The row of the highest budget whose measured rate of false cases after the clean days is within `most`."""
+    """The row of the highest budget whose measured rate of false cases in week 2 is within `most`."""
     best = judged(name, folder, DIALS[0], seed)
     for dial in DIALS[1:]:
         row = judged(name, folder, dial, seed)
@@ -142,7 +142,7 @@ def at_equal_rate(name: str, folder: Path, seed: int, most: float) -> Row:
     return best
 
 
-# --- what the papers say --------------------------------------------------------------------------------------
+# --- what the papers say ------------------------------------------------------------------------------------
 
 
 def mmd_rates(folder: Path, seed: int, window: int, draws: int = 200) -> dict[str, float]:
@@ -187,7 +187,7 @@ def _accounts(given: Scene) -> list[str]:
 
 
 def prada_rates(folder: Path, deltas: tuple[float, ...] = (0.90, 0.95, 0.96)) -> dict[str, str]:
-    """Share of honest and of campaign accounts with 100 distances whose W fell below the paper's thresholds."""
+    """How many accounts with 100 distances had a W below the paper's thresholds at some time."""
     given = scene(folder)
     table = given.exchanges.sort_by("time")
     vectors, accounts = embed(table["prompt"]), table["account"].to_pylist()

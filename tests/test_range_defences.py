@@ -11,8 +11,8 @@ import pytest
 
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Accusation, mmd_window
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, hour_after, record
+from stillwatch.range.defences import Accusation, Judged, mmd_window
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, merged, record
 from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, names
 from stillwatch.scan.parts import PARTS
 from stillwatch.scan.pipeline import Options, scan_log
@@ -46,6 +46,11 @@ def world() -> Scene:
     return Scene(crowd.table(), crowd.accounts(), planted, crowd)
 
 
+@cache
+def whole(name: str) -> Judged:
+    return defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 5)
+
+
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worlds here are small."""
@@ -54,8 +59,8 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_everybody_but_none_has_something_to_say() -> None:
     for name in EVERY[1:]:
-        judged = defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 5)
-        assert judged.refused if name == "limits" else judged.cases, name
+        judged = whole(name)
+        assert judged.refused if name in ("limits", "allowance") else judged.cases, name
 
 
 def bare(table: pa.Table) -> pa.Table:
@@ -66,10 +71,8 @@ def bare(table: pa.Table) -> pa.Table:
 def test_the_same_log_gives_the_same_cases_in_any_order(name: str) -> None:
     table = world().table
     order = np.random.default_rng(1).permutation(len(table))
-    judge = defence(name, LOOSE).judge
-    first = judge(table, world().accounts, CLEAN_US, 5)
-    again = judge(table.take(pa.array(order)), world().accounts, CLEAN_US, 5)
-    assert first == again
+    again = defence(name, LOOSE).judge(table.take(pa.array(order)), world().accounts, CLEAN_US, 5)
+    assert whole(name) == again
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -87,7 +90,6 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
     table, accounts = world().table.sort_by("time"), world().accounts
     times = table["time"].cast(pa.int64()).to_numpy()
     chosen = defence(name, LOOSE)
-    whole = chosen.judge(table, accounts, CLEAN_US, 5)
     watch = chosen.open_watch(accounts, CLEAN_US, 5)
     pieces: list[Accusation] = []
     cuts = [START_US + k * 5 * HOUR_US // 2 for k in range(1, 110)]  # now and then within an hour
@@ -95,21 +97,17 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
         a, b = np.searchsorted(times, [lo, hi])
         pieces += watch.step(table.slice(a, b - a), hi)
         assert all(each.at_us <= hi for each in pieces)
-    assert said(pieces) == said(watched(name, table, accounts))
+    if name not in ("limits", "allowance"):
+        assert said(merged(pieces)) == said(whole(name).cases)
     until = START_US + 8 * DAY_US
     before = chosen.judge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
     assert said(before.cases) == tuple(
         (at, kept)
-        for at, named in said(whole.cases)
+        for at, named in said(whole(name).cases)
         if at <= until and (kept := tuple((a, t) for a, t in named if t <= until))
     )
     ids = table["exchange_id"].to_pylist()
-    assert before.refused == whole.refused & set(ids[: int(np.searchsorted(times, until))])
-
-
-def watched(name: str, table: pa.Table, accounts: pa.Table) -> Sequence[Accusation]:
-    end = hour_after(int(table["time"].cast(pa.int64()).to_numpy().max()))
-    return defence(name, LOOSE).open_watch(accounts, CLEAN_US, 5).step(table, end)
+    assert before.refused == whole(name).refused & set(ids[: int(np.searchsorted(times, until))])
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -121,13 +119,12 @@ def test_time_account_and_prompt_suffice(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_nobody_is_accused_or_refused_while_days_are_clean(name: str) -> None:
-    judged = defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 1)
+    judged = whole(name)
     for case in judged.cases:
         assert case.at_us > CLEAN_US
         assert case.at_us == min(case.named_at_us.values())
     refused = [row for row in world().crowd.rows if row["exchange_id"] in judged.refused]
     assert all(int(row["time"].timestamp() * 1e6) >= CLEAN_US for row in refused)
-    assert defence(name).judge(world().table, world().accounts, CLEAN_US * 2, 1).cases == ()
 
 
 def tiny(many: int, prompt: str | None = "a b c") -> pa.Table:
@@ -196,7 +193,7 @@ def test_a_table_that_cannot_be_a_log_is_refused() -> None:
 
 
 def test_names_are_found_by_place_and_every_part_is_left_out_once() -> None:
-    assert names()[:4] == ("none", "limits", "volume", "prada")
+    assert names()[:5] == ("none", "limits", "allowance", "volume", "prada")
     assert {n.partition("without:")[2] for n in ablations() if "without:" in n} == PARTS
     assert {n.partition("only:")[2] for n in ablations() if "only:" in n} == PARTS - {"follow"}
     assert all(name == defence(name).NAME for name in (*names(), *ablations()))
@@ -215,7 +212,7 @@ def test_every_defence_says_what_it_assumes() -> None:
 
 OWN = '''
 """Accuses whoever speaks after the clean days."""
-from stillwatch.range.defences import Accusation, mmd_window
+from stillwatch.range.defences import Accusation, Judged, mmd_window
 from stillwatch.range.defences.hours import Hourly
 NAME = "mine"
 def open_watch(accounts, clean_until_us, seed, dial):
@@ -246,6 +243,22 @@ def test_a_file_that_is_no_defence_says_why(tmp_path: Path, text: str, why: str)
     path.write_text(text)
     with pytest.raises(InputError, match=why):
         defence(str(path))
+
+
+def test_defences_stand_together() -> None:
+    table, accounts = world().table, world().accounts
+    both = defence("volume + allowance", LOOSE)
+    judged = both.judge(table, accounts, CLEAN_US, 1)
+    assert judged.cases == defence("volume", LOOSE).judge(table, accounts, CLEAN_US, 1).cases
+    assert judged.refused == defence("allowance").judge(table, accounts, CLEAN_US, 1).refused
+    watch = both.open_watch(accounts, CLEAN_US, 1)
+    assert watch.step(table, CLEAN_US + DAY_US)
+    watch.enrol(accounts)  # type: ignore[attr-defined]
+    watch.answered("busy", CLEAN_US + 5, 10**9)  # type: ignore[attr-defined]
+    assert watch.refuses("busy", CLEAN_US + 6)
+    assert not watch.refuses("other", CLEAN_US + 6)
+    with pytest.raises(InputError, match="twice"):
+        defence("none+none")
 
 
 def test_unknown_names_and_budgets_are_refused() -> None:

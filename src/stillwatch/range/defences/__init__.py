@@ -3,7 +3,8 @@
 A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
 `open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
 cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
-in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one.
+in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one;
+one that counts answers, `answered(account, at_us, output_tokens)`.
 """
 
 from collections.abc import Sequence

@@ -25,6 +25,7 @@ from stillwatch.range.defences.hours import Hour, Hourly
 
 NAME = "prada"
 LEAST = 100  # distances before anything is said (section 5.2)
+AGAIN = 10  # further ones before W is taken anew, at the end of an hour
 MOST_DISTANCES = 1000  # the latest count
 MOST_GROWN = 128  # queries in a growing set: past it none is added
 OUTLIER_STD = 3.0
@@ -39,6 +40,7 @@ class Stream:
     _size: int = 0
     _of_set: list[float] = field(default_factory=list)  # distances of what was added
     _threshold: float = 0.0
+    _since: int = LEAST  # distances since W was taken
 
     def add(self, vector: np.ndarray) -> None:
         """Take the next query: (width,) of length 1, or nought."""
@@ -48,6 +50,7 @@ class Stream:
         dots = self._set[: self._size].astype(np.float32) @ vector
         nearest = float(np.sqrt(max(0.0, 2.0 - 2.0 * float(dots.max()))))
         self.distances.append(nearest)
+        self._since += 1
         if len(self.distances) > 2 * MOST_DISTANCES:
             del self.distances[:-MOST_DISTANCES]
         if nearest > self._threshold and self._size < MOST_GROWN:
@@ -64,9 +67,10 @@ class Stream:
         self._size += 1
 
     def w(self) -> float | None:
-        """Shapiro-Wilk's W of the distances without outliers, or None while there are too few."""
-        if len(self.distances) < LEAST:
+        """Shapiro-Wilk's W of the distances without outliers, or None where too few are new."""
+        if len(self.distances) < LEAST or self._since < AGAIN:
             return None
+        self._since = 0
         return normality(np.array(self.distances[-MOST_DISTANCES:]))
 
 

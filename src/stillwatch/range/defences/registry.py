@@ -20,8 +20,19 @@ import stillwatch.range.defences as room
 from stillwatch.errors import InputError
 from stillwatch.range.defences import Defence, Judged, Watch
 from stillwatch.range.defences.hours import judged
+from stillwatch.range.defences.together import Together
 
-FIRST = ("none", "limits", "volume", "prada", "mmd_window", "isolation_forest", "prefix", "stillwatch")
+FIRST = (
+    "none",
+    "limits",
+    "allowance",
+    "volume",
+    "prada",
+    "mmd_window",
+    "isolation_forest",
+    "prefix",
+    "stillwatch",
+)
 DIAL = 1.0  # false cases per 10,000 account-days
 
 
@@ -48,12 +59,19 @@ class Bound:
 def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:
     """A defence by its name, or from a file by its path (`*.py`), under a budget of false cases.
 
+    Names with a plus between them, such as "stillwatch+allowance", are defences that stand together.
+
     Raises: InputError for a name that there is none of, or a file that offers no defence.
     """
     if not false_cases_per_10k_account_days > 0:
         raise InputError(
             f"{false_cases_per_10k_account_days} false cases per 10,000 account-days: a budget is above 0"
         )
+    if "+" in name and not name.endswith(".py"):
+        parts = [part.strip() for part in name.split("+")]
+        if len(set(parts)) < len(parts):
+            raise InputError(f"{name!r} is no defence: it names one twice")
+        return Together(name, tuple(defence(part, false_cases_per_10k_account_days) for part in parts))
     if name.endswith(".py"):
         return _bound(_from_file(Path(name)), false_cases_per_10k_account_days)
     found = _every(false_cases_per_10k_account_days)

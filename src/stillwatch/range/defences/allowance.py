@@ -1,0 +1,121 @@
+"""An allowance: so many output tokens a day for every account, more for those whose clean days show more.
+
+The owner's terms can say it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for exceptions
+(`Allowances.terms` writes both). It accuses nobody. A harvest then needs many accounts or many days, and many
+accounts are what detection sees. Nothing a client claims counts (age, organisation, declared use).
+
+Null: an account's busiest day to come is at most twice its busiest clean one; who is new stays below `usual`.
+Blind to: a harvest over as many accounts or days as the allowance asks for.
+Fooled by: an honest account that begins at its full size (a migration, a load test, a new evaluation).
+Source: own; limits of this form are every provider's.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences.hours import DAY_US, in_order, record
+
+NAME = "allowance"
+USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
+GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """Output tokens a day: of everybody, and of those who may have more."""
+
+    usual: int
+    more: dict[str, int]
+
+    @classmethod
+    def of(cls, busiest: dict[str, int], share: float = USUAL, growth: float = GROWTH) -> "Allowances":
+        """Set them by every account's busiest clean day. Without clean days there is no allowance."""
+        if not busiest:
+            return cls(2**62, {})
+        usual = round(float(np.quantile(np.array(sorted(busiest.values()), float), share, method="higher")))
+        more = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
+        return cls(usual, more)
+
+    def terms(self) -> str:
+        """The part of terms.toml that says so."""
+        lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
+        for name in sorted(self.more):
+            lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass
+class AllowanceWatch:
+    """An allowance at work. `answered` is told of every answer once the clean days are over."""
+
+    clean_until_us: int
+    share: float = USUAL
+    growth: float = GROWTH
+    allowances: Allowances | None = None
+    _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # account -> day, tokens on it
+    _busiest: dict[str, int] = field(default_factory=dict)
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        """Learn from the clean days; nobody is accused."""
+        if exchanges.num_rows:
+            table = in_order(record(exchanges))
+            columns = (table["time"].cast(pa.int64()), table["account"], table["output_tokens"])
+            for at_us, account, tokens in zip(*(c.to_pylist() for c in columns), strict=True):
+                if at_us < self.clean_until_us:
+                    self.answered(account, at_us, tokens or 0)
+        return ()
+
+    def answered(self, account: str, at_us: int, output_tokens: int) -> None:
+        """Count an answer's tokens."""
+        day, spent = self._spent.get(account, (-1, 0))
+        spent = output_tokens + (spent if day == at_us // DAY_US else 0)
+        self._spent[account] = (at_us // DAY_US, spent)
+        if at_us < self.clean_until_us:
+            self._busiest[account] = max(self._busiest.get(account, 0), spent)
+
+    def refuses(self, account: str, at_us: int) -> bool:
+        """Tell whether the account has had its allowance of this day. The last answer may pass it."""
+        if at_us < self.clean_until_us:
+            return False
+        if self.allowances is None:
+            self.allowances = Allowances.of(self._busiest, self.share, self.growth)
+        day, spent = self._spent.get(account, (-1, 0))
+        most = self.allowances.more.get(account, self.allowances.usual)
+        return day == at_us // DAY_US and spent >= most
+
+
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> AllowanceWatch:
+    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    return AllowanceWatch(clean_until_us)
+
+
+def judge(
+    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
+) -> Judged:
+    """Ask of every exchange after the clean days whether it would have been refused."""
+    return Judged((), frozenset(refused(open_watch(accounts, clean_until_us, seed, dial), exchanges)))
+
+
+def refused(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:
+    """The ids of a log's exchanges that an allowance would have refused."""
+    if exchanges.num_rows == 0:
+        return []
+    table = in_order(record(exchanges))
+    columns = (
+        table["exchange_id"],
+        table["account"],
+        table["time"].cast(pa.int64()),
+        table["output_tokens"],
+    )
+    found = []
+    for key, account, at_us, tokens in zip(*(c.to_pylist() for c in columns), strict=True):
+        if watch.refuses(account, at_us):
+            found.append(key)
+        else:
+            watch.answered(account, at_us, tokens or 0)
+    return found
