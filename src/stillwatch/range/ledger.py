@@ -27,6 +27,7 @@ class Known:
     style: str
     accounts: int
     account: AccountKind  # what its accounts are; at tradecraft 2 made long before
+    stolen: float = 0.0  # share of them that are keys of honest customers
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ def read_ledger(folder: Path) -> Ledger:
     if twice:
         raise InputError(f"{folder}/truth.parquet: account {twice[0]} stands there twice")
     sizes = Counter(r["campaign"] for r in truth if r["campaign"] is not None)
-    craft = _tradecraft(folder)
+    plans = _plans(folder)
     styles = {r["campaign"]: r["style"] for r in reversed(truth)}
     campaigns = tuple(
-        Known(name, styles[name] or "", sizes[name], "aged" if craft.get(name, 0) >= 2 else "fresh")
+        Known(name, styles[name] or "", sizes[name], *plans.get(name, ("fresh", 0.0)))
         for name in sorted(sizes)
     )
     place = {c.name: i for i, c in enumerate(campaigns)}
@@ -151,10 +152,14 @@ def _described(folder: Path) -> dict[str, object]:
         raise InputError(f"{folder}/scene.toml cannot be read: {error}") from error
 
 
-def _tradecraft(folder: Path) -> dict[str, int]:
+def _plans(folder: Path) -> dict[str, tuple[AccountKind, float]]:
+    """Give for each campaign what its accounts are, and which share of them is stolen."""
     listed = _described(folder).get("campaign", [])
     assert isinstance(listed, list)
-    return {str(c["name"]): int(c.get("tradecraft", 0)) for c in listed}
+    return {
+        str(c["name"]): ("aged" if int(c.get("tradecraft", 0)) >= 2 else "fresh", float(c.get("stolen", 0)))
+        for c in listed
+    }
 
 
 def _begin_us(folder: Path, time_us: np.ndarray) -> int:

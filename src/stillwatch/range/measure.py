@@ -142,11 +142,13 @@ def _examples(ledger: Ledger, rows: np.ndarray) -> int:
 def _usd(ledger: Ledger, n: int, rows: np.ndarray, prices: Prices) -> float:
     """Price an attacker that does not react: all its accounts, and the tokens of what was answered."""
     known = ledger.campaigns[n]
-    usd = known.accounts * prices.account(known.account)
+    own = 1.0 - known.stolen  # a stolen key's owner pays for its tokens
+    usd = known.accounts * (own * prices.account(known.account) + known.stolen * prices.account("stolen"))
     for m, model in enumerate(ledger.models):
         with_it = rows[ledger.model[rows] == m]
         sent, got = int(ledger.input_tokens[with_it].sum()), int(ledger.output_tokens[with_it].sum())
-        usd += prices.exchange(model, sent, got)
+        usd += own * prices.exchange(model, sent, got)
+        usd += known.stolen * prices.exchange(model, sent, got, paid=False)
     return round(usd, 6)
 
 
