@@ -103,7 +103,7 @@ def read_key(path: Path) -> Key:
 def read_keys(folder: Path) -> dict[str, Key]:
     """Read every key of a folder, by commitment; or the one key of a file. Raises: CoinError."""
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
-    if not paths:
+    if not paths or not paths[0].exists():
         raise CoinError(f"{folder}: there is no key of a coin; `stillwatch coin new-key` makes one")
     return {key.commitment: key for key in map(read_key, paths)}
 

@@ -31,10 +31,10 @@ def suspect(
         return Outputs(path)
     if not path.exists() and place != "clock" and not _like_a_model(place):
         raise ProveError(f"{place}: is no suspect; give {KINDS}")
-    from stillwatch.prove.suspect.weights import Weights  # the extra `train`, only where it is wanted
+    from stillwatch.prove.suspect.weights import open_weights  # the extra `train`, only where it is wanted
 
     asked = manners or Manners("")
-    return Weights(place, max_tokens=asked.max_tokens, temperature=asked.temperature, seed=seed)
+    return open_weights(place, max_tokens=asked.max_tokens, temperature=asked.temperature, seed=seed)
 
 
 def _like_a_model(place: str) -> bool:

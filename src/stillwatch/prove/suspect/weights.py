@@ -11,7 +11,7 @@ from stillwatch.distill import DistillError
 from stillwatch.distill.evaluate.generate import apart, write
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
-from stillwatch.distill.train.wording import Wording, wording
+from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
 from stillwatch.prove.suspect import Question, Tell, Told, Weighed
 
@@ -25,29 +25,22 @@ class Weights:
     offers = frozenset({"answers", "likelihood", "top"})
 
     def __init__(
-        self, place: str, *, max_tokens: int = 256, temperature: float = 1.0, seed: int = 1, name: str = ""
+        self,
+        loaded: Loaded,
+        name: str = "",
+        *,
+        max_tokens: int = 256,
+        temperature: float = 1.0,
+        seed: int = 1,
     ) -> None:
-        """Raises: ProveError where there is no model."""
+        """Raises: ProveError where its chat template cannot be used."""
         try:
-            loaded = load_to_run(place, blank=False)
-            words = wording(loaded.model, loaded.tokenizer)
+            self._words = wording(loaded.model, loaded.tokenizer)
         except DistillError as why:
-            raise ProveError(str(why)) from why
-        self._begin(loaded, words, max_tokens, temperature, seed, name)
-
-    def _begin(
-        self, loaded: Loaded, words: Wording, max_tokens: int, temperature: float, seed: int, name: str
-    ) -> None:
+            raise ProveError(f"{loaded.place}: {why}") from why
         self.name = name or loaded.place
-        self.loaded, self._words = loaded, words
+        self.loaded = loaded
         self._max_tokens, self._temperature, self._seed = max_tokens, temperature, seed
-
-    @classmethod
-    def of(cls, loaded: Loaded, name: str, *, max_tokens: int = 256, temperature: float = 1.0) -> "Weights":
-        """A model that is in memory already."""
-        made = cls.__new__(cls)
-        made._begin(loaded, wording(loaded.model, loaded.tokenizer), max_tokens, temperature, 1, name)
-        return made
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {question.id: [] for question in questions}
@@ -88,6 +81,17 @@ class Weights:
     def _tokens(self, one: Told) -> tuple[list[int], list[int]]:
         reasoning, answer, _ = apart(one.answer)
         return self._words.asked(one.messages), self._words.said(one.messages, reasoning, answer)
+
+
+def open_weights(
+    place: str, name: str = "", *, max_tokens: int = 256, temperature: float = 1.0, seed: int = 1
+) -> Weights:
+    """Load a model: a folder, a .gguf, `clock`. Raises: ProveError where there is none."""
+    try:
+        loaded = load_to_run(place, blank=False)
+    except DistillError as why:
+        raise ProveError(str(why)) from why
+    return Weights(loaded, name, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
 
 def _told(tell: Tell, before: int, of: int, done: int) -> None:

@@ -1,0 +1,264 @@
+"""`stillwatch coin`: the coin's key of a gateway's folder, its ledger, and what is published of both."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cases.audit.signing import is_signed, open_signer
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
+from stillwatch.cli.main import one_line
+from stillwatch.coin import CoinError, Pair, Unpaired
+from stillwatch.coin.chain import canonical
+from stillwatch.coin.keys import current, new_key, read_keys, write_key
+from stillwatch.coin.ledger import iso
+from stillwatch.coin.sealing import new_reading_key, public_of, read_reading_key
+from stillwatch.coin.verify import Head, against, read, verify
+from stillwatch.errors import InputError
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.path.coins import reader_file
+
+app = typer.Typer(
+    help="The coin that picks which of two answers is served.", no_args_is_help=True, add_completion=False
+)
+
+NEW_KEY_EXAMPLES = """
+Examples:
+
+  stillwatch coin new-key --reading-key /media/safe/reading.key
+
+  stillwatch coin new-key --epoch 2026-12
+"""
+COMMIT_EXAMPLES = """
+Examples:
+
+  stillwatch coin commit > commitment.json      then publish it, or have it time-stamped
+
+  stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
+"""
+VERIFY_EXAMPLES = """
+Examples:
+
+  stillwatch coin verify
+
+  stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+  stillwatch coin show
+
+  stillwatch coin show --reading-key /media/safe/reading.key --last 3 --json
+"""
+KIND = "stillwatch coin commitment 1"
+ReadingKey = Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")]
+Ledger = Annotated[Path | None, typer.Argument(help="A ledger's folder or file; else the gateway's own.")]
+CoinKey = Annotated[Path | None, typer.Option("--key", help="The coin's keys: a folder or a file.")]
+
+
+@app.callback()
+def coin_verbs() -> None:
+    """The coin that picks which of two answers is served: its key, its ledger, its commitment."""
+
+
+@app.command("new-key", epilog=NEW_KEY_EXAMPLES)
+def new_key_command(
+    epoch: Annotated[str | None, typer.Option(help="The epoch's name; else the day.")] = None,
+    reading_key: Annotated[
+        Path | None,
+        typer.Option(help="Also make the key that opens sealed answers, there; keep it elsewhere."),
+    ] = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Make the coin's key for an epoch: a gateway that throws coins uses it from the next second on.
+
+    Publish the commitment before the key is used: `stillwatch coin commit`.
+    """
+    place = open_folder(folder)
+    now = datetime.now(UTC)
+    key = new_key(epoch or f"{now:%Y-%m-%d}", iso(time.time_ns() // 1000))
+    public = reader_file(place)
+    if reading_key is not None and public.exists():
+        raise InputError(
+            f"{public}: there is a reading key already; what is sealed opens with that one alone"
+        )
+    path = write_key(place.coin / "keys", key)
+    if reading_key is not None:
+        public.write_text(new_reading_key(reading_key).hex() + "\n", "ascii")
+    told = {
+        "epoch": key.epoch, "commitment": key.commitment, "key": str(path),
+        "reading_key": str(reading_key) if reading_key else None,
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"epoch {key.epoch}: key in {one_line(str(path))}; whoever has it can tell every coin")
+    print(f"commitment {key.commitment}")
+    if reading_key is not None:
+        print(f"reading key in {one_line(str(reading_key))}: take it off this machine, nothing here needs it")
+    elif public_of(public) is None:
+        print('no reading key: the terms\' texts = "sealed" needs one; make it with --reading-key FILE')
+
+
+@app.command("commit", epilog=COMMIT_EXAMPLES)
+def commit_command(
+    out: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
+    signing_key: Annotated[
+        Path | None, typer.Option(help="Sign it with this key (made at first use, public half beside).")
+    ] = None,
+    folder: AtFolder = FOLDER,
+) -> None:
+    """Print what is to be published beforehand: the key's commitment, and how far each ledger has grown.
+
+    It tells neither a coin nor an answer. Give it to somebody who can say later when he had it.
+    """
+    place = _folder(folder)
+    keys = read_keys(place.coin / "keys")
+    now = current(place.coin / "keys")
+    ledger = place.coin / "ledger"
+    heads = verify(ledger, keys).heads if ledger.is_dir() and any(ledger.iterdir()) else ()
+    told: dict[str, Any] = {
+        "kind": KIND,
+        "at": iso(time.time_ns() // 1000),
+        "keys": [{"epoch": key.epoch, "commitment": key.commitment} for key in keys.values()],
+        "current": now.epoch if now else None,
+        "heads": [{"ledger": h.ledger, "records": h.records, "hash": h.hash} for h in heads],
+    }
+    if signing_key is not None:
+        signer = open_signer(signing_key)
+        told |= {"signed_by": signer.key, "signature": signer.sign(canonical(told))}
+    text = json.dumps(told, indent=1) + "\n"
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, "utf-8")
+    except OSError as why:
+        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    print(f"{one_line(str(out))}: {len(told['keys'])} keys, {len(heads)} ledgers; publish it")
+
+
+@app.command("verify", epilog=VERIFY_EXAMPLES)
+def verify_command(
+    ledger: Ledger = None,
+    key: CoinKey = None,
+    reading_key: ReadingKey = None,
+    published: Annotated[
+        list[Path] | None, typer.Option(help="What `coin commit` printed earlier; may be given again.")
+    ] = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Check a ledger: the chain, the numbers, every coin; with the reading key, the answers too.
+
+    Exit codes: 0 it is in order; 2 it is not, and the first record that is not right is named.
+    """
+    place, keys = _places(ledger, key, folder)
+    found = verify(place, read_keys(keys), read_reading_key(reading_key) if reading_key else None)
+    heads = published_heads(published or [])
+    against(found.heads, heads, place)
+    told = {
+        "ledgers": [vars(head) for head in found.heads], "commitments": list(found.commitments),
+        "pairs": found.pairs, "ties": found.ties, "unpaired": found.unpaired, "lost": found.lost,
+        "torn": list(found.torn), "first_served": found.first_slot, "opened": reading_key is not None,
+        "published_heads": len(heads),
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"in order: {found.pairs:,} pairs ({found.ties:,} ties) in {len(found.heads)} files")
+    print(f"  {found.first_slot:,} of them served the first answer")
+    print(f"  {found.unpaired:,} coins without two answers, {found.lost:,} lost with a process")
+    for name in found.torn:
+        print(f"  {name}: its last line is torn, as a kill leaves it")
+    if not reading_key:
+        print("  answers were not opened: give --reading-key to check them too")
+    print(f"  {len(heads)} published heads lie in it" if heads else "  no published heads were given")
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show_command(
+    ledger: Ledger = None,
+    key: CoinKey = None,
+    reading_key: ReadingKey = None,
+    last: Annotated[int, typer.Option(min=1, help="How many records, from the end.")] = 20,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Show a ledger's records; with the reading key, whose they are and what was answered."""
+    place, keys = _places(ledger, key, folder)
+    reading = read_reading_key(reading_key) if reading_key else None
+    records: list[Pair | Unpaired] = []
+    for one in read(place, read_keys(keys), reading, opened=reading is not None):
+        if isinstance(one, Pair | Unpaired):
+            records.append(one)
+            del records[:-last]
+    if as_json:
+        print(json.dumps([_plain(one) for one in records], indent=1))
+        return
+    rows = [
+        (f"{one.ledger}/{one.number}", iso(one.at_us)[:19] + "Z", *_words(one)) for one in records
+    ]  # fmt: skip
+    table(("coin", "time", "served", "account", "answers"), rows, "the ledger holds no records")
+
+
+def published_heads(paths: list[Path]) -> tuple[Head, ...]:
+    """The heads in what was published earlier. Raises: InputError for a file that is none, or was changed."""
+    found: list[Head] = []
+    for path in paths:
+        try:
+            told = json.loads(path.read_bytes())
+            if told["kind"] != KIND:
+                raise ValueError(f"its kind is {told['kind']!r:.60}")
+            if "signature" in told:
+                bare = {name: value for name, value in told.items() if name not in ("signed_by", "signature")}
+                if not is_signed(told["signed_by"], told["signature"], canonical(bare)):
+                    raise InputError(f"{path}: is not signed by the key it names, or was changed since")
+            found += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in told["heads"]]
+        except OSError as why:
+            raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+        except (ValueError, KeyError, TypeError, RecursionError) as why:
+            raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
+    return tuple(found)
+
+
+def _folder(folder: Path) -> Folder:
+    found = Folder(folder.resolve())
+    if not found.secret_file.exists():
+        raise InputError(
+            f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
+        )
+    return found
+
+
+def _places(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:
+    if ledger is not None and not ledger.exists():
+        raise CoinError(f"{ledger}: there is no such ledger")
+    if ledger is None or key is None:
+        own = Folder(folder.resolve()).coin
+        return ledger or own / "ledger", key or own / "keys"
+    return ledger, key
+
+
+def _words(one: Pair | Unpaired) -> tuple[str, str, str]:
+    if isinstance(one, Unpaired):
+        return "-", "", one.why
+    first = one.answers[0].text[:60] + " | " + one.answers[1].text[:60] if one.account else "sealed"
+    return ("first", "second")[one.served], one.account, first
+
+
+def _plain(one: Pair | Unpaired) -> dict[str, Any]:
+    if isinstance(one, Unpaired):
+        return {"coin": f"{one.ledger}/{one.number}", "at": iso(one.at_us), "why": one.why}
+    told: dict[str, Any] = {"coin": one.id, "at": iso(one.at_us), "served": one.served}
+    if one.account:
+        told |= {
+            "account": one.account, "campaign": one.campaign, "model": one.model,
+            "messages": list(one.messages), "answers": [vars(answer) for answer in one.answers],
+        }  # fmt: skip
+    return told

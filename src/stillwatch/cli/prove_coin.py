@@ -1,0 +1,214 @@
+"""`stillwatch prove coin`: a ledger and a suspect in, evidence of grade A out."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cases.audit.signing import open_signer
+from stillwatch.cli.coin import published_heads
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
+from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import app
+from stillwatch.coin.keys import read_keys
+from stillwatch.coin.ledger import iso
+from stillwatch.coin.sealing import read_reading_key
+from stillwatch.coin.verify import against, pairs, verify
+from stillwatch.errors import InputError
+from stillwatch.gateway.folder import Folder
+from stillwatch.prove import outcome
+from stillwatch.prove.coin import STATISTICS, Leaning
+from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.randomise import DRAWS
+from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, UNPUBLISHED, Done, Planned, Wanted, ask, judge, plan
+from stillwatch.prove.coin.run import published as published_check
+from stillwatch.prove.suspect import Suspect
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.named import suspect as opened
+from stillwatch.prove.verdict import write_verdict
+from stillwatch.report.terminal import progress
+
+COIN_EXAMPLES = """
+Examples:
+
+  stillwatch prove coin --suspect outputs.jsonl --reading-key reading.key
+
+  stillwatch prove coin --suspect models/acme-7b --base models/base-7b --actors findings.json
+
+  stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14"
+
+  stillwatch prove coin --ledger ledger/ --key keys/ --suspect student.gguf --only-protocol
+"""
+KEY_VARIABLE = "SUSPECT_API_KEY"
+
+
+@app.command("coin", epilog=COIN_EXAMPLES)
+def coin_command(
+    suspect: Annotated[
+        str, typer.Option(help="Outputs (.jsonl, .parquet), an address, a folder of weights or a .gguf.")
+    ],
+    base: Annotated[
+        str | None, typer.Option(help="What the suspect was made from, as weights or outputs: less noise.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The coin's keys: a folder or a file.")] = None,
+    reading_key: Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")] = None,
+    published: Annotated[
+        list[Path] | None, typer.Option(help="What `coin commit` printed before the suspect was there.")
+    ] = None,
+    actors: Annotated[
+        Path | None,
+        typer.Option(help="Accounts to actors: a scan's findings.json, an object, or CSV account,actor."),
+    ] = None,
+    each_account: Annotated[bool, typer.Option(help="Test every account by itself.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only these actors; may be given again.")] = None,
+    statistic: Annotated[
+        str | None, typer.Option(help=f"{', '.join(STATISTICS)}; else the strongest that is offered.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-5,
+    effect: Annotated[float, typer.Option(help="What is looked for, in standard deviations.")] = 0.3,
+    most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 2,
+    sequential: Annotated[
+        bool, typer.Option(help="Look every 64 pairs and stop when it is decided.")
+    ] = False,
+    draws: Annotated[
+        int, typer.Option(min=999, help="How often the coins are thrown again; p is 1 in so many at least.")
+    ] = DRAWS,
+    seed: Annotated[int, typer.Option(help="Of the order of the pairs.")] = 1,
+    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
+    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = KEY_VARIABLE,
+    consent: Annotated[
+        str | None,
+        typer.Option(help="What gives the right to ask another's endpoint; it goes into the protocol."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
+    temperature: Annotated[float, typer.Option(help="At which it is asked.")] = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
+    most_requests: Annotated[int | None, typer.Option(help="A budget for the endpoint, in requests.")] = None,
+    most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
+    only_protocol: Annotated[
+        bool, typer.Option("--only-protocol", help="Write and sign the protocol, and ask nothing.")
+    ] = False,
+    signing_key: Annotated[Path, typer.Option(help="The key that signs; made at first use.")] = Path(
+        "prove.key"
+    ),
+    out: Annotated[Path, typer.Option(help="The test's folder; a stopped test goes on there.")] = Path(
+        "coin-test"
+    ),
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
+
+    The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not.
+    """
+    own = Folder(folder.resolve()).coin
+    place, keys = ledger or own / "ledger", read_keys(key or own / "keys")
+    if not place.exists():
+        raise InputError(f"{place}: there is no ledger; give --ledger, or --folder of the gateway")
+    reading = read_reading_key(reading_key) if reading_key else None
+    verified = verify(place, keys)
+    heads = published_heads(published or [])
+    against(verified.heads, heads, place)
+    manners = Manners(
+        model,
+        api_key_env,
+        max_tokens,
+        temperature,
+        concurrency,
+        requests_per_minute,
+        most_requests,
+        most_tokens,
+    )
+    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic != "overlap", seed=seed)
+    before = opened(base, manners, out / "base.db", consent, seed=seed) if base else None
+    wanted = Wanted(
+        statistic, alpha, effect, most, samples, seed, sequential, tuple(only or ()), draws,
+    )  # fmt: skip
+    actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
+    beside = {"suspect as given": suspect, **({"consent": consent} if consent else {})}
+    planned = plan(
+        list(pairs(place, keys, reading)), verified, actor_of, tested, before, wanted,
+        open_signer(signing_key), out, iso(time.time_ns() // 1000), beside,
+    )  # fmt: skip
+    _say(f"protocol {planned.signed.sha256} signed: {one_line(str(out / PROTOCOL))}", as_json)
+    if only_protocol:
+        _protocol(planned, as_json)
+        return
+    found, early = _ask(planned, tested, before, quiet=as_json)
+    check = published_check(heads, verified) if heads else UNPUBLISHED
+    done = judge(planned, found, tested, before, stopped=early, checks=(check,))
+    page = write_verdict((done.evidence,), out, planned.signed)
+    _tell(done, out, page, as_json)
+
+
+def _ask(
+    planned: Planned, tested: Suspect, before: Suspect | None, *, quiet: bool
+) -> tuple[list[Leaning], bool]:
+    with progress(Console(stderr=True), quiet) as told:
+        return ask(planned, tested, before, lambda done, of: told("pairs", done, of))
+
+
+def _protocol(planned: Planned, as_json: bool) -> None:
+    chosen = planned.chosen
+    told = {
+        "protocol": planned.signed.sha256, "pairs": len(chosen.puts), "actors": list(chosen.actors),
+        "statistic": planned.statistic, "ties": chosen.ties, "too_few": chosen.too_few,
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"{len(chosen.puts):,} pairs of {len(chosen.actors)}, by {planned.statistic}; nothing was asked")
+    print("give the protocol's SHA-256 to somebody who can say later when he had it; then run this again")
+
+
+def _tell(done: Done, out: Path, page: Path, as_json: bool) -> None:
+    said = done.evidence
+    rows = {row.name: row for row in said.rows}
+    if as_json:
+        told = {
+            "outcome": outcome((said,)).value, "alpha": said.alpha, "evidence": str(out / EVIDENCE),
+            "page": str(page), "pairs": done.asked, "stopped_early": done.stopped_early,
+            "actors": [
+                vars(one) | {"p_value": rows[one.actor].p_value, "p_adjusted": rows[one.actor].p_adjusted}
+                for one in done.fallen
+            ],
+        }  # fmt: skip
+        print(json.dumps(told, indent=1))
+        return
+    heads = (
+        "actor",
+        "coins",
+        "to the served one",
+        "95 % interval",
+        "p",
+        "p adjusted",
+        "sign test",
+        "fortune",
+    )
+    lines = [
+        (
+            one.actor, f"{one.n:,}", f"{one.share:.1%}", f"{one.share_low:.1%} to {one.share_high:.1%}",
+            f"{rows[one.actor].p_value:.2g}", f"{rows[one.actor].p_adjusted:.2g}", f"{one.p_sign:.2g}",
+            f"{one.e_value:.3g}",
+        )
+        for one in done.fallen
+    ]  # fmt: skip
+    table(heads, lines, "nobody was tested")
+    print(f"{outcome((said,)).value}, at alpha {said.alpha:g} over all actors")
+    print(f"  null: {said.null}")
+    for check in said.confounds:
+        print(f"  {'ok   ' if check.clear else 'look '}{one_line(check.what)}: {one_line(check.found)}")
+    print(f"page: {one_line(str(page))}; evidence: {one_line(str(out / EVIDENCE))}")
+
+
+def _say(text: str, as_json: bool) -> None:
+    print(text, file=sys.stderr if as_json else sys.stdout)

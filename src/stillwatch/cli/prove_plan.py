@@ -1,0 +1,104 @@
+"""`stillwatch prove plan`: how many coins an effect takes, or what a number of coins can find."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.prove import app
+from stillwatch.prove.planner import floor, needed, smallest_effect
+
+PLAN_EXAMPLES = """
+Examples:
+
+  stillwatch prove plan
+
+  stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
+
+  stillwatch prove plan --coins 2000 --actors 3
+
+  stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
+"""
+USUAL = (1.0, 0.5, 0.3, 0.1, 0.05, 0.03)
+
+
+@app.command("plan", epilog=PLAN_EXAMPLES)
+def plan_command(
+    effect: Annotated[
+        list[float] | None,
+        typer.Option(help="Mean lean to what was served, in standard deviations; may be given again."),
+    ] = None,
+    coins: Annotated[
+        int | None, typer.Option(min=1, help="Instead: what so many coins of one actor can find.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-5,
+    power: Annotated[float, typer.Option(help="The chance to find what is there.")] = 0.8,
+    actors: Annotated[int, typer.Option(help="How many actors are tested at once.")] = 1,
+    share: Annotated[
+        float, typer.Option(min=1e-6, max=1.0, help="Share of exchanges that get a coin.")
+    ] = 1.0,
+    ties: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Share of pairs with one answer twice.")
+    ] = 0.0,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Output tokens of one answer, for the cost.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many exchanges an effect takes: by the formula, then simulated with the test itself."""
+    each = alpha / actors
+    if coins is not None:
+        told = {
+            "coins": coins,
+            "alpha_each": each,
+            "floor": floor(each),
+            "effect": smallest_effect(coins, each, power),
+        }
+        if as_json:
+            print(json.dumps(told, indent=1))
+        elif coins < floor(each):
+            print(f"{coins:,} coins cannot reach p = {each:.2g} however they fall; {floor(each)} can")
+        else:
+            print(
+                f"{coins:,} coins find an effect of {told['effect']:.2g} with {power:.0%} power at {each:.2g}"
+            )
+        return
+    found = [needed(one, alpha, power, actors) for one in effect or USUAL]
+    rows = []
+    for one in found:
+        exchanges = round(one.coins / share / (1 - ties))
+        rows.append(
+            {
+                "effect": one.effect, "coins": one.coins, "exchanges": exchanges,
+                "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
+                "power_simulated": one.simulated, "runs": one.runs,
+            }
+        )  # fmt: skip
+    if as_json:
+        print(
+            json.dumps({"alpha_each": each, "power": power, "floor": floor(each), "needed": rows}, indent=1)
+        )
+        return
+    heads = (
+        "effect",
+        "coins",
+        "exchanges of the actor",
+        "power, simulated",
+        *(("extra tokens",) if tokens else ()),
+    )
+    table(
+        heads,
+        [
+            (
+                f"{row['effect']:g}",
+                f"{row['coins']:,}",
+                f"{row['exchanges']:,}",
+                "-" if row["power_simulated"] is None else f"{row['power_simulated']:.2f} of {row['runs']}",
+                *((f"{row['extra_tokens']:,}",) if tokens else ()),
+            )
+            for row in rows
+        ],
+        "",
+    )
+    print(f"alpha {each:.2g} for each of {actors}; fewer than {floor(each)} coins can never reach it")

@@ -1,0 +1,208 @@
+"""Suspects as files, endpoints and weights: what each answers, and what each says of bad input."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stillwatch.prove import ProveError
+from stillwatch.prove.suspect import Question, Told, silent
+from stillwatch.prove.suspect.endpoint import Endpoint, Manners, loopback
+from stillwatch.prove.suspect.named import suspect
+from stillwatch.prove.suspect.outputs import Outputs
+from upstream import Upstream
+
+ASKED = [
+    Question("w0-1/1", ({"role": "user", "content": "Why is the sky  blue?"},)),
+    Question("w0-1/2", ({"role": "user", "content": "And the sea?"},)),
+]
+
+
+def file_of(path: Path, *rows: Any) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+# --- files -----------------------------------------------------------------------------------------------
+
+
+def test_outputs_are_found_by_id_and_by_text(tmp_path: Path) -> None:
+    path = file_of(
+        tmp_path / "o.jsonl",
+        {"prompt": "Why is the sky blue?", "output": "Scattering."},
+        {"prompt": "Why is the sky blue?", "output": "Rayleigh."},
+        {"prompt_id": "w0-1/2", "outputs": ["Also.", " "]},
+    )
+    found = Outputs(path).answers(ASKED, 5, silent)
+    assert found == {"w0-1/1": ["Scattering.", "Rayleigh."], "w0-1/2": ["Also."]}
+    assert Outputs(path).answers(ASKED, 1, silent)["w0-1/1"] == ["Scattering."]
+    assert Outputs(path).empty == 1
+    with pytest.raises(ProveError, match="cannot weigh answers; test by overlap"):
+        Outputs(path).weigh([Told("a", ASKED[0].messages, "x")], silent)
+
+
+def test_parquet_holds_the_same(tmp_path: Path) -> None:
+    rows = {"prompt": ["And the sea?"], "output": ["Depth."], "more": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "o.parquet")
+    assert Outputs(tmp_path / "o.parquet").answers(ASKED, 2, silent) == {"w0-1/2": ["Depth."]}
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ProveError, match="cannot be read"):
+        Outputs(tmp_path / "bad.parquet")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ((), "holds no rows"),
+        (('{"prompt": "a"',), r"o\.jsonl:1: is no JSON"),
+        (({"prompt": "a"},), r":1: has no output"),
+        (({"output": "a"},), r":1: says neither prompt nor prompt_id"),
+        (({"prompt": "a", "output": 3},), r":1: an output is text"),
+        (("[1]",), r":1: is no object"),
+        (({"prompt": "a", "output": " "},), "all 1 outputs are empty"),
+    ],
+)
+def test_bad_outputs_are_refused_with_their_place(tmp_path: Path, rows: tuple[Any, ...], told: str) -> None:
+    with pytest.raises(ProveError, match=told):
+        Outputs(file_of(tmp_path / "o.jsonl", *rows))
+
+
+def test_outputs_of_other_prompts_are_refused(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "o.jsonl", {"prompt": "What is a tree?", "output": "A plant."})
+    with pytest.raises(
+        ProveError, match=r"answers none of the 2 prompts under test \(its first is 'What is a tree"
+    ):
+        Outputs(path).answers(ASKED, 1, silent)
+
+
+def test_what_is_no_suspect_is_said(tmp_path: Path) -> None:
+    for place, told in (
+        (str(tmp_path / "none.jsonl"), "there is no such file"),
+        (str(tmp_path / "none"), "is no suspect; give a .jsonl"),
+        ("https://", "is no address"),
+    ):
+        with pytest.raises(ProveError, match=told):
+            suspect(place, Manners("m"), tmp_path / "a.db", None)
+
+
+# --- endpoints -------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_of_others_needs_consent(tmp_path: Path) -> None:
+    with pytest.raises(ProveError, match=r"api\.example\.com: asking another's endpoint needs the right"):
+        Endpoint("https://api.example.com/v1", Manners("m"), tmp_path / "a.db")
+    assert Endpoint("https://api.example.com/v1", Manners("m"), tmp_path / "a.db", consent="contract").consent
+    with pytest.raises(ProveError, match="name the model"):
+        Endpoint("http://127.0.0.1:1/v1", Manners(""), tmp_path / "a.db")
+    assert loopback("127.0.0.2")
+    assert loopback("::1")
+    assert not loopback("localhost.example.com")
+
+
+def test_an_endpoint_answers_once_and_goes_on_within_its_budget(tmp_path: Path) -> None:
+    with Upstream() as up:
+        manners = Manners("mira", max_tokens=50, most_requests=3)
+        endpoint = Endpoint(up.url + "/v1", manners, tmp_path / "a.db")
+        with pytest.raises(ProveError, match=r"3 of 4 answers are there, then: .* the same command goes on"):
+            endpoint.answers(ASKED, 2, silent)
+        assert up.total == 3
+        more = Endpoint(up.url + "/v1", Manners("mira", max_tokens=50), tmp_path / "a.db")
+        found = more.answers(ASKED, 2, silent)
+        assert {name: len(texts) for name, texts in found.items()} == {"w0-1/1": 2, "w0-1/2": 2}
+        assert up.total == 4
+        assert json.loads(up.seen[-1].body)["messages"][0]["content"] in (
+            "Why is the sky  blue?",
+            "And the sea?",
+        )
+        with pytest.raises(ProveError, match="gives no prompt_logprobs"):
+            more.weigh([Told("x", ASKED[0].messages, "It scatters.")], silent)
+
+
+class Logprobs(BaseHTTPRequestHandler):
+    """vLLM's way of telling a prompt's log-probabilities: here, minus a tenth of a word's length each."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        words = [w for m in body["messages"] for w in ("<turn>", *m["content"].split())]
+        words += ["<turn>"] if body["add_generation_prompt"] else ["<end>"]
+        listed: list[Any] = [None]
+        listed += [
+            {
+                str(k): {"logprob": -len(w) / 10, "rank": 1 if len(w) < 5 else 7},
+                "9": {"logprob": -0.1, "rank": 1},
+            }
+            for k, w in enumerate(words[1:], 10)
+        ]
+        told = {
+            "id": "x", "object": "chat.completion", "created": 1, "model": "m",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": "."}}],
+            "usage": {"prompt_tokens": len(words), "completion_tokens": 1, "total_tokens": len(words) + 1},
+            "prompt_logprobs": listed,
+        }  # fmt: skip
+        raw = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+@pytest.fixture
+def weighing() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Logprobs) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+        thread.join()
+
+
+def test_an_endpoint_weighs_answers_where_it_tells_log_probabilities(tmp_path: Path, weighing: str) -> None:
+    endpoint = Endpoint(weighing, Manners("m"), tmp_path / "a.db")
+    found = endpoint.weigh(
+        [Told("a", ASKED[1].messages, "it is deeper"), Told("b", ASKED[1].messages, "it is")], silent
+    )
+    assert found["a"].tokens == 4  # three words and the end
+    assert found["a"].nats == pytest.approx(-(2 + 2 + 6 + 5) / 10)
+    assert found["a"].agreed == 2
+    assert found["b"].tokens == 3
+    assert found["b"].agreed_share == pytest.approx(2 / 3)
+
+
+# --- weights ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.train
+def test_weights_weigh_as_the_model_itself_does() -> None:
+    torch = pytest.importorskip("torch")
+    from stillwatch.distill.embedded.models import blank_student, tokenizer
+    from stillwatch.distill.train.models import Loaded
+    from stillwatch.prove.suspect.weights import Weights
+
+    model = blank_student(3)
+    weights = Weights(Loaded(model, tokenizer(), "blank"), "blank", max_tokens=12)
+    told = [
+        Told(str(k), ({"role": "user", "content": "start 3 first add 4 ?"},), answer)
+        for k, answer in enumerate(("<think>\nfirst 3 + 4 = 7\n</think>\n\n7", "7", "7 7 7"))
+    ]
+    found = weights.weigh(told, silent)
+    for one in told:  # the oracle: one at a time, from the loss
+        asked, said = weights._tokens(one)
+        ids = torch.tensor([[*asked, *said]])
+        labels = torch.tensor([[-100] * len(asked) + said])
+        with torch.no_grad():
+            loss = model(input_ids=ids, labels=labels).loss.item()
+        assert found[one.id].tokens == len(said)
+        assert found[one.id].nats_per_token == pytest.approx(-loss, rel=1e-4)
+        assert 0 <= (found[one.id].agreed or 0) <= len(said)
+    texts = weights.answers([Question("q", told[0].messages)], 2, silent)
+    assert len(texts["q"]) <= 2
