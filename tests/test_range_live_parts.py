@@ -24,6 +24,7 @@ from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider
 from stillwatch.range.live.run import terms_of
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.students import drill, examples
+from stillwatch.range.live.told import as_dict, outcome_of
 from stillwatch.range.scenes import parse_scene, read_scene
 from stillwatch.terms.load import loads
 
@@ -375,3 +376,11 @@ def test_the_picture_tells_its_figures_in_words() -> None:
     said = ElementTree.fromstring(picture([outcome()])).attrib["aria-label"]
     assert "seed 1, no defence: 120 examples out, student 99%" in said
     assert "seed 1, blocks: 40 examples out, student 10%" in said
+
+
+def test_an_outcome_is_written_and_read_back() -> None:
+    made = outcome(manifest={"seed": "1"}, took={"wall_s": 1.0})
+    assert outcome_of(json.loads(json.dumps(as_dict(made)))) == made
+    for broken in ({}, {"scene": "s"}, as_dict(made) | {"arms": [{"name": "off"}]}):
+        with pytest.raises(InputError, match="no outcome of a live run"):
+            outcome_of(broken)

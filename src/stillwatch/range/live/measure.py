@@ -1,0 +1,71 @@
+"""What one arm came to: read from the attacker's hands, the gateway's own files, and what honest people saw.
+
+It changes nothing, and does not know what a student makes of it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from stillwatch.range.live import Arm, Mark
+from stillwatch.range.live.attack import Attacker
+from stillwatch.range.live.house import House
+from stillwatch.range.live.play import Play
+from stillwatch.range.live.stage import Stage
+from stillwatch.terms import Step
+
+FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
+
+
+def named(house: House) -> set[str]:
+    """Accounts in open cases."""
+    return {account for campaign in house.found().campaigns() for account in campaign.accounts}
+
+
+def measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Play) -> Arm:
+    mine = stage.campaign | attacker.used
+    cases = [c for c in house.found().campaigns() if mine & set(c.accounts)]
+    found = named(house)
+    stands = house.standings()
+    felt = {a: s for a, s in stands.items() if s.step in FELT}
+    stopped = {a: s for a, s in felt.items() if a in mine}
+    alarm_us = min((int(c.alarm_at.timestamp() * 1e6) for c in cases), default=None)
+    contained_us = max((s.since_us for s in stopped.values()), default=None)
+    rows = house.rows()
+    left = sum(
+        1
+        for account, outcome, at in zip(
+            rows["account"].to_pylist(), rows["outcome"].to_pylist(), rows["time"].to_pylist(), strict=True
+        )
+        if outcome == "client_left" and account in mine and int(at.timestamp() * 1e6) >= stage.campaign_us
+    )
+    taken = attacker.taken
+    marks = [Mark(stage.day(t.at_us), n) for n, t in enumerate(taken, 1)]
+    digest = hashlib.sha256(json.dumps([asdict(t) for t in taken]).encode()).hexdigest()
+    fresh = {who.account for who, _ in attacker.replaced.values()}
+    return Arm(
+        name=name,
+        asked=attacker.asked,
+        out=len(taken),
+        out_tokens=sum(t.tokens for t in taken),
+        left=attacker.left,
+        left_recorded=left,
+        refused=attacker.refused,
+        unsent=attacker.unsent,
+        stripped=attacker.stripped,
+        accounts=len(mine & (attacker.used | stage.campaign)),
+        fresh=len(fresh),
+        named=len(found & mine),
+        blocked=len(stopped),
+        alarm_day=None if alarm_us is None else stage.day(alarm_us),
+        out_before_alarm=len(taken) if alarm_us is None else sum(t.at_us < alarm_us for t in taken),
+        contained_day=None if contained_us is None else stage.day(contained_us),
+        last_out_day=stage.day(taken[-1].at_us) if taken else None,
+        honest_accounts=len(stage.honest),
+        honest_exchanges=play.honest.sent,
+        honest_named=len(found & stage.honest),
+        honest_touched=len((set(felt) & stage.honest) | play.honest.turned_away),
+        honest_refused=play.honest.refused,
+        marks=tuple(marks),
+        examples_sha256=digest,
+    )

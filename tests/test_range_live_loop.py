@@ -1,0 +1,70 @@
+"""The live loop whole, small: real `serve` processes, real clients, the ladder, a student left out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stillwatch.errors import StillwatchError
+from stillwatch.range.live import LiveError
+from stillwatch.range.live.run import ARM, MANIFEST, TAKEN, run_live
+from stillwatch.range.scenes import parse_scene
+
+SCENE = """name = "small"
+[population]
+base = "sample"
+keep_accounts = 0.25
+[[campaign]]
+name = "pool"
+shape = "wrapped_pool"
+accounts = 40
+exchanges = 400
+start = 8.0
+days = 1.0
+pipelines = ["clock"]
+[live]
+arms = ["block"]
+teacher = "arithmetic"
+steps = 0
+dropped = 0.2
+tail_days = 0.05
+look_s = 1800
+"""
+
+
+@pytest.mark.slow
+def test_a_campaign_is_named_and_blocked_while_it_asks_and_nobody_else_is(tmp_path: Path) -> None:
+    scene = parse_scene(SCENE, "small.toml", tmp_path / "small.toml")
+    told: list[str] = []
+    outcome = run_live(scene, 1, tmp_path / "run", told.append)
+    (arm,) = outcome.arms
+    # what was sent is what was answered, left, refused or never sent
+    assert arm.asked + arm.unsent == 400
+    assert 0 < arm.out < arm.asked < 400
+    assert arm.refused > 0
+    assert arm.blocked >= 20
+    assert arm.alarm_day is not None
+    assert 8.0 < arm.alarm_day < 9.0
+    assert arm.out_before_alarm <= arm.out
+    # streams that were left are written down as such, and counted apart from what was received
+    assert arm.left > 5
+    assert arm.left_recorded == arm.left
+    # innocents
+    assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
+    assert arm.honest_exchanges > 100
+    # what got out is right, and all of it lies there
+    rows = [json.loads(line) for line in (tmp_path / "run" / "block" / TAKEN).read_text().splitlines()]
+    assert len(rows) == arm.out
+    assert all(row["answer"].isdigit() and row["reasoning"].startswith("first ") for row in rows)
+    assert [m.out for m in arm.marks] == list(range(1, arm.out + 1))
+    assert any("block: day 8" in line for line in told)
+    # what stands is not made anew; another run is not mixed with it
+    assert (tmp_path / "run" / "block" / ARM).exists()
+    again = run_live(scene, 1, tmp_path / "run", told.append)
+    assert (again.arms, again.manifest) == (outcome.arms, outcome.manifest)
+    assert again.took["wall_s"] < outcome.took["wall_s"]
+    assert json.loads((tmp_path / "run" / MANIFEST).read_text())["made"] == outcome.manifest
+    with pytest.raises(LiveError, match="holds another run"):
+        run_live(scene, 2, tmp_path / "run", told.append)
+    assert issubclass(LiveError, StillwatchError)
+    print(outcome.took)
