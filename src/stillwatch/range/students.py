@@ -51,6 +51,8 @@ def trained(
     answers = _answers(folder, max((n for n, _ in wanted), default=0), tell)
     for done, (n, seed) in enumerate(wanted):
         tell(f"student of {n} examples, seed {seed}", done, len(wanted))
+        if (folder / _name(n, seed) / SCORE).exists():
+            continue
         lessons = {_name(n, seed): answers[:n]}
         study(folder, lessons, Spec("", steps, held_out, seed), at_once, lambda _: None)
     scores = {(n, seed): read_json(folder / _name(n, seed) / SCORE) for n, seed in wanted}
