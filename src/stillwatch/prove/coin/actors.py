@@ -26,7 +26,13 @@ def by_account(pair: Pair) -> str:
 
 
 def by_file(path: Path) -> ActorOf:
-    """By a file: a scan's findings.json, a JSON object account -> actor, or CSV with account and actor.
+    """By a file, as `accounts_in` reads it. Raises: ProveError."""
+    found = accounts_in(path)
+    return lambda pair: found.get(pair.account, OTHERS)
+
+
+def accounts_in(path: Path) -> dict[str, str]:
+    """Account to actor: a scan's findings.json, a JSON object, or CSV with account and actor.
 
     Raises: ProveError where it is none of them, or names one account twice.
     """
@@ -40,7 +46,7 @@ def by_file(path: Path) -> ActorOf:
     found = _of_json(text, path) if text.lstrip()[:1] in ("{", "[") else _of_csv(text, path)
     if not found:
         raise ProveError(f"{path}: names no account; give account,actor in lines, or a scan's findings.json")
-    return lambda pair: found.get(pair.account, OTHERS)
+    return found
 
 
 def _of_json(text: str, path: Path) -> dict[str, str]:

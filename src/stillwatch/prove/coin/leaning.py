@@ -143,6 +143,20 @@ def overlap(text: str, one: str, other: str) -> float:
     return total / orders if orders else 0.0
 
 
+def overlap_of(answer: str, texts: Sequence[str]) -> float:
+    """The share of an answer's runs of 1 to 4 words that texts hold, averaged over runs and texts.
+
+    >>> overlap_of("the cat sat", ["the cat sat", "no"])
+    0.5
+    """
+    words = answer.split()
+    orders = [order for order in ORDERS if order <= len(words)]
+    if not orders or not texts:
+        return 0.0
+    shares = (_share(_rows(words, order), _rows(text.split(), order)) for text in texts for order in orders)
+    return sum(shares) / (len(orders) * len(texts))
+
+
 def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
 

@@ -26,7 +26,7 @@ from stillwatch.prove.suspect import Suspect, Tell
 
 PROTOCOL, LEANS, EVIDENCE = "protocol.dsse.json", "leans.jsonl", "evidence.json"
 BATCH = 64  # pairs between two writes, and between two looks
-STATISTICS = {
+STATISTICS_IN_WORDS = {
     "likelihood": "mean log-likelihood a token of the first answer less that of the second",
     "top": "share of the first answer's tokens that are the suspect's own first choice, less the second's",
     "overlap": "of the runs of 1 to 4 words that only one of the answers has, the share that the suspect's "
@@ -129,7 +129,7 @@ def _protocol(
         method=METHOD,
         suspect=suspect.name,
         claim=CLAIM,
-        statistic=f"{STATISTICS[statistic]}; {COUNTED}",
+        statistic=f"{STATISTICS_IN_WORDS[statistic]}; {COUNTED}",
         null=NULL,
         alpha=test.alpha,
         units=chosen.actors,

@@ -30,7 +30,7 @@ class Outputs:
         self._by_id: dict[str, list[str]] = {}
         self._by_text: dict[str, list[str]] = {}
         self.rows = self.empty = 0
-        for place, row in _rows(path):
+        for place, row in rows_of(path):
             self._take(row, place)
         if not self.rows:
             raise ProveError(f"{path}: holds no rows; give lines with prompt or prompt_id, and output")
@@ -91,7 +91,8 @@ def text_key(prompt: object) -> str:
     return " ".join(str(prompt).split())
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+def rows_of(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every row of a file with its place. Raises: ProveError."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise ProveError(

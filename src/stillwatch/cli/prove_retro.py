@@ -1,0 +1,133 @@
+"""`stillwatch prove retro`: an old log and fresh draws of the frozen teacher in, evidence of grade B out."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cases.audit.signing import open_signer
+from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import app
+from stillwatch.coin.ledger import iso
+from stillwatch.prove import ProveError, evidence_json, outcome, protocol
+from stillwatch.prove.coin import OTHERS, STATISTICS
+from stillwatch.prove.coin import retro as test
+from stillwatch.prove.coin.actors import accounts_in
+from stillwatch.prove.coin.leaning import statistic_for
+from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, STATISTICS_IN_WORDS
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.named import suspect as opened
+from stillwatch.prove.verdict import write_verdict
+from stillwatch.report.terminal import progress
+
+RETRO_EXAMPLES = """
+Examples:
+
+  stillwatch prove retro served.jsonl --draws fresh.jsonl --suspect models/acme-7b
+
+  stillwatch prove retro served.jsonl --teacher models/ours --draws-per-prompt 4 --suspect outputs.jsonl
+"""
+
+
+@app.command("retro", epilog=RETRO_EXAMPLES)
+def retro_command(
+    log: Annotated[Path, typer.Argument(help="What was served: prompt, output and account a line.")],
+    suspect: Annotated[str, typer.Option(help="Outputs, an address, a folder of weights or a .gguf.")],
+    draws: Annotated[
+        str | None, typer.Option(help="Fresh draws as a file: prompt or prompt_id, and outputs.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Or the frozen teacher to draw from: weights or an address.")
+    ] = None,
+    draws_per_prompt: Annotated[int, typer.Option(min=1, help="Fresh draws of each prompt.")] = 4,
+    actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
+    statistic: Annotated[
+        str | None, typer.Option(help=f"{', '.join(STATISTICS)}; else the strongest that is offered.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-3,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 2,
+    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
+    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY",
+    consent: Annotated[
+        str | None, typer.Option(help="What gives the right to ask another's endpoint.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
+    temperature: Annotated[float, typer.Option(help="At which the teacher answered.")] = 1.0,
+    signing_key: Annotated[Path, typer.Option(help="The key that signs; made at first use.")] = Path(
+        "prove.key"
+    ),
+    out: Annotated[Path, typer.Option(help="The test's folder.")] = Path("retro-test"),
+    as_json: AsJson = False,
+) -> None:
+    """Without a coin: does a suspect lean to what was served, among fresh draws of the same frozen teacher?
+
+    Weaker than the coin, and graded B: nobody can show that the teacher is what it was. Exit codes: 0 tested;
+    2 could not.
+    """
+    if (draws is None) == (teacher is None):
+        raise ProveError(
+            "give either --draws FILE or --teacher MODEL: what the served answers are held against"
+        )
+    served = test.read_log(log)
+    manners = Manners(model, api_key_env, max_tokens, temperature)
+    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic != "overlap")
+    source = opened(str(draws or teacher), manners, out / "draws.db", consent)
+    chosen = statistic_for(statistic, tested, None)
+    by_account = (
+        accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
+    )
+    signed = protocol.sign(
+        protocol.Protocol(
+            method=test.METHOD,
+            suspect=tested.name,
+            claim=test.CLAIM,
+            statistic=f"place of the served answer, by {STATISTICS_IN_WORDS[chosen]}; summed over prompts",
+            null=test.NULL,
+            alpha=alpha,
+            units=tuple(sorted({by_account.get(one.account, OTHERS) for one in served})),
+            prompts=len(served),
+            prompts_sha256=protocol.prompts_digest(
+                [json.dumps([one.id, list(one.messages)]) for one in served]
+            ),
+            made_at=iso(time.time_ns() // 1000),
+            settings=(("draws a prompt", str(draws_per_prompt)), ("draws from", source.name)),
+        ),
+        open_signer(signing_key),
+    )
+    path = out / PROTOCOL
+    if path.exists():
+        signed = protocol.read(path)
+    else:
+        protocol.write(signed, path)
+    with progress(Console(stderr=True), as_json) as told:
+        fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: told("draws", done, of))
+        found = test.blocks(
+            served, fresh, by_account, chosen, tested, samples, lambda done, of: told("suspect", done, of)
+        )
+    seed = int(hashlib.sha256(signed.envelope).hexdigest()[:16], 16)
+    said = test.evidence(found, chosen, tested.name, alpha, seed, signed.sha256)
+    evidence_json.write(said, out / EVIDENCE)
+    page = write_verdict((said,), out, signed)
+    if as_json:
+        rows = [vars(row) | {"counts": vars(row.counts) if row.counts else None} for row in said.rows]
+        print(
+            json.dumps(
+                {"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)}, indent=1
+            )
+        )
+        return
+    table(
+        ("actor", "prompts", "mean place", "p", "p adjusted"),
+        [
+            (r.name, f"{r.n:,}", f"{r.effect:.3f}", f"{r.p_value:.2g}", f"{r.p_adjusted:.2g}")
+            for r in said.rows
+        ],
+        "nobody was tested",
+    )
+    print(f"{outcome((said,)).value}; grade B: it rests on the teacher being what it was")
+    print(f"page: {one_line(str(page))}; evidence: {one_line(str(out / EVIDENCE))}")
