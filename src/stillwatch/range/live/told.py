@@ -1,4 +1,4 @@
-"""A live outcome as JSON and back, so that runs of several seeds can be put side by side. It measures nothing."""
+"""A live outcome as JSON and back, so that several seeds can be put side by side. It measures nothing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
