@@ -20,16 +20,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stillwatch.range.allowance import AllowanceWatch, refused
 from stillwatch.range.attackers import Means
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import contest_of
 from stillwatch.range.costs import Cost
+from stillwatch.range.defences.allowance import AllowanceWatch, refused
+from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.population import read_population
 from stillwatch.range.scenes import Scene, read_scene, shipped
-from stillwatch.range.together import defence_of
 
 DEFENCES = "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance"
 DAY_US = 86_400_000_000

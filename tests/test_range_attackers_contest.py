@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 import pytest
 
 from stillwatch.errors import InputError
-from stillwatch.range.allowance import DAY_US, Allowances, AllowanceWatch, judge, refused
 from stillwatch.range.attackers import Means
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation
-from stillwatch.range.field import HOUR_US, Field, Passing, field_of
+from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, judge, refused
+from stillwatch.range.defences.registry import defence as defence_of
+from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped
-from stillwatch.range.together import defence_of
 from stillwatch.terms.load import load
 
 RULES = Rules(goal=60, max_days=8)
@@ -296,7 +296,7 @@ def test_an_allowance_refuses_what_an_oracle_does(people: Field, share: float) -
 
 def test_an_allowance_of_nothing() -> None:
     empty = pa.table({"exchange_id": pa.array([], pa.string())})
-    assert judge(empty, None, 0, 1).refused == frozenset()
+    assert judge(empty, None, 0, 1, 1.0).refused == frozenset()
     assert Allowances.of({}).usual > 2**60
 
 
