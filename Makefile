@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway screenshots lock wheel clean distclean
+.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway bench-prove screenshots lock wheel clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
 
 bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx and LiteLLM's proxy, in turns
 	$(BIN)/python benchmarks/gateway.py
+
+bench-prove: $(VENV)/.train ## Measure proof beside its peers, on ../shared/provenance and on models of our own
+	$(BIN)/python benchmarks/prove.py
 
 screenshots: $(VENV)/.dev ## Redo the README's pictures from the sample log
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT) > /dev/null

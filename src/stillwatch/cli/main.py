@@ -83,14 +83,16 @@ def stillwatch_command(
 
 
 def mount_verbs() -> None:
-    """Add every verb that lies in this folder."""
+    """Add every verb that lies in this folder; files like `prove_coin` hang theirs on the app of `prove`."""
+    mounted: list[typer.Typer] = []
     for found in pkgutil.iter_modules(stillwatch.cli.__path__):
         if found.name == "main":
             continue
         module = import_module(f"stillwatch.cli.{found.name}")
         if hasattr(module, "register"):
             module.register(app)
-        elif isinstance(getattr(module, "app", None), typer.Typer):
+        elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in mounted:
+            mounted.append(module.app)
             app.add_typer(module.app, name=found.name)
 
 
