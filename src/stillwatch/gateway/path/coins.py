@@ -5,6 +5,7 @@ fails on its side is a record, never an answer to a client. It does not know wha
 off (`record.coined`) on the ledger's own thread.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,10 +30,16 @@ if TYPE_CHECKING:
     from stillwatch.terms import Coin, Standing
 
 LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
+BUSY = frozenset((429, 503, 529))  # an upstream that has too much to do gets no second requests
+BUSY_US = 60_000_000
+MOST_DRAWING = 1000  # coins under way in one worker: each may hold two replies in memory
 ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
 DAY_US = 86_400_000_000
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
 _LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
+
+
+_IDEMPOTENCY = re.compile(rb"(?im)^(idempotency-key:[^\r\n]*)")
 
 
 class _Tool(msgspec.Struct):
@@ -75,6 +82,14 @@ def twice(operation: str, body: bytes) -> bool:
     )  # responses are stored unasked
 
 
+def second(head: bytes) -> bytes:
+    """The head of the second asking: a key that would give the first answer again is another one.
+
+    It hangs on the order of asking and not on the coin: a client that tries again gets one of the same two.
+    """
+    return _IDEMPOTENCY.sub(rb"\1-2", head, count=1)
+
+
 @dataclass(frozen=True)
 class Who:
     """Whose exchange it is, and which."""
@@ -99,6 +114,7 @@ class Coins:
         self._old: Ledger | None = None  # coins of it are under way; no more are thrown
         self._waited = 0
         self._day, self._spent = 0, 0
+        self._busy_until_us = 0
         self.drawing = 0  # coins under way
         self.error: str | None = None
         self._queue: SimpleQueue[Drawn | None] = SimpleQueue()
@@ -113,7 +129,8 @@ class Coins:
             self._poll(terms)
         except (CoinError, OSError) as why:
             self.error = f"{why.strerror}: {why.filename}" if isinstance(why, OSError) else str(why)
-            self._ledger = None
+            if self._old is None:
+                self._old, self._ledger, self._waited = self._ledger, None, 0
 
     def _poll(self, terms: "Coin") -> None:
         if self._old is not None and (
@@ -163,6 +180,8 @@ class Coins:
         if share <= 0 or not facts.is_json or not ledger.key.drawn(who.exchange, share):
             return None
         now_us = self._now_us()
+        if now_us < self._busy_until_us or self.drawing >= MOST_DRAWING:
+            return None
         if now_us // DAY_US != self._day:
             self._day, self._spent = now_us // DAY_US, 0
         if terms.output_tokens_per_day is not None and self._spent >= terms.output_tokens_per_day:
@@ -177,6 +196,8 @@ class Coins:
     def drawn(self, draw: "Draw") -> None:
         """Both answers have come, or will not."""
         self.drawing -= 1
+        if any(slot.status in BUSY for slot in draw.slots):
+            self._busy_until_us = self._now_us() + BUSY_US
         campaign = draw.who.standing.campaign if draw.who.standing else None
         one, other = draw.slots
         self._queue.put(
@@ -245,7 +266,7 @@ class Slot:
     def __init__(self, draw: "Draw") -> None:
         self._draw = draw
         self._parts: list[bytes] = []
-        self._size = self._status = 0
+        self._size = self.status = 0
         self._stream = False
         self.over = False
         self._why: str | None = None
@@ -253,7 +274,7 @@ class Slot:
         self._retry: Callable[[], None] | None = None
 
     def reply(self) -> Reply:
-        return Reply(b"".join(self._parts), self._status, self._stream, self._why)
+        return Reply(b"".join(self._parts), self.status, self._stream, self._why)
 
     def ask(self, pool: Pool, head: bytes, body: bytes) -> None:
         """Ask for this answer, on a connection of its own."""
@@ -281,7 +302,7 @@ class Slot:
             send(idle, "")
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        self._status = status
+        self.status = status
         for name, value in headers:
             lower = name.lower()
             if lower == b"content-type":

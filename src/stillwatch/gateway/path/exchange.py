@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
-from stillwatch.gateway.path.coins import Draw, Who
+from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
 from stillwatch.gateway.path.reply import ReplyFacts
@@ -201,14 +201,14 @@ class Exchange:
         if self.gate.coins is not None and not self._retried:
             draw = self._draw = self._coin()
         if draw is not None and draw.served == 1:  # the other one is the first that is asked for
-            draw.ask_other(*self._asked())
+            draw.ask_other(*self._asked(0))
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
             self.gate.pool.connect(self._connected)
         else:
             self._send(connection)
         if draw is not None and draw.served == 0:
-            draw.ask_other(*self._asked())
+            draw.ask_other(*self._asked(1))
 
     def _coin(self) -> Draw | None:
         """Throw the coin, where the terms want one of this exchange and it may be asked twice."""
@@ -217,8 +217,6 @@ class Exchange:
         assert coins is not None
         if not self.number or self.operation not in GENERATES or self.request.method != "POST" or who.coding:
             return None
-        if any(name.lower() == b"idempotency-key" for name, _ in self.request.headers):
-            return None  # the upstream would give one answer twice
         standing = gate.tables.standings.get(who.account)
         exchange = exchange_id(gate.worker, self.number)
         return coins.throw(
@@ -242,16 +240,18 @@ class Exchange:
         self.connection = connection
         if self.decision.mark:
             self.gate.counters[_MARKED] += 1
-        connection.send(*self._asked(), self, head_only=self.request.method == "HEAD")
+        slot = self._draw.served if self._draw is not None else 0
+        connection.send(*self._asked(slot), self, head_only=self.request.method == "HEAD")
 
-    def _asked(self) -> tuple[bytes, bytes]:
-        """The head and the body that go upstream."""
+    def _asked(self, slot: int) -> tuple[bytes, bytes]:
+        """The head and the body that go upstream, for the first answer or for a second one."""
         request, who = self.request, self.caller
         assert who is not None
         body = request.body
         if self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
-        return upstream_head(self.gate, request, who, body, self.decision.mark), body
+        head = upstream_head(self.gate, request, who, body, self.decision.mark)
+        return (second(head) if slot else head), body
 
     def _asks_usage(self) -> bool:
         facts, who = self.facts, self.caller

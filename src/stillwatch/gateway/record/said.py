@@ -41,7 +41,7 @@ def _event(event: Any, thought: list[str], said: list[str]) -> None:
     if isinstance(kind, str):  # Anthropic and Responses name their events
         if kind == "response.output_text.delta" and isinstance(delta, str):
             said.append(delta)
-        elif kind.startswith("response.reasoning") and kind.endswith("text.delta") and isinstance(delta, str):
+        elif kind == "response.reasoning_summary_text.delta" and isinstance(delta, str):
             thought.append(delta)
         elif kind == "content_block_delta":
             _put(thought, dig(delta, "thinking"))
