@@ -300,3 +300,20 @@ def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
     assert alone["times_itself"]["usd"]["mean"] == pytest.approx(1)
     assert told["contests"][2]["times_loud"]["accounts"]["mean"] > 1
     assert "Attackers that react" in (out / "index.html").read_text()
+
+
+def test_a_defence_of_ones_own_that_breaks_is_told_and_one_that_works_stands_beside(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        SCENE.replace('["none", "prefix"]', '["none", "./mine.py", "./broken.py"]')
+    )
+    works = "from stillwatch.range.defences.none import open_watch\nNAME = 'mine'\n"
+    breaks = "NAME = 'broken'\n\n\ndef open_watch(*told):\n    raise ValueError('oh')\n"
+    (tmp_path / "mine.py").write_text(works)
+    (tmp_path / "broken.py").write_text(breaks)
+    said = call("run", tmp_path / "mine.toml", "--seeds", 1, "--out", tmp_path / "out")
+    assert said.exit_code == 3, said.output
+    told = content(tmp_path / "out")
+    assert len(told["table"]) == 2
+    assert told["table"][1]["defence"].endswith("mine.py")
+    assert told["refusals"][0]["reason"].endswith("ValueError: oh")
+    assert "Traceback" not in said.output

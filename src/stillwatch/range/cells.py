@@ -105,6 +105,10 @@ def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | No
         told = {"outcome": make(), "cpu_s": round(time.process_time() - began, 2)}
     except StillwatchError as error:
         return str(error)
+    except Exception as error:  # a stranger's file: whatever it raises is said with its name
+        if not cell.defence.endswith(".py"):
+            raise
+        return f"{cell.defence}: {type(error).__name__}: {error}"
     try:
         write_atomically(out / CELLS / cell.file, json.dumps(told, allow_nan=False) + "\n")
     except OSError as error:

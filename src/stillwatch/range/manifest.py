@@ -29,7 +29,8 @@ ROOMS = (
 LIVE_ROOMS = ("gateway", "distill")  # further ones where a teacher is asked and students are trained
 DRAWN = ("range/page", "range/scenes", "range/data")  # changes no number, or is hashed by itself
 CODE = (".py", ".toml", ".sql", ".json")
-LIBRARIES = ("numpy", "pyarrow", "scipy", "duckdb", "numba", "torch")
+LIBRARIES = ("numpy", "pyarrow", "scipy", "duckdb", "numba")
+LIVE_LIBRARIES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Source:
     seeds: tuple[int, ...]
     defences: tuple[str, ...]
     attackers: tuple[str, ...]
+    own: dict[str, str]  # a defence in a file of one's own -> SHA-256 of the file
     path: str | None
 
 
@@ -58,7 +60,10 @@ class Manifest:
     @property
     def id(self) -> str:
         told = asdict(self)
-        told["scenes"] = [{k: v for k, v in s.items() if k != "path"} for s in told["scenes"]]
+        for scene in told["scenes"]:  # where a file lies changes no number
+            scene.pop("path")
+            scene["defences"] = [scene["own"].get(name, name) for name in scene["defences"]]
+            scene["own"] = sorted(scene["own"].values())
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,14 +79,20 @@ def manifest(
         mode,
         tuple(
             Source(
-                s.name, s.digest, seeds, named, reacting, None if s.path is None else str(s.path.resolve())
+                s.name,
+                s.digest,
+                seeds,
+                named,
+                reacting,
+                {name: _of_file(Path(name)) for name in named if name.endswith(".py")},
+                None if s.path is None else str(s.path.resolve()),
             )
             for s, seeds, named, reacting in listed
         ),
         {room: _digest(PACKAGE / room) for room in ((*ROOMS, *LIVE_ROOMS) if mode == "live" else ROOMS)},
         hashlib.sha256("".join(stock_digest(s) for s, *_ in listed).encode()).hexdigest(),
         curve().digest,
-        _versions(),
+        _versions((*LIBRARIES, *LIVE_LIBRARIES) if mode == "live" else LIBRARIES),
     )
 
 
@@ -99,9 +110,16 @@ def _digest(folder: Path) -> str:
     return told.hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def _of_file(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
-    for name in LIBRARIES:
+    for name in libraries:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -132,6 +150,7 @@ def read_manifest(folder: Path) -> Manifest:
                 tuple(s["seeds"]),
                 tuple(s["defences"]),
                 tuple(s["attackers"]),
+                s["own"],
                 s["path"],
             )
             for s in told["scenes"]
@@ -157,6 +176,7 @@ def changed(then: Manifest, now: Manifest) -> list[str]:
     for a, b in zip(then.scenes, now.scenes, strict=False):
         if a.sha256 != b.sha256:
             said.append(f"scene {a.name} has changed")
+        said += [f"{name} has changed" for name, was in a.own.items() if b.own.get(name) != was]
     rooms = [room for room in then.code if then.code[room] != now.code.get(room)]
     if rooms:
         said.append(f"the code has changed: {', '.join(rooms)}")

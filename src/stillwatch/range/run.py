@@ -7,6 +7,7 @@ all. Killed and called again, a run makes only the cells that are missing. It do
 import fcntl
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +34,7 @@ LOCK = ".lock"
 GROUPS = ("all", "ablations")
 FIXED = "fixed"  # an attacker that does what was planned
 MOST_SEEDS = 100
-OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, "students", "range.json", "index.html"}
+OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, LIVE, "students", "range.json", "index.html"}
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ def asked(
             raise InputError(f"--seeds is {seeds}; give a number from 1 to {MOST_SEEDS}")
         more = range(max(own) + 1, max(own) + 1 + max(0, seeds - len(own)))
         own = (*own, *more)[:seeds]
-    beside = scene.path.parent if scene.path else Path()
+    beside = scene.path.parent if scene.path and not defences else Path()
     named = tuple(
-        str(beside / name) if name.endswith(".py") and not defences else name
+        str((beside / name).resolve()) if name.endswith(".py") else name
         for name in defences or scene.defences
     )
     wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
@@ -225,7 +226,7 @@ def _played(
         for scene, cells in by.values():
             yield from played(scene, cells, out, keep, tell)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet) as pool:
         waiting: list[Future[list[tuple[Cell, str | None]]]] = [
             pool.submit(_listed, scene, cells, out, keep) for scene, cells in by.values()
         ]
@@ -236,6 +237,11 @@ def _played(
             raise InputError(
                 "a worker was killed (out of memory?); call again, perhaps with --jobs 1"
             ) from error
+
+
+def _quiet() -> None:
+    """Leave an interrupt to the parent: a worker that is told of it as well would only complain."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _listed(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> list[tuple[Cell, str | None]]:

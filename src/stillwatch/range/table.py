@@ -130,7 +130,9 @@ def _student(groups: Sequence[Group], of: Callable[[Fate], int], shares: Shares 
     each = np.array([np.mean([told.each(n) for n, _ in group], axis=0) for group in sizes])
     over = over_seeds(each.mean(axis=1).tolist(), 0, 1) if len(each) else None
     own = half_width(each.mean(axis=0).tolist()) if len(each) else None
-    return over if over is None or own is None else over.widened(own, 0, 1)
+    if over is None or own is None or over.low is None:  # one seed says nothing of another
+        return over
+    return over.widened(own, 0, 1)
 
 
 def _linked(groups: Sequence[Group], name: str) -> Interval | None:

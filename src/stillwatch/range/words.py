@@ -1,6 +1,7 @@
 """A run's figures as words, for a terminal, for Markdown and for the page: one way to write an interval."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from stillwatch.range.contests import Fought
@@ -41,7 +42,7 @@ def percent(share: float) -> str:
 def plain(value: float) -> str:
     """
     >>> plain(0.0), plain(0.126), plain(12.3), plain(1234.5)
-    ('0', '0.13', '12', '1,235')
+    ('0', '0.13', '12', '1,234')
     """
     if value == 0:
         return "0"
@@ -71,12 +72,21 @@ def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
     return figure, low if low == high else f"{low} to {high}"
 
 
+def called(defence: str) -> str:
+    """Give a defence's name; of one in a file the file's.
+
+    >>> called("/home/me/mine.py"), called("stillwatch/without:wording")
+    ('mine.py', 'stillwatch/without:wording')
+    """
+    return Path(defence).name if defence.endswith(".py") else defence
+
+
 def row(x: Line) -> tuple[Cell, ...]:
     """Write one line of the table."""
     caught = cell(x.caught, percent)
     student = cell(x.student, percent)
     return (
-        (x.defence, ""),
+        (called(x.defence), ""),
         (f"{x.exposed}/{x.campaigns}", caught[1]) if x.campaigns else (DASH, ""),
         cell(x.false_cases),
         cell(x.before_alarm),
@@ -101,7 +111,7 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
     return (
         (x.attacker, ""),
-        (x.defence, ""),
+        (called(x.defence), ""),
         (f"{x.reached}/{x.seeds}", ""),
         cell(x.out),
         cell(x.accounts),

@@ -48,7 +48,7 @@ def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
         words.cell(best.student_undefended, words.percent)[0],
     )
     return (
-        f"Under {best.defence} {words.plain(best.out.mean)} exchanges a campaign got out, "
+        f"Under {words.called(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got out, "
         f"{words.percent(best.out_share.mean)} of what leaves undefended: "
         f"a student right in {got} of questions instead of {without}."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval
 from stillwatch.range.table import Line
-from stillwatch.range.words import cell, percent, times
+from stillwatch.range.words import called, cell, percent, times
 from stillwatch.scan.curve import curve
 
 ROW = 30  # pixels a bar
@@ -112,7 +112,9 @@ def harvests(lines: Sequence[Line]) -> Bars | None:
     for x, told in found:
         early = _early(x)
         text = f"{cell(x.out)[0]} exchanges, {percent(told.mean)}"
-        bars.append(Bar(x.defence, 100 * told.mean, _share(told.low, 1), _share(told.high, 1), early, text))
+        bars.append(
+            Bar(called(x.defence), 100 * told.mean, _share(told.low, 1), _share(told.high, 1), early, text)
+        )
     return Bars(tuple(bars), ((0.0, "0"), (50.0, "50 %"), (100.0, "all")))
 
 
@@ -135,7 +137,8 @@ def costs(lines: Sequence[Line]) -> Bars | None:
         return None if value is None else round(100 * math.log(min(max(value, 1.0), end)) / math.log(end), 2)
 
     bars = [
-        Bar(x.defence, at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0]) for x, t in found
+        Bar(called(x.defence), at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0])
+        for x, t in found
     ]
     powers = [10.0**k for k in range(7) if 10.0**k <= end]
     return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers), at(AIM))
@@ -170,10 +173,10 @@ def bought(lines: Sequence[Line]) -> Bought | None:
         x, y = across(_samples(student.mean, end)), down(student.mean)
         near = next((s for s in spots if abs(s[0] - x) < NEAR_X and abs(s[1] - y) < NEAR_Y), None)
         if near is not None:
-            near[4].append(line.defence)
+            near[4].append(called(line.defence))
         else:
             low_y, high_y = (y if b is None else down(b) for b in (student.low, student.high))
-            spots.append((x, y, low_y, high_y, [line.defence]))
+            spots.append((x, y, low_y, high_y, [called(line.defence)]))
     dots = tuple(
         Dot(x, y, least, most, _listed(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
@@ -214,7 +217,7 @@ def collateral(lines: Sequence[Line]) -> Grid | None:
             share = told.named.mean if told else 0.0
             row.append((round(12 * math.sqrt(share), 2), percent(share) if share else ""))
         cells.append(tuple(row))
-    return Grid(tuple(hurt), tuple(x.defence for x in lines), tuple(cells))
+    return Grid(tuple(hurt), tuple(called(x.defence) for x in lines), tuple(cells))
 
 
 def tracks(contests: Sequence[Contest]) -> Tracks | None:
@@ -234,5 +237,5 @@ def tracks(contests: Sequence[Contest]) -> Tracks | None:
             for h in c.history
         ]
         path = "M" + "L".join(f"{x} {y}" for x, y in points)
-        told.append(Track(f"{attacker} against {defence}", path, *points[-1], c.reached))
+        told.append(Track(f"{attacker} against {called(defence)}", path, *points[-1], c.reached))
     return Tracks(tuple(told), days, goal)
