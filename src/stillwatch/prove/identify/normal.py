@@ -23,17 +23,19 @@ def scores(mean: Floats, row: int, references: NDArray[np.int64], kin: Sequence[
 
     The cohort of a pair are the references that are not kin of this reference, and not the model itself.
     """
-    kins = np.array(kin)
-    alike = np.log(np.maximum(np.nan_to_num(mean), LEAST))
-    found = np.full(len(references), np.nan)
-    for at, other in enumerate(references):
-        cohort = references[(kins[references] != kins[other]) & (references != row)]
-        if other == row or not len(cohort):
-            continue
-        found[at] = alike[row, other] - (_nearest(mean[row, cohort]) + _nearest(mean[other, cohort])) / 2
-    return found
+    kins = np.array(kin)[references]
+    alike = np.maximum(np.nan_to_num(mean), LEAST)
+    others = references != row
+    strangers = (kins[:, None] != kins[None, :]) & others[None, :]  # (reference, member of its cohort)
+    own = _nearest(np.broadcast_to(alike[row, references], strangers.shape), strangers)
+    theirs = _nearest(alike[np.ix_(references, references)], strangers)
+    found = np.log(alike[row, references]) - (own + theirs) / 2
+    return np.where(others & strangers.any(axis=1), found, np.nan)
 
 
-def _nearest(likenesses: Floats) -> float:
-    nearest = np.sort(np.nan_to_num(likenesses))[-COHORT:]
-    return float(np.log(max(LEAST, nearest.mean())))
+def _nearest(likenesses: Floats, cohort: NDArray[np.bool_]) -> Floats:
+    """Of each row: log of the mean of the highest likenesses in its cohort."""
+    highest = np.sort(np.where(cohort, likenesses, 0.0), axis=1)[:, -COHORT:]
+    held = np.maximum(1, np.minimum(cohort.sum(axis=1), COHORT))
+    result: Floats = np.log(np.maximum(LEAST, highest.sum(axis=1) / held))
+    return result

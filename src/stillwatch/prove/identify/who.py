@@ -10,15 +10,18 @@ Fooled by: a library whose kins are labelled wrongly. Source: docs/identify.md; 
 prove.lineage.ranks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stillwatch.prove.identify import Answer, Identified, IdentifyError, Match, Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import Fit, fit
 from stillwatch.prove.pool.likeness import Floats, Likeness, likeness
+
+Places = NDArray[np.int64]
 
 ALPHA = 0.01
 FEWEST_KINS = 8
@@ -48,8 +51,10 @@ def identify(
     return decide(alike, known, alpha), fitted
 
 
-def decide(alike: Likeness, known: Mapping[str, Reference], alpha: float) -> Identified:
-    """Decide on likenesses that are already there."""
+def decide(
+    alike: Likeness, known: Mapping[str, Reference], alpha: float, *, count: bool = True
+) -> Identified:
+    """Decide on likenesses that are already there; `count` how many strangers would be named."""
     suspect = alike.focus
     row = alike.at(suspect)
     kin = [known[name].kin if name in known and name != suspect else f"\0{name}" for name in alike.models]
@@ -78,28 +83,50 @@ def decide(alike: Likeness, known: Mapping[str, Reference], alpha: float) -> Ide
         floor_stranger=1 / (len(highest) + 1),
         alpha=alpha,
         false_alarms=(int((highest > resembles_at).sum()), len(highest)),
-        named_falsely=(int((_left_out(highest, alpha)).sum()), len(highest)),
+        named_falsely=(_named_falsely(alike.mean, refs, kin, alpha) if count else 0, len(highest)),
     )
 
 
-def strangers(mean: Floats, refs: np.typing.NDArray[np.int64], kin: list[str]) -> tuple[Floats, Floats]:
+def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> tuple[Floats, Floats]:
     """Score each reference as a suspect whose kin is not in the library.
 
-    Returns all its scores, and the highest score of each: what one comparison gives, and what the likest
-    gives.
+    Returns all its scores, and the highest of each: what one comparison gives, and what the likest gives.
     """
-    kins = np.array(kin)
-    pairs, highest = [], []
-    for row in refs:
-        others = refs[kins[refs] != kins[row]]
-        found = scores(mean, int(row), others, kin)
-        found = found[np.isfinite(found)]
-        if len(found):
-            pairs.append(found)
-            highest.append(found.max())
-    if not pairs:
+    table = _between(mean, refs, kin)
+    highest = _highest(table)
+    if not len(highest):
         raise IdentifyError("the library has one kin only; nobody in it is a stranger to another")
-    return np.concatenate(pairs), np.array(highest)
+    return table[np.isfinite(table)], highest
+
+
+def _between(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
+    """(references, references): each as a suspect beside every other that is not its kin; nan elsewhere."""
+    kins = np.array(kin)[refs]
+    table = np.full((len(refs), len(refs)), np.nan)
+    for at, row in enumerate(refs):
+        others = kins != kins[at]
+        table[at, others] = scores(mean, int(row), refs[others], kin)
+    return table
+
+
+def _highest(table: Floats) -> Floats:
+    held = np.where(np.isfinite(table), table, -np.inf).max(axis=1, initial=-np.inf)
+    return held[np.isfinite(held)]
+
+
+def _named_falsely(mean: Floats, refs: Places, kin: Sequence[str], alpha: float) -> int:
+    """How many strangers a library without their kin would name.
+
+    A stranger and its likest reference resemble each other: without the one, the other shows less.
+    """
+    kins = np.array(kin)[refs]
+    table = _between(mean, refs, kin)
+    named = 0
+    for at in range(len(refs)):
+        rest = kins != kins[at]
+        left, own = _highest(table[np.ix_(rest, rest)]), _highest(table[at : at + 1])
+        named += len(left) > 0 and len(own) > 0 and bool(own[0] > _threshold(left, alpha))
+    return named
 
 
 def _rank(value: float, null: Floats) -> float:
@@ -112,8 +139,3 @@ def _threshold(null: Floats, alpha: float) -> float:
         int(np.floor(alpha * (len(null) + 1))) - 1
     )  # of the null above it, so that the rank is at most alpha
     return float(np.sort(null)[::-1][max(0, passing)])
-
-
-def _left_out(null: Floats, alpha: float) -> np.typing.NDArray[np.bool_]:
-    """Who of the strangers would be named by a threshold that the others set."""
-    return np.array([one > _threshold(np.delete(null, i), alpha) for i, one in enumerate(null)])
