@@ -1,5 +1,6 @@
 """A run's page: whole with everything on it and with next to nothing, escaped, without script."""
 
+import json
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from stillwatch.range.contests import fought
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.ledger import read_ledger
+from stillwatch.range.live import Arm, Learnt, LiveOutcome, Mark, Share
+from stillwatch.range.live.told import as_dict
 from stillwatch.range.measure import measure
 from stillwatch.range.outcome import Outcome
 from stillwatch.range.page import pictures
@@ -54,20 +57,19 @@ def contests() -> list[tuple[str, Contest]]:
     return told
 
 
-LIVE: dict[str, Any] = {
-    "scene": "live-clock",
-    "seed": 1,
-    "arms": [
-        {
-            "name": "off", "out": 900, "out_tokens": 23_000, "out_before_alarm": 200, "alarm_day": 8.1,
-            "accounts": 40, "named": 40, "blocked": 0, "honest_touched": 0,
-        }
-    ],
-    "learnt": [{"arm": "off", "share": {"right": 990, "n": 1000, "low": 0.98, "high": 0.995}}],
-    "teacher": {"right": 1000, "n": 1000, "low": 0.996, "high": 1.0},
-    "untrained": {"right": 0, "n": 1000, "low": 0.0, "high": 0.004},
-    "drilled": None,
-}  # fmt: skip
+def played_live() -> dict[str, Any]:
+    blank: dict[str, Any] = {f.name: 0 for f in fields(Arm)}
+    marks = tuple(Mark(8.0 + k / 10, 90 * k) for k in range(11))
+    says = {"name": "off", "out": 900, "out_tokens": 23_000, "out_before_alarm": 200, "alarm_day": 8.1}
+    days = {"contained_day": None, "last_out_day": 9.0, "accounts": 40, "named": 40, "marks": marks}
+    arm = Arm(**blank | says | days)
+    got, none = Share(990, 1000, 0.98, 0.995), Share(0, 1000, 0.0, 0.004)
+    learnt = Learnt(**{f.name: 0 for f in fields(Learnt)} | {"arm": "off", "examples": 900, "share": got})
+    told = LiveOutcome("live-clock", 1, (arm,), got, none, None, (learnt,), Path())
+    return {k: v for k, v in json.loads(json.dumps(as_dict(told))).items() if k not in ("folder", "took")}
+
+
+LIVE = played_live()
 
 
 @pytest.fixture(scope="module")

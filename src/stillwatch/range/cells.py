@@ -18,11 +18,11 @@ from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thinned
+from stillwatch.range.defences.registry import defence
 from stillwatch.range.field import Field, field_of
 from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
 from stillwatch.range.measure import measure
 from stillwatch.range.scenes import Scene
-from stillwatch.range.together import defence_of
 from stillwatch.report.findings import write_atomically
 
 CELLS, LOGS, SCENES = "cells", "logs", "scenes"
@@ -132,21 +132,19 @@ def composed(scene: Scene, seed: int, out: Path) -> Path:
 
 
 def judge(
-    scene: Scene, seed: int, defence: str, ledger: Ledger, exchanges: pa.Table, accounts: pa.Table
+    scene: Scene, seed: int, name: str, ledger: Ledger, exchanges: pa.Table, accounts: pa.Table
 ) -> dict[str, Any]:
     """Put one defence to one composed log."""
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
-    bound = defence_of(defence, scene.false_cases_per_10k_account_days)
+    bound = defence(name, scene.false_cases_per_10k_account_days)
     judged = bound.judge(exchanges, accounts, clean_until_us, seed)
-    told = measure(
-        ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=defence
-    )
+    told = measure(ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=name)
     return told.as_dict()
 
 
 def fight(scene: Scene, cell: Cell, field: Field) -> dict[str, Any]:
     """Let an attacker that reacts try one defence."""
-    bound = defence_of(cell.defence, scene.false_cases_per_10k_account_days)
+    bound = defence(cell.defence, scene.false_cases_per_10k_account_days)
     return thinned(
         contest(
             field, bound, attackers.attacker(cell.attacker), cell.seed, Rules.of(scene.contest), scene.budget

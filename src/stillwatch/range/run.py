@@ -26,12 +26,10 @@ from stillwatch.range.contests import LOUD, NONE, contest_of_json
 from stillwatch.range.defences import registry
 from stillwatch.range.outcome import Outcome, outcome_of
 from stillwatch.range.scenes import Scene
-from stillwatch.range.together import defence_of
 from stillwatch.report.findings import write_atomically
 
 Tell = Callable[[str, int, int | None], None]
 LOCK = ".lock"
-GROUPS = ("all", "ablations")
 FIXED = "fixed"  # an attacker that does what was planned
 MOST_SEEDS = 100
 OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, LIVE, "students", "range.json", "index.html"}
@@ -93,19 +91,7 @@ def asked(
     wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
     for name in wanted:
         attackers.attacker(name)
-    return Asked(scene, own, _expanded(named), wanted)
-
-
-def _expanded(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Write groups of defences out, each once; a name with a plus is two that stand together."""
-    found: dict[str, None] = {}
-    for name in names:
-        if name in GROUPS:
-            found |= dict.fromkeys(registry.expanded((name,)))
-        else:
-            defence_of(name)
-            found[name] = None
-    return tuple(found)
+    return Asked(scene, own, registry.expanded(named), wanted)
 
 
 def run(

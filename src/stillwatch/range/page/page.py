@@ -13,6 +13,8 @@ from markupsafe import Markup
 from stillwatch import __version__
 from stillwatch.range import words
 from stillwatch.range.contests import Fought
+from stillwatch.range.live.picture import picture as live_picture
+from stillwatch.range.live.told import outcome_of as live_outcome
 from stillwatch.range.page import pictures
 from stillwatch.range.run import Run
 from stillwatch.range.table import ALL, Line
@@ -81,6 +83,7 @@ def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: 
             tracks=pictures.tracks([c for _, c in told.contests]),
             fights=fights,
             live=words.live_rows(told.live),
+            live_pictures=_live_pictures(told),
             aim=pictures.AIM,
             trained=trained,
             curve=curve(),
@@ -92,6 +95,16 @@ def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: 
             version=__version__,
         )
     )
+
+
+def _live_pictures(told: Run) -> list[tuple[str, Markup]]:
+    """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
+    scenes = dict.fromkeys(one["scene"] for one in told.live)
+    drawn = {
+        name: live_picture([live_outcome(one) for one in told.live if one["scene"] == name])
+        for name in scenes
+    }
+    return [(name, Markup(svg)) for name, svg in drawn.items()]  # our own drawing
 
 
 @cache

@@ -1,0 +1,104 @@
+"""Put a run's table into docs/range.md and take its picture: `python benchmarks/range_page.py RUN_FOLDER`.
+
+The run itself is `stillwatch range run`; this only copies figures that stand in its range.json. The picture
+needs Debian's chromium and the `dev` extra's playwright; without them only the table is written.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from stillwatch.range import words
+from stillwatch.range.outcome import outcome_of
+from stillwatch.range.table import ALL, Line, lines
+
+ROOT = Path(__file__).parent.parent
+PAGE, PICTURE = ROOT / "docs" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
+BEGIN, END = "<!-- run: begin -->", "<!-- run: end -->"
+CHROMIUM = Path("/usr/bin/chromium")
+WIDTH, HEIGHT = 1180, 1240
+
+
+def table(told: list[Line], scene: str) -> list[str]:
+    """One scene's table in Markdown, bounds in brackets."""
+    some = [words.row(x) for x in told if x.scene == scene]
+    out = ["| " + " | ".join(words.HEADS) + " |", "|---" + "|--:" * (len(words.HEADS) - 1) + "|"]
+    for row in some:
+        out.append("| " + " | ".join(f"{a} ({b})" if b and b != a else a for a, b in row) + " |")
+    return out
+
+
+def by_scene(told: list[Line], defence: str) -> list[str]:
+    """One defence over the scenes, in short."""
+    heads = ("scene", "caught", "false cases per 10k", "before alarm", "before containment", "of all", "student",
+             "undefended", "cost")  # fmt: skip
+    out = ["| " + " | ".join(heads) + " |"]
+    out.append("|---" + "|--:" * 8 + "|")
+    for x in told:
+        if x.defence == defence and x.scene != ALL:
+            row = words.row(x)
+            share = words.cell(x.out_share, words.percent)
+            free = words.cell(x.student_undefended, words.percent)
+            cells = (row[1], row[2], row[3], row[4], share, row[6], free, row[10])
+            out.append(
+                f"| {x.scene} | " + " | ".join(f"{a} ({b})" if b and b != a else a for a, b in cells) + " |"
+            )
+    return out
+
+
+def shoot(run: Path, target: Path) -> None:
+    """Photograph the harvest and what it bought."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.goto((run.resolve() / "index.html").as_uri())
+        page.evaluate("document.querySelector('#harvest').scrollIntoView({behavior: 'instant'})")
+        page.screenshot(path=target)
+        browser.close()
+
+
+def main() -> None:
+    """Write the table and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--command", default="", help="the command that made the run, for the page")
+    parser.add_argument("--note", default="", help="a sentence below the table")
+    asked = parser.parse_args()
+    document = json.loads((asked.run / "range.json").read_text())
+    manifest = json.loads((asked.run / "manifest.json").read_text())
+    told = list(lines([outcome_of(o) for o in document["outcomes"]]))
+    scenes = list(dict.fromkeys(x.scene for x in told))
+    chief = ALL if ALL in scenes else scenes[0]
+    first = next(x for x in told if x.scene == chief)
+    seeds = sorted({s for scene in manifest["scenes"] for s in scene["seeds"]})
+    text = [
+        "## Measured",
+        "```",
+        asked.command or f"stillwatch range run {' '.join(s for s in scenes if s != ALL)}",
+        "```",
+        f"Run `{document['id']}`: {len(scenes) - (chief == ALL)} scenes, seeds {', '.join(map(str, seeds))}, "
+        f"{first.campaigns} campaigns over all seeds. The first table is all scenes together.",
+        "",
+        *table(told, chief),
+        "",
+        "Stillwatch, scene by scene:",
+        "",
+        *by_scene(told, "stillwatch"),
+        "",
+        *([asked.note, ""] if asked.note else []),
+    ]
+    if CHROMIUM.exists():
+        shoot(asked.run, PICTURE)
+        text += [
+            "![What got out before containment, and what it bought a student](pictures/range-run.png)",
+            "",
+        ]
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(text) + END + rest.partition(END)[2])
+    print("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()
