@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,8 +16,10 @@ from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, accounts_of
 from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
 from stillwatch.range.compose import compose, compose_scene
+from stillwatch.range.people import KINDS
+from stillwatch.range.people.crowd import crowd, gathered
 from stillwatch.range.population import World
-from stillwatch.range.scenes import Scene, parse_scene
+from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
 from stillwatch.range.stock import Corpora, Item
 
@@ -72,6 +78,7 @@ def test_no_two_campaigns_draw_the_same_item(stock: Callable[[], Corpora]) -> No
         corpora.draw(("nobody's",), 1, rng)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "corpora").exists(), reason="the corpora are not at hand")
 def test_a_composed_world_is_deterministic_and_its_truth_is_right(tmp_path: Path) -> None:
     plans = (
@@ -155,3 +162,140 @@ def test_all_shapes_together_share_no_item_and_are_the_same_again(tmp_path: Path
     assert {r["account"] for r in owner} == mine
     other = compose_scene(scene, 8, tmp_path / "one")
     assert (other / "exchanges.parquet").read_bytes() != (folder / "exchanges.parquet").read_bytes()
+
+
+# --- a shape of one's own, as the documentation has it
+
+DOC = Path(__file__).parents[1] / "docs" / "range-scenes.md"
+
+
+def block(language: str, mark: str) -> str:
+    """The documentation's block in a language that holds a mark."""
+    parts = DOC.read_text().split("```")
+    return next(p.partition("\n")[2] for p in parts if p.startswith(language + "\n") and mark in p)
+
+
+def own_scene(folder: Path, code: str) -> Scene:
+    folder.mkdir(exist_ok=True)
+    (folder / "two_voices.py").write_text(code)
+    (folder / "mine.toml").write_text(block("toml", "two_voices.py"))
+    return read_scene(folder / "mine.toml")
+
+
+def test_the_documented_shape_composes(tmp_path: Path) -> None:
+    scene = own_scene(tmp_path, block("python", "def requests"))
+    assert scene.plans[0].pipelines == ("reasoning_sft_code",)
+    folder = compose_scene(scene, 1, tmp_path)
+    marks = pq.read_table(folder / "truth_exchanges.parquet")
+    assert len(marks) == 600
+    truth = [r for r in pq.read_table(folder / "truth.parquet").to_pylist() if r["campaign"]]
+    assert {r["style"] for r in truth} == {"two_voices"}
+    log = pq.read_table(folder / "exchanges.parquet").to_pylist()
+    mine = set(marks["exchange_id"].to_pylist())
+    asked = [r["prompt"] for r in log if r["exchange_id"] in mine]
+    assert sum(text.endswith(" Show all of it.") for text in asked) == 300
+
+
+def test_the_documented_scene_file_reads(tmp_path: Path) -> None:
+    scene = parse_scene(block("toml", "keep_accounts"))
+    assert (scene.name, scene.plans[0].style, scene.plans[0].accounts) == ("pool-of-60", "wrapped_pool", 60)
+
+
+@pytest.mark.parametrize(
+    ("code", "complaint"),
+    [
+        ("return 3", "int is no list of Request"),
+        ("return [Request(30, 8.0, 'x')]", "request 0 is of account 30; 0 to 29 there are"),
+        ("return [Request(0, 8.0, 'x'), Request(0, 2.0, 'x')]", "request 1 is on day 2.0"),
+        ("return [Request(0, 8.0, '')]", "request 0 has no text"),
+        ("return [1 / 0]", "ZeroDivisionError"),
+        ("return corpora.draw(('nobody',), 1, rng)", "pipeline 'nobody' is unknown"),
+    ],
+)
+def test_what_a_shape_of_ones_own_gives_is_checked(tmp_path: Path, code: str, complaint: str) -> None:
+    head = "from stillwatch.range.campaigns import Request\n"
+    scene = own_scene(tmp_path, f"{head}def requests(plan, corpora, rng, new_model_day):\n    {code}\n")
+    with pytest.raises(InputError, match=complaint) as caught:
+        compose_scene(scene, 1, tmp_path)
+    assert "mine.toml:7: " in str(caught.value)
+
+
+# --- people from scratch
+
+
+@pytest.mark.slow
+def test_people_from_scratch_have_every_kind_and_the_shipped_layout(tmp_path: Path) -> None:
+    text = (
+        'name = "s"\n[population]\naccounts = 700\nexchanges = 6_000\n[[campaign]]\nshape = "wrapped_pool"\n'
+    )
+    scene = parse_scene(text + "accounts = 12\nexchanges = 200\n")
+    folder = compose_scene(scene, 1, tmp_path / "one")
+    again = compose_scene(scene, 1, tmp_path / "two")
+    assert all((folder / n).read_bytes() == (again / n).read_bytes() for n in FILES)
+    log = pq.read_table(folder / "exchanges.parquet")
+    sample = Path(__file__).parents[1] / "sample"
+    for name in FILES[:3]:
+        assert pq.read_schema(folder / name) == pq.read_schema(sample / name)
+    truth = pq.read_table(folder / "truth.parquet").to_pylist()
+    assert {r["kind"] for r in truth} == {*KINDS, "campaign"}
+    assert 5_500 < len(log) < 8_000
+    created = dict(
+        zip(
+            *(pq.read_table(folder / "accounts.parquet")[c].to_pylist() for c in ("account", "created")),
+            strict=True,
+        )
+    )
+    first: dict[str, Any] = {}
+    for row in log.sort_by("time").to_pylist():
+        first.setdefault(row["account"], row["time"])
+        assert row["prompt"]
+        assert row["reasoning_tokens"] <= row["output_tokens"]
+    late = [a for a, t in first.items() if t < created[a] - timedelta(minutes=1)]
+    assert late == []
+    assert len(first) == len(truth)
+    kind_of = {r["account"]: r["kind"] for r in truth}
+    begin = datetime(2026, 3, 2, tzinfo=UTC)
+    new = [row for row in log.to_pylist() if kind_of[row["account"]] == "new_template"]
+    assert min(row["time"] for row in new) > begin + timedelta(days=7)
+
+
+def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Path) -> None:
+    """Two people who chat never have the same conversation, in one part or in two."""
+    scene = parse_scene(
+        'name = "s"\n[population]\naccounts = 1400\nexchanges = 3_000\nkinds = { chat = 1.0 }\n'
+    )
+    people = gathered(crowd(scene, 1))
+    askers: dict[str, set[str]] = {}
+    for row in people.exchanges.select(["account", "prompt"]).to_pylist():
+        if len(row["prompt"]) > 60:
+            askers.setdefault(row["prompt"], set()).add(row["account"])
+    assert max(map(len, askers.values())) == 1
+
+
+def test_a_large_scene_is_the_same_scene_in_order_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        'name = "s"\n[population]\naccounts = 120\nexchanges = 3_000\n[[campaign]]\nshape = "stolen_keys"\n'
+    )
+    scene = parse_scene(text + 'accounts = 6\nexchanges = 300\npipelines = ["word_problems"]\n')
+    whole = compose_scene(scene, 1, tmp_path / "whole")
+    monkeypatch.setattr("stillwatch.range.compose.LARGE", 1000)
+    monkeypatch.setattr("stillwatch.range.compose.DIVISION", 100)
+    monkeypatch.setattr("stillwatch.range.spill.KEEP_ROWS", 700)
+    parts = compose_scene(scene, 1, tmp_path / "parts")
+    assert sorted(f.name for f in parts.iterdir()) == sorted(FILES)
+    logs = [pq.read_table(f / "exchanges.parquet") for f in (whole, parts)]
+    marks = [
+        set(pq.read_table(f / "truth_exchanges.parquet")["exchange_id"].to_pylist()) for f in (whole, parts)
+    ]
+    honest = [
+        log.filter(pc.invert(pc.is_in(log["exchange_id"], pa.array(sorted(m)))))
+        for log, m in zip(logs, marks, strict=True)
+    ]
+    assert honest[0].equals(honest[1])  # people do not depend on how the scene is written
+    assert len(marks[0]) == len(marks[1]) == 300
+    assert logs[1]["time"].to_pylist() == sorted(logs[1]["time"].to_pylist())
+    truth = [r for r in pq.read_table(parts / "truth.parquet").to_pylist() if r["campaign"]]
+    assert len(truth) == 6
+    assert all(0 < r["covert_share"] < 1 for r in truth)

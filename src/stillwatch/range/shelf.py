@@ -74,6 +74,7 @@ def shelf() -> Shelf:
     """Read what ships."""
     talks: list[tuple[str, tuple[str, ...]]] = []
     spare: list[tuple[str, ...]] = []
+    said: set[str] = set()
     tests: dict[str, list[str]] = {}
     pipelines: dict[str, dict[str, Item]] = {}
     questions, asks, passages = [], [], []
@@ -83,6 +84,9 @@ def shelf() -> Shelf:
         name, turns = row["corpus"], tuple(row["turns"])
         sixth = part_of(f"{name}/{row['item']}", 6)
         if name in ("chatbot_arena_1k", "user_oriented_252"):
+            if turns[0] in said:
+                continue
+            said.add(turns[0])
             key = row["user"] or f"{name}/{row['item']}"
             if part_of(key, SPARE):
                 talks.append((key, turns))

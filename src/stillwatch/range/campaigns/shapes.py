@@ -14,7 +14,7 @@ import numpy as np
 
 import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, Request, Shape
+from stillwatch.range.campaigns import Plan, Request, Shape, accounts_of
 from stillwatch.range.stock import Corpora
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of Request"
@@ -49,8 +49,36 @@ def shape(name: str, folder: Path | None = None) -> Shape:
 def requests_of(
     plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float, folder: Path | None = None
 ) -> list[Request]:
-    """Everything the campaign sends, cover aside."""
-    return shape(plan.style, folder).requests(plan, corpora, rng, new_model_day)
+    """Everything the campaign sends, cover aside.
+
+    Raises:
+        InputError: no such shape, too small a stock, or a shape of one's own that does not do its work.
+    """
+    wanted = shape(plan.style, folder)
+    if not plan.style.endswith(".py"):
+        return wanted.requests(plan, corpora, rng, new_model_day)
+    try:
+        sent = wanted.requests(plan, corpora, rng, new_model_day)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a stranger's file raises is that file's fault
+        raise InputError(f"{plan.style}: {type(error).__name__}: {error}") from error
+    return _checked(sent, plan)
+
+
+def _checked(sent: object, plan: Plan) -> list[Request]:
+    """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
+    if not isinstance(sent, list) or not all(isinstance(r, Request) for r in sent):
+        raise InputError(f"{plan.style}: {type(sent).__name__} is no list of Request; return one")
+    last = accounts_of(plan) - 1
+    for n, r in enumerate(sent):
+        if not 0 <= r.account <= last:
+            raise InputError(f"{plan.style}: request {n} is of account {r.account}; 0 to {last} there are")
+        if not plan.start <= r.day <= plan.start + plan.days + 1:
+            raise InputError(f"{plan.style}: request {n} is on day {r.day}; give {plan.start:g} or later")
+        if not isinstance(r.prompt, str) or not r.prompt:
+            raise InputError(f"{plan.style}: request {n} has no text as prompt")
+    return sent
 
 
 def _shape(name: str, module: ModuleType) -> Shape:
@@ -66,7 +94,7 @@ def _own(file: Path) -> Shape:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a stranger's file raises is that file's fault
+    except (Exception, SystemExit) as error:  # whatever a stranger's file raises is that file's fault
         raise InputError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "requests", None)):
         raise InputError(f"{file} is no shape; it needs {WANTED}")

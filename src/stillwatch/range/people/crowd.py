@@ -46,7 +46,7 @@ ACCOUNTS = pa.schema(
 TRUTH = pa.schema(
     [
         ("account", pa.string()), ("kind", pa.string()), ("campaign", pa.string()), ("style", pa.string()),
-        ("covert_share", pa.float64()),
+        ("covert_share", pa.float32()),
     ]
 )  # fmt: skip
 

@@ -79,7 +79,7 @@ class Supply:
         self.first = first
         self.rng = rng
         stems = [self._stem(q) for q in stock.tests["mmlu_sample"][::2]]  # the other half is for evaluation
-        talks = [turns for _, turns in stock.talks] + [(q,) for q in stems]
+        talks = [turns for _, turns in stock.talks] + [(q,) for q in dict.fromkeys(stems)]
         self.talks = Deck(talks, rng, first)
         self.questions = Deck([(q,) for q in stock.questions], rng, first)
         self.requests = Deck([(q,) for q in stock.requests], rng, first)
