@@ -30,8 +30,17 @@ def table(told: list[Line], scene: str) -> list[str]:
 
 def by_scene(told: list[Line], defence: str) -> list[str]:
     """One defence over the scenes, in short."""
-    heads = ("scene", "caught", "false cases per 10k", "before alarm", "before containment", "of all", "student",
-             "undefended", "cost")  # fmt: skip
+    heads = (
+        "scene",
+        "caught",
+        "false cases per 10k",
+        "before alarm",
+        "before containment",
+        "of all",
+        "student",
+        "undefended",
+        "cost",
+    )
     out = ["| " + " | ".join(heads) + " |"]
     out.append("|---" + "|--:" * 8 + "|")
     for x in told:
