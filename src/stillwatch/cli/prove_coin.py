@@ -136,7 +136,7 @@ def coin_command(
     actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
     beside = {"suspect as given": suspect, **({"consent": consent} if consent else {})}
     planned = plan(
-        list(pairs(place, keys, reading)), verified, actor_of, tested, before, wanted,
+        pairs(place, keys, reading), verified, actor_of, tested, before, wanted,
         open_signer(signing_key), out, iso(time.time_ns() // 1000), beside,
     )  # fmt: skip
     _say(f"protocol {planned.signed.sha256} signed: {one_line(str(out / PROTOCOL))}", as_json)

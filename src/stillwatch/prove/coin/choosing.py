@@ -4,6 +4,7 @@ A pair is left out only for what is the same however its coin fell: a tie, an ac
 """
 
 import hashlib
+import heapq
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,38 +59,58 @@ def choose(
 
     Raises: ProveError where nothing is left to test, with why.
     """
-    by_actor: dict[str, list[Put]] = {}
+    by_actor: dict[str, _Most] = {}
     ties: dict[str, int] = {}
-    seen = 0
+    known: set[str] = set()
     for pair in pairs:
-        seen += 1
         actor = actor_of(pair)
+        known.add(actor)
         if only and actor not in only:
             continue
         if pair.tie:
             ties[actor] = ties.get(actor, 0) + 1
         else:
-            by_actor.setdefault(actor, []).append(Put(pair, actor))
-    if not seen:
+            by_actor.setdefault(actor, _Most(most)).add(_place(pair.id, seed), Put(pair, actor))
+    if not known:
         raise ProveError("the ledger holds no pairs: no coin was thrown, or none had two answers")
-    missing = [name for name in only if name not in by_actor and name not in ties]
+    missing = [name for name in only if name not in known]
     if missing:
-        known = ", ".join(sorted({*by_actor, *ties})) or "none"
-        raise ProveError(f"{missing[0]!r} is no actor of this ledger's accounts; there are: {known}")
-    too_few = {actor: len(puts) for actor, puts in by_actor.items() if len(puts) < LEAST}
-    kept = {actor: puts for actor, puts in by_actor.items() if actor not in too_few}
+        there = ", ".join(sorted(known)[:20])
+        raise ProveError(f"{missing[0]!r} is no actor of this ledger's accounts; there are: {there}")
+    too_few = {actor: some.seen for actor, some in by_actor.items() if some.seen < LEAST}
+    kept = {actor: some for actor, some in by_actor.items() if actor not in too_few}
     if not kept:
-        told = (
+        few = (
             ", ".join(f"{actor} {n}" for actor, n in sorted(too_few.items())) or f"{sum(ties.values())} ties"
         )
         raise ProveError(
-            f"too few pairs to test anybody ({told}); an actor needs {LEAST} with two different answers, and "
-            "`stillwatch prove plan` says how many an effect takes"
+            f"too few pairs to test anybody ({few}); an actor needs {LEAST} with two "
+            "different answers, and `stillwatch prove plan` says how many an effect takes"
         )
-    puts = [put for some in kept.values() for put in sorted(some, key=lambda put: _place(put, seed))[:most]]
-    left_out = {actor: len(some) - most for actor, some in kept.items() if len(some) > most}
-    return Chosen(tuple(sorted(puts, key=lambda put: _place(put, seed))), ties, left_out, too_few)
+    placed = sorted((one for some in kept.values() for one in some.places()), key=lambda one: one[0])
+    left_out = {actor: some.seen - most for actor, some in kept.items() if some.seen > most}
+    return Chosen(tuple(put for _, put in placed), ties, left_out, too_few)
 
 
-def _place(put: Put, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}\n{put.id}".encode()).digest()
+class _Most:
+    """The so many puts with the first places: a ledger of millions is never in memory."""
+
+    def __init__(self, most: int) -> None:
+        self.seen = 0
+        self._most = most
+        self._heap: list[tuple[int, int, Put]] = []
+
+    def add(self, place: bytes, put: Put) -> None:
+        self.seen += 1
+        one = (-int.from_bytes(place, "big"), self.seen, put)
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, one)
+        elif one > self._heap[0]:
+            heapq.heapreplace(self._heap, one)
+
+    def places(self) -> list[tuple[int, Put]]:
+        return [(-place, put) for place, _, put in self._heap]
+
+
+def _place(pair: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\n{pair}".encode()).digest()

@@ -6,7 +6,7 @@ looked at before the leans are. It can be stopped at any time and goes on where 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,7 @@ class Done:
 
 
 def plan(
-    pairs: Sequence[Pair],
+    pairs: Iterable[Pair],
     ledger: Verified,
     actor_of: ActorOf,
     suspect: Suspect,
