@@ -1,4 +1,4 @@
-"""What the gateway does to a thief's student: `python benchmarks/closed_loop.py OUT`, about ten minutes a seed.
+"""What the gateway does to a thief's student: `python benchmarks/closed_loop.py OUT`, ten minutes a seed.
 
 The live scenes played with their seeds by `stillwatch.range.live`: a real teacher behind real `serve`
 processes, real clients, real students. Every run is a folder in OUT that stays: killed, it goes on where it

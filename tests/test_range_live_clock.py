@@ -58,3 +58,10 @@ def test_serve_warns_that_it_is_driven(tmp_path: Path) -> None:
     env = {**os.environ, clock.VARIABLE: str(tmp_path / "clock")}
     said = subprocess.run(words, env=env, capture_output=True, text=True, check=False).stdout
     assert f"warning clock         {clock.VARIABLE} is set: a run of the range drives the time" in said
+
+
+def test_a_look_is_asked_for_by_number(tmp_path: Path) -> None:
+    hand = clock.write(tmp_path / "clock", 1)
+    hand[1] += 3
+    assert told("print(clock.looks_asked())", **{clock.VARIABLE: str(tmp_path / "clock")}).stdout == "3\n"
+    assert told("print(clock.looks_asked())", **{clock.VARIABLE: ""}).stdout == "None\n"

@@ -1,16 +1,18 @@
 """What time it is for a gateway: the machine's, or that of a run of the range, which drives its own.
 
 A range plays a fortnight in minutes. It names a file in `$STILLWATCH_RANGE_CLOCK` when it starts `serve`; the
-file's first eight bytes are UTC microseconds. Nobody else can set it: not a client, not the terms, not the
-admin port. Heartbeats stay on the machine's clock, for they say that a process lives. It knows no range.
+file has two numbers: UTC microseconds, and how many looks the detector has been asked for, so that a run is
+the same the next time, whatever else the machine has to do. Nobody else can set it: not a client, not the
+terms, not the admin port. Heartbeats stay on the machine's clock: they say that a process lives. It knows no
+range.
 """
 
 import mmap
 import os
 import struct
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from stillwatch.errors import StillwatchError
@@ -18,7 +20,7 @@ from stillwatch.errors import StillwatchError
 VARIABLE = "STILLWATCH_RANGE_CLOCK"
 SHORT_S = 0.1  # the longest wait between two looks where a fortnight passes in minutes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAYOUT = struct.Struct("<q")
+_LAYOUT = struct.Struct("<qq")
 
 
 class ClockError(StillwatchError):
@@ -26,8 +28,8 @@ class ClockError(StillwatchError):
 
 
 def write(path: Path, at_us: int) -> memoryview:
-    """Make a clock that stands at a time; setting the first item of what is given moves it."""
-    path.write_bytes(_LAYOUT.pack(at_us))
+    """Make a clock that stands at a time; of what is given, item 0 moves it and item 1 asks for looks."""
+    path.write_bytes(_LAYOUT.pack(at_us, 0))
     return _mapped(path)
 
 
@@ -41,27 +43,22 @@ def _mapped(path: Path) -> memoryview:
         ) from why
 
 
-def _wall_us() -> int:
-    return time.time_ns() // 1000
-
-
-def _source() -> Callable[[], int]:
+@cache
+def _hand() -> memoryview | None:
     named = os.environ.get(VARIABLE)
-    if not named:
-        return _wall_us
-    hand = _mapped(Path(named))
-    return lambda: hand[0]
-
-
-_read: Callable[[], int] | None = None
+    return _mapped(Path(named)) if named else None
 
 
 def now_us() -> int:
     """Give the time of exchanges, findings and standings. Raises: ClockError."""
-    global _read
-    if _read is None:
-        _read = _source()
-    return _read()
+    hand = _hand()
+    return time.time_ns() // 1000 if hand is None else int(hand[0])
+
+
+def looks_asked() -> int | None:
+    """How many looks a range has asked the detector for; None: it looks whenever it likes."""
+    hand = _hand()
+    return None if hand is None else int(hand[1])
 
 
 def now() -> datetime:

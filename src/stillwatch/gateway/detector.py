@@ -57,7 +57,7 @@ class Detector:
         self._options = Options(key=derive(secret, PURPOSE), threads=1)
         self._keep = Keep(exchanges=settings.detector_memory_mb * EXCHANGES_A_MB)
         self.error: str | None = None
-        self.bad = self.read = 0
+        self.bad = self.read = self.looks = 0
         self.newest_us = 0  # the latest exchange's own time
         self.caught_up_us = now_us()  # everything that lay there then has been read and looked at
         self._thinning = Thinning()
@@ -201,6 +201,7 @@ class Detector:
             "lag_s": round(max(0, self._now_us() - self.caught_up_us) / 1e6, 1),
             "exchanges": self._live.exchanges,
             "read": self.read,
+            "looks": self.looks,
             "too_late": self._live.too_late,
             "left_out": self._thinning.left_out,
             "bad_segments": self.bad,
@@ -249,8 +250,13 @@ def main(folder: str) -> None:
     pulse.start()
     while not stop.is_set():
         pulse.step_since = begun = time.monotonic()
+        asked = clock.looks_asked()
+        if asked is not None and asked == detector.looks:  # a range says when
+            stop.wait(clock.pause_s(0.02))
+            continue
         try:
             detector.step()
+            detector.looks += 1 if asked is None else asked - detector.looks
         except (StillwatchError, OSError) as why:
             detector.error = str(why)
         pulse.step_since = time.monotonic()

@@ -108,9 +108,8 @@ class Recorder:
             mine = [reader for reader in self._readers.values() if reader.worker == worker]
             if all(map(self._at_end, mine)):  # else the dead one's last words may still come
                 self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
-        due = (
-            flush or len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._since >= clock.pause_s(FLUSH_S)
-        )
+        waited = time.monotonic() - self._since >= FLUSH_S or (clock.driven() and not moved)
+        due = flush or len(self._rows) >= FLUSH_ROWS or waited
         if self._rows and due:
             self.flush()
         if not self._rows:

@@ -144,15 +144,19 @@ class House:
         handed over, and the workers know the standings.
         """
         self.hand[0] = max(self.now_us, at_us + SETTLE_US)
-        self._wait(lambda: int(self._says("detector").get("read") or 0) >= self.sent, "all rows are read")
-        self._move_on("detector", lambda says: says.get("lag_s") == 0.0, "the detector has looked")
+        self._wait(
+            lambda: int(self._says("recorder").get("written") or 0) >= self.sent, "all rows are written"
+        )
+        self.hand[1] += 1
+        looks = int(self.hand[1])
+        self._wait(lambda: int(self._says("detector").get("looks") or 0) >= looks, "the detector has looked")
         handed = self._sign()
         if handed != self._handed:
             self._handed = handed
-            now = self.now_us + MOVE_US
-            self._move_on(
-                "supervisor",
-                lambda says: int((says.get("enforcer") or {}).get("at") or 0) >= now,
+            self.hand[0] += MOVE_US
+            now = self.now_us
+            self._wait(
+                lambda: int((self._says("supervisor").get("enforcer") or {}).get("at") or 0) >= now,
                 "the ladder is climbed",
             )
         with State(self.folder.state) as state:
@@ -163,17 +167,6 @@ class House:
                 lambda: int(self._says("worker-0").get("tables_revision") or 0) >= revision,
                 "the worker knows the standings",
             )
-
-    def _move_on(self, name: str, done: Callable[[dict[str, Any]], bool], what: str) -> None:
-        """Move the clock a little, and wait for a heartbeat that was written since and says it is done."""
-        self.hand[0] += MOVE_US
-        since = heartbeat.utc_us()
-
-        def has() -> bool:
-            says = self._says(name)
-            return int(says.get("at") or 0) > since and done(says)
-
-        self._wait(has, what)
 
     def _says(self, name: str) -> dict[str, Any]:
         return heartbeat.read(self.folder.run / f"{name}.json")
