@@ -299,3 +299,35 @@ def test_a_large_scene_is_the_same_scene_in_order_of_time(
     truth = [r for r in pq.read_table(parts / "truth.parquet").to_pylist() if r["campaign"]]
     assert len(truth) == 6
     assert all(0 < r["covert_share"] < 1 for r in truth)
+
+
+@pytest.mark.parametrize(
+    ("people", "campaign", "complaint"),
+    [
+        ("accounts = 10\nkinds = { rag = 1.0 }", 'shape = "drip"\naccounts = 3', "old enough to be copied"),
+        ('base = "sample"', 'shape = "drip"\nexchanges = 5000', r"s:4: reasoning_sft_math hold \d+ unused"),
+        ("accounts = 20", 'shape = "stolen_keys"\nexchanges = 50', "40 keys are to be stolen"),
+        ('base = "sample"\nkeep_accounts = 0.0', 'shape = "drip"', "nobody is left of the base"),
+    ],
+)
+def test_what_cannot_be_composed_is_said(tmp_path: Path, people: str, campaign: str, complaint: str) -> None:
+    scene = parse_scene(f'name = "s"\n[population]\n{people}\n[[campaign]]\n{campaign}\n')
+    with pytest.raises(InputError, match=complaint):
+        compose_scene(scene, 1, tmp_path)
+
+
+def test_a_stock_that_is_none_is_said_with_its_line(tmp_path: Path) -> None:
+    scene = parse_scene('name = "s"\nstock = "nowhere"\n[population]\nbase = "sample"\n')
+    with pytest.raises(InputError, match=r"s:2: nowhere holds no benign\.parquet"):
+        compose_scene(scene, 1, tmp_path)
+
+
+@pytest.mark.parametrize(("days", "clean"), [(2, 1), (35, 10)])
+def test_a_scene_from_scratch_may_be_short_or_long(tmp_path: Path, days: int, clean: int) -> None:
+    text = f'name = "s"\ndays = {days}\nclean_days = {clean}\n[population]\naccounts = 40\nexchanges = 800\n'
+    more = '[[campaign]]\nshape = "wrapped_pool"\naccounts = 5\nexchanges = 60\ndays = 0.4\n'
+    folder = compose_scene(parse_scene(text + more), 1, tmp_path)
+    time = pq.read_table(folder / "exchanges.parquet", columns=["time"])["time"].to_pylist()
+    begin = datetime(2026, 3, 2, tzinfo=UTC)
+    assert begin <= min(time) <= max(time) < begin + timedelta(days=days)
+    assert max(time) > begin + timedelta(days=0.9 * days)

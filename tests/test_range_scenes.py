@@ -136,6 +136,7 @@ def refused(text: str) -> str:
             'name = "x"\n[population]\nkinds = { chatt = 1.0 }',
             "s.toml:3: population.kinds.chatt: no such kind",
         ),
+        ('name = "x"\n[population]\nkinds = { chat = 1 }\ndrop_kinds = ["chat"]', "no kind of use is left"),
         ('name = "x"\n[population]\naccounts = "many"', "s.toml:3: population.accounts: 'many' is text"),
         (
             'name = "x"\n[[campaign]]\naccounts = 3',

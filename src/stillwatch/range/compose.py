@@ -23,7 +23,7 @@ from stillwatch.range.inject import Injection, Side, inject, victims_of
 from stillwatch.range.people.crowd import crowd, gathered
 from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
-from stillwatch.range.scenes import Scene, find_base
+from stillwatch.range.scenes import Scene, find_base, stock_folder
 from stillwatch.range.shelf import shipped_corpora
 from stillwatch.range.spill import Spill
 from stillwatch.range.stock import Corpora, read_corpora
@@ -171,15 +171,7 @@ def _generator(name: str, seed: int) -> np.random.Generator:
 
 
 def _corpora(scene: Scene, used: set[str]) -> Corpora:
-    if scene.stock == "shipped":
-        return shipped_corpora(used)
-    folder = Path(scene.stock)
-    if scene.path and not folder.is_absolute():
-        folder = scene.path.parent / folder
-    for place in (folder / "corpora", folder):
-        if (place / "distill.parquet").is_file() and (place / "benign.parquet").is_file():
-            return read_corpora(place, used)
-    raise InputError(f"{scene.place('stock')}: {folder} holds no benign.parquet and distill.parquet")
+    return shipped_corpora(used) if scene.stock == "shipped" else read_corpora(stock_folder(scene), used)
 
 
 def _redrawn(scene: Scene, seed: int, rng: np.random.Generator) -> tuple[Population, list[tuple[str, ...]]]:

@@ -20,6 +20,7 @@ DATA_CENTRES = {
 }
 CLIENTS = ("OpenAI/Python 1.{}.{}", "AsyncOpenAI/Python 1.{}.{}", "litellm/1.{}.{}", "axios/1.{}.{}")
 MAIL = ("gmail.com", "outlook.com", "proton.me", "yahoo.com", "gmx.de", "163.com")
+LEAST_AGE = timedelta(days=4)  # of an honest account whose traits can be copied
 COUNTRIES = ("US", "DE", "JP", "SG", "FR", "GB", "KR", "BR")
 
 
@@ -116,7 +117,7 @@ def _bought(
 
 def _aged(count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator) -> list[Identity]:
     made = []
-    donors = [d for d in donors if d.age > timedelta(days=4)]
+    donors = [d for d in donors if d.age > LEAST_AGE]
     for _ in range(count):
         like = donors[rng.integers(len(donors))]
         traits = {name: getattr(like, name) for name in Donor.__slots__}

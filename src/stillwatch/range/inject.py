@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, Request, accounts_of
 from stillwatch.range.campaigns.shapes import requests_of
-from stillwatch.range.identity import Donor, Identity, identities
+from stillwatch.range.identity import LEAST_AGE, Donor, Identity, identities
 from stillwatch.range.population import DONOR_KINDS, Population
 from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
 from stillwatch.range.stock import Corpora
@@ -79,10 +79,16 @@ def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = Non
         InputError: an unknown shape or pipeline, or a stock, talk or honest account that is not there.
     """
     people, donors, rng = side.people, side.donors, side.rng
+    if plan.tradecraft == 2 and not any(d.age > LEAST_AGE for d in donors):
+        raise InputError(
+            f"{plan.name}: no honest account of kind {', '.join(DONOR_KINDS)} is old enough to be copied at "
+            "tradecraft 2; give the scene more of them, or a lower level"
+        )
     covert = requests_of(plan, side.corpora, rng, people.new_model_day, folder)
     sent = [r for r in covert + cover(plan, covert, side.talks, rng) if r.day < days]
     if plan.model in REASONS:  # nobody pays for thinking and cuts it off
-        donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
+        fit = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]
+        donors = fit or [replace(d, max_tokens=None) for d in donors]
     if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
         donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
     whose: list[Identity] = []

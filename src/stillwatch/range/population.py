@@ -78,7 +78,7 @@ def redraw(people: Population, world: World, shared: Path, rng: np.random.Genera
         for n, u in zip(names, rng.random(len(names)), strict=True)
         if u < world.keep_accounts and n not in gone
     ]
-    tables = [_of(t, pa.array(kept)) for t in (people.exchanges, people.accounts, people.truth)]
+    tables = [_of(t, pa.array(kept, pa.string())) for t in (people.exchanges, people.accounts, people.truth)]
     if world.borrow_kinds:
         lender = read_population(shared / world.lender)
         wanted = pc.is_in(lender.truth["kind"], value_set=pa.array(world.borrow_kinds))

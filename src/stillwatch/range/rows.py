@@ -32,7 +32,7 @@ def exchange_row(
     elif model == "mira-think-2" and r.day < new_day:
         model = "mira-think"
     text = r.prompt + (r.system or "")
-    wide = sum(ord(c) > 0x2E7F for c in text)
+    wide = 0 if text.isascii() else sum(ord(c) > 0x2E7F for c in text)
     visible = plan.visible_tokens if r.covert else 260.0
     shown = max(1, int(rng.lognormal(np.log(visible), 0.7)))
     median = plan.reasoning_tokens if r.covert else 1300.0
@@ -47,7 +47,7 @@ def exchange_row(
         status = r.status
     if status != 200:
         output = thought = 0
-    finish = "refusal" if refused else ("length" if output == cap else "stop")
+    finish: str | None = "refusal" if refused else ("length" if output == cap else "stop")
     if r.dropped and status == 200:  # the gateway counts what was delivered, and no reason came
         share = rng.uniform(0.6, 0.98)
         output, thought, finish = max(1, int(output * share)), int(thought * min(1.0, share * 1.1)), None

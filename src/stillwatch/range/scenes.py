@@ -16,10 +16,11 @@ from stillwatch.range.campaigns import Plan
 from stillwatch.range.campaigns.shapes import shape, shapes
 from stillwatch.range.costs import Prices
 from stillwatch.range.people import KINDS
+from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
 from stillwatch.terms.places import places
-from stillwatch.terms.reading import Notes, Table, shown
+from stillwatch.terms.reading import shown
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
@@ -85,61 +86,6 @@ class Scene:
         return f"{self.path or self.name}:{self.lines.get(key, 1)}"
 
 
-class SceneTable(Table):
-    """One table of a scene being read."""
-
-    def number(self, name: str, default: Any, low: float, high: float) -> Any:
-        """A number in [low, high], whole or not."""
-        right = f"give a number from {low:g} to {high:g}"
-        if type(self.content.get(name)) is int:
-            self.asked.append(name)
-            value: Any = self.content[name]
-        else:
-            value = self._take(name, float, right)
-        if value is None:
-            return default
-        if not low <= value <= high:  # nan is in no range
-            self.wrong(name, f"{shown(value)} is out of range; {right}")
-            return default
-        return float(value)
-
-    def part(self, name: str) -> "SceneTable":
-        """A table inside this one; empty where it is missing."""
-        value = self._take(name, dict, f"begin it with [{name}]")
-        return SceneTable(value or {}, (*self.path, name), self.notes)
-
-    def parts(self, name: str) -> list["SceneTable"]:
-        """An array of tables inside this one."""
-        value = self._take(name, list, f"begin each with [[{name}]]") or []
-        found = []
-        for n, item in enumerate(value):
-            if type(item) is not dict:
-                self.notes.wrong(
-                    (*self.path, name, n), f"{shown(item)} is no table; begin each with [[{name}]]"
-                )
-            else:
-                found.append(SceneTable(item, (*self.path, name, n), self.notes))
-        return found
-
-    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        """An array of numbers between 0 and 1, each greater than the one before."""
-        right = "give shares of the campaign in rising order, as in [0.3, 0.6]"
-        value = self._take(name, list, right)
-        if value is None:
-            return default
-        good = all(type(x) in (int, float) for x in value) and all(0 < x < 1 for x in value)
-        if not good or list(value) != sorted(set(value)) or len(value) > 20:
-            self.wrong(name, f"{shown(value)} will not do; {right}")
-            return default
-        return tuple(float(x) for x in value)
-
-
-class _SceneNotes(Notes):
-    def _sentence(self, path: Key, what: str) -> tuple[int, str]:
-        line, said = super()._sentence(path, what)
-        return line, said.replace(f":{line}: terms: ", f":{line}: ", 1)
-
-
 def shipped() -> dict[str, Path]:
     """Scenes that come with the package, by name."""
     return {file.stem: file for file in sorted(SHIPPED.glob("*.toml"))}
@@ -186,7 +132,7 @@ def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -
     """
     text = text.replace("\r\n", "\n")
     content = _content(text, name)
-    notes = _SceneNotes(name, places(text))
+    notes = SceneNotes(name, places(text))
     scene = _scene(SceneTable(content, (), notes), path, text)
     if notes.problems:
         said = list(dict.fromkeys(sentence for _, sentence in sorted(notes.problems)))
@@ -283,6 +229,9 @@ def _people(table: SceneTable, days: int) -> People:
         table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
     _known_kinds(table, tuple(mixture.content), "kinds")
     keep, drop = table.share("keep_accounts", 0.9), table.names("drop_kinds")
+    left = {kind for kind, share in shares if share} if shares else set(KINDS)
+    if not base and not left - set(drop):
+        table.wrong("drop_kinds", "no kind of use is left; leave one in")
     day = table.number("new_model_day", min(9.4, days * 0.67), 0.0, float(days))
     table.done()
     return People(base, keep, accounts, exchanges, shares, drop, day)
@@ -358,13 +307,28 @@ def stock_digest(scene: Scene) -> str:
     """Hash what a scene is composed from besides its own file: prompts, arrivals, a base's people."""
     found = sorted(DATA.glob("*.parquet"))
     if scene.stock != "shipped":
-        found += sorted(Path(scene.stock).rglob("*.parquet"))
+        found += sorted(stock_folder(scene).rglob("*.parquet"))
     if scene.people.base:
         found += sorted(find_base(scene).glob("*.parquet"))
     digest = hashlib.sha256()
     for file in found:
         digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def stock_folder(scene: Scene) -> Path:
+    """The folder with the corpora that a scene names, beside its file unless absolute.
+
+    Raises:
+        InputError: it holds no corpora.
+    """
+    folder = Path(scene.stock)
+    if scene.path and not folder.is_absolute():
+        folder = scene.path.parent / folder
+    for place in (folder / "corpora", folder):
+        if (place / "distill.parquet").is_file() and (place / "benign.parquet").is_file():
+            return place
+    raise InputError(f"{scene.place('stock')}: {folder} holds no benign.parquet and distill.parquet")
 
 
 def find_base(scene: Scene) -> Path:
