@@ -146,7 +146,14 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     console = Console(stderr=True)
     if quiet or console.is_terminal:
         with progress(console, quiet) as tell:
-            yield lambda stage, done, total: tell("playing", done, total) if total else None
+
+            def shown(stage: str, done: int, total: int | None) -> None:
+                if total:
+                    tell("playing", done, total)
+                elif not quiet:
+                    console.print(safe(stage, console, 200))  # above the bar
+
+            yield shown
         return
 
     def line(stage: str, done: int, total: int | None) -> None:
