@@ -120,6 +120,9 @@ def test_an_endpoint_answers_once_and_goes_on_within_its_budget(tmp_path: Path) 
             "Why is the sky  blue?",
             "And the sea?",
         )
+        counted = more.prompt_tokens(ASKED)
+        assert set(counted) == {"w0-1/1", "w0-1/2"}
+        assert all(n > 0 for n in counted.values())
         with pytest.raises(ProveError, match="gives no prompt_logprobs"):
             more.weigh([Told("x", ASKED[0].messages, "It scatters.")], silent)
 

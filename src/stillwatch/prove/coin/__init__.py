@@ -43,6 +43,6 @@ class Fallen:
     share: float
     share_low: float
     share_high: float
-    effect: float  # mean lean towards the served one, in standard deviations of a lean
+    effect: float  # mean of the leans as they count, in their root mean square: what the planner asks for
     mean: float  # the same, in the statistic's unit
     e_value: float  # of the bets, in the order of the protocol

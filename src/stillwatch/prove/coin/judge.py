@@ -16,7 +16,7 @@ from scipy.stats import beta
 from stillwatch.prove import Checked, Counts, Evidence, Grade, Row
 from stillwatch.prove.coin import OTHERS, Fallen, Leaning
 from stillwatch.prove.coin.betting import fortunes
-from stillwatch.prove.coin.randomise import DRAWS, all_coins, fallen, thrown_again
+from stillwatch.prove.coin.randomise import DRAWS, all_coins, fallen, levels, thrown_again
 from stillwatch.prove.exact import binomial_tail, holm
 
 CONFIDENCE = 0.95
@@ -34,11 +34,12 @@ def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: i
     p_value, as_far, made = thrown_again(counts, sum_towards, seed, draws)
     n, hits = len(some), int((some > 0).sum())
     low, high = interval(hits, n)
-    spread = float(some.std(ddof=1)) if n > 1 else 0.0
+    sizes = levels(some)
+    effect = float((np.sign(some) * sizes).sum() / np.sqrt(n * (sizes**2).sum()))
     return Fallen(
         actor, n, ties + len(towards) - n, hits, p_value, as_far, made,
         binomial_tail(hits, n, 0.5), all_coins(counts, sum_towards), hits / n, low, high,
-        float(some.mean()) / spread if spread else 0.0, float(some.mean()), max(fortunes(towards.tolist())),
+        effect, float(some.mean()), max(fortunes(towards.tolist())),
     )  # fmt: skip
 
 

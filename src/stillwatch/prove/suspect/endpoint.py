@@ -75,9 +75,25 @@ class Endpoint:
         self._collect(plan, prompts, tell)
         with closing(read_only(self._store)) as db:
             for one in samples(plan, prompts, db):
-                text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
+                text = one.answer
+                if one.reasoning:
+                    text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}"
                 if text.strip():
                     found.setdefault(one.id, []).append(text)
+        return found
+
+    def prompt_tokens(self, questions: Sequence[Question]) -> dict[str, int]:
+        """The tokens that the endpoint counted in each prompt, where its stored answer says; it asks nothing."""
+        plan = self._plan(samples=1, max_tokens=self._manners.max_tokens)
+        found: dict[str, int] = {}
+        if not self._store.exists():
+            return found
+        with closing(read_only(self._store)) as db:
+            for one in questions:
+                stored = reply(db, question_of(plan, Prompt(one.id, one.messages, "free"), 0).key)
+                counted = None if stored is None else _counted(stored[0])
+                if counted is not None:
+                    found[one.id] = counted
         return found
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
@@ -143,6 +159,15 @@ class Endpoint:
 
 def _silent(words: str) -> None:
     """Tell nobody."""
+
+
+def _counted(raw: bytes) -> int | None:
+    """`usage.prompt_tokens` of a stored reply, where it is a count."""
+    try:
+        counted = json.loads(raw)["usage"]["prompt_tokens"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return counted if isinstance(counted, int) and not isinstance(counted, bool) else None
 
 
 def _tokens(db: Any, plan: Plan, prompt: Prompt) -> list[tuple[float, int | None]]:
