@@ -182,8 +182,9 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
             _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
             rest = [(r[0], *r[SPLIT:]) for r in rows]
             _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        if note := words.undefended(some[0]):
-            console.print(Text(note))
+        for note in (words.undefended(some[0]), *(words.hurt(x) for x in some)):
+            if note:
+                console.print(Text(note))
     fights = written.contests_of(told)
     if fights:
         _print_table(
@@ -212,7 +213,7 @@ def _print_table(
         console.print(safe(title, console, 200, "bold"))
     table = plain_table(console)
     for n, head in enumerate(heads):
-        table.add_column(head, justify="left" if n == 0 else "right", overflow="fold")
+        table.add_column(head, justify="left" if n == 0 else "right", overflow="fold", no_wrap=n == 0)
     for row in rows:
         table.add_row(*(safe(a, console) + Text(f"\n{b}" if b else "", style="dim") for a, b in row))
     console.print(table)

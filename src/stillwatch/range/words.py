@@ -130,6 +130,15 @@ def undefended(x: Line) -> str:
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
 
 
+def hurt(x: Line) -> str:
+    """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
+    named = sorted((k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.named.mean, k.kind))
+    if not named:
+        return ""
+    kinds = ", ".join(f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}" for k in named)
+    return f"Honest accounts that {called(x.defence)} names, of each kind: {kinds}."
+
+
 LIVE_HEADS = (
     "scene", "seed", "arm", "answers out", "tokens", "before alarm", "accounts", "named", "blocked",
     "honest touched", "student",
