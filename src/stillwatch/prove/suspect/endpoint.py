@@ -83,7 +83,7 @@ class Endpoint:
         return found
 
     def prompt_tokens(self, questions: Sequence[Question]) -> dict[str, int]:
-        """The tokens that the endpoint counted in each prompt, where a stored answer says; it asks nothing."""
+        """The tokens that the endpoint counted in each prompt, where stored answers say so."""
         plan = self._plan(samples=1, max_tokens=self._manners.max_tokens)
         found: dict[str, int] = {}
         if not self._store.exists():
