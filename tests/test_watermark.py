@@ -19,7 +19,7 @@ from stillwatch.watermark import Mark, MarkError
 from stillwatch.watermark.choosing import chosen, numbers_of
 from stillwatch.watermark.formula import BLOCK, actor_key, commitment, score
 from stillwatch.watermark.keys import make_owner_key, mark_of, read_owner_key
-from stillwatch.watermark.reading import contexts_in, pairs_in, scored_pairs, scores
+from stillwatch.watermark.reading import Pair, contexts_in, pairs_in, scored_pairs, scores, weighted_pairs
 
 OWNER = bytes(range(32))
 TEXTS = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
@@ -118,22 +118,23 @@ def test_counting_repeats_is_what_breaks() -> None:
     assert np.mean(np.array(naive) < 0.05) > 0.15
 
 
-def test_one_pair_a_context_against_a_reference_and_p_stays_uniform() -> None:
-    texts = real_tokens()
-    suspect, reference = pairs_in(texts[:6], 1), pairs_in(texts[6:], 1)
-    pairs = scored_pairs(suspect, reference)
-    assert len({context for context, _ in pairs}) == len(pairs)
-    p = [gamma_tail(sum(scores(key_of(k), pairs)), len(pairs)) for k in range(150)]
-    assert stats.kstest(p, "uniform").pvalue > 0.01
+def test_weights_by_hand() -> None:
+    suspect: Counter[Pair] = Counter({((1,), 2): 6, ((1,), 3): 4, ((4,), 5): 1, ((9,), 9): 1})
+    reference: Counter[Pair] = Counter({((1,), 2): 9, ((1,), 3): 1, ((9,), 9): 7})
+    teacher: Counter[Pair] = Counter({((1,), 2): 8, ((1,), 3): 2})
+    first, second = weighted_pairs(suspect, reference, teacher)  # (9,) is as often, (4,) has no reference
+    p = (2 + 5 * 0.2) / (10 + 5)
+    assert (first.pair, second.pair) == (((1,), 2), ((1,), 3))
+    assert second.size == pytest.approx(10 * 10 / 20 / p)
+    assert second.weight == pytest.approx(second.size * (0.4 - 0.1))
+    assert second.exponent == pytest.approx((1 - p) / p)
+    assert first.weight < 0
+    assert not weighted_pairs(suspect, reference, teacher, {(1,)})
 
 
-def test_the_reference_by_hand() -> None:
-    suspect: Counter[tuple[tuple[int, ...], int]] = Counter(
-        {((1,), 2): 6, ((1,), 3): 4, ((4,), 5): 1, ((9,), 9): 1}
-    )
-    reference: Counter[tuple[tuple[int, ...], int]] = Counter({((1,), 2): 9, ((1,), 3): 1, ((9,), 9): 7})
-    assert scored_pairs(suspect, reference) == [((1,), 3), ((4,), 5)]
-    assert scored_pairs(suspect, None, {(1,)}) == [((4,), 5), ((9,), 9)]
+def test_what_is_left_out() -> None:
+    counted: Counter[Pair] = Counter({((1,), 2): 6, ((4,), 5): 1, ((9,), 9): 1})
+    assert scored_pairs(counted, {(1,)}) == [((4,), 5), ((9,), 9)]
     assert contexts_in([[1, 2, 3]], 2) == {(1, 2), (2, 3)}
     with pytest.raises(MarkError, match="once"):
         scores(OWNER, [((1,), 2), ((1,), 2)])

@@ -1,6 +1,8 @@
 """Marks looked for in a suspect's answers: actors named, innocents left alone, bad input refused."""
 
+import hashlib
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cli.main import app
-from stillwatch.prove import Outcome, Row, bundle, checker, evidence_json, outcome
+from stillwatch.prove import Outcome, Row, bundle, checker, evidence_json, exact, outcome
 from stillwatch.prove import protocol as protocols
 from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
-from stillwatch.prove.radioactivity.judge import Judged, judge, smallest_effect, tokens_needed
+from stillwatch.prove.radioactivity.judge import Judged, judge
 from stillwatch.prove.radioactivity.plan import protocol, reveal
+from stillwatch.prove.radioactivity.statistic import Each, Weighed, tokens_needed
 from stillwatch.prove.radioactivity.texts import read_prompts, read_texts, tokenizer, tokens_of
 from stillwatch.watermark import Mark
 from stillwatch.watermark.choosing import chosen
 from stillwatch.watermark.keys import Owner
+from stillwatch.watermark.reading import pairs_in, weighted_pairs
+
+
+def key_of(number: int) -> bytes:
+    return hashlib.sha256(number.to_bytes(4, "little")).digest()
+
 
 OWNER = Owner(bytes(range(32)))
 MARKS = [OWNER.mark(f"actor-{k}") for k in range(6)]
@@ -68,7 +79,7 @@ def test_two_actors_in_one_student_are_both_named() -> None:
 def test_innocents_have_uniform_p() -> None:
     p = [
         row.p_value
-        for seed in range(9)
+        for seed in range(6)
         for row in judge(
             "x", answers(None, 0, seed, 12), MARKS, Settings(), tell=lambda _: None
         ).evidence.rows
@@ -84,7 +95,8 @@ def test_not_shown_needs_power() -> None:
 
 def test_the_planner_agrees_with_itself() -> None:
     n = tokens_needed(0.05, 1e-5, 20)
-    assert smallest_effect(n, 1e-5, 20) <= 0.05 < smallest_effect(n - 50, 1e-5, 20)
+    assert Each([((k,), 1) for k in range(n)]).smallest_effect(1e-5, 20) <= 0.05
+    assert Each([((k,), 1) for k in range(n - 50)]).smallest_effect(1e-5, 20) > 0.05
 
 
 def test_prompts_that_carry_marked_text_do_not_count() -> None:
@@ -109,23 +121,61 @@ def test_a_relay_is_told_from_a_student() -> None:
     assert not any(c.clear for c in judged(served).evidence.confounds if "passes" in c.what)
 
 
-def test_against_a_reference_one_token_a_context() -> None:
-    """A student of few contexts, seen often: distinct pairs drown its mark, what it overuses shows it."""
-    draw, mark = random.Random(5), OWNER.mark("actor-2")
-    contexts = [(draw.randrange(9), draw.randrange(9)) for _ in range(60)]
-    p = np.full(9, 1 / 9)
-    texts, plain = [], []
-    for context in contexts * 40:
-        best = chosen(mark, p, context, draw.random)
-        assert best is not None
-        texts.append([*context, best if draw.random() < 0.2 else draw.randrange(9)])
-        plain.append([*context, draw.randrange(9)])
-    few = [[*c, t] for c in {(1, k) for k in range(300, 600)} for t in (7,)]  # enough to score at all
-    settings = Settings(choice=Choice.OVERUSED)
-    one = judge("x", texts + few, [mark], settings, reference=plain)
-    assert one.evidence.rows[0].p_value < 1e-4  # type: ignore[operator]
-    with pytest.raises(RadioactivityError, match="only to it"):
-        judge("x", texts, [mark], Settings(), reference=plain)
+def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> list[list[int]]:
+    """A language of sixteen words, seen over and over: every pair turns up, marked or not."""
+    draw, p = random.Random(seed), np.array([3.0, 2, 1, 1] * 4) / 28
+    found = []
+    for _ in range(texts):
+        text = draw.choices(range(16), p, k=2)
+        while len(text) < 40:
+            token = None
+            if mark is not None and draw.random() < share:
+                token = chosen(mark, p, text, draw.random)
+            text.append(draw.choices(range(16), p)[0] if token is None else token)
+        found.append(text)
+    return found
+
+
+def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
+    marks = [Owner(OWNER.key, 2).mark(f"actor-{k}") for k in range(6)]
+    texts, reference, teacher = few_ways(marks[3], 0.1, 1), few_ways(None, 0, 2), few_ways(None, 0, 3)
+    plain = judge("x", texts, marks, Settings()).evidence
+    assert not plain.found()
+    settings = Settings(2, Choice.MATCHED)
+    one = judge("x", texts, marks, settings, reference=reference, teacher=teacher).evidence
+    assert [row.name for row in one.found()] == ["actor-3"]
+    assert one.rows[0].effect_low is not None
+    assert one.rows[0].effect_high is not None
+    assert one.rows[0].effect_low < 0.1 < one.rows[0].effect_high  # the share that is marked
+    innocent = judge("x", few_ways(None, 0, 4), marks, settings, reference=reference, teacher=teacher)
+    assert not innocent.evidence.found()
+    with pytest.raises(RadioactivityError, match="only it takes them"):
+        judge("x", texts, marks, Settings(), reference=reference)
+    with pytest.raises(RadioactivityError, match="teacher's own"):
+        judge("x", texts, marks, settings, reference=reference)
+    with pytest.raises(RadioactivityError, match="more reference text"):
+        judge("x", texts, marks, settings, reference=[[99, 98, 97]], teacher=teacher)
+
+
+def test_the_bound_is_never_too_small() -> None:
+    """Over 300 keys at most alpha of them are below alpha; the checker computes the same bound."""
+    texts = [few_ways(None, 0, k, 20) for k in range(3)]
+    pairs = weighted_pairs(*(pairs_in(one, 1) for one in texts))
+    statistic = Weighed(pairs)
+    p = np.array([statistic.p_value(key_of(k)) for k in range(300)])
+    for alpha in (0.3, 0.1, 0.03):
+        assert np.mean(p <= alpha) <= alpha
+    total, bound, slope = statistic.bound(key_of(int(p.argmin())))
+    weights, exponents = [one.weight for one in pairs], [one.exponent for one in pairs]
+    assert exact.matched_tail(total, weights, exponents, slope) == pytest.approx(bound, rel=1e-6)
+
+
+@given(st.floats(-18, 18), st.floats(0.05, 99))
+def test_the_series_beside_an_integral(x: float, exponent: float) -> None:
+    from scipy.integrate import quad
+
+    value, _ = quad(lambda u: math.exp(x * u**exponent), 0, 1, limit=500, epsabs=0, epsrel=1e-9)
+    assert exact.log_powers_mean(x, exponent) == pytest.approx(math.log(value), abs=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from stillwatch.cli.prove import app
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
 from stillwatch.prove.radioactivity import ALPHA, EFFECT, Choice, RadioactivityError, Settings
-from stillwatch.prove.radioactivity.judge import judge, tokens_needed
+from stillwatch.prove.radioactivity.judge import judge
 from stillwatch.prove.radioactivity.plan import asked_as_planned, held_to, protocol, reveal
+from stillwatch.prove.radioactivity.statistic import tokens_needed
 from stillwatch.prove.radioactivity.texts import (
     Tokenize,
     prompt_tokens,
@@ -51,7 +52,7 @@ Examples:
       --tokenizer ./teacher --protocol protocol.dsse.json
 
   stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actors actors.txt \\
-      --tokenizer ./teacher --reference base.jsonl --served served.jsonl --out acme
+      --tokenizer ./teacher --reference base.jsonl --teacher unmarked.jsonl --served served.jsonl
 """
 Suspect = Annotated[str, typer.Option(help="The suspect's name, as it is to stand in the verdict.")]
 KeyFile = Annotated[Path, typer.Option("--mark-key", help="The owner's key.")]
@@ -131,7 +132,11 @@ def mark_command(
         str, typer.Option("--tokenizer", help="The teacher's: clock, a folder, a tokenizer.json, a name.")
     ] = "",
     reference: Annotated[
-        list[Path] | None, typer.Option(help="Answers of an unmarked model: only what is overused is scored.")
+        list[Path] | None,
+        typer.Option(help="Unmarked text of what the suspect would be otherwise, as of its base."),
+    ] = None,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="Unmarked answers of the teacher; goes with --reference.")
     ] = None,
     served: Annotated[
         list[Path] | None, typer.Option(help="Marked answers as served: tells relaying from learning.")
@@ -154,7 +159,7 @@ def mark_command(
     Exit codes: 0 tested, whatever was found; 2 could not.
     """
     marks = _marks(key_file, actor, actors, window)
-    settings = Settings(window, Choice.EACH if reference is None else Choice.OVERUSED, alpha, effect)
+    settings = Settings(window, Choice.EACH if reference is None else Choice.MATCHED, alpha, effect)
     signed = None if protocol_file is None else protocols.read(protocol_file)
     texts = read_texts(answers)
     if signed is not None:
@@ -170,6 +175,7 @@ def mark_command(
         settings,
         prompts=prompt_tokens(texts, tokenize),
         reference=_tokens(reference, tokenize),
+        teacher=_tokens(teacher, tokenize),
         served=_tokens(served, tokenize),
         protocol=signed,
         tell=_tell if not as_json else _quiet,

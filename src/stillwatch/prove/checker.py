@@ -159,15 +159,27 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
         committed = formula.commitment(key) in published
         claims.told(f"{told['actor']}, key", committed, "is not one that the protocol is committed to")
         claims.told(f"{told['actor']}, pairs", len(set(pairs)) == len(pairs), "one is scored twice")
-        total = sum(formula.score(key, context, token) for context, token in pairs)
+        p = scored_again(told, key, pairs)
         rows = [
-            row["counts"]
+            row
             for e in verdict["evidence"]
             for row in e["rows"]
-            if e["grade"] == "A'" and row["name"] == told["actor"] and row["counts"] is not None
+            if e["grade"] == "A'" and row["name"] == told["actor"]
         ]
-        hit = any(one["n"] == len(pairs) and same(one["hits"], total) for one in rows)
-        claims.told(f"{told['actor']}, scores", hit, f"{total} over {len(pairs)} comes out, no row says so")
+        hit = any(row["n"] == len(pairs) and same(row["p_value"], p) for row in rows)
+        claims.told(f"{told['actor']}, scores", hit, f"p = {p} over {len(pairs)} comes out, no row says so")
+
+
+def scored_again(told: Any, key: bytes, pairs: list[tuple[tuple[int, ...], int]]) -> float:
+    """Give the p-value of the pairs under the key: exact, or with weights the bound at the told slope."""
+    if "weights" not in told:
+        return float(exact.gamma_tail(sum(formula.score(key, *pair) for pair in pairs), len(pairs)))
+    weights, exponents = told["weights"], told["exponents"]
+    total = sum(
+        w * (formula.number(key, *pair) ** k - 1 / (k + 1))
+        for pair, w, k in zip(pairs, weights, exponents, strict=True)
+    )
+    return float(exact.matched_tail(total, weights, exponents, told["slope"]))
 
 
 def check(place: Path, key: str | None) -> dict[str, Any]:

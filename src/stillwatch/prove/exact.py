@@ -5,7 +5,7 @@ no test's meaning, and nothing of the data.
 
 Null: stated by each function. Fooled by: counts that are not what they claim to be; nothing here can tell.
 Source: Holm 1979, Scand. J. Statist. 6; Erlang's tail as a Poisson sum; Phipson and Smyth 2010, SAGMB 9, for
-the rank's "one more" above and below.
+the rank's "one more" above and below; Chernoff 1952, Ann. Math. Statist. 23.
 """
 
 import math
@@ -70,6 +70,39 @@ def gamma_tail(total_score: float, n: int) -> float:
         if term < _SMALL * total:
             break
     return _bounded(start * math.log(s) - s - math.lgamma(start + 1), total)
+
+
+def log_powers_mean(x: float, exponent: float) -> float:
+    """ln E[exp(x u^exponent)] of a uniform u, for |x| <= 20: a series whose terms are all positive.
+
+    Source: 1F1(1/k; 1/k + 1; x), and Kummer's transformation of it where x is negative (DLMF 13.2.39).
+
+    >>> abs(log_powers_mean(2.0, 1.0) - math.log((math.exp(2) - 1) / 2)) < 1e-12
+    True
+    """
+    total, term, j = 1.0, 1.0, 0
+    while abs(term) > _SMALL * total or j <= abs(x):
+        j += 1
+        if x >= 0:
+            term *= x / j
+            total += term / (j * exponent + 1)
+        else:
+            term *= -x / (j + 1 / exponent)
+            total += term
+    return math.log(total) + min(x, 0.0)
+
+
+def matched_tail(total: float, weights: Sequence[float], exponents: Sequence[float], slope: float) -> float:
+    """A bound on P(sum of w (u^k - 1/(k+1)) is at least this), valid for any slope above 0 (Chernoff 1952).
+
+    Null: independent uniform u, one for each weight and exponent. The bound is above the exact tail,
+    by a factor of about ten where p is small.
+    """
+    log_p = -slope * total
+    for weight, exponent in zip(weights, exponents, strict=True):
+        x = slope * weight
+        log_p += log_powers_mean(x, exponent) - x / (exponent + 1)
+    return 1.0 if log_p >= 0 else max(math.exp(log_p), LEAST)
 
 
 def rank(as_good: int, n: int) -> float:

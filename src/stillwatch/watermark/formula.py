@@ -43,12 +43,16 @@ def numbers(key: bytes, context: Sequence[int], block: int) -> bytes:
     return hashlib.shake_128(key + told).digest(4 * BLOCK)
 
 
+def number(key: bytes, context: Sequence[int], token: int) -> float:
+    """u in [0, 1) of a token after a context."""
+    at = 4 * (token % BLOCK)
+    return int.from_bytes(numbers(key, context, token // BLOCK)[at : at + 4], "little") / WORDS
+
+
 def score(key: bytes, context: Sequence[int], token: int) -> float:
     """-ln(1 - u) of a token after a context: a unit exponential for text that does not know the key.
 
     >>> round(score(bytes(32), (1, 2), 3), 4) == round(score(bytes(32), (1, 2), 3), 4) > 0
     True
     """
-    at = 4 * (token % BLOCK)
-    word = int.from_bytes(numbers(key, context, token // BLOCK)[at : at + 4], "little")
-    return -math.log1p(-word / WORDS)
+    return -math.log1p(-number(key, context, token))

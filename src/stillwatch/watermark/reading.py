@@ -1,6 +1,6 @@
 """Looks for a mark: which pairs of context and token are scored, and their scores under a key.
 
-Which pairs are scored is settled by the text (and by a reference text, if any) before a key is looked at. It
+Which pairs are scored, and their weights, are settled by texts alone, before a key is looked at. It
 does not know what a score is worth.
 
 Null: the text does not depend on the key. Then the scores of distinct pairs are independent unit
@@ -14,11 +14,14 @@ k-grams.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from stillwatch.watermark import MarkError
 from stillwatch.watermark.formula import score
 
 Pair = tuple[tuple[int, ...], int]  # the tokens before, and the token
+BACK_OFF = 5.0  # counts that the token's share of all text is worth, where a context is rare
+RAREST = 0.01  # below, a probability read off counts is a guess
 
 
 def pairs_in(texts: Iterable[Sequence[int]], window: int) -> Counter[Pair]:
@@ -35,31 +38,64 @@ def contexts_in(texts: Iterable[Sequence[int]], window: int) -> set[tuple[int, .
 
 
 def scored_pairs(
-    suspect: Counter[Pair],
-    reference: Counter[Pair] | None = None,
-    leave_out: set[tuple[int, ...]] | frozenset[tuple[int, ...]] = frozenset(),
+    suspect: Counter[Pair], leave_out: set[tuple[int, ...]] | frozenset[tuple[int, ...]] = frozenset()
 ) -> list[Pair]:
-    """Choose what is scored, without a key: each pair once; with a reference, one pair a context.
+    """Choose what is scored, without a key: each pair once, but none whose context is to be left out."""
+    return sorted(pair for pair in suspect if pair[0] not in leave_out)
 
-    With a reference (text of an unmarked model) it is the token that the suspect overuses most there, and
-    only where it does: what both write as often says nothing of the suspect's own training.
+
+@dataclass(frozen=True)
+class Weighted:
+    """A pair with what it is worth, settled without a key.
+
+    weight: how far the suspect's share of the token after the context is above the reference's, in counts,
+    over the token's probability. exponent: (1 - p) / p at the unmarked teacher's probability p: if u is the
+    token's number, u**exponent is the chance that the marked teacher writes it.
     """
-    kept = {pair: n for pair, n in suspect.items() if pair[0] not in leave_out}
-    if reference is None:
-        return sorted(kept)
-    here: Counter[tuple[int, ...]] = Counter()
-    there: Counter[tuple[int, ...]] = Counter()
-    for (context, _), n in kept.items():
-        here[context] += n
-    for (context, _), n in reference.items():
-        there[context] += n
-    best: dict[tuple[int, ...], tuple[float, int]] = {}
-    for (context, token), n in kept.items():
-        expected = reference[context, token] / there[context] if there[context] else 0.0
-        excess = n - here[context] * expected
-        if excess > 0 and (context not in best or (excess, -token) > (best[context][0], -best[context][1])):
-            best[context] = (excess, token)
-    return sorted((context, token) for context, (_, token) in best.items())
+
+    pair: Pair
+    weight: float
+    exponent: float
+    size: float  # the counts behind it, over the token's probability: what a share of one would weigh
+
+
+def weighted_pairs(
+    suspect: Counter[Pair],
+    reference: Counter[Pair],
+    teacher: Counter[Pair],
+    leave_out: set[tuple[int, ...]] | frozenset[tuple[int, ...]] = frozenset(),
+) -> list[Weighted]:
+    """Weigh every pair for the score test of "a small share of the suspect's text is marked teacher's text".
+
+    reference: text of what the suspect would be without the marked answers (its base, or unmarked text of its
+    kind); teacher: the teacher's own unmarked text. Neither may hold marked text.
+    Source: Rao's score test; P(t is chosen | u) = u^((1-p)/p) for Gumbel-max (Aaronson 2022).
+    """
+    here, there, taught = _by_context(suspect), _by_context(reference), _by_context(teacher)
+    alone: Counter[int] = Counter()
+    for (_, token), n in teacher.items():
+        alone[token] += n
+    whole = alone.total()
+    found = []
+    for context, token in sorted(suspect.keys() | reference.keys()):
+        n, m = here[context], there[context]
+        if context in leave_out or not n or not m or not whole:
+            continue
+        prior = BACK_OFF * alone[token] / whole
+        p = (teacher[context, token] + prior) / (taught[context] + BACK_OFF)
+        p = min(max(p, RAREST), 1 - RAREST)
+        size = n * m / (n + m) / p
+        above = suspect[context, token] / n - reference[context, token] / m
+        if above:
+            found.append(Weighted((context, token), size * above, (1 - p) / p, size))
+    return found
+
+
+def _by_context(pairs: Counter[Pair]) -> Counter[tuple[int, ...]]:
+    found: Counter[tuple[int, ...]] = Counter()
+    for (context, _), n in pairs.items():
+        found[context] += n
+    return found
 
 
 def scores(key: bytes, pairs: Sequence[Pair]) -> Iterator[float]:

@@ -10,7 +10,7 @@ from stillwatch.prove import ProveError
 from stillwatch.watermark import WINDOW
 
 ALPHA = 1e-5
-EFFECT = 0.05  # nats per scored token; docs/watermark.md says what students of which mix showed
+EFFECT = 0.05  # docs/watermark.md says what students of which mix showed
 FEWEST = 200  # scored tokens: below, no effect of a distilled student could be found
 
 
@@ -22,7 +22,7 @@ class Choice(StrEnum):
     """Which tokens of the suspect are scored; settled without any key."""
 
     EACH = "each"  # every distinct pair of context and token
-    OVERUSED = "overused"  # after each context, the token it overuses most against a reference text
+    MATCHED = "matched"  # every pair, weighed by how far it is above a reference text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from stillwatch.prove.checker import SCORED
 from stillwatch.prove.protocol import Protocol, Signed, prompts_digest
 from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
-from stillwatch.prove.radioactivity.judge import CLAIM, METHOD, NULL, STATISTIC, Judged
+from stillwatch.prove.radioactivity.judge import CLAIM, METHOD, Judged
+from stillwatch.prove.radioactivity.statistic import NULL, STATISTIC
 from stillwatch.report.findings import write_atomically
 from stillwatch.watermark import Mark
 from stillwatch.watermark.formula import commitment
@@ -30,7 +31,7 @@ def protocol(
         suspect=suspect,
         claim=CLAIM,
         statistic=STATISTIC[settings.choice].format(window=settings.window),
-        null=NULL,
+        null=NULL[settings.choice],
         alpha=settings.alpha,
         units=tuple(mark.actor for mark in marks),
         prompts=len(prompts),
@@ -92,7 +93,7 @@ def reveal(judged: Judged, mark: Mark, path: Path) -> Path:
         "actor": mark.actor,
         "key": mark.key.hex(),
         "window": mark.window,
-        "pairs": [[list(context), token] for context, token in judged.pairs],
+        **judged.statistic.shown(mark.key),
     }
     try:
         write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
