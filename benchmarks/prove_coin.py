@@ -1,4 +1,4 @@
-"""The coin's closed loop: `python benchmarks/prove_coin.py OUT [loop|innocents|curve|all]`.
+"""The coin's closed loop: `python benchmarks/prove_coin.py [loop|innocents|curve|all] --out OUT`.
 
 Own teacher, own gateway with the coin on, two campaigns and honest users over real HTTP, students of one
 campaign's answers, and what `prove coin` says of each: docs/coin.md has the figures and what they do not say.
@@ -22,8 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.coin import Pair
@@ -57,6 +55,7 @@ WAYS = {"+": ("+", "add", "plus"), "-": ("-", "minus", "take"), "*": ("*", "time
 ACCOUNTS = {"A": 3, "B": 3, "honest": 6}  # accounts of each actor
 ASKED = {"A": 300, "B": 300, "honest": 120}  # prompts of each actor
 EPOCHS = 40
+INNOCENT_EPOCHS = 8
 CURVE_COINS = 200
 TEACHER = "worded-teacher"
 
@@ -428,7 +427,7 @@ def innocents(out: Path, seeds: int = 20) -> dict[str, Any]:
     for seed in range(1, seeds + 1):
         draw = random.Random(f"innocent {seed}")
         rows = [(p.prompt, answer_of(p, worded(p, draw))) for p in by_prompt.values()]
-        model = taught(student(seed), rows, epochs=EPOCHS, seed=seed)
+        model = taught(student(seed), rows, epochs=INNOCENT_EPOCHS, seed=seed)
         key = new_key(f"innocent-{seed}", "now")
         served = [key.coin(put.pair.ledger, put.pair.number) for put in puts]
         true = [put.pair.served for put in puts]
@@ -485,14 +484,14 @@ class Arm:
 
 ARMS = (
     Arm("as they came"),
-    Arm("one epoch in ten", epochs=4),
+    Arm("four epochs", epochs=4),
     Arm("50 % of the mix", share=0.5),
-    Arm("10 % of the mix", share=0.1, epochs=20),
-    Arm("1 % of the mix", share=0.01, epochs=3),
+    Arm("10 % of the mix", share=0.1, epochs=10),
+    Arm("1 % of the mix", share=0.01, epochs=2),
     Arm("half of the steps worded anew", paraphrased=0.5),
     Arm("nine of ten steps worded anew", paraphrased=0.9),
     Arm("all steps worded anew", paraphrased=1.0),
-    Arm("another base, six times as large", base="wider"),
+    Arm("another base, six times as large", base="wider", epochs=20),
     Arm("NEFTune, noise 5", neft=5.0),
     Arm("DPO afterwards", dpo=4.0),
 )
@@ -511,7 +510,7 @@ def rows_of(arm: Arm, got: list[tuple[str, str]], seed: int) -> list[tuple[str, 
     return mine + [(p.prompt, answer_of(p, worded(p, draw))) for p in others]
 
 
-def curve(out: Path, seeds: Sequence[int] = (1, 2)) -> dict[str, Any]:
+def curve(out: Path, seeds: Sequence[int] = (1,)) -> dict[str, Any]:
     """What is left of the effect when a student is trained otherwise."""
     world = make_world(out)
     got = world.got("A")[:CURVE_COINS]
@@ -550,7 +549,9 @@ def main() -> None:
         "what", nargs="?", default="all", choices=("world", "loop", "innocents", "curve", "all")
     )
     asked = given.parse_args()
-    np.seterr(all="raise", under="ignore")
+    import torch
+
+    torch.set_num_threads(1)
     told: dict[str, Any] = {}
     if asked.what == "world":
         make_world(asked.out)
@@ -559,7 +560,7 @@ def main() -> None:
     if asked.what in ("innocents", "all"):
         told["innocents"] = innocents(asked.out)
     if asked.what in ("curve", "all"):
-        told["curve"] = curve(asked.out)
+        told["curve"] = curve(asked.out, range(1, asked.seeds + 1))
     for name, one in told.items():
         (asked.out / f"{name}.json").write_text(json.dumps(one, indent=1) + "\n")
     say("done")

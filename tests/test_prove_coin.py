@@ -322,6 +322,29 @@ def test_an_even_coin() -> None:
     assert even(0, 0) == 1.0
 
 
+def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Path) -> None:
+    pairs = write(tmp_path / "ledger", {"rogue": 60, "other": 90})
+    suspect = Mute(pairs, ("rogue",), 1.0)
+    suspect.by_prompt = dict(list(suspect.by_prompt.items())[:20])
+    planned = plan(
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, Wanted(draws=999), new_signer(),
+        tmp_path / "out", NOW,
+    )  # fmt: skip
+    done = judge(planned, ask(planned, suspect, None, silent)[0], suspect, None)
+    checks = {one.what: one for one in done.evidence.confounds}
+    assert "130 of 150" in checks["answers that have nothing of either"].found
+    assert not checks["answers that have nothing of either"].clear
+    assert "actors without a lean" in checks
+
+
+def test_leans_that_were_damaged_are_refused_with_their_line(tmp_path: Path) -> None:
+    _, suspect, planned = put_to(tmp_path, {"a": 20}, (), 0.0)
+    path = tmp_path / "out" / LEANS
+    path.write_text(path.read_text() + "no\n[]\n")
+    with pytest.raises(ProveError, match=r"leans.jsonl:22: is no lean"):
+        ask(planned, suspect, None, silent)
+
+
 def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
     done, _, _ = put_to(tmp_path, {"a": 30}, (), 0.0)
     said: Evidence = done.evidence

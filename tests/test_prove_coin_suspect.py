@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.suspect import Question, Told, silent
@@ -56,6 +58,15 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
         Outputs(tmp_path / "bad.parquet")
 
 
+def test_one_array_holds_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "o.json"
+    path.write_text(json.dumps([{"prompt": "And the sea?", "output": "Depth."}], indent=1))
+    assert Outputs(path).answers(ASKED, 2, silent) == {"w0-1/2": ["Depth."]}
+    path.write_text("[{]")
+    with pytest.raises(ProveError, match="is no JSON"):
+        Outputs(path)
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
@@ -71,6 +82,17 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
 def test_bad_outputs_are_refused_with_their_place(tmp_path: Path, rows: tuple[Any, ...], told: str) -> None:
     with pytest.raises(ProveError, match=told):
         Outputs(file_of(tmp_path / "o.jsonl", *rows))
+
+
+@given(st.binary(max_size=300), st.sampled_from(["o.jsonl", "o.json", "o.parquet"]))
+@settings(max_examples=80, deadline=None)
+def test_any_bytes_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / name
+    path.write_bytes(data)
+    with pytest.raises(ProveError):
+        Outputs(path).answers(ASKED, 1, silent)
 
 
 def test_outputs_of_other_prompts_are_refused(tmp_path: Path) -> None:

@@ -164,12 +164,17 @@ class _File:
         self._key = keys[commitment]
 
     def _whole_lines(self) -> Iterator[bytes]:
-        with self.path.open("rb") as file:
-            while line := file.readline(LONGEST_LINE):
-                if not line.endswith(b"\n"):
-                    self.torn = True
-                    return
-                yield line
+        try:
+            with self.path.open("rb") as file:
+                while line := file.readline(LONGEST_LINE):
+                    if not line.endswith(b"\n"):
+                        if len(line) == LONGEST_LINE:
+                            raise CoinError(f"{self.path}: has a line of more than {LONGEST_LINE >> 20} MiB")
+                        self.torn = True
+                        return
+                    yield line
+        except OSError as why:
+            raise CoinError(f"{self.path}: cannot be read: {why.strerror}") from why
 
     def _follow(self, line: bytes, at: int) -> dict[str, Any]:
         found = parsed(line, f"{self.path}:{at}")

@@ -51,25 +51,39 @@ class Kept:
         self.path = path
         self.values: dict[str, float | None] = {}
         head = json.dumps(marks, sort_keys=True)
+        try:
+            self._open(path, head)
+        except OSError as why:
+            raise ProveError(f"{path}: cannot be used: {why.strerror}") from why
+
+    def _open(self, path: Path, head: str) -> None:
         if path.exists():
-            lines = path.read_text("utf-8").split("\n")
+            lines = path.read_text("utf-8", "replace").split("\n")
             if lines[0] != head:
                 raise ProveError(
                     f"{path}: holds what another suspect, base or statistic said; name another --out"
                 )
-            for line in lines[1:-1]:  # what a kill left torn stands last
-                name, value = json.loads(line)
-                self.values[name] = value
+            for at, line in enumerate(lines[1:-1], 2):  # what a kill left torn stands last
+                try:
+                    name, value = json.loads(line)
+                except (ValueError, TypeError):
+                    raise ProveError(
+                        f"{path}:{at}: is no lean; take the line out, it is measured anew"
+                    ) from None
+                self.values[str(name)] = value
             path.write_text("\n".join(lines[:-1]) + "\n", "utf-8")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(head + "\n", "utf-8")
 
     def add(self, values: dict[str, float | None]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as why:
+            raise ProveError(f"{self.path}: cannot be written: {why.strerror}; what is there stays") from why
         self.values |= values
 
 

@@ -277,6 +277,15 @@ def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
             missing <= len(chosen.puts) // 5,
         )
     ]
+    nothing = sum(one.value == 0 for one in found)
+    if nothing > len(found) // 2:
+        checks.append(
+            Checked(
+                "answers that have nothing of either",
+                f"{nothing:,} of {len(found):,}: refusals, another language, or other prompts than these?",
+                False,
+            )
+        )
     if repeated > 0:
         checks.append(
             Checked("prompts asked more than once", f"{repeated:,}; each has a coin of its own", True)

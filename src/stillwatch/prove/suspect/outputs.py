@@ -104,6 +104,10 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any]]:
             for at, row in enumerate(table.select(wanted).to_pylist()):
                 yield f"{path}: row {at}", row
             return
+        if path.suffix == ".json" and (listed := _listed(path)) is not None:
+            for at, row in enumerate(listed):
+                yield f"{path}: row {at}", row
+            return
         with path.open("rb") as file:
             for at, line in enumerate(file, 1):
                 if line.strip():
@@ -111,6 +115,14 @@ def rows_of(path: Path) -> Iterator[tuple[str, Any]]:
     except (OSError, pa.ArrowInvalid) as why:
         told = why.strerror if isinstance(why, OSError) and why.strerror else str(why).splitlines()[0]
         raise ProveError(f"{path}: the suspect's outputs cannot be read: {told}") from why
+
+
+def _listed(path: Path) -> list[Any] | None:
+    """A file that is one JSON array; None for one of lines."""
+    raw = path.read_bytes()
+    if raw.lstrip()[:1] != b"[":
+        return None
+    return list(_parsed(raw, str(path)))
 
 
 def _parsed(line: bytes, place: str) -> Any:
