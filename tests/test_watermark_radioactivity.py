@@ -358,3 +358,29 @@ def test_the_clocks_tokenizer() -> None:
     assert tokenizer("clock")("start 3 first minus 8") == [5, 25, 11, 18, 30]
     with pytest.raises(RadioactivityError, match="no tokenizer"):
         tokenizer("/no/such/place")
+
+
+def test_a_suspect_is_asked_what_the_protocol_says(tmp_path: Path) -> None:
+    """Recorded outputs stand in for the suspect: what weights and endpoints do is tested with them."""
+    rows = [{"prompt": f"question {i}", "output": f"answer {i}"} for i in range(3)]
+    (tmp_path / "rec.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (tmp_path / "p.txt").write_text("question 2\nquestion 0\nquestion 9\n")
+    out = tmp_path / "a.jsonl"
+    got = run("mark-ask", tmp_path / "rec.jsonl", tmp_path / "p.txt", "--out", out)
+    assert got.exit_code == 0, got.output
+    assert "2 answers" in got.output
+    assert "1 prompts without one" in got.output
+    texts = read_texts([out])
+    assert [(one.prompt, one.output) for one in texts] == [
+        ("question 2", "answer 2"), ("question 0", "answer 0"), ("question 9", ""),
+    ]  # fmt: skip
+    run("mark-key", tmp_path / "k")
+    base = ["--suspect", "x", "--mark-key", tmp_path / "k", "--actor", "a", "--out", tmp_path / "pr"]
+    run("mark-protocol", tmp_path / "p.txt", *base, "--signing-key", tmp_path / "s")
+    words = ["mark-ask", tmp_path / "rec.jsonl", tmp_path / "p.txt", "--protocol", tmp_path / "pr"]
+    assert run(*words, "--out", tmp_path / "b.jsonl").exit_code == 0
+    (tmp_path / "p.txt").write_text("question 1\n")
+    assert "other prompts" in run(*words, "--out", tmp_path / "c.jsonl").output
+    got = run("mark-ask", "https://api.example.com/v1", tmp_path / "p.txt", "--model", "m")
+    assert got.exit_code == 2
+    assert "consent" in got.output

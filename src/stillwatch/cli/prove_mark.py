@@ -1,4 +1,4 @@
-"""`stillwatch prove mark`, `mark-key` and `mark-protocol`: marks looked for in a suspect's answers."""
+"""`stillwatch prove mark` and its helpers: marks looked for in a suspect's answers."""
 
 import json
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from stillwatch.cli.prove import app
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
 from stillwatch.prove.radioactivity import ALPHA, EFFECT, Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity.asking import ask
 from stillwatch.prove.radioactivity.judge import judge
 from stillwatch.prove.radioactivity.plan import asked_as_planned, held_to, protocol, reveal
 from stillwatch.prove.radioactivity.statistic import tokens_needed
@@ -26,6 +27,8 @@ from stillwatch.prove.radioactivity.texts import (
     tokenizer,
     tokens_of,
 )
+from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.named import suspect as open_suspect
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.amounts import iso, p_value
 from stillwatch.watermark import WINDOW, Mark
@@ -44,6 +47,14 @@ Examples:
 
   stillwatch prove mark-protocol prompts.txt --suspect acme-7b --mark-key mark.key --actor acct_17 \\
       --tokenizer ./teacher
+"""
+ASK_EXAMPLES = """
+Examples:
+
+  stillwatch prove mark-ask ./suspect-weights prompts.txt --protocol protocol.dsse.json
+
+  stillwatch prove mark-ask https://api.example.com/v1 prompts.txt --model acme-7b --most-requests 5000 \\
+      --consent "contract of 3 May, clause 4"
 """
 MARK_EXAMPLES = """
 Examples:
@@ -117,6 +128,53 @@ def mark_protocol_command(
     print(f"{one_line(str(out))}: {len(marks)} actors, {fixed.prompts:,} prompts, alpha {alpha:g}")
     print(f"  an effect of {effect:g} needs {needed:,} scored tokens (80 % chance)")
     print(f"  give this to somebody else before the suspect is asked: {signed.sha256}")
+
+
+@app.command("mark-ask", epilog=ASK_EXAMPLES)
+def mark_ask_command(
+    suspect: Annotated[
+        str, typer.Argument(help="An endpoint's address, a folder of weights, a .gguf, clock.")
+    ],
+    prompts: Annotated[Path, typer.Argument(help="What it is asked: lines, or rows with `prompt`.")],
+    protocol_file: Annotated[
+        Path | None,
+        typer.Option("--protocol", help="The signed protocol: nothing else is asked than it says."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Answers to each prompt.")] = 1,
+    consent: Annotated[
+        str | None, typer.Option(help="What gives the right to ask another's endpoint.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
+    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
+    temperature: Annotated[float, typer.Option(help="At which it is asked.", min=0.0, max=2.0)] = 1.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
+    most_requests: Annotated[int | None, typer.Option(help="A budget, in requests.")] = None,
+    most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the answers go.")] = Path("answers.jsonl"),
+) -> None:
+    """Ask the suspect the prompts. Stopped and called again, it asks an endpoint for nothing that it has."""
+    asked = read_prompts(prompts)
+    if protocol_file is not None:
+        asked_as_planned(protocols.read(protocol_file), asked)
+    manners = Manners(
+        model=model,
+        api_key_env=api_key_env,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        concurrency=concurrency,
+        requests_per_minute=requests_per_minute,
+        most_requests=most_requests,
+        most_tokens=most_tokens,
+    )
+    store = out.with_name(f"{out.name}.asked")
+    opened = open_suspect(suspect, manners, store, consent, weighs=False)
+    answers, silent = ask(opened, asked, samples, out, lambda done, of: _tell(f"{done:,} of {of:,} asked"))
+    print(
+        f"{one_line(str(out))}: {answers:,} answers of {one_line(opened.name)}; "
+        f"{silent:,} prompts without one"
+    )
 
 
 @app.command("mark", epilog=MARK_EXAMPLES)
