@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway import clock
 
 CANNOT_BEGIN = 2
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
@@ -52,7 +53,7 @@ def main(name: str, folder: str, parent: int) -> None:
     tie_to_parent(parent, name)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal is no reason to drop streams
     kind, _, number = name.partition("-")
-    if kind == "detector":
+    if kind == "detector" and not clock.driven():  # a range waits for it
         step_back()
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
     try:
