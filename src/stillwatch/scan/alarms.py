@@ -14,6 +14,7 @@ from stillwatch.actors.groups import LEAST_PARTIES
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
 NAMED_AFTER = 3  # looks that must name a party before it is named
+SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one look is enough, two are, three are
 DAY_US = 86_400_000_000
 CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
 KEPT = 0.1  # of the looks that the most lasting marker had
@@ -96,6 +97,16 @@ def chosen(
     return list(kept.values())
 
 
+def looks_needed(p_value: float, alpha: float) -> int:
+    """How many looks must agree: the fewer, the further p lies below what one test may spend.
+
+    >>> [looks_needed(p, 1e-3) for p in (1e-3, 1e-5, 1e-6, 1e-7)]
+    [4, 3, 2, 1]
+    """
+    below = sum(p_value * times > alpha * (1 + 1e-9) for times in SURE)
+    return min(1 + below, PERSISTENT)
+
+
 class Alarms:
     """The alarms so far, raised or still waiting for more looks, and which of them each party belongs to."""
 
@@ -123,8 +134,11 @@ class Alarms:
         """Every party that belongs to an alarm, raised or not."""
         return frozenset(self._owner)
 
-    def look(self, candidate: Candidate, until_us: int) -> None:
-        """Count a candidate as a look at the alarm that has most of its carriers, or at a new one."""
+    def look(self, candidate: Candidate, until_us: int, alpha: float = 0.0) -> None:
+        """Count a candidate as a look at the alarm that has most of its carriers, or at a new one.
+
+        alpha: what one test may spend; 0 where every candidate has to wait for all looks.
+        """
         alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.carriers if p in self._owner)
         if owners:
@@ -140,13 +154,14 @@ class Alarms:
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.markers.update(candidate.own.tolist())
         alarm.looked_at_us.append(until_us)
-        recent = alarm.looked_at_us[-PERSISTENT:]
-        if alarm.at_us == NEVER and len(recent) == PERSISTENT and recent[0] > until_us - DAY_US:
+        needed = looks_needed(candidate.p_value, alpha)
+        recent = alarm.looked_at_us[-needed:]
+        if alarm.at_us == NEVER and len(recent) == needed and recent[0] > until_us - DAY_US:
             alarm.at_us, alarm.p_value = until_us, candidate.p_value
             alarm.p_settings = candidate.p_settings
         old = {p for p in candidate.carriers if self._owner.get(p) == number}
         for p in sorted(candidate.matching | (old & candidate.used_to_match)):
-            self._count(p, number, until_us)
+            self._count(p, number, until_us, min(needed, NAMED_AFTER))
 
     def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
         """Name parties that take up a raised alarm's stock and do little else."""
@@ -182,9 +197,9 @@ class Alarms:
             self._owner[p] = len(self._all)
         self._all.append(alarm)
 
-    def _count(self, p: int, number: int, until_us: int) -> None:
+    def _count(self, p: int, number: int, until_us: int, needed: int) -> None:
         alarm = self._all[number]
         if self._owner.setdefault(p, number) == number:
             alarm.looks[p] += 1
-            if alarm.looks[p] >= NAMED_AFTER and alarm.at_us != NEVER:
+            if alarm.looks[p] >= needed and alarm.at_us != NEVER:
                 alarm.named.setdefault(p, until_us)

@@ -238,7 +238,7 @@ class _Watcher:
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
         for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
-            self.alarms.look(candidate, until)
+            self.alarms.look(candidate, until, alpha)
             for part in parts[1:]:
                 self.alarms.split(part)
         for alarm in self.alarms.raised if self.follows else ():

@@ -1,0 +1,44 @@
+"""A harvest that is over within hours: the surer a look is, the fewer have to agree with it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from scan_world import START, Crowd, honest, pool
+from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarms, Candidate, looks_needed
+from stillwatch.scan.pipeline import Options, scan_log
+
+HOUR_US = 3_600_000_000
+ALPHA = 5e-4
+PARTIES = frozenset(range(12))
+LOOK = Candidate(
+    ALPHA / 2, PARTIES, PARTIES, PARTIES, (0,), (1.0,), (("model", ALPHA / 2),), np.zeros(0, np.int64)
+)
+
+
+@pytest.mark.parametrize(("times", "needed"), [(1, 4), (50, 4), (150, 3), (1_500, 2), (15_000, 1), (1e9, 1)])
+def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
+    assert looks_needed(ALPHA / times, ALPHA) == needed
+    alarms, raised, named = Alarms(), 0, 0
+    for k in range(1, PERSISTENT + NAMED_AFTER):
+        alarms.look(replace(LOOK, p_value=ALPHA / times), k * HOUR_US, ALPHA)
+        alarm = alarms.every[0]
+        raised = raised or k * (alarm.at_us != NEVER)
+        named = named or k * bool(alarm.named)
+    assert raised == named == needed
+
+
+def test_without_what_a_test_may_spend_every_look_waits() -> None:
+    assert looks_needed(1e-300, 0.0) == PERSISTENT
+
+
+def test_a_burst_is_named_in_the_hour_in_which_it_begins() -> None:
+    crowd = Crowd(3)
+    honest(crowd, 400, 10.0, 8)
+    members = set(pool(crowd, "p", begin_day=6.01, days=2 / 24, each=25))
+    (case,) = scan_log(crowd.log(), crowd.accounts(), options=Options(threads=1)).campaigns
+    assert case.alarm_at == START + timedelta(days=6, hours=1)
+    assert len(members & set(case.accounts)) == 40
+    assert set(case.accounts) <= members
