@@ -6,6 +6,7 @@ needs Debian's chromium and the `dev` extra's playwright; without them only the 
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 
 from stillwatch.range import words
@@ -15,8 +16,9 @@ from stillwatch.range.table import ALL, Line, lines
 ROOT = Path(__file__).parent.parent
 PAGE, PICTURE = ROOT / "docs" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
 BEGIN, END = "<!-- run: begin -->", "<!-- run: end -->"
+END_OF_LINE = " \\"
 CHROMIUM = Path("/usr/bin/chromium")
-WIDTH, HEIGHT = 1180, 1240
+WIDTH, HEIGHT = 1180, 960
 
 
 def table(told: list[Line], scene: str) -> list[str]:
@@ -55,6 +57,12 @@ def by_scene(told: list[Line], defence: str) -> list[str]:
     return out
 
 
+def wrapped(command: str) -> list[str]:
+    """Break a long command as a shell reads it."""
+    lines = textwrap.wrap(command, 100, break_long_words=False, break_on_hyphens=False)
+    return [f"{'  ' * (n > 0)}{line}{END_OF_LINE * (n < len(lines) - 1)}" for n, line in enumerate(lines)]
+
+
 def shoot(run: Path, target: Path) -> None:
     """Photograph the harvest and what it bought."""
     from playwright.sync_api import sync_playwright
@@ -85,7 +93,7 @@ def main() -> None:
     text = [
         "## Measured",
         "```",
-        asked.command or f"stillwatch range run {' '.join(s for s in scenes if s != ALL)}",
+        *wrapped(asked.command or f"stillwatch range run {' '.join(s for s in scenes if s != ALL)}"),
         "```",
         f"Run `{document['id']}`: {len(scenes) - (chief == ALL)} scenes, seeds {', '.join(map(str, seeds))}, "
         f"{first.campaigns} campaigns over all seeds. The first table is all scenes together.",
