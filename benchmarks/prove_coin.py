@@ -544,10 +544,11 @@ def curve(out: Path, seeds: Sequence[int] = (1,)) -> dict[str, Any]:
 
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given.add_argument("out", type=Path)
     given.add_argument(
         "what", nargs="?", default="all", choices=("world", "loop", "innocents", "curve", "all")
     )
+    given.add_argument("--out", type=Path, default=Path("stillwatch-coin-bench"))
+    given.add_argument("--seeds", type=int, default=1, help="of each point of the curve")
     asked = given.parse_args()
     import torch
 

@@ -128,8 +128,9 @@ def coin_command(
         most_requests,
         most_tokens,
     )
-    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic != "overlap", seed=seed)
-    before = opened(base, manners, out / "base.db", consent, seed=seed) if base else None
+    weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
+    tested = opened(suspect, manners, out / "answers.db", consent, weighs=weighs, seed=seed)
+    before = opened(base, manners, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
     wanted = Wanted(
         statistic, alpha, effect, most, samples, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip

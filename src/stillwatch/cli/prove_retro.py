@@ -75,7 +75,7 @@ def retro_command(
         )
     served = test.read_log(log)
     manners = Manners(model, api_key_env, max_tokens, temperature)
-    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic != "overlap")
+    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
     source = opened(str(draws or teacher), manners, out / "draws.db", consent)
     chosen = statistic_for(statistic, tested, None)
     by_account = (

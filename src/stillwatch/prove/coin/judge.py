@@ -67,6 +67,7 @@ class Setting:
     power: str  # in words
     powered: bool
     sequential: bool = False
+    draws: int = DRAWS
     protocol_sha256: str = ""
     checks: tuple[Checked, ...] = ()  # of the ledger and the answers
 
@@ -101,7 +102,7 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
         alpha=setting.alpha,
         unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
         rows=rows,
-        p_floor=None if setting.sequential else 1 / (1 + DRAWS),
+        p_floor=None if setting.sequential else 1 / (1 + setting.draws),
         power=setting.power,
         confounds=(*setting.checks, *_checks(found, leanings, setting)),
         means_not=(

@@ -230,12 +230,11 @@ def judge(
     test, chosen = planned.test, planned.chosen
     if not found:
         raise ProveError(f"{suspect.name}: none of the {len(chosen.puts):,} pairs could be measured")
-    seed = int(hashlib.sha256(planned.signed.envelope).hexdigest()[:16], 16)
     fallen: list[Fallen] = []
     silent: list[str] = []
     for actor in chosen.actors:
         mine = [one for one in found if one.actor == actor]
-        one = fall(actor, mine, chosen.ties.get(actor, 0), seed, test.draws)
+        one = fall(actor, mine, chosen.ties.get(actor, 0), _seed(planned, actor), test.draws)
         if one is None:
             silent.append(actor)
         else:
@@ -258,12 +257,17 @@ def judge(
     )
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
-        power, enough and not stopped, test.sequential, planned.signed.sha256,
+        power, enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
         (*_measured(planned, found), *checks),
     )  # fmt: skip
     said = evidence(fallen, found, setting)
     evidence_json.write(said, planned.out / EVIDENCE)
     return Done(said, tuple(fallen), len(found), stopped)
+
+
+def _seed(planned: Planned, actor: str) -> int:
+    """By which one actor's coins are thrown again: fixed by the signed protocol."""
+    return int.from_bytes(hashlib.sha256(planned.signed.envelope + actor.encode()).digest()[:8], "big")
 
 
 def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
