@@ -76,7 +76,7 @@ def tokens_needed(effect: float, alpha: float, actors: int) -> int:
     """How many scored tokens find this effect, in nats, with 80 % chance.
 
     >>> tokens_needed(0.05, 1e-5, 20)
-    14526
+    13149
     """
     return math.ceil((_quantiles(alpha, actors) / effect) ** 2)
 
