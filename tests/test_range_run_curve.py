@@ -1,14 +1,21 @@
 """The measured curve: its data is that of the page, it never falls, and what it says names what it is not."""
 
 import importlib.util
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from stillwatch.report.explain import explain, print_explanation
+from stillwatch.report.findings import evidence_json, findings_json
+from stillwatch.report.page import render
+from stillwatch.report.terminal import print_result
 from stillwatch.scan.curve import cited, curve
+from test_report_world import result
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,3 +54,19 @@ def test_the_sentence_is_one_and_says_what_it_is_not(exchanges: int) -> None:
     assert said.count(". ") == 0
     assert said.endswith("not where a large model has it.")
     assert "a toy's" in said
+
+
+def test_page_terminal_explanation_and_evidence_cite_it_and_the_contract_does_not() -> None:
+    told = result()
+    evidence, findings = evidence_json(told), findings_json(told)
+    for c, f in zip(evidence["campaigns"], findings["campaigns"], strict=True):
+        assert c["curve"] == cited(f["harvest"]["exchanges"])
+        assert "curve" not in f
+    said = "not where a large model has it."
+    assert said in render(told)
+    out = io.StringIO()
+    screen = Console(file=out, width=4000)
+    print_result(told, screen)
+    assert out.getvalue().count(said) == 1
+    print_explanation(explain(told, told.campaigns[0].id), screen)
+    assert out.getvalue().count(said) == 2
