@@ -36,9 +36,9 @@ class Shelf:
     campaign: Corpora  # what campaigns may ask
 
 
-def part_of(item: str, parts: int) -> int:
-    """Which part an item is in: a property of its name, so that no seed can move it."""
-    return int.from_bytes(hashlib.blake2b(item.encode(), digest_size=4).digest()) % parts
+def part_of(text: str, parts: int) -> int:
+    """Which part a text or user is in: a property of its own, so that no seed can move it."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) % parts
 
 
 @cache
@@ -82,7 +82,9 @@ def shelf() -> Shelf:
     agents: list[tuple[str | None, tuple[str, ...]]] = []
     for row in _rows():
         name, turns = row["corpus"], tuple(row["turns"])
-        sixth = part_of(f"{name}/{row['item']}", 6)
+        sixth = part_of(
+            turns[0].strip('"'), 6
+        )  # by its text, so that a text that is there twice stays in one use
         if name in ("chatbot_arena_1k", "user_oriented_252"):
             if turns[0] in said:
                 continue
@@ -120,6 +122,11 @@ def shelf() -> Shelf:
             for prefix in PREFIXES:
                 prompt = prompt.removeprefix(prefix)
             pipelines.setdefault(name, {}).setdefault(prompt, Item(prompt, "", row["system"]))
+    asked = {question for items in pipelines.values() for question in items}
+    talks = [talk for talk in talks if asked.isdisjoint(talk[1])]
+    spare = [talk for talk in spare if asked.isdisjoint(talk)]
+    worked_on = {item.answer for item in campaign_passages}  # P3 has an article under several prompts
+    passages = [text for text in passages if text not in worked_on]
     corpora = Corpora(
         {name: tuple(items.values()) for name, items in pipelines.items()},
         tuple(dict.fromkeys(pairs)),
@@ -142,5 +149,5 @@ def shipped_corpora(used: Set[str]) -> Corpora:
         tuple(x for x in whole.pairs if x.question not in used),
         whole.passages,
         whole.tools,
-        tuple(t for t in whole.talks if not used.intersection(t)),
+        tuple(t for t in whole.talks if used.isdisjoint(t)),
     )

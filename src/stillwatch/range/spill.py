@@ -47,7 +47,7 @@ class Spill:
             self._spill()
 
     def _spill(self) -> None:
-        if not self.waiting:
+        if not self.rows:
             return
         table = pa.concat_tables(self.waiting)
         self.waiting, self.rows = [], 0
