@@ -263,6 +263,9 @@ class Watched:
     def now_us(self) -> int:
         return int(self.hand[0])
 
+    def go_on(self) -> None:
+        pass
+
     def settle(self, at_us: int) -> None:
         self.looks.append(at_us)
 

@@ -6,9 +6,12 @@ One request at a time, each at its own event time. It does not know what becomes
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from stillwatch.distill.train.extra import need
+from stillwatch.range.live import LiveError
 from stillwatch.range.live.provider import PACE_HEADER, PROBLEM_HEADER, SIZE_HEADER, problem_in
 
 FIELDS = ("temperature", "top_p", "max_tokens", "seed")
@@ -71,10 +74,10 @@ class Clients:
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:
         need("openai")
-        import httpx2 as httpx
         import openai
 
-        self._openai, self._url, self.keys = openai, url, dict(keys)
+        httpx = import_module("httpx2" if find_spec("httpx2") else "httpx")  # whichever its client brings
+        self._openai, self._httpx, self._url, self.keys = openai, httpx, url, dict(keys)
         self._plain = httpx.Client(base_url=url, timeout=120.0, trust_env=False)
         shared = openai.DefaultHttpxClient(timeout=120.0, trust_env=False)
         self._official = openai.OpenAI(
@@ -94,7 +97,10 @@ class Clients:
             SIZE_HEADER: size_of(row),
         }
         body = {"model": row["model"], "messages": messages_of(row), **options_of(row)}
-        told = self._plain.post("/v1/chat/completions", headers=head, json=body)
+        try:
+            told = self._plain.post("/v1/chat/completions", headers=head, json=body)
+        except self._httpx.HTTPError as why:
+            raise LiveError(f"{self._url}: the gateway broke off an honest request: {why}") from why
         return Heard(told.status_code, whole=told.status_code == 200)
 
     def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
@@ -118,6 +124,8 @@ class Clients:
             return self._streamed(made, leave_after)
         except self._openai.APIStatusError as why:
             return Heard(why.status_code, code=why.code)
+        except (self._openai.APIError, self._httpx.HTTPError) as why:
+            raise LiveError(f"{self._url}: the gateway broke off a request of the campaign: {why}") from why
 
     def _streamed(self, stream: Any, leave_after: int | None) -> Heard:
         reasoning, answer, tokens, finished = "", "", 0, False

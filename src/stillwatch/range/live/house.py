@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class House:
     hand: memoryview
     port: int = 0
     sent: int = 0
+    halt: threading.Event = field(default_factory=threading.Event)
     _process: subprocess.Popen[bytes] | None = None
     _handed: tuple[int, int] = (0, 0)
     _revision: int = -1
@@ -121,6 +123,7 @@ class House:
     def _wait(self, done: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE_S
         while not done():
+            self.go_on()
             if self._process is not None and self._process.poll() is not None:
                 raise LiveError(f"the gateway ended ({self._process.returncode}): {self._last_words()}")
             if time.monotonic() > until:
@@ -134,6 +137,11 @@ class House:
             return (self.path / "serve.log").read_text(errors="replace").strip().splitlines()[-1]
         except (OSError, IndexError):
             return f"see {self.path / 'serve.log'}"
+
+    def go_on(self) -> None:
+        """Raises: LiveError where the run is to end."""
+        if self.halt.is_set():
+            raise LiveError("the run was ended")
 
     # --- event time ---
 

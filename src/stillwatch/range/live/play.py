@@ -104,5 +104,6 @@ class Play:
         return self.attacker.errand(errand.row, self.house.now_us)
 
     def _move(self, at_us: int) -> None:
+        self.house.go_on()
         self.house.hand[0] = max(self.house.now_us, at_us)
         self.house.sent += 1

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -110,7 +111,10 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     if settings.teacher == "embedded" or settings.steps:
         need("torch")
     began, cpu = time.monotonic(), _cpu_s()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as why:
+        raise LiveError(f"{out}: cannot be made: {why.strerror}; give another folder") from why
     stage = staged(scene, seed, settings, out)
     marker = {
         "scene": scene.name,
@@ -121,7 +125,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     if (out / MANIFEST).exists() and read_json(out / MANIFEST).get("of") != marker:
         raise LiveError(f"{out}: holds another run; give another folder, or remove it")
     write_json(out / MANIFEST, {"of": marker})
-    arms = _arms(scene, seed, settings, stage, out, tell)
+    arms = _arms(seed, settings, stage, out, tell)
     learnt: list[Learnt] = []
     shares: dict[str, Share] = {}
     if settings.steps:
@@ -153,17 +157,22 @@ def _cpu_s() -> float:
     return sum(os.times()[:4])
 
 
-def _arms(scene: Scene, seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
+def _arms(seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
     if all((out / name / ARM).exists() for name in settings.arms):
         return [arm_of(read_json(out / name / ARM)) for name in settings.arms]
     with provider(settings.teacher, out, tell) as upstream:
         past, keys = _past(stage, seed, upstream, out, tell)
+        halt = Event()
         with ThreadPoolExecutor(len(settings.arms)) as pool:
             plays = [
-                pool.submit(_arm, name, scene, seed, settings, stage, past, keys, out, tell)
+                pool.submit(_arm, name, seed, settings, stage, past, keys, out, halt, tell)
                 for name in settings.arms
             ]
-            arms = [play.result() for play in plays]
+            try:
+                wait(plays, return_when=FIRST_EXCEPTION)
+                arms = [play.result() for play in plays if play.done()]
+            finally:
+                halt.set()  # whatever still plays: one arm has failed, or somebody has had enough
     shutil.rmtree(past.path)
     return arms
 
@@ -174,8 +183,8 @@ def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> tupl
     shutil.rmtree(place, ignore_errors=True)
     secret = hashlib.sha256(f"stillwatch range live {seed}".encode()).digest()
     house = found_house(place, upstream, stage.begin_us, secret)
-    house.start(terms_of("off", 1))
     try:
+        house.start(terms_of("off", 1))
         keys = house.issue(sorted({one.row["account"] for one in stage.lines}))
         clients = Clients(house.url, keys)
         play = Play(house, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}"))
@@ -187,18 +196,19 @@ def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> tupl
 
 
 def _arm(
-    name: str, scene: Scene, seed: int, settings: Settings, stage: Stage, past: House, keys: dict[str, str],
-    out: Path, tell: Tell,
+    name: str, seed: int, settings: Settings, stage: Stage, past: House, keys: dict[str, str], out: Path,
+    halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
     """Play one arm, unless it stands."""
     place = out / name
     if (place / ARM).exists():
         return arm_of(read_json(place / ARM))
     house = copied(past, place)
+    house.halt = halt
     rng = np.random.default_rng([seed, 11])
     attacker = Attacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
-    house.start(terms_of(name, 2))
     try:
+        house.start(terms_of(name, 2))
         clients = Clients(house.url, keys)
 
         def look_us() -> int:
