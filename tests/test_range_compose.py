@@ -16,6 +16,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, accounts_of
 from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
 from stillwatch.range.compose import compose, compose_scene
+from stillwatch.range.endless import ENDLESS, _distinct
 from stillwatch.range.people import KINDS
 from stillwatch.range.people.crowd import crowd, gathered
 from stillwatch.range.population import World
@@ -162,6 +163,14 @@ def test_all_shapes_together_share_no_item_and_are_the_same_again(tmp_path: Path
     assert {r["account"] for r in owner} == mine
     other = compose_scene(scene, 8, tmp_path / "one")
     assert (other / "exchanges.parquet").read_bytes() != (folder / "exchanges.parquet").read_bytes()
+
+
+def test_made_stocks_run_long_and_never_hang() -> None:
+    rng = np.random.default_rng(4)
+    for name in ENDLESS:
+        assert len(set(ENDLESS[name](2000, rng))) == 2000
+    few = _distinct(lambda r: f"one of {r.integers(5)}")
+    assert len(few(50, rng)) == 5
 
 
 # --- a shape of one's own, as the documentation has it

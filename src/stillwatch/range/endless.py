@@ -11,6 +11,7 @@ import numpy as np
 
 from stillwatch.distill.embedded.clock import problems
 
+MOST_TRIES = 10  # draws for one new item
 NAMES = (
     "Amara", "Bela", "Chidi", "Dana", "Emre", "Farah", "Goran", "Hanne", "Ines", "Jonas", "Keiko", "Lior",
     "Mina", "Noor", "Oskar", "Priya", "Quentin", "Rosa", "Sami", "Tove", "Uma", "Viktor", "Wen", "Ximena",
@@ -101,14 +102,17 @@ def _persona(rng: np.random.Generator) -> str:
 def _environment(rng: np.random.Generator) -> str:
     first, second = (LIMITS[i] for i in rng.permutation(len(LIMITS))[:2])
     stage, goal = STAGES[rng.integers(len(STAGES))], GOALS[rng.integers(len(GOALS))]
-    return f"{stage}, {rng.integers(3, 60)} steps long; goal: {goal}; {first}, and {second}"
+    size = f"{rng.integers(3, 60)} steps, {rng.integers(2, 40)} rooms, {rng.integers(20, 500)} points to win"
+    return f"{stage}, {size}; goal: {goal}; {first}, and {second}"
 
 
 def _distinct(make: Callable[[np.random.Generator], str]) -> Callable[[int, np.random.Generator], list[str]]:
     def several(count: int, rng: np.random.Generator) -> list[str]:
         found: dict[str, None] = {}
-        while len(found) < count:
+        for _ in range(MOST_TRIES * count):  # a stock of words can make only so many
             found[make(rng)] = None
+            if len(found) == count:
+                break
         return list(found)
 
     return several
@@ -118,7 +122,7 @@ def _clock(count: int, rng: np.random.Generator) -> list[str]:
     return [p.prompt for p in problems(count, int(rng.integers(1 << 31)))]
 
 
-# name -> `count` different items
+# name -> `count` different items, or fewer where the words give no more
 ENDLESS: dict[str, Callable[[int, np.random.Generator], list[str]]] = {
     "clock": _clock,  # what the embedded teacher can do: dial arithmetic, never a held-out problem
     "word_problems": _distinct(_word_problem),
