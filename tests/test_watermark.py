@@ -19,7 +19,7 @@ from stillwatch.watermark import Mark, MarkError
 from stillwatch.watermark.choosing import chosen, numbers_of
 from stillwatch.watermark.formula import BLOCK, actor_key, commitment, score
 from stillwatch.watermark.keys import make_owner_key, mark_of, read_owner_key
-from stillwatch.watermark.reading import Pair, contexts_in, pairs_in, scored_pairs, scores, weighted_pairs
+from stillwatch.watermark.reading import Pair, pairs_in, scored_pairs, scores, weighted_pairs
 
 OWNER = bytes(range(32))
 TEXTS = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
@@ -129,13 +129,14 @@ def test_weights_by_hand() -> None:
     assert second.weight == pytest.approx(second.size * (0.4 - 0.1))
     assert second.exponent == pytest.approx((1 - p) / p)
     assert first.weight < 0
-    assert not weighted_pairs(suspect, reference, teacher, {(1,)})
 
 
-def test_what_is_left_out() -> None:
-    counted: Counter[Pair] = Counter({((1,), 2): 6, ((4,), 5): 1, ((9,), 9): 1})
-    assert scored_pairs(counted, {(1,)}) == [((4,), 5), ((9,), 9)]
-    assert contexts_in([[1, 2, 3]], 2) == {(1, 2), (2, 3)}
+def test_what_a_prompt_brings_is_left_out_of_its_own_answer() -> None:
+    texts, asked = [[7, 1, 2, 3], [7, 1, 2, 3]], [[1, 2, 9], [4]]
+    assert pairs_in(texts, 2, asked) == Counter({((7, 1), 2): 2, ((1, 2), 3): 1})
+    assert pairs_in(texts, 1, asked) == Counter({((7,), 1): 2, ((1,), 2): 1, ((2,), 3): 1})
+    with pytest.raises(MarkError, match="1 prompts for 2 texts"):
+        pairs_in(texts, 2, asked[:1])
     with pytest.raises(MarkError, match="once"):
         scores(OWNER, [((1,), 2), ((1,), 2)])
 

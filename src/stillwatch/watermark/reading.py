@@ -13,7 +13,7 @@ k-grams.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stillwatch.watermark import MarkError
@@ -24,24 +24,32 @@ BACK_OFF = 5.0  # counts that the token's share of all text is worth, where a co
 RAREST = 0.01  # below, a probability read off counts is a guess
 
 
-def pairs_in(texts: Iterable[Sequence[int]], window: int) -> Counter[Pair]:
-    """Count the pairs of texts of tokens; none reaches over the end of a text."""
+def pairs_in(
+    texts: Sequence[Sequence[int]], window: int, prompts: Sequence[Sequence[int]] | None = None
+) -> Counter[Pair]:
+    """Count the pairs of texts of tokens; none reaches over the end of a text.
+
+    prompts: of each text its own; a context that stands in a text's prompt is not counted in that text, for
+    what follows there may be copied.
+    Raises: MarkError where texts and prompts are not as many.
+    """
+    if prompts is not None and len(prompts) != len(texts):
+        raise MarkError(f"{len(prompts):,} prompts for {len(texts):,} texts")
     found: Counter[Pair] = Counter()
-    for tokens in texts:
-        found.update((tuple(tokens[i - window : i]), tokens[i]) for i in range(window, len(tokens)))
+    for n, tokens in enumerate(texts):
+        places = ((tuple(tokens[i - window : i]), tokens[i]) for i in range(window, len(tokens)))
+        if prompts is None:
+            found.update(places)
+            continue
+        asked = prompts[n]
+        brought = {tuple(asked[i : i + window]) for i in range(len(asked) - window + 1)}
+        found.update(pair for pair in places if pair[0] not in brought)
     return found
 
 
-def contexts_in(texts: Iterable[Sequence[int]], window: int) -> set[tuple[int, ...]]:
-    """The contexts of texts: those of prompts are left out of what is scored."""
-    return {tuple(t[i : i + window]) for t in texts for i in range(len(t) - window + 1)}
-
-
-def scored_pairs(
-    suspect: Counter[Pair], leave_out: set[tuple[int, ...]] | frozenset[tuple[int, ...]] = frozenset()
-) -> list[Pair]:
-    """Choose what is scored, without a key: each pair once, but none whose context is to be left out."""
-    return sorted(pair for pair in suspect if pair[0] not in leave_out)
+def scored_pairs(suspect: Counter[Pair]) -> list[Pair]:
+    """Choose what is scored, without a key: each pair once."""
+    return sorted(suspect)
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,6 @@ def weighted_pairs(
     suspect: Counter[Pair],
     reference: Counter[Pair],
     teacher: Counter[Pair],
-    leave_out: set[tuple[int, ...]] | frozenset[tuple[int, ...]] = frozenset(),
 ) -> list[Weighted]:
     """Weigh every pair for the score test of "a small share of the suspect's text is marked teacher's text".
 
@@ -79,7 +86,7 @@ def weighted_pairs(
     found = []
     for context, token in sorted(suspect.keys() | reference.keys()):
         n, m = here[context], there[context]
-        if context in leave_out or not n or not m or not whole:
+        if not n or not m or not whole:
             continue
         prior = BACK_OFF * alone[token] / whole
         p = (teacher[context, token] + prior) / (taught[context] + BACK_OFF)

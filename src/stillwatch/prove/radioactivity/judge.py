@@ -20,7 +20,7 @@ from stillwatch.prove.protocol import Signed
 from stillwatch.prove.radioactivity import FEWEST, Choice, RadioactivityError, Settings
 from stillwatch.prove.radioactivity.statistic import POWER, Each, Statistic, Weighed, tokens_needed
 from stillwatch.watermark import Mark
-from stillwatch.watermark.reading import contexts_in, pairs_in, scored_pairs, weighted_pairs
+from stillwatch.watermark.reading import pairs_in, scored_pairs, weighted_pairs
 
 METHOD = "watermark radioactivity, Gumbel-max"
 CLAIM = "What the suspect writes carries the key that marked the answers served to this actor."
@@ -57,15 +57,15 @@ def judge(
 ) -> Judged:
     """Test every actor's key on the suspect's answers.
 
-    reference, teacher: unmarked text, for `Choice.MATCHED`: of what the suspect would be without the marked
-    answers, and of the teacher. served: marked answers as they were served; they tell a suspect that passes
-    questions on from one that learnt.
+    prompts: of each answer its own. reference, teacher: unmarked text, for `Choice.MATCHED`: of what the
+    suspect would be without the marked answers, and of the teacher. served: marked answers as they were
+    served; they tell a suspect that passes questions on from one that learnt.
     Raises: RadioactivityError.
     """
     _usable(marks, settings, reference, teacher)
-    counted = pairs_in(answers, settings.window)
-    left_out = contexts_in(prompts, settings.window)
-    pairs = scored_pairs(counted, left_out)
+    whole = pairs_in(answers, settings.window)
+    counted = pairs_in(answers, settings.window, prompts or None)
+    pairs = scored_pairs(counted)
     if len(pairs) < FEWEST:
         raise RadioactivityError(
             f"{suspect}: {len(pairs)} tokens can be scored; at least {FEWEST:,} are needed, and some "
@@ -75,7 +75,7 @@ def judge(
     statistic: Statistic = Each(pairs)
     if settings.choice is Choice.MATCHED:
         base, own = pairs_in(reference or (), settings.window), pairs_in(teacher or (), settings.window)
-        weighted = weighted_pairs(counted, base, own, left_out)
+        weighted = weighted_pairs(counted, base, own)
         if len(weighted) < FEWEST:
             raise RadioactivityError(
                 f"{suspect}: {len(weighted)} pairs have a context that the reference has, too; give more "
@@ -89,7 +89,6 @@ def judge(
     adjusted = exact.holm([row.p_value or 1.0 for row in rows])
     rows = [replace(row, p_adjusted=p) for row, p in zip(rows, adjusted, strict=True)]
     small = statistic.smallest_effect(settings.alpha, len(marks))
-    known = left_out & {context for context, _ in counted}
     evidence = Evidence(
         grade=Grade.MARK,
         method=METHOD,
@@ -105,12 +104,14 @@ def judge(
         confounds=(
             Checked(
                 "repetition in the suspect's answers",
-                f"{counted.total():,} places, {statistic.n:,} distinct pairs, each scored once",
+                f"{whole.total():,} places, {statistic.n:,} distinct pairs, each scored once",
                 True,
             ),
             Checked(
                 "contexts that the prompts bring with them",
-                f"{len(known):,} left out" if prompts else "no prompts came with the answers: not looked at",
+                f"{whole.total() - counted.total():,} places of {whole.total():,} left out"
+                if prompts
+                else "no prompts came with the answers: not looked at",
                 bool(prompts),
             ),
             _random_keys(statistic, tell),

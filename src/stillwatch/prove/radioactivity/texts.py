@@ -140,10 +140,10 @@ def tokens_of(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[in
 
 
 def prompt_tokens(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[int, ...]]:
-    """Give the tokens of the prompts, as far as they can be told."""
-    if tokenize is None:
+    """Give the tokens of each answer's prompt; none at all where they cannot be told."""
+    if tokenize is None or not any(one.prompt for one in texts):
         return []
-    return [tuple(_tokenized(one, one.prompt, tokenize)) for one in texts if one.prompt]
+    return [tuple(_tokenized(one, one.prompt, tokenize)) for one in texts]
 
 
 def _tokenized(one: Text, text: str, tokenize: Tokenize | None) -> list[int]:
