@@ -122,9 +122,13 @@ def composed(scene: Scene, seed: int, out: Path) -> Path:
     if not whole.exists():
         making = out / LOGS / f".making-{scene.name}-{seed}"
         shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        compose_scene(scene, seed, making).rename(whole)
-        shutil.rmtree(making)
+        try:
+            making.mkdir(parents=True)
+            compose_scene(scene, seed, making).rename(whole)
+        except OSError as error:
+            raise InputError(f"{making} cannot be written: {error.strerror or error}") from error
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
     with (whole / "exchanges.parquet").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_atomically(out / SCENES / f"{scene.name}.{seed}.sha256", f"{digest}\n")
