@@ -24,7 +24,7 @@ from stillwatch.watermark.formula import number, score
 from stillwatch.watermark.reading import Pair, Weighted, scores
 
 POWER = 0.8
-SOME = 2_000  # pairs that random keys are tried on
+SOME = 500  # pairs that random keys are tried on
 STEEPEST = 18.0  # of slope times weight: as far as the series' terms go
 TERMS = 90  # of that series
 SLOPES = 60  # at which the bound is looked at; it is valid at any
@@ -118,7 +118,7 @@ class Each:
     def by_place(texts: Sequence[Sequence[int]], mark: Mark, window: int) -> float:
         """The mean score above chance over places, repeats and all: how strong a mark is, not a test."""
         places = [(t[i - window : i], t[i]) for t in texts for i in range(window, len(t))]
-        places = places[:: max(1, len(places) // SOME)]
+        places = places[:: max(1, len(places) // (8 * SOME))]
         return math.fsum(score(mark.key, c, t) for c, t in places) / len(places) - 1 if places else 0.0
 
 
