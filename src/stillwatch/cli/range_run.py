@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -354,10 +355,15 @@ def _first(text: str | None) -> str:
 
 
 def _comment(path: Path) -> str:
-    first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-    return first.lstrip("# ") if first.startswith("#") else ""
+    """Give the first sentence of the comment that a scene begins with."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+    return comment.split(". ")[0].rstrip(".") + "." if comment else ""
 
 
 def _doc(name: str) -> str:
-    module = sys.modules.get(f"stillwatch.range.defences.{name.partition('/')[0]}")
-    return _first(module.__doc__) if module is not None else ""
+    module, _, variant = name.partition("/")
+    if variant:
+        return f"A variant of {module}: see docs/range-defences.md."
+    found = sys.modules.get(f"stillwatch.range.defences.{module}")
+    return _first(found.__doc__) if found is not None else ""
