@@ -132,20 +132,26 @@ def line(row: Row) -> tuple[str, ...]:
 
 
 def at_equal_rate(name: str, folder: Path, seed: int, most: float) -> Row:
-    """The row of the highest budget whose measured rate of false cases in week 2 is within `most`."""
+    """The row of the highest budget whose measured rate of false cases in week 2 is within `most`.
+
+    Found by halving: more budget, more false cases.
+    """
+    low, high = 0, len(DIALS)
     best = judged(name, folder, DIALS[0], seed)
-    for dial in DIALS[1:]:
-        row = judged(name, folder, dial, seed)
+    while high - low > 1:
+        middle = (low + high) // 2
+        row = judged(name, folder, DIALS[middle], seed)
         if row.score.false_per_10k_week2_active_account_days > most:
-            break
-        best = row
+            high = middle
+        else:
+            low, best = middle, row
     return best
 
 
 # --- what the papers say ------------------------------------------------------------------------------------
 
 
-def mmd_rates(folder: Path, seed: int, window: int, draws: int = 200) -> dict[str, float]:
+def mmd_rates(folder: Path, seed: int, window: int, draws: int = 100) -> dict[str, float]:
     """Share of windows that the MMD test flags, as in the paper: rows drawn at random, threshold at 1 %."""
     given, rng = scene(folder), np.random.default_rng(seed)
     ids = given.exchanges["exchange_id"].to_pylist()
@@ -155,7 +161,7 @@ def mmd_rates(folder: Path, seed: int, window: int, draws: int = 200) -> dict[st
     vectors = embed(given.exchanges["prompt"])
     honest = rng.permutation(honest)
     pool, held = honest[: len(honest) // 2], honest[len(honest) // 2 :]
-    reference = vectors[rng.choice(pool, mmd_window.REFERENCE, replace=False)]
+    reference, pool = vectors[pool[: mmd_window.REFERENCE]], pool[mmd_window.REFERENCE :]
     gamma = mmd_window.gamma_of(reference)
     within = mmd_window.mean_within(reference, gamma)
 

@@ -122,6 +122,16 @@ class Follower:
 
 
 @dataclass(frozen=True)
+class Loner:
+    """An account seen to harvest alone between two full looks. Provisional."""
+
+    account: str
+    named_at: datetime
+    exchanges: int  # within five days, when the rule spoke
+    text: str
+
+
+@dataclass(frozen=True)
 class ScanResult:
     version: str
     scanned: Scanned
@@ -131,3 +141,4 @@ class ScanResult:
     gaps: tuple[Gap, ...] = ()
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
+    alone: tuple[Loner, ...] = ()  # the same

@@ -2,7 +2,8 @@
 
 The looks at full hours are those of `scan.watch` over the exchanges that are kept, so that a log replayed in
 pieces gives the campaigns of one scan of the whole. Between them a provisional look names who takes up a
-known campaign's stock. It does not know where exchanges come from, nor what becomes of who is named.
+known campaign's stock, and who harvests alone and loudly. It does not know where exchanges come from, nor
+what becomes of who is named.
 """
 
 import os
@@ -19,10 +20,11 @@ import stillwatch
 from stillwatch.errors import InputError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.scan import Scanned, ScanResult
+from stillwatch.scan import Loner, Scanned, ScanResult
 from stillwatch.scan.carried import Carried
+from stillwatch.scan.loners import Loners
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
-from stillwatch.scan.parts import FOLLOW
+from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.watch import HOUR_US
 
@@ -66,6 +68,7 @@ class LiveScan:
         self._last_look_us = 0  # on the caller's clock
         self._result: ScanResult | None = None
         self._newcomers = Newcomers(())
+        self._loners = Loners()
         self._ids: dict[str, tuple[str, ...]] = {}
 
     # --- what has been ----------------------------------------------------------------------------------
@@ -104,6 +107,7 @@ class LiveScan:
             if len(part["ts_us"]) == 0:
                 continue
             self._newcomers.see(part)
+            self._loners.see(part, list(self._kept.codes["account"].index))
             first = int(part["ts_us"].min())
             if first < self._looked_us:
                 self.too_late += int((part["ts_us"] < self._states[0].until_us).sum())
@@ -116,6 +120,10 @@ class LiveScan:
         names = list(self._kept.codes["account"].index)
         times = self._kept.merged()["ts_us"]
         self._kept.forget(int(times[len(times) - self.keep.exchanges]))
+        self._recode(names)
+
+    def _recode(self, names: list[str]) -> None:
+        """Follow accounts to the codes of what was merged since; names: by the codes of before."""
         codes = {name: k for k, name in enumerate(self._kept.codes["account"].index)}
         self._newcomers.recode(names, codes)
 
@@ -135,7 +143,17 @@ class LiveScan:
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
         followers = self._newcomers.named(self._kept, self._known[1], now_us)
-        return replace(self._result, followers=followers)
+        return replace(self._result, followers=followers, alone=self._alone(now_us))
+
+    def _alone(self, now_us: int) -> tuple[Loner, ...]:
+        if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
+            assert self._result is not None
+            names = list(self._kept.codes["account"].index)
+            log = self._kept.merged()
+            self._recode(names)
+            elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
+            self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us)
+        return tuple(self._loners.named[name] for name in sorted(self._loners.named))
 
     def _look(self, hour: int) -> None:
         self._forget(hour)
@@ -170,6 +188,7 @@ class LiveScan:
         stocks = known_stocks(self._states[-1], result, self._kept) if follows else ()
         lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
         self._newcomers = Newcomers(stocks, lately)
+        self._loners = Loners()
 
     def _forget(self, hour: int) -> None:
         before = hour - int(self.keep.days * DAY_US)

@@ -122,8 +122,8 @@ def scan_log(
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
     parts = checked(options.parts)
-    known = _known(log, accounts)
-    party, payer = _parties(log, known), _payers(log, known)
+    known = known_of(log, accounts)
+    party, payer = _parties(log, known), payers(log, known)
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
         engine.register("l0", log.table())
@@ -169,7 +169,8 @@ def scan_log(
     )
 
 
-def _known(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
+def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
+    """What the accounts table says of the log's accounts, by code."""
     if accounts is None:
         return None
     rows = {row["account"]: row for row in accounts.to_pylist()}
@@ -215,7 +216,7 @@ def first_seen(log: ExchangeLog) -> np.ndarray:
     return order
 
 
-def _payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
+def payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
     """(accounts,) int32: as parties; accounts without organisation behind one instrument are one payer."""
     payer = _parties(log, known)
     if known is not None:

@@ -58,13 +58,14 @@ class ScanWatch:
     firm_alone: bool = False  # an account is accused once it is firm
     _said: dict[str, set[str]] = field(default_factory=dict)
     _case_at: dict[str, int] = field(default_factory=dict)
+    _case_of: dict[str, str] = field(default_factory=dict)  # account named alone between full hours -> case
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take a new accounts table in place of the old one."""
         self.scan.accounts = known(accounts)
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
-        """Look at every full hour that is over by now; between full hours followers are named."""
+        """Look at every full hour that is over by now; between them followers and the loud are named."""
         if exchanges.num_rows:
             self.scan.add(batches(exchanges))
         if self.scan.exchanges == 0:
@@ -76,13 +77,13 @@ class ScanWatch:
             fresh = self._fresh(campaign, looked_us)
             if fresh is not None:
                 told.append(fresh)
-        return told + self._followers(result)
+        return told + self._followers(result) + self._alone(result)
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
         """What a case names that was not named before: not before the first hour that was looked at now."""
         if campaign.suppressed_by is not None:
             return None
-        case = self.scan.stable_id(campaign.id)
+        case = self._case_of.get(campaign.accounts[0]) or self.scan.stable_id(campaign.id)
         said = self._said.setdefault(case, set())
         fresh = [a for a in (campaign.firm if self.firm_alone else campaign.accounts) if a not in said]
         if not fresh:
@@ -103,6 +104,17 @@ class ScanWatch:
                 said.add(follower.account)
                 at = to_us(follower.named_at)
                 told.append(Accusation(case, self._case_at.setdefault(case, at), {follower.account: at}))
+        return told
+
+    def _alone(self, result: ScanResult) -> list[Accusation]:
+        told = []
+        for loner in result.alone:
+            if loner.account not in self._case_of:
+                case, at = f"alone-{loner.account}", to_us(loner.named_at)
+                self._case_of[loner.account] = case
+                self._said[case] = {loner.account}
+                self._case_at[case] = at
+                told.append(Accusation(case, at, {loner.account: at}))
         return told
 
     def refuses(self, account: str, at_us: int) -> bool:

@@ -1,0 +1,74 @@
+"""Between two full looks: who harvests alone and loudly, by the rule of `detectors.lone_harvest`.
+
+The rule is asked of all that is kept, as a full look would, but only while an account has sent much since the
+last one, and not again and again. Provisional: nothing of it is carried into the next full look, whose word
+is final. It raises no alarm of a group.
+
+Blind to: a payer whose accounts are each quiet, an account with any permission: those wait for the full look.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.detectors import lone_harvest
+from stillwatch.exchanges.log import Columns, ExchangeLog
+from stillwatch.scan import Loner
+from stillwatch.scan.harvest import moment
+from stillwatch.scan.pipeline import known_of, payers
+
+LOUD = 100  # exchanges of an account since the last full look: a quieter one can wait for the next
+AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
+
+
+@dataclass
+class Loners:
+    """How much each account has sent since the last full look, and who was named alone since."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    named: dict[str, Loner] = field(default_factory=dict)
+    _asked_us: int = 0
+    _asked: dict[str, int] = field(default_factory=dict)  # account -> what it had sent when last asked
+
+    def see(self, part: Columns, names: list[str]) -> None:
+        """Count new exchanges. names: account by code."""
+        codes, many = np.unique(part["account"], return_counts=True)
+        for code, count in zip(codes.tolist(), many.tolist(), strict=True):
+            self.sent[names[code]] += count
+
+    def due(self, now_us: int) -> bool:
+        """Whether the rule is to be asked now: a loud account has sent half as much again since it was."""
+        if now_us < self._asked_us + AGAIN_US:
+            return False
+        return any(
+            many >= LOUD and many >= 1.5 * self._asked.get(name, 0) and name not in self.named
+            for name, many in self.sent.items()
+        )
+
+    def ask(
+        self,
+        log: ExchangeLog,
+        accounts: pa.Table | None,
+        elsewhere: Collection[str],
+        since_us: int,
+        now_us: int,
+    ) -> None:
+        """Name who stands out by now. elsewhere: accounts of campaigns; since_us: of the last full look."""
+        self._asked_us = now_us
+        self._asked = {name: many for name, many in self.sent.items() if many >= LOUD}
+        known = known_of(log, accounts)
+        payer = payers(log, known)
+        private = np.ones(len(log.accounts), bool)
+        if known is not None:
+            held = zip(known.org, known.permissions, strict=True)
+            private = np.array([not org and not permissions for org, permissions in held], bool)
+        for sighting in lone_harvest.sightings(log, payer[log["account"]], private):
+            theirs = [log.accounts[code] for code in np.flatnonzero(payer == sighting.payer).tolist()]
+            if not since_us <= sighting.at_us < now_us or set(theirs) & set(elsewhere):
+                continue
+            for name in theirs:
+                found = Loner(name, moment(now_us), sighting.exchanges, sighting.text)
+                self.named.setdefault(name, found)
