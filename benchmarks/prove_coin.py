@@ -394,18 +394,22 @@ def loop(out: Path) -> dict[str, Any]:
     return found
 
 
-def p_values(
-    world: World, model: Any, puts: list[Put], served: Sequence[int], actor: str
-) -> dict[str, float]:
-    """One model against coins, without protocol and file: for curves."""
+def leans(model: Any, puts: list[Put]) -> dict[str, float]:
+    """A model's leans, without protocol and file: for curves."""
     suspect = Weights(Loaded(model, tokenizer(), "student"), name="student")
-    values = lean(puts, "likelihood", suspect, None, 1, silent)
+    return {
+        name: value for name, value in lean(puts, "likelihood", suspect, None, 1, silent).items() if value
+    }
+
+
+def p_values(values: dict[str, float], puts: list[Put], served: Sequence[int]) -> dict[str, float]:
+    """What the coins say of leans."""
     found = [
-        Leaning(put.id, actor, value, coin)
+        Leaning(put.id, "A", values[put.id], coin)
         for put, coin in zip(puts, served, strict=True)
-        if (value := values[put.id]) is not None
+        if put.id in values
     ]
-    one = fall(actor, found, 0, 1)
+    one = fall("A", found, 0, 1)
     assert one is not None
     return {
         "coins": one.n,
@@ -432,10 +436,11 @@ def innocents(out: Path, seeds: int = 20) -> dict[str, Any]:
         key = new_key(f"innocent-{seed}", "now")
         served = [key.coin(put.pair.ledger, put.pair.number) for put in puts]
         true = [put.pair.served for put in puts]
+        values = leans(model, puts)
         found.append(
             {
-                "seed": seed, "own key": p_values(world, model, puts, served, "A")["p"],
-                "true key": p_values(world, model, puts, true, "A")["p"],
+                "seed": seed, "own key": p_values(values, puts, served)["p"],
+                "true key": p_values(values, puts, true)["p"],
             }
         )  # fmt: skip
         say(f"innocent {seed}: {found[-1]}")
@@ -523,24 +528,34 @@ def curve(out: Path, seeds: Sequence[int] = (1,)) -> dict[str, Any]:
     ]
     served = [put.pair.served for put in puts]
     path = out / "curve.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    alike = [put for put in puts if digits(put.pair.answers[0].text) == digits(put.pair.answers[1].text)]
     for arm in ARMS:
         for seed in seeds if arm.share > 0.05 else seeds[:1]:
             name = f"{arm.name} / {seed}"
-            if name in found:
-                continue
-            began = time.process_time()
-            rows = rows_of(arm, got, seed)
-            model = blank(96, 3, 4, seed) if arm.base == "wider" else student(seed)
-            model = taught(model, rows, epochs=arm.epochs, seed=seed, neft=arm.neft)
-            if arm.dpo:
-                model = preferring(model, rows, epochs=arm.dpo, seed=seed)
-            found[name] = p_values(world, model, puts, served, "A") | {
-                "rows": len(rows), "epochs": arm.epochs, "cpu_s": round(time.process_time() - began, 1),
-            }  # fmt: skip
-            path.write_text(json.dumps(found, indent=1))
-            say(f"{name}: {found[name]}")
-    return found
+            if name not in kept:
+                began = time.process_time()
+                rows = rows_of(arm, got, seed)
+                model = blank(96, 3, 4, seed) if arm.base == "wider" else student(seed)
+                model = taught(model, rows, epochs=arm.epochs, seed=seed, neft=arm.neft)
+                if arm.dpo:
+                    model = preferring(model, rows, epochs=arm.dpo, seed=seed)
+                kept[name] = {"leans": leans(model, puts), "rows": len(rows), "epochs": arm.epochs}
+                kept[name] |= {"cpu_s": round(time.process_time() - began, 1)}
+                path.write_text(json.dumps(kept))
+            told = p_values(kept[name]["leans"], puts, served)
+            words = p_values(kept[name]["leans"], alike, [put.pair.served for put in alike])
+            kept[name] |= {"all": told, "words alone": words}
+            say(
+                f"{name}: {told['share']:.1%} of {told['coins']} p={told['p_all']:.2g}; words alone "
+                f"{words['share']:.1%} of {words['coins']} p={words['p_all']:.2g}; {kept[name]['cpu_s']} s"
+            )
+    return {name: {k: v for k, v in one.items() if k != "leans"} for name, one in kept.items()}
+
+
+def digits(text: str) -> list[str]:
+    """What no other wording changes: where two answers differ in it, one of them is wrong."""
+    return [word for word in text.split() if word.isdigit()]
 
 
 def main() -> None:
