@@ -115,12 +115,11 @@ def record(exchanges: pa.Table) -> pa.Table:
     table = pa.table(arrays, schema=RECORD)
     if table["time"].null_count or table["account"].null_count:
         table = table.filter(pc.and_(table["time"].is_valid(), table["account"].is_valid()))
-    if table["exchange_id"].null_count and table.num_rows:
-        made = ids.derive(table.combine_chunks().to_batches()[0])
+    if table["exchange_id"].null_count:
+        parts = table.to_batches()
+        whole = [pc.coalesce(part.column("exchange_id"), ids.derive(part)) for part in parts]
         at = RECORD.get_field_index("exchange_id")
-        table = table.set_column(
-            at, RECORD.field(at), pc.coalesce(table["exchange_id"].combine_chunks(), made)
-        )
+        table = table.set_column(at, RECORD.field(at), pa.chunked_array(whole, pa.string()))
     return table
 
 
@@ -128,8 +127,8 @@ def in_order(table: pa.Table) -> pa.Table:
     """By time, then by exchange id."""
     ts = table["time"].cast(pa.int64()).to_numpy()
     if len(ts) < 2 or (np.diff(ts) > 0).all():
-        return table.combine_chunks()
-    return table.sort_by([("time", "ascending"), ("exchange_id", "ascending")]).combine_chunks()
+        return table
+    return table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
 
 
 def hour_after(ts_us: int) -> int:

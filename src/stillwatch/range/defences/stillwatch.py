@@ -192,7 +192,7 @@ def hour_of(moment: datetime) -> int:
 
 def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
     """A table as batches of the record."""
-    found: list[pa.RecordBatch] = record(exchanges).combine_chunks().to_batches(max_chunksize=BATCH_ROWS)
+    found: list[pa.RecordBatch] = record(exchanges).to_batches(max_chunksize=BATCH_ROWS)
     return found
 
 
