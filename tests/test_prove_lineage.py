@@ -59,10 +59,10 @@ def slow_likeness(answers: list[list[str]]) -> np.ndarray:
     sets = [{tuple(a[i : i + k]) for k in (1, 2, 3) for i in range(len(a) - k + 1)} for a in answers]
     found = {gram for one in sets for gram in one}
     weight = {gram: math.log(len(answers) / sum(gram in one for one in sets)) for gram in found}
-    norm = [math.sqrt(sum(weight[g] ** 2 for g in one)) for one in sets]
+    norm = [math.sqrt(sum(weight[g] for g in one)) for one in sets]
     return np.array(
         [
-            [sum(weight[g] ** 2 for g in a & b) / (norm[i] * norm[j] or 1.0) for j, b in enumerate(sets)]
+            [sum(weight[g] for g in a & b) / (norm[i] * norm[j] or 1.0) for j, b in enumerate(sets)]
             for i, a in enumerate(sets)
         ]
     )
@@ -146,11 +146,25 @@ def test_without_the_teacher_nobody_is_accused(world: Pool, lineage: Lineage) ->
     assert outcome((found.evidence,)) in (Outcome.INDETERMINATE, Outcome.NONE)
 
 
-def test_strangers_are_accused_no_more_often_than_stated(world: Pool, lineage: Lineage) -> None:
-    found = checkup(likeness(world, "ada-7b"), lineage, 0.1).count()
-    assert found["innocents_accused"] <= 0.1 * found["innocents"] + 3 * math.sqrt(0.1 * found["innocents"])
-    assert found["absent_accused"] == 0
-    assert found["teacher_first"] == found["students"] == len(STUDENTS)
+def test_the_checkup_counts_who_was_found(world: Pool, lineage: Lineage) -> None:
+    found = checkup(likeness(world, "ada-7b"), lineage, 0.1)
+    assert found.count()["teacher_first"] == found.count()["students"] == len(STUDENTS)
+    assert found.count()["innocents"] == len(STRANGERS)
+    assert found.auc() == 1.0
+    assert found.skipped == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", [0.1, 0.2])
+def test_strangers_are_accused_no_more_often_than_stated(lineage: Lineage, alpha: float) -> None:
+    """In made worlds everybody innocent is exchangeable: over many of them alpha has to hold."""
+    accused = of = 0
+    for seed in range(12):
+        found = checkup(likeness(pool_of(WORLD, seed, 20), "ada-7b"), lineage, alpha).count()
+        accused += found["innocents_accused"] + found["absent_accused"]
+        of += found["innocents"] + found["teacher_absent"]
+    assert accused <= alpha * of + 3 * math.sqrt(alpha * of)
+    assert accused > 0  # it can accuse at all
 
 
 def test_none_of_the_candidates_is_an_outcome(lineage: Lineage) -> None:
@@ -369,12 +383,20 @@ def test_the_three_forms_of_lineage_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("text_davinci_003", "davinci"), ("gpt35_turbo_instruct", "gpt35"), ("gpt4_1106_preview", "gpt4t"),
-        ("gpt-4o-mini-2024-07-18", "gpt4o"), ("gpt4", "gpt4"), ("claude", "claude1"),
-        ("claude-2.1", "claude2"), ("claude-3-5-sonnet-20240620", "claude3"),
-        ("Mixtral-8x7B-Instruct-v0.1", "mixtral"), ("Meta-Llama-3.1-8B", "llama3"), ("oasst-sft-llama-33b", "llama1"), ("acme-9b", ""),
+        ("text_davinci_003", "davinci"),
+        ("gpt35_turbo_instruct", "gpt35"),
+        ("gpt4_1106_preview", "gpt4t"),
+        ("gpt-4o-mini-2024-07-18", "gpt4o"),
+        ("gpt4", "gpt4"),
+        ("claude", "claude1"),
+        ("claude-2.1", "claude2"),
+        ("claude-3-5-sonnet-20240620", "claude3"),
+        ("Mixtral-8x7B-Instruct-v0.1", "mixtral"),
+        ("Meta-Llama-3.1-8B", "llama3"),
+        ("oasst-sft-llama-33b", "llama1"),
+        ("acme-9b", ""),
     ],
-)  # fmt: skip
+)
 def test_lines_are_read_from_names(name: str, line: str) -> None:
     assert line_of(name)[0] == line
 

@@ -1,7 +1,7 @@
 """One suspect before its candidates: margins, ranks, and whether one of them is accused.
 
-It accuses at most one family: the one whose rank holds over all candidates and that the suspect is likest
-to.
+It accuses at most one family: the one that the suspect is likest to, if its rank holds over all candidates,
+on the margins as they are and on what the length of the answers does not foretell.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.prove.lineage import Lineage, Role
-from stillwatch.prove.lineage.margins import Field, best, centred, margins, to_families
-from stillwatch.prove.lineage.ranks import Rank, rank_among
+from stillwatch.prove.lineage.margins import Field, best, centred, levelled, margins, to_families
+from stillwatch.prove.lineage.ranks import Rank, rank_among, worse
 from stillwatch.prove.pool.likeness import Floats, Likeness
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One candidate family, as the suspect stands to it."""
+    """One candidate family, as the suspect stands to it. Each rank is the worse of both kinds of margin."""
 
     family: str
     likeness: float
@@ -39,76 +37,61 @@ class Judged:
 
     standings: tuple[Standing, ...]
     accused: str  # a family, or empty
-    as_student: (
-        Rank | None
-    )  # how many known students stand out no more than the suspect; None without students
+    as_student: Rank | None  # known students that stand out no more than the suspect; None without students
 
 
 def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> Judged:
-    """Rank every candidate for one suspect."""
+    """Rank every candidate for one suspect, on the families that `where.innocent` leaves it."""
     likenesses = to_families(alike.mean, where)
-    return _judge(likenesses, where, alike.at(suspect), lineage, alike.models, alpha, where.judges)
-
-
-def _judge(
-    likenesses: Floats,
-    where: Field,
-    row: int,
-    lineage: Lineage,
-    models: tuple[str, ...],
-    alpha: float,
-    judges: Bools,
-) -> Judged:
-    """Judge the model in `row` on the families that `where.innocent` leaves it, by the null of `judges`."""
-    judges = judges.copy()
+    row = alike.at(suspect)
+    judges = where.judges.copy()
     judges[row] = False
     raw = margins(likenesses, where.innocent)
     together = judges.copy()
     together[row] = True  # the one under test counts like the others, or it would not be exchangeable
-    level = centred(raw, together)
-    highest = best(level)
-    mine = [c for c in range(len(where.families)) if np.isfinite(level[row, c])]
-    standings = [
-        Standing(
-            where.families[c],
-            float(likenesses[row, c]),
-            float(raw[row, c]),
-            rank_among(level[row, c], level[:, c], where.kin, judges),
-            rank_among(level[row, c], highest, where.kin, judges),
-        )
-        for c in sorted(mine, key=lambda c: -likenesses[row, c])
-    ]
+    plain = centred(raw, together)
+    kinds = (plain, levelled(raw, alike.length, together))
+    mine = [c for c in range(len(where.families)) if np.isfinite(raw[row, c])]
+    standings = []
+    for c in sorted(mine, key=lambda c: -likenesses[row, c]):
+        own = [rank_among(level[row, c], level[:, c], where.kin, judges) for level in kinds]
+        over_all = [rank_among(level[row, c], best(level), where.kin, judges) for level in kinds]
+        likeness, margin = float(likenesses[row, c]), float(raw[row, c])
+        standings.append(Standing(where.families[c], likeness, margin, worse(*own), worse(*over_all)))
     first = standings[0] if standings else None
     accused = first.family if first is not None and first.p_adjusted <= alpha else ""
-    return Judged(
-        tuple(standings), accused, _as_student(likenesses, where, row, lineage, models, level, judges)
-    )
+    highest = float(best(plain)[row])
+    usual = _students(likenesses, raw, plain, where, lineage, alike.models, judges)
+    return Judged(tuple(standings), accused, _as_student(highest, usual, where, judges))
 
 
-def _as_student(
-    likenesses: Floats,
-    where: Field,
-    row: int,
-    lineage: Lineage,
-    models: tuple[str, ...],
-    level: Floats,
-    judges: Bools,
-) -> Rank | None:
-    """Rank how *little* the suspect stands out, among how much known students do towards their teachers.
-
-    Null: the suspect is one more student of a candidate.
-    """
-    raw = margins(likenesses, np.isfinite(likenesses))
-    offset = np.nanmedian(margins(likenesses, where.innocent) - level, axis=0)  # what `centred` took away
-    own = np.full(len(models), np.nan)
+def _students(
+    likenesses: Floats, raw: Floats, level: Floats, where: Field, lineage: Lineage, models: tuple[str, ...],
+    judges: NDArray[np.bool_],
+) -> Floats:  # fmt: skip
+    """(models,): how far each known student stands out towards its teachers; nan for all others."""
+    full = margins(likenesses, np.isfinite(likenesses))
+    found = np.full(len(models), np.nan)
+    shift = [
+        float((raw - level)[held[0], c]) if len(held := np.flatnonzero(np.isfinite(raw[:, c]))) else 0.0
+        for c in range(len(where.families))
+    ]  # what `centred` took away
     for place, name in enumerate(models):
         told = lineage.models.get(name)
         if told is None or told.role is not Role.STUDENT or not judges[place]:
             continue
-        taught = [c for c, family in enumerate(where.families) if family in told.teachers]
+        taught = [full[place, c] - shift[c] for c, f in enumerate(where.families) if f in told.teachers]
+        taught = [one for one in taught if np.isfinite(one)]
         if taught:
-            own[place] = np.nanmax((raw - offset)[place, taught])
-    highest = best(level)[row]
-    if not np.isfinite(own).any() or not np.isfinite(highest):
+            found[place] = max(taught)
+    return found
+
+
+def _as_student(highest: float, students: Floats, where: Field, judges: NDArray[np.bool_]) -> Rank | None:
+    """Rank how *little* the suspect stands out, among how much known students do towards their teachers.
+
+    Null: the suspect is one more student of a candidate.
+    """
+    if not np.isfinite(students).any() or not np.isfinite(highest):
         return None
-    return rank_among(-float(highest), -own, where.kin, judges)
+    return rank_among(-highest, -students, where.kin, judges)

@@ -46,6 +46,11 @@ class Rank:
         return Counts("rank", self.as_good, self.kins)
 
 
+def worse(one: Rank, other: Rank) -> Rank:
+    """The rank with the larger p-value."""
+    return one if one.p_value >= other.p_value else other
+
+
 def rank_among(value: float, null: Floats, kin: Sequence[str], rows: NDArray[np.bool_]) -> Rank:
     """Rank a value among the models in `rows` that have one; large is suspicious.
 

@@ -1,7 +1,8 @@
 """How alike models answer the same prompts: word n-grams of the first 100 tokens, rare ones weighing more.
 
-Cosine per prompt, IDF over the models' answers to that prompt, mean over prompts. It has no threshold and no
-p-value: prompts are no independent tries, and more of them make a wrong accusation only more certain.
+Per prompt the surprise of what two answers share (IDF over the models' answers to that prompt), scaled as a
+cosine; the mean over prompts. It has no threshold and no p-value: prompts are no independent tries, and more
+of them make a wrong accusation only more certain.
 
 Null: none. Blind to: paraphrase; a teacher that nobody compared. Fooled by: a shared base, style or length
 beyond 100 tokens, models that many others were trained on. Source: shared prompts and IDF as measured in
@@ -9,7 +10,7 @@ docs/provenance.md; IDF: Sparck Jones 1972, J. Documentation 28.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from stillwatch.prove.pool import Pool
 
 TOKENS = 100  # takes most of the length out of it
 LONGEST = 3  # words of an n-gram
+LONG = 400  # words
 # One token: a word in an alphabet, one sign of a script that has no spaces, or one mark.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
 _ABOUT = 40 * TOKENS  # characters that surely hold the first tokens of any text
@@ -37,6 +39,7 @@ class Likeness:
     shared: NDArray[np.int64]  # (models, models) prompts
     focus: str
     by_prompt: Floats  # (prompts, models): the focus beside each; nan where one did not answer
+    length: Floats  # (models,): mean log of the words of an answer
 
     def at(self, model: str) -> int:
         """Where a model stands."""
@@ -75,11 +78,20 @@ def likeness(pool: Pool, focus: str, told: Told | None = None) -> Likeness:
         if told is not None:
             told(at + 1, len(pool.prompts))
     mean = np.divide(total, shared, out=np.full((n, n), np.nan), where=shared > 0)
-    return Likeness(models, mean, shared, focus, by_prompt)
+    length = np.array([_length(pool.answers[model].values()) for model in models])
+    return Likeness(models, mean, shared, focus, by_prompt, length)
+
+
+def _length(told: Collection[Sequence[str]]) -> float:
+    """Mean log of words, of at most `LONG`: one essay among one-liners is no other style."""
+    return float(np.mean([np.log1p(min(LONG, len(answers[0].split()))) for answers in told]))
 
 
 def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
-    """Compare the answers to one prompt: (answers, answers) cosines of IDF-weighted sets of n-grams."""
+    """Compare the answers to one prompt: (answers, answers), from 0 to 1.
+
+    What two answers share, in nats of surprise, over the geometric mean of what each could share.
+    """
     n = len(answers)
     words: dict[str, int] = {}
     coded = [np.array([words.setdefault(w, len(words) + 1) for w in answer], np.int64) for answer in answers]
@@ -101,7 +113,7 @@ def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
     if not len(column):
         return np.zeros((n, n))
     frequency = np.bincount(column)
-    weight = np.log(n / frequency)[column]
+    weight = np.sqrt(np.log(n / frequency))[column]  # a shared n-gram adds its surprise, once
     matrix = sparse.csr_matrix((weight, (row, column)), shape=(n, len(frequency)))
     norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     matrix = sparse.diags(1 / np.where(norm > 0, norm, 1)) @ matrix
