@@ -6,7 +6,7 @@ It is mounted by cli/range.py.
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
+from stillwatch.cli.range_shown import PIPED, print_run
 from stillwatch.errors import InputError
 from stillwatch.range import manifest as made
-from stillwatch.range import words, written
+from stillwatch.range import written
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.campaigns.shapes import shapes
 from stillwatch.range.cells import LIVE, SCENES
@@ -28,15 +28,11 @@ from stillwatch.range.page.page import write_page
 from stillwatch.range.run import Asked, Run, asked, facts_of, run
 from stillwatch.range.scenes import Scene, read_scene, shipped
 from stillwatch.range.table import Shares, lines
-from stillwatch.report.amounts import counted
 from stillwatch.report.findings import write_atomically
-from stillwatch.report.terminal import plain_table, progress, safe
+from stillwatch.report.terminal import progress, safe
 
 DIFFERS, PARTLY = 1, 3  # exit codes
 OUT = Path("stillwatch-range")
-SHOWN = 5  # refusals
-WIDE, PIPED = 150, 190  # columns from which the table is one; columns where nobody says how many there are
-SPLIT = 6  # columns of the first table where it is two
 MODES = ("log", LIVE)
 
 RUN_EXAMPLES = """
@@ -168,56 +164,6 @@ def _filed(told: Run, shares: Shares | None) -> dict[str, Any]:
     write_atomically(told.folder / written.FILE, written.text_of(document))
     write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
     return document
-
-
-def print_run(told: Run, shares: Shares | None, console: Console) -> None:
-    """Print a run's tables."""
-    table = lines(told.outcomes, shares)
-    for scene in dict.fromkeys(x.scene for x in table):
-        some = [x for x in table if x.scene == scene]
-        heads = f"{scene}: {counted(some[0].campaigns, 'campaign')} over {counted(some[0].seeds, 'seed')}"
-        rows = [words.row(x) for x in some]
-        if console.width >= WIDE:
-            _print_table(heads, words.HEADS, rows, console)
-        else:
-            _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
-            rest = [(r[0], *r[SPLIT:]) for r in rows]
-            _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        for note in (words.undefended(some[0]), *(words.hurt(x) for x in some)):
-            if note:
-                console.print(Text(note))
-    fights = written.contests_of(told)
-    if fights:
-        _print_table(
-            "Attackers that react", words.FOUGHT_HEADS, [words.fought_row(x) for x in fights], console
-        )
-    if told.live:
-        _print_table("Live", words.LIVE_HEADS, words.live_rows(told.live), console)
-    if table:
-        console.print()
-        console.print(Text(words.KEY))
-    for refusal in told.refusals[:SHOWN]:
-        console.print(Text("Could not: ") + safe(f"{refusal.cell.title}: {refusal.reason}", console, 400))
-    if len(told.refusals) > SHOWN:
-        console.print(Text(f"Could not: {len(told.refusals) - SHOWN} more, in {written.FILE}"))
-    console.print(
-        Text(f"Run {told.id}, {told.cpu_s:,.0f} CPU-s. Page: ")
-        + safe(str(told.folder / "index.html"), console)
-    )
-
-
-def _print_table(
-    title: str, heads: Sequence[str], rows: Sequence[Sequence[words.Cell]], console: Console
-) -> None:
-    console.print()
-    if title:
-        console.print(safe(title, console, 200, "bold"))
-    table = plain_table(console)
-    for n, head in enumerate(heads):
-        table.add_column(head, justify="left" if n == 0 else "right", overflow="fold", no_wrap=n == 0)
-    for row in rows:
-        table.add_row(*(safe(a, console) + Text(f"\n{b}" if b else "", style="dim") for a, b in row))
-    console.print(table)
 
 
 def repro_command(
