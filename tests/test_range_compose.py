@@ -292,7 +292,10 @@ def test_a_large_scene_is_the_same_scene_in_order_of_time(
     monkeypatch.setattr("stillwatch.range.compose.LARGE", 1000)
     monkeypatch.setattr("stillwatch.range.compose.DIVISION", 100)
     monkeypatch.setattr("stillwatch.range.spill.KEEP_ROWS", 700)
-    parts = compose_scene(scene, 1, tmp_path / "parts")
+    told: list[tuple[str, int, int | None]] = []
+    parts = compose_scene(scene, 1, tmp_path / "parts", lambda *heard: told.append(heard))
+    assert {phase for phase, _, _ in told} == {"composing", "writing"}
+    assert told[-1][1] == told[-1][2] == pq.read_metadata(parts / "exchanges.parquet").num_rows
     assert sorted(f.name for f in parts.iterdir()) == sorted(FILES)
     logs = [pq.read_table(f / "exchanges.parquet") for f in (whole, parts)]
     marks = [

@@ -8,7 +8,7 @@ What it does not know: how real campaigns hide (see inject.py).
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from stillwatch.range.stock import Corpora, read_corpora
 LARGE = 600_000  # exchanges: beyond it a scene is streamed
 DIVISION = 100_000  # exchanges of a campaign that are composed at once
 FIRST_COVER_EDITION = 900_000_000  # of cover talk; honest people's editions count from 0
+Tell = Callable[[str, int, int | None], None]
 MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
 NEW_FIELDS = ("stolen",)  # of a plan: written only where set, so that older worlds keep their bytes
 
@@ -54,10 +55,10 @@ def compose(world: World, shared: Path, out: Path) -> Path:
     return _write(people, made, out / world.name, world_toml(world, people))
 
 
-def compose_scene(scene: Scene, seed: int, out: Path) -> Path:
+def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) -> Path:
     """Write the scene as one seed has it into `out`/name-SEED; give the folder.
 
-    A large scene is made part by part and never stands in memory as a whole.
+    A large scene is made part by part and never stands in memory as a whole; `tell` hears how far it is.
 
     Raises:
         InputError: a base or stock is not at hand, or too small for the campaigns.
@@ -65,7 +66,7 @@ def compose_scene(scene: Scene, seed: int, out: Path) -> Path:
     folder = out / f"{scene.name}-{seed}"
     exchanges = (scene.people.exchanges or 0) + sum(plan.exchanges for plan in scene.plans)
     if exchanges > LARGE and scene.people.base is None:
-        return _stream(scene, seed, folder)
+        return _stream(scene, seed, folder, tell or (lambda phase, done, total: None))
     side = honest_side(scene, seed)
     made = list(_injections(scene, side))
     return _write(side.people, made, folder, scene_toml(scene, seed, side.people))
@@ -130,7 +131,7 @@ def divided(plan: Plan) -> list[Plan]:
     ]
 
 
-def _stream(scene: Scene, seed: int, folder: Path) -> Path:
+def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
     """Compose part by part: the first part's people lend their traits, talks and keys to the campaigns."""
     parts = crowd(scene, seed)
     first = next(parts)
@@ -138,6 +139,7 @@ def _stream(scene: Scene, seed: int, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     begin_us = int(first.begin.timestamp()) * 1_000_000
     accounts, truth = [first.accounts], [first.truth]
+    total = (scene.people.exchanges or 0) + sum(plan.exchanges for plan in scene.plans)
     with (
         Spill(folder / "spill", first.exchanges.schema, begin_us) as spill,
         pq.ParquetWriter(folder / "truth_exchanges.parquet", MARKS, compression="zstd") as marks,
@@ -148,6 +150,7 @@ def _stream(scene: Scene, seed: int, folder: Path) -> Path:
             accounts.append(pa.Table.from_pylist(one.accounts, first.accounts.schema))
             truth.append(pa.Table.from_pylist(one.truth, first.truth.schema))
             marks.write_table(pa.Table.from_pylist(one.marks, MARKS))
+            tell("composing", spill.taken, total)
             if one.stolen:
                 robbed.append(replace(one, rows=[]))
         if robbed:
@@ -158,7 +161,8 @@ def _stream(scene: Scene, seed: int, folder: Path) -> Path:
             spill.add(part.exchanges)
             accounts.append(part.accounts)
             truth.append(part.truth)
-        spill.finish(folder / "exchanges.parquet")
+            tell("composing", spill.taken, total)
+        spill.finish(folder / "exchanges.parquet", lambda rows: tell("writing", rows, spill.taken))
     for name, tables in (("accounts", accounts), ("truth", truth)):
         whole = pa.concat_tables(tables).sort_by("account")
         pq.write_table(whole, folder / f"{name}.parquet", compression="zstd")

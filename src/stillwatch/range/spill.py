@@ -3,6 +3,7 @@
 It knows columns `time` and `exchange_id`, and nothing else of what it writes.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +22,8 @@ class Spill:
     def __init__(self, folder: Path, schema: pa.Schema, begin_us: int) -> None:
         self.folder, self.schema, self.begin_us = folder, schema, begin_us
         self.waiting: list[pa.Table] = []
-        self.rows = 0
+        self.rows = 0  # that wait
+        self.taken = 0
         self.pieces: dict[int, int] = {}  # bucket -> files it has
         folder.mkdir(parents=True, exist_ok=True)
         self._clear()
@@ -43,6 +45,7 @@ class Spill:
         """Take some rows."""
         self.waiting.append(table)
         self.rows += len(table)
+        self.taken += len(table)
         if self.rows >= KEEP_ROWS:
             self._spill()
 
@@ -63,7 +66,7 @@ class Spill:
             with pa.OSFile(str(file), "wb") as raw, pa.ipc.new_file(raw, self.schema) as out:
                 out.write_table(table.slice(start, end - start))
 
-    def finish(self, path: Path) -> int:
+    def finish(self, path: Path, tell: Callable[[int], None] = lambda rows: None) -> int:
         """Write everything to `path`, in order of time and exchange_id; give the number of rows."""
         self._spill()
         written = 0
@@ -80,5 +83,6 @@ class Spill:
                 )
                 out.write_table(table, row_group_size=ROW_GROUP)
                 written += len(table)
+                tell(written)
         part.rename(path)
         return written
