@@ -26,7 +26,7 @@ from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
-from stillwatch.prove.identify.who import _threshold, decide, strangers
+from stillwatch.prove.identify.who import _between, _threshold, decide, strangers
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, area, checkup
 from stillwatch.prove.lineage.margins import field
@@ -131,9 +131,7 @@ def intersection_union(data: Data, alike_of: Callable[[str], Likeness]) -> Row:
             where = field(alike, data.lineage, name)
         except LineageError:
             continue
-        by_family = {
-            f: np.nanmean(alike.by_prompt[:, list(where.versions[f])], axis=1) for f in where.families
-        }
+        by_family = {f: _rows_mean(alike.by_prompt[:, list(where.versions[f])]) for f in where.families}
         if model.role is Role.INNOCENT:
             tally["innocent_of"] += 1
             tally["innocent"] += _closest(by_family) is not None
@@ -151,6 +149,14 @@ def intersection_union(data: Data, alike_of: Callable[[str], Likeness]) -> Row:
         "somebody named, teacher absent": share(tally["absent"], tally["absent_of"]),
         "somebody named for an innocent": share(tally["innocent"], tally["innocent_of"]),
     }
+
+
+def _rows_mean(values: Any) -> Any:
+    held = np.isfinite(values)
+    return np.divide(
+        np.where(held, values, 0).sum(axis=1), held.sum(axis=1),
+        out=np.full(len(values), np.nan), where=held.any(axis=1),
+    )  # fmt: skip
 
 
 def _closest(by_family: dict[str, Any]) -> str | None:
@@ -195,7 +201,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
             tally["named"] += found.answer == "named"
             tally["named right"] += found.answer == "named" and found.kin == own
             tally["resembles"] += found.answer == "resembles"
-        false, of = _false_pairs(alike, refs, kin, rng)
+        false, of = _false_pairs(alike, refs, kin)
         tally["false pair"] += false
         tally["pairs"] += of
         for model in known:
@@ -211,7 +217,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
         "disguises x draws": n,
         "found at 1 % a comparison": f"{np.mean(every):.3f}",
         **{f"  of {kind}": f"{np.mean(found):.2f} of {len(found)}" for kind, found in hit.items()},
-        "false alarms on kins not used for the threshold": f"{tally['false pair'] / tally['pairs']:.4f}",
+        "false alarms a comparison, kin apart": f"{tally['false pair'] / tally['pairs']:.4f}",
         "likest reference is of the right kin": f"{tally['right kin'] / n:.3f}",
         "answer named": f"{tally['named'] / n:.2f}",
         "  of the right kin": f"{tally['named right'] / max(1, tally['named']):.2f}",
@@ -221,14 +227,18 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
     }
 
 
-def _false_pairs(alike: Likeness, refs: Any, kin: list[str], rng: Any) -> tuple[int, int]:
-    """A threshold from one half of the kins, applied to the pairs of the other half."""
-    order = rng.permutation(sorted({kin[r] for r in refs}))
-    one = set(order[: len(order) // 2])
-    halves = [np.array([r for r in refs if (kin[r] in one) is side]) for side in (True, False)]
-    threshold = _threshold(strangers(alike.mean, halves[0], kin)[0], BAN_ALPHA)
-    pairs = strangers(alike.mean, halves[1], kin)[0]
-    return int((pairs > threshold).sum()), len(pairs)
+def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
+    """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
+    kins = np.array(kin)[refs]
+    table = _between(alike.mean, refs, kin)
+    false = of = 0
+    for own in sorted(set(kins)):
+        rest = table[np.ix_(kins != own, kins != own)]
+        pairs = table[kins == own]
+        pairs = pairs[np.isfinite(pairs)]
+        false += int((pairs > _threshold(rest[np.isfinite(rest)], BAN_ALPHA)).sum())
+        of += len(pairs)
+    return false, of
 
 
 def versions(data: Data, draws: int, seed: int) -> Iterator[Row]:

@@ -71,7 +71,12 @@ class WhoOrVerb(TyperGroup):
 
 
 app = typer.Typer(
-    help="Which known model answers here?", cls=WhoOrVerb, no_args_is_help=True, add_completion=False
+    help="Which known model answers at an endpoint, or wrote a file? Options: identify SUSPECT --help.",
+    cls=WhoOrVerb,
+    no_args_is_help=True,
+    add_completion=False,
+    subcommand_metavar="SUSPECT | COMMAND [ARGS]...",
+    epilog=WHO_EXAMPLES,
 )
 AtLibrary = Annotated[Path, typer.Option("--library", metavar="FOLDER", help="The references.")]
 ModelName = Annotated[str, typer.Option("--model", help="An endpoint's name for the model.")]
@@ -85,12 +90,7 @@ Store = Annotated[Path, typer.Option(help="Where an endpoint's answers are kept;
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Rate of false alarms.")]
 
 
-@app.callback()
-def identify_verbs() -> None:
-    """Which known model answers here?"""
-
-
-@app.command("who", epilog=WHO_EXAMPLES)
+@app.command("who", epilog=WHO_EXAMPLES, hidden=True)
 def who_command(
     suspect: Annotated[str, typer.Argument(help="A file of outputs, an address, or weights.")],
     library: AtLibrary = LIBRARY,
