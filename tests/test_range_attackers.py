@@ -15,7 +15,7 @@ from stillwatch.range.attackers import Brief, Means, Seen
 from stillwatch.range.attackers.crew import HOUR_US, Crew, Stock, Talks
 from stillwatch.range.attackers.market import LEAST_OUTPUT, Market
 from stillwatch.range.attackers.registry import attacker, names
-from stillwatch.range.attackers.rewording import dressed, forms, reworded, wrapper
+from stillwatch.range.attackers.rewording import dressed, forms, modelled, reworded, sentences, wrapper
 from stillwatch.range.costs import SOURCES, Cost, Prices, Purse, spent_usd
 from stillwatch.range.field import Field, field_of
 from stillwatch.range.scenes import read_scene, shipped
@@ -271,3 +271,13 @@ def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
         rest.add(item)
     assert rest | stock.got == set(range(31))
     assert not rest & stock.got
+
+
+def test_a_local_models_sentences_are_whole_and_many() -> None:
+    said = sentences()
+    assert len(said) >= 20
+    assert len(set(said)) == len(said)
+    assert all(20 <= len(line) <= 160 and line[-1] in ".!?" for line in said)
+    before, after = modelled(np.random.default_rng(2))
+    assert before == ""
+    assert after.strip() in said

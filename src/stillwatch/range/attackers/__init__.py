@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stillwatch.range.attackers.market import Market
 
 Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
-WORDS = ("bare", "template", "wrapped", "own", "reworded")
+WORDS = ("bare", "template", "wrapped", "own", "reworded", "model")
 HOURS = ("flat", "human", "burst")
 KINDS = get_args(AccountKind)
 
@@ -30,7 +30,9 @@ class Means:
     kind: AccountKind = "fresh"
     per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
     hours: str = "flat"  # human: 16 waking hours; burst: everything at once
-    words: str = "template"  # own: a wrapper for each account; reworded: another for each request
+    words: str = (
+        "template"  # own: a wrapper for each account; reworded: for each request; model: a local model's
+    )
     spread_settings: bool = False  # limit and temperature as the population has them, per account
     decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
     cover: float = 0.0  # share of all requests that are honest talk, paid

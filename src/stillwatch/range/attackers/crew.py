@@ -10,7 +10,7 @@ import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Seen, Try
 from stillwatch.range.attackers.market import Held, Market
-from stillwatch.range.attackers.rewording import Form, dressed, wrapper
+from stillwatch.range.attackers.rewording import Form, dressed, modelled, wrapper
 from stillwatch.range.identity import token
 
 HOUR_US = 3_600_000_000
@@ -103,7 +103,7 @@ class Crew:
             own = np.random.default_rng(held.voice)
             self.bought += 1
             self.working[held.name] = held
-            self._own[held.name] = wrapper(own)
+            self._own[held.name] = (modelled if self.means.words == "model" else wrapper)(own)
             self._wakes[held.name] = int(own.integers(24))
             self._burst[held.name] = round(self.means.per_account_day)
             decoy = own.random() < self.means.decoys

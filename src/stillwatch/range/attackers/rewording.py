@@ -1,11 +1,12 @@
-"""Putting a question into other words: a grammar of asking, and swaps of everyday words. No model is used.
+"""Putting a question into other words: a grammar, swaps of everyday words, a local model's sentences.
 
-It is what an attacker has for nothing: rules, not a language model. So it says less than a model could, and a
-question's own content words stay. What it does not know: whether the answer stays the same.
+The first two are rules; the third was written by a small language model and is kept in local_model.txt, so
+that no model runs here. A question keeps its content words. It does not know whether answers stay the same.
 """
 
 import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -72,6 +73,19 @@ def _pattern() -> re.Pattern[str]:
     return re.compile(r"\b(" + "|".join(re.escape(w) for w in words) + r")\b", re.IGNORECASE)
 
 
+@cache
+def sentences() -> tuple[str, ...]:
+    """What a local model made of requests for reasoning; lines that begin with # say which and how."""
+    lines = Path(__file__).with_name("local_model.txt").read_text("utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+def modelled(rng: np.random.Generator) -> Form:
+    """Draw a wrapper that a local model wrote: one sentence after the question."""
+    said = sentences()
+    return "", "\n\n" + said[rng.integers(len(said))]
+
+
 def forms() -> int:
     """How many different wrappers the grammar has."""
     count = 1
@@ -111,7 +125,7 @@ def dressed(question: str, words: str, own: Form, template: int, rng: np.random.
     if words == "wrapped":
         openings, closings = OPENINGS["en"], CLOSINGS["en"]
         return openings[rng.integers(len(openings))] + question + closings[rng.integers(len(closings))]
-    if words == "own":
+    if words in ("own", "model"):
         return own[0] + question + own[1]
     before, after = wrapper(rng)
     return before + reworded(question, rng) + after
