@@ -128,6 +128,23 @@ def test_area_is_the_chance_of_the_right_order() -> None:
     assert math.isnan(area([], wrong))
 
 
+def test_answers_without_a_word_in_common_are_refused(world: Pool, lineage: Lineage) -> None:
+    mine = {p: (f"совсем другой ответ номер{p}",) for p in world.prompts}
+    with pytest.raises(LineageError, match="shares no words"):
+        trace(Pool(world.prompts, {**world.answers, "x": mine}, {}, {}), lineage, "x")
+
+
+def test_several_answers_are_read_in_any_order(tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"model": "a", "prompt_id": i, "output": f"{i} {k}"}) for i in range(9) for k in range(3)
+    ]
+    pools = []
+    for order in (lines, lines[::-1]):
+        (tmp_path / "a.jsonl").write_text("\n".join(order))
+        pools.append(read_pool([tmp_path / "a.jsonl"]))
+    assert pools[0] == pools[1]
+
+
 def test_a_student_is_traced_to_its_teacher(world: Pool, lineage: Lineage) -> None:
     found = trace(world, lineage, "ada-7b")
     assert found.evidence.grade is Grade.RANK

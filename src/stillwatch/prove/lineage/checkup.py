@@ -99,6 +99,9 @@ def checkup(alike: Likeness, lineage: Lineage, alpha: float) -> Checkup:
             skipped.append(name)
         else:
             present = judge(alike, where, lineage, name, alpha)
+            if not present.standings:
+                skipped.append(name)
+                continue
             without = where.without(told.teachers)
             absent = judge(alike, without, lineage, name, alpha) if len(without.families) > 1 else None
             tried.append(Tried(name, told.kin, told.teachers, present, absent))

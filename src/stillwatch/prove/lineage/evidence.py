@@ -81,6 +81,11 @@ def trace(
             f"innocent); at least {FEWEST_KINS} are needed, {round(1 / alpha) - 1} for a p-value of {alpha:g}"
         )
     judged = judge(alike, where, lineage, suspect, alpha)
+    if not judged.standings:
+        raise LineageError(
+            f"{suspect} shares no words with any candidate on {len(fitted.pool.prompts)} prompts; "
+            "are its answers in another language, or to other prompts under the same ids?"
+        )
     known = checkup(alike, lineage, alpha)
     none = not judged.accused and judged.as_student is not None and judged.as_student.p_value <= alpha_none
     evidence = Evidence(
@@ -160,7 +165,6 @@ def _checked(
     pupils = nearer_pupils(alike, where, lineage, suspect, first)
     related = relatives(lineage, where, first)
     doubts = [one for one in doubtful(alike, where, lineage, suspect) if one.family in where.families]
-    told = lineage.models.get(suspect)
     share = {hub.family: (hub.likest, hub.of) for hub in hubs(alike, where, suspect)}
     likest, of = share[first]
     usual = HUB / len(where.families)
@@ -179,9 +183,9 @@ def _checked(
         ),
         Checked(
             "chronology",
-            f"left out because they came later: {listed(where.too_late)}; "
-            f"without a date: {listed(where.undated)}",
-            not where.undated and (bool(where.too_late) or bool(told and told.released)),
+            f"released {where.released or 'at a time not known'}; left out because they came later: "
+            f"{listed(where.too_late)}; without a date: {listed(where.undated)}",
+            bool(where.released) and not where.undated,
         ),
         Checked(
             "own base", f"its weights are said to start from {where.own_base}, which is no candidate", True

@@ -28,6 +28,7 @@ class Field:
     judges: NDArray[np.bool_]  # (models,): may stand in a null
     too_late: tuple[str, ...]  # candidates that came after the suspect
     undated: tuple[str, ...]  # candidates without a date
+    released: str  # of the suspect; empty where unknown
     own_base: str  # the family that the suspect's weights started from, and which is therefore no candidate
 
     def without(self, families: Collection[str]) -> "Field":
@@ -87,6 +88,7 @@ def field(alike: Likeness, lineage: Lineage, suspect: str, released: str = "", b
         judges,
         tuple(sorted(too_late)),
         tuple(sorted(undated)),
+        released,
         base if any(m.family == base for m in lineage.candidates()) else "",
     )
 

@@ -70,7 +70,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
                 usage.setdefault(model, {})[key] = tokens
         if not named and not only:
             raise PoolError(f"{path}: holds no answers; a line is model, prompt_id or prompt, and output")
-    held = {m: {p: tuple(a) for p, a in sorted(by.items()) if a} for m, by in answers.items()}
+    held = {m: {p: _ordered(a) for p, a in sorted(by.items()) if a} for m, by in answers.items()}
     if missing := sorted(only - held.keys()):
         raise PoolError(f"no answers of {missing[0]!r} in {_listed(paths)}")
     if empty := sorted(model for model, by in held.items() if not by):
@@ -82,6 +82,11 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
         )
     ids = tuple(sorted({p for by in held.values() for p in by}))
     return Pool(ids, held, {p: texts[p] for p in ids if p in texts}, usage)
+
+
+def _ordered(answers: list[str]) -> tuple[str, ...]:
+    """Several answers to one prompt in an order that is not the file's: the first of them is compared."""
+    return tuple(sorted(answers, key=lambda text: hashlib.sha256(text.encode(errors="replace")).digest()))
 
 
 def spoken(text: str) -> str:
