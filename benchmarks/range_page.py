@@ -16,6 +16,7 @@ from stillwatch.range.table import ALL, Line, lines
 ROOT = Path(__file__).parent.parent
 PAGE, PICTURE = ROOT / "docs" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
 BEGIN, END = "<!-- run: begin -->", "<!-- run: end -->"
+PARTS_BEGIN, PARTS_END = "<!-- parts: begin -->", "<!-- parts: end -->"
 END_OF_LINE = " \\"
 CHROMIUM = Path("/usr/bin/chromium")
 WIDTH, HEIGHT = 1180, 960
@@ -27,6 +28,21 @@ def table(told: list[Line], scene: str) -> list[str]:
     out = ["| " + " | ".join(words.HEADS) + " |", "|---" + "|--:" * (len(words.HEADS) - 1) + "|"]
     for row in some:
         out.append("| " + " | ".join(f"{a} ({b})" if b and b != a else a for a, b in row) + " |")
+    return out
+
+
+def part_by_part(told: list[Line], scene: str) -> list[str]:
+    """The ablations of one scene, in short."""
+    keep = (0, 1, 2, 3, 4, 6, 7, 10)
+    out = ["| " + " | ".join(words.HEADS[k] for k in keep) + " |", "|---" + "|--:" * (len(keep) - 1) + "|"]
+    for x in told:
+        if x.scene == scene:
+            row = words.row(x)
+            out.append(
+                "| "
+                + " | ".join(f"{a} ({b})" if b and b != a else a for a, b in (row[k] for k in keep))
+                + " |"
+            )
     return out
 
 
@@ -81,6 +97,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--command", default="", help="the command that made the run, for the page")
+    parser.add_argument(
+        "--parts", action="store_true", help="it is a run of ablations: write only their table"
+    )
     parser.add_argument("--note", default="", help="a sentence below the table")
     asked = parser.parse_args()
     document = json.loads((asked.run / "range.json").read_text())
@@ -90,30 +109,28 @@ def main() -> None:
     chief = ALL if ALL in scenes else scenes[0]
     first = next(x for x in told if x.scene == chief)
     seeds = sorted({s for scene in manifest["scenes"] for s in scene["seeds"]})
+    where = (PARTS_BEGIN, PARTS_END) if asked.parts else (BEGIN, END)
     text = [
-        "## Measured",
+        *([] if asked.parts else ["## Measured"]),
         "```",
         *wrapped(asked.command or f"stillwatch range run {' '.join(s for s in scenes if s != ALL)}"),
         "```",
         f"Run `{document['id']}`: {len(scenes) - (chief == ALL)} scenes, seeds {', '.join(map(str, seeds))}, "
         f"{first.campaigns} campaigns over all seeds. The first table is all scenes together.",
         "",
-        *table(told, chief),
+        *(part_by_part(told, chief) if asked.parts else table(told, chief)),
         "",
-        "Stillwatch, scene by scene:",
-        "",
-        *by_scene(told, "stillwatch"),
-        "",
+        *([] if asked.parts else ["Stillwatch, scene by scene:", "", *by_scene(told, "stillwatch"), ""]),
         *([asked.note, ""] if asked.note else []),
     ]
-    if CHROMIUM.exists():
+    if CHROMIUM.exists() and not asked.parts:
         shoot(asked.run, PICTURE)
         text += [
             "![What got out before containment, and what it bought a student](pictures/range-run.png)",
             "",
         ]
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(text) + END + rest.partition(END)[2])
+    before, _, rest = PAGE.read_text().partition(where[0])
+    PAGE.write_text(before + where[0] + "\n" + "\n".join(text) + where[1] + rest.partition(where[1])[2])
     print("\n".join(text))
 
 
