@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from distill_teacher import Reply, teaching
 from lineage_world import (
     PROMPTS,
     STRANGERS,
@@ -452,6 +453,23 @@ def test_the_verbs_run_and_their_evidence_makes_a_verdict(tmp_path: Path, world:
     assert evidence_json.read(tmp_path / "leads" / "rare.json").grade is Grade.LEAD
 
 
+def test_an_endpoint_is_asked_the_pools_prompts(tmp_path: Path, world: Pool) -> None:
+    """The suspect answers as ada-7b does, over HTTP."""
+    pool_file = write_pool(
+        world.of([m for m in world.models if m != "ada-7b"]), tmp_path / "p.jsonl", texts=True
+    )
+    (tmp_path / "l.toml").write_text(lineage_toml())
+    text_of = {f"Question {p}?": told[0] for p, told in world.answers["ada-7b"].items()}
+    common = ["--pool", str(pool_file), "--lineage", str(tmp_path / "l.toml"), "--model", "fast-1", "--json"]
+    with teaching(lambda n, body: Reply(content=text_of[body["messages"][-1]["content"]])) as (url, seen):
+        run = CliRunner().invoke(
+            app, ["prove", "lineage", url, *common, "--store", str(tmp_path / "s"), "--prompts", "40"]
+        )
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.output)["rows"][0]["name"] == "ash"
+    assert len(seen.bodies) == 40
+
+
 def test_a_suspect_that_is_nowhere_is_refused(tmp_path: Path, world: Pool) -> None:
     pool_file = write_pool(world, tmp_path / "pool.jsonl")
     (tmp_path / "l.toml").write_text(lineage_toml())
@@ -459,7 +477,7 @@ def test_a_suspect_that_is_nowhere_is_refused(tmp_path: Path, world: Pool) -> No
         app, ["prove", "lineage", "nobody", "--pool", str(pool_file), "--lineage", str(tmp_path / "l.toml")]
     )
     assert run.exit_code == 2
-    assert "neither a file nor a model" in run.output
+    assert "neither a file, nor an address" in run.output
 
 
 @pytest.mark.slow

@@ -11,11 +11,14 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
+from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
 from stillwatch.cli.prove import app
-from stillwatch.cli.prove_lineage import PoolFiles, print_evidence, with_suspect
+from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
 from stillwatch.prove import evidence_json
+from stillwatch.prove.identify.asking import Way
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
+from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import safe
 
 EXAMPLES = """
@@ -31,14 +34,23 @@ With --out, rare.json and claims.json are written for `prove verdict`, where the
 
 @app.command("leads", epilog=EXAMPLES)
 def leads_command(
-    suspect: Annotated[str, typer.Argument(help="A file of outputs, or a model of the pool.")],
+    suspect: Suspect,
     pool_files: PoolFiles,
     name: Annotated[str, typer.Option(help="What to call the suspect of a file.")] = "",
     out: Annotated[Path | None, typer.Option(help="A folder for the evidence.")] = None,
+    model: ModelName = "",
+    prompts: Prompts = 200,
+    consent: Consent = None,
+    api_key_env: KeyVariable = "SUSPECT_API_KEY",
+    requests_per_minute: PerMinute = 0,
+    max_requests: MostRequests = None,
+    store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Find what is worth a look (grade C): scores, never p-values."""
-    pool, called = with_suspect(read_pool(pool_files), suspect, name)
+    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
+    way = Way(manners, store, consent)
+    pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)
     claimed, said = claims_lead(pool, called)
     if out is not None:

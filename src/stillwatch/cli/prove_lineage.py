@@ -11,10 +11,12 @@ import typer
 from rich.console import Console, RenderableType
 
 from stillwatch.cli.folder import AsJson
+from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Evidence, evidence_json, outcome
+from stillwatch.prove.identify.asking import Way, answers_of, chosen, is_file
 from stillwatch.prove.lineage import LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
 from stillwatch.prove.lineage.evidence import ALPHA, ALPHA_NONE, trace
@@ -22,6 +24,7 @@ from stillwatch.prove.lineage.reading import month, read_lineage
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.likeness import likeness
 from stillwatch.prove.pool.reading import read_pool
+from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
 
 LINEAGE_EXAMPLES = """
@@ -33,7 +36,9 @@ Examples:
 
   stillwatch prove verdict acme.json coin.json
 
-The suspect is a file of its outputs, or a model of the pool. The pool holds the candidates and the audited
+  stillwatch prove lineage http://localhost:8000/v1 --model fast-1 --pool pool.jsonl --lineage lineage.toml
+
+The pool holds the candidates and the audited
 models on the same prompts. Exit code 2: nothing can be compared.
 """
 CHECK_EXAMPLES = """
@@ -54,12 +59,16 @@ LineageFiles = Annotated[
         "--lineage", metavar="FILE", help="Who came from whom: TOML, CSV or JSON; may be given again."
     ),
 ]
+Suspect = Annotated[
+    str, typer.Argument(help="A file of outputs, an address, weights, or a model of the pool.")
+]
+Prompts = Annotated[int, typer.Option(min=30, help="Prompts to ask an endpoint, of the pool's.")]
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false accusation, over all.")]
 
 
 @app.command("lineage", epilog=LINEAGE_EXAMPLES)
 def lineage_command(
-    suspect: Annotated[str, typer.Argument(help="A file of outputs, or a model of the pool.")],
+    suspect: Suspect,
     pool_files: PoolFiles,
     lineage_files: LineageFiles,
     name: Annotated[str, typer.Option(help="What to call the suspect of a file.")] = "",
@@ -72,12 +81,21 @@ def lineage_command(
         float, typer.Option(min=0.0001, max=0.5, help="Chance that a student is said to be of nobody.")
     ] = ALPHA_NONE,
     out: Annotated[Path | None, typer.Option(help="Write the evidence there, for `prove verdict`.")] = None,
+    model: ModelName = "",
+    prompts: Prompts = 200,
+    consent: Consent = None,
+    api_key_env: KeyVariable = "SUSPECT_API_KEY",
+    requests_per_minute: PerMinute = 0,
+    max_requests: MostRequests = None,
+    store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Rank the candidates for a suspect among audited models (grade B)."""
     when = month(released, "--released") if released else ""
     lineage = read_lineage(lineage_files)
-    pool, called = with_suspect(read_pool(pool_files), suspect, name)
+    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
+    way = Way(manners, store, consent)
+    pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     with progress(Console(stderr=True), as_json) as tell:
         traced = trace(
             pool, lineage, called, released=when, base=base, alpha=alpha, alpha_none=alpha_none, told=tell
@@ -120,13 +138,23 @@ def lineage_check_command(
     _print_check(found, len(pool.prompts), alpha, Console())
 
 
-def with_suspect(pool: Pool, suspect: str, name: str) -> tuple[Pool, str]:
-    """Add a suspect's file to a pool, or find the suspect in it. Raises: PoolError."""
+def with_suspect(
+    pool: Pool, suspect: str, name: str, way: Way, prompts: int, quiet: bool
+) -> tuple[Pool, str]:
+    """Find a suspect in the pool, or read its file, or ask it what the pool was asked. Raises: ProveError."""
     if suspect in pool.answers and not name:
         return pool, suspect
     path = Path(suspect)
+    if not is_file(suspect):
+        if "://" not in suspect and not path.exists():
+            raise PoolError(f"{suspect}: neither a file, nor an address, nor a model of the pool")
+        called = name or way.manners.model or path.stem
+        asked = chosen(pool, pool.models, prompts)
+        with progress(Console(stderr=True), quiet) as tell:
+            own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
+        return pool.joined(own), called
     if not path.exists():
-        raise PoolError(f"{suspect}: neither a file nor a model of the pool")
+        raise PoolError(f"{suspect}: no such file, and no model of the pool")
     own = read_pool([path], name=name)
     if len(own.models) > 1 and not name:
         raise PoolError(f"{path}: holds {len(own.models)} models; say which with --name")

@@ -44,8 +44,8 @@ def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
     """
     if not pool.texts:
         raise IdentifyError(
-            "the library's answers have prompt ids and no prompts, so that nobody can be asked them; "
-            "add references from files with a prompt column, or give the suspect's outputs as a file"
+            "the known answers have prompt ids and no prompts, so that nobody can be asked them; "
+            "take them from files with a prompt column, or give the suspect's outputs as a file"
         )
     votes = {prompt: sum(prompt in pool.answers[model] for model in models) for prompt in pool.texts}
     order = sorted(votes, key=lambda prompt: (-votes[prompt], prompt))
