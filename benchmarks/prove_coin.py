@@ -387,9 +387,10 @@ def loop(out: Path) -> dict[str, Any]:
                 world, made(), f"{name}-{statistic}".replace(" ", "-"), statistic=statistic
             )
     told = suspects["student of A"]()
-    found["student of A, overlap"] = tested(
-        world, told, "student-of-A-overlap", statistic="overlap", samples=2
-    )
+    for warm in (0.0, 1.0):
+        said = open_weights(str(run / "model"), name="student of A", temperature=warm, max_tokens=60)
+        name = f"student of A, overlap at {warm:g}"
+        found[name] = tested(world, said, name.replace(", ", "-").replace(" ", "-"), statistic="overlap")
     found["student of A, sequential"] = tested(world, told, "student-of-A-sequential", sequential=True)
     return found
 

@@ -74,7 +74,7 @@ def coin_command(
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-5,
     effect: Annotated[float, typer.Option(help="What is looked for, in standard deviations.")] = 0.3,
     most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
-    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 2,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
     sequential: Annotated[
         bool, typer.Option(help="Look every 64 pairs and stop when it is decided.")
     ] = False,
@@ -89,7 +89,9 @@ def coin_command(
         typer.Option(help="What gives the right to ask another's endpoint; it goes into the protocol."),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
-    temperature: Annotated[float, typer.Option(help="At which it is asked.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="At which it is asked; 0, its likeliest answer, shows most.")
+    ] = 0.0,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4,
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
     most_requests: Annotated[int | None, typer.Option(help="A budget for the endpoint, in requests.")] = None,

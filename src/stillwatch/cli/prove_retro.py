@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def retro_command(
         str | None, typer.Option(help=f"{', '.join(STATISTICS)}; else the strongest that is offered.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-3,
-    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 2,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
     model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
     api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY",
     consent: Annotated[
@@ -75,7 +76,8 @@ def retro_command(
         )
     served = test.read_log(log)
     manners = Manners(model, api_key_env, max_tokens, temperature)
-    tested = opened(suspect, manners, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
+    asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
+    tested = opened(suspect, asked, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
     source = opened(str(draws or teacher), manners, out / "draws.db", consent)
     chosen = statistic_for(statistic, tested, None)
     by_account = (

@@ -46,7 +46,7 @@ class Wanted:
     alpha: float = 1e-5
     effect: float = 0.3  # standard deviations of a lean: what the test is to find
     most: int = 400  # pairs of one actor
-    samples: int = 2  # own answers of the suspect to each prompt, for `overlap`
+    samples: int = 1  # own answers of the suspect to each prompt, for `overlap`
     seed: int = 1
     sequential: bool = False
     only: tuple[str, ...] = ()
