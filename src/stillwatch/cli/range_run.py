@@ -269,7 +269,8 @@ def compose_command(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}") from error
-    folder = compose_scene(read, used, out)
+    with progress(Console(stderr=True), as_json) as tell:
+        folder = compose_scene(read, used, out, tell)
     if as_json:
         print(json.dumps({"scene": read.name, "seed": used, "digest": read.digest, "folder": str(folder)}))
     else:
