@@ -367,7 +367,7 @@ def main(folder: str) -> None:
             error = None
         except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
             error, moved = f"{why.filename or found.segments}: {why.strerror}", False
-        if time.monotonic() - beat_at > 1.0:
+        if time.monotonic() - beat_at > clock.pause_s(1.0):
             beat_at = time.monotonic()
             _beat(found, recorder, error)
         if stopping:

@@ -106,4 +106,3 @@ class Play:
     def _move(self, at_us: int) -> None:
         self.house.go_on()
         self.house.hand[0] = max(self.house.now_us, at_us)
-        self.house.sent += 1

@@ -47,7 +47,7 @@ from stillwatch.range.live.told import arm_of, as_dict
 from stillwatch.range.scenes import Scene
 
 ARM, TAKEN, OUTCOME, MANIFEST = "arm.json", "taken.jsonl", "live.json", "manifest.json"
-PICTURE, WEIGHTS = "live.svg", "model.safetensors"
+PICTURE, WEIGHTS, DONE = "live.svg", "model.safetensors", "done"
 TERMS = """version = {version}
 owner = "the range"
 
@@ -161,11 +161,11 @@ def _arms(seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) ->
     if all((out / name / ARM).exists() for name in settings.arms):
         return [arm_of(read_json(out / name / ARM)) for name in settings.arms]
     with provider(settings.teacher, out, tell) as upstream:
-        past, keys = _past(stage, seed, upstream, out, tell)
+        past = _past(stage, seed, upstream, out, tell)
         halt = Event()
         with ThreadPoolExecutor(len(settings.arms)) as pool:
             plays = [
-                pool.submit(_arm, name, seed, settings, stage, past, keys, out, halt, tell)
+                pool.submit(_arm, name, seed, settings, stage, past, upstream, out, halt, tell)
                 for name in settings.arms
             ]
             try:
@@ -177,39 +177,43 @@ def _arms(seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) ->
     return arms
 
 
-def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> tuple[House, dict[str, str]]:
-    """Play everything before the campaign, once for all arms."""
+def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> House:
+    """Play everything before the campaign, once for all arms, unless it stands."""
     place = out / "past"
-    shutil.rmtree(place, ignore_errors=True)
+    if not (place / DONE).exists():
+        shutil.rmtree(place, ignore_errors=True)
     secret = hashlib.sha256(f"stillwatch range live {seed}".encode()).digest()
     house = found_house(place, upstream, stage.begin_us, secret)
+    if (place / DONE).exists():
+        house.hand[0] = int((place / DONE).read_text(encoding="ascii"))
+        return house
     try:
         house.start(terms_of("off", 1))
-        keys = house.issue(sorted({one.row["account"] for one in stage.lines}))
-        clients = Clients(house.url, keys)
+        clients = Clients(house.url, house.issue(stage.accounts))
         play = Play(house, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}"))
         play.run([x for x in stage.lines if x.at_us < stage.campaign_us], stage.begin_us, stage.campaign_us)
         clients.close()
     finally:
         house.stop()
-    return house, keys
+    (place / DONE).write_text(str(house.now_us), encoding="ascii")
+    return house
 
 
 def _arm(
-    name: str, seed: int, settings: Settings, stage: Stage, past: House, keys: dict[str, str], out: Path,
+    name: str, seed: int, settings: Settings, stage: Stage, past: House, upstream: str, out: Path,
     halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
     """Play one arm, unless it stands."""
     place = out / name
     if (place / ARM).exists():
         return arm_of(read_json(place / ARM))
-    house = copied(past, place)
+    house = copied(past, place, upstream)
     house.halt = halt
     rng = np.random.default_rng([seed, 11])
     attacker = Attacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
     try:
         house.start(terms_of(name, 2))
-        clients = Clients(house.url, keys)
+        clients = Clients(house.url, house.issue(stage.accounts))
 
         def look_us() -> int:
             """Within an hour only who joins an open case is named: without one, nothing is lost."""

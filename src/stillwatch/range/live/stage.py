@@ -32,6 +32,11 @@ class Stage:
     campaign: frozenset[str]
     sha256: str
 
+    @property
+    def accounts(self) -> list[str]:
+        """Everybody who sends something."""
+        return sorted({x.row["account"] for x in self.lines})
+
     def day(self, at_us: int) -> float:
         return (at_us - self.begin_us) / DAY_US
 
