@@ -32,7 +32,10 @@ from stillwatch.range.score import score
 ROOT = Path(__file__).parent.parent
 SCENES = ("dev-a", "dev-b", "sample")
 CLEAN_DAYS = 7
-DIALS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+DIALS = (
+    1e-16, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0,
+    100.0, 300.0, 1000.0,
+)  # fmt: skip
 BASELINES = ("volume", "prada", "mmd_window", "isolation_forest", "prefix")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEADS = (

@@ -72,6 +72,8 @@ class _Prefix:
         told: list[Accusation] = []
         for key in [] if learning else sorted(touched - self.known):
             users = {a for a, at in self.used[key].items() if at > hour.until_us - WINDOW_US}
+            if len(users) < 2:
+                continue
             score = float(np.log(len(users)))
             if clean:
                 self.clean.score(key, score)
