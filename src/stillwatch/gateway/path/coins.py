@@ -109,6 +109,7 @@ class Coins:
     ) -> None:
         self._folder, self._worker = folder, worker
         self.pool, self._counters, self._now_us = pool, counters, now_us
+        self.on = False  # whether any exchange may get a coin now
         self._terms: Coin | None = None
         self._ledger: Ledger | None = None
         self._old: Ledger | None = None  # coins of it are under way; no more are thrown
@@ -131,6 +132,7 @@ class Coins:
             self.error = f"{why.strerror}: {why.filename}" if isinstance(why, OSError) else str(why)
             if self._old is None:
                 self._old, self._ledger, self._waited = self._ledger, None, 0
+        self.on = self._terms is not None and self._ledger is not None
 
     def _poll(self, terms: "Coin") -> None:
         if self._old is not None and (

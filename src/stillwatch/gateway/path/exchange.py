@@ -198,7 +198,7 @@ class Exchange:
         if not self.still_allowed():
             return
         draw = None
-        if self.gate.coins is not None and not self._retried:
+        if self.gate.coins is not None and self.gate.coins.on and not self._retried:
             draw = self._draw = self._coin()
         if draw is not None and draw.served == 1:  # the other one is the first that is asked for
             draw.ask_other(*self._asked(0))
