@@ -86,6 +86,10 @@ def odd_one(crowd: Crowd, rng: random.Random) -> None:
 
 
 def one_frame(crowd: Crowd, rng: random.Random) -> None:
+    for k in range(0, 24, 2):  # what two honest people come to share is the measure
+        shared = sentence(rng, 20)
+        for n in range(6):
+            crowd.says(f"user-{k + n % 2:02}", 24 * 4 + 10 + n, f"{shared} {sentence(rng, 10)}")
     frame = sentence(rng, 20)
     for k in range(300):
         crowd.says(f"pool-{k % 30:02}", 24 * 7 + k / 60, f"{frame} {sentence(rng, 10)}")
