@@ -33,6 +33,11 @@ LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
 BUSY = frozenset((429, 503, 529))  # an upstream that has too much to do gets no second requests
 BUSY_US = 60_000_000
 MOST_DRAWING = 1000  # coins under way in one worker: each may hold two replies in memory
+NO_KEY = "the terms want coins, and there is no key: `stillwatch coin new-key --reading-key FILE`"
+NO_READING_KEY = (
+    "the terms want sealed texts, and there is no reading key: `stillwatch coin new-key --epoch NAME "
+    '--reading-key FILE`, or texts = "plain"'
+)
 ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
 DAY_US = 86_400_000_000
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
@@ -163,7 +168,7 @@ class Coins:
     def _open(self, terms: "Coin") -> None:
         found = self._keys(terms)
         if found is None:
-            self.error = "the terms want coins, and there is no key: `stillwatch coin new-key`"
+            self.error = NO_KEY if current(self._folder.coin / "keys") is None else NO_READING_KEY
             return
         self._ledger = Ledger(self._folder.coin / "ledger", self._worker, *found, self._now_us())
         self.error = None
