@@ -271,6 +271,23 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
             bundle.write(bundle.make((one.evidence,), signer, signed, {"s.json": wrong}), tmp_path / "c")
 
 
+def test_a_revealed_key_with_weights_is_checked_too(tmp_path: Path) -> None:
+    signer, settings = new_signer(), Settings(2, Choice.MATCHED)
+    marks = MARKS[:2]
+    signed = protocols.sign(protocol("x", marks, ["q"], settings, "", "2026-11-26T01:00:00Z"), signer)
+    texts = few_ways(marks[0], 0.3, 1, 60)
+    reference, teacher = few_ways(None, 0, 2, 60), few_ways(None, 0, 3, 60)
+    one = judge("x", texts, marks, settings, reference=reference, teacher=teacher, protocol=signed)
+    told = reveal(one, marks[0], tmp_path / "scored.json").read_bytes()
+    made = bundle.write(bundle.make((one.evidence,), signer, signed, {"scored.json": told}), tmp_path / "b")
+    assert "actor-0, scores" in checker.check(made.path, None)["computed_again"]
+    wrong = json.loads(told)
+    wrong["weights"][0] *= 3
+    files = bundle.make((one.evidence,), signer, signed, {"scored.json": json.dumps(wrong).encode()})
+    with pytest.raises(bundle.ProveError, match="comes out"):
+        bundle.write(files, tmp_path / "c")
+
+
 # --- the verbs ---
 
 
