@@ -16,7 +16,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.costs import AccountKind
 
 DAY_US = 86_400_000_000
-WHOLE = pa.array(["stop", "tool_calls"])  # finishes of an answer that can be learnt from
+WHOLE = ("stop", "tool_calls")  # finishes of an answer that can be learnt from
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def read_ledger(folder: Path) -> Ledger:
     models = pc.fill_null(log["model"], "").combine_chunks().dictionary_encode()
     answered = pc.fill_null(pc.equal(log["status"], 200), False).to_numpy()
     finish = log["finish_reason"]
-    whole = pc.or_kleene(pc.is_null(finish), pc.is_in(finish, value_set=WHOLE)).to_numpy()
+    whole = pc.or_kleene(pc.is_null(finish), pc.is_in(finish, value_set=pa.array(WHOLE))).to_numpy()
     taken, text = _taken(folder, place, log.num_rows)
     time_us = log["time"].cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy()
     return Ledger(
