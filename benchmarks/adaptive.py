@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ import pyarrow as pa
 from stillwatch.range.attackers import Means
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
-from stillwatch.range.contest import contest_of
+from stillwatch.range.contest import Rules, contest_of
 from stillwatch.range.costs import Cost
 from stillwatch.range.defences.allowance import AllowanceWatch, refused
 from stillwatch.range.defences.registry import defence as defence_of
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--attackers", default="")
     parser.add_argument("--means", action="store_true")
     parser.add_argument("--honest", nargs="*", default=None)
+    parser.add_argument("--goal", type=int, default=None, help="distinct examples; else as the scene says")
     parser.add_argument("--reword", type=Path)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("/tmp/adaptive.jsonl"))
@@ -222,18 +223,21 @@ def main() -> None:
         return
     path = Path(asked.scene)
     scene = read_scene(path if path.exists() else shipped()[asked.scene])
+    if asked.goal:
+        scene = replace(scene, contest={**scene.contest, "goal": asked.goal})
+    goal = Rules.of(scene.contest).goal
     who = [f"means:{name}" for name in SWEEP] if asked.means else asked.attackers.split(",")
     if who == [""]:
         who = ["loud", *(name for name in names() if name != "loud")]
     defences = ["none", "stillwatch"] if asked.means else asked.defences.split(",")
     done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
-    known = {(t["scene"], t["defence"], t["attacker"], t["seed"]): t for t in done}
+    known = {(t["scene"], t["defence"], t["attacker"], t["seed"], t["goal"]): t for t in done}
     lines = []
     for against in defences:
         for name in ["loud", *who] if asked.means and against == "none" else who:
             for seed in map(int, asked.seeds.split(",")):
-                told = known.get((scene.name, against, name, seed)) or line(scene, seed, against, name)
-                if (scene.name, against, name, seed) not in known:
+                told = known.get((scene.name, against, name, seed, goal)) or line(scene, seed, against, name)
+                if (scene.name, against, name, seed, goal) not in known:
                     with asked.out.open("a") as file:
                         file.write(json.dumps(told) + "\n")
                     print(

@@ -20,7 +20,8 @@ from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.recorded import Recorder
 from stillwatch.range.scenes import Scene
 
-PIECE_US = 300_000_000  # once there is a case, what is said between full hours counts too
+PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
+BUSY = 100  # or where an attacker sends so much in an hour
 BACK_OFF_US = 60_000_000  # a refused client waits a minute
 PATIENCE = 5  # refusals in a row after which it waits an hour
 ERRORS = 0.006  # share of requests that fail for no reason, as in composed scenes
@@ -194,7 +195,8 @@ class _Loop:
     def _hour(self, at: int) -> None:
         tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
         self._enrol()
-        pieces = HOUR_US // PIECE_US if self.known_case and tries else 1
+        often = self.known_case or len(tries) >= BUSY
+        pieces = HOUR_US // PIECE_US if tries and often else 1
         clients = _Clients()
         seen: list[Seen] = []
         k = 0
