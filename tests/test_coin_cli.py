@@ -92,14 +92,14 @@ def test_a_file_of_outputs_is_tested(tmp_path: Path, folder: Path) -> None:
     words = [
         "prove", "coin", "--folder", folder, "--reading-key", tmp_path / "reading.key", "--each-account",
         "--suspect", tmp_path / "outputs.jsonl", "--signing-key", tmp_path / "prove.key",
-        "--out", tmp_path / "test", "--draws", 2_999_999,
+        "--out", tmp_path / "test", "--draws", 999_999,
     ]  # fmt: skip
     told = json.loads(run(*words, "--only-protocol", "--json"))
     assert told["actors"] == ["other", "rogue"]
     assert not (tmp_path / "test" / "evidence.json").exists()
     found = json.loads(run(*words, "--json"))
     by_actor = {one["actor"]: one for one in found["actors"]}
-    assert by_actor["rogue"]["p_adjusted"] < 1e-6
+    assert by_actor["rogue"]["p_adjusted"] == pytest.approx(2e-6)
     assert by_actor["other"]["p_value"] > 0.01
     assert found["outcome"] == Outcome.TRAINED.value
     assert (tmp_path / "test" / "index.html").exists()

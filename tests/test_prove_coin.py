@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from coin_world import KEY, write
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.coin import Pair
-from stillwatch.coin.verify import verify
+from stillwatch.coin.verify import Head, Verified, verify
 from stillwatch.prove import Evidence, Grade, Outcome, ProveError, evidence_json, outcome
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
@@ -23,11 +23,13 @@ from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.judge import even
 from stillwatch.prove.coin.leaning import overlap
+from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
-from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, UNPUBLISHED, Wanted, ask, judge, plan
+from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, Wanted, ask, judge, plan
 from stillwatch.prove.suspect import Question, Tell, Told, Weighed, silent
 
 KEYS = {KEY.commitment: KEY}
+NOT_PUBLISHED = published_checks((), frozenset(), Verified((), (KEY.commitment,), 0, 0, 0, 0, (), 0))
 NOW = "2026-11-26T00:00:00Z"
 
 
@@ -74,7 +76,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
         Wanted(**{"draws": 99_999, **test}), new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     found, early = ask(planned, suspect, None, silent)
-    return judge(planned, found, suspect, None, stopped=early, checks=(UNPUBLISHED,)), suspect, planned
+    return judge(planned, found, suspect, None, stopped=early, checks=NOT_PUBLISHED), suspect, planned
 
 
 # --- the arithmetic, against every coin ------------------------------------------------------------------
@@ -224,7 +226,7 @@ def test_a_test_that_was_stopped_goes_on(tmp_path: Path) -> None:
     again.learnt, again.effect = suspect.learnt, suspect.effect
     found, _ = ask(planned, again, None, silent)
     assert again.weighed == 2 * 80
-    assert judge(planned, found, again, None, checks=(UNPUBLISHED,)).evidence == done.evidence
+    assert judge(planned, found, again, None, checks=NOT_PUBLISHED).evidence == done.evidence
     path.write_text("{}\n")
     with pytest.raises(ProveError, match="what another suspect"):
         ask(planned, again, None, silent)
@@ -343,6 +345,18 @@ def test_leans_that_were_damaged_are_refused_with_their_line(tmp_path: Path) -> 
     path.write_text(path.read_text() + "no\n[]\n")
     with pytest.raises(ProveError, match=r"leans.jsonl:22: is no lean"):
         ask(planned, suspect, None, silent)
+
+
+def test_what_was_published_binds_key_and_records() -> None:
+    heads = (Head("w0-000001", 3, "a"), Head("w0-000002", 9, "b"))
+    verified = Verified(heads, ("key 1",), 9, 0, 0, 0, (), 4)
+    key, records = published_checks(heads, frozenset({"key 1", "key 0"}), verified)
+    assert key.clear
+    assert records.clear
+    key, records = published_checks(heads[:1], frozenset({"key 0"}), verified)
+    assert not key.clear
+    assert "1 files came after" in records.found
+    assert not records.clear
 
 
 def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:

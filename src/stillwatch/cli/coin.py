@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -160,8 +161,9 @@ def verify_command(
     """
     place, keys = _places(ledger, key, folder)
     found = verify(place, read_keys(keys), read_reading_key(reading_key) if reading_key else None)
-    heads = published_heads(published or [])
-    against(found.heads, heads, place)
+    given = published_before(published or [])
+    against(found.heads, given.heads, place)
+    heads = given.heads
     told = {
         "ledgers": [vars(head) for head in found.heads], "commitments": list(found.commitments),
         "pairs": found.pairs, "ties": found.ties, "unpaired": found.unpaired, "lost": found.lost,
@@ -207,9 +209,18 @@ def show_command(
     table(("coin", "time", "served", "account", "answers"), rows, "the ledger holds no records")
 
 
-def published_heads(paths: list[Path]) -> tuple[Head, ...]:
-    """The heads in what was published earlier. Raises: InputError for a file that is none, or was changed."""
+@dataclass(frozen=True)
+class Published:
+    """What was given out beforehand."""
+
+    heads: tuple[Head, ...] = ()
+    commitments: frozenset[str] = frozenset()  # of the coin's keys
+
+
+def published_before(paths: list[Path]) -> Published:
+    """Read what `coin commit` printed earlier. Raises: InputError for a file that is none, or was changed."""
     found: list[Head] = []
+    commitments: set[str] = set()
     for path in paths:
         try:
             told = json.loads(path.read_bytes())
@@ -219,12 +230,13 @@ def published_heads(paths: list[Path]) -> tuple[Head, ...]:
                 bare = {name: value for name, value in told.items() if name not in ("signed_by", "signature")}
                 if not is_signed(told["signed_by"], told["signature"], canonical(bare)):
                     raise InputError(f"{path}: is not signed by the key it names, or was changed since")
+            commitments |= {str(one["commitment"]) for one in told["keys"]}
             found += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in told["heads"]]
         except OSError as why:
             raise InputError(f"{path}: cannot be read: {why.strerror}") from why
         except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
-    return tuple(found)
+    return Published(tuple(found), frozenset(commitments))
 
 
 def _folder(folder: Path) -> Folder:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.cli.coin import published_heads
+from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app
@@ -23,9 +23,18 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.prove import outcome
 from stillwatch.prove.coin import STATISTICS, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import DRAWS
-from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, UNPUBLISHED, Done, Planned, Wanted, ask, judge, plan
-from stillwatch.prove.coin.run import published as published_check
+from stillwatch.prove.coin.run import (
+    EVIDENCE,
+    PROTOCOL,
+    Done,
+    Planned,
+    Wanted,
+    ask,
+    judge,
+    plan,
+)
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.prove.suspect.named import suspect as opened
@@ -118,8 +127,8 @@ def coin_command(
         raise InputError(f"{place}: there is no ledger; give --ledger, or --folder of the gateway")
     reading = read_reading_key(reading_key) if reading_key else None
     verified = verify(place, keys)
-    heads = published_heads(published or [])
-    against(verified.heads, heads, place)
+    given = published_before(published or [])
+    against(verified.heads, given.heads, place)
     manners = Manners(
         model,
         api_key_env,
@@ -147,8 +156,8 @@ def coin_command(
         _protocol(planned, as_json)
         return
     found, early = _ask(planned, tested, before, quiet=as_json)
-    check = published_check(heads, verified) if heads else UNPUBLISHED
-    done = judge(planned, found, tested, before, stopped=early, checks=(check,))
+    checks = published_checks(given.heads, given.commitments, verified)
+    done = judge(planned, found, tested, before, stopped=early, checks=checks)
     page = write_verdict((done.evidence,), out, planned.signed)
     _tell(done, out, page, as_json)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stillwatch.cases.audit.signing import Signer
 from stillwatch.coin import Pair
-from stillwatch.coin.verify import Head, Verified
+from stillwatch.coin.verify import Verified
 from stillwatch.prove import Checked, Evidence, ProveError, evidence_json, planner, protocol
 from stillwatch.prove.coin import Fallen, Leaning
 from stillwatch.prove.coin.actors import ActorOf
@@ -295,20 +295,3 @@ def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
             Checked("prompts asked more than once", f"{repeated:,}; each has a coin of its own", True)
         )
     return checks
-
-
-def published(heads: tuple[Head, ...], verified: Verified) -> Checked:
-    """Whether the ledger holds what was shown to others before the suspect was there."""
-    named = {head.ledger for head in heads}
-    beyond = [head.ledger for head in verified.heads if head.ledger not in named]
-    told = f"{len(heads)} published heads lie in the ledger"
-    if beyond:
-        told += f"; {len(beyond)} files came after them"
-    return Checked("the ledger against published heads", told, not beyond)
-
-
-UNPUBLISHED = Checked(
-    "the ledger against published heads",
-    "no published heads were given: that the ledger is older than the suspect is the owner's own word",
-    False,
-)
