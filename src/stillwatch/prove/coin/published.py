@@ -1,4 +1,4 @@
-"""What was shown to others beforehand, held against a ledger. When it was shown is for those to say who saw it."""
+"""What was shown to others beforehand, held against a ledger; when it was shown, those say who saw it."""
 
 from stillwatch.coin.verify import Head, Verified
 from stillwatch.prove import Checked
