@@ -345,6 +345,12 @@ def test_the_protocol_binds(tmp_path: Path) -> None:
         got = run("mark", file, *words, "--protocol", fixed, "--out", tmp_path / "o")
         assert got.exit_code == 2, got.output
         assert why in got.output
+    coin = protocols.Protocol(
+        "coin", "acme-7b", "c", "s", "n", 0.01, ("a",), 1, "0" * 64, "2026-11-26T01:00:00Z"
+    )
+    protocols.write(protocols.sign(coin, new_signer()), tmp_path / "coin.json")
+    got = run("mark", file, *base, "--protocol", tmp_path / "coin.json", "--out", tmp_path / "o")
+    assert "of another test: coin" in got.output
     file.write_text(file.read_text().replace("question 3", "question 3 b"))
     got = run("mark", file, *base, "--protocol", fixed, "--out", tmp_path / "o")
     assert "other prompts" in got.output

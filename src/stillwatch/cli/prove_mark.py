@@ -17,7 +17,7 @@ from stillwatch.prove import protocol as protocols
 from stillwatch.prove.radioactivity import ALPHA, EFFECT, Choice, RadioactivityError, Settings
 from stillwatch.prove.radioactivity.asking import ask
 from stillwatch.prove.radioactivity.judge import judge
-from stillwatch.prove.radioactivity.plan import asked_as_planned, held_to, protocol, reveal
+from stillwatch.prove.radioactivity.plan import asked_as_planned, fixed_by, held_to, protocol, reveal
 from stillwatch.prove.radioactivity.statistic import tokens_needed
 from stillwatch.prove.radioactivity.texts import (
     Tokenize,
@@ -221,8 +221,7 @@ def mark_command(
     signed = None if protocol_file is None else protocols.read(protocol_file)
     texts = read_texts(answers)
     if signed is not None:
-        window = int(dict(signed.protocol.settings).get("window", window))
-        marks = _marks(key_file, actor, actors, window)
+        marks = _marks(key_file, actor, actors, fixed_by(signed).window)
         settings = held_to(signed, suspect, marks, tokenizer_name)
         asked_as_planned(signed, [one.prompt for one in texts])
     tokenize = tokenizer(tokenizer_name) if tokenizer_name else None

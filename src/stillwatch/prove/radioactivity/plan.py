@@ -47,14 +47,21 @@ def protocol(
     )
 
 
+def fixed_by(signed: Signed) -> Settings:
+    """Give the settings that a protocol fixed. Raises: RadioactivityError for another test's protocol."""
+    fixed = signed.protocol
+    told = dict(fixed.settings)
+    try:
+        return Settings(int(told["window"]), Choice(told["choice"]), fixed.alpha, fixed.effect or 0.0)
+    except (KeyError, ValueError):
+        raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
+
+
 def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> Settings:
     """Give the settings that a protocol fixed. Raises: RadioactivityError for another test."""
     fixed = signed.protocol
     told = dict(fixed.settings)
-    try:
-        settings = Settings(int(told["window"]), Choice(told["choice"]), fixed.alpha, fixed.effect or 0.0)
-    except (KeyError, ValueError):
-        raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
+    settings = fixed_by(signed)
     if fixed.suspect != suspect:
         raise RadioactivityError(f"the protocol is about {fixed.suspect!r:.80}, not about {suspect!r:.80}")
     if told.get("tokenizer") != tokenizer:
