@@ -60,10 +60,10 @@ def slow_likeness(answers: list[list[str]]) -> np.ndarray:
     sets = [{tuple(a[i : i + k]) for k in (1, 2, 3) for i in range(len(a) - k + 1)} for a in answers]
     found = {gram for one in sets for gram in one}
     weight = {gram: math.log(len(answers) / sum(gram in one for one in sets)) for gram in found}
-    norm = [math.sqrt(sum(weight[g] for g in one)) for one in sets]
+    norm = [math.sqrt(sum(weight[g] ** 1.5 for g in one)) for one in sets]
     return np.array(
         [
-            [sum(weight[g] for g in a & b) / (norm[i] * norm[j] or 1.0) for j, b in enumerate(sets)]
+            [sum(weight[g] ** 1.5 for g in a & b) / (norm[i] * norm[j] or 1.0) for j, b in enumerate(sets)]
             for i, a in enumerate(sets)
         ]
     )
@@ -185,6 +185,7 @@ def test_strangers_are_accused_no_more_often_than_stated(lineage: Lineage, alpha
     assert accused > 0  # it can accuse at all
 
 
+@pytest.mark.slow
 def test_none_of_the_candidates_is_an_outcome(lineage: Lineage) -> None:
     many = [
         Made(f"t{i}x-7b", f"t{i}own", own=0.3, teacher=("ash", "birch", "cedar")[i % 3], learned=0.35)
@@ -453,6 +454,7 @@ def test_the_verbs_run_and_their_evidence_makes_a_verdict(tmp_path: Path, world:
     assert evidence_json.read(tmp_path / "leads" / "rare.json").grade is Grade.LEAD
 
 
+@pytest.mark.slow
 def test_an_endpoint_is_asked_the_pools_prompts(tmp_path: Path, world: Pool) -> None:
     """The suspect answers as ada-7b does, over HTTP."""
     pool_file = write_pool(

@@ -1,6 +1,6 @@
 """How alike models answer the same prompts: word n-grams of the first 100 tokens, rare ones weighing more.
 
-Per prompt the surprise of what two answers share (IDF over the models' answers to that prompt), scaled as a
+Per prompt what two answers share, weighed by IDF over the models' answers to that prompt, scaled as a
 cosine; the mean over prompts. It has no threshold and no p-value: prompts are no independent tries, and more
 of them make a wrong accusation only more certain.
 
@@ -22,6 +22,7 @@ from stillwatch.prove.pool import Pool
 TOKENS = 100  # takes most of the length out of it
 LONGEST = 3  # words of an n-gram
 LONG = 400  # words
+RARENESS = 1.5  # what a shared n-gram adds is its IDF to this power; 1 and 2 do as well (docs/lab.md)
 # One token: a word in an alphabet, one sign of a script that has no spaces, or one mark.
 _TOKEN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\W\u3040-\u30ff\u4e00-\u9fff]+|[^\w\s]")
 _ABOUT = 40 * TOKENS  # characters that surely hold the first tokens of any text
@@ -90,7 +91,7 @@ def _length(told: Collection[Sequence[str]]) -> float:
 def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
     """Compare the answers to one prompt: (answers, answers), from 0 to 1.
 
-    What two answers share, in nats of surprise, over the geometric mean of what each could share.
+    What two answers share, by how rare it is, over the geometric mean of what each could share.
     """
     n = len(answers)
     words: dict[str, int] = {}
@@ -113,7 +114,7 @@ def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
     if not len(column):
         return np.zeros((n, n))
     frequency = np.bincount(column)
-    weight = np.sqrt(np.log(n / frequency))[column]  # a shared n-gram adds its surprise, once
+    weight = (np.log(n / frequency) ** (RARENESS / 2))[column]
     matrix = sparse.csr_matrix((weight, (row, column)), shape=(n, len(frequency)))
     norm = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     matrix = sparse.diags(1 / np.where(norm > 0, norm, 1)) @ matrix
