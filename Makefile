@@ -96,6 +96,8 @@ bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx and LiteLLM's pr
 
 bench-prove: $(VENV)/.train ## Measure proof beside its peers, on ../shared/provenance and on models of our own
 	$(BIN)/python benchmarks/prove.py
+	$(BIN)/python benchmarks/prove_coin.py --out build/prove-coin
+	$(BIN)/python benchmarks/prove_mark.py --out build/prove-mark
 
 screenshots: $(VENV)/.dev ## Redo the README's pictures from the sample log
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT) > /dev/null
