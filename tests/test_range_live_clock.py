@@ -60,8 +60,9 @@ def test_serve_warns_that_it_is_driven(tmp_path: Path) -> None:
     assert f"warning clock         {clock.VARIABLE} is set: a run of the range drives the time" in said
 
 
-def test_a_look_is_asked_for_by_number(tmp_path: Path) -> None:
+def test_writes_and_looks_are_asked_for_by_number(tmp_path: Path) -> None:
     hand = clock.write(tmp_path / "clock", 1)
-    hand[1] += 3
+    hand[2] += 3
     assert told("print(clock.looks_asked())", **{clock.VARIABLE: str(tmp_path / "clock")}).stdout == "3\n"
-    assert told("print(clock.looks_asked())", **{clock.VARIABLE: ""}).stdout == "None\n"
+    nobody = told("print(clock.looks_asked(), clock.writes_asked())", **{clock.VARIABLE: ""})
+    assert nobody.stdout == "None None\n"

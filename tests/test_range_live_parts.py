@@ -254,7 +254,7 @@ class Watched:
     """A house that writes down when it was looked at."""
 
     def __init__(self) -> None:
-        self.hand = memoryview(bytearray(8)).cast("q")
+        self.hand = memoryview(bytearray(24)).cast("q")
         self.looks: list[int] = []
         self.issued: list[str] = []
 

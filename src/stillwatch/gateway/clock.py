@@ -1,10 +1,10 @@
 """What time it is for a gateway: the machine's, or that of a run of the range, which drives its own.
 
 A range plays a fortnight in minutes. It names a file in `$STILLWATCH_RANGE_CLOCK` when it starts `serve`; the
-file has two numbers: UTC microseconds, and how many looks the detector has been asked for, so that a run is
-the same the next time, whatever else the machine has to do. Nobody else can set it: not a client, not the
-terms, not the admin port. Heartbeats stay on the machine's clock: they say that a process lives. It knows no
-range.
+file has three numbers: UTC microseconds, how often the recorder has been asked to write what it has, and how
+often the detector to look, so that a run is the same the next time, whatever else the machine has to do.
+Nobody else can set it: not a client, not the terms, not the admin port. Heartbeats stay on the machine's
+clock: they say that a process lives. It knows no range.
 """
 
 import mmap
@@ -20,7 +20,7 @@ from stillwatch.errors import StillwatchError
 VARIABLE = "STILLWATCH_RANGE_CLOCK"
 SHORT_S = 0.1  # the longest wait between two looks where a fortnight passes in minutes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAYOUT = struct.Struct("<qq")
+_LAYOUT = struct.Struct("<qqq")
 
 
 class ClockError(StillwatchError):
@@ -28,8 +28,8 @@ class ClockError(StillwatchError):
 
 
 def write(path: Path, at_us: int) -> memoryview:
-    """Make a clock that stands at a time; of what is given, item 0 moves it and item 1 asks for looks."""
-    path.write_bytes(_LAYOUT.pack(at_us, 0))
+    """Make a clock that stands at a time; what is given has the three numbers."""
+    path.write_bytes(_LAYOUT.pack(at_us, 0, 0))
     return _mapped(path)
 
 
@@ -55,10 +55,16 @@ def now_us() -> int:
     return time.time_ns() // 1000 if hand is None else int(hand[0])
 
 
-def looks_asked() -> int | None:
-    """How many looks a range has asked the detector for; None: it looks whenever it likes."""
+def writes_asked() -> int | None:
+    """How often a range has asked the recorder to write; None: it writes when it likes."""
     hand = _hand()
     return None if hand is None else int(hand[1])
+
+
+def looks_asked() -> int | None:
+    """How often a range has asked the detector to look; None: it looks when it likes."""
+    hand = _hand()
+    return None if hand is None else int(hand[2])
 
 
 def now() -> datetime:

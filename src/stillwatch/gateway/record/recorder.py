@@ -64,6 +64,7 @@ class Recorder:
 
     def __init__(self, folder: Folder, now: Callable[[], datetime]) -> None:
         self.folder, self._now = folder, now
+        self._written_for: int | None = 0  # what a range asked for last
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
         self._shelf = Shelf(folder.path)
@@ -108,10 +109,11 @@ class Recorder:
             mine = [reader for reader in self._readers.values() if reader.worker == worker]
             if all(map(self._at_end, mine)):  # else the dead one's last words may still come
                 self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
-        waited = time.monotonic() - self._since >= FLUSH_S or (clock.driven() and not moved)
-        due = flush or len(self._rows) >= FLUSH_ROWS or waited
-        if self._rows and due:
+        asked = clock.writes_asked()
+        waited = time.monotonic() - self._since >= FLUSH_S if asked is None else asked != self._written_for
+        if self._rows and (flush or len(self._rows) >= FLUSH_ROWS or waited):
             self.flush()
+            self._written_for = asked
         if not self._rows:
             self._write_gaps()
             self._delete_used(newest, over)

@@ -153,8 +153,8 @@ class House:
         self.hand[0] = max(self.now_us, at_us + SETTLE_US)
         since = heartbeat.utc_us()
         self._wait(lambda: self._all_written(since), "all rows are written")
-        self.hand[1] += 1
-        looks = int(self.hand[1])
+        self.hand[2] += 1
+        looks = int(self.hand[2])
         self._wait(lambda: int(self._says("detector").get("looks") or 0) >= looks, "the detector has looked")
         handed = self._sign()
         if handed != self._handed:
@@ -179,6 +179,7 @@ class House:
 
         Not by its count of rows: under load it may have been ended and begun again meanwhile.
         """
+        self.hand[1] += 1  # again and again: an outcome may come a moment after its answer
         says = self._says("recorder")
         fresh = int(says.get("at") or 0) > since_us and not says.get("error")
         return fresh and not (says.get("files_behind") or says.get("open") or says.get("lag_s"))
