@@ -26,7 +26,7 @@ from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
-from stillwatch.prove.identify.who import _between, _threshold, decide, strangers
+from stillwatch.prove.identify.who import _between, comparison_threshold, decide, strangers
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, area, checkup
 from stillwatch.prove.lineage.margins import field
@@ -192,7 +192,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
                 continue
             row, own = alike.at(copy), kins[original]
             others = np.array([r for r in refs if kin[r] != own])
-            threshold = _threshold(strangers(alike.mean, others, kin)[0], BAN_ALPHA)
+            threshold = comparison_threshold(strangers(alike.mean, others, kin)[0], BAN_ALPHA)
             score = scores(alike.mean, row, refs, [*kin[:row], f"\0{copy}", *kin[row + 1 :]])
             hit.setdefault(kind, []).append(bool(score[list(refs).index(alike.at(original))] > threshold))
             found = decide(replace(alike, focus=copy), known, BAN_ALPHA, count=False)
@@ -236,7 +236,7 @@ def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
         rest = table[np.ix_(kins != own, kins != own)]
         pairs = table[kins == own]
         pairs = pairs[np.isfinite(pairs)]
-        false += int((pairs > _threshold(rest[np.isfinite(rest)], BAN_ALPHA)).sum())
+        false += int((pairs > comparison_threshold(rest[np.isfinite(rest)], BAN_ALPHA)).sum())
         of += len(pairs)
     return false, of
 
