@@ -268,6 +268,18 @@ def test_people_from_scratch_have_every_kind_and_the_shipped_layout(tmp_path: Pa
     assert min(row["time"] for row in new) > begin + timedelta(days=7)
 
 
+def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillwatch.range.people.crowd.PART", 100)
+    shares = "chat = 0.97, longform = 0.02, drift_monitor = 0.01"
+    scene = parse_scene(
+        f'name = "s"\n[population]\naccounts = 500\nexchanges = 600\nkinds = {{ {shares} }}\n'
+    )
+    parts = list(crowd(scene, 1))
+    assert [len(p.truth) for p in parts] == [100] * 5
+    kinds = gathered(iter(parts)).truth["kind"].value_counts().to_pylist()
+    assert {k["values"]: k["counts"] for k in kinds} == {"chat": 485, "longform": 10, "drift_monitor": 5}
+
+
 def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Path) -> None:
     """Two people who chat never have the same conversation, in one part or in two."""
     scene = parse_scene(

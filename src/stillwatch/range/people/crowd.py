@@ -70,19 +70,20 @@ def crowd(scene: Scene, seed: int) -> Iterator[Population]:
     """Make the scene's honest people, part by part."""
     shares = dict(scene.people.kinds) or {kind: like.share for kind, like in KINDS.items()}
     shares = {k: s for k, s in shares.items() if s and k not in scene.people.drop_kinds}
-    parts = -(-max(scene.people.accounts, (scene.people.exchanges or 0) * PART // PART_EXCHANGES) // PART)
-    parts = min(parts, scene.people.accounts)
-    sizes = [scene.people.accounts // parts + (n < scene.people.accounts % parts) for n in range(parts)]
+    whole = counts(shares, scene.people.accounts)
     wanted = scene.people.exchanges
-    for n, size in enumerate(sizes):
+    parts = -(-max(scene.people.accounts, (wanted or 0) * PART // PART_EXCHANGES) // PART)
+    parts = min(parts, scene.people.accounts)
+    before = done = 0
+    for n in range(parts):
+        kinds = {k: c * (n + 1) // parts - c * n // parts for k, c in whole.items()}  # rare kinds come too
+        done += sum(kinds.values())
         rng = np.random.default_rng([seed, n, *scene.name.encode()])
-        share = (
-            None
-            if wanted is None
-            else round(wanted * sum(sizes[: n + 1]) / sum(sizes))
-            - round(wanted * sum(sizes[:n]) / sum(sizes))
-        )
-        yield part(counts(shares, size), share, scene, Supply(rng, n * EDITIONS), rng)
+        share = None if wanted is None else round(wanted * done / scene.people.accounts) - before
+        before += share or 0
+        people = {k: c for k, c in kinds.items() if c}
+        if people:
+            yield part(people, share, scene, Supply(rng, n * EDITIONS), rng)
 
 
 def part(
