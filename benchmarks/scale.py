@@ -1,7 +1,7 @@
 """Compose a scene of any size, scan it, score it: time and memory of each step, in a process of its own.
 
-    python benchmarks/scale.py                          # three-labs-16m: 16 million exchanges, 24,000 accounts
-    python benchmarks/scale.py --share 0.0625           # the same at a sixteenth
+    python benchmarks/scale.py                    # three-labs-16m: 16 million exchanges, 24,000 accounts
+    python benchmarks/scale.py --share 0.0625     # the same at a sixteenth
     python benchmarks/scale.py --keep /tmp/big --out scale.json
 
 Peak memory is the kernel's high-water mark of the step's process. Nothing is reused from an earlier run.
@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.scenes import Scene, read_scene
-
 
 STILLWATCH = str(Path(sys.executable).with_name("stillwatch"))
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
@@ -250,6 +250,7 @@ LINES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=14))
 def test_any_lines_give_a_scene_or_complaints_with_places(lines: list[str]) -> None:
     text = "\n".join(['name = "x"', *lines])
@@ -266,6 +267,7 @@ def test_any_lines_give_a_scene_or_complaints_with_places(lines: list[str]) -> N
         assert said.startswith("…") or (name == "s.toml" and 1 <= int(line) <= len(lines) + 1)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_gives_a_scene_or_a_complaint(text: str) -> None:
     complaint = "s.toml:"

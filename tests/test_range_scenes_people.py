@@ -53,6 +53,7 @@ def test_arrivals_follow_the_rates_of_a_real_client() -> None:
     assert 0.8 < z.std() < 1.25
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9))
 def test_a_spelling_moves_every_letter_and_can_be_undone(edition: int) -> None:
     table = cipher(edition)
@@ -109,6 +110,7 @@ def test_every_kind_of_use_has_a_habit_and_a_share() -> None:
     assert sum(kind.share for kind in KINDS.values()) == pytest.approx(1.0, abs=0.03)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(KINDS)), st.floats(0.01, 1), min_size=1), st.integers(1, 3000))
 def test_accounts_are_split_to_the_last_one(shares: dict[str, float], accounts: int) -> None:
     split = counts(shares, accounts)
