@@ -30,6 +30,7 @@ from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.plan import EMBEDDED, Plan, load
 from stillwatch.distill.rows import read_json, read_prompts, replace_file
 from stillwatch.errors import InputError
+from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
 app = typer.Typer(
@@ -328,11 +329,12 @@ def teach_command(
     mark_key: Annotated[
         Path | None, typer.Option(help="Owner's key: answer requests with x-stillwatch-mark marked.")
     ] = None,
+    mark_window: Annotated[int, typer.Option(help="Tokens before the marked one.", min=1, max=8)] = WINDOW,
 ) -> None:
     """Serve a local model as a teacher, OpenAI-compatible, until Ctrl-C."""
     from stillwatch.distill.embedded.serve.run import serve
 
-    owner = None if mark_key is None else Owner(read_owner_key(mark_key))
+    owner = None if mark_key is None else Owner(read_owner_key(mark_key), mark_window)
     serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say, owner=owner)
 
 
