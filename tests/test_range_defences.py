@@ -43,6 +43,10 @@ def world() -> Scene:
         crowd.says("busy", 24 * 6.2 + k / 40, busy if k % 3 else None, model="mira-large", output_tokens=9)
     for k in range(12 * 240):
         crowd.says(f"steady-{k % 12}", k / 12, model="mira-small")
+    for k in range(0, 12, 2):  # what two come to share while days are clean
+        shared = sentence(rng, 20)
+        for n in range(4):
+            crowd.says(f"steady-{k + n % 2}", 24 * 4 + n, f"{shared} {sentence(rng, 5)}")
     return Scene(crowd.table(), crowd.accounts(), planted, crowd)
 
 
@@ -101,11 +105,10 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
         assert said(merged(pieces)) == said(whole(name).cases)
     until = START_US + 8 * DAY_US
     before = chosen.judge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
-    assert said(before.cases) == tuple(
-        (at, kept)
-        for at, named in said(whole(name).cases)
-        if at <= until and (kept := tuple((a, t) for a, t in named if t <= until))
+    said_by_then = (
+        (at, tuple((a, t) for a, t in named if t <= until)) for at, named in said(whole(name).cases)
     )
+    assert list(said(before.cases)) == sorted((at, named) for at, named in said_by_then if at <= until)
     ids = table["exchange_id"].to_pylist()
     assert before.refused == whole(name).refused & set(ids[: int(np.searchsorted(times, until))])
 
