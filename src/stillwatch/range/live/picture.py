@@ -81,7 +81,7 @@ def _curves(outcomes: Sequence[LiveOutcome]) -> list[str]:
         parts.append(f'<path d="M{x} {TOP + HIGH + 52}h16" stroke="{COLOURS[name]}" stroke-width="2.5"/>')
         parts.append(_text(x + 21, TOP + HIGH + 56, SAYS[name]))
         x += 40 + 7 * len(SAYS[name])
-    parts.append(_text(x, TOP + HIGH + 56, "dashed: alarm   dot: the last account stopped"))
+    parts.append(_text(x, TOP + HIGH + 56, "dashed: alarm; dot: the last account stopped"))
     return parts
 
 
