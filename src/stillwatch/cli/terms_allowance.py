@@ -1,0 +1,99 @@
+"""`stillwatch terms allowance`: limits that leave honest use alone, read off the owner's own log.
+
+It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+from rich.console import Console
+
+from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.terms import app
+from stillwatch.errors import InputError
+from stillwatch.exchanges.read import read
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.range.defences.allowance import GROWTH, USUAL, Allowances
+from stillwatch.report.findings import load
+from stillwatch.report.terminal import progress
+
+DAY_US = 86_400_000_000
+REJECTED = 3
+EXAMPLES = """
+Examples:
+
+  stillwatch terms allowance logs/*.parquet >> terms.toml
+
+  stillwatch terms allowance stillwatch-serve --report stillwatch-report
+
+Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+"""
+
+
+@app.command("allowance", epilog=EXAMPLES)
+def allowance_command(
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
+    share: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="Of the accounts, that have no busier day.")
+    ] = USUAL,
+    growth: Annotated[
+        float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
+    ] = GROWTH,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
+) -> None:
+    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
+    named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
+    sketcher = Sketcher(sketch_key(logs, key_file))
+    spent: dict[tuple[str, int], int] = {}
+    errors = Console(stderr=True)
+    with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
+        for batch in read(
+            logs,
+            rejects=rejects,
+            keep_text=False,
+            sketcher=sketcher,
+            progress=lambda done, total: tell("reading", done, total),
+        ):
+            _add(spent, batch)
+    busiest: dict[str, int] = {}
+    for (account, _), tokens in spent.items():
+        if account not in named:
+            busiest[account] = max(busiest.get(account, 0), tokens)
+    if not any(busiest.values()):
+        raise InputError(
+            f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
+        )
+    found = Allowances.of(busiest, share, growth)
+    if as_json:
+        print(json.dumps({"output_tokens_per_day": found.usual, "accounts": found.more}, indent=1))
+    else:
+        print(found.terms(), end="")
+        errors.print(
+            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. Look at those: "
+            "a thief in the log has set its own limit.",
+            markup=False,
+        )
+    if rejects.count:
+        errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
+        raise typer.Exit(REJECTED)
+
+
+def _add(spent: dict[tuple[str, int], int], batch: pa.RecordBatch) -> None:
+    """Add a batch's output tokens to each account's day."""
+    day = pc.divide(batch["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), DAY_US)
+    tokens = pc.fill_null(batch["output_tokens"], 0).cast(pa.int64())
+    table = pa.table({"account": batch["account"].cast(pa.string()), "day": day, "tokens": tokens})
+    for row in table.group_by(["account", "day"]).aggregate([("tokens", "sum")]).to_pylist():
+        at = row["account"], row["day"]
+        spent[at] = spent.get(at, 0) + row["tokens_sum"]

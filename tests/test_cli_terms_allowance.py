@@ -1,0 +1,71 @@
+"""`stillwatch terms allowance`: what it prints is what a log's days say, and the terms take it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from stillwatch.cli.main import app
+from stillwatch.terms.load import loads
+
+BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def log(folder: Path, spent: dict[str, list[int]]) -> list[Path]:
+    """Two files that each hold half of every day, out of order; tokens by account and day."""
+    rows = [
+        {
+            "time": BEGIN + timedelta(days=day, hours=half * 9),
+            "account": name,
+            "prompt": "?",
+            "output_tokens": n,
+        }
+        for half in (1, 0)
+        for name, days in spent.items()
+        for day, n in enumerate(days)
+    ]
+    paths = [folder / "a.parquet", folder / "b.parquet"]
+    for path, part in zip(paths, (rows[::2], rows[1::2]), strict=True):
+        pq.write_table(pa.Table.from_pylist(part[::-1]), path)
+    return paths
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["terms", "allowance", *map(str, words)], catch_exceptions=True)
+    return done.exit_code, done.stdout, f"{done.stderr}{done.exception}"
+
+
+def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> None:
+    spent = {f"a{k}": [50 + k, 10] for k in range(99)} | {'big "one"': [10, 5000]}
+    code, told, errors = run(*log(tmp_path, spent), "--share", 0.98)
+    assert code == 0, errors
+    limits = loads("version = 1\n" + told).limits
+    busiest = sorted(2 * max(days) for days in spent.values())
+    assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, upwards
+    assert limits.accounts['big "one"']["output_tokens_per_day"] == 20_000
+    assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110
+    assert "a10" not in limits.accounts
+    assert "100 accounts" in errors
+
+
+def test_as_json(tmp_path: Path) -> None:
+    code, told, _ = run(*log(tmp_path, {"a": [1, 2], "b": [3, 4]}), "--json")
+    assert (code, json.loads(told)) == (0, {"output_tokens_per_day": 8, "accounts": {"b": 16}})
+
+
+@pytest.mark.parametrize("spent", [{"a": [0]}, {}], ids=["no tokens", "no rows"])
+def test_a_log_without_output_is_refused(tmp_path: Path, spent: dict[str, list[int]]) -> None:
+    path = tmp_path / "log.jsonl"
+    rows = [
+        {"time": BEGIN.isoformat(), "account": name, "prompt": "?", "output_tokens": n}
+        for name, days in spent.items()
+        for n in days
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, errors = run(path)
+    assert code != 0
+    assert "could be read" in errors or "no answer with output tokens" in errors
