@@ -4,26 +4,22 @@ Names on it come from files and models: the template escapes, `visible` defuses,
 allows no request and no script.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
 
 from stillwatch import __version__
 from stillwatch.prove import Evidence, Grade, Outcome, ProveError, outcome
 from stillwatch.prove.evidence_json import as_json
 from stillwatch.prove.protocol import Signed
-from stillwatch.report import amounts
+from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import write_atomically
-from stillwatch.report.visible import pieces, visible
+from stillwatch.report.visible import visible
 
 KIND = "stillwatch verdict 1"
 PAGE, DOCUMENT = "index.html", "verdict.json"
@@ -180,14 +176,7 @@ def render(evidence: Sequence[Evidence], protocol: Signed | None) -> str:
     """Give the page as text. Raises: ProveError."""
     checked(evidence, protocol)
     told = outcome(tuple(evidence))
-    style = Markup(
-        resources.files("stillwatch.report").joinpath("templates", "page.css").read_text("utf-8")
-        + resources.files("stillwatch.prove").joinpath("templates", "verdict.css").read_text("utf-8")
-    )  # both ours, fixed at build time
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    style = sheet.style_with("stillwatch.prove", "verdict.css")
     order = {Grade.COIN: 0, Grade.MARK: 1, Grade.RANK: 2, Grade.LEAD: 3}
     return (
         _environment()
@@ -201,33 +190,15 @@ def render(evidence: Sequence[Evidence], protocol: Signed | None) -> str:
             grades=GRADES,
             signed=protocol,
             style=style,
-            policy=policy,
+            policy=sheet.policy(style),
             version=__version__,
         )
     )
 
 
-def _shown(text: object, limit: int = 600) -> Markup:
-    if text is None or text == "":
-        return Markup("-")
-    parts = (
-        Markup('<span class="ctl">{}</span>').format(shown) if is_escape else escape(shown)
-        for shown, is_escape in pieces(str(text), limit)
-    )
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
-
-
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stillwatch.prove"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        count=amounts.count, number=amounts.number, p_value=amounts.p_value, shown=_shown
-    )
+    environment = sheet.environment("stillwatch.prove")
+    environment.filters.update(count=amounts.count, number=amounts.number, p_value=amounts.p_value)
     environment.globals.update(counted=amounts.counted)
     return environment

@@ -4,24 +4,20 @@ Everything on it may come from an attacker: the template escapes, `visible` defu
 allows no request and no script but the one it was made with.
 """
 
-import base64
-import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
 
-from stillwatch.report import amounts
+from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, write_atomically
 from stillwatch.report.folded import Folded, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
-from stillwatch.report.visible import pieces, visible
+from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
 
 PAGE = "index.html"
@@ -176,48 +172,21 @@ def view(result: ScanResult) -> View:
     )
 
 
-def _shown(text: str | None, limit: int = 160) -> Markup:
-    """Escape twice over: for HTML, and each character that acts or hides as a marked escape."""
-    if not text:
-        return Markup('<span class="ctl">(empty)</span>') if text == "" else Markup("-")
-    parts = (
-        Markup('<span class="ctl">{}</span>').format(shown) if is_escape else escape(shown)
-        for shown, is_escape in pieces(text, limit)
-    )
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
-
-
 def _label(text: str, letters: int = 60) -> str:
     """Cut a name to fit a picture; the table beside it has the whole."""
     whole = visible(text.replace("_", " "), 1000)
     return whole if len(whole) <= letters else whole[: letters - 1] + "…"
 
 
-def _file(name: str) -> Markup:
-    text = resources.files("stillwatch.report").joinpath("templates", name).read_text("utf-8")
-    return Markup(text)  # our own style and script, fixed at build time
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stillwatch.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = sheet.environment("stillwatch.report")
     environment.filters.update(
         count=amounts.count,
         short=amounts.short,
         number=amounts.number,
         p_value=amounts.p_value,
         moment=amounts.moment,
-        shown=_shown,
         label=_label,
     )
     environment.globals.update(share=amounts.share, counted=amounts.counted, findings_file=FINDINGS)
@@ -226,14 +195,16 @@ def _environment() -> Environment:
 
 def render(result: ScanResult) -> str:
     """Give the page as text."""
-    style, script = _file("page.css"), _file("page.js")
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    style = sheet.file_of("stillwatch.report", "page.css")
+    script = sheet.file_of("stillwatch.report", "page.js")
     template = _environment().get_template("page.html.j2")
     return template.render(
-        view=view(result), style=style, script=script, policy=policy, examples=EXAMPLES, gaps=GAPS
+        view=view(result),
+        style=style,
+        script=script,
+        policy=sheet.policy(style, script),
+        examples=EXAMPLES,
+        gaps=GAPS,
     )
 
 

@@ -4,19 +4,14 @@ Questions and answers on it come from models and files: the template escapes, `v
 page's own policy allows no request and no script.
 """
 
-import base64
-import hashlib
 from functools import cache
-from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
 
 from stillwatch import __version__
 from stillwatch.distill.report import Account
 from stillwatch.distill.report.picture import HIGH, curve, loss
-from stillwatch.report import amounts
-from stillwatch.report.visible import pieces
+from stillwatch.report import amounts, sheet
 
 
 def headline(a: Account) -> str:
@@ -43,14 +38,7 @@ def dollars(usd: float | None) -> str:
 
 def render(a: Account) -> str:
     """Give the page as text."""
-    style = Markup(
-        resources.files("stillwatch.report").joinpath("templates", "page.css").read_text("utf-8")
-        + resources.files("stillwatch.distill.report").joinpath("templates", "distill.css").read_text("utf-8")
-    )  # both ours, fixed at build time
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    style = sheet.style_with("stillwatch.distill.report", "distill.css")
     across = "tokens" if a.after.tokens else "samples"
     return (
         _environment()
@@ -59,7 +47,7 @@ def render(a: Account) -> str:
             a=a,
             headline=headline(a),
             style=style,
-            policy=policy,
+            policy=sheet.policy(style),
             picture=curve(a.curve, a.teacher_score, across),
             across=across,
             loss=loss(a.training.get("loss", [])),
@@ -69,34 +57,17 @@ def render(a: Account) -> str:
     )
 
 
-def _shown(text: object, limit: int = 200) -> Markup:
-    if text is None or text == "":
-        return Markup("-")
-    parts = (
-        Markup('<span class="ctl">{}</span>').format(shown) if is_escape else escape(shown)
-        for shown, is_escape in pieces(str(text), limit)
-    )
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stillwatch.distill.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = sheet.environment("stillwatch.distill.report")
     environment.filters.update(
         count=amounts.count,
         short=amounts.short,
         number=amounts.number,
-        shown=_shown,
         percent=_percent,
         dollars=dollars,
     )

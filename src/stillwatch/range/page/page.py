@@ -1,13 +1,10 @@
 """The page of a run, in the look of a scan's: no script, no request. It computes no figure."""
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from stillwatch import __version__
@@ -18,7 +15,7 @@ from stillwatch.range.live.told import outcome_of as live_outcome
 from stillwatch.range.page import pictures
 from stillwatch.range.run import Run
 from stillwatch.range.table import ALL, Line
-from stillwatch.report import amounts
+from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import write_atomically
 from stillwatch.scan.curve import curve
 
@@ -58,14 +55,7 @@ def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
 
 def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: bool) -> str:
     """Give the page as text."""
-    style = Markup(
-        resources.files("stillwatch.report").joinpath("templates", "page.css").read_text("utf-8")
-        + resources.files("stillwatch.range.page").joinpath("templates", "range.css").read_text("utf-8")
-    )  # both ours, fixed at build time
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    style = sheet.style_with("stillwatch.range.page", "range.css")
     lines = chief(table)
     return (
         _environment()
@@ -91,7 +81,7 @@ def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: 
             row_px=pictures.ROW,
             high_px=pictures.HIGH,
             style=style,
-            policy=policy,
+            policy=sheet.policy(style),
             version=__version__,
         )
     )
@@ -109,13 +99,7 @@ def _live_pictures(told: Run) -> list[tuple[str, Markup]]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("stillwatch.range.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = sheet.environment("stillwatch.range.page")
     environment.filters.update(
         count=amounts.count,
         short=amounts.short,

@@ -1,0 +1,60 @@
+"""What every page that stands alone is made with: one look, escaping twice over, and a policy of its own.
+
+The page loads nothing and runs no script but the one it was made with. It does not know what a page is about.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from stillwatch.report.visible import pieces
+
+
+def shown(text: object, limit: int = 160) -> Markup:
+    """Escape twice over: for HTML, and each character that acts or hides as a marked escape."""
+    if text is None or text == "":
+        return Markup("-") if text is None else Markup('<span class="ctl">(empty)</span>')
+    parts = (
+        Markup('<span class="ctl">{}</span>').format(piece) if is_escape else escape(piece)
+        for piece, is_escape in pieces(str(text), limit)
+    )
+    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+
+def file_of(package: str, name: str) -> Markup:
+    """One of our own styles or scripts, fixed at build time."""
+    return Markup(resources.files(package).joinpath("templates", name).read_text("utf-8"))
+
+
+def style_with(package: str, name: str) -> Markup:
+    """The look of all pages, and after it a room's own sheet."""
+    return file_of("stillwatch.report", "page.css") + file_of(package, name)
+
+
+def policy(style: str, script: str | None = None) -> str:
+    """The page's content security policy: its own style and script, pictures inside it, nothing else."""
+    scripts = f"script-src '{_digest(script)}'; " if script is not None else ""
+    return (
+        f"default-src 'none'; style-src '{_digest(style)}'; {scripts}img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def environment(package: str) -> Environment:
+    """Templates of a room: everything escaped, nothing undefined passes in silence."""
+    made = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["shown"] = shown
+    return made
