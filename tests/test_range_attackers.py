@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Means, Seen
 from stillwatch.range.attackers.crew import HOUR_US, Crew, Stock, Talks
-from stillwatch.range.attackers.market import LEAST_OUTPUT, Market
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.rewording import dressed, forms, modelled, reworded, sentences, wrapper
 from stillwatch.range.costs import SOURCES, Cost, Prices, Purse, spent_usd
 from stillwatch.range.field import Field, field_of
+from stillwatch.range.market import LEAST_OUTPUT, Market
 from stillwatch.range.scenes import read_scene, shipped
 
 NOTHING = np.random.default_rng(0)

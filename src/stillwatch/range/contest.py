@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Attacker, Brief, Outcome, Seen, Try
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.costs import Cost, Prices, Purse
 from stillwatch.range.defences import Accusation, Defence, Watch
 from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
+from stillwatch.range.market import Market
 from stillwatch.range.recorded import Recorder
 from stillwatch.range.scenes import Scene
 

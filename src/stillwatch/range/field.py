@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.attackers.market import LEAST_OUTPUT
 from stillwatch.range.compose import honest_side
 from stillwatch.range.identity import Donor
+from stillwatch.range.market import LEAST_OUTPUT
 from stillwatch.range.scenes import Scene
 
 HOUR_US = 3_600_000_000

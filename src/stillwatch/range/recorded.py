@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.attackers import Try
-from stillwatch.range.attackers.market import Held
 from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.market import Held
 from stillwatch.range.rows import exchange_row
 
 DAY_US = 86_400_000_000

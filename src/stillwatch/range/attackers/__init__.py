@@ -6,15 +6,13 @@ and `begin`. It sees of each request what a client sees: answered, refused, stri
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
+
+import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.range.costs import AccountKind
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from stillwatch.range.attackers.market import Market
+from stillwatch.range.market import Market
 
 Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
 WORDS = ("bare", "template", "wrapped", "own", "reworded", "model")
@@ -121,6 +119,6 @@ class Attacker(Protocol):
 
     NAME: str
 
-    def begin(self, brief: Brief, market: "Market", rng: "np.random.Generator") -> Play:
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
         """Begin a campaign."""
         ...

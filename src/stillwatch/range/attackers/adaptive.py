@@ -15,8 +15,8 @@ import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
+from stillwatch.range.market import Market
 
 NAME = "adaptive"
 PROBE = 40  # examples a probe asks for

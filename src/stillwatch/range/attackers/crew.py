@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Seen, Try
-from stillwatch.range.attackers.market import Held, Market
 from stillwatch.range.attackers.rewording import Form, dressed, modelled, wrapper
 from stillwatch.range.identity import token
+from stillwatch.range.market import Held, Market
 
 HOUR_US = 3_600_000_000
 AWAKE = 16  # hours of a day

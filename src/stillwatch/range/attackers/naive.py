@@ -9,9 +9,9 @@ days), one fixed prompt in every request and pools that take over as reported in
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Play
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
+from stillwatch.range.market import Market
 
 NAME = "naive"
 MEANS = Means(accounts=60, per_account_day=25.6, words="template")

@@ -6,7 +6,7 @@ import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Seen, Try
 from stillwatch.range.attackers.crew import Crew, Stock, Talks
-from stillwatch.range.attackers.market import Market
+from stillwatch.range.market import Market
 
 
 class Crews:

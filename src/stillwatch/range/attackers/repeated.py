@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
+from stillwatch.range.market import Market
 
 
 class Repeated:

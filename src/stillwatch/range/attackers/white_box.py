@@ -15,8 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
+from stillwatch.range.market import Market
 
 NAME = "white_box"
 BELOW_LONE = 250  # of the 300 at which a lone payer is looked at

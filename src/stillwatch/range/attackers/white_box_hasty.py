@@ -6,9 +6,9 @@ Knows, does and cannot: as `white_box`, which is cheaper in accounts where this 
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Play
-from stillwatch.range.attackers.market import Market
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.white_box import WhiteBox
+from stillwatch.range.market import Market
 
 NAME = "white_box_hasty"
 
