@@ -94,8 +94,12 @@ bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
 bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx and LiteLLM's proxy, in turns
 	$(BIN)/python benchmarks/gateway.py
 
+# In a folder of their own, without what they pull in beyond what they import here.
+PEERS := knowlyr-modelaudit==0.4.1 model-equality-testing==0.0.2 matplotlib contourpy cycler fonttools kiwisolver \
+	pillow pyparsing python-dateutil six
 bench-prove: $(VENV)/.train ## Measure proof beside its peers, on ../shared/provenance and on models of our own
-	$(BIN)/python benchmarks/prove.py
+	[ -d build/peers ] || $(BIN)/python -m pip install -q --target build/peers --no-deps $(PEERS)
+	$(BIN)/python benchmarks/prove.py --peers build/peers
 	$(BIN)/python benchmarks/prove_coin.py --out build/prove-coin
 	$(BIN)/python benchmarks/prove_mark.py --out build/prove-mark
 
