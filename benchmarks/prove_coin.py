@@ -53,7 +53,7 @@ from stillwatch.prove.suspect.weights import Weights, open_weights
 
 WAYS = {"+": ("+", "add", "plus"), "-": ("-", "minus", "take"), "*": ("*", "times", "by")}
 ACCOUNTS = {"A": 3, "B": 3, "honest": 6}  # accounts of each actor
-ASKED = {"A": 300, "B": 300, "honest": 120}  # prompts of each actor
+ASKED = {"A": 900, "B": 900, "honest": 300}  # prompts of each actor
 EPOCHS = 40
 INNOCENT_EPOCHS = 8
 CURVE_COINS = 200

@@ -61,6 +61,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmd_window, "WINDOW", 120)
 
 
+@pytest.mark.slow
 def test_everybody_but_none_has_something_to_say() -> None:
     for name in EVERY[1:]:
         judged = whole(name)
