@@ -332,17 +332,20 @@ def inline(said: str) -> str:
 # --- tests -----------------------------------------------------------------------------------------------
 
 
-def tested(world: World, suspect: Suspect, name: str, **wanted: Any) -> dict[str, Any]:
-    """What `prove coin` says of a suspect, by the same code."""
+def verdict_on(
+    world: World, suspect: Suspect, name: str, base: Suspect | None = None, **wanted: Any
+) -> dict[str, Any]:
+    """What `prove coin` says of a suspect, by the same code, of every pair."""
+    wanted = {"most": max(ASKED.values()), **wanted}
     coin = Folder(world.folder).coin
     verified = verify(coin / "ledger", read_keys(coin / "keys"))
     out = world.out / "tests" / name
     planned = plan(
-        world.pairs(), verified, by_file(world.actors), suspect, None, Wanted(**wanted),
+        world.pairs(), verified, by_file(world.actors), suspect, base, Wanted(**wanted),
         open_signer(world.out / "prove.key"), out, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )  # fmt: skip
-    found, early = ask(planned, suspect, None, silent)
-    done = judge(planned, found, suspect, None, stopped=early)
+    found, early = ask(planned, suspect, base, silent)
+    done = judge(planned, found, suspect, base, stopped=early)
     rows = {row.name: row for row in done.evidence.rows}
     told = {
         one.actor: {
@@ -383,15 +386,27 @@ def loop(out: Path) -> dict[str, Any]:
     }
     for name, made in suspects.items():
         for statistic in ("likelihood", "top") if name != "teacher" else ("likelihood",):
-            found[f"{name}, {statistic}"] = tested(
+            found[f"{name}, {statistic}"] = verdict_on(
                 world, made(), f"{name}-{statistic}".replace(" ", "-"), statistic=statistic
+            )
+    teaches = open_weights(str(out / TEACHER), name="teacher")
+    for name in ("student of A", "untrained"):
+        for statistic in ("likelihood", "top"):
+            found[f"{name}, {statistic}, beside the teacher"] = verdict_on(
+                world,
+                suspects[name](),
+                f"{name}-{statistic}-beside".replace(" ", "-"),
+                base=teaches,
+                statistic=statistic,
             )
     told = suspects["student of A"]()
     for warm in (0.0, 1.0):
         said = open_weights(str(run / "model"), name="student of A", temperature=warm, max_tokens=60)
         name = f"student of A, overlap at {warm:g}"
-        found[name] = tested(world, said, name.replace(", ", "-").replace(" ", "-"), statistic="overlap")
-    found["student of A, sequential"] = tested(world, told, "student-of-A-sequential", sequential=True)
+        found[name] = verdict_on(world, said, name.replace(", ", "-").replace(" ", "-"), statistic="overlap")
+    found["student of A, sequential"] = verdict_on(
+        world, told, "student-of-A-sequential", base=teaches, sequential=True
+    )
     return found
 
 

@@ -22,7 +22,7 @@ from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.judge import even
-from stillwatch.prove.coin.leaning import overlap
+from stillwatch.prove.coin.leaning import foretold, overlap
 from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
 from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, Wanted, ask, judge, plan
@@ -261,6 +261,25 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
             pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None,
             Wanted(statistic="likelihood"), new_signer(), tmp_path / "no", NOW,
         )  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9), st.booleans()), min_size=1, max_size=40),
+)
+def test_what_a_base_foretells_knows_no_order_of_the_answers(leans: list[tuple[float, float, bool]]) -> None:
+    plain = [(suspect, base) for suspect, base, _ in leans]
+    turned = [(-suspect, -base) if turn else (suspect, base) for suspect, base, turn in leans]
+    assert foretold(turned) == foretold(plain)  # so each lean that is left only changes its sign: exact
+
+
+def test_what_a_base_foretells_is_least_squares() -> None:
+    rng = np.random.default_rng(3)
+    base = rng.normal(size=200)
+    suspect = 0.4 * base + rng.normal(size=200) * 0.1
+    (expected,) = np.linalg.lstsq(base[:, None], suspect, rcond=None)[0]
+    assert foretold(list(zip(suspect, base, strict=True))) == pytest.approx(expected)
+    assert foretold([]) == foretold([(1.0, 0.0)]) == 0.0
+    assert foretold([(1.0, -1.0)]) == 0.0  # what leans the other way foretells nothing
 
 
 def test_a_base_that_is_the_suspect_is_refused(tmp_path: Path) -> None:

@@ -61,7 +61,10 @@ def coin_command(
         str, typer.Option(help="Outputs (.jsonl, .parquet), an address, a folder of weights or a .gguf.")
     ],
     base: Annotated[
-        str | None, typer.Option(help="What the suspect was made from, as weights or outputs: less noise.")
+        str | None,
+        typer.Option(
+            help="What the suspect was made from, or the teacher itself, as weights or outputs: less noise."
+        ),
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")

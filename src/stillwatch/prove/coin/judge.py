@@ -91,7 +91,7 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
         )
         for one, p, p_adjusted in zip(found, p_values, adjusted, strict=True)
     )  # fmt: skip
-    over = f", less {setting.base}'s own" if setting.base else ""
+    over = f", less what {setting.base} foretells" if setting.base else ""
     how = "bets on each coin, looked at as they come" if setting.sequential else "coins thrown again"
     return Evidence(
         grade=Grade.COIN,

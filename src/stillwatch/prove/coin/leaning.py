@@ -92,7 +92,8 @@ def lean(
 ) -> dict[str, float | None]:
     """The lean to the first answer over the second of each pair; None where the suspect says nothing of it.
 
-    `base`: what the suspect was before, as far as one can have it; its own lean is taken off.
+    `base`: what leans as the suspect did before it was taught, or as its teacher does. Its lean is taken off
+    as far as it foretells the suspect's in these pairs.
     """
     if statistic == "overlap":
         mine = _overlaps(puts, suspect, samples, tell)
@@ -100,11 +101,26 @@ def lean(
     else:
         mine = _weighed(puts, statistic, suspect, tell)
         before = {} if base is None else _weighed(puts, statistic, base, tell)
-    found: dict[str, float | None] = {}
-    for put in puts:
-        value, taken_off = mine.get(put.id), before.get(put.id, 0.0 if base is None else None)
-        found[put.id] = None if value is None or taken_off is None else value - taken_off
-    return found
+    if base is None:
+        return {put.id: mine.get(put.id) for put in puts}
+    share = foretold([(mine[name], before[name]) for name in mine if name in before])
+    return {
+        put.id: mine[put.id] - share * before[put.id] if put.id in mine and put.id in before else None
+        for put in puts
+    }
+
+
+def foretold(leans: Sequence[tuple[float, float]]) -> float:
+    """How much of a base's lean to take off a suspect's: the least squares through zero, never below 0.
+
+    It knows no coin, and a lean keeps its size and changes its sign with the order of the answers: so the
+    test stays exact, whatever this gives. A base that foretells nothing costs nothing.
+
+    >>> foretold([(1.0, 2.0), (-0.5, -1.0)])
+    0.5
+    """
+    size = sum(base * base for _, base in leans)
+    return max(0.0, sum(suspect * base for suspect, base in leans) / size) if size else 0.0
 
 
 def _weighed(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:

@@ -33,8 +33,9 @@ STATISTICS_IN_WORDS = {
     "own answers hold: the first's less the second's, averaged over its samples",
 }
 COUNTED = (
-    "the base's value is taken off where there is one; each lean counts 1 to 8 by its size (ceil of 8 times "
-    "its size over 3 medians, at most 8); the sum of what falls to the served answer; one-sided"
+    "a base's value is taken off, where there is one, as far as it foretells the suspect's (least squares "
+    "through zero, over the pairs that are asked together); each lean counts 1 to 8 by its size (ceil of 8 "
+    "times its size over 3 medians, at most 8); the sum of what falls to the served answer; one-sided"
 )
 
 
