@@ -87,9 +87,10 @@ def mark_key_command(
     if not key_file.exists():
         make_owner_key(key_file)
     owner = Owner(read_owner_key(key_file))
-    told = {"owner": commitment(owner.key)}
+    told: dict[str, object] = {"owner": commitment(owner.key)}
     names = [] if actor is None and actors is None else _names(actor, actors)
-    told |= {"actors": {name: commitment(owner.mark(name).key) for name in names}} if names else {}  # type: ignore[dict-item]
+    if names:
+        told["actors"] = {name: commitment(owner.mark(name).key) for name in names}
     if as_json:
         print(json.dumps(told, indent=1))
         return

@@ -27,14 +27,18 @@ def files(folder: Path) -> list[Path]:
     """A folder's ledgers, by worker and then in the order they were made; or the one file that is named."""
     if folder.is_file():
         return [folder]
-    found = [path for path in folder.glob("w*-*.jsonl") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: tuple(map(int, _NAME.fullmatch(path.name).groups())))  # type: ignore[union-attr]
+    return sorted((path for path in folder.glob("w*-*.jsonl") if _NAME.fullmatch(path.name)), key=_place)
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """The worker and the number in a ledger's name; 0 and 0 for a file that somebody named himself."""
+    found = _NAME.fullmatch(path.name)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def worker_of(path: Path) -> int:
     """The worker in a ledger's name; 0 for a file that somebody named himself."""
-    found = _NAME.fullmatch(path.name)
-    return int(found[1]) if found else 0
+    return _place(path)[0]
 
 
 def iso(at_us: int) -> str:
@@ -58,7 +62,7 @@ class Ledger:
     def _open(self, at_us: int) -> None:
         mine = [path for path in files(self._folder) if worker_of(path) == self._worker]
         before = last_hash(mine[-1]) if mine else None
-        sequence = int(_NAME.fullmatch(mine[-1].name)[2]) + 1 if mine else 1  # type: ignore[index]
+        sequence = _place(mine[-1])[1] + 1 if mine else 1
         self.name = f"w{self._worker}-{sequence:06d}"
         self.path = self._folder / f"{self.name}.jsonl"
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)

@@ -156,12 +156,11 @@ class _Loop:
         if len(field.items) < rules.goal:
             raise InputError(f"the scene holds {len(field.items)} questions, the goal is {rules.goal}")
         self.play = attacker.begin(brief, self.market, play_rng)
-        self.metered = False
         self.recorder = Recorder(field.exchanges.schema, field.begin, field.new_model_day, rows_rng)
         self.passing = Passing(field)
         self.accounts = field.accounts
         self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
-        self.metered = isinstance(self.watch, Metered)
+        self.meter = self.watch if isinstance(self.watch, Metered) else None
         self.stop_at: dict[str, int] = {}
         self.known_case = False
         self.got: set[int] = set()
@@ -226,8 +225,8 @@ class _Loop:
             while len(kept) < len(names) and (t is None or times[len(kept)] <= t.at_us):
                 n = len(kept)
                 kept.append(not self.watch.refuses(names[n], times[n]))
-                if kept[n] and self.metered:
-                    self.watch.answered(names[n], times[n], tokens[n] or 0)  # type: ignore[attr-defined]
+                if kept[n] and self.meter is not None:
+                    self.meter.answered(names[n], times[n], tokens[n] or 0)
             if t is not None:
                 outcome = self._one(t, rows, clients)
                 clients.heard(t, outcome)
@@ -258,8 +257,8 @@ class _Loop:
         rows.append(row)
         if failed:
             return "refused" if refused else "error"
-        if self.metered:
-            self.watch.answered(t.account, t.at_us, row["output_tokens"])  # type: ignore[attr-defined]
+        if self.meter is not None:
+            self.meter.answered(t.account, t.at_us, row["output_tokens"])
         self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
             return "stripped"
