@@ -68,4 +68,4 @@ def test_a_log_without_output_is_refused(tmp_path: Path, spent: dict[str, list[i
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, errors = run(path)
     assert code != 0
-    assert "could be read" in errors or "no answer with output tokens" in errors
+    assert "the file could not be read" in errors or "no answer with output tokens" in errors

@@ -93,8 +93,8 @@ def read(
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
     if not useful:
-        several = "none of the files" if len(found) > 1 else "the file"
-        raise InputError(f"{several} could be read. {first_problem}")
+        what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
+        raise InputError(f"{what}. {first_problem}")
 
 
 def _file(
