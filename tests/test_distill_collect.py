@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill_teacher import Reply, teaching
+from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, Run, Sample
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reached
@@ -576,10 +577,9 @@ def test_reasoning_and_answer_come_apart(message: dict[str, Any], reasoning: str
     assert (one.reasoning, one.answer) == (reasoning, answer)
 
 
-def test_a_mark_as_long_as_the_text_is_split_in_no_time() -> None:
-    began = time.process_time()
-    split_marked("<think>" * 20_000 + " " * 20_000)
-    assert time.process_time() - began < 2
+@pytest.mark.parametrize("unit", ["<think>", "<think></think>", "<think> "])
+def test_marks_without_end_are_split_in_time_like_their_length(unit: str) -> None:
+    assert grows_with_the_text(split_marked, unit, 20_000)
 
 
 keys = st.sampled_from(

@@ -4,7 +4,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growth import grows_with_the_text
 from stillwatch.distill import DistillError, Prompt, Run, Sample
 from stillwatch.distill.curate.contamination import HeldOut
 from stillwatch.distill.curate.duplicates import exact, near
@@ -94,20 +95,20 @@ def test_limits_of_length_and_reasoning() -> None:
     assert reason(sample("a", "Sorry, I cannot do that."), Sieve(refusals=False)) is None
 
 
-def test_a_mark_repeated_a_million_times_is_looked_at_in_no_time() -> None:
-    began = time.process_time()
-    for text in (
-        "<|im_start" * 20_000,
-        "answer" + "\n" * 50_000,
-        " " * 100_000,
-        "final " * 20_000,
-        "```\n" * 10_000,
-    ):
-        reason(sample("a", text))
-        maths.judge(4, text)
-        exact_task.judge("4", text)
-        code.extract(text)
-    assert time.process_time() - began < 2
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda text: reason(sample("a", text)),
+        lambda text: maths.judge(4, text),
+        lambda text: exact_task.judge("4", text),
+        code.extract,
+    ],
+)
+@pytest.mark.parametrize("unit", ["<|im_start", "answer" + "\n" * 20, " ", "final ", "```\n", "```", "\n   "])
+def test_an_answer_repeated_without_end_takes_time_like_its_length(
+    work: Callable[[str], object], unit: str
+) -> None:
+    assert grows_with_the_text(work, unit, 20_000)
 
 
 # --- tasks -----------------------------------------------------------------------------------------------

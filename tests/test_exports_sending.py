@@ -193,7 +193,7 @@ def test_a_receiver_cannot_hold_us(plain_receiver: Receiver, answer: Any, why: s
     begun = time.monotonic()
     with pytest.raises(ExportError, match=why):
         sent(plain_receiver, timeout_s=0.4)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4  # a drip goes on for five seconds
 
 
 def test_a_handshake_cannot_hold_us() -> None:

@@ -4,7 +4,6 @@ import re
 import struct
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growth import grows_with_the_text
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.classes import CLASSES, names_of
 from stillwatch.text.kernel import EDGE, LONG, PHRASES, ROOM
@@ -298,16 +298,7 @@ def test_phrase_table_holds_every_phrase_once():
 
 @pytest.mark.parametrize("unit", ["chain of chain of the ", "a ", "日本", "https://a/b ", "9 ", "x"])
 def test_time_grows_with_the_text_and_no_faster(unit):
-    """Ten times the text takes about ten times the time, up to 10 MB and two million tokens."""
-
-    def seconds(size):
-        texts = pa.array([unit * (size // len(unit.encode()))])
-        best = float("inf")
-        for _ in range(2):
-            start = time.thread_time()
-            SKETCHER(texts)
-            best = min(best, time.thread_time() - start)
-        return best
-
-    seconds(1000)
-    assert seconds(10_000_000) < 25 * seconds(1_000_000) + 0.02
+    """Up to 10 MB and two million tokens."""
+    assert grows_with_the_text(
+        lambda text: SKETCHER(pa.array([text])), unit, 10_000_000 // len(unit.encode())
+    )

@@ -1,6 +1,7 @@
 """Programs that pass their tests: asserts in Python, or pairs of input and output. They run confined."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from stillwatch.distill import DistillError, Prompt, Verdict
@@ -8,7 +9,8 @@ from stillwatch.distill.sandbox import Limits, run_program
 
 NAME = "code"
 EXPECTS = '{"tests": "assert f(2) == 4"} or {"cases": [{"stdin": "2", "stdout": "4"}]}'
-FENCE = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+OPENS = re.compile(r"```[ \t]*([\w+-]*)")
+CLOSES = re.compile(r"\n[ \t]*```")
 
 
 def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
@@ -47,10 +49,22 @@ def extract(text: str) -> str | None:
     >>> extract("So:\\n```python\\nx = 1\\n```\\nDone.")
     'x = 1'
     """
-    blocks = FENCE.findall(text)
+    blocks = list(_blocks(text))
     python = [body for name, body in blocks if name.lower() in ("python", "py", "python3")]
     if python:
-        return str(python[-1])
+        return python[-1]
     if blocks:
-        return str(blocks[-1][1])
+        return blocks[-1][1]
     return text if text.strip() else None
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Language and content of each fenced block; the last may lack its end. Each letter is read once."""
+    at = 0
+    while opens := OPENS.search(text, at):
+        line_ends = text.find("\n", opens.end())
+        if line_ends < 0:
+            return
+        closes = CLOSES.search(text, line_ends)
+        yield opens[1], text[line_ends + 1 : closes.start() if closes else len(text)]
+        at = closes.end() if closes else len(text)
