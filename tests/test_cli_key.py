@@ -136,7 +136,10 @@ def test_a_standing_is_set_shown_and_taken_back(folder: Folder) -> None:
     assert told.stdout.splitlines() == [
         "throttle is set for 1 account: acme",
         "  with 1 key and 0 end users of the last 7 days",
-        "  not touched: 1 account of the same organisations: acme-test",
+        "  not touched: 1 account of the same organisations",
+        "",
+        "not touched  organisation  use      exchanges  tokens  end users  stands  campaign  shares",
+        "acme-test    Acme Inc      unknown  0          0       0          clear             organisation",
         "`stillwatch standing undo 1` takes it back",
     ]
     assert "ran away" in typed(folder, "standing", "show").stdout

@@ -211,6 +211,8 @@ def test_a_dry_run_names_who_is_hit_and_changes_nothing(admin: TestClient, desk:
     told = done["reach"]
     assert (told["accounts"], told["keys"], told["same_org_names"]) == (2, 1, ["acme-2"])
     assert told["unknown"] == ["nobody"]
+    assert [(n["account"], n["shares"]) for n in told["near"]] == [("acme-2", ["organisation"])]
+    assert [h["account"] for h in told["hit"]] == ["acme", "nobody"]
     assert "not touched" in told["notes"][0]
     assert actions.standings(desk.state) == {}
 

@@ -29,9 +29,9 @@ from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import Campaign, Follower, Harvest, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run
-from stillwatch.terms import Step
+from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 
 SETTINGS = Settings("http://127.0.0.1:9")
@@ -413,6 +413,49 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
         hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
     assert (hits.accounts, hits.unknown, hits.keys) == (("pool",), (), 0)
     assert (hits.end_users, hits.same_end_user, hits.same_network) == (2, 1, 1)
+    assert [(u.account, u.end_user, u.exchanges) for u in hits.users] == [
+        ("pool", "u2", 2),
+        ("pool", "u1", 1),
+    ]
+    (pool,) = hits.hit
+    assert (pool.account, pool.exchanges, pool.end_users, pool.step, pool.shares) == (
+        "pool",
+        3,
+        2,
+        "clear",
+        (),
+    )
+    assert [(n.account, n.shares) for n in hits.near] == [
+        ("campus", ("address",)),
+        ("reseller", ("end user",)),
+    ]
+
+
+def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Folder) -> None:
+    """What is known of each comes from the keys, the segments, the detector and the standings."""
+    crowd, now = Crowd(), heartbeat.utc_us()
+    hour = (datetime.now(UTC) - START).total_seconds() / 3600 - 1
+    for account in ("pool", "pool", "sister", "sister", "sister", "old"):
+        crowd.says(account, hour, client_ip="192.0.2.1", output_tokens=50)
+    put(folder, 1, crowd.table())
+    verdicts = (AccountVerdict("sister", 0.5, None, "evaluation"), AccountVerdict("pool", 1e-6, "sw-1", None))
+    result = ScanResult("0", Scanned(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
+    write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
+    write(result, folder.detector)
+    with State(folder.state) as state:
+        for account in ("pool", "sister", "silent"):
+            state.issue(account, "Acme", now_us=now)
+        watched = Standing(Step.WATCH, now)
+        actions.act(
+            state, [("sister", watched), ("old", Standing(Step.BLOCK, now))], who="t", why="t", now_us=now
+        )
+        hits = reach(state, folder, ["pool", "old"], Step.BLOCK, now + 1)
+    assert (hits.accounts, hits.unchanged, hits.same_org) == (("pool",), ("old",), ("silent", "sister"))
+    assert [(h.org, h.campaign, h.output_tokens) for h in hits.hit] == [("Acme", "sw-1", 100)]
+    sister, silent = hits.near  # who is blocked already is no bystander
+    assert (sister.kind_of_use, sister.step, sister.exchanges) == ("evaluation", "watch", 3)
+    assert sister.shares == ("organisation", "address")
+    assert (silent.account, silent.exchanges, silent.shares) == ("silent", 0, ("organisation",))
 
 
 def test_a_segment_that_cannot_be_read_leaves_a_reach_that_says_so(folder: Folder) -> None:

@@ -24,7 +24,7 @@ from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.reach import Reach, reach
+from stillwatch.gateway.control.reach import MOST_NAMED, Known, Reach, reach
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
@@ -38,6 +38,8 @@ Why = Annotated[
 ]
 For = Annotated[str | None, typer.Option("--for", help="It ends by itself after so long: 90d, 12h, 30m.")]
 Number = Annotated[int, typer.Argument(min=1)]
+
+SHOWN = 10  # accounts in a table of a dry run
 
 SHOW_EXAMPLES = """
 Examples:
@@ -324,18 +326,56 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
         print(f"  {counted(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
     if hits.unknown:
         print(f"  nothing is known of {counted(len(hits.unknown), 'account')}: {_names(hits.unknown)}")
+    _tell_known("hit", hits.hit, len(hits.accounts))
+    _tell_users(hits)
     near = [
-        (len(hits.same_org), f"of the same organisations: {_names(hits.same_org)}"),
+        (len(hits.same_org), "of the same organisations"),
         (hits.same_end_user, "that share an end user"),
         (hits.same_network, "seen behind the same address"),
     ]
     for amount, words in near:
         if amount != 0:
             print(f"  not touched: {_amount(amount, 'account')} {words}")
+    _tell_known("not touched", hits.near, None)
     for note in hits.notes[1:]:
         print(f"  {note}")
     if action is not None:
         print(f"`stillwatch standing undo {action}` takes it back")
+
+
+def _tell_known(title: str, known: tuple[Known, ...], of: int | None) -> None:
+    """Print accounts with what is known of them; `--json` has up to a hundred."""
+    if not any(k.exchanges or k.kind_of_use or k.shares or k.step != "clear" for k in known):
+        return  # nothing to add to their names
+    rows = [
+        (
+            k.account,
+            k.org or "",
+            k.kind_of_use or "unknown",
+            "?" if k.exchanges is None else f"{k.exchanges:,}",
+            "?" if k.output_tokens is None else f"{k.output_tokens:,}",
+            "?" if k.end_users is None else f"{k.end_users:,}",
+            k.step,
+            k.campaign or "",
+            ", ".join(k.shares),
+        )
+        for k in known[:SHOWN]
+    ]
+    print()
+    heads = ("organisation", "use", "exchanges", "tokens", "end users", "stands", "campaign")
+    table((title, *heads, "shares" if of is None else ""), rows, "")
+    more = (len(known) if of is None else of) - len(rows)
+    if more > 0:
+        print(f"and {more:,} more; --json names up to {MOST_NAMED}")
+
+
+def _tell_users(hits: Reach) -> None:
+    if hits.users:
+        print()
+        rows = [(u.end_user, u.account, f"{u.exchanges:,}") for u in hits.users[:SHOWN]]
+        table(("hit: end user", "below", "exchanges"), rows, "")
+        if (hits.end_users or 0) > len(rows):
+            print(f"and {(hits.end_users or 0) - len(rows):,} more; --json names up to {MOST_NAMED}")
 
 
 def _amount(amount: int | None, noun: str) -> str:

@@ -44,7 +44,7 @@ class Gateway:
         return actions.standings(self._state, accounts)
 
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
-        found = reach(self._state, self._desk.folder, accounts, step, now_us)
+        found = reach(self._state, self._desk.folder, accounts, step, now_us, self._desk.findings)
         return Reach(**{field.name: getattr(found, field.name) for field in fields(Reach)})
 
     def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:

@@ -3,6 +3,7 @@
 Times go out as ISO text in UTC and come in as durations: a duration cannot be in the wrong zone.
 """
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -157,6 +158,31 @@ class StandingSet(Write):
     dry_run: Annotated[bool, Field(description="Only say whom it would hit.")] = False
 
 
+class KnownShown(BaseModel):
+    """An account, by what is known of it. Null: nothing says. Amounts are of the last seven days."""
+
+    account: str
+    org: str | None
+    step: StepName
+    kind_of_use: str | None
+    campaign: str | None
+    exchanges: int | None
+    output_tokens: int | None
+    end_users: int | None
+    shares: Annotated[
+        list[Literal["organisation", "end user", "address"]],
+        Field(description="What it shares with an account that is hit. Such a one is not touched itself."),
+    ]
+
+
+class EndUserShown(BaseModel):
+    """A person below an account that is hit."""
+
+    account: str
+    end_user: str
+    exchanges: int
+
+
 class ReachShown(BaseModel):
     """Whom a step hits. Lists are cut at 100 names; the counts are whole."""
 
@@ -170,6 +196,9 @@ class ReachShown(BaseModel):
     same_org_names: list[str]
     same_end_user_untouched: int | None
     same_network_untouched: int | None
+    hit: list[KnownShown]
+    users: list[EndUserShown]
+    near: list[KnownShown]
     notes: list[str]
 
     @classmethod
@@ -185,6 +214,9 @@ class ReachShown(BaseModel):
             same_org_names=list(reach.same_org[:MOST_NAMED]),
             same_end_user_untouched=reach.same_end_user,
             same_network_untouched=reach.same_network,
+            hit=[KnownShown.model_validate(asdict(known)) for known in reach.hit],
+            users=[EndUserShown.model_validate(asdict(user)) for user in reach.users],
+            near=[KnownShown.model_validate(asdict(known)) for known in reach.near],
             notes=list(reach.notes),
         )
 

@@ -67,7 +67,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
         """Set the standing of accounts, or with `dry_run` only say whom that would hit. `clear` lifts it."""
         now_us, step = utc_us(), Step[body.step.upper()]
         accounts = sorted(set(body.accounts))
-        hits = reach(state, desk.folder, accounts, step, now_us)
+        hits = reach(state, desk.folder, accounts, step, now_us, desk.findings)
         action = None
         if not body.dry_run:
             until_us = None if body.for_s is None else now_us + body.for_s * 1_000_000
@@ -132,7 +132,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
     def approve_proposal(proposal: Number, body: Approve) -> Done:
         """Take the step that a proposal asks for, or with `dry_run` only say whom that would hit."""
         now_us = utc_us()
-        hits = reach(state, desk.folder, *proposals.would_change(state, proposal), now_us)
+        hits = reach(state, desk.folder, *proposals.would_change(state, proposal), now_us, desk.findings)
         action = None
         if not body.dry_run:
             action = proposals.apply(

@@ -1,26 +1,54 @@
 """Whom a step would hit besides those it names, before it is taken. It changes nothing and judges nobody.
 
 A step acts on accounts: with an account all its keys and all its end users are hit. Who merely shares an
-organisation, an end user or a network with them is counted here and is not touched.
+organisation, an end user or a network with them is named here and is not touched.
 """
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from stillwatch.errors import InputError
 from stillwatch.gateway.control.actions import standings
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.record import segments
-from stillwatch.terms import Step
+from stillwatch.scan import AccountVerdict
+from stillwatch.terms import Standing, Step
 
 LOOK_BACK = timedelta(days=7)
 PATIENCE_S = 10.0
 MEMORY = "256MB"
-MOST_NAMED = 100  # accounts listed by name; the rest is counted
+MOST_NAMED = 100  # accounts, and end users, listed with what is known of them; the rest is counted
+ORGANISATION, END_USER, ADDRESS = "organisation", "end user", "address"  # what two accounts may share
+
+
+@dataclass(frozen=True)
+class Known:
+    """An account, by what is known of it. None: nothing says."""
+
+    account: str
+    org: str | None
+    step: str  # what stands for it now
+    kind_of_use: str | None  # as the detector reads its traffic
+    campaign: str | None  # that the detector counts it to
+    exchanges: int | None  # of the last days, as the two below
+    output_tokens: int | None
+    end_users: int | None
+    shares: tuple[str, ...] = ()  # with an account that is hit; such a one is not touched itself
+
+
+@dataclass(frozen=True)
+class EndUser:
+    """A person below an account that is hit: who would feel it, whether or not the account is guilty."""
+
+    account: str
+    end_user: str
+    exchanges: int
 
 
 @dataclass(frozen=True)
@@ -36,34 +64,100 @@ class Reach:
     same_end_user: int | None  # not touched: other accounts that some of those end users use too
     same_network: int | None  # not touched: other accounts seen behind an address of theirs
     notes: tuple[str, ...]
+    hit: tuple[Known, ...] = ()  # of `accounts`, those with most exchanges
+    near: tuple[Known, ...] = ()  # of those not touched, those that share most, then with most exchanges
+    users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
 
 
-def reach(state: State, folder: Folder, accounts: Collection[str], step: Step, now_us: int) -> Reach:
-    """Look at whom a step on these accounts would hit."""
+def reach(
+    state: State,
+    folder: Folder,
+    accounts: Collection[str],
+    step: Step,
+    now_us: int,
+    findings: Findings | None = None,
+) -> Reach:
+    """Look at whom a step on these accounts would hit. `findings`: the folder's, where they are kept open."""
     stands = standings(state, accounts)
     hit = tuple(sorted(a for a in accounts if (stands[a].step if a in stands else Step.CLEAR) != step))
     hits = set(hit)
     known = {account: org for account, org, _ in state.accounts()}
     orgs = {known[a] for a in hit if known.get(a) is not None}
+    others = known.keys() - set(accounts)  # those that are on that step already are no bystanders
+    same_org = tuple(sorted(a for a in others if known[a] in orgs))
     keys = sum(
         1
         for key in state.keys(limit=1_000_000)
         if key.account in hits and key.revoked_us is None and (key.expires_us or now_us + 1) > now_us
     )
-    seen = _seen(folder, hit, now_us)
-    notes = ["Steps act on accounts. Shared networks and shared end users are counted and not touched."]
+    notes = [
+        "Steps act on accounts. Who only shares an organisation, an end user or an address is not touched."
+    ]
+    verdicts: dict[str, AccountVerdict] = {}
+    try:
+        result = (findings or Findings(folder)).current().result
+        verdicts = {v.account: v for v in result.accounts} if result is not None else {}
+    except InputError as why:
+        notes.append(f"What the detector says of accounts is missing: {why}.")
+    seen = _seen(folder, hit, set(accounts) - hits, same_org, now_us)
     notes += [seen.trouble] if seen.trouble else []
+    shown = {n.account for n in (*seen.hit, *seen.near)}
+    stands |= standings(state, shown - stands.keys())
+    about = _About(known, orgs, stands, verdicts, seen.trouble is None)
     return Reach(
         accounts=hit,
         unchanged=tuple(sorted(set(accounts) - hits)),
         unknown=tuple(a for a in hit if a not in known and seen.trouble is None and a not in seen.accounts),
         keys=keys,
         end_users=seen.end_users,
-        same_org=tuple(sorted(a for a, org in known.items() if org in orgs and a not in hits)),
+        same_org=same_org,
         same_end_user=seen.same_end_user,
         same_network=seen.same_network,
         notes=tuple(notes),
+        hit=tuple(about(one, near=False) for one in seen.hit),
+        near=tuple(about(one, near=True) for one in seen.near),
+        users=seen.users,
     )
+
+
+@dataclass(frozen=True)
+class _Traffic:
+    """One account's exchanges of the last days, and what it shares with one that is hit."""
+
+    account: str
+    exchanges: int = 0
+    output_tokens: int = 0
+    end_users: int = 0
+    same_end_user: bool = False
+    same_network: bool = False
+
+
+@dataclass(frozen=True)
+class _About:
+    """What is known of accounts, from everywhere."""
+
+    known: Mapping[str, str | None]
+    orgs: Collection[str | None]  # of the accounts hit
+    stands: Mapping[str, Standing]
+    verdicts: Mapping[str, AccountVerdict]
+    looked: bool  # the segments could be read
+
+    def __call__(self, one: _Traffic, *, near: bool) -> Known:
+        verdict, org = self.verdicts.get(one.account), self.known.get(one.account)
+        stands = self.stands.get(one.account)
+        shares = [(org is not None and org in self.orgs, ORGANISATION)]
+        shares += [(one.same_end_user, END_USER), (one.same_network, ADDRESS)]
+        return Known(
+            account=one.account,
+            org=org,
+            step=(stands.step if stands else Step.CLEAR).name.lower(),
+            kind_of_use=verdict.kind_of_use if verdict else None,
+            campaign=verdict.campaign if verdict else None,
+            exchanges=one.exchanges if self.looked else None,
+            output_tokens=one.output_tokens if self.looked else None,
+            end_users=one.end_users if self.looked else None,
+            shares=tuple(name for does, name in shares if does and near),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,48 +166,76 @@ class _Seen:
     end_users: int | None = None
     same_end_user: int | None = None
     same_network: int | None = None
+    hit: tuple[_Traffic, ...] = ()
+    near: tuple[_Traffic, ...] = ()
+    users: tuple[EndUser, ...] = ()
     trouble: str | None = None
 
 
-def _seen(folder: Folder, accounts: Iterable[str], now_us: int) -> _Seen:
-    """What the segments of the last days say of these accounts."""
+_SEEN = """CREATE TABLE seen AS SELECT account, end_user, client_ip, count(*) AS n,
+    coalesce(sum(output_tokens), 0) AS tokens, account IN (SELECT account FROM hit) AS is_hit
+    FROM read_parquet($1) GROUP BY ALL"""
+_OF_EACH = """SELECT account, any_value(is_hit), sum(n)::BIGINT AS asked, sum(tokens)::BIGINT,
+    count(DISTINCT end_user), coalesce(bool_or(end_user IN (SELECT v FROM users)), false) AS user_too,
+    coalesce(bool_or(client_ip IN (SELECT v FROM addresses)), false) AS address_too
+    FROM seen GROUP BY account
+    HAVING any_value(is_hit) OR user_too OR address_too OR account IN (SELECT account FROM orgs)
+    ORDER BY asked DESC, account"""
+_USERS = """SELECT account, end_user, sum(n)::BIGINT AS asked, count(*) OVER () FROM seen
+    WHERE is_hit AND end_user IS NOT NULL GROUP BY account, end_user
+    ORDER BY asked DESC, account, end_user LIMIT $1"""
+
+
+def _seen(
+    folder: Folder,
+    accounts: Collection[str],
+    unchanged: Collection[str],
+    same_org: Collection[str],
+    now_us: int,
+) -> _Seen:
+    """What the segments of the last days say of these accounts, and of whom stands near."""
     since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
     paths = [str(one.path) for hour, found in segments.hours(folder) if hour >= since for one in found]
+    silent = _named(accounts), _named(same_org)
     if not paths:
-        return _Seen(frozenset(), 0, 0, 0)
+        return _Seen(frozenset(), 0, 0, 0, *silent)
     with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY}) as db:
         over = threading.Timer(PATIENCE_S, db.interrupt)
         over.start()
         try:
-            db.execute("CREATE TABLE hit (account VARCHAR)")
-            db.execute("INSERT INTO hit SELECT unnest($1::VARCHAR[])", [list(accounts)])
-            db.execute(
-                "CREATE TABLE seen AS SELECT DISTINCT account, end_user, client_ip,"
-                " account IN (SELECT account FROM hit) AS is_hit FROM read_parquet($1)",
-                [paths],
-            )
-            named = db.execute("SELECT DISTINCT account FROM seen WHERE is_hit").fetchall()
-            users = db.execute(
-                "SELECT count(DISTINCT (account, end_user)) FROM seen WHERE is_hit AND end_user IS NOT NULL"
-            ).fetchone()
-            return _Seen(
-                frozenset(account for (account,) in named),
-                users[0] if users else 0,
-                _sharing(db, "end_user"),
-                _sharing(db, "client_ip"),
-            )
+            for name, these in (("hit", accounts), ("orgs", same_org)):
+                db.execute(f"CREATE TABLE {name} (account VARCHAR)")
+                db.execute(f"INSERT INTO {name} SELECT unnest($1::VARCHAR[])", [list(these)])
+            db.execute(_SEEN, [paths])
+            for name, column in (("users", "end_user"), ("addresses", "client_ip")):
+                db.execute(
+                    f"CREATE TABLE {name} AS SELECT DISTINCT {column} AS v FROM seen"
+                    f" WHERE is_hit AND {column} IS NOT NULL"
+                )
+            rows = db.execute(_OF_EACH).fetchall()
+            users = db.execute(_USERS, [MOST_NAMED]).fetchall()
         except duckdb.Error as why:
-            return _Seen(
-                trouble=f"Exchanges of the last 7 days could not be looked at: {type(why).__name__}."
-            )
+            trouble = f"Exchanges of the last 7 days could not be looked at: {type(why).__name__}."
+            return _Seen(hit=silent[0], near=silent[1], trouble=trouble)
         finally:
             over.cancel()
+    hit = [_Traffic(a, n, tokens, below) for a, is_hit, n, tokens, below, *_ in rows if is_hit]
+    near = [_Traffic(a, *rest) for a, is_hit, *rest in rows if not is_hit and a not in unchanged]
+    found = frozenset(one.account for one in hit)
+    near += _named(set(same_org) - {one.account for one in near})
+    org = frozenset(same_org)
+    near.sort(key=lambda n: -(n.same_end_user + n.same_network + (n.account in org)))
+    return _Seen(
+        accounts=found,
+        end_users=users[0][3] if users else 0,
+        same_end_user=sum(n.same_end_user for n in near),
+        same_network=sum(n.same_network for n in near),
+        hit=(*hit, *_named(set(accounts) - found))[:MOST_NAMED],
+        near=tuple(near[:MOST_NAMED]),
+        users=tuple(EndUser(*row[:3]) for row in users),
+    )
 
 
-def _sharing(db: duckdb.DuckDBPyConnection, column: str) -> int:
-    """Accounts beside the hit ones that share a value of a column with one of them."""
-    row = db.execute(
-        f"SELECT count(DISTINCT account) FROM seen WHERE NOT is_hit AND {column} IN"
-        f" (SELECT {column} FROM seen WHERE is_hit AND {column} IS NOT NULL)"
-    ).fetchone()
-    return int(row[0]) if row else 0
+def _named(accounts: Collection[str]) -> tuple[_Traffic, ...]:
+    """Accounts without an exchange on record."""
+    return tuple(map(_Traffic, sorted(accounts)[:MOST_NAMED]))
