@@ -497,13 +497,19 @@ def may(of: World, case: str) -> tuple[str, ...]:
     return found
 
 
-def dry(visitor: Visitor, case: str, **form: object) -> dict[str, str]:
-    """Ask for a dry run and give the fields of the form that would do it."""
+def dry_page(visitor: Visitor, case: str, **form: object) -> str:
+    """Ask for a dry run and give its page."""
     token = csrf_in(visitor.get(f"/case/{case}").text)
     got = visitor.post(f"/case/{case}/dry", data={"csrf": token, "why": "the why", **form})
     assert got.status_code == 200, got.text
     assert "Nothing is done yet" in got.text
-    fields = re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', got.text)
+    return got.text
+
+
+def dry(visitor: Visitor, case: str, **form: object) -> dict[str, str]:
+    """Ask for a dry run and give the fields of the form that would do it."""
+    page = dry_page(visitor, case, **form)
+    fields = re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', page)
     return {name: html_unescape(value) for name, value in fields if name not in ("account",)}
 
 
@@ -534,12 +540,12 @@ def test_a_small_step_is_taken_at_once_and_undone_exactly(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     one = may(mine, case)[0]
     before = dict(mine.gateway.standings(mine.store.case(case).accounts))
-    fields = dry(anna, case, step="throttle", for_s="3600", budget="5000", account=one)
+    fields = dry(anna, case, step="throttle", for_s="3600", budget="30000", account=one)
     got = anna.post(f"/case/{case}/act", data={**fields, "account": one})
     assert got.headers["location"] == f"/case/{case}?done=acted"
     stands = mine.gateway.standings(mine.store.case(case).accounts)
     assert list(stands) == [one]
-    assert (stands[one].output_tokens_per_hour, stands[one].until_us) == (5000, NOW + 3_600_000_000)
+    assert (stands[one].output_tokens_per_hour, stands[one].until_us) == (30_000, NOW + 3_600_000_000)
     assert "throttle" in anna.get(f"/account?name={one}").text
     assert anna.submit("/ask/1/undo", why="")[0] == 409
     assert anna.submit("/ask/1/undo", why="it was a mistake")[0] == 303
@@ -564,6 +570,32 @@ def test_a_big_step_waits_for_another_person(mine: World) -> None:
         told = [(r.who, r.what) for r in read(db, subject=case, limit=3)]
     assert told[:2] == [("paul", "step taken"), ("anna", "step asked for")]
     assert isinstance(verify(mine.store), Verified)
+
+
+def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    accounts = may(mine, case)
+
+    def step(**form: object) -> str:
+        fields = dry(anna, case, **{"step": "throttle", "for_s": "3600", **form})
+        answer = anna.post(f"/case/{case}/act", data={**fields, "account": form["account"]})
+        return answer.headers["location"].rpartition("=")[2]
+
+    assert step(account=accounts[:1], budget="0") == "asked"  # a throttle that refuses
+    assert step(account=accounts[:1], for_s="315360000") == "asked"  # an end that nobody will see
+    assert step(account=accounts[:6]) == "acted"
+    assert step(account=accounts[6:12]) == "asked"  # twelve within a day
+    assert step(account=accounts[:6], step="watch") == "acted"
+    watched = dry_page(anna, case, step="watch", account=accounts[7])
+    assert "This loosens" not in watched
+    paul = mine.client("paul")
+    assert paul.submit("/ask/1/approve", why="yes")[0] == 303
+    assert "This loosens what stands: 1 account on throttle" in dry_page(
+        anna, case, step="watch", account=accounts[0]
+    )
+    mine.clock[0] += 86_400_000_001
+    later = mine.client("anna")
+    assert "A second person" not in dry_page(later, case, step="throttle", for_s="60", account=accounts[6:12])
 
 
 def test_nobody_approves_what_they_asked_for_themselves(mine: World) -> None:

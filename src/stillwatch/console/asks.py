@@ -22,6 +22,8 @@ from stillwatch.terms import Standing, Step
 
 REFUSES = (Step.VERIFY, Step.BLOCK)  # the account is served nothing
 MOST_SHOWN = 200
+LONGEST_ALONE_S = 30 * 86_400
+DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,25 @@ class Ask:
     action: int | None = None
 
 
-def why_big(step: Step, accounts: int, most: int, for_s: int | None) -> str | None:
+def why_big(
+    step: Step,
+    accounts: int,
+    most: int,
+    for_s: int | None,
+    *,
+    in_all: int = 0,
+    budget: int | None = None,
+    usual: int = 0,
+) -> str | None:
     """Say why a step needs a second person; None where it does not.
+
+    in_all: accounts with those that its author hit alone within a day: small helpings add up. usual: output
+    tokens an hour that the terms leave under a throttle; a budget below it comes near a refusal.
 
     >>> why_big(Step.WATCH, 5_000, 10, None), why_big(Step.THROTTLE, 3, 10, 3600)
     (None, None)
+    >>> why_big(Step.THROTTLE, 3, 10, 3600, budget=0, usual=20_000)
+    'it leaves 0 output tokens an hour, the terms 20,000'
     """
     if step is Step.WATCH:
         return None
@@ -56,7 +72,13 @@ def why_big(step: Step, accounts: int, most: int, for_s: int | None) -> str | No
         return f"{step.name.lower()} refuses requests"
     if accounts > most:
         return f"it hits {counted(accounts, 'account')}, more than {most}"
-    return None if for_s else "it has no end"
+    if in_all > most:
+        return f"with those you hit alone within a day it comes to {in_all:,} accounts, more than {most}"
+    if budget is not None and budget < usual:
+        return f"it leaves {budget:,} output tokens an hour, the terms {usual:,}"
+    if not for_s:
+        return "it has no end"
+    return None if for_s <= LONGEST_ALONE_S else "it lasts longer than 30 days"
 
 
 def digest(accounts: Iterable[str]) -> str:
@@ -178,6 +200,17 @@ def of_case(store: Store, case: str) -> list[Ask]:
     query = select(asks).where(asks.c.case_id == case).order_by(asks.c.ask.desc())
     with store.reading() as db:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
+
+
+def alone(store: Store, who: str, now_us: int) -> set[str]:
+    """Give the accounts that somebody hit within a day with nobody's agreement; watching hits nobody."""
+    c = asks.c
+    query = select(c.accounts).where(
+        c.who == who, c.decided_by == who, c.state == "done", c.step != int(Step.WATCH),
+        c.decided_us > now_us - DAY_US,
+    )  # fmt: skip
+    with store.reading() as db:
+        return {account for (text,) in db.execute(query) for account in json.loads(text)}
 
 
 def _ask(row: Row[tuple[object, ...]]) -> Ask:

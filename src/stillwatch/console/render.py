@@ -81,6 +81,15 @@ def when(at_us: int | None, words: str = "full") -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, title, short)
 
 
+def stamped(text: str) -> Markup:
+    """Show a time that was written as ISO; what is none is shown as it stands."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return shown(text, 40)
+    return when(int(found.timestamp()) * US) if found.tzinfo else shown(text, 40)
+
+
 def ago(span_us: int) -> str:
     """
     >>> ago(90 * 60 * US), ago(5 * US), ago(3 * 86_400 * US)
@@ -123,6 +132,7 @@ def environment() -> Environment:
         shown=shown,
         paragraphs=paragraphs,
         when=when,
+        stamped=stamped,
         ago=ago,
         label=label,
         in_form=in_form,

@@ -1,5 +1,6 @@
 """Taking steps on accounts: first the dry run, then the step, or the wait for a second person."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -7,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from stillwatch.cases import Stale, reading
 from stillwatch.console import ConsoleError, Unavailable, asks
 from stillwatch.console.asked import Asked
+from stillwatch.console.pages.case import standings
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
 from stillwatch.terms import Step
@@ -47,6 +49,28 @@ def _asked_for(asked: Asked, state: str) -> asks.Ask:
     )
 
 
+def _why_big(asked: Asked, want: asks.Ask) -> str | None:
+    """Say why the step needs a second person, in what its author has taken alone today."""
+    reached = asks.alone(asked.store, want.who, asked.now_us) | set(want.accounts)
+    usual = (
+        0 if want.budget is None else asked.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
+    )
+    return asks.why_big(
+        want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s,
+        in_all=len(reached), budget=want.budget, usual=usual,
+    )  # fmt: skip
+
+
+def _loosened(asked: Asked, accounts: Sequence[str], step: Step) -> dict[str, int]:
+    """Count the accounts that stand on a stricter step now: this one would be laid over it."""
+    found: dict[str, int] = {}
+    for standing in (standings(asked, accounts) or {}).values():
+        if standing.step > step:
+            name = standing.step.name.lower()
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
 def dry_run(asked: Asked) -> Shown:
     """Say whom a step would hit, and who must agree. It changes nothing."""
     want = _asked_for(asked, "waiting")
@@ -55,11 +79,12 @@ def dry_run(asked: Asked) -> Shown:
     hits = asked.deployment.reach(want.accounts, want.step, asked.now_us)
     case = asked.store.case(want.case, accounts=False)
     targets = reading.targets(asked.store, want.case)
-    big = asks.why_big(want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s)
+    big = _why_big(asked, want)
     view = {
         "case": case, "want": want, "reach": hits, "big": big, "digest": asks.digest(want.accounts),
         "picked": want.accounts if len(want.accounts) < len(targets.accounts) else (), "named": NAMED,
         "left_out": targets.left_out, "revision": asked.revision(),
+        "loosened": _loosened(asked, want.accounts, want.step),
     }  # fmt: skip
     return Shown("dry.html.j2", f"Dry run: {want.step.name.lower()}", {}, (), view)
 
@@ -71,7 +96,7 @@ def act(asked: Asked) -> Response:
         raise Unavailable(asked.deployment.acts)
     if asks.digest(want.accounts) != asked.form("digest", 100):
         raise Stale("the accounts have changed since the dry run: look again at whom it would hit")
-    big = asks.why_big(want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s)
+    big = _why_big(asked, want)
     if big is not None:
         asks.put(asked.store, _in_state(want, "waiting"), asked.revision())
         return to_case(asked, want.case, "asked")
@@ -132,6 +157,7 @@ def ask_page(asked: Asked) -> Shown:
     view = {
         "ask": ask, "case": case, "reach": hits, "trouble": trouble, "named": NAMED,
         "gone": len(ask.accounts) - len(accounts), "own": ask.who == asked.user.name,
+        "loosened": _loosened(asked, accounts, ask.step) if ask.state == "waiting" else {},
     }  # fmt: skip
     return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)
 
