@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,15 +25,16 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, Detector
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
+from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
+from test_scan_loners import HOUR, START_US, loud
 
 SETTINGS = Settings("http://127.0.0.1:9")
 NOW = 1_795_600_000_000_000
@@ -391,6 +393,61 @@ def test_bad_new_terms_leave_the_last_good_ones_in_force(enforcing: Enforcer) ->
     hand_over(enforcing.folder, "a")
     enforcing.step(NOW + 5)
     assert stands(enforcing) == {"a": Step.THROTTLE}
+
+
+LONE = """version = 1
+[ladder]
+mode = "act"
+[[ladder.rule]]
+step = "throttle"
+p_value_at_most = 0.001
+[[ladder.rule]]
+step = "verify"
+lone = true
+exchanges_at_least = 300
+"""
+
+
+def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing: Enforcer) -> None:
+    alone = Loner("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
+    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
+    write_atomically(enforcing.folder.detector / HANDOVER, to_text(handover_json(result, {})))
+    write(result, enforcing.folder.detector)
+    (lone,) = Findings(enforcing.folder).current().campaigns()
+    assert (lone.id, lone.accounts, lone.firm, lone.p_value) == ("sw-9", ("a",), ("a",), 0.03)
+    assert (lone.alarm_at, lone.harvest, lone.score_bits) == (WHEN, Harvest(320, 96_000), 12.5)
+    enforcing.step(NOW)
+    assert stands(enforcing) == {"a": Step.THROTTLE}
+    group = Campaign("sw-2", WHEN, 1e-9, 30.0, ("a", "b"), lone.harvest, lone.harvest, (), ())
+    assert [c.id for c in Handed((), replace(result, campaigns=(group,))).campaigns()] == ["sw-2"]
+
+
+@pytest.mark.slow
+def test_a_lone_payer_is_acted_on_before_the_hour_is_over_and_stays_one_finding(folder: Folder) -> None:
+    folder.terms.write_text(LONE, encoding="utf-8")
+    table = loud().table().sort_by("time")
+    begun_us = START_US + HOUR * HOUR_US
+    until = [begun_us, begun_us + 40 * 60_000_000, begun_us + HOUR_US + 60_000_000]
+    clock, lo, stood = [until[0]], 0, []
+    found = Detector(folder, SETTINGS, lambda: clock[0])
+    with State(folder.state) as state:
+        enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
+        for number, at in enumerate(until, 1):
+            hi = int(np.searchsorted(table["time"].cast(pa.int64()).to_numpy(), at))
+            put(folder, number, table.slice(lo, hi - lo))
+            clock[0], lo = at, hi
+            found.step()
+            enforcer.step(at)
+            assert enforcer.errors == {}
+            stood.append(actions.standings(state))
+    assert stood[0] == {}
+    assert {account: s.step for account, s in stood[1].items()} == {"loud": Step.VERIFY}
+    assert named(folder) == [("loud",)]
+    assert stood[2] == stood[1]  # the full look agrees, under the name it was given
+    handed = Findings(folder).current()
+    assert [c.id for c in handed.campaigns()] == [stood[1]["loud"].campaign]
+    assert handed.result is not None
+    assert handed.result.alone == ()
 
 
 # --- whom a step would hit ---

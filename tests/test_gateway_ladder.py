@@ -10,6 +10,7 @@ from stillwatch.cases import DetectorState
 from stillwatch.gateway.control.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
 from stillwatch.scan import Campaign, Harvest, Reason
 from stillwatch.scan.assemble import TEST_NAME
+from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
 
 ALARM = datetime(2026, 11, 25, 9, tzinfo=UTC)
@@ -70,6 +71,18 @@ def test_a_detector_does_what_people_let_it_do() -> None:
         ("WATCH", ("a", "b", "c"), False)
     ]
     assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.ACT}) == asked(raised, Ladder())
+
+
+def test_a_rule_may_be_of_lone_payers_or_of_groups_alone() -> None:
+    """A lone payer's p-value is a rank: no rule made for groups reaches it."""
+    lone = campaign("a", p_value=0.03, reasons=(Reason(LONE_HARVEST, "it harvests alone", 12.0),))
+    group = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
+    verify = Rung(Step.VERIFY, act=True, name="ladder.rule 1", p_value_at_most=0.05, lone=True)
+    block = Rung(Step.BLOCK, act=True, name="ladder.rule 2", p_value_at_most=0.05, lone=False)
+    ladder = Ladder(rungs=(verify, block))
+    assert asked(lone, ladder) == [("VERIFY", ("a",), True)]
+    assert asked(group, ladder) == [("BLOCK", ("a", "b", "c"), True)]
+    assert asked(lone, Ladder(rungs=(replace(verify, lone=None),))) == [("VERIFY", ("a",), True)]
 
 
 def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> None:

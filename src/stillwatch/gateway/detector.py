@@ -172,7 +172,7 @@ class Detector:
         """Write what was found where it changed; where only its figures moved, now and then."""
         last, at = self._written
         fresh = replace(result, scanned=replace(result.scanned, seconds=0.0))
-        same = last is not None and (fresh.campaigns, fresh.followers) == (last.campaigns, last.followers)
+        same = last is not None and _who(fresh) == _who(last)
         if fresh == last or (same and time.monotonic() - at < FIGURES_S):
             return
         first_ids = {c.id: self._live.stable_id(c.id) for c in result.campaigns}
@@ -208,6 +208,11 @@ class Detector:
             "looked_until_us": self._live.looked_until_us,
             "error": self.error,
         }
+
+
+def _who(result: ScanResult) -> tuple[object, ...]:
+    """Whom a result names: what is handed over at once where it changed."""
+    return result.campaigns, result.followers, result.alone
 
 
 class _Pulse(threading.Thread):

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
-from stillwatch.scan import Campaign, Follower, ScanResult
+from stillwatch.scan import Campaign, Follower, Harvest, Loner, Reason, ScanResult
+from stillwatch.scan.parts import LONE_HARVEST as LONE
 
 HANDOVER = "handover.json"
 BLOCK = 1 << 16
@@ -45,9 +46,11 @@ class Handed:
         return self.first_ids.get(campaign, campaign)
 
     def campaigns(self) -> list[Campaign]:
-        """Give the campaigns under their first ids, each with the accounts seen to join it since."""
+        """Give the campaigns under their first ids, each with the accounts seen to join it since, and
+        those of payers that were seen to harvest alone since the last full look."""
         if self.result is None:
             return []
+        known = {account for c in self.result.campaigns for account in c.accounts}
         joined: dict[str, set[str]] = {}
         for follower in self.result.followers:
             joined.setdefault(follower.campaign, set()).add(follower.account)
@@ -59,7 +62,26 @@ class Handed:
                 firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
-        ]
+        ] + _alone([loner for loner in self.result.alone if loner.account not in known])
+
+
+def _alone(loners: list[Loner]) -> list[Campaign]:
+    """Those who were seen to harvest alone since the last full look, as that look would name them."""
+    found: dict[str, list[Loner]] = {}
+    for loner in loners:
+        found.setdefault(loner.campaign, []).append(loner)
+    made = []
+    for number, theirs in sorted(found.items()):
+        one, accounts = theirs[0], tuple(sorted(loner.account for loner in theirs))
+        taken = Harvest(one.exchanges, one.output_tokens)
+        reason = Reason(LONE, one.text, one.bits, n=one.exchanges)
+        made.append(
+            Campaign(
+                number, one.named_at, one.p_value, one.bits, accounts, taken, taken, (reason,), (),
+                named_at=dict.fromkeys(accounts, one.named_at), firm=accounts,
+            )
+        )  # fmt: skip
+    return made
 
 
 def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, Any]:
@@ -74,7 +96,8 @@ def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, An
         }
         for f in result.followers
     ]
-    return {"first_ids": first_ids, "followers": followers}
+    alone = [asdict(loner) | {"named_at": loner.named_at.isoformat()} for loner in result.alone]
+    return {"first_ids": first_ids, "followers": followers, "alone": alone}
 
 
 class Findings:
@@ -123,7 +146,9 @@ class Findings:
                 Follower(f["account"], f["campaign"], at(f["named_at"]), at(f["first"]), f["exchanges"])
                 for f in told["followers"]
             )
-            return Handed(sign, replace(result, followers=followers), dict(told["first_ids"]))
+            alone = tuple(Loner(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ()))
+            now = replace(result, followers=followers, alone=alone)
+            return Handed(sign, now, dict(told["first_ids"]))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why
 

@@ -129,6 +129,10 @@ class Loner:
     named_at: datetime
     exchanges: int  # within five days, when the rule spoke
     text: str
+    campaign: str = ""  # the id that the next full look gives it, where that agrees
+    p_value: float = 1.0  # its payer's rank among heavy payers
+    bits: float = 0.0
+    output_tokens: int = 0  # of all its payer's answered exchanges by then
 
 
 @dataclass(frozen=True)

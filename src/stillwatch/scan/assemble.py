@@ -130,8 +130,13 @@ def _since(actor: Actor, world: World) -> dict[str, datetime]:
 
 def campaign_id(actor: Actor, world: World) -> str:
     """A name that the same accounts in the same log always get."""
+    return id_of(world.log.accounts[a] for a in actor.accounts)
+
+
+def id_of(accounts: Iterable[str]) -> str:
+    """The campaign of these accounts."""
     digest = hashlib.blake2b(digest_size=5, person=b"stillwatch.actor")
-    for account in sorted(world.log.accounts[a] for a in actor.accounts):
+    for account in sorted(accounts):
         digest.update(account.encode("utf-8", "surrogatepass") + b"\0")
     return f"sw-{digest.hexdigest()}"
 

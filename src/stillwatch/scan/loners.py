@@ -17,7 +17,8 @@ import pyarrow as pa
 from stillwatch.detectors import lone_harvest
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Loner
-from stillwatch.scan.harvest import moment
+from stillwatch.scan.assemble import id_of
+from stillwatch.scan.harvest import harvest, moment
 from stillwatch.scan.pipeline import known_of, payers
 
 LOUD = 100  # exchanges of an account since the last full look: a quieter one can wait for the next
@@ -69,6 +70,16 @@ class Loners:
             theirs = [log.accounts[code] for code in np.flatnonzero(payer == sighting.payer).tolist()]
             if not since_us <= sighting.at_us < now_us or set(theirs) & set(elsewhere):
                 continue
+            taken = harvest(log, np.flatnonzero(payer[log["account"]] == sighting.payer))
             for name in theirs:
-                found = Loner(name, moment(now_us), sighting.exchanges, sighting.text)
+                found = Loner(
+                    name,
+                    moment(now_us),
+                    sighting.exchanges,
+                    sighting.text,
+                    id_of(theirs),
+                    sighting.p_value,
+                    round(sighting.total_bits, 3),
+                    taken.output_tokens,
+                )
                 self.named.setdefault(name, found)

@@ -185,6 +185,7 @@ class Rung:
     age_at_least_s: int = 0  # since the alarm
     exchanges_at_least: int = 0  # of the harvest
     output_tokens_at_least: int = 0
+    lone: bool | None = None  # only of payers that harvest alone; False: only of groups; None: of both
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ def _same(one: Rung, other: Rung) -> bool:
 
 def _rule(rung: Rung) -> str:
     conditions = [
+        {None: "", True: "one payer alone", False: "several payers"}[rung.lone],
         f"p at most {rung.p_value_at_most:g}" if rung.p_value_at_most < 1 else "",
         f"{rung.age_at_least_s:,} s after the alarm" if rung.age_at_least_s else "",
         f"{rung.exchanges_at_least:,} exchanges" if rung.exchanges_at_least else "",

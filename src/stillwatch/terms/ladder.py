@@ -18,6 +18,7 @@ class Found:
     accounts: int
     exchanges: int  # of the harvest so far
     output_tokens: int
+    lone: bool = False  # one payer; its p-value is a rank among heavy payers, never under 1 in their number
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def _fits(rung: Rung, found: Found, now_us: int) -> bool:
         and now_us - found.alarm_us >= rung.age_at_least_s * SECOND_US
         and found.exchanges >= rung.exchanges_at_least
         and found.output_tokens >= rung.output_tokens_at_least
+        and rung.lone in (None, found.lone)
     )
 
 

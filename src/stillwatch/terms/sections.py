@@ -180,6 +180,7 @@ def ladder(table: Table) -> Ladder:
 
 def rung(table: Table, number: int, act: bool, alter: bool) -> Rung:
     table.need("step", 'say what to do, as in step = "throttle"')
+    lone = table.flag("lone", False)
     built = Rung(
         step=Step[table.choice("step", "watch", STEPS[1:]).upper()],
         act=table.choice("mode", "act" if act else "propose", ("propose", "act")) == "act",
@@ -188,6 +189,7 @@ def rung(table: Table, number: int, act: bool, alter: bool) -> Rung:
         age_at_least_s=table.whole("age_at_least_s", 0, 0, 365 * DAY_S),
         exchanges_at_least=table.whole("exchanges_at_least", 0, 0, MOST),
         output_tokens_at_least=table.whole("output_tokens_at_least", 0, 0, MOST),
+        lone=lone if table.has("lone") else None,
     )
     if built.act and built.step in (Step.STRIP, Step.MARK) and not alter:
         table.wrong(

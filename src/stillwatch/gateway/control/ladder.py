@@ -23,6 +23,7 @@ from stillwatch.cases import DetectorState
 from stillwatch.cases.claims import RAISING
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
+from stillwatch.scan.parts import LONE_HARVEST as LONE
 from stillwatch.terms import Ladder, Permission, Standing, Step
 from stillwatch.terms.ladder import Found
 from stillwatch.terms.ladder import Proposal as Asked
@@ -97,6 +98,7 @@ def climb(
             len(accounts),  # of the whole campaign: one that grows by a few at a time is not hit by a few
             campaign.harvest.exchanges,
             campaign.harvest.output_tokens,
+            [r.detector for r in campaign.reasons if r.detector in RAISING] == [LONE],
         )
         for step in steps(ladder, found, now_us, key):
             if may == DetectorState.ALERT and step.automatic:
