@@ -4,6 +4,7 @@ import gzip
 import json
 import resource
 import struct
+import tarfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -460,3 +461,46 @@ def test_accounts_from_parquet_and_csv(tmp_path):
     assert read_accounts(tmp_path / "a.parquet", rejects=Rejects(), now=NOW).equals(table)
     with pytest.raises(InputError, match="no account could be read"):
         read_accounts(write(tmp_path / "b", "colour\nred\n"), rejects=Rejects())
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+@pytest.mark.parametrize("ending", ["cut off", "with something after it"])
+def test_a_small_archive_that_breaks_gives_what_came_before(tmp_path, packing, ending):
+    noise = np.random.default_rng(2)
+    many = "".join(line(conversation=str(noise.random())) + "\n" for _ in range(3_000)).encode()
+    packed = gzip.compress(many) if packing == "gzip" else pa.compress(many, packing, asbytes=True)
+    broken = packed[: len(packed) // 2] if ending == "cut off" else packed + b"no archive"
+    rejects = Rejects()
+    rows = take(write(tmp_path / "log", broken), rejects=rejects).num_rows
+    assert rejects.count == 1
+    assert 500 < rows < 3_000 if ending == "cut off" else rows == 3_000
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "02/Mar/2026:13:00:00 +0100",
+        "Mon, 02 Mar 2026 12:00:00 GMT",
+        "Mon, 02 Mar 2026 14:00:00 +0200",
+        "2026-03-02 12:00:00 +0000 UTC",
+        "2026-03-02 12:00:00.000000001 +0000 UTC",
+        "2026-03-02 12:00:00 UTC",
+    ],
+)
+def test_times_as_other_programs_write_them(tmp_path, written):
+    (time,) = take(write(tmp_path / "log", line(time=written))).column("time").to_pylist()
+    assert time == datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def test_text_that_is_no_log_is_called_that(tmp_path):
+    for text in ("<!DOCTYPE html>\n<p>Sign in</p>\n", "Mar  2 00:00:00 host sshd[1]: hello, you\n"):
+        with pytest.raises(InputError, match="no log of a kind known here"):
+            take(write(tmp_path / "log", text))
+
+
+def test_an_archive_of_files_is_called_that(tmp_path):
+    (tmp_path / "a.jsonl").write_text(line())
+    with tarfile.open(tmp_path / "log.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "a.jsonl")
+    with pytest.raises(InputError, match="is a tar archive"):
+        take(tmp_path / "log.tgz")

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.unpack import MAGIC
 
 Kind = Literal["parquet", "json", "csv", "protobuf"]
 
@@ -17,12 +18,17 @@ def kind_of(head: bytes) -> Kind:
         return "parquet"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Refused("is UTF-16; right would be UTF-8")
+    packed = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
+    if packed:
+        raise Refused(f"is packed twice ({packed} inside); right would be packed once")
+    if head[257:262] == b"ustar":
+        raise Refused("is a tar archive; right would be its files (unpack it and give the folder)")
     if is_protobuf(head):
         return "protobuf"
     text = head.removeprefix(BOM).lstrip()
     if not text:
         raise Refused("holds only white space: no line to read")
-    if text.startswith((b"{", b"[")):
+    if text.lstrip(b"\x1e").startswith((b"{", b"[")):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON

@@ -77,8 +77,18 @@ def records(
         yield Good(line.number, line.offset, raw or line.raw, value)
 
 
+def first_twice(names: list[str]) -> str | None:
+    """The first name that stands before already. One pass: a file's first line can hold a million."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def _refuse_twice(names: list[str]) -> None:
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = first_twice(names)
     if twice is not None:
         raise Refused(f"column {twice[:40]!r} stands twice in the header")
 

@@ -5,6 +5,7 @@ It does not know files or compression, nor what any one format looks like.
 
 from collections.abc import Iterable, Iterator
 
+from stillwatch.exchanges import NEEDED
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
 from stillwatch.exchanges.json_text import Bad, Good
 from stillwatch.exchanges.registry import recognise
@@ -60,6 +61,11 @@ class Intake:
         """Raises: Refused when a table of these columns is of no known format."""
         found = recognise(dict.fromkeys(names, "x"))
         if found is None or found.name == own.FORMAT.name:
+            if not any(name in own.columns_of(names) for name in NEEDED):
+                raise Refused(
+                    "is no log of a kind known here: neither JSON, nor a table whose first line names "
+                    "columns such as time, account and prompt"
+                )
             wrong = own.missing(names)
             if wrong:
                 raise Refused(wrong)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk, text_of
+from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk, text_of, whole
 
 Attributes = dict[str, object]
 Events = Iterable[tuple[int, str, Attributes, object]]
@@ -92,20 +92,25 @@ def _numbered(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[ob
     """Messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
     for prefix, inner in shapes:
         messages: dict[int, dict[str, object]] = {}
+        pieces: dict[int, list[str]] = {}  # joined once: a client may send ten thousand parts
         for key, value in found.items():
             if not key.startswith(prefix):
                 continue
             number, _, rest = key[len(prefix) :].partition(".")
-            if not number.isdigit() or not rest.startswith(inner):
+            index = whole(number)
+            if index is None or not rest.startswith(inner):
                 continue
-            message = messages.setdefault(int(number), {})
+            message = messages.setdefault(index, {})
             name = rest[len(inner) :]
             if name in ("role", "finish_reason"):
                 message[name] = value
             elif name == "content":
                 message["content"] = value if text_of(_parts(value)) is None else _parts(value)
             elif name.startswith("contents.") and name.endswith(".text"):
-                message["content"] = "\n".join(filter(None, [text_of(message.get("content")), str(value)]))
+                pieces.setdefault(index, []).append(str(value))
+        for index, texts in pieces.items():
+            said = [text_of(messages[index].get("content")), *texts]
+            messages[index]["content"] = "\n".join(filter(None, said))
         if messages:
             for message in messages.values():
                 message.setdefault("role", "user" if prefix in ("gen_ai.prompt.", "llm.prompts.") else None)

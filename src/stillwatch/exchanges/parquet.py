@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges import RECORD, batches, columnar, sketched
+from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.registry import recognise
@@ -39,7 +39,7 @@ def read(
                 raise Refused("is empty: no row to read")
             done = 0
             names = list(file.schema_arrow.names)
-            twice = next((name for name in names if names.count(name) > 1), None)
+            twice = csv_text.first_twice(names)
             if twice is not None:
                 raise Refused(f"column '{twice}' stands twice")
             if sketched.is_sketched(file.schema_arrow):

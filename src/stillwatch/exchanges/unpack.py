@@ -11,6 +11,7 @@ import pyarrow as pa
 from stillwatch.exchanges.formats import Refused
 
 CHUNK = 1 << 18
+SMALL = 1 << 12  # asked for at once on the way to where an archive breaks
 
 MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z"}
@@ -33,10 +34,13 @@ class Unpacked:
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
+        self._path = path
         self._raw = path.open("rb")
         self._limits = limits
         self.done = 0  # bytes handed out
         self._pushed = b""
+        self._piece = CHUNK  # bytes asked for at once
+        self._broken: Refused | None = None
         head = self._raw.read(8)
         self._raw.seek(0)
         self.packing = next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
@@ -44,8 +48,11 @@ class Unpacked:
         if other:
             self._raw.close()
             raise Refused(f"is a {other} archive; right would be plain, gzip or zstd (unpack it first)")
+        self._stream = self._opened()
+
+    def _opened(self) -> pa.NativeFile:
         source = pa.PythonFile(self._raw, mode="r")
-        self._stream = pa.CompressedInputStream(source, self.packing) if self.packing else source
+        return pa.CompressedInputStream(source, self.packing) if self.packing else source
 
     @property
     def position(self) -> int:
@@ -55,7 +62,12 @@ class Unpacked:
     def peek(self, size: int = CHUNK) -> bytes:
         """The first bytes, without using them up. Call before anything else."""
         while len(self._pushed) < size:
-            more = self._read(size - len(self._pushed))
+            try:
+                more = self._read(size - len(self._pushed))
+            except Refused:
+                if not self._pushed:
+                    raise
+                break  # said again when these bytes are used up
             if not more:
                 break
             self._pushed += more
@@ -70,16 +82,42 @@ class Unpacked:
             yield chunk
 
     def _read(self, size: int) -> bytes:
+        """The next bytes, `size` at most; none at the end. Raises: Refused where the data breaks, after all
+        that came before it was handed out."""
+        if self._broken:
+            raise self._broken
         try:
-            chunk: bytes = self._stream.read(size)
+            chunk: bytes = self._stream.read(min(size, self._piece))
         except OSError as why:
-            kind = self.packing or "file"
-            if "runcated" in str(why):
-                raise Refused(f"{kind} data ends too early, after {self.done:,} bytes unpacked") from None
-            raise Refused(f"damaged {kind} data after {self.done:,} bytes unpacked") from None
+            if self.packing is None:
+                raise
+            if self._piece > 1 and self._again():  # a read that fails keeps what it had unpacked by then
+                return self._read(size)
+            self._broken = Refused(self._said(why))
+            raise self._broken from None
         self.done += len(chunk)
         self._check_size()
         return chunk
+
+    def _again(self) -> bool:
+        """Open the archive anew and go back to where it was, to ask for less at once from there."""
+        self._piece = 1 if self._piece == SMALL else SMALL
+        self._stream.close()
+        self._raw.close()
+        self._raw = self._path.open("rb")
+        self._stream = self._opened()
+        left = self.done
+        try:
+            while left and (skipped := self._stream.read(min(left, CHUNK))):
+                left -= len(skipped)
+        except OSError:
+            return False  # not the same file any more
+        return left == 0
+
+    def _said(self, why: OSError) -> str:
+        if "runcated" in str(why):
+            return f"{self.packing} data ends too early, after {self.done:,} bytes unpacked"
+        return f"damaged {self.packing} data after {self.done:,} bytes unpacked"
 
     def _check_size(self) -> None:
         if self.packing is None or self.done <= self._limits.free_bytes:

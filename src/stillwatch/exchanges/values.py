@@ -91,13 +91,22 @@ def check_time(us: int, clock: Clock) -> None:
     try:
         shown = (EPOCH + timedelta(microseconds=us)).isoformat()
     except OverflowError:
-        shown = f"{us} us"
+        shown = f"{us:.3g} us" if abs(us) < 1e300 else "beyond all bounds"
     if us < clock.first_us:
         raise Refused(f"time {shown} is before 2015; right would be the time of the request, with its zone")
     raise Refused(f"time {shown} lies in the future (now is {clock.now.isoformat(timespec='seconds')})")
 
 
+TIME_LENGTH = 64  # characters; no way to write a time is longer
+WRITTEN = (  # what is no ISO 8601 and names its zone all the same
+    "%d/%b/%Y:%H:%M:%S %z",  # nginx, Apache
+    "%a, %d %b %Y %H:%M:%S %z",  # mail; HTTP writes GMT for +0000
+)
+
+
 def _parsed(text: str) -> datetime | float | int:
+    if len(text) > TIME_LENGTH:
+        raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
     try:
         return int(text)
     except ValueError:
@@ -113,7 +122,20 @@ def _parsed(text: str) -> datetime | float | int:
     try:  # Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"
         return datetime.fromisoformat(text.removesuffix("UTC").removesuffix("Z").strip() + "+00:00")
     except ValueError:
-        raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z") from None
+        pass
+    before, _, zone = text.rpartition(" ")
+    if zone in ("GMT", "UTC"):
+        text = before if before[-5:-4] in ("+", "-") else f"{before} +0000"
+    try:  # Go: "2026-03-02 12:00:00.123456789 +0000 UTC"
+        return datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-"))
+    except ValueError:
+        pass
+    for pattern in WRITTEN:
+        try:
+            return datetime.strptime(text, pattern)  # noqa: DTZ007 - every pattern has its zone
+        except ValueError:
+            continue
+    raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
 
 
 def _from_epoch(value: float) -> int:

@@ -102,7 +102,8 @@ def _entropy(counts: list[str], n: str) -> str:
 
 HOURS = [f"hour_{h}" for h in range(24)]
 SIZED = "status = 200 AND output_tokens >= 0"
-LOG_OUT = "LOG2(CASE WHEN output_tokens >= 0 THEN output_tokens ELSE 0 END + 1)"
+# wide before it is added to: one log line with the largest count there is must not end a scan
+LOG_OUT = "LOG2(CAST(CASE WHEN output_tokens >= 0 THEN output_tokens ELSE 0 END AS BIGINT) + 1)"
 LOG_SUMS = (
     ("sized", flag(SIZED)),
     ("log_out", f"CASE WHEN {SIZED} THEN {fixed_point(LOG_OUT)} ELSE 0 END"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk, text_of
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk, text_of, whole
 
 _NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
 
@@ -101,8 +101,9 @@ def _status(obj: Json, metadata: object) -> int | None:
     code = first(
         dig(obj, "error_information", "error_code"), dig(metadata, "error_information", "error_code")
     )
-    if (isinstance(code, str) and code.isdigit()) or (isinstance(code, int) and not isinstance(code, bool)):
-        return int(code)
+    number = whole(str(code))
+    if number is not None:
+        return number
     return {"success": 200, "failure": 500}.get(status) if isinstance(status, str) else None
 
 

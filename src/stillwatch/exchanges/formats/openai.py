@@ -8,7 +8,17 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.own import ALIASES
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, joined, talk, text_of
+from stillwatch.exchanges.messages import (
+    count,
+    dig,
+    first,
+    format_name,
+    from_text,
+    joined,
+    talk,
+    text_of,
+    whole,
+)
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -59,7 +69,7 @@ def rows(obj: Json) -> Iterator[Item]:
         row.get("status"), dig(obj, "response", "status_code"), dig(obj, "response", "status"),
         200 if any(response.get(name) for name in ("choices", "output", "content")) else None,
     )  # fmt: skip
-    if isinstance(row["status"], str) and not row["status"].isdigit():
+    if isinstance(row["status"], str) and whole(row["status"]) is None:
         row["status"] = 200 if row["status"] in ("completed", "success", "succeeded") else None
     url = first(obj.get("url"), obj.get("path"), obj.get("endpoint"), dig(obj, "request", "url"))
     if row.get("operation") is None or "/" in str(row["operation"]):

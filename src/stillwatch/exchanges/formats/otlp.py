@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
-from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.messages import dig, first, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
 ACCOUNT = (
@@ -66,7 +66,7 @@ def any_value(value: object) -> object:
         if key in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
             return inner
         if key == "intValue":
-            return int(inner) if isinstance(inner, str) and inner.lstrip("-").isdigit() else inner
+            return inner if (number := whole(inner)) is None else number
         if key == "arrayValue":
             return [any_value(part) for part in _list(dig(inner, "values"))]
         if key == "kvlistValue":
@@ -189,8 +189,7 @@ def _key(record: Json) -> str:
 def _nanos(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return 0
-    text = str(value)
-    return int(text) if text.isdigit() else 0
+    return max(whole(str(value)) or 0, 0)
 
 
 def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
@@ -225,8 +224,9 @@ def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Eve
 
 def _error_status(error: object) -> int:
     text = str(error)
-    if text.isdigit() and len(text) == 3:
-        return int(text)
+    code = whole(text)
+    if code is not None and 100 <= code <= 999:
+        return code
     return 429 if "rate" in text.lower() else 500
 
 
