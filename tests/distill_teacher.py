@@ -27,6 +27,7 @@ class Reply:
     body: bytes | None = None
     delay_s: float = 0.0
     cut: bool = False  # close the connection instead of answering
+    drip_s: float = 0.0  # one byte, then so long nothing, without end
 
     def raw(self, model: str) -> bytes:
         if self.body is not None:
@@ -89,6 +90,9 @@ def teaching(behave: Behave = lambda number, body: Reply()) -> Iterator[tuple[st
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(raw)))
                 self.end_headers()
+                while reply.drip_s:
+                    self.wfile.write(b" ")
+                    time.sleep(reply.drip_s)
                 self.wfile.write(raw)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # who asked is gone: it counts as answered all the same

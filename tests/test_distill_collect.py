@@ -229,7 +229,7 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path, bud
 
     prices = {"input": 1.0, "output": 1.0}
     with teaching(behave) as (url, seen):
-        run, plan = run_of(tmp_path, url, 60, prices=prices, budget=budget)
+        run, plan = run_of(tmp_path, url, 60, prices=prices, budget=budget, collect={"tries": 50})
         got = collected(run, plan)
         assert got.by_budget
         assert "budget is reached" in got.stopped

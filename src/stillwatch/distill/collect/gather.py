@@ -18,6 +18,7 @@ from typing import Any
 
 from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
 from stillwatch.distill.collect import Collected, Progress, Question
+from stillwatch.distill.collect.bounded import bounded
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import Purse, Reserved
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
@@ -29,6 +30,7 @@ from stillwatch.distill.prices import PUSD, Price, price_of
 
 Tell = Callable[[Progress], None]
 UNREACHED = 4  # tries in a row with nobody there, before anything was answered
+DRIP_S = 0.5  # beyond the client's own timeout, which tells more of what went wrong
 REFUSED = 3  # requests in a row refused for good, before anything was answered
 
 
@@ -122,6 +124,7 @@ class _Gathering:
             default_headers=dict(teacher.headers) or None,
             max_retries=0,
             timeout=asking.timeout_s,
+            http_client=bounded()(),
         )
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -229,12 +232,14 @@ class _Gathering:
         body = {key: value for key, value in question.body.items() if key not in apart}
         began = time.monotonic()
         try:
-            answer: Any = await self.client.chat.completions.with_raw_response.create(
-                model=question.body["model"],
-                messages=question.body["messages"],
-                extra_body=body,
-                extra_headers={"Idempotency-Key": question.key},
-            )
+            # the client's timeout is between two bytes: a teacher that drips would never meet it
+            async with asyncio.timeout(self.plan.collect.timeout_s + DRIP_S):
+                answer: Any = await self.client.chat.completions.with_raw_response.create(
+                    model=question.body["model"],
+                    messages=question.body["messages"],
+                    extra_body=body,
+                    extra_headers={"Idempotency-Key": question.key},
+                )
             raw: bytes = answer.content
             reply = parsed(raw)
         except Exception as error:  # noqa: BLE001 - the client raises many kinds; `trouble` reads all of them

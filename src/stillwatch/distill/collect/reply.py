@@ -133,11 +133,14 @@ def _logprobs(found: Any) -> list[Any] | None:
     content = found.get("content") if isinstance(found, dict) else None
     if not isinstance(content, list) or not content:
         return None
-    return [
-        [one.get("token"), one.get("logprob"), [[o.get("token"), o.get("logprob")] for o in _top(one)]]
-        for one in content
-        if isinstance(one, dict)
-    ]
+    return [[*_chance(one), [_chance(o) for o in _top(one)]] for one in content if isinstance(one, dict)]
+
+
+def _chance(one: dict[str, Any]) -> list[Any]:
+    """Token and log-probability; null for what is no text, and for what is no number (JSON has no NaN)."""
+    token, logprob = one.get("token"), one.get("logprob")
+    number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and -1e9 < logprob < 1e9
+    return [token if isinstance(token, str) else None, logprob if number else None]
 
 
 def _top(one: dict[str, Any]) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
     """Read an error of the `openai` client."""
     import openai
 
+    if isinstance(error.__cause__, NotAnAnswer):  # met while it was read
+        error = error.__cause__
     if isinstance(error, openai.APIStatusError):
         return _status(error.status_code, _said(error), error.response.headers, key_variable, base_url)
     if isinstance(error, openai.APITimeoutError):
@@ -49,6 +51,8 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
         if "LocalProtocolError" in _kinds(cause):
             return Trouble(Means.STOP, f"the key in {key_variable} or a header cannot be sent: {cause}")
         return Trouble(Means.DOUBT, f"the connection broke: {cause or error}")
+    if isinstance(error, TimeoutError):
+        return Trouble(Means.DOUBT, "no whole answer within the time (collect.timeout_s)")
     if isinstance(error, NotAnAnswer):
         return Trouble(Means.DOUBT, f"the answer is no chat completion: {error}", 200)
     if isinstance(error, UnicodeEncodeError | TypeError):
@@ -58,6 +62,10 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
 
 def _status(status: int, said: str, headers: Any, key_variable: str, base_url: str) -> Trouble:
     text = f"HTTP {status}: {said}"
+    if 300 <= status < 400:
+        there = str(headers.get("location", "nowhere"))[:200]
+        hint = f"it sends on to {there!r}; prompts and keys go to the plan's own address only"
+        return Trouble(Means.STOP, f"HTTP {status}: {hint} (if that one is right, put it there)", status)
     if status == 401:
         hint = f"the key in {key_variable} is not accepted (or the variable is not set)"
         return Trouble(Means.STOP, f"{text}; {hint}", status)
