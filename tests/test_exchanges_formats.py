@@ -299,6 +299,94 @@ def test_openai_pairs_and_batch_lines():
     assert [row["operation"] for row in found] == ["chat"] * 5
 
 
+def test_what_other_gateways_write_as_pairs():
+    databricks, gemini, flat, batch = rows("gateway_pairs.jsonl")
+    assert (databricks["prompt"], databricks["account"]) == ("Databricks prompt?", "someone@corp.example")
+    assert (databricks["exchange_id"], databricks["latency_ms"], databricks["status"]) == ("db-1", 512, 200)
+    assert (gemini["prompt"], gemini["system"], gemini["completion"]) == (
+        "Gemini prompt?", "Be brief.", "Gemini answer.",
+    )  # fmt: skip
+    assert (gemini["max_tokens"], gemini["top_p"], gemini["reasoning_tokens"]) == (128, 0.9, 9)
+    assert (gemini["finish_reason"], gemini["model"]) == ("length", "gemini-2.5-flash")
+    assert (flat["prompt"], flat["system"], flat["completion"]) == ("Flat prompt?", "Flat.", "Flat answer.")
+    assert (flat["temperature"], flat["output_tokens"], flat["operation"]) == (0, 3, "chat")
+    assert (batch["prompt"], batch["completion"]) == ("Batch of Anthropic?", "Anthropic batch answer.")
+    assert (batch["max_tokens"], batch["output_tokens"], batch["finish_reason"]) == (1024, 6, "end_turn")
+
+
+def test_helicone_with_bodies_as_objects_and_as_text():
+    first, second = rows("helicone.jsonl")
+    assert (first["prompt"], first["completion"], first["account"]) == (
+        "Helicone prompt?", "Helicone answer.", "cust-9",
+    )  # fmt: skip
+    assert (first["status"], first["latency_ms"], first["output_tokens"]) == (200, 700, 6)
+    assert (second["prompt"], second["status"]) == ("Helicone prompt two?", None)  # -3: cancelled, no status
+
+
+def test_langfuse_of_the_api_and_of_the_blob_export():
+    rejects = Rejects()
+    api, blob = rows("langfuse.jsonl", rejects=rejects)
+    assert rejects.aside == 1  # a span of the application
+    assert (api["prompt"], api["system"], api["completion"]) == (
+        "Langfuse prompt?", "Be kind.", "Langfuse answer.",
+    )  # fmt: skip
+    assert (api["account"], api["end_user"], api["tools"], api["output_tokens"]) == ("hash-7", "u-1", 1, 5)
+    assert (blob["prompt"], blob["completion"], blob["account"]) == ("Blob prompt?", "Blob answer.", "u-2")
+    assert blob["time"] == datetime(2026, 3, 2, 8, 0, 9, 250_000, UTC)
+    assert (blob["status"], blob["conversation"], blob["temperature"]) == (500, "s-2", 0)
+
+
+def test_kong_logs_its_payloads():
+    rejects = Rejects()
+    (found,) = rows("kong.jsonl", rejects=rejects)
+    assert rejects.aside == 1  # no call of a model
+    assert (found["prompt"], found["account"], found["client_ip"]) == ("Kong prompt?", "c-4", "192.0.2.7")
+    assert (found["model"], found["latency_ms"], found["operation"]) == ("gpt-4o", 644, "chat")
+
+
+def test_an_access_log_names_a_key_and_never_holds_it():
+    first, second = rows("nginx.jsonl")
+    assert first["account"].startswith("key_")
+    assert len(first["account"]) == 20
+    assert "sk-test" not in str(first)
+    assert (first["prompt"], first["status"], first["latency_ms"]) == ("nginx prompt?", 200, 532)
+    assert (second["account"], second["operation"]) == ("team-b", "text_completion")
+    assert second["time"] == datetime(2026, 3, 2, 8, 0, 2, tzinfo=UTC)
+
+
+AT = "2026-03-02T08:00:01Z"
+OBJ = {"account": "a", "prompt": "Inside?"}
+AROUND = {
+    "docker": json.dumps({"log": json.dumps(OBJ) + "\n", "stream": "stdout", "time": AT}),
+    "google": json.dumps({"timestamp": AT, "jsonPayload": OBJ, "insertId": "1"}),
+    "cloudwatch": json.dumps({"timestamp": 1772438401000, "message": json.dumps(OBJ)}),
+    "elastic": json.dumps({"hits": {"hits": [{"_source": OBJ | {"@timestamp": AT}}]}}),
+    "splunk": json.dumps({"time": 1772438401.0, "host": "h", "event": OBJ}),
+    "page": json.dumps({"object": "list", "data": [OBJ | {"ts": AT}]}, indent=1),
+    "kubernetes": f"{AT} stdout F " + json.dumps(OBJ | {"ts": AT}),
+    "syslog": "Mar  2 08:00:01 host app[7]: " + json.dumps(OBJ | {"ts": AT}),
+    "json-seq": "\x1e" + json.dumps(OBJ | {"ts": AT}),
+}
+
+
+@pytest.mark.parametrize("shipper", AROUND)
+def test_what_a_shipper_put_around_a_record_is_opened(tmp_path, shipper):
+    (tmp_path / "log").write_text(AROUND[shipper] + "\n")
+    (found,) = rows(tmp_path / "log")
+    assert (found["prompt"], found["account"]) == ("Inside?", "a")
+    assert found["time"] == datetime(2026, 3, 2, 8, 0, 1, tzinfo=UTC)
+
+
+def test_prompts_as_messages_or_parts(tmp_path):
+    own = {"time": "2026-03-02T08:00:01Z", "account": "a"}
+    talk = [{"role": "system", "content": "S."}, {"role": "user", "content": "One?"}]
+    lines = [own | {"prompt": talk}, own | {"prompt": [{"type": "text", "text": "Two?"}]}]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    first, second = rows(tmp_path / "log")
+    assert (first["prompt"], first["system"], first["turn"]) == ("One?", "S.", 1)
+    assert (second["prompt"], second["system"]) == ("Two?", None)
+
+
 @pytest.mark.parametrize("key", ["messages", "model"])
 def test_a_request_key_given_twice_is_refused(tmp_path, key):
     line = (DATA / "openai_pairs.jsonl").read_text().splitlines()[0]
@@ -339,20 +427,20 @@ def test_other_formats_as_parquet(tmp_path):
 
 def test_formats_are_found_and_do_not_claim_each_others_objects():
     names = [f.name for f in all_formats()]
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 10
     assert names[-1] == "Stillwatch record"
 
 
 def test_the_worked_example_in_the_docs_reads_its_format(tmp_path, monkeypatch):
     text = (Path(__file__).parents[1] / "docs" / "exchanges.md").read_text()
-    code = next(block for block in text.split("```python\n") if block.startswith('"""Helicone')).split("```")[
-        0
-    ]
+    code = next(block for block in text.split("```python\n") if block.startswith('"""Our proxy')).split(
+        "```"
+    )[0]
     scope: dict[str, object] = {}
     exec(compile(code, "docs/exchanges.md", "exec"), scope)
     monkeypatch.setattr(registry, "all_formats", lambda: (scope["FORMAT"], *all_formats()))
     body = {"model": "m", "messages": [{"role": "user", "content": "From the docs?"}]}
-    line = {"request_created_at": "2026-03-02T08:00:00Z", "request_user_id": "u", "request_body": body}
+    line = {"proxied_at": "2026-03-02T08:00:00Z", "key": "u", "asked": body}
     (tmp_path / "log").write_text(json.dumps(line))
     assert prompts(rows(tmp_path / "log")) == ["From the docs?"]
 

@@ -74,7 +74,9 @@ values = st.recursive(
 )
 foreign = (
     "request response messages resourceSpans resourceLogs metadata startTime call_type CorrelationId "
-    "SequenceNumber RequestMessages schemaType message input body custom_id records Type category properties"
+    "SequenceNumber RequestMessages schemaType message input body custom_id records Type category properties "
+    "contents params result started_at ai consumer traceId type request_created_at request_body remote_addr "
+    "jsonPayload log hits data event"
 )
 names = st.sampled_from([*RECORD.names, *foreign.split()])
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.json_text import after_prefix
 from stillwatch.exchanges.unpack import MAGIC
 
 Kind = Literal["parquet", "json", "csv", "protobuf"]
@@ -28,7 +29,7 @@ def kind_of(head: bytes) -> Kind:
     text = head.removeprefix(BOM).lstrip()
     if not text:
         raise Refused("holds only white space: no line to read")
-    if text.lstrip(b"\x1e").startswith((b"{", b"[")):
+    if text.startswith((b"{", b"[")) or after_prefix(text.split(b"\n", 1)[0]):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON

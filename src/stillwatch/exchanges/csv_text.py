@@ -50,7 +50,7 @@ def records(
         if isinstance(line, LongLine):
             yield long_line(line)
             continue
-        if not line.raw.strip():
+        if not line.raw.strip() or (not header and line.raw.strip()[:4].lower() == b"sep="):  # Excel's own
             continue
         raw = _whole(line, waiting, lines)
         if raw is not None:

@@ -5,7 +5,7 @@ It does not know files or compression, nor what any one format looks like.
 
 from collections.abc import Iterable, Iterator
 
-from stillwatch.exchanges import NEEDED
+from stillwatch.exchanges import NEEDED, envelopes
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
 from stillwatch.exchanges.json_text import Bad, Good
 from stillwatch.exchanges.registry import recognise
@@ -50,7 +50,14 @@ class Intake:
         try:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
-            found = self._format(value)
+            found = self._known(value)
+            if found is None:
+                opened = envelopes.inside(value)
+                if opened is not None:
+                    for inner in opened:
+                        yield from self.take(inner, place, raw, offset)
+                    return
+                found = self._supposed(value)
             yield from self._checked(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
@@ -80,13 +87,15 @@ class Intake:
             self._sessions[found.name] = found.open()
         return self._sessions[found.name]
 
-    def _format(self, value: Json) -> Format:
+    def _known(self, value: Json) -> Format | None:
         if self.current is not None and self.current.sniff(value):
             return self.current
         found = recognise(value)
         if found is not None:
             self.current = found
-            return found
+        return found
+
+    def _supposed(self, value: Json) -> Format:
         if self.current is not None:
             return self.current  # let it say what is missing
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])

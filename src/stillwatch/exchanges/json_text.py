@@ -14,6 +14,7 @@ from stillwatch.exchanges.rejects import RAW_LIMIT
 from stillwatch.exchanges.strict_json import decode
 
 SAMPLE_LINES = 32
+PREFIX = 512  # bytes a shipper may put before the object
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,26 @@ def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | Bad]:
         try:
             yield Good(line.number, line.offset, raw, decode(raw))
         except Refused as why:
-            yield Bad(line.number, line.offset, str(why), raw)
+            rest = after_prefix(raw)
+            try:
+                if rest is None:
+                    raise why
+                yield Good(line.number, line.offset, raw, decode(rest))
+            except Refused:
+                yield Bad(line.number, line.offset, str(why), raw)
+
+
+def after_prefix(raw: bytes) -> bytes | None:
+    r"""The object in a line that a shipper began with words of its own (syslog, Kubernetes), or None.
+
+    >>> after_prefix(b'2026-03-02T00:00:00Z stdout F {"a": 1}'), after_prefix(b'{"a": 1}')
+    (b'{"a": 1}', None)
+    """
+    at = raw.find(b'{"', 0, PREFIX)
+    before = raw[: max(at, 0)]
+    if not before.strip() or b'"' in before or b"\x00" in before or b"{" in before:
+        return None
+    return raw[at:]
 
 
 def long_line(line: LongLine) -> Bad:

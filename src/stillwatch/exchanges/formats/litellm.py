@@ -41,7 +41,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "exchange_id": first(
             obj.get("request_id") if spend_log else obj.get("id"), obj.get("litellm_call_id")
         ),
-        "time": _utc(obj.get("startTime")) if spend_log else obj.get("startTime"),
+        "time": utc(obj.get("startTime")) if spend_log else obj.get("startTime"),
         "account": first(
             obj.get("api_key") if spend_log else None,
             dig(metadata, "user_api_key_hash"), dig(metadata, "user_api_key_alias"),
@@ -82,8 +82,8 @@ def rows(obj: Json) -> Iterator[Item]:
     yield row
 
 
-def _utc(value: object) -> object:
-    """Postgres exports write no zone, and Prisma stores UTC: here the schema, not a guess, supplies it."""
+def utc(value: object) -> object:
+    """A time with the zone that its schema, not a guess, supplies: exports of UTC columns write none."""
     return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
 
 

@@ -6,8 +6,9 @@ too.
 
 from collections.abc import Iterator
 
+from stillwatch.exchanges import gemini
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
-from stillwatch.exchanges.formats.own import ALIASES
+from stillwatch.exchanges.formats.own import ALIASES, columns_of
 from stillwatch.exchanges.messages import (
     count,
     dig,
@@ -31,13 +32,29 @@ BESIDE = (  # what logs write beside the pair, under the usual names
     "exchange_id", "time", "account", "end_user", "client_ip", "asn", "user_agent", "operation",
     "conversation", "turn", "status", "latency_ms",
 )  # fmt: skip
+RESULT = ("model", "completion", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
+NO_BODY = ("response", "time", "account", "user")
 AMBIGUOUS = ("id", "created", "input", "text")  # in these logs such keys are the bodies' own, not the line's
 
 
+ALSO = {  # what gateways call the same things beside the pair: Databricks, Portkey, Kong, others
+    "time": ("request_time", "timestamp_ms", "started_at"),
+    "account": ("requester", "consumer", "virtual_key", "api_key_hash", "tenant", "tenant_id"),
+    "exchange_id": ("databricks_request_id",),
+    "status": ("response_status_code", "response_status"),
+    "latency_ms": ("execution_duration_ms", "execution_time_ms", "response_time"),
+}
+
+
 def sniff(obj: Json) -> bool:
+    if "messages" in obj or "contents" in obj:  # the request itself, with time and account among its keys
+        names = columns_of(list(obj))
+        return "request" not in obj and "time" in names and "account" in names
+    if "params" in obj and "custom_id" in obj:
+        return True
     if "request" in obj and ("response" in obj or "messages" in _body(obj.get("request"))):
         return True
-    return "custom_id" in obj and ("body" in obj or "response" in obj)
+    return "custom_id" in obj and any(name in obj for name in ("body", "response", "result"))
 
 
 def _body(value: object) -> dict[str, object]:
@@ -50,20 +67,27 @@ def _body(value: object) -> dict[str, object]:
 
 def rows(obj: Json) -> Iterator[Item]:
     batch = "custom_id" in obj
-    request = _body(obj.get("body") if batch and "body" in obj else obj.get("request"))
+    request = _body(first(obj.get("body"), obj.get("params")) if batch else obj.get("request"))
+    if not request and not batch and obj.get("request") is None:
+        request = {name: from_text(value) for name, value in obj.items() if name not in NO_BODY}
     if not request:
         raise Refused(
             "has no request body: a Batch API result names its question only in the input file; right would "
             "be lines that hold both, body and response"
         )
-    response = _body(obj.get("response"))
+    response = _body(first(obj.get("response"), dig(obj, "result", "message")))  # OpenAI; Anthropic batches
     row = exchange(request, response)
     for name in BESIDE:
-        beside = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ())) if key not in AMBIGUOUS))
+        names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()))
+        beside = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
         if beside is not None:
             row[name] = beside
+    for name in RESULT:
+        if row.get(name) is None:
+            beside = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ()))))
+            row[name] = text_of(beside) if name == "completion" else beside
     row["exchange_id"] = first(
-        obj.get("exchange_id"), obj.get("request_id"), obj.get("id"), response.get("id")
+        row.get("exchange_id"), obj.get("request_id"), obj.get("id"), response.get("id")
     )
     row["status"] = first(
         row.get("status"), dig(obj, "response", "status_code"), dig(obj, "response", "status"),
@@ -95,7 +119,9 @@ def operation_of(url: object, request: Json) -> str | None:
 
 
 def exchange(request: Json, response: Json) -> Row:
-    """The record's fields that an OpenAI (or Anthropic) request and response body hold."""
+    """The record's fields that an OpenAI, Anthropic or Gemini request and response body hold."""
+    if "contents" in request:
+        return dict.fromkeys(asked({})) | gemini.exchange(request, response)
     row = asked(request)
     if row["model"] is None:
         row["model"] = first(response.get("model"))

@@ -1,0 +1,40 @@
+"""Helicone's request exports (query API, `@helicone/export --include-body`). It does not know its properties.
+
+Source: docs.helicone.ai/rest/request/post-v1requestquery-clickhouse (read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats.openai import exchange, operation_of
+from stillwatch.exchanges.messages import first, from_text
+
+NO_STATUS = -1, -2, -3, -4  # Helicone's own: pending, cancelled, and the like
+
+
+def sniff(obj: Json) -> bool:
+    return "request_created_at" in obj and ("request_body" in obj or "request_id" in obj)
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    request, response = from_text(obj.get("request_body")), from_text(obj.get("response_body"))
+    request = request if isinstance(request, dict) else {}
+    row = exchange(request, response if isinstance(response, dict) else {})
+    account = first(obj.get("request_user_id"), obj.get("user_id"), obj.get("auth_hash"))
+    if account is None:
+        raise Refused("has no account: request_user_id is empty (send the header Helicone-User-Id)")
+    status = obj.get("response_status")
+    yield row | {
+        "exchange_id": obj.get("request_id"),
+        "time": obj.get("request_created_at"),
+        "account": account,
+        "operation": operation_of(obj.get("request_path"), request),
+        "model": first(row["model"], obj.get("request_model"), obj.get("model"), obj.get("response_model")),
+        "input_tokens": first(row["input_tokens"], obj.get("prompt_tokens")),
+        "output_tokens": first(row["output_tokens"], obj.get("completion_tokens")),
+        "status": None if status in NO_STATUS else status,
+        "latency_ms": first(obj.get("delay_ms"), obj.get("latency")),
+    }
+
+
+FORMAT = Format(name="Helicone", order=50, sniff=sniff, open=lambda: Stateless(rows))

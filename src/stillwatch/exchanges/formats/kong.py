@@ -1,0 +1,55 @@
+"""Kong AI Gateway: entries of its log plugins, with `ai.proxy` in them (3.x: `ai.ai-proxy`).
+
+Texts are there only with `log_payloads` on. It does not know other plugins' entries: they are set aside.
+
+Source: developer.konghq.com/ai-gateway/ai-audit-log-reference (read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats.openai import exchange, operation_of
+from stillwatch.exchanges.messages import dig, first, from_text
+
+
+def sniff(obj: Json) -> bool:
+    return (
+        "started_at" in obj and isinstance(obj.get("request"), dict) and ("ai" in obj or "latencies" in obj)
+    )
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    ai = obj.get("ai")
+    proxy = first(*(dig(ai, name) for name in ("proxy", "ai-proxy", "ai-proxy-advanced")))
+    if not isinstance(proxy, dict):
+        yield ASIDE
+        return
+    payload = first(proxy.get("payload"), dig(ai, "payload"))
+    request, response = from_text(dig(payload, "request")), from_text(dig(payload, "response"))
+    request = request if isinstance(request, dict) else {}
+    row = exchange(request, response if isinstance(response, dict) else {})
+    who = obj.get("consumer")
+    account = first(
+        dig(who, "id"), dig(who, "username"), dig(who, "custom_id"), dig(obj, "authenticated_entity", "id"),
+        dig(obj, "credential", "id"), *(dig(obj, "request", "headers", f"x-consumer-{key}") for key in
+        ("id", "username", "custom-id")),
+    )  # fmt: skip
+    if account is None:
+        raise Refused("has no account: consumer and authenticated_entity are empty (is authentication on?)")
+    usage, about = proxy.get("usage"), proxy.get("meta")
+    yield row | {
+        "exchange_id": dig(obj, "request", "id"),
+        "time": obj.get("started_at"),
+        "account": account,
+        "client_ip": obj.get("client_ip"),
+        "user_agent": dig(obj, "request", "headers", "user-agent"),
+        "operation": operation_of(dig(obj, "request", "uri"), request),
+        "model": first(row["model"], dig(about, "request_model"), dig(about, "response_model")),
+        "input_tokens": first(row["input_tokens"], dig(usage, "prompt_tokens")),
+        "output_tokens": first(row["output_tokens"], dig(usage, "completion_tokens")),
+        "status": dig(obj, "response", "status"),
+        "latency_ms": dig(obj, "latencies", "request"),
+    }
+
+
+FORMAT = Format(name="Kong AI Gateway", order=48, sniff=sniff, open=lambda: Stateless(rows))

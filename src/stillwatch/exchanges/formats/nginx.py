@@ -1,0 +1,78 @@
+"""Access logs in JSON that hold the request's body: nginx with `escape=json` and `$request_body`, and kin.
+
+Field names are the operator's; those of the variables and their usual spellings are known. An API key in a
+header is never kept: the account is then `key_` and the beginning of its SHA-256. It does not know logs
+without bodies.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats.openai import exchange, operation_of
+from stillwatch.exchanges.messages import first, from_text
+
+TIME = ("time_iso8601", "msec", "time_local", "time", "timestamp", "@timestamp", "ts")
+ACCOUNT = (
+    "account",
+    "account_id",
+    "consumer",
+    "consumer_id",
+    "tenant",
+    "org",
+    "api_key_id",
+    "key_id",
+    "remote_user",
+)
+SECRET = ("http_authorization", "authorization", "http_x_api_key", "x_api_key", "http_api_key")
+BODY = ("request_body", "req_body", "body")
+ANSWER = ("response_body", "resp_body")
+WEB = ("remote_addr", "time_iso8601", "time_local", "msec", "http_user_agent", "request_uri", "upstream_addr")
+
+
+def sniff(obj: Json) -> bool:
+    return any(name in obj for name in BODY) and any(name in obj for name in WEB)
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    request, response = from_text(_first(obj, BODY)), from_text(_first(obj, ANSWER))
+    if not isinstance(request, dict):
+        raise Refused("its request body is no whole JSON object (nginx leaves out a body that went to disk)")
+    secret = _first(obj, SECRET)
+    account = first(_first(obj, ACCOUNT), _named(secret) if isinstance(secret, str) else None)
+    if account is None:
+        raise Refused(f"has no account (accepted: {', '.join(ACCOUNT)}; {', '.join(SECRET)})")
+    line = _first(obj, ("request", "request_uri", "uri"))
+    path = line.split(" ")[1] if isinstance(line, str) and line.count(" ") == 2 else line
+    seconds = obj.get("request_time")
+    yield exchange(request, response if isinstance(response, dict) else {}) | {
+        "exchange_id": obj.get("request_id"),
+        "time": _first(obj, TIME),
+        "account": account,
+        "client_ip": _first(obj, ("remote_addr", "client_ip")),
+        "user_agent": _first(obj, ("http_user_agent", "user_agent")),
+        "operation": operation_of(path, request),
+        "status": obj.get("status"),
+        "latency_ms": _milliseconds(seconds),
+    }
+
+
+def _first(obj: Json, names: tuple[str, ...]) -> object:
+    """The first of these that says anything; nginx writes a dash for nothing."""
+    return next((obj[name] for name in names if obj.get(name) not in (None, "", "-")), None)
+
+
+def _named(secret: str) -> str:
+    key = secret.removeprefix("Bearer ").strip()
+    return f"key_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def _milliseconds(seconds: object) -> int | None:
+    try:
+        found = float(seconds) if isinstance(seconds, int | float | str) else -1.0
+    except ValueError:
+        return None
+    return round(found * 1000) if 0 <= found < 1e6 else None
+
+
+FORMAT = Format(name="access log in JSON", order=55, sniff=sniff, open=lambda: Stateless(rows))
