@@ -21,8 +21,7 @@ from stillwatch.prove.identify.normal import COHORT, scores
 from stillwatch.prove.identify.tokens import shapes
 from stillwatch.prove.identify.version import kernel_of, same_version
 from stillwatch.prove.identify.who import _threshold, identify
-from stillwatch.prove.pool import Pool, PoolError
-from stillwatch.prove.pool.reading import prompt_id
+from stillwatch.prove.pool import Pool, PoolError, prompt_id
 
 REFERENCES = [Made(f"m{i:02d}", f"kin{i % 15:02d}k", own=0.6) for i in range(30)]
 COPY = Made("copy", "kin03k", own=0.45)  # a model of kin03 with less of its phrases: a disguise

@@ -71,13 +71,14 @@ def test_from_files_to_evidence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([{"prompt": "a"}], ":1: a served answer needs its prompt and its output"),
+        ([{"prompt": "a"}], ":1: has prompt; output is needed"),
+        ([{"id": 1, "output": "b"}], ":1: a served answer needs its prompt and its output"),
         (
             [{"id": 1, "prompt": "a", "output": "b"}, {"id": 1, "prompt": "c", "output": "d"}],
             "'1' is there twice",
         ),
-        ([{"messages": [1], "output": "b"}], "messages are objects"),
-        ([3], "is no object"),
+        ([{"messages": [1], "output": "b"}], "messages are no objects"),
+        ([3], ":1: is no JSON object"),
         ([], "holds no served answers"),
     ],
 )

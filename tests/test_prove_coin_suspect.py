@@ -63,7 +63,7 @@ def test_one_array_holds_the_same(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"prompt": "And the sea?", "output": "Depth."}], indent=1))
     assert Outputs(path).answers(ASKED, 2, silent) == {"w0-1/2": ["Depth."]}
     path.write_text("[{]")
-    with pytest.raises(ProveError, match="is no JSON"):
+    with pytest.raises(ProveError, match="not JSON"):
         Outputs(path)
 
 
@@ -71,11 +71,11 @@ def test_one_array_holds_the_same(tmp_path: Path) -> None:
     ("rows", "told"),
     [
         ((), "holds no rows"),
-        (('{"prompt": "a"',), r"o\.jsonl:1: is no JSON"),
-        (({"prompt": "a"},), r":1: has no output"),
+        (('{"prompt": "a"',), r"o\.jsonl:1: not JSON"),
+        (({"prompt": "a"},), r":1: has prompt; output is needed"),
         (({"output": "a"},), r":1: says neither prompt nor prompt_id"),
-        (({"prompt": "a", "output": 3},), r":1: an output is text"),
-        (("[1]",), r":1: is no object"),
+        (({"prompt": "a", "output": 3},), r":1: output is .3.; an output is text"),
+        (("[1]",), r":1: not JSON"),
         (({"prompt": "a", "output": " "},), "all 1 outputs are empty"),
     ],
 )

@@ -283,7 +283,7 @@ def test_another_language_and_a_copy_are_seen(world: Pool) -> None:
         ({f"q{i}": (f"answer {i}",) for i in range(60)}, "on the same prompts"),
         ({f"p{i:03d}": (f"answer {i}",) for i in range(12)}, "at least 30 are needed"),
         ({f"p{i:03d}": ("Yes.",) for i in range(60)}, "says the same"),
-        ({f"p{i:03d}": ("I'm sorry, I cannot do that.",) for i in range(60)}, "says the same"),
+        ({f"p{i:03d}": ("I'm sorry, I cannot do that.",) for i in range(60)}, "60 more are refusals"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(world: Pool, mine: dict[str, tuple[str]], said: str) -> None:
@@ -311,10 +311,10 @@ def test_a_teacher_among_the_innocents_is_no_innocent(world: Pool, tmp_path: Pat
 
 LINES = [
     ('{"model": "a", "prompt_id": "1"}', "output is needed"),
-    ('{"model": "a", "output": "x"}', "neither prompt_id nor prompt"),
-    ('{"model": "a", "prompt_id": "1", "output": 3}', "has to be text"),
-    ('["a"]', "no JSON object"),
-    ("{", "no JSON object"),
+    ('{"model": "a", "output": "x"}', "neither prompt nor prompt_id"),
+    ('{"model": "a", "prompt_id": "1", "output": 3}', "an output is text"),
+    ('["a"]', "not JSON"),
+    ("{", "not JSON"),
     ('{"model": "a", "prompt_id": "1", "output": "x"}', "fewer than 8"),
     ('{"model": "a", "prompt_id": "1", "output": ""}', "every answer is empty"),
     ("", "holds no answers"),
@@ -325,7 +325,7 @@ LINES = [
 def test_bad_outputs_are_refused_with_their_place(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text(text + "\n")
-    with pytest.raises(PoolError, match=said) as why:
+    with pytest.raises(ProveError, match=said) as why:
         read_pool([path])
     assert "out.jsonl" in str(why.value)
 
@@ -336,7 +336,7 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, raw
     path = tmp_path_factory.mktemp("raw") / "x.jsonl"
     good = b'{"model": "a", "prompt_id": "1", "output": "x"}\n'
     path.write_bytes(good + raw)
-    with pytest.raises(PoolError):  # one answer is too few, whatever follows
+    with pytest.raises(ProveError):  # one answer is too few, whatever follows
         read_pool([path])
     for suffix, read in ((".parquet", lambda p: read_pool([p])), (".toml", lambda p: read_lineage([p]))):
         other = path.with_suffix(suffix)

@@ -26,6 +26,7 @@ from stillwatch.cli.identify import (
     looked,
     print_identified,
 )
+from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import Answer, Identified
 from stillwatch.prove.identify.asking import Way
 from stillwatch.prove.identify.who import ALPHA
@@ -42,7 +43,8 @@ Examples:
   stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
 
 What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not; 1 only
-with --fail-on-banned, when the model that was named is denied.
+with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file
+were left out.
 """
 
 
@@ -85,6 +87,7 @@ def probe_command(
         console.print(safe(_sentence(found, judged), console, 400), soft_wrap=True)
     if fail_on_banned and found.answer is Answer.NAMED and judged is not None and not judged["allow"]:
         raise typer.Exit(BANNED)
+    say_left_out(fitted.pool.unread)
 
 
 def _judged(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ from typer.core import TyperGroup
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import Answer, Identified
-from stillwatch.prove.identify.asking import Way, answers_of, as_lines, chosen, is_file, probes
+from stillwatch.prove.identify.asking import Way, answers_of, as_lines, chosen, probes
 from stillwatch.prove.identify.library import add, read_library, references
 from stillwatch.prove.identify.tokens import Shape, shapes
 from stillwatch.prove.identify.version import SameVersion, same_version
@@ -26,6 +27,7 @@ from stillwatch.prove.lineage.reading import read_lineage
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.checks import Fit
 from stillwatch.prove.pool.reading import read_pool
+from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
 
@@ -42,6 +44,7 @@ Examples:
   stillwatch identify https://api.example/v1 --model fast-1 --consent "our contract, section 4" --json
 
 Answers: named (this kin, or a copy of it in disguise), resembles (or a pupil or cousin of it), unknown.
+Exit codes: 0 answered; 2 could not; 3 answered, and rows of a file were left out.
 """
 ADD_EXAMPLES = """
 Examples:
@@ -118,8 +121,9 @@ def who_command(
     )
     if as_json:
         print(json.dumps(document, indent=1))
-        return
-    print_identified(found, fitted, versions, tokenizers, Console())
+    else:
+        print_identified(found, fitted, versions, tokenizers, Console())
+    say_left_out(fitted.pool.unread)
 
 
 def looked(
@@ -129,7 +133,7 @@ def looked(
     known, pool = read_library(library)
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
-        asked = {} if is_file(suspect) else chosen(pool, pool.models, prompts)
+        asked = {} if is_recording(suspect) else chosen(pool, pool.models, prompts)
         own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         if called in pool.answers:  # a model of the library under its own name: is it still itself?
             called = f"{called} (now)"
@@ -162,7 +166,7 @@ def add_command(
     """Add a reference to the library, or replace its answers."""
     manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
     asked: dict[str, str] = {}
-    if not is_file(source):
+    if not is_recording(source):
         known = references(library)
         asked = chosen(read_library(library)[1], tuple(known), prompts) if known else probes()
     with progress(Console(stderr=True), as_json) as tell:
@@ -170,6 +174,7 @@ def add_command(
             source, name, asked, Way(manners, store, consent), lambda d, of: tell("asking", d, of)
         )
     _say_added(add(library, own, {name: kin or family_of(name)[1]}, note), library, as_json)
+    say_left_out(own.unread)
 
 
 @app.command("add-all", epilog=ADD_ALL_EXAMPLES)
@@ -190,6 +195,7 @@ def add_all_command(
         raise PoolError(f"{source}: the lineage calls every model in it a copy")
     kins = {m: told[m].kin if m in told else family_of(m)[1] for m in kept}
     _say_added(add(library, pool.of(kept), kins, note), library, as_json)
+    say_left_out(pool.unread)
 
 
 @app.command("list")
@@ -226,7 +232,7 @@ def probes_command(library: AtLibrary = LIBRARY) -> None:
 def _renamed(pool: Pool, name: str) -> Pool:
     (model,) = pool.models
     usage = {name: pool.prompt_tokens[model]} if model in pool.prompt_tokens else {}
-    return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage)
+    return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage, pool.unread)
 
 
 def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:

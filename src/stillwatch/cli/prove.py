@@ -1,6 +1,13 @@
 """`stillwatch prove`: the verbs are in `prove_*.py`, one file each; this is where they hang."""
 
+import sys
+from collections.abc import Sequence
+
 import typer
+
+from stillwatch.cli.main import one_line
+
+REJECTED = 3  # the exit code for "done, and rows of a file were left out"
 
 app = typer.Typer(
     help="Was this model distilled from that one? Evidence by grades.",
@@ -12,3 +19,10 @@ app = typer.Typer(
 @app.callback()
 def prove_verbs() -> None:
     """Was this model distilled from that one? Evidence by grades."""
+
+
+def say_left_out(rows: Sequence[str]) -> None:
+    """End with 3 where rows of a file could not be used, and say which was the first."""
+    if rows:
+        print(f"{len(rows):,} left out of what was read; the first: {one_line(rows[0])}", file=sys.stderr)
+        raise typer.Exit(REJECTED)

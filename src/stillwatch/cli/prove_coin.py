@@ -13,7 +13,7 @@ from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import app, say_left_out
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
@@ -38,6 +38,7 @@ from stillwatch.prove.coin.run import (
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.prove.suspect.named import suspect as opened
+from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
 
@@ -122,7 +123,8 @@ def coin_command(
 ) -> None:
     """Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
 
-    The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not.
+    The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not;
+    3 tested, and rows of the suspect's file were left out.
     """
     own = Folder(folder.resolve()).coin
     place, keys = ledger or own / "ledger", read_keys(key or own / "keys")
@@ -163,6 +165,7 @@ def coin_command(
     done = judge(planned, found, tested, before, stopped=early, checks=checks)
     page = write_verdict((done.evidence,), out, planned.signed)
     _tell(done, out, page, as_json)
+    say_left_out(tested.unread if isinstance(tested, Outputs) else ())
 
 
 def _ask(

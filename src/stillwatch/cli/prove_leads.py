@@ -4,6 +4,7 @@ It parses words and prints. The scores are `prove.leads`.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,9 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
-from stillwatch.prove import evidence_json
+from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove.identify.asking import Way
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
@@ -62,7 +63,12 @@ def leads_command(
     if as_json:
         leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]
         print(json.dumps({"leads": leads, "examples": examples}, indent=1))
-        return
+    else:
+        _print(rare, claimed, examples)
+    say_left_out(pool.unread)
+
+
+def _print(rare: Evidence, claimed: Evidence, examples: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     console = Console()
     print_evidence(rare, console)
     if claimed.rows:

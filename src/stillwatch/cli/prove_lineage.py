@@ -13,10 +13,10 @@ from rich.console import Console, RenderableType
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
 from stillwatch.cli.main import one_line
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import app, say_left_out
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Evidence, evidence_json, outcome
-from stillwatch.prove.identify.asking import Way, answers_of, chosen, is_file
+from stillwatch.prove.identify.asking import Way, answers_of, chosen
 from stillwatch.prove.lineage import LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
 from stillwatch.prove.lineage.evidence import ALPHA, ALPHA_NONE, trace
@@ -24,6 +24,7 @@ from stillwatch.prove.lineage.reading import month, read_lineage
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.likeness import likeness
 from stillwatch.prove.pool.reading import read_pool
+from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
 
@@ -39,7 +40,8 @@ Examples:
   stillwatch prove lineage http://localhost:8000/v1 --model fast-1 --pool pool.jsonl --lineage lineage.toml
 
 The pool holds the candidates and the audited
-models on the same prompts. Exit code 2: nothing can be compared.
+models on the same prompts. Exit codes: 0 ranked; 2 nothing can be compared; 3 ranked, and rows of a file were
+left out.
 """
 CHECK_EXAMPLES = """
 Examples:
@@ -108,10 +110,11 @@ def lineage_command(
                 evidence_json.as_json(traced.evidence) | {"outcome": _outcome(traced.evidence)}, indent=1
             )
         )
-        return
-    print_evidence(traced.evidence, Console())
-    if traced.left_out:
-        print(f"{len(traced.left_out)} models left out: they answer too few of these prompts")
+    else:
+        print_evidence(traced.evidence, Console())
+        if traced.left_out:
+            print(f"{len(traced.left_out)} models left out: they answer too few of these prompts")
+    say_left_out(pool.unread)
 
 
 @app.command("lineage-check", epilog=CHECK_EXAMPLES)
@@ -134,8 +137,9 @@ def lineage_check_command(
         raise LineageError("no model of the pool is a student with a teacher among its candidates")
     if as_json:
         print(json.dumps(_check_document(found, len(pool.prompts), alpha), indent=1))
-        return
-    _print_check(found, len(pool.prompts), alpha, Console())
+    else:
+        _print_check(found, len(pool.prompts), alpha, Console())
+    say_left_out(pool.unread)
 
 
 def with_suspect(
@@ -145,7 +149,7 @@ def with_suspect(
     if suspect in pool.answers and not name:
         return pool, suspect
     path = Path(suspect)
-    if not is_file(suspect):
+    if not is_recording(suspect):
         if "://" not in suspect and not path.exists():
             raise PoolError(f"{suspect}: neither a file, nor an address, nor a model of the pool")
         called = name or way.manners.model or path.stem

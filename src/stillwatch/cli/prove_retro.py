@@ -103,7 +103,7 @@ def retro_command(
     )
     path = out / PROTOCOL
     if path.exists():
-        signed = protocol.read(path)
+        signed = protocol.taken_up(path, signed.protocol)
     else:
         protocol.write(signed, path)
     with progress(Console(stderr=True), as_json) as told:

@@ -129,6 +129,25 @@ def read(path: Path, key: str | None = None) -> Signed:
         raise ProveError(f"{path}: the protocol cannot be read: {why.strerror}") from why
 
 
+def taken_up(path: Path, made: Protocol) -> Signed:
+    """The protocol that was signed at a place, where it fixes the same test as `made`; the time may differ.
+
+    Raises: ProveError where it fixes another one.
+    """
+    signed = read(path)
+    differs = [
+        name
+        for name in vars(made)
+        if name != "made_at" and getattr(signed.protocol, name) != getattr(made, name)
+    ]
+    if differs:
+        raise ProveError(
+            f"{path}: was signed for another test (its {', '.join(differs)} differ); a protocol is not "
+            "changed after it is signed: give what it says, or name another --out"
+        )
+    return signed
+
+
 def opened(data: bytes, place: str, key: str | None = None) -> Signed:
     """Check the bytes of a signed protocol and give what they say. Raises: ProveError."""
     try:

@@ -7,6 +7,7 @@ since the log was written; a log that keeps some answers and not others. Nobody 
 Source: ranks within blocks, drawn again (Fisher; van Elteren 1960, for the sum over blocks).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from scipy.stats import rankdata
 from stillwatch.prove import Checked, Counts, Evidence, Grade, ProveError, Row, exact
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.leaning import UNITS, overlap_of
+from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
-from stillwatch.prove.suspect.outputs import IDS, OUTPUTS, PROMPTS, rows_of
 
 DRAWS = 999_999
 _CHUNK = 4096
@@ -55,25 +56,18 @@ def read_log(path: Path) -> list[Served]:
     Raises: ProveError with the place of what is missing.
     """
     found = []
-    for place, row in rows_of(path):
-        if not isinstance(row, dict):
-            raise ProveError(f"{place}: is no object; give prompt and output")
-        prompt = next((row[name] for name in PROMPTS if row.get(name) is not None), None)
-        said = next((row[name] for name in OUTPUTS if row.get(name) is not None), None)
-        if prompt is None or not isinstance(said, str) or not said.strip():
-            raise ProveError(f"{place}: a served answer needs its prompt and its output, as text")
-        name = next((str(row[key]) for key in IDS if row.get(key) is not None), place.rpartition("/")[2])
-        messages = prompt if isinstance(prompt, list) else [{"role": "user", "content": str(prompt)}]
-        try:
-            kept = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in messages)
-        except (KeyError, TypeError) as why:
-            raise ProveError(f"{place}: messages are objects with role and content") from why
-        found.append(Served(name, str(row.get("account") or ""), kept, said))
+    for row in read(path, ("account",)):
+        if isinstance(row, Unread):  # a log is the prosecution's own: nothing of it is passed over
+            raise ProveError(str(row))
+        if row.prompt is None or not row.answers:
+            raise ProveError(f"{row.place}: a served answer needs its prompt and its output, as text")
+        told = row.prompt if isinstance(row.prompt, list) else [{"role": "user", "content": row.prompt}]
+        name = row.id or row.place.rpartition("/")[2]
+        found.append(Served(name, str(row.row.get("account") or ""), tuple(told), row.answers[0]))
     if not found:
         raise ProveError(f"{path}: holds no served answers")
-    names = [one.id for one in found]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice, times = Counter(one.id for one in found).most_common(1)[0]
+    if times > 1:
         raise ProveError(f"{path}: {twice!r} is there twice; each served answer has an id of its own")
     return found
 

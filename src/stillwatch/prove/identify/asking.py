@@ -10,8 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from stillwatch.prove.identify import IdentifyError
-from stillwatch.prove.pool import Pool
-from stillwatch.prove.pool.reading import SUFFIXES, prompt_id, read_pool, spoken
+from stillwatch.prove.pool import Pool, prompt_id
+from stillwatch.prove.pool.reading import read_pool, spoken
+from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect import Question, Tell
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.prove.suspect.named import suspect as opened
@@ -32,11 +33,6 @@ def probes() -> dict[str, str]:
     return {prompt_id(line): line for line in text.splitlines() if line and not line.startswith("#")}
 
 
-def is_file(place: str) -> bool:
-    """Whether a place is read, rather than asked."""
-    return not place.startswith(("http://", "https://")) and Path(place).suffix in SUFFIXES
-
-
 def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
     """Choose the prompts to ask: those that most references answered, by id among equals.
 
@@ -54,7 +50,7 @@ def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
 
 def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell: Tell) -> Pool:
     """Have a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
-    if is_file(place):
+    if is_recording(place):
         own = read_pool([Path(place)], name=name)
         if len(own.models) > 1 and name not in own.answers:
             raise IdentifyError(
@@ -65,7 +61,7 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell
         if model == name:
             return kept
         usage = {name: kept.prompt_tokens[model]} if model in kept.prompt_tokens else {}
-        return Pool(kept.prompts, {name: kept.answers[model]}, kept.texts, usage)
+        return Pool(kept.prompts, {name: kept.answers[model]}, kept.texts, usage, kept.unread)
     asked = opened(place, way.manners, way.store, way.consent, weighs=False)
     questions = [Question(key, ({"role": "user", "content": text},)) for key, text in prompts.items()]
     told = asked.answers(questions, 1, tell)

@@ -3,6 +3,7 @@
 Questions are told apart by an id: the file's own `prompt_id`, or a hash of the prompt's text.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,15 @@ class PoolError(ProveError):
     """Outputs that nothing can be compared on."""
 
 
+def prompt_id(text: str) -> str:
+    """Name a prompt by its text; spaces at the ends and their number do not count.
+
+    >>> prompt_id(" What  is it?") == prompt_id("What is it?")
+    True
+    """
+    return hashlib.sha256(" ".join(text.split()).encode(errors="replace")).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Pool:
     """Answers by model and prompt, in a fixed order. What a model did not answer is not there."""
@@ -21,6 +31,7 @@ class Pool:
     answers: Mapping[str, Mapping[str, tuple[str, ...]]]  # model -> prompt id -> its answers, never empty
     texts: Mapping[str, str]  # prompt id -> the prompt, where the files give it
     prompt_tokens: Mapping[str, Mapping[str, int]]  # model -> prompt id -> usage.prompt_tokens, where given
+    unread: tuple[str, ...] = ()  # what of the files could not be used: place and why
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -35,15 +46,40 @@ class Pool:
             kept = {m: {p: a for p, a in by.items() if p in wanted} for m, by in kept.items()}
         ids = tuple(sorted({p for by in kept.values() for p in by}))
         usage = {model: self.prompt_tokens[model] for model in kept if model in self.prompt_tokens}
-        return Pool(ids, kept, {p: self.texts[p] for p in ids if p in self.texts}, usage)
+        return Pool(ids, kept, {p: self.texts[p] for p in ids if p in self.texts}, usage, self.unread)
 
     def joined(self, other: "Pool") -> "Pool":
-        """Both together. Raises: PoolError for a model that is in both."""
+        """Both together. Prompts are the same where their texts are, whatever ids the files gave them.
+
+        Raises: PoolError for a model that is in both.
+        """
         if both := sorted(self.answers.keys() & other.answers.keys()):
             raise PoolError(f"{both[0]!r} is in both; give the suspect a name that the pool does not have")
+        other = other._named_as(self)
         return Pool(
             tuple(sorted({*self.prompts, *other.prompts})),
             {**self.answers, **other.answers},
             {**self.texts, **other.texts},
             {**self.prompt_tokens, **other.prompt_tokens},
+            (*self.unread, *other.unread),
+        )
+
+    def _named_as(self, other: "Pool") -> "Pool":
+        """The same with the other's ids for prompts whose texts both know: numbers of rows name nothing."""
+        theirs = {prompt_id(text): key for key, text in other.texts.items()}
+        name = {
+            key: theirs.get(
+                prompt_id(self.texts[key]), prompt_id(self.texts[key]) if key in other.texts else key
+            )
+            for key in self.texts
+            if theirs
+        }
+        if all(key == named for key, named in name.items()):
+            return self
+        return Pool(
+            tuple(sorted({name.get(p, p) for p in self.prompts})),
+            {m: {name.get(p, p): a for p, a in by.items()} for m, by in self.answers.items()},
+            {name[p]: text for p, text in self.texts.items()},
+            {m: {name.get(p, p): n for p, n in by.items()} for m, by in self.prompt_tokens.items()},
+            self.unread,
         )

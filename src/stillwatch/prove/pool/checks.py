@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from stillwatch.prove import Checked
 from stillwatch.prove.pool import Pool, PoolError
+from stillwatch.prove.pool.likeness import tokens
 
 FEWEST = 30  # prompts in common: below, ranks are noise (AUC .83 at 10 and .90 at 50, docs/provenance.md)
 WANTED = 100  # prompts from which the figures of docs/provenance.md hold
@@ -88,15 +89,13 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
         )
     refused = [p for p in common if is_refusal(mine[p][0])]
     kept = [p for p in common if p not in set(refused)]
-    if len({mine[p][0] for p in kept}) <= max(1, len(kept) // 10):
-        raise PoolError(
-            f"{suspect}: says the same to most prompts ({mine[kept[0]][0] if kept else ''!r:.40})"
-        )
     if len(kept) < fewest:
         raise PoolError(
             f"{suspect} answers {len(kept)} of the pool's prompts ({len(refused)} more are refusals); "
             f"at least {fewest} are needed, {WANTED} are wanted"
         )
+    if len({tuple(tokens(mine[p][0])) for p in kept}) <= max(1, len(kept) // 10):
+        raise PoolError(f"{suspect}: says the same to most prompts ({mine[kept[0]][0]!r:.40})")
     enough = [m for m in others if sum(p in pool.answers[m] for p in kept) >= max(fewest, len(kept) // 2)]
     if not enough:
         raise PoolError(
@@ -105,6 +104,7 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
     fitted = pool.of([suspect, *enough], kept)
     left_out = tuple(model for model in others if model not in set(enough))
     notes = (
+        *_unread(pool.unread),
         _size(len(kept), len(pool.prompts)),
         _refusals(len(refused), len(common)),
         _languages(fitted, suspect, enough),
@@ -118,6 +118,11 @@ def same_answers(pool: Pool, one: str, other: str) -> float:
     a, b = pool.answers[one], pool.answers[other]
     both = [p for p in a if p in b and len(a[p][0]) >= LONG_ENOUGH]
     return sum(a[p][0] == b[p][0] for p in both) / len(both) if both else 0.0
+
+
+def _unread(rows: Sequence[str]) -> tuple[Checked, ...]:
+    """What of the files was passed over; nothing is said where that is nothing."""
+    return (Checked("rows left out", f"{len(rows)}; the first: {rows[0]}", False),) if rows else ()
 
 
 def _size(kept: int, of: int) -> Checked:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from stillwatch.prove import ProveError
+from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
-from stillwatch.prove.suspect.outputs import SUFFIXES, Outputs
+from stillwatch.prove.suspect.outputs import Outputs
 
 KINDS = (
-    "a .jsonl or .parquet of outputs, an http(s):// address, a folder of weights, a .gguf file, or `clock`"
+    "a .jsonl, .json, .csv or .parquet of outputs, an http(s):// address, a folder of weights, a .gguf file, "
+    "or `clock`"
 )
 
 
@@ -25,7 +27,7 @@ def suspect(
     if place.startswith(("http://", "https://")):
         return Endpoint(place, manners or Manners(""), store, consent=consent, weighs=weighs)
     path = Path(place).expanduser()
-    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+    if is_recording(place):
         if not path.exists():
             raise ProveError(f"{place}: there is no such file; the suspect's outputs are wanted there")
         return Outputs(path)
