@@ -19,6 +19,7 @@ from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, judge, refused
+from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped
@@ -66,7 +67,7 @@ class Eyes:
         self.named.update(dict.fromkeys(fresh, until_us))
         return [Accusation("case", until_us, dict.fromkeys(fresh, until_us))] if fresh else ()
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         if self.a_day is None:
             return False
         self.made[account, at_us // DAY_US] += 1
@@ -262,12 +263,16 @@ def test_past_its_end_the_log_goes_on_with_its_last_week(people: Field) -> None:
 # --- an allowance, and defences together --------------------------------------------------------------------
 
 
-def oracle(rows: list[dict[str, Any]], clean_us: int, share: float, growth: float) -> set[str]:
-    """Day by day and account by account, with everything at hand."""
+def oracle(
+    rows: list[dict[str, Any]], clean_us: int, share: float, growth: float, free: Sequence[str] = ()
+) -> set[str]:
+    """Day by day and account by account, with everything at hand. free: models that do not count."""
     day: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        day[row["account"], int(row["time"].timestamp() // 86400)].append(row)
     clean_day = clean_us // DAY_US
+    for row in rows:
+        day[row["account"], int(row["time"].timestamp() // 86400)] += (
+            [row] if row["model"] not in free else []
+        )
     busiest: dict[str, int] = {}
     for (account, d), theirs in day.items():
         if d < clean_day:
@@ -294,6 +299,18 @@ def test_an_allowance_refuses_what_an_oracle_does(people: Field, share: float) -
     assert set(refused(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
 
 
+@pytest.mark.parametrize("share", [0.8, 0.95])
+def test_an_allowance_of_reasoning_leaves_other_models_alone(people: Field, share: float) -> None:
+    rows = people.exchanges.to_pylist()
+    clean = [r for r in rows if r["time"].timestamp() * 1e6 < people.clean_until_us]
+    free = {r["model"] for r in clean} - {r["model"] for r in clean if r["reasoning_tokens"]}
+    watch = ReasoningAllowanceWatch(people.clean_until_us, share)
+    found = set(refused(watch, people.exchanges))
+    assert free
+    assert found == oracle(rows, people.clean_until_us, share, 2.0, sorted(free)) != set()
+    assert watch.counts("a model that came later")
+
+
 def test_an_allowance_of_nothing() -> None:
     empty = pa.table({"exchange_id": pa.array([], pa.string())})
     assert judge(empty, None, 0, 1, 1.0).refused == frozenset()
@@ -310,6 +327,18 @@ def test_an_allowance_is_what_terms_can_say(people: Field, tmp_path: Any) -> Non
     assert limits.output_tokens_per_day == watch.allowances.usual
     got = {name: own["output_tokens_per_day"] for name, own in limits.accounts.items()}
     assert got == watch.allowances.more
+
+
+@pytest.mark.parametrize(("name", "days"), [("white_box_midnight", 2), ("white_box_midnights", 3)])
+def test_a_days_end_is_used(people: Field, name: str, days: int) -> None:
+    """Ten a day and account: sixty take two accounts on three days, three on two."""
+    told, watcher = fight(people, attacker(name), a_day=10)
+    out = Counter((r["account"], r["time"].day) for r in watcher.theirs() if r["status"] == 200)
+    assert told.reached
+    assert max(out.values()) == 10
+    assert len({day for _, day in out}) == days
+    assert 60 / 10 / days <= told.accounts <= 60 / 10 / days + 1
+    assert told.days < days - 0.8
 
 
 def test_a_contest_against_an_allowance(people: Field) -> None:

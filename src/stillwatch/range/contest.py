@@ -112,7 +112,7 @@ class Enrolling(Protocol):
 class Metered(Protocol):
     """A watch with a limit on tokens, which are known once an answer ends."""
 
-    def answered(self, account: str, at_us: int, output_tokens: int) -> None:
+    def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
         ...
 
@@ -217,16 +217,16 @@ class _Loop:
     ) -> pa.Table:  # fmt: skip
         """Everybody's requests in order of time; gives the honest ones that were not refused."""
         honest = self._allowed(honest)
-        names = honest["account"].to_pylist()
+        names, models = honest["account"].to_pylist(), honest["model"].to_pylist()
         times = honest["time"].cast(pa.int64()).to_pylist()
         tokens = honest["output_tokens"].to_pylist()
         kept: list[bool] = []
         for t in [*tries, None]:
             while len(kept) < len(names) and (t is None or times[len(kept)] <= t.at_us):
                 n = len(kept)
-                kept.append(not self.watch.refuses(names[n], times[n]))
+                kept.append(not self.watch.refuses(names[n], times[n], models[n]))
                 if kept[n] and self.meter is not None:
-                    self.meter.answered(names[n], times[n], tokens[n] or 0)
+                    self.meter.answered(names[n], times[n], tokens[n] or 0, models[n])
             if t is not None:
                 outcome = self._one(t, rows, clients)
                 clients.heard(t, outcome)
@@ -251,19 +251,19 @@ class _Loop:
         if acted and self.rules.act == "stop":
             return "dead"
         held = self.market.held[t.account]
-        refused = self.watch.refuses(t.account, t.at_us)
+        refused = self.watch.refuses(t.account, t.at_us, t.model)
         failed = refused or self.rng.random() < ERRORS
         row = self.recorder.row(t, held, failed)
         rows.append(row)
         if failed:
             return "refused" if refused else "error"
         if self.meter is not None:
-            self.meter.answered(t.account, t.at_us, row["output_tokens"])
+            self.meter.answered(t.account, t.at_us, row["output_tokens"], row["model"])
         self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
             return "stripped"
-        if row["finish_reason"] == "refusal":
-            return "error"  # the model itself would not answer
+        if row["finish_reason"] in ("refusal", "length"):
+            return "error"  # the model itself would not answer, or the account's own limit cut it off
         if t.item is not None and t.item not in self.got:
             self.got.add(t.item)
             self.tokens += row["output_tokens"]

@@ -15,7 +15,8 @@ from stillwatch.range.identity import Donor, Identity, identities
 
 ACCOUNT_TRAITS = ("org", "tier", "country", "email_domain", "payment", "declared_use")
 
-LEAST_OUTPUT = 8192  # tokens: nobody pays for thinking and cuts it off
+# Tokens: nobody pays for thinking and cuts it off. A trace has at most 28,000 (range/rows.py).
+LEAST_OUTPUT = 32_768
 
 
 @dataclass(frozen=True, slots=True)

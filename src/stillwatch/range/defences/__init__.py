@@ -4,7 +4,7 @@ A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`,
 `open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
 cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
 in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one;
-one that counts answers, `answered(account, at_us, output_tokens)`.
+one that counts answers, `answered(account, at_us, output_tokens, model)`.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ class Watch(Protocol):
         """Take the exchanges before `until_us` that are new; give the cases that are new or have grown."""
         ...
 
-    def refuses(self, account: str, at_us: int) -> bool:
-        """Tell whether a request of an account would be refused now, by a limit and not by a case."""
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
+        """Tell whether an account's request to a model would be refused now, by a limit and not by a case."""
         ...
 
 

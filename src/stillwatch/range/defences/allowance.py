@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.defences.hours import DAY_US, in_order, record
@@ -70,7 +71,7 @@ class AllowanceWatch:
                     self.answered(account, at_us, tokens or 0)
         return ()
 
-    def answered(self, account: str, at_us: int, output_tokens: int) -> None:
+    def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
         day, spent = self._spent.get(account, (-1, 0))
         spent = output_tokens + (spent if day == at_us // DAY_US else 0)
@@ -78,7 +79,7 @@ class AllowanceWatch:
         if at_us < self.clean_until_us:
             self._busiest[account] = max(self._busiest.get(account, 0), spent)
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether the account has had its allowance of this day. The last answer may pass it."""
         if at_us < self.clean_until_us:
             return False
@@ -106,16 +107,15 @@ def refused(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:
     if exchanges.num_rows == 0:
         return []
     table = in_order(record(exchanges))
-    columns = (
-        table["exchange_id"],
-        table["account"],
-        table["time"].cast(pa.int64()),
-        table["output_tokens"],
-    )
+    names = ("exchange_id", "account", "time", "output_tokens", "model")
+    columns = [table[name].cast(pa.int64()) if name == "time" else table[name] for name in names]
+    clean = int(pc.sum(pc.less(columns[2], watch.clean_until_us)).as_py())
+    watch.step(table.slice(0, clean), watch.clean_until_us)
     found = []
-    for key, account, at_us, tokens in zip(*(c.to_pylist() for c in columns), strict=True):
-        if watch.refuses(account, at_us):
+    rows = zip(*(c.slice(clean).to_pylist() for c in columns), strict=True)
+    for key, account, at_us, tokens, model in rows:
+        if watch.refuses(account, at_us, model):
             found.append(key)
         else:
-            watch.answered(account, at_us, tokens or 0)
+            watch.answered(account, at_us, tokens or 0, model)
     return found

@@ -75,7 +75,7 @@ class Hourly:
         self._done_us = hour
         return told
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """No limit is set here."""
         return False
 

@@ -80,7 +80,7 @@ class LimitWatch(Hourly):
         drawn = level(logs, self.dial * len(keys) / 10_000 / 2)
         return float(np.floor(np.exp(min(drawn, 50.0)) + 1e-9))
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether one more request would pass a limit; if not, it counts as made."""
         if at_us < self.clean_until_us:
             return False

@@ -26,6 +26,7 @@ FIRST = (
     "none",
     "limits",
     "allowance",
+    "reasoning_allowance",
     "volume",
     "prada",
     "mmd_window",

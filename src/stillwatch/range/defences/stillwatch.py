@@ -117,7 +117,7 @@ class ScanWatch:
                 told.append(Accusation(case, at, {loner.account: at}))
         return told
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """No limit is set here."""
         return False
 

@@ -21,9 +21,9 @@ class Watches:
         """What each says, one after the other."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
-    def refuses(self, account: str, at_us: int) -> bool:
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
-        return any(watch.refuses(account, at_us) for watch in self.watches)
+        return any(watch.refuses(account, at_us, model) for watch in self.watches)
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take a new accounts table in place of the old one."""
@@ -31,11 +31,11 @@ class Watches:
             if (enrol := getattr(watch, "enrol", None)) is not None:
                 enrol(accounts)
 
-    def answered(self, account: str, at_us: int, output_tokens: int) -> None:
+    def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
         for watch in self.watches:
             if (answered := getattr(watch, "answered", None)) is not None:
-                answered(account, at_us, output_tokens)
+                answered(account, at_us, output_tokens, model)
 
 
 @dataclass(frozen=True)

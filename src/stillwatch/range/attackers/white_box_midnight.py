@@ -1,0 +1,99 @@
+"""The white box that knows a day's end: what an allowance gives is taken twice, before midnight and after it.
+
+Knows: as `white_box`; and that a day of a limit is a day in UTC. Does: one account asks, two hours before
+midnight, until it is refused: so much is a day. The rest is bought for two such days, sends from an hour
+before midnight on, and goes on once it has struck. Streams are cut once most of the answer is there, for an
+allowance counts what was delivered. Where a day gives less than it did, more accounts are bought at once.
+Cannot: as `white_box`; nor do anything about a limit that knows no midnight.
+Source: terms count a day from midnight to midnight in UTC (docs/terms.md), as most providers' limits do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.attackers import Brief, Play, Seen, Try
+from stillwatch.range.attackers.crew import HOUR_US
+from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers.white_box import BELOW_LONE, LEAST, MEANS, SURVIVES
+from stillwatch.range.market import Market
+
+NAME = "white_box_midnight"
+PROBES_AT, SENDS_AT = 22, 23  # hours of a day, UTC
+DROP = 0.9  # share of streams that are cut
+SPARE = 1.3  # requests an account and day, for each that the probe got through: answers differ in length
+PROBE = replace(MEANS, accounts=1, per_account_day=BELOW_LONE, drop=DROP)
+
+
+class Midnight:
+    """A probe, then so many accounts that each is used up on every day of a plan.
+
+    nights: midnights that the plan goes over; more of them ask for fewer accounts and last longer.
+    """
+
+    def __init__(self, crews: Crews, nights: int = 1) -> None:
+        self._crews, self._nights = crews, nights
+        self._means = PROBE
+        self._last_hour_us = 0  # of the plan
+        self._given_up = False
+
+    def hour(self, at_us: int) -> list[Try]:
+        crews, clock = self._crews.crews, at_us // HOUR_US % 24
+        if not crews:
+            if clock == PROBES_AT:
+                self._crews.send(PROBE, self._crews.missing)
+        elif len(crews) == 1:
+            if clock == SENDS_AT:
+                self._plan(at_us)
+        elif self._crews.missing:
+            if clock == 0:
+                for crew in crews:
+                    crew.extend(self._crews.missing)  # a new day's allowance
+            self._go_on(at_us)
+        return self._crews.hour(at_us)
+
+    def _plan(self, at_us: int) -> None:
+        """Buy for all that is missing; the probe's account has had this day and works on the others."""
+        probe, days = self._crews.crews[0], self._nights + 1
+        self._last_hour_us = at_us + (2 + 24 * (self._nights - 1)) * HOUR_US
+        if probe.refused and not probe.losses:
+            each = max(LEAST, probe.got)
+            self._buy(-(-(self._crews.missing - each * self._nights) // (each * days)), round(SPARE * each))
+            return
+        if probe.losses:
+            self._means = replace(self._means, kind="aged")
+        probe.quota = probe.got  # no limit was met: the rule for who harvests alone is one
+        self._buy(-(-self._crews.missing // BELOW_LONE), BELOW_LONE)
+
+    def _go_on(self, at_us: int) -> None:
+        """What was to be done is not: in the last hour others are bought, aged where some are stopped."""
+        last = self._crews.crews[-1]
+        stopped = any(crew.losses > SURVIVES for crew in self._crews.crews)
+        if not (stopped or at_us >= self._last_hour_us):
+            return
+        if stopped:
+            self._means = replace(self._means, kind="aged")
+        each = max(LEAST, last.got // max(1, last.bought * (self._nights + 1)))
+        for crew in self._crews.crews:
+            crew.quota = crew.got
+        self._buy(-(-self._crews.missing // each), round(SPARE * each))
+        self._last_hour_us = at_us + 2 * HOUR_US
+
+    def _buy(self, accounts: int, each: int) -> None:
+        price = self._crews.market.prices.account(self._means.kind)
+        self._given_up = self._crews.market.purse.left_usd < price
+        means = replace(self._means, accounts=max(1, accounts), per_account_day=each)
+        self._crews.send(means, self._crews.missing)
+
+    def saw(self, seen: Sequence[Seen]) -> None:
+        self._crews.saw(seen)
+
+    @property
+    def given_up(self) -> bool:
+        return self._given_up or self._crews.missing == 0
+
+
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+    """Begin a campaign."""
+    return Midnight(Crews(brief, market, rng))

@@ -1,0 +1,91 @@
+"""An allowance of the models that reason alone: so many of their output tokens a day, other models as ever.
+
+A harvest of reasoning traces takes nothing else, most honest heavy use takes little of them: an allowance of
+them can be half as large and refuse no more. A model reasons that gave reasoning tokens on a clean day; one
+that came later counts as if it did. Terms cannot say this yet: a limit there holds for all models.
+
+Null: as `allowance`, of reasoning models' tokens.
+Blind to: as `allowance`; and all that is taken from models that do not reason.
+Fooled by: as `allowance`; a log that tells no reasoning tokens, where every model of the clean days is free.
+Source: own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, refused
+from stillwatch.range.defences.hours import DAY_US, record
+
+NAME = "reasoning_allowance"
+USUAL = (
+    0.98  # of the accounts seen in the clean days have no busier day: a tighter share than `allowance` has
+)
+
+
+@dataclass
+class ReasoningAllowanceWatch(AllowanceWatch):
+    """An allowance at work that counts some models."""
+
+    share: float = USUAL
+    _known: set[str | None] = field(default_factory=set)  # models of the clean days
+    _reason: set[str | None] = field(default_factory=set)
+    _taken: dict[tuple[str, int, str | None], int] = field(default_factory=dict)  # account, day, model
+
+    def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
+        """Learn from the clean days; nobody is accused."""
+        if exchanges.num_rows:
+            table = record(exchanges)
+            names = ("time", "account", "model", "output_tokens", "reasoning_tokens")
+            columns = (table[name].cast(pa.int64()) if name == "time" else table[name] for name in names)
+            rows = zip(*(c.to_pylist() for c in columns), strict=True)
+            for at_us, account, model, tokens, reasoning in rows:
+                if at_us < self.clean_until_us:
+                    self._known.add(model)
+                    if reasoning:
+                        self._reason.add(model)
+                    at = account, at_us // DAY_US, model
+                    self._taken[at] = self._taken.get(at, 0) + (tokens or 0)
+        return ()
+
+    def counts(self, model: str | None) -> bool:
+        """Whether the allowance is about this model."""
+        return model in self._reason or model not in self._known
+
+    def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
+        """Count an answer's tokens, where its model reasons. Clean days are learnt in `step`."""
+        if at_us >= self.clean_until_us and self.counts(model):
+            super().answered(account, at_us, output_tokens)
+
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
+        """Tell whether the account has had its allowance of this day. The last answer may pass it."""
+        if at_us >= self.clean_until_us and self.allowances is None:
+            self.allowances = Allowances.of(self._days(), self.share, self.growth)
+        return self.counts(model) and super().refuses(account, at_us)
+
+    def _days(self) -> dict[str, int]:
+        """Every account's busiest clean day, in tokens of models that reason."""
+        days: dict[tuple[str, int], int] = {}
+        for (account, day, model), tokens in self._taken.items():
+            days[account, day] = days.get((account, day), 0) + tokens * (model in self._reason)
+        busiest: dict[str, int] = {}
+        for (account, _), tokens in days.items():
+            busiest[account] = max(busiest.get(account, 0), tokens)
+        self._taken.clear()
+        return busiest
+
+
+def open_watch(
+    accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
+) -> ReasoningAllowanceWatch:
+    """Begin anew. The budget of false cases does not move it: it makes no case."""
+    return ReasoningAllowanceWatch(clean_until_us)
+
+
+def judge(
+    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
+) -> Judged:
+    """Ask of every exchange after the clean days whether it would have been refused."""
+    return Judged((), frozenset(refused(open_watch(accounts, clean_until_us, seed, dial), exchanges)))
