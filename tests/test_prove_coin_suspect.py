@@ -231,3 +231,31 @@ def test_weights_weigh_as_the_model_itself_does() -> None:
         assert 0 <= (found[one.id].agreed or 0) <= len(said)
     texts = weights.answers([Question("q", told[0].messages)], 2, silent)
     assert len(texts["q"]) <= 2
+
+
+@pytest.mark.train
+def test_a_template_without_a_system_message_gets_its_words_in_the_first_turn() -> None:
+    """As Gemma's templates, that raise where a system message stands; and an answer that is no text."""
+    pytest.importorskip("torch")
+    from stillwatch.distill.embedded.models import blank_student, tokenizer
+    from stillwatch.distill.train.models import Loaded
+    from stillwatch.prove.suspect.weights import Weights
+
+    words = tokenizer()
+    words.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ m['content'] + ' <eos> ' }}{% endfor %}"
+    )
+    weights = Weights(Loaded(blank_student(3), words, "blank"), "blank", max_tokens=4)
+    user = {"role": "user", "content": "start 3"}
+    system = {"role": "system", "content": "first add 4"}
+    asked = [
+        Told("with", (system, user), "7"),
+        Told("without", (user,), "7"),
+        Told("half", (user,), "7\ud800"),
+    ]
+    assert weights.weigh(asked, silent).keys() == {"with", "without"}
+    alone = [Question("with", (system, user)), Question("only", (system,))]
+    assert weights.answers(alone, 1, silent).keys() <= {"with"}
+    with pytest.raises(ProveError, match="its chat template refuses the prompts: no system"):
+        weights.answers([Question("only", (system,))], 1, silent)

@@ -3,6 +3,7 @@
 Needs the extra `train`. It does not know what the answers that it weighs are for.
 """
 
+import inspect
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
 from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import Messages, Question, Tell, Told, Weighed
 
 BATCH = 16
 FLOATS_AT_ONCE = 1 << 26  # of a batch's logits: 256 MiB
@@ -41,12 +42,17 @@ class Weights:
         self.name = name or loaded.place
         self.loaded = loaded
         self._max_tokens, self._temperature, self._seed = max_tokens, temperature, seed
+        self._refused = ""  # why it was last that something could not be worded
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
+        worded = [(q, said) for q in questions if (said := self._worded(q.messages)) is not None]
+        if questions and not worded:
+            raise ProveError(f"{self.name}: {self._refused}")
+        questions, messages = [q for q, _ in worded], [said for _, said in worded]
         found: dict[str, list[str]] = {question.id: [] for question in questions}
         for sample in range(n):
             told = write(
-                self.loaded, self._words, [q.messages for q in questions], new_tokens=self._max_tokens,
+                self.loaded, self._words, messages, new_tokens=self._max_tokens,
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
                 tell=partial(_told, tell, sample * len(questions), n * len(questions)),
             )  # fmt: skip
@@ -58,9 +64,11 @@ class Weights:
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
         torch = need("torch")
-        rows = [(one.id, *self._tokens(one)) for one in told]
+        rows = [(one.id, *tokens) for one in told if (tokens := self._tokens(one)) is not None]
+        if told and not rows:
+            raise ProveError(f"{self.name}: {self._refused}")
         limit = context(self.loaded.model) or 1 << 30
-        rows = [(name, asked, said) for name, asked, said in rows if said and len(asked) + len(said) <= limit]
+        rows = [row for row in rows if row[1] and row[2] and len(row[1]) + len(row[2]) <= limit]
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
         found: dict[str, Weighed] = {}
         words = self.loaded.model.config.vocab_size
@@ -78,9 +86,43 @@ class Weights:
             tell(min(at, len(rows)), len(rows))
         return found
 
-    def _tokens(self, one: Told) -> tuple[list[int], list[int]]:
+    def _tokens(self, one: Told) -> tuple[list[int], list[int]] | None:
+        """A prompt's and an answer's tokens; None for what its template or its tokenizer cannot take."""
+        messages = self._worded(one.messages)
+        if messages is None:
+            return None
         reasoning, answer, _ = apart(one.answer)
-        return self._words.asked(one.messages), self._words.said(one.messages, reasoning, answer)
+        try:
+            return self._words.asked(messages), self._words.said(messages, reasoning, answer)
+        except (UnicodeError, TypeError):  # half a surrogate pair
+            self._refused = "an answer is no Unicode"
+            return None
+
+    def _worded(self, messages: Messages) -> Messages | None:
+        """Messages as its chat template takes them: some know no system message, as Gemma's."""
+        for tried in (messages, folded(messages)):
+            try:
+                self._words.asked(tried)
+            except (UnicodeError, TypeError):
+                self._refused = "a prompt is no Unicode"
+            except Exception as why:  # noqa: BLE001 - a chat template is a program of the model's maker
+                self._refused = f"its chat template refuses the prompts: {why}"
+            else:
+                return tried
+        return None
+
+
+def folded(messages: Messages) -> Messages:
+    """The system's words at the head of the first user message, where a template has no place for them.
+
+    >>> folded(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
+    ({'role': 'user', 'content': 'Be brief.\\n\\nWhy?'},)
+    """
+    system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
+    rest = [m for m in messages if m["role"] != "system"]
+    if not system or not rest:
+        return messages
+    return ({"role": rest[0]["role"], "content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:])
 
 
 def open_weights(
@@ -110,11 +152,19 @@ def _weigh(
         ids[k, : len(tokens)] = torch.tensor(tokens)
         mask[k, : len(tokens)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
-    nats = torch.log_softmax(logits, -1).gather(-1, ids[:, 1:, None])[..., 0]
-    agreed = logits.argmax(-1) == ids[:, 1:]
+    first = min(len(asked) for _, asked, _ in rows) - 1  # nobody needs what is foretold within a prompt
+    kept = {"logits_to_keep": torch.arange(first, longest, device=ids.device)} if _keeps(model) else {}
+    logits = model(input_ids=ids, attention_mask=mask, **kept).logits[:, (0 if kept else first) : -1].float()
+    wanted = ids[:, first + 1 :]
+    nats = logits.gather(-1, wanted[..., None])[..., 0] - logits.logsumexp(-1)
+    agreed = logits.argmax(-1) == wanted
     found = {}
     for k, (name, asked, said) in enumerate(rows):
-        span = slice(len(asked) - 1, len(asked) - 1 + len(said))
+        span = slice(len(asked) - 1 - first, len(asked) - 1 - first + len(said))
         found[name] = Weighed(float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum()))
     return found
+
+
+def _keeps(model: Any) -> bool:
+    """Whether a model can be asked for some places only: with a large vocabulary that is most of its work."""
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
