@@ -139,6 +139,20 @@ def test_changes_go_over_the_file_and_files_are_beside_it(
         load(file, {"prompts.file.deep": 1})
 
 
+def test_a_model_beside_the_plan_is_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub" / "clock").mkdir(parents=True)
+    (tmp_path / "sub" / "m.gguf").touch()
+    file = tmp_path / "sub" / "p.toml"
+    file.write_text('[train]\nstudent = "m.gguf"\nteacher = "org/name"\n[evaluate]\nteacher = "clock"\n')
+    monkeypatch.chdir(tmp_path)
+    plan = load(file, {})
+    assert plan.train.student == str(tmp_path / "sub" / "m.gguf")
+    assert (plan.train.teacher, plan.evaluate.teacher) == ("org/name", "clock"), "a hub's name, a word"
+    assert load(file, {"train.student": "sub/m.gguf"}).train.student == plan.train.student
+
+
 def test_a_run_that_was_moved_is_found_where_it_is(tmp_path: Path) -> None:
     run = made(plan_of(tmp_path)).run
     run.path.rename(tmp_path / "elsewhere")

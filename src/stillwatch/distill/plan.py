@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from stillwatch.distill import DistillError, PlanError
 from stillwatch.distill.evaluate import Evaluation
-from stillwatch.distill.train import Training
+from stillwatch.distill.train import CLOCK, Training
 
 PLAN = "plan.toml"
 EMBEDDED = "embedded:"  # a base_url that starts so is served by ourselves while it is asked
@@ -36,6 +36,10 @@ RESERVED = frozenset(
         "top_logprobs",
     )
 )
+
+# keys that name a model's folder or file, where there is one, or something else
+WORDS = (CLOCK, "ask", "skip")  # that mean something of their own there
+MODELS = (("train", "student"), ("train", "teacher"), ("train", "accelerate_config"), ("evaluate", "teacher"))
 
 MOST_PROMPTS = 10_000_000
 
@@ -188,13 +192,19 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _resolve(table: dict[str, Any], beside: Path) -> None:
-    """Make the files of a table absolute."""
-    for within, key in ((table, "folder"), (table.get("prompts"), "file"), (table.get("heldout"), "file")):
-        if isinstance(within, dict) and isinstance(within.get(key), str) and within[key]:
-            try:
-                within[key] = str(beside.joinpath(within[key]).resolve())
-            except (ValueError, OSError, RuntimeError) as why:
-                raise PlanError(f"{key} is {within[key]!r}, no name of a file: {why}") from why
+    """Make the files of a table absolute; what names no file, such as a model on a hub, stays as it is."""
+    for name, key in (("", "folder"), ("prompts", "file"), ("heldout", "file"), *MODELS):
+        within = table.get(name) if name else table
+        if not isinstance(within, dict) or not isinstance(value := within.get(key), str) or not value:
+            continue
+        try:
+            there = beside.joinpath(value)
+            if (name, key) in MODELS and value in WORDS:
+                continue
+            if (name, key) not in MODELS or value.startswith("./") or there.exists():
+                within[key] = str(there.resolve())
+        except (ValueError, OSError, RuntimeError) as why:
+            raise PlanError(f"{key} is {value!r}, no name of a file: {why}") from why
 
 
 def _put(table: dict[str, Any], key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from stillwatch.distill import DistillError, Example
 from stillwatch.distill.rows import read_examples
 from stillwatch.distill.train import Training
-from stillwatch.distill.train.wording import Wording
+from stillwatch.distill.train.wording import TemplateRefuses, Wording
 
 TOO_LONG = "longer than the context"
 UNKNOWN = "has words that the student's tokenizer lacks"
@@ -77,6 +77,9 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             tokens = Tokens(
                 tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
             )
+        except TemplateRefuses as refused:
+            left_out[str(refused)] += 1
+            continue
         except (UnicodeError, TypeError):  # a lone surrogate: the tokenizer takes it for no text
             left_out[BROKEN] += 1
             continue

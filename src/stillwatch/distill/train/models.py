@@ -3,7 +3,6 @@
 It does not know what is done with the model. Code that comes with weights is never run.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,21 +44,46 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     folder = str(path.parent) if gguf else str(path) if path.exists() else place
     if (path / "adapter_config.json").exists():
         return _adapted(path, seed, half)
+    told: dict[str, Any] = {}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **source)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.bfloat16 if half else torch.float32, **source
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **source)
+        model, told = transformers.AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.bfloat16 if half else torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **source,
         )
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as why:
-        first = (str(why).strip().splitlines() or [type(why).__name__])[0].rstrip(".")
+    except Exception as why:  # anybody's files: each library that reads them raises its own kind
+        raise DistillError(f"no model can be loaded from {place!r}: {_unloaded(why)}") from why
+    if missing := sorted(told["missing_keys"]):
         raise DistillError(
-            f"no model can be loaded from {place!r}: {first}. Name a folder with config.json, weights and a "
-            "tokenizer, or a .gguf file"
-        ) from why
+            f"{place}: {len(missing):,} of the model's weights are not in its files ({missing[0]} first); "
+            "they would be made up at random. Is the download whole?"
+        )
     if gguf:
         _forget_quantisation(model)
     _agree(model, tokenizer, place)
     return Loaded(model, tokenizer, place)
+
+
+_SIGNS = {
+    "trust_remote_code": "it wants code that came with the weights to be run, which is never done here; take "
+    "a model of a kind that transformers knows by itself",
+    "weights_only": "its weights are a pickle that would run code; take them as safetensors",
+    "ignore_mismatched_sizes": "its weights have other sizes than its config.json says: they do not belong "
+    "together",
+}
+
+
+def _unloaded(why: Exception) -> str:
+    """Why a model cannot be loaded, in one sentence, and what would be right."""
+    said = str(why).strip()
+    for sign, meaning in _SIGNS.items():
+        if sign in said:
+            return meaning
+    first = (said.splitlines() or [type(why).__name__])[0].rstrip(".")[:300]
+    return f"{first}. Name a folder with config.json, weights and a tokenizer, or a .gguf file"
 
 
 def _clock(seed: int, blank: bool) -> Loaded:
@@ -77,8 +101,13 @@ def _adapted(path: Path, seed: int, half: bool) -> Loaded:
     below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
     if not below:
         raise DistillError(f"{path}: the adapter does not say which model it belongs to; merge it first")
+    if (Path(below).expanduser() / "adapter_config.json").exists():
+        raise DistillError(f"{path}: the adapter belongs to another adapter, {below}; merge that one first")
     loaded = load(below, seed, half=half)
-    model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
+    try:
+        model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
+    except Exception as why:  # as above
+        raise DistillError(f"the adapter in {path} cannot be put on {below}: {_unloaded(why)}") from why
     return Loaded(model, loaded.tokenizer, str(path))
 
 

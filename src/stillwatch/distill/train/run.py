@@ -1,5 +1,6 @@
 """Trains the student of a run, and goes on where a killed training stopped. It knows no teacher's API."""
 
+import copy
 import dataclasses
 import fcntl
 import hashlib
@@ -175,6 +176,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
 
     torch = need("torch")
     cpu = on_cpu(settings)
+    say(f"{settings.student} is loaded, to learn from {len(rows):,} examples")
     student = load(settings.student, settings.seed, half=_half(settings))
     words = wording(student.model, student.tokenizer)
     encoded = encode(rows, words, settings, context(student.model))
@@ -182,6 +184,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         say(f"left out: {count:,} examples, {reason}")
     for note in words.notes:
         say(f"note: {note}")
+    as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
     fitting = trainer(settings, student, words, encoded, place.checkpoints, cpu)
     checkpoint = latest(place.checkpoints)
     before = cost_so_far(checkpoint) if checkpoint else (0.0, 0.0, ())
@@ -236,21 +239,21 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         str(making / "adapter" if settings.lora_rank else making)
     )  # sharded weights: by all together
     if fitting.is_world_process_zero():
-        _keep(place, making, settings, trained)
+        _keep(place, making, settings, trained, as_it_came)
     fitting.accelerator.wait_for_everyone()
     return trained
 
 
-def _keep(place: Place, making: Path, settings: Training, trained: Trained) -> None:
+def _keep(place: Place, making: Path, settings: Training, trained: Trained, tokenizer: Any) -> None:
     """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
-    from stillwatch.distill.train.models import load
-
-    before = load(settings.student, settings.seed, half=_half(settings))
     if settings.lora_rank:  # the student is whole, the adapter lies beside it
+        from stillwatch.distill.train.models import load
+
         peft = need("peft")
+        before = load(settings.student, settings.seed, half=_half(settings))
         adapted = peft.PeftModel.from_pretrained(before.model, str(making / "adapter"))
         adapted.merge_and_unload().save_pretrained(str(making))
-    before.tokenizer.save_pretrained(str(making))
+    tokenizer.save_pretrained(str(making))
     write_card(making, place.run, trained)
     shutil.rmtree(place.model, ignore_errors=True)
     making.rename(place.model)

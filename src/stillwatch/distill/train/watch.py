@@ -9,6 +9,7 @@ from stillwatch.distill.train.checkpoints import mark
 from stillwatch.distill.train.extra import need
 
 Say = Callable[[str], None]
+SILENT_S = 30.0  # a step may take minutes: whoever waits hears of each that ends later than this
 
 
 class Watch:
@@ -18,7 +19,16 @@ class Watch:
         self._cpu_0 = time.process_time() - cpu_s
         self._wall_0 = time.monotonic() - wall_s
         self.resumed_at = resumed_at
-        self.say = say
+        self._say = say
+        self._said = time.monotonic()
+
+    def say(self, words: str) -> None:
+        self._said = time.monotonic()
+        self._say(words)
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self._said
 
     @property
     def cpu_s(self) -> float:
@@ -43,6 +53,8 @@ def callback(watch: Watch) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step >= state.max_steps:
                 control.should_log = True  # the last point of the curve, wherever it falls
+            elif state.is_world_process_zero and watch.silent_s > SILENT_S:
+                watch.say(f"step {state.global_step:,} of {state.max_steps:,}, {watch.cpu_s:,.0f} CPU-s")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
             if state.is_world_process_zero and logs and "loss" in logs:

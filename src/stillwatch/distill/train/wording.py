@@ -15,6 +15,10 @@ _HERE = "\u2402answer\u2402"  # stands for the answer while a template is taken 
 Messages = Sequence[dict[str, str]]
 
 
+class TemplateRefuses(DistillError):
+    """A chat template that takes no such messages: some take no system message, some no two in a row."""
+
+
 @dataclass(frozen=True)
 class Wording:
     """What a tokenizer's template puts around an answer. `ends` are the tokens after which nothing comes."""
@@ -33,9 +37,12 @@ class Wording:
 
     def asked_text(self, messages: Messages) -> str:
         if self.tokenizer.chat_template:
-            text: str = self.tokenizer.apply_chat_template(
-                [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
-            )
+            try:
+                text: str = self.tokenizer.apply_chat_template(
+                    [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
+                )
+            except Exception as why:  # as in _closing
+                raise TemplateRefuses(f"the model's chat template refuses it: {str(why)[:200]}") from why
             return text
         return "\n".join(m["content"] for m in messages) + "\n"
 
