@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import stamp_authority
 from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, verify
 from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
+from stillwatch.cases.stamping import Authority, read_roots
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
 
@@ -248,6 +250,61 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, told: Told) -> None:
         assert done.returncode == 2, words
         assert done.stderr.startswith("verify.py: ")
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_time_stamp_beside_the_manifest_is_read_and_checked(told: Told, tmp_path: Path) -> None:
+    pytest.importorskip("rfc3161_client")
+    with stamp_authority.answering(tmp_path / "authority") as clock, told.store() as store:
+        by = Authority(clock.url, read_roots(clock.root))
+        ready = prepare(store, told.case, who="ann", now_us=NOW_US)
+        made = release(store, ready, tmp_path / "out", who="ann", now_us=NOW_US, stamped_by=by)
+        assert made.stamped_by == "CN=Clock of the tests"
+        elsewhere = clock.stamp(clock.asked[0])  # of the same manifest, later
+        stranger = stamp_authority.make(tmp_path / "stranger")
+    assert alone(told.bundle, "--stamp-ca", str(clock.root)).returncode == 1  # it has none
+    assert "no time stamp" in alone(told.bundle).stdout
+    done = alone(made.path)
+    assert done.returncode == 0, done.stdout
+    assert "WHO signed it is not checked here" in done.stdout
+    done = alone(made.path, "--stamp-ca", str(clock.root))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "openssl checked its signature" in done.stdout
+    assert alone(made.path, "--stamp-ca", str(stranger)).returncode == 1
+    assert alone(made.path, "--stamp-ca", "/nowhere").returncode == 2
+    (made.path / verify.STAMP).write_bytes(elsewhere)
+    assert alone(made.path, "--stamp-ca", str(clock.root)).returncode == 0
+    shutil.copy(told.bundle / verify.MANIFEST, made.path / verify.MANIFEST)
+    assert f"{verify.STAMP}: is the time stamp of something else" in "\n".join(wrong(made.path))
+    (made.path / verify.STAMP).write_bytes(b"0")
+    assert f"{verify.STAMP}: is no time stamp" in "\n".join(wrong(made.path))
+
+
+def test_a_manifest_of_other_words_and_a_zip_that_swells_are_refused(copy: Path, tmp_path: Path) -> None:
+    envelope = json.loads((copy / verify.MANIFEST).read_text())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    for predicate in ("{}", "[]", "null"):
+        signer = new_signer()
+        payload = json.dumps(
+            statement | {"predicate": json.loads(predicate)}, sort_keys=True, separators=(",", ":")
+        )
+        signature = bytes.fromhex(signer.sign(verify.pae(verify.PAYLOAD_TYPE, payload.encode())))
+        odd = {
+            "payloadType": verify.PAYLOAD_TYPE, "payload": base64.b64encode(payload.encode()).decode(),
+            "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode()}],
+        }  # fmt: skip
+        (copy / verify.MANIFEST).write_text(json.dumps(odd, indent=1, sort_keys=True) + "\n")
+        done = alone(copy)
+        assert (done.returncode, done.stderr) == (1, "")
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr(verify.MANIFEST, b"{}")
+        packed.writestr("events.ndjson", b"")
+    data = bomb.read_bytes()
+    at = data.rindex(b"PK\x01\x02") + 24  # the last entry's size, unpacked
+    bomb.write_bytes(data[:at] + (3 << 30).to_bytes(4, "little") + data[at + 4 :])
+    done = alone(copy, str(bomb))
+    assert (done.returncode, "more than any bundle" in done.stderr) == (2, True)
 
 
 # --- a zip ---

@@ -1,5 +1,6 @@
 """`stillwatch audit`: whether the trail of what was done and seen is whole, what is on it, and its keys."""
 
+import base64
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,14 +9,18 @@ from typing import Annotated
 import typer
 
 from stillwatch.cases.audit import AuditError, Broken, Record, Verified
+from stillwatch.cases.audit.dated import dated
 from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify
-from stillwatch.cases.audit.witness import Witness, line_of, read_heads, vouch
+from stillwatch.cases.audit.witness import Seen, Witness, line_of, read_heads, stamped_bytes, vouch
+from stillwatch.cases.stamping import read_roots
+from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
 from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.casestamp import StampCa, StampUrl, named
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, table, when, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
@@ -35,6 +40,8 @@ Examples:
   stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
 
   stillwatch audit verify --witness from-partner.jsonl --witness-key partner.pub --json
+
+  stillwatch audit verify --witness heads.jsonl --stamp-ca tsa.pem
 """
 SHOW_EXAMPLES = """
 Examples:
@@ -51,6 +58,8 @@ Examples:
   stillwatch audit checkpoint
 
   stillwatch audit checkpoint --to /mnt/other/heads.jsonl
+
+  stillwatch audit checkpoint --to heads.jsonl --stamp http://tsa.example --stamp-ca tsa.pem
 """
 WITNESS_EXAMPLES = """
 Examples:
@@ -88,11 +97,14 @@ def verify_command(
     witness_key: Annotated[
         list[Path] | None, typer.Option(help="Public key of a partner: only what it signed counts.")
     ] = None,
+    stamp_ca: StampCa = None,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether the trail is what was written; if not, name the first bad record and why.
+
+    With --stamp-ca the time stamps on the witnesses' lines are checked too.
 
     Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
     """
@@ -102,6 +114,8 @@ def verify_command(
     partners = [read_public(path) for path in witness_key or []]
     with seen_cases(folder, cases) as store:
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
+    if isinstance(found, Verified):
+        found = dated(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
     if as_json:
         sound = isinstance(found, Verified)
         print(json.dumps({"sound": sound} | asdict(found), indent=1))
@@ -128,6 +142,11 @@ def _tell_verified(found: Verified) -> None:
         print("  no witness: a cut or rewritten end would pass (--witness)")
     else:
         print(f"  a witness vouches for records 1 to {found.witnessed}")
+    for one in found.stamps:
+        late = f"; the trail's own clock was {one.behind_s:+.0f} s off" if abs(one.behind_s) > 60 else ""
+        print(
+            f"  time stamp: records 1 to {one.seq} were there on {one.at} ({one_line(one.authority)}){late}"
+        )
     if found.sealed:
         print(f"  {counted(found.sealed, 'detail')} about persons sealed")
     for at_us, count in found.erased:
@@ -197,21 +216,32 @@ def checkpoint_command(
     to: Annotated[
         Path | None, typer.Option(help="Add it to this file of checkpoints instead of printing it.")
     ] = None,
+    stamp: StampUrl = None,
+    stamp_ca: StampCa = None,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
 ) -> None:
-    """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed."""
+    """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed.
+
+    With --stamp a time-stamping authority signs when it was there; it is shown a SHA-256 and nothing else.
+    """
+    by = named(stamp, stamp_ca)
     with opened_cases(folder, cases, audit_key) as store, store.reading() as db:
         head = _trail(store).signed_head(db, utc_us())
+    stamped = None if by is None else have_stamped(stamped_bytes(head), by)
+    text = None if stamped is None else base64.b64encode(stamped.answer).decode("ascii")
+    seen = Seen(head, "", stamp=text)
     if to is None:
-        print(line_of(head))
+        print(line_of(seen))
         return
     try:
-        Witness(to).add([head])
+        Witness(to).add([seen])
     except OSError as why:
         raise AuditError(f"{to}: the checkpoint cannot be written: {why.strerror}") from why
     print(f"record {head.seq} is witnessed by {to}")
+    if stamped is not None:
+        print(f"  stamped {stamped.at:%Y-%m-%dT%H:%M:%SZ} by {one_line(stamped.authority)}")
 
 
 @app.command("witness", epilog=WITNESS_EXAMPLES)

@@ -26,10 +26,12 @@ from stillwatch.cli.casebook import (
     seen_cases,
 )
 from stillwatch.cli.casebundle import bundle
+from stillwatch.cli.casestamp import StampCa, StampUrl, named
 from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table, when, whoami
 from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 
@@ -91,6 +93,8 @@ Examples:
   stillwatch case export case-7f3a --form ocsf --out finding.json
 
   stillwatch case export case-7f3a --form bundle --log logs/may.parquet --accounts a.csv --out evidence
+
+  stillwatch case export case-7f3a --form bundle --out e.zip --stamp http://tsa.example --stamp-ca tsa.pem
 
 What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
 `stillwatch indicators export`, which names no accounts.
@@ -358,6 +362,8 @@ def export_command(
         Path | None, typer.Option(help="For a bundle: the key of the log's sketches, as in scan.")
     ] = None,
     assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
+    stamp: StampUrl = None,
+    stamp_ca: StampCa = None,
     yes: Yes = False,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
@@ -366,12 +372,15 @@ def export_command(
     console: Console = "",
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts."""
-    now_us = utc_us()
+    now_us, stamped_by = utc_us(), named(stamp, stamp_ca)
+    if stamped_by is not None and form is not Shape.bundle:
+        raise InputError("--stamp: only a bundle is stamped (--form bundle)")
     with opened_cases(folder, cases, audit_key, audit_witness) as store:
         if form is Shape.bundle:
             bundle(
-                store, case, out, log or [], accounts, key_file, assume_utc=assume_utc, yes=yes, now_us=now_us
-            )
+                store, case, out, log or [], accounts, key_file,
+                assume_utc=assume_utc, yes=yes, now_us=now_us, stamped_by=stamped_by,
+            )  # fmt: skip
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
         may_leave(said(ready.leaving), str(out or "standard output"), yes)

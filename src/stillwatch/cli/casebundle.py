@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stillwatch.cases.bundle.export import prepare, release
 from stillwatch.cases.reading import find
+from stillwatch.cases.stamping import Authority
 from stillwatch.cases.store import Store
 from stillwatch.cli.folder import whoami
 from stillwatch.cli.leave import may_leave
@@ -23,6 +24,7 @@ def bundle(
     assume_utc: bool,
     yes: bool,
     now_us: int,
+    stamped_by: Authority | None = None,
 ) -> None:
     """Export a case as an evidence bundle. Raises: InputError, BundleError, AuditError, Missing."""
     if out is None:
@@ -39,9 +41,14 @@ def bundle(
         sketch_key=sketch_key(logs, key_file),
         assume_utc=assume_utc,
     )
-    may_leave(ready.leaving, str(out), yes)
-    made = release(store, ready, out, who=whoami(), now_us=now_us)
+    asked = (
+        () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)
+    )
+    may_leave(ready.leaving + asked, str(out), yes)
+    made = release(store, ready, out, who=whoami(), now_us=now_us, stamped_by=stamped_by)
     print(f"{one_line(str(made.path))}: {made.files} files, {made.bytes:,} bytes; manifest {made.sha256}")
+    if made.stamped_at is not None:
+        print(f"stamped {made.stamped_at:%Y-%m-%dT%H:%M:%SZ} by {one_line(made.stamped_by)}")
     checker = (
         "unpack it, then: python3 -I -S verify.py"
         if out.suffix == ".zip"

@@ -70,6 +70,16 @@ class KeySpan:
 
 
 @dataclass(frozen=True)
+class Stamped:
+    """A time that somebody else put on a head: everything up to that record was there then."""
+
+    seq: int
+    at: str  # ISO, UTC, by the authority's clock
+    authority: str
+    behind_s: float  # the authority's time less the trail's own at that head
+
+
+@dataclass(frozen=True)
 class Verified:
     """The trail is what was written, as far as can be told from what was at hand."""
 
@@ -85,6 +95,7 @@ class Verified:
     sealed: int  # details that are sealed
     erased: tuple[tuple[int, int], ...]  # (when, how many records) of each erasure
     notes: tuple[str, ...] = ()
+    stamps: tuple[Stamped, ...] = ()
 
 
 @dataclass(frozen=True)

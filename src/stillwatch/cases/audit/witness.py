@@ -14,6 +14,7 @@ from stillwatch.cases.audit import AuditError, Head
 from stillwatch.cases.audit.chain import canonical, signed_of_head
 from stillwatch.cases.audit.signing import Signer, is_signed
 
+STAMP_MARK = b"stillwatch.audit.stamp.1\n"
 VOUCH_MARK = b"stillwatch.audit.vouch.1\n"
 _FIELDS = ("chain", "seq", "seal", "at_us", "key", "signature")
 
@@ -27,6 +28,7 @@ class Seen:
     witness: str | None = None  # the partner's key, where one vouches for it
     seen_us: int | None = None  # by the partner's clock
     vouched: str | None = None  # the partner's signature
+    stamp: str | None = None  # a time stamp over `stamped_bytes`, base64
 
 
 class Witness:
@@ -67,7 +69,9 @@ def line_of(head: Head | Seen) -> str:
     """Write a head as one line."""
     if isinstance(head, Head):
         return json.dumps(asdict(head), sort_keys=True)
-    more = {"witness": head.witness, "seen_us": head.seen_us, "vouched": head.vouched}
+    more = {
+        "witness": head.witness, "seen_us": head.seen_us, "vouched": head.vouched, "stamp": head.stamp,
+    }  # fmt: skip
     known = {name: value for name, value in more.items() if value is not None}
     return json.dumps(asdict(head.head) | known, sort_keys=True)
 
@@ -90,6 +94,7 @@ def _seen(line: str, place: str) -> Seen | str:
         read = json.loads(line)
         head = Head(*(read[name] for name in _FIELDS))
         vouched = tuple(read.get(name) for name in ("witness", "seen_us", "vouched"))
+        stamp = read.get("stamp")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return no_head
     texts = (head.chain, head.seal, head.key, head.signature)
@@ -99,12 +104,14 @@ def _seen(line: str, place: str) -> Seen | str:
         or type(head.at_us) is not int
     ):
         return no_head
+    if not isinstance(stamp, str | None):
+        return no_head
     if vouched == (None, None, None):
-        return Seen(head, place)
+        return Seen(head, place, stamp=stamp)
     witness, seen_us, signature = vouched
     if not (isinstance(witness, str) and type(seen_us) is int and isinstance(signature, str)):
         return no_head
-    return Seen(head, place, witness, seen_us, signature)
+    return Seen(head, place, witness, seen_us, signature, stamp)
 
 
 def vouch(
@@ -133,10 +140,15 @@ def vouch(
             )
         elif kept is None:
             signed = signer.sign(_vouched(head, signer.key, now_us))
-            taken.append(Seen(head, one.place, signer.key, now_us, signed))
+            taken.append(Seen(head, one.place, signer.key, now_us, signed, one.stamp))
             known[(head.chain, head.seq)] = head
     keep.add(taken)
     return taken, refused
+
+
+def stamped_bytes(head: Head) -> bytes:
+    """Give what a time stamp of a head is over: the head with its signature."""
+    return STAMP_MARK + canonical(asdict(head)).encode("ascii")
 
 
 def is_vouched(seen: Seen) -> bool:

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,5 @@ class Exported:
     files: int
     bytes: int
     key: str  # the public key that signed it
+    stamped_at: datetime | None = None  # by the clock of a time-stamping authority
+    stamped_by: str = ""

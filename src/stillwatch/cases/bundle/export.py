@@ -32,6 +32,7 @@ from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.evidence import Evidence, latest
 from stillwatch.cases.reading import acts
+from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, stored
 from stillwatch.cases.work import exported
@@ -105,10 +106,14 @@ def prepare(
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
 
 
-def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) -> Exported:
+def release(
+    store: Store, ready: Prepared, out: Path, *, who: str, now_us: int, stamped_by: Authority | None = None
+) -> Exported:
     """Write a bundle, a folder or a `.zip`, whole or not at all; that it leaves is on record before it does.
 
-    Raises: BundleError where the place is taken or cannot be written; AuditError without a trail.
+    stamped_by: who puts a time on the manifest, which names all other files.
+
+    Raises: BundleError where the place is taken or cannot be written; AuditError without a trail; StampError.
     """
     if not isinstance(store.trail, Audit):
         raise BundleError("a bundle is signed with the audit trail's key; open the cases with their trail")
@@ -117,6 +122,9 @@ def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) 
     manifest = signed_manifest(ready, store.trail.signer)
     digest = hashlib.sha256(manifest).hexdigest()
     files = ready.files | {verify.MANIFEST: manifest}
+    stamped = None if stamped_by is None else stamp(manifest, stamped_by)
+    if stamped is not None:
+        files[verify.STAMP] = stamped.answer
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
@@ -126,7 +134,11 @@ def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) 
         made = _written(beside, files, out)
         with store.writing(now_us) as tx:
             tx.audit(
-                who, KEPT, ready.case, {"bundle": digest}, {ready.case: {"token_key": ready.token_key.hex()}}
+                who,
+                KEPT,
+                ready.case,
+                {"bundle": digest} | _of(stamped),
+                {ready.case: {"token_key": ready.token_key.hex()}},
             )
         exported(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
         os.rename(made, out)
@@ -134,7 +146,18 @@ def release(store: Store, ready: Prepared, out: Path, *, who: str, now_us: int) 
         raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Exported(out, digest, len(files), sum(map(len, files.values())), store.trail.signer.key)
+    size = sum(map(len, files.values()))
+    made_by = store.trail.signer.key
+    if stamped is None:
+        return Exported(out, digest, len(files), size, made_by)
+    return Exported(out, digest, len(files), size, made_by, stamped.at, stamped.authority)
+
+
+def _of(stamped: Stamp | None) -> dict[str, str]:
+    """What the trail says of a stamp."""
+    if stamped is None:
+        return {}
+    return {"stamped": stamped.at.isoformat(), "stamp_sha256": hashlib.sha256(stamped.answer).hexdigest()}
 
 
 def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:

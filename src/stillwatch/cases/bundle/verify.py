@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Check a Stillwatch evidence bundle, with nothing but Python 3.11's own library.
 
-    python3 -I -S verify.py [BUNDLE] [--key HEX-OR-FILE] [--json]
+    python3 -I -S verify.py [BUNDLE] [--key HEX-OR-FILE] [--stamp-ca FILE] [--json]
 
 BUNDLE is the folder this file lies in, another one, or a .zip. It is checked whether every file is the one
 that was signed, whether the records of the audit trail are signed and linked, and every claim that can be
-computed again from the events in the bundle is computed again. Exit code: 0 nothing differs, 1 something
-does, 2 there is no bundle to check.
+computed again from the events in the bundle is computed again. Where a time stamp (RFC 3161) lies beside the
+manifest, it is said what it names; with --stamp-ca, the PEM file of the authority's root, `openssl` checks
+its signature. Exit code: 0 nothing differs, 1 something does, 2 there is no bundle to check.
 
 What it cannot know: whether the events are what happened (the sender says so), and whether the key is the
 sender's (ask him for it by another way, and name it with --key). A copy of this file that came with the
@@ -18,8 +19,11 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -29,10 +33,12 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.dsse.json"
+STAMP = "manifest.tsr"  # an RFC 3161 TimeStampResp over the manifest; it cannot stand in the manifest itself
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:stillwatch:evidence-bundle:1"
-LARGEST = 2 << 30  # bytes of one file
+LARGEST = 2 << 30  # bytes of all files together, unpacked
+TOLD = ("case", "title", "exported_at", "exported_by", "stillwatch")  # of the manifest, to be shown
 HOUR_US = 3_600_000_000
 NEVER = 1 << 62
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,6 +123,9 @@ class Bundle:
             self._zip = zipfile.ZipFile(place)
         except (OSError, zipfile.BadZipFile) as why:
             raise Bad(f"{place}: is neither a folder nor a zip that can be read ({why})") from None
+        size = sum(entry.file_size for entry in self._zip.infolist())
+        if size > LARGEST:
+            raise Bad(f"{place}: would unpack to {size:,} bytes, more than any bundle")
         names = [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
         top = {name.partition("/")[0] for name in names}
         self._inside = f"{top.pop()}/" if len(top) == 1 and MANIFEST not in names else ""
@@ -174,7 +183,8 @@ def check_files(bundle: Bundle, key: str | None) -> tuple[list[str], dict[str, A
         signed = envelope["signatures"][0]
         signer, signature = bytes.fromhex(signed["keyid"]), base64.b64decode(signed["sig"], validate=True)
         statement = json.loads(payload)
-        listed = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+        listed = {str(one["name"]): one["digest"]["sha256"] for one in statement["subject"]}
+        told = {name: str(statement["predicate"][name]) for name in TOLD}
         sound = envelope["payloadType"] == PAYLOAD_TYPE and statement["_type"] == STATEMENT
         sound = sound and statement["predicateType"] == PREDICATE and len(envelope["signatures"]) == 1
         # One spelling only: what was written can be written again from what was read.
@@ -189,7 +199,7 @@ def check_files(bundle: Bundle, key: str | None) -> tuple[list[str], dict[str, A
         wrong.append(f"{MANIFEST}: is not signed by the key that it names")
     if key is not None and signer.hex() != key:
         wrong.append(f"{MANIFEST}: is signed by key {signer.hex()}, not by the one that you named")
-    names = set(bundle.names) - {MANIFEST}
+    names = set(bundle.names) - {MANIFEST, STAMP}
     for name in sorted(names | set(listed)):
         if name not in listed:
             wrong.append(f"{name}: is not in the manifest")
@@ -203,8 +213,87 @@ def check_files(bundle: Bundle, key: str | None) -> tuple[list[str], dict[str, A
                 continue
             if found != listed[name]:
                 wrong.append(f"{name}: is not the file that was signed")
-    statement["predicate"]["signed_by"] = signer.hex()
-    return wrong, dict(statement["predicate"])
+    return wrong, told | {"signed_by": signer.hex()}
+
+
+# --- the time stamp (RFC 3161, 2.4.2; DER, X.690) ---
+
+
+def _der(data: bytes, *path: int) -> bytes:
+    """Give the content of an element: by its place in the first element, its place in that, and so on.
+
+    Raises: ValueError.
+    """
+    for place in (0, *path):
+        at = 0
+        for k in range(place + 1):
+            if at + 2 > len(data):
+                raise ValueError("it ends too early")
+            length, begin = data[at + 1], at + 2
+            if length > 127:
+                begin += length & 127
+                length = int.from_bytes(data[at + 2 : begin], "big")
+            if begin + length > len(data):
+                raise ValueError("an element is longer than what holds it")
+            if k < place:
+                at = begin + length
+        data = data[begin : begin + length]
+    return data
+
+
+def read_stamp(answer: bytes) -> tuple[bytes, str]:
+    """Give the digest that a stamp names and its time, ISO in UTC. Its signature is not looked at here.
+
+    Raises: ValueError.
+    """
+    info = _der(answer, 1, 1, 0, 2, 1, 0)  # response -> token -> SignedData -> its content: a TSTInfo
+    text = _der(info, 4).decode("ascii").removesuffix("Z")
+    at = datetime.strptime(text.partition(".")[0], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    return _der(info, 2, 1), at.isoformat().replace("+00:00", "Z")
+
+
+def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
+    """Say what the stamp beside the manifest comes to. Raises: Bad where it was to be checked and cannot."""
+    if STAMP not in bundle.names:
+        wanted = [f"{STAMP}: there is none, and you named whose it should be"] if roots else []
+        return wanted, "no time stamp: that it was made at that time is the sender's word"
+    try:
+        answer, manifest = bundle.read(STAMP), bundle.read(MANIFEST)
+        named, at = read_stamp(answer)
+    except (OSError, ValueError) as why:
+        return [f"{STAMP}: is no time stamp that can be read ({why})"], ""
+    if named not in (hashlib.new(name, manifest).digest() for name in ("sha256", "sha384", "sha512")):
+        return [f"{STAMP}: is the time stamp of something else, not of this {MANIFEST}"], ""
+    if roots is None:
+        said = (
+            f"a time stamp says that all this was there at {at}. WHO signed it is not checked here; name the"
+        )
+        return [], f"{said} authority's root (--stamp-ca FILE, needs openssl)"
+    trouble = _openssl(answer, manifest, roots, at)
+    if trouble:
+        return [f"{STAMP}: is not signed by an authority under {roots} ({trouble})"], ""
+    said = f"all this was there at {at}, by the clock of an authority under {roots}; openssl checked its"
+    return [], f"{said} signature. When each thing was written before that, it cannot know"
+
+
+def _openssl(answer: bytes, manifest: bytes, roots: str, at: str) -> str:
+    """Have openssl check a stamp; give what it says where it does not hold. Raises: Bad."""
+    tool = shutil.which("openssl")
+    if tool is None:
+        raise Bad("--stamp-ca needs openssl, and there is none on this machine")
+    if not Path(roots).is_file():
+        raise Bad(f"--stamp-ca: {roots}: no such file")
+    then = int(datetime.fromisoformat(at).timestamp())  # a certificate may have run out since
+    with tempfile.TemporaryDirectory() as name:
+        for file, data in ((STAMP, answer), (MANIFEST, manifest)):
+            Path(name, file).write_bytes(data)
+        words = [tool, "ts", "-verify", "-in", f"{name}/{STAMP}", "-data", f"{name}/{MANIFEST}"]
+        words += ["-CAfile", roots, "-attime", str(then)]
+        done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    if done.returncode == 0 and b"Verification: OK" in done.stdout + done.stderr:
+        return ""
+    said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "error" in line.lower()]
+    return said[0].split(":", 2)[-1][:200] if said else f"openssl ends with {done.returncode}"
 
 
 # --- the records of the audit trail ---
@@ -769,12 +858,14 @@ def _short(value: Any) -> str:
 # --- the verdict ---
 
 
-def check(place: Path, key: str | None) -> dict[str, Any]:
+def check(place: Path, key: str | None, stamp_roots: str | None = None) -> dict[str, Any]:
     """Check a bundle. Raises: Bad where there is none."""
     bundle = Bundle(place)
     if MANIFEST not in bundle.names:
         raise Bad(f"{place}: holds no {MANIFEST}; it is no evidence bundle")
     wrong, told = check_files(bundle, key)
+    found, stamped = check_stamp(bundle, stamp_roots)
+    wrong += found
     audit, rows = "", []
     for part in (check_audit, check_claims):
         try:
@@ -802,6 +893,7 @@ def check(place: Path, key: str | None) -> dict[str, Any]:
         "files": len(bundle.names),
         "told": told,
         "key_named": key is not None,
+        "stamp": stamped,
         "audit": audit,
         "claims": rows,
     }
@@ -821,6 +913,8 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"signed by key {told['signed_by']}"
         if not found["key_named"]:
             yield "  nobody has said whose key that is: ask the sender by another way, and name it with --key"
+    if found["stamp"]:
+        yield found["stamp"]
     own = Path(__file__)
     if own.exists():
         yield f"this verify.py is {hashlib.sha256(own.read_bytes()).hexdigest()}"
@@ -844,7 +938,9 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
     for sentence in found["wrong"]:
         yield f"WRONG: {sentence}"
     if not found["sound"]:
-        yield f"VERDICT: NOT SOUND. {len(found['wrong'])} things are wrong. Do not rely on this bundle."
+        many = len(found["wrong"])
+        said = "One thing is wrong" if many == 1 else f"{many} things are wrong"
+        yield f"VERDICT: NOT SOUND. {said}. Do not rely on this bundle."
         return
     yield (
         f"VERDICT: SOUND. All {found['files']} files are those that were signed, and every claim that can be "
@@ -853,7 +949,7 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def main(words: list[str]) -> int:
-    place, key, as_json = Path(__file__).resolve().parent, None, False
+    place, key, roots, as_json = Path(__file__).resolve().parent, None, None, False
     words = list(words)
     try:
         while words:
@@ -865,12 +961,14 @@ def main(words: list[str]) -> int:
                 as_json = True
             elif word == "--key":
                 key = read_key(words.pop(0))
+            elif word == "--stamp-ca":
+                roots = words.pop(0)
             elif word.startswith("-"):
                 raise Bad(f"{word}: is no option; see --help")
             else:
                 place = Path(word)
-        found = check(place, key)
-    except (Bad, IndexError, OSError) as why:
+        found = check(place, key, roots)
+    except (Bad, IndexError, OSError, subprocess.SubprocessError) as why:
         print(f"verify.py: {clean(why)}", file=sys.stderr)
         return 2
     if as_json:

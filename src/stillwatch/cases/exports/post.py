@@ -23,6 +23,7 @@ BODY_BYTES = 20 << 20
 _END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 _RETRY = re.compile(rb"\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r?\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r?\n", re.IGNORECASE)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[ -~]*")
 
@@ -67,6 +68,26 @@ def post(
     raise ExportError(f"{where.at}: what answers is no HTTP")
 
 
+def fetch(
+    where: Place,
+    found: Sequence[str],
+    headers: Mapping[str, str],
+    body: bytes,
+    context: ssl.SSLContext | None,
+    most: int,
+    timeout_s: float = TIMEOUT_S,
+) -> tuple[int, bytes]:
+    """Send one request and give the answer's status and its body, whole, of at most so many bytes.
+
+    It is asked in HTTP/1.0, so that the answer comes in one piece. Raises: ExportError.
+    """
+    request = _request(where, headers, body, "1.0")
+    with _Line(where, found, context, timeout_s) as line:
+        line.send(request)
+        head = line.receive_head()
+        return _answer(where, head).status, line.receive_body(head, most)
+
+
 def push(
     where: Place,
     found: Sequence[str],
@@ -91,10 +112,10 @@ def drop(where: Place, found: Sequence[str], datagrams: Sequence[bytes]) -> None
         raise ExportError(f"{where.at}: cannot be sent to: {why.strerror or why}") from why
 
 
-def _request(where: Place, headers: Mapping[str, str], body: bytes) -> bytes:
+def _request(where: Place, headers: Mapping[str, str], body: bytes, version: str = "1.1") -> bytes:
     if len(body) > BODY_BYTES:
         raise ExportError(f"{where.at}: {len(body):,} bytes; at most {BODY_BYTES:,} are sent in one request")
-    lines = [f"POST {where.path} HTTP/1.1", f"host: {where.at}"]
+    lines = [f"POST {where.path} HTTP/{version}", f"host: {where.at}"]
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ExportError(f"{where.at}: a header {name!a} that is no header")
@@ -169,6 +190,29 @@ class _Line:
             raise self._refusal(why) from why
         self._rest = head[end.end() :]
         return head[: end.end()]
+
+    def receive_body(self, head: bytes, most: int) -> bytes:
+        """What comes behind the head: as long as it says, else until the other side ends it."""
+        said = _LENGTH.search(head)
+        length = None if said is None else int(said[1])
+        parts, size = [self._rest], len(self._rest)
+        try:
+            while size <= most and (length is None or size < length):
+                self._socket.settimeout(max(self._left(), 0.001))
+                more = self._socket.recv(PIECE)
+                if not more:
+                    break
+                parts.append(more)
+                size += len(more)
+        except OSError as why:
+            raise self._refusal(why) from why
+        if self._over:
+            raise self._refusal(TimeoutError())
+        if size > most or (length or 0) > most:
+            raise ExportError(f"{self._where.at}: answers with over {most:,} bytes")
+        if length is not None and size < length:
+            raise ExportError(f"{self._where.at}: the answer ends after {size:,} of {length:,} bytes")
+        return b"".join(parts)[:length]
 
     def finish(self) -> None:
         """Say that no more comes, so that what was sent is not lost with the connection."""

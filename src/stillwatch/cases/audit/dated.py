@@ -1,0 +1,55 @@
+"""The time stamps on the heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
+
+A stamp says that a head, and so every record before it, was there at a time: whoever holds the signing key
+can write history anew, but not under an old stamp. It does not say when before that a record was written.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cryptography.x509 import Certificate
+
+from stillwatch.cases.audit import Broken, Cause, Stamped, Verified
+from stillwatch.cases.audit.witness import Seen, is_vouched, stamped_bytes
+from stillwatch.cases.stamping import StampError, check
+
+
+def dated(
+    verified: Verified,
+    witness: Sequence[Seen | str],
+    roots: Sequence[Certificate] | None,
+    witness_keys: Sequence[str] = (),
+) -> Verified | Broken:
+    """Check the stamps on those lines of the witnesses that `verify` has held against the trail.
+
+    roots: of the authority; None: stamps are counted only.
+    """
+    marked = [
+        one
+        for one in witness
+        if isinstance(one, Seen)
+        and one.stamp is not None
+        and one.head.chain == verified.chain
+        # a line that no named partner signed was not compared with the trail
+        and (not witness_keys or (one.witness in witness_keys and is_vouched(one)))
+    ]
+    if not marked:
+        if roots is None:
+            return verified
+        why = "no line of the witness carries a time stamp of this trail (`audit checkpoint --stamp`)"
+        return replace(verified, notes=(*verified.notes, why))
+    if roots is None:
+        why = f"{len(marked)} with a time stamp: not checked without the authority's root (--stamp-ca)"
+        return replace(verified, notes=(*verified.notes, why))
+    found = []
+    for one in marked:
+        try:
+            answer = base64.b64decode(one.stamp or "", validate=True)
+            stamp = check(answer, stamped_bytes(one.head), roots)
+        except (ValueError, StampError) as why:
+            return Broken(one.head.seq, Cause.WITNESS, f"{one.place}: its time stamp does not hold: {why}")
+        behind_s = stamp.at.timestamp() - one.head.at_us / 1e6
+        at = stamp.at.isoformat().replace("+00:00", "Z")
+        found.append(Stamped(one.head.seq, at, stamp.authority, round(behind_s, 3)))
+    return replace(verified, stamps=tuple(sorted(found, key=lambda one: one.seq)))

@@ -1,0 +1,156 @@
+"""Time stamps by RFC 3161: an authority that the owner names signs when something was there already.
+
+It asks one authority for one stamp, and checks one. It does not know whether an authority's clock is right,
+nor whether its certificate was withdrawn: no revocation list is asked for. The authority is shown a SHA-256
+and a random number, nothing else.
+
+Source: RFC 3161 (August 2001), RFC 5816; checked by `rfc3161-client` (extra `stamp`).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509 import (
+    Certificate,
+    DuplicateExtension,
+    InvalidVersion,
+    Name,
+    UnsupportedGeneralNameType,
+    load_der_x509_certificate,
+    load_pem_x509_certificates,
+)
+
+from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports.places import Resolve, addresses, place
+from stillwatch.cases.exports.post import fetch, tls_context
+from stillwatch.errors import StillwatchError
+
+LARGEST = 65_536  # bytes of an answer; one with a chain of certificates has some 6,000
+UNREADABLE = (
+    ValueError,
+    DuplicateExtension,
+    InvalidVersion,
+    UnsupportedAlgorithm,
+    UnsupportedGeneralNameType,
+)
+_OPENSSL = re.compile(r'data: "Verify error: ([^"]{1,200})"')
+EXTRA = "time stamps need one more package: pip install 'stillwatch[stamp]'"
+
+
+class StampError(StillwatchError):
+    """No stamp was given, or it is not one that can be relied on."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A stamp that was checked."""
+
+    answer: bytes  # as the authority gave it: a TimeStampResp in DER, what `openssl ts` reads
+    at: datetime  # by the authority's clock
+    authority: str  # whose certificate signed it
+    accuracy_s: float | None  # as the authority states it
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Who stamps, and by which certificates its word is known. `resolve`: the system's by default."""
+
+    url: str
+    roots: tuple[Certificate, ...]
+    resolve: Resolve | None = field(default=None, repr=False)
+
+
+def read_roots(path: Path) -> tuple[Certificate, ...]:
+    """Read the certificates that are trusted, as PEM. Raises: StampError."""
+    try:
+        found = load_pem_x509_certificates(path.read_bytes())
+    except OSError as why:
+        raise StampError(f"{path}: cannot be read: {why.strerror}") from why
+    except ValueError as why:
+        raise StampError(f"{path}: holds no certificates in PEM that can be read ({why})") from None
+    return tuple(found)
+
+
+def stamp(message: bytes, by: Authority) -> Stamp:
+    """Have a message stamped, and check the answer before it is given.
+
+    The owner named the host, so it may lie in his own network; no redirect is followed.
+
+    Raises: StampError.
+    """
+    try:
+        import rfc3161_client
+    except ImportError as why:
+        raise StampError(EXTRA) from why
+    asked = rfc3161_client.TimestampRequestBuilder(
+        message, hash_algorithm=rfc3161_client.HashAlgorithm.SHA256
+    ).build()
+    try:
+        where = place(by.url, ("https", "http"))
+        found = addresses(where, [where.at], by.resolve)
+        status, answer = fetch(
+            where,
+            found,
+            {"content-type": "application/timestamp-query", "accept": "application/timestamp-reply"},
+            asked.as_bytes(),
+            tls_context() if where.scheme == "https" else None,
+            LARGEST,
+        )
+    except ExportError as why:
+        raise StampError(f"no time stamp: {why}") from why
+    if status != 200:
+        raise StampError(f"no time stamp: {where.at} answers with status {status}")
+    return check(answer, message, by.roots, nonce=asked.nonce)
+
+
+def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: int | None = None) -> Stamp:
+    """Check that a stamp is of this message and signed by an authority under these roots.
+
+    Raises: StampError with what is wrong.
+    """
+    try:
+        from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+    except ImportError as why:
+        raise StampError(EXTRA) from why
+    if not roots:
+        raise StampError("no certificate was named by which the authority could be known")
+    try:
+        read = decode_timestamp_response(answer)
+        if read.status not in (0, 1):
+            said = "; ".join(read.status_string) or f"status {read.status}"
+            raise StampError(f"the authority refused: {said[:200]!a}")
+        verifier = VerifierBuilder(roots=list(roots), nonce=nonce).build()
+        verifier.verify_message(read, message)
+        info = read.tst_info
+        signer = next(iter(read.signed_data.signer_infos))
+        named = _signer(read.signed_data.certificates, signer.issuer, signer.serial_number)
+    except VerificationError as why:
+        inner = _OPENSSL.search(str(why))  # one sentence of what OpenSSL says
+        said = inner[1] if inner else str(why)[:300]
+        raise StampError(f"the time stamp does not hold: {said}") from None
+    except UNREADABLE as why:
+        raise StampError(f"that is no time stamp: {str(why)[:300]}") from None
+    return Stamp(answer, info.gen_time.astimezone(UTC), named, _seconds(info.accuracy))
+
+
+def _signer(certificates: Iterable[bytes], issuer: Name, serial: int) -> str:
+    """Give the subject of the certificate that signed. Raises: StampError where two could be meant."""
+    read = [load_der_x509_certificate(der) for der in certificates]
+    fits = [one for one in read if one.issuer == issuer and one.serial_number == serial]
+    if len(fits) != 1:  # of two that go by one number, only one was checked
+        raise StampError(
+            f"the time stamp carries {len(fits)} certificates that its signer may be; one is wanted"
+        )
+    return fits[0].subject.rfc4514_string()
+
+
+def _seconds(accuracy: object) -> float | None:
+    """Give the accuracy that an authority states, in seconds."""
+    if accuracy is None:
+        return None
+    seconds, millis, micros = (getattr(accuracy, name, None) or 0 for name in ("seconds", "millis", "micros"))
+    return float(seconds) + millis / 1e3 + micros / 1e6
