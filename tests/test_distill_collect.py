@@ -773,3 +773,13 @@ def test_a_ledger_that_is_none(tmp_path: Path) -> None:
         Ledger(file)
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(file).execute("SELECT 1 FROM x").fetchall()
+
+
+def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger(file):
+        pass
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(DistillError, match=r"a newer stillwatch wrote it.*what is stored stays"):
+        Ledger(file)

@@ -123,6 +123,25 @@ def test_a_report_needs_what_it_reports(tmp_path: Path) -> None:
         report(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("training", "examples", None),
+        ("training", "loss", [3]),
+        ("training", "usd_per_hour", "dear"),
+        ("evaluation", "student_after", {"clock": {"n": -1}}),
+        ("evaluation", "curve", {"0": 1}),
+        ("curation", "filters", [{}]),
+        ("spent", "output_tokens", []),
+    ],
+)
+def test_files_of_another_version_are_said_to_be(tmp_path: Path, name: str, key: str, value: Any) -> None:
+    file = reported(tmp_path) / f"{name}.json"
+    write_json(file, read_json(file) | {key: value})
+    with pytest.raises(DistillError, match="of another version"):
+        report(tmp_path)
+
+
 def test_a_run_without_costs_or_teacher_still_has_a_page(tmp_path: Path) -> None:
     reported(tmp_path)
     for name in ("spent.json", "curation.json", "teacher.json"):

@@ -51,6 +51,7 @@ CREATE TABLE IF NOT EXISTS failure (
   error TEXT NOT NULL
 ) WITHOUT ROWID;
 """
+LAYOUT = 1  # SQLite keeps it as user_version; 0 is this one too, from before it was numbered
 BALLAST = 4 << 20  # bytes given back when the disk is full, so that what is under way can still be stored
 
 
@@ -105,9 +106,11 @@ class Ledger:
         self._ballast = path.with_suffix(".ballast")
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            _of_this_layout(self._db)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {LAYOUT}")
             self.left_in_doubt: int = self._db.execute(
                 "UPDATE attempt SET state = 'in_doubt', error = 'the process ended while it was under way' "
                 "WHERE state = 'sent'"
@@ -299,6 +302,12 @@ def spent(db: sqlite3.Connection, purpose: str | None = None) -> Spent:
 
 def _do(db: sqlite3.Connection, text: str, row: tuple[Any, ...]) -> None:
     db.execute(text, row)
+
+
+def _of_this_layout(db: sqlite3.Connection) -> None:
+    (layout,) = db.execute("PRAGMA user_version").fetchone()
+    if layout > LAYOUT:
+        raise sqlite3.DatabaseError(f"a newer stillwatch wrote it (layout {layout}, this one knows {LAYOUT})")
 
 
 def _storable(text: str | None) -> str | None:

@@ -111,8 +111,7 @@ def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
             for who in ("student_before", "teacher"):
                 told = (marks[who] or {}).get(task)
                 others.append(None if told is None else (told["slices"].get(name) if name else told))
-            now = share(of)
-            assert now is not None
+            now = (float(of["share"]), float(of["low"]), float(of["high"]))
             rows.append(Missing(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
     return tuple(sorted(rows, key=lambda row: (-row.gap, row.task, row.slice)))
 
