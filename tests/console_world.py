@@ -15,7 +15,9 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 from stillwatch.console import (
+    EndUser,
     InForce,
+    Known,
     Lost,
     Part,
     Proposed,
@@ -58,6 +60,7 @@ class Gateway:
     actions: list[tuple[dict[str, Standing], bool]] = field(default_factory=list)  # (what, in force)
     asked: list[str] = field(default_factory=list)
     open: dict[int, Proposed] = field(default_factory=dict)
+    named: tuple[tuple[Known, ...], tuple[Known, ...], tuple[EndUser, ...]] = ((), (), ())
 
     @property
     def acts(self) -> str | None:
@@ -73,7 +76,16 @@ class Gateway:
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
         self.asked.append(f"reach {step.name} {len(accounts)}")
         return Reach(
-            tuple(accounts), (), (), len(accounts), 7, HOSTILE, 2, None, ("Shared ones are not touched.",)
+            tuple(accounts),
+            (),
+            (),
+            len(accounts),
+            7,
+            HOSTILE,
+            2,
+            None,
+            ("Shared ones are not touched.",),
+            *self.named,
         )
 
     def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:

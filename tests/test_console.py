@@ -5,20 +5,35 @@ import doctest
 import io
 import json
 import re
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
-from console_world import BANG, COOKIE, HERE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
+from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
 from stillwatch.cases import CaseError, Verdict, reading, work
 from stillwatch.cases.audit import Verified
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
-from stillwatch.console import ConsoleError, Role, asked, asks, people, render, sessions, sql, twins
+from stillwatch.cases.store import Store
+from stillwatch.console import (
+    ConsoleError,
+    EndUser,
+    Known,
+    Role,
+    asked,
+    asks,
+    people,
+    render,
+    sessions,
+    sql,
+    twins,
+)
 from stillwatch.console.app import DEEDS, PAGES
 from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 
@@ -416,6 +431,32 @@ def test_a_session_ends_by_itself_by_logging_out_and_with_its_user(mine: World) 
     assert Visitor(mine.app).log_in("pia") == 401
 
 
+def test_a_session_of_a_clock_that_was_put_back_ends(mine: World) -> None:
+    anna = mine.client("anna")
+    mine.clock[0] -= 60_000_000
+    assert anna.get("/queue").status_code == 200
+    mine.clock[0] -= 86_400_000_000
+    assert anna.get("/queue").status_code == 303
+
+
+def test_a_database_that_does_not_answer_is_a_503(mine: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = mine.client("anna")
+
+    def gone(*_: object) -> object:
+        raise OperationalError("SELECT 'acct_secret'", {}, sqlite3.OperationalError("disk I/O error"))
+
+    with monkeypatch.context() as down:
+        down.setattr(reading, "queue", lambda store, *_: store_refuses(store, gone))
+        got = anna.get("/queue")
+    assert (got.status_code, "acct_secret" in got.text, "disk I/O error" in got.text) == (503, False, True)
+    assert anna.get("/queue").status_code == 200
+
+
+def store_refuses(store: Store, gone: Callable[..., object]) -> object:
+    with store.reading():
+        return gone()
+
+
 def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> None:
     anna = mine.client("anna")
     with mine.store.writing(NOW) as tx:
@@ -596,6 +637,30 @@ def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
     mine.clock[0] += 86_400_000_001
     later = mine.client("anna")
     assert "A second person" not in dry_page(later, case, step="throttle", for_s="60", account=accounts[6:12])
+
+
+def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
+    anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
+    anna.post(f"/case/{case}/act", data=dry(anna, case, step="block", for_s="60"))
+
+    asks.begin(mine.store, 1, "paul", NOW)  # and the process ends here
+    assert "its end is not on record" in anna.get("/approvals").text
+    assert "Close it" in paul.get("/ask/1").text
+    assert paul.submit("/ask/1/approve", why="again")[0] == 409
+    assert paul.submit("/ask/1/refuse", why="no account is blocked")[0] == 303
+    assert asks.one(mine.store, 1).state == "refused"
+    assert isinstance(verify(mine.store), Verified)
+
+
+def test_a_dry_run_names_who_stands_near_with_what_is_known(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    one = may(mine, case)[0]
+    near = Known("acct<b>near", "uni", "clear", "classroom", None, 41, 900, 12, ("address", "organisation"))
+    mine.gateway.named = (Known(one, exchanges=7),), (near,), (EndUser(one, HOSTILE[0], 3),)
+    said = dry_page(anna, case, step="throttle", for_s="60", account=one)
+    for words in ("Near them, not touched", "acct&lt;b&gt;near", "classroom", "address, organisation"):
+        assert words in said
+    assert HOSTILE[0] not in said
 
 
 def test_nobody_approves_what_they_asked_for_themselves(mine: World) -> None:

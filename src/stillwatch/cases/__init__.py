@@ -21,6 +21,10 @@ class Stale(CaseError):
 MACHINE = "stillwatch"  # who acts when findings do
 
 
+class Unreachable(CaseError):
+    """The database did not answer, or could not be written; the same may work in a moment."""
+
+
 class Missing(CaseError):
     """There is no such case, act or account."""
 

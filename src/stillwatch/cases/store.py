@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from stillwatch.cases import Case, CaseError, Missing, Stale, State, Verdict, tables
+from stillwatch.cases import Case, CaseError, Missing, Stale, State, Unreachable, Verdict, tables
 from stillwatch.cases.migrations import MIGRATIONS, migrate
 
 BUSY_MS = 10_000
@@ -239,15 +239,15 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _refusal(name: str, why: DBAPIError) -> CaseError:
+def _refusal(name: str, why: DBAPIError) -> Unreachable:
     """Say what a person can do about it; never the statement, whose parameters may hold names."""
     text = " ".join(str(why.orig).split())
     if "locked" in text or "busy" in text:
-        return CaseError(f"{name}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
+        return Unreachable(f"{name}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
     if any(word in text for word in ("full", "readonly", "I/O", "unable to open")):
-        return CaseError(f"{name}: cannot be written: {text}; make room or give it back its rights")
+        return Unreachable(f"{name}: cannot be written: {text}; make room or give it back its rights")
     if "malformed" in text or "not a database" in text:
-        return CaseError(f"{name}: is damaged: {text}; put the last back-up in its place")
+        return Unreachable(f"{name}: is damaged: {text}; put the last back-up in its place")
     if why.connection_invalidated or "connect" in text:
-        return CaseError(f"{name}: cannot be reached: {text}")
-    return CaseError(f"{name}: {text}")
+        return Unreachable(f"{name}: cannot be reached: {text}")
+    return Unreachable(f"{name}: {text}")

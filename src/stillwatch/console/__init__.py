@@ -41,6 +41,30 @@ class User:
 
 
 @dataclass(frozen=True)
+class Known:
+    """An account near a step, by what is known of it. None: nothing says."""
+
+    account: str
+    org: str | None = None
+    step: str = "clear"  # what stands for it now
+    kind_of_use: str | None = None
+    campaign: str | None = None
+    exchanges: int | None = None  # of the last days, as the two below
+    output_tokens: int | None = None
+    end_users: int | None = None
+    shares: tuple[str, ...] = ()  # with an account that is hit; such a one is not touched itself
+
+
+@dataclass(frozen=True)
+class EndUser:
+    """A person below an account that is hit."""
+
+    account: str
+    end_user: str
+    exchanges: int
+
+
+@dataclass(frozen=True)
 class Reach:
     """Whom a step would hit, and who stands near and would not be touched. None: that could not be told."""
 
@@ -53,6 +77,9 @@ class Reach:
     same_end_user: int | None = None
     same_network: int | None = None
     notes: tuple[str, ...] = ()
+    hit: tuple[Known, ...] = ()  # of `accounts`, those with most exchanges
+    near: tuple[Known, ...] = ()  # of those not touched, those that share most
+    users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
 
 
 @dataclass(frozen=True)

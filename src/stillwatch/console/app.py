@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from stillwatch.cases import Missing
+from stillwatch.cases import Missing, Unreachable
 from stillwatch.cases.store import Store
 from stillwatch.console import Deployment, Role, Unavailable, people, render, sessions
 from stillwatch.console.asked import Asked, Desk, Settings, View, address
@@ -238,7 +238,7 @@ DONE = {
 
 
 def _status(why: StillwatchError) -> int:
-    return 404 if isinstance(why, Missing) else 503 if isinstance(why, Unavailable) else 409
+    return 404 if isinstance(why, Missing) else 503 if isinstance(why, Unavailable | Unreachable) else 409
 
 
 def _outside(request: Request, form: str) -> Response:

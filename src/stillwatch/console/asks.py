@@ -136,9 +136,13 @@ def begin(store: Store, number: int, who: str, now_us: int) -> Ask:
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> Ask:
-    """Close an ask that waits; nothing is done."""
+    """Close an ask that waits, or one whose taking was cut off: nothing is done here.
+
+    Where the other is still taking it after all, his word comes last and is what happened.
+    """
     ask = one(store, number)
-    _move(store, ask, "waiting", "taking", now_us)
+    if ask.state != "taking":
+        _move(store, ask, "waiting", "taking", now_us)
     _decided(store, ask, "refused", who, why, None, now_us)
     return ask
 
@@ -168,7 +172,11 @@ def _move(store: Store, ask: Ask, before: str, after: str, now_us: int) -> None:
 def _decided(store: Store, ask: Ask, state: str, who: str, why: str, action: int | None, now_us: int) -> None:
     with store.writing(now_us) as tx:
         said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why, "action": action}
-        tx.db.execute(update(asks).where(asks.c.ask == ask.id).values(**said))
+        change = update(asks).where(asks.c.ask == ask.id)
+        if state == "refused":  # what was done in the meantime stays done
+            change = change.where(asks.c.state == "taking")
+        if tx.db.execute(change.values(**said)).rowcount != 1:
+            raise Stale(f"step {ask.id} was taken in the meantime; look again")
         detail = {"ask": ask.id, "action": action, "step": ask.step.name.lower()}
         words = {ask.case: {"why": why}} if why else None
         tx.audit(who, "step taken" if state == "done" else "step refused", ask.case, detail, words)

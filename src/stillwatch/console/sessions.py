@@ -19,6 +19,7 @@ from stillwatch.console.people import _user
 
 IDLE_US = 3_600_000_000  # an hour without a request
 LONGEST_US = 12 * 3_600_000_000
+AHEAD_US = 300_000_000  # a session from further in the future was opened by a clock that was put back since
 TOUCH_US = 60_000_000  # a session is written again at most once a minute
 
 
@@ -65,6 +66,8 @@ def find(store: Store, cookie: str, now_us: int) -> Session | None:
     if row is None or row.disabled_us is not None:
         return None
     if now_us - row.seen_us > IDLE_US or now_us - row.opened_us > LONGEST_US:
+        return None
+    if max(row.seen_us, row.opened_us) > now_us + AHEAD_US:
         return None
     if now_us - row.seen_us > TOUCH_US:
         _touch(store, digest, now_us)
