@@ -142,6 +142,11 @@ def test_an_endpoint_answers_once_and_goes_on_within_its_budget(tmp_path: Path) 
             "Why is the sky  blue?",
             "And the sea?",
         )
+        assert more.checked() == ()
+        more.called["other-7b"] = 1
+        assert [one.found for one in more.checked()] == [
+            "asked for mira; the answers say they are of mira (4), other-7b (1)"
+        ]
         counted = more.prompt_tokens(ASKED)
         assert set(counted) == {"w0-1/1", "w0-1/2"}
         assert all(n > 0 for n in counted.values())

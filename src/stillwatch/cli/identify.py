@@ -232,7 +232,7 @@ def probes_command(library: AtLibrary = LIBRARY) -> None:
 def _renamed(pool: Pool, name: str) -> Pool:
     (model,) = pool.models
     usage = {name: pool.prompt_tokens[model]} if model in pool.prompt_tokens else {}
-    return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage, pool.unread)
+    return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage, pool.unread, pool.checked)
 
 
 def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:

@@ -36,7 +36,7 @@ from stillwatch.prove.coin.run import (
     plan,
 )
 from stillwatch.prove.suspect import Suspect
-from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import write_verdict
@@ -161,7 +161,8 @@ def coin_command(
         _protocol(planned, as_json)
         return
     found, early = _ask(planned, tested, before, quiet=as_json)
-    checks = published_checks(given.heads, given.commitments, verified)
+    seen = tested.checked() if isinstance(tested, Endpoint) else ()
+    checks = (*published_checks(given.heads, given.commitments, verified), *seen)
     done = judge(planned, found, tested, before, stopped=early, checks=checks)
     page = write_verdict((done.evidence,), out, planned.signed)
     _tell(done, out, page, as_json)

@@ -14,7 +14,7 @@ from stillwatch.prove.pool import Pool, prompt_id
 from stillwatch.prove.pool.reading import read_pool, spoken
 from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect import Question, Tell
-from stillwatch.prove.suspect.endpoint import Manners
+from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.named import suspect as opened
 
 
@@ -69,9 +69,11 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell
     answers = {key: texts for key, texts in sorted(answers.items()) if texts}
     if not answers:
         raise IdentifyError(f"{place}: answered none of {len(questions)} prompts")
-    counts = getattr(asked, "prompt_tokens", None)
-    usage = {name: counts(questions)} if callable(counts) else {}
-    return Pool(tuple(answers), {name: answers}, {key: prompts[key] for key in answers}, usage)
+    texts = {key: prompts[key] for key in answers}
+    if not isinstance(asked, Endpoint):
+        return Pool(tuple(answers), {name: answers}, texts, {})
+    usage = {name: asked.prompt_tokens(questions)}
+    return Pool(tuple(answers), {name: answers}, texts, usage, checked=asked.checked())
 
 
 def as_lines(prompts: Mapping[str, str]) -> str:

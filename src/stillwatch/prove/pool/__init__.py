@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stillwatch.prove import ProveError
+from stillwatch.prove import Checked, ProveError
 
 
 class PoolError(ProveError):
@@ -32,6 +32,7 @@ class Pool:
     texts: Mapping[str, str]  # prompt id -> the prompt, where the files give it
     prompt_tokens: Mapping[str, Mapping[str, int]]  # model -> prompt id -> usage.prompt_tokens, where given
     unread: tuple[str, ...] = ()  # what of the files could not be used: place and why
+    checked: tuple[Checked, ...] = ()  # what was seen when the answers were fetched
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -46,7 +47,9 @@ class Pool:
             kept = {m: {p: a for p, a in by.items() if p in wanted} for m, by in kept.items()}
         ids = tuple(sorted({p for by in kept.values() for p in by}))
         usage = {model: self.prompt_tokens[model] for model in kept if model in self.prompt_tokens}
-        return Pool(ids, kept, {p: self.texts[p] for p in ids if p in self.texts}, usage, self.unread)
+        return Pool(
+            ids, kept, {p: self.texts[p] for p in ids if p in self.texts}, usage, self.unread, self.checked
+        )
 
     def joined(self, other: "Pool") -> "Pool":
         """Both together. Prompts are the same where their texts are, whatever ids the files gave them.
@@ -62,6 +65,7 @@ class Pool:
             {**self.texts, **other.texts},
             {**self.prompt_tokens, **other.prompt_tokens},
             (*self.unread, *other.unread),
+            (*self.checked, *other.checked),
         )
 
     def _named_as(self, other: "Pool") -> "Pool":
@@ -82,4 +86,5 @@ class Pool:
             {name[p]: text for p, text in self.texts.items()},
             {m: {name.get(p, p): n for p, n in by.items()} for m, by in self.prompt_tokens.items()},
             self.unread,
+            self.checked,
         )

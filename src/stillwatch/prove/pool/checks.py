@@ -105,6 +105,7 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
     left_out = tuple(model for model in others if model not in set(enough))
     notes = (
         *_unread(pool.unread),
+        *pool.checked,
         _size(len(kept), len(pool.prompts)),
         _refusals(len(refused), len(common)),
         _languages(fitted, suspect, enough),

@@ -22,7 +22,7 @@ from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.collect.stored import samples
 from stillwatch.distill.ledger import Ledger, read_only, reply
 from stillwatch.distill.plan import Asking, Budget, Plan, Prices, Teacher
-from stillwatch.prove import ProveError
+from stillwatch.prove import Checked, ProveError
 from stillwatch.prove.suspect import Question, Tell, Told, Weighed
 
 CONSENT = (
@@ -65,6 +65,7 @@ class Endpoint:
         self.name = f"{manners.model} at {parts.hostname}"
         self.offers = frozenset({"answers", "likelihood", "top"} if weighs else {"answers"})
         self.consent = consent or "loopback"
+        self.called: dict[str, int] = {}  # what the answers that were read say of their model
         self._url, self._manners, self._store = base_url, manners, store
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
@@ -74,13 +75,24 @@ class Endpoint:
         found: dict[str, list[str]] = {}
         self._collect(plan, prompts, tell)
         with closing(read_only(self._store)) as db:
+            self.called = {}
             for one in samples(plan, prompts, db):
+                self.called[one.teacher] = self.called.get(one.teacher, 0) + 1
                 text = one.answer
                 if one.reasoning:
                     text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}"
                 if text.strip():
                     found.setdefault(one.id, []).append(text)
         return found
+
+    def checked(self) -> tuple[Checked, ...]:
+        """What its answers call the model, where that is another name than was asked for."""
+        names = sorted(self.called, key=lambda name: (-self.called[name], name))
+        if not names or names == [self._manners.model]:
+            return ()
+        listed = ", ".join(f"{name} ({self.called[name]:,})" for name in names[:4])
+        told = f"asked for {self._manners.model}; the answers say they are of {listed}"
+        return (Checked("the endpoint's model", told, len(names) == 1),)
 
     def prompt_tokens(self, questions: Sequence[Question]) -> dict[str, int]:
         """The tokens that the endpoint counted in each prompt, where stored answers say so."""
