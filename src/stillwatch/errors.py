@@ -1,5 +1,7 @@
 """Everything Stillwatch can refuse, as one small tree. It knows nothing of rooms above it."""
 
+from collections.abc import Sequence
+
 
 class StillwatchError(Exception):
     """A refusal that a person can act on: what was wrong, where, and what would be right."""
@@ -7,6 +9,14 @@ class StillwatchError(Exception):
 
 class InputError(StillwatchError):
     """The input as a whole cannot be used (no such file, no readable line, a needed column missing)."""
+
+
+class Faults(InputError):
+    """All that is wrong with one input, told at once: `lines` has one refusal each, with its place."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
 
 
 class RejectedLine(StillwatchError):

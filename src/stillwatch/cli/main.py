@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 import stillwatch
 import stillwatch.cli
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import Faults, StillwatchError
 
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
@@ -41,14 +41,15 @@ def one_line(text: str) -> str:
 
 
 class Verbs(TyperGroup):
-    """The group of all verbs: every refusal below it becomes one line on stderr and an exit code."""
+    """The group of all verbs: every refusal below it becomes a line on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except StillwatchError as error:
-            print(f"stillwatch: {one_line(str(error))}", file=sys.stderr)
+            for line in error.lines if isinstance(error, Faults) else (str(error),):
+                print(f"stillwatch: {one_line(line)}", file=sys.stderr)
             raise typer.Exit(CANNOT) from error
         except BrokenPipeError as error:
             # Python flushes once more at exit: let that go nowhere instead of printing a second complaint.
