@@ -15,24 +15,35 @@ CAUTION = 8.0  # coins that are imagined to have shown nothing
 CLIP = 3.0  # medians
 
 
-def fortunes(leans: Iterable[float]) -> Iterator[float]:
-    """The fortune after each lean (towards the served answer: positive), in the order of the protocol.
+class Bettor:
+    """One bettor. What is staked on a coin depends on the sizes so far, its own included, and on how the
+    earlier ones fell."""
 
-    What is staked on a coin depends on the sizes so far, its own included, and on how the earlier ones fell.
+    def __init__(self) -> None:
+        self.fortune, self.highest = 1.0, 1.0
+        self._won, self._squares = 0.0, CAUTION
+        self._sizes: list[float] = []  # sorted
+
+    def bet(self, lean: float) -> float:
+        """The fortune after one more lean (towards the served answer: positive)."""
+        if lean:
+            size = abs(lean)
+            insort(self._sizes, size)
+            stake = min(1.0, size / (CLIP * self._sizes[len(self._sizes) // 2]))
+            share = min(BOLDEST, max(0.0, self._won / self._squares))
+            step = stake if lean > 0 else -stake
+            self.fortune *= 1.0 + share * step
+            self._won += step
+            self._squares += stake * stake
+            self.highest = max(self.highest, self.fortune)
+        return self.fortune
+
+
+def fortunes(leans: Iterable[float]) -> Iterator[float]:
+    """The fortune after each lean, in the order of the protocol.
 
     >>> [round(f, 2) for f in fortunes([1.0, 1.0, -1.0, 0.0])]
     [1.0, 1.04, 0.96, 0.96]
     """
-    fortune, won, squares = 1.0, 0.0, CAUTION
-    sizes: list[float] = []
-    for lean in leans:
-        if lean:
-            size = abs(lean)
-            insort(sizes, size)
-            stake = min(1.0, size / (CLIP * sizes[len(sizes) // 2]))
-            share = min(BOLDEST, max(0.0, won / squares))
-            step = stake if lean > 0 else -stake
-            fortune *= 1.0 + share * step
-            won += step
-            squares += stake * stake
-        yield fortune
+    bettor = Bettor()
+    return (bettor.bet(lean) for lean in leans)

@@ -16,6 +16,7 @@ from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed
 
 ORDERS = (1, 2, 3, 4)  # words in a row
+MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
 NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
 UNITS = {
     "likelihood": "nats a token",
@@ -163,7 +164,7 @@ def overlap(text: str, one: str, other: str) -> float:
     0.0
     """
     total = orders = 0.0
-    words, first, second = text.split(), one.split(), other.split()
+    words, first, second = (_words(said) for said in (text, one, other))
     for order in ORDERS:
         mine, a, b = _rows(words, order), _rows(first, order), _rows(second, order)
         only_a, only_b = a - b, b - a
@@ -179,12 +180,16 @@ def overlap_of(answer: str, texts: Sequence[str]) -> float:
     >>> overlap_of("the cat sat", ["the cat sat", "no"])
     0.5
     """
-    words = answer.split()
+    words = _words(answer)
     orders = [order for order in ORDERS if order <= len(words)]
     if not orders or not texts:
         return 0.0
-    shares = (_share(_rows(words, order), _rows(text.split(), order)) for text in texts for order in orders)
+    shares = (_share(_rows(words, order), _rows(_words(text), order)) for text in texts for order in orders)
     return sum(shares) / (len(orders) * len(texts))
+
+
+def _words(text: str) -> list[str]:
+    return text.split(None, MOST_WORDS)[:MOST_WORDS]
 
 
 def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:

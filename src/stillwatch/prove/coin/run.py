@@ -16,7 +16,7 @@ from stillwatch.coin.verify import Verified
 from stillwatch.prove import Checked, Evidence, ProveError, evidence_json, planner, protocol
 from stillwatch.prove.coin import Fallen, Leaning
 from stillwatch.prove.coin.actors import ActorOf
-from stillwatch.prove.coin.betting import fortunes
+from stillwatch.prove.coin.betting import Bettor
 from stillwatch.prove.coin.choosing import Chosen, Put, choose
 from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, Setting, evidence, fall
 from stillwatch.prove.coin.leaning import UNITS, Kept, in_batches, lean, statistic_for
@@ -158,6 +158,7 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
     }  # fmt: skip
     kept = Kept(planned.out / LEANS, marks)
     done = 0
+    bettors = {actor: Bettor() for actor in planned.chosen.actors}
     for batch in _batches(planned, suspect, kept):
         new = [put for put in batch if put.id not in kept.values]
         if new:
@@ -173,7 +174,9 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
             )
         done += len(batch)
         tell(done, len(puts))
-        if test.sequential and _rich(planned, kept):
+        for one in leanings(batch, kept.values) if test.sequential else ():
+            bettors[one.actor].bet(one.towards_served)
+        if any(bettor.highest >= len(bettors) / test.alpha for bettor in bettors.values()):
             return leanings(puts[:done], kept.values), done < len(puts)
     return leanings(puts, kept.values), False
 
@@ -190,16 +193,6 @@ def _within(tell: Tell, before: int, batch: int, of: int) -> Tell:
         tell(before + (batch * done // total if total else 0), of)
 
     return told
-
-
-def _rich(planned: Planned, kept: Kept) -> bool:
-    """Whether some actor's fortune has reached what the protocol's rule asks for."""
-    goal = len(planned.chosen.actors) / planned.test.alpha
-    found = leanings(planned.chosen.puts, kept.values)
-    return any(
-        max(fortunes(one.towards_served for one in found if one.actor == actor), default=1.0) >= goal
-        for actor in planned.chosen.actors
-    )
 
 
 def leanings(puts: Sequence[Put], values: dict[str, float | None]) -> list[Leaning]:
@@ -221,8 +214,10 @@ def judge(
         raise ProveError(f"{suspect.name}: none of the {len(chosen.puts):,} pairs could be measured")
     fallen: list[Fallen] = []
     silent: list[str] = []
-    for actor in chosen.actors:
-        mine = [one for one in found if one.actor == actor]
+    by_actor: dict[str, list[Leaning]] = {actor: [] for actor in chosen.actors}
+    for leaning in found:
+        by_actor[leaning.actor].append(leaning)
+    for actor, mine in by_actor.items():
         one = fall(actor, mine, chosen.ties.get(actor, 0), _seed(planned, actor), test.draws)
         if one is None:
             silent.append(actor)

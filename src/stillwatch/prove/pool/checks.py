@@ -87,8 +87,8 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
             f"{suspect} answers {len(mine)} prompts and none of the pool's {len(known)} "
             f"(its first is {next(iter(mine))!r:.40}): outputs have to be on the same prompts"
         )
-    refused = [p for p in common if is_refusal(mine[p][0])]
-    kept = [p for p in common if p not in set(refused)]
+    refused = {p for p in common if is_refusal(mine[p][0])}
+    kept = [p for p in common if p not in refused]
     if len(kept) < fewest:
         raise PoolError(
             f"{suspect} answers {len(kept)} of the pool's prompts ({len(refused)} more are refusals); "
@@ -102,7 +102,7 @@ def fit(pool: Pool, suspect: str, fewest: int = FEWEST) -> Fit:
             f"no model of the pool answers at least {fewest} of the prompts that {suspect} answers"
         )
     fitted = pool.of([suspect, *enough], kept)
-    left_out = tuple(model for model in others if model not in set(enough))
+    left_out = tuple(sorted(set(others) - set(enough)))
     notes = (
         *_unread(pool.unread),
         *pool.checked,

@@ -4,7 +4,7 @@ It does not judge what the answers are good for; `checks` does.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
@@ -22,7 +22,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
 
     Raises: ProveError with the file and line of what cannot be used.
     """
-    answers: dict[str, dict[str, list[str]]] = {}
+    answers: dict[str, dict[str, dict[str, None]]] = {}  # each answer once, in order
     texts: dict[str, str] = {}
     usage: dict[str, dict[str, int]] = {}
     unread: list[str] = []
@@ -56,7 +56,9 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
     return Pool(ids, held, {p: texts[p] for p in ids if p in texts}, counted, (*unread, *few.values()))
 
 
-def _take(row: Said, by_prompt: dict[str, list[str]], texts: dict[str, str], usage: dict[str, int]) -> None:
+def _take(
+    row: Said, by_prompt: dict[str, dict[str, None]], texts: dict[str, str], usage: dict[str, int]
+) -> None:
     prompt = row.asked
     key = row.id or prompt_id(prompt)
     if prompt and prompt_id(texts.setdefault(key, prompt)) != prompt_id(prompt):
@@ -64,11 +66,11 @@ def _take(row: Said, by_prompt: dict[str, list[str]], texts: dict[str, str], usa
             f"{row.place}: {key!r} names {prompt!r:.60} here and {texts[key]!r:.60} before: ids have to tell "
             "prompts apart. Without ids, prompts are told apart by their words"
         )
-    held = by_prompt.setdefault(key, [])
+    held = by_prompt.setdefault(key, {})
     for answer in row.answers:
         output = spoken(answer)[:LONGEST]
-        if output and output not in held:
-            held.append(output)
+        if output:
+            held[output] = None
     tokens = row.row.get(TOKENS)
     if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0:
         usage[key] = tokens
@@ -80,7 +82,7 @@ def _too_few(model: str, prompts: int, where: str) -> str:
     return f"{model!r} answers {prompts} prompts in {where}; fewer than {FEWEST} compare nothing"
 
 
-def _ordered(answers: list[str]) -> tuple[str, ...]:
+def _ordered(answers: Iterable[str]) -> tuple[str, ...]:
     """Several answers to one prompt in an order that is not the file's: the first of them is compared."""
     return tuple(sorted(answers, key=lambda text: hashlib.sha256(text.encode(errors="replace")).digest()))
 
