@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.memory import keep_freed
 from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import THINK, THOUGHT, Messages, Wording
 
@@ -32,6 +33,8 @@ def write(
     """Answer questions, in their order. Greedy at temperature 0, else sampled from the seed."""
     torch = need("torch")
     model = loaded.model.eval()
+    if model.device.type == "cpu":
+        keep_freed()
     tokens = [words.asked(messages) for messages in asked]
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
     found: list[Written | None] = [None] * len(tokens)

@@ -19,6 +19,7 @@ from stillwatch.distill.train.card import write_card
 from stillwatch.distill.train.checkpoints import cost_so_far, latest
 from stillwatch.distill.train.examples import chosen, encode
 from stillwatch.distill.train.extra import need
+from stillwatch.distill.train.memory import keep_freed
 from stillwatch.distill.train.watch import Watch, callback
 from stillwatch.errors import StillwatchError
 
@@ -176,6 +177,8 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
 
     torch = need("torch")
     cpu = on_cpu(settings)
+    if cpu:
+        keep_freed()
     say(f"{settings.student} is loaded, to learn from {len(rows):,} examples")
     student = load(settings.student, settings.seed, half=_half(settings))
     words = wording(student.model, student.tokenizer)

@@ -1,0 +1,19 @@
+"""Keeps the memory that a training frees within the process. It knows no model.
+
+glibc gives a freed block of some MiB back to the kernel and takes it anew for the next tensor, page by page:
+on a student of 135 million parameters that was 300,000 page faults and four tenths of the CPU of each step.
+"""
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+MOST = (1 << 31) - 1  # bytes left at the end of the heap before it shrinks
+
+
+def keep_freed() -> bool:
+    """Tell glibc to keep what is freed for what comes next; says whether there is a glibc to tell."""
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc may have none
+    return bool(mallopt is not None and mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, MOST))
