@@ -202,6 +202,8 @@ def test_a_client_that_is_refused_backs_off(people: Field) -> None:
 def test_it_ends_when_the_money_does(people: Field) -> None:
     told = contest(people, Watcher(people), POOL, 1, RULES, Prices(usd=61))  # type: ignore[arg-type]
     assert told.ended == "money"
+    poor = contest(people, Watcher(people), POOL, 1, RULES, Prices(usd=1))  # type: ignore[arg-type]
+    assert (poor.ended, poor.accounts, len(poor.history)) == ("money", 0, 1)
     assert not told.reached
     assert told.accounts == 12
     assert told.usd == pytest.approx(61, abs=0.5)

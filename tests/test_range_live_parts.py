@@ -54,7 +54,7 @@ def test_the_shipped_live_scenes_can_be_played() -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ('[live]\narm = ["off"]', "s.toml:9: unknown; [live] has arms, teacher"),
+        ('[live]\narm = ["off"]', "s.toml:9: live.arm: unknown; [live] has arms, teacher"),
         ('[live]\narms = ["of"]', "s.toml:9: arms is ['of']; give some of off, block"),
         ('[live]\narms = ["off", "off"]', "each once"),
         ("[live]\narms = []", "s.toml:9: arms is []"),

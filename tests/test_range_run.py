@@ -14,9 +14,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
+from stillwatch.errors import InputError
 from stillwatch.range import run as runs
 from stillwatch.range.cells import CELLS, Cell
 from stillwatch.range.outcome import outcome_of
+from stillwatch.range.scenes import read_scene
 from stillwatch.range.table import lines
 
 SCENE = """
@@ -36,6 +38,7 @@ pipelines = ["orca_flan"]
 [defence]
 names = ["none", "prefix"]
 """
+MISTAKEN = SCENE.replace('"prefix"', '"stilwatch"').replace("days = 2.0", 'days = 2.0\nattacker = "luod"')
 TOO_MUCH = SCENE.replace("small", "greedy").replace("exchanges = 300", "exchanges = 90000")
 
 
@@ -81,6 +84,18 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
     assert "<script" not in page
     assert told["id"] in page
     assert not (out / "logs").exists()  # the composed logs went
+
+
+def test_a_scene_says_all_that_is_wrong_with_it_before_anything_is_played(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(MISTAKEN + "[contest]\ngoal = 0\ngaol = 1\n[live]\narmz = 2\n")
+    with pytest.raises(InputError) as refused:
+        runs.asked(read_scene(tmp_path / "s.toml"))
+    said = str(refused.value).removeprefix(f"{tmp_path}/").split(f"\n{tmp_path}/")
+    assert [line.split(": ")[0] for line in said] == [f"s.toml:{n}" for n in (14, 17, 19, 20, 22)]
+    words = ("luod", "stilwatch", "goal", "gaol", "armz")
+    assert all(word in line for word, line in zip(words, said, strict=True))
+    (tmp_path / "s.toml").write_text(MISTAKEN)
+    assert runs.asked(read_scene(tmp_path / "s.toml"), None, ("none",), ("loud",)).defences == ("none",)
 
 
 def test_the_table_is_made_of_the_outcomes_and_of_nothing_else(done: tuple[Path, Result]) -> None:

@@ -53,9 +53,9 @@ class Rules:
 
     def __post_init__(self) -> None:
         if self.goal < 1 or self.max_days <= 0 or self.stop_delay_s < 0:
-            raise InputError("contest: give a goal of at least 1, days above 0 and no negative delay")
+            raise InputError("[contest] give a goal of at least 1, days above 0 and no negative delay")
         if self.act not in ("stop", "strip"):
-            raise InputError(f"contest: act = {self.act!r}; known are stop, strip")
+            raise InputError(f"[contest] act = {self.act!r}; known are stop, strip")
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class _Loop:
                 ended = "money"
                 break
             if self.play.given_up:
-                ended = "given up"
+                ended = "given up" if self.market.held else "money"  # for not one account
                 break
         return self._told(history, ended)
 

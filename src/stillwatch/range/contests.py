@@ -83,8 +83,12 @@ def _one(
 
 
 def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Interval | None]:
-    """Give this cost as multiples of another's, seed by seed; at least that where no goal was reached."""
-    pairs = [(c, c.cost.times(other[seed].cost)) for seed, c in each.items() if seed in other]
+    """Give this cost as multiples of another's, seed by seed; at least that where no goal was reached.
+
+    Where the other did not reach its goal either there is nothing to compare with.
+    """
+    base = {seed: c for seed, c in other.items() if c.reached}
+    pairs = [(c, c.cost.times(base[seed].cost)) for seed, c in each.items() if seed in base]
     at_least = any(not c.reached for c, _ in pairs)
     return {
         name: of_multiples([m for m in (getattr(times, name) for _, times in pairs) if m > 0], at_least)

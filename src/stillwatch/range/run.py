@@ -21,9 +21,10 @@ from stillwatch.errors import InputError
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, Told, played, read_told
-from stillwatch.range.contest import Contest
+from stillwatch.range.contest import Contest, Rules
 from stillwatch.range.contests import LOUD, NONE, contest_of_json
 from stillwatch.range.defences import registry
+from stillwatch.range.live.settings import live_value
 from stillwatch.range.outcome import Outcome, outcome_of
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
@@ -75,8 +76,10 @@ def asked(
     """Settle a scene's seeds (the first so many, counted on from its own), defences and attackers.
 
     Raises:
-        InputError: a defence or an attacker is unknown, or there are no seeds.
+        InputError: a defence or an attacker is unknown, there are no seeds, [contest] or [live] will not do;
+            every mistake of the scene with file and line.
     """
+    _check(scene, named=not defences, reacting=not reacting)
     own = scene.seeds
     if seeds is not None:
         if not 1 <= seeds <= MOST_SEEDS:
@@ -92,6 +95,32 @@ def asked(
     for name in wanted:
         attackers.attacker(name)
     return Asked(scene, own, registry.expanded(named), wanted)
+
+
+def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
+    """Complain of what a scene's reader lets stand: names, [contest] and [live], at once."""
+    said: list[str] = []
+    if reacting:
+        for n, one in enumerate(scene.campaigns):
+            if one.attacker != FIXED:
+                _try(said, scene.place("campaign", n, "attacker"), attackers.attacker, one.attacker)
+    beside = scene.path.parent if scene.path else Path()
+    for name in scene.defences if named else ():
+        where = str((beside / name).resolve()) if name.endswith(".py") else name
+        _try(said, scene.place("defence", "names"), registry.expanded, (where,))
+    for key, value in scene.contest.items():
+        _try(said, scene.place("contest", key), Rules.of, {key: value})
+    for key, value in scene.live.items():
+        _try(said, "", live_value, scene, key, value)
+    if said:
+        raise InputError("\n".join(said))
+
+
+def _try(said: list[str], place: str, check: Callable[..., object], *what: object) -> None:
+    try:
+        check(*what)
+    except InputError as error:
+        said.append(f"{place}: {error}" if place else str(error))
 
 
 def run(

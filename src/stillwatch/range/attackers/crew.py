@@ -230,10 +230,9 @@ class Crew:
         """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
         if self.got >= self.quota or self._stock.enough:
             return True
+        too_poor = self._market.purse.left_usd < self._market.prices.account(self.means.kind)
         if not self.bought:
-            return False
+            return too_poor
         if self.working:
             return self.means.hours == "burst" and not any(self._burst[n] > 0 for n in self.working)
-        return not self.means.replace or self._market.purse.left_usd < self._market.prices.account(
-            self.means.kind
-        )
+        return not self.means.replace or too_poor

@@ -22,11 +22,7 @@ def live_settings(scene: Scene) -> Settings:
 
     Raises: InputError with file and line: of a key, or of a campaign that cannot be played live.
     """
-    known = [f.name for f in fields(Settings)]
-    for key in scene.live:
-        if key not in known:
-            raise InputError(f"{scene.place('live', key)}: unknown; [live] has {', '.join(known)}")
-    given: dict[str, Any] = {key: _checked(scene, key, value) for key, value in scene.live.items()}
+    given: dict[str, Any] = {key: live_value(scene, key, value) for key, value in scene.live.items()}
     if not scene.campaigns:
         raise InputError(f"{scene.place()}: no campaign; a live run needs one to take what the teacher says")
     for n, one in enumerate(scene.campaigns):
@@ -38,8 +34,15 @@ def live_settings(scene: Scene) -> Settings:
     return Settings(**given)
 
 
-def _checked(scene: Scene, key: str, value: Any) -> Any:
+def live_value(scene: Scene, key: str, value: Any) -> Any:
+    """Give one setting of [live] as it is used.
+
+    Raises: InputError with file and line: there is none of the name, or its value will not do.
+    """
     place = scene.place("live", key)
+    known = [f.name for f in fields(Settings)]
+    if key not in known:
+        raise InputError(f"{place}: live.{key}: unknown; [live] has {', '.join(known)}")
     if key == "arms":
         good = isinstance(value, list) and value and all(x in ARMS for x in value)
         if not good or len(set(value)) != len(value):
