@@ -152,3 +152,12 @@ def test_the_verb_ends_with_three_where_rows_were_left_out(tmp_path: Path) -> No
     run = CliRunner().invoke(app, ["prove", "leads", str(suspect), "--pool", str(pool)])
     assert run.exit_code == 3, run.output
     assert "rows left out" in run.output
+
+
+def test_what_a_model_says_most_often_is_compared_most_often(tmp_path: Path) -> None:
+    """Nine samples of ten say the same: on one prompt in ten, not on every second, the other is compared."""
+    rows = [{"prompt_id": str(i), "outputs": [f"usual {i}"] * 9 + [f"rare {i}"]} for i in range(400)]
+    pool = read_pool([rows_in(tmp_path / "s.jsonl", *rows)])
+    rare = sum(told[0].startswith("rare") for told in pool.answers["s"].values())
+    assert 15 <= rare <= 70  # 40 expected; the binomial leaves these bounds once in a million
+    assert read_pool([rows_in(tmp_path / "s.jsonl", *reversed(rows))]) == pool

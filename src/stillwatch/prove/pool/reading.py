@@ -4,7 +4,8 @@ It does not judge what the answers are good for; `checks` does.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
@@ -22,7 +23,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
 
     Raises: ProveError with the file and line of what cannot be used.
     """
-    answers: dict[str, dict[str, dict[str, None]]] = {}  # each answer once, in order
+    answers: dict[str, dict[str, Counter[str]]] = {}
     texts: dict[str, str] = {}
     usage: dict[str, dict[str, int]] = {}
     unread: list[str] = []
@@ -57,7 +58,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
 
 
 def _take(
-    row: Said, by_prompt: dict[str, dict[str, None]], texts: dict[str, str], usage: dict[str, int]
+    row: Said, by_prompt: dict[str, Counter[str]], texts: dict[str, str], usage: dict[str, int]
 ) -> None:
     prompt = row.asked
     key = row.id or prompt_id(prompt)
@@ -66,11 +67,11 @@ def _take(
             f"{row.place}: {key!r} names {prompt!r:.60} here and {texts[key]!r:.60} before: ids have to tell "
             "prompts apart. Without ids, prompts are told apart by their words"
         )
-    held = by_prompt.setdefault(key, {})
+    held = by_prompt.setdefault(key, Counter())
     for answer in row.answers:
         output = spoken(answer)[:LONGEST]
         if output:
-            held[output] = None
+            held[output] += 1
     tokens = row.row.get(TOKENS)
     if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0:
         usage[key] = tokens
@@ -82,9 +83,18 @@ def _too_few(model: str, prompts: int, where: str) -> str:
     return f"{model!r} answers {prompts} prompts in {where}; fewer than {FEWEST} compare nothing"
 
 
-def _ordered(answers: Iterable[str]) -> tuple[str, ...]:
-    """Several answers to one prompt in an order that is not the file's: the first of them is compared."""
-    return tuple(sorted(answers, key=lambda text: hashlib.sha256(text.encode(errors="replace")).digest()))
+def _ordered(answers: Mapping[str, int]) -> tuple[str, ...]:
+    """Several answers to one prompt in an order that is not the file's: the first of them is compared.
+
+    What was said nine times in ten is first nine times in ten: else a model asked ten times would seem
+    another one than the same model asked once.
+    """
+
+    def place(text: str) -> bytes:
+        raw = text.encode(errors="replace")
+        return min(hashlib.sha256(b"%d\n" % number + raw).digest() for number in range(answers[text]))
+
+    return tuple(sorted(answers, key=place))
 
 
 def spoken(text: str) -> str:
