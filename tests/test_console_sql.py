@@ -2,16 +2,22 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from console_world import NOW, World, csrf_in, world
 from stillwatch.cases import work
 from stillwatch.cases.audit.reading import read
 from stillwatch.console import ConsoleError
+from stillwatch.console.copies import copy_exchanges
 from stillwatch.console.query import MOST_ROWS, answer
-from stillwatch.console.sql import COPIED, LIMIT_MS, Snapshots
+from stillwatch.console.sql import LIMIT_MS, Snapshots
+from stillwatch.exchanges import RECORD
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +39,67 @@ def test_it_answers(asked: Snapshots, still: World) -> None:
     assert (said.error, said.cut) == (None, False)
     assert said.columns == ("id", "members")
     assert said.rows == ((still.cases["c-7f3a19"], 300),)
-    for table in COPIED:
+    for table in asked.tables:
         assert answer(str(asked.path), f"SELECT count(*) FROM {table}", LIMIT_MS)["error"] is None
     many = answer(str(asked.path), "SELECT * FROM range(5000)", LIMIT_MS)
     assert (len(many["rows"]), many["cut"]) == (MOST_ROWS, True)
+
+
+def log(path: Path, n: int, more: dict[str, list[object]] | None = None) -> Path:
+    """Write a log of n exchanges whose every text holds a canary."""
+    at = datetime.fromtimestamp(NOW // 1_000_000, UTC)
+    told = {
+        "time": [at] * n, "account": ["acct-1"] * n, "prompt": ["canary question"] * n,
+        "completion": ["canary answer"] * n, "client_ip": ["203.0.113.77"] * n, "system": ["canary"] * n,
+        "model": ["mira"] * n, "output_tokens": list(range(n)),
+    }  # fmt: skip
+    table = pa.table(told | (more or {}))
+    pq.write_table(table.cast(pa.schema([RECORD.field(name) for name in table.schema.names])), path)
+    return path
+
+
+def test_exchanges_can_be_asked_about_and_hold_no_text(still: World, tmp_path: Path) -> None:
+    files = [log(tmp_path / "a.parquet", 3), tmp_path / "gone.parquet", log(tmp_path / "b.parquet", 2)]
+    asked = Snapshots(still.store, lambda: files)
+    try:
+        said = asked.ask(
+            "SELECT account, model, count(*), sum(output_tokens), count(turn) FROM exchanges GROUP BY ALL"
+        )
+        assert (said.error, said.rows) == (None, (("acct-1", "mira", 5, 4, 0),))
+        joined = "SELECT count(*) FROM cases JOIN claims ON case_id = id, exchanges"
+        held = [str(asked.path), str(Path(str(asked.path)).parent / "exchanges.duckdb")]
+        assert answer(held[0], joined, LIMIT_MS, held[1])["error"] is None
+        for column in ("prompt", "completion", "system", "client_ip"):
+            refused = answer(held[0], f"SELECT {column} FROM exchanges", LIMIT_MS, held[1])
+            assert "Binder Error" in refused["error"]
+        assert asked.path is not None
+        data = b"".join(file.read_bytes() for file in asked.path.parent.iterdir())
+        assert b"canary" not in data
+        assert b"203.0.113" not in data
+        for query in (
+            *ESCAPES[:12:4],
+            "DROP VIEW exchanges",
+            "DETACH recorded",
+            "INSERT INTO recorded.exchanges DEFAULT VALUES",
+        ):
+            assert answer(held[0], query.replace("{folder}", str(tmp_path)), LIMIT_MS, held[1])["error"], (
+                query
+            )
+    finally:
+        asked.close()
+    assert not Path(held[0]).exists()
+
+
+def test_the_newest_exchanges_are_copied_first_and_damage_is_a_sentence(tmp_path: Path) -> None:
+    files = [str(log(tmp_path / f"{k}.parquet", 4, {"model": [f"m{k}"] * 4})) for k in range(3)]
+    said = copy_exchanges(files, tmp_path / "copy.duckdb", most=5)
+    assert said == "exchanges: the newest 8; left out: 1 older file"
+    with duckdb.connect(str(tmp_path / "copy.duckdb")) as db:
+        assert db.execute("SELECT DISTINCT model FROM exchanges ORDER BY 1").fetchall() == [("m1",), ("m2",)]
+    whole = Path(files[0]).read_bytes()
+    Path(files[0]).write_bytes(whole[:200] + bytes(len(whole) - 204) + whole[-4:])
+    with pytest.raises(ConsoleError, match=r"0\.parquet: cannot be copied"):
+        copy_exchanges(files[:1], tmp_path / "damaged.duckdb")
 
 
 ESCAPES = (

@@ -48,6 +48,8 @@ Examples:
 
   stillwatch console stillwatch-report --cases postgresql://host/cases --port 9000
 
+  stillwatch console stillwatch-report --log logs/may.parquet
+
   stillwatch console user add anna --role analyst
 """
 ADD_EXAMPLES = """
@@ -104,6 +106,10 @@ def console_command(
     behind_tls: Annotated[
         bool, typer.Option("--behind-tls", help="A proxy in front of it speaks TLS with browsers.")
     ] = False,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(help="Parquet file of exchanges that SQL may ask about, without texts. Repeatable."),
+    ] = None,
 ) -> None:
     """Show the console of a folder: its report's findings become cases, which people judge.
 
@@ -111,7 +117,9 @@ def console_command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    _serve(folder, cases, audit_key, host, port, list(name or []), cert, cert_key, behind_tls)
+    _serve(
+        folder, cases, audit_key, host, port, list(name or []), cert, cert_key, behind_tls, tuple(log or ())
+    )
 
 
 def _serve(
@@ -124,13 +132,14 @@ def _serve(
     cert: Path | None,
     cert_key: Path | None,
     behind_tls: bool,
+    logs: tuple[Path, ...],
 ) -> None:
     # Here and not above: what serves pages would slow down every other verb by a third of a second.
     import uvicorn
 
     from stillwatch.console import people
     from stillwatch.console.app import make
-    from stillwatch.console.folder import ReportFolder
+    from stillwatch.console.folder import LoggedFolder, ReportFolder
     from stillwatch.gateway.probe import bind
 
     if (cert is None) != (cert_key is None):
@@ -140,7 +149,7 @@ def _serve(
             f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
             "or --behind-tls"
         )
-    for file in (cert, cert_key):
+    for file in (cert, cert_key, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
     with opened(folder, cases, audit_key, make=True) as store:
@@ -157,8 +166,9 @@ def _serve(
         lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
+        behind = LoggedFolder(folder, store, logs) if logs else ReportFolder(folder, store)
         config = uvicorn.Config(
-            make(store, ReportFolder(folder, store), hosts=hosts, secure=secure),
+            make(store, behind, hosts=hosts, secure=secure),
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -7,7 +7,8 @@ it and never imports it. Times are UTC microseconds.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from stillwatch.errors import StillwatchError
 from stillwatch.scan import AccountVerdict
@@ -147,6 +148,15 @@ class Said:
     user_agent: str
     prompt: str
     completion: str
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A deployment that has exchanges on record: the console's SQL then reaches them, without texts."""
+
+    def recorded(self) -> Sequence[Path]:
+        """Give the Parquet files of what was captured, oldest first."""
+        ...
 
 
 class Deployment(Protocol):

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from stillwatch.cases import Missing, Unreachable
 from stillwatch.cases.store import Store
-from stillwatch.console import Deployment, Role, Unavailable, people, render, sessions
+from stillwatch.console import Deployment, Recording, Role, Unavailable, people, render, sessions
 from stillwatch.console.asked import Asked, Desk, Settings, View, address
 from stillwatch.console.guard import Guard
 from stillwatch.console.looked import Looks
@@ -118,7 +118,8 @@ def make(
     """
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
-    desk = Desk(store, deployment, settings or Settings(), Snapshots(store), Looks(store), clock)
+    snapshots = Snapshots(store, deployment.recorded if isinstance(deployment, Recording) else None)
+    desk = Desk(store, deployment, settings or Settings(), snapshots, Looks(store), clock)
     door = entry.Door(desk, Throttle())
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),

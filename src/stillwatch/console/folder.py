@@ -113,5 +113,16 @@ class ReportFolder:
         return [Lost(_us(g.start), _us(g.end), None, g.text) for g in reversed(result.gaps)] if result else ()
 
 
+class LoggedFolder(ReportFolder):
+    """The same with Parquet files of exchanges beside it, which SQL may ask about."""
+
+    def __init__(self, path: Path, store: Store, logs: Sequence[Path]) -> None:
+        super().__init__(path, store)
+        self._logs = tuple(logs)
+
+    def recorded(self) -> Sequence[Path]:
+        return self._logs
+
+
 def _us(time: datetime) -> int:
     return int(time.timestamp() * 1_000_000)

@@ -1,8 +1,8 @@
-"""The process that runs one query: `python -m stillwatch.console.query COPY LIMIT_MS`, the query as input.
+"""The process that runs one query: `python -m stillwatch.console.query COPY LIMIT_MS [EXCHANGES]`.
 
-It opens the copy read-only with `enable_external_access = false` and a locked configuration: no file, no
-network, no extension can be reached. The kernel holds it to some memory, no file of its own, some seconds.
-Source: DuckDB, Securing DuckDB.
+It opens the copies read-only, then says `enable_external_access = false` and locks the configuration: no
+file, no network, no extension can be reached. The kernel holds it to some memory, no file of its own, some
+seconds. Source: DuckDB, Securing DuckDB.
 """
 
 import json
@@ -22,20 +22,25 @@ READING = frozenset({duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN})
 CONFIG: dict[str, Any] = {
     "threads": 1,
     "memory_limit": MEMORY,
-    "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
     "temp_directory": "",
     "python_enable_replacements": "false",  # else `FROM name` would find our own variables
-    "lock_configuration": "true",
 }
+# said once all files are open: from then on no other can be, and nothing of this can be changed
+SHUT = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
-def answer(path: str, query: str, limit_ms: int) -> dict[str, Any]:
-    """Run one statement. What it gives is fit for JSON."""
+def answer(path: str, query: str, limit_ms: int, exchanges: str | None = None) -> dict[str, Any]:
+    """Run one statement. What it gives is fit for JSON. `path` and `exchanges` are our own, with no quote."""
     try:
         with duckdb.connect(path, read_only=True, config=CONFIG) as db:
+            if exchanges is not None:
+                db.execute(f"ATTACH '{exchanges}' AS recorded (READ_ONLY)")
+                db.execute("CREATE TEMP VIEW exchanges AS FROM recorded.exchanges")
+            for word in SHUT:
+                db.execute(word)
             over = threading.Timer(limit_ms / 1000, db.interrupt)
             over.daemon = True
             over.start()
@@ -91,7 +96,7 @@ def _error(why: str) -> dict[str, Any]:
 
 def main() -> None:
     """Answer one query and end."""
-    path, limit_ms = sys.argv[1], int(sys.argv[2])
+    path, limit_ms, exchanges = sys.argv[1], int(sys.argv[2]), (*sys.argv[3:4], None)[0]
     seconds = limit_ms // 1000 + 5
     for what, most in (
         (resource.RLIMIT_AS, ADDRESSES),
@@ -103,7 +108,7 @@ def main() -> None:
     sys.stdout.write("r")  # it is ready: the time runs from here
     sys.stdout.flush()
     query = sys.stdin.buffer.read().decode("utf-8", "replace")
-    sys.stdout.write(json.dumps(answer(path, query, limit_ms), ensure_ascii=True))
+    sys.stdout.write(json.dumps(answer(path, query, limit_ms, exchanges), ensure_ascii=True))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Questions in SQL over a copy of the cases: read-only, without a way out, within a second.
+"""Questions in SQL over copies of cases and exchanges: read-only, without a way out, within a second.
 
-The copy is a DuckDB file made of some tables, never of people, sessions or the trail. `query` asks it, in a
-process of its own: one call of a function such as `repeat` heeds no interrupt and no memory limit of DuckDB.
+The copies are DuckDB files made of some tables, never of people, sessions or the trail, and of exchanges
+without texts. `query` asks them, in a process of its own: one call of a function such as `repeat` heeds no
+interrupt and no memory limit of DuckDB.
 """
 
 import json
@@ -14,28 +15,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from select import select as select_files
 from typing import Any
 
-import duckdb
-import pyarrow as pa
-from sqlalchemy import select
-
-from stillwatch.cases import tables
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
+from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges
 from stillwatch.console.looked import state_of
 
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000
 GRACE_S = 0.5  # past the limit, to say that it was interrupted
 STARTED_S = 20.0
-MEMORY = "256MB"
-COPIED = ("cases", "members", "findings", "hours", "acts")
-LEFT_OUT = {("members", "home")}  # how we keep an account in one case: of no use to anybody else
-BLOCK = 20_000
+FRESH_S = 300.0  # how long the copy of the exchanges is good
 
 
 @dataclass(frozen=True)
@@ -47,97 +41,98 @@ class Answer:
     cut: bool  # there were more rows
     took_ms: float
     error: str | None = None
+    note: str | None = None  # what of the exchanges could not be copied
 
 
 class Snapshots:
-    """Copies of a store, made anew when it has changed. One query at a time; threads may share it."""
+    """Copies of a store, made anew when it has changed. One query at a time; threads may share it.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    recorded: the files of exchanges, where there are any; their copy is made anew every five minutes.
+    """
+
+    def __init__(self, store: Store, recorded: Callable[[], Sequence[Path]] | None = None) -> None:
+        self._store, self._recorded = store, recorded
         self._lock = threading.Lock()
         self._folder: Path | None = None
         self._remove: Callable[[], object] | None = None  # done at the process's end, too
         self._revision: tuple[int, ...] = ()
+        self._files: tuple[str, ...] | None = None
+        self._copied_s = 0.0
+        self._note: str | None = None
 
     def close(self) -> None:
-        """Remove the copy."""
+        """Remove the copies."""
         with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        self._folder = None
-        if self._remove is not None:
-            self._remove()
+            self._folder = None
+            if self._remove is not None:
+                self._remove()
 
     @property
     def path(self) -> Path | None:
-        """Where the copy lies now, if there is one."""
+        """Where the copy of the cases lies now, if there is one."""
         return None if self._folder is None else self._folder / "cases.duckdb"
 
+    @property
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """Name the tables that can be asked, with their columns."""
+        own = {name: tuple(c.name for c in columns(name)) for name in COPIED}
+        own["claims"] = tuple(name for name, _ in CLAIMS)
+        return own if self._recorded is None else own | {"exchanges": tuple(name for name, _ in EXCHANGES)}
+
     def ask(self, query: str, limit_ms: int = LIMIT_MS) -> Answer:
-        """Run one query on what stands now. Raises: ConsoleError where it is too long; nothing else."""
+        """Run one query on what stands now. Raises: ConsoleError where it is too long; StillwatchError."""
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
         if not self._lock.acquire(timeout=5.0):
             raise ConsoleError("another query is running; try again in a moment")
         try:
-            return run(self._current(), query, limit_ms)
+            cases = self._cases()
+            exchanges = self._exchanges() if self._recorded is not None else None
+            return replace(run(cases, query, limit_ms, exchanges), note=self._note)
         finally:
             self._lock.release()
 
-    def _current(self) -> Path:
+    def _place(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
+            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, True)
+            self._revision, self._files = (), None
+        return self._folder
+
+    def _cases(self) -> Path:
+        path = self._place() / "cases.duckdb"
         revision = state_of(self._store)  # not the store's revision: looking at something raises that
-        if self._folder is None or revision != self._revision:
-            self._drop()
-            folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
-            self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
-            copy(self._store, folder / "cases.duckdb")
-            self._folder, self._revision = folder, revision
-        return self._folder / "cases.duckdb"
+        if revision != self._revision:
+            path.unlink(missing_ok=True)
+            copy(self._store, path)
+            self._revision = revision
+        return path
+
+    def _exchanges(self) -> Path:
+        assert self._recorded is not None
+        path, now_s = self._place() / "exchanges.duckdb", time.monotonic()
+        if self._files is None or now_s > self._copied_s + FRESH_S:
+            files = [str(one) for one in self._recorded()]
+            if self._files != tuple(files):
+                path.unlink(missing_ok=True)
+                self._note = copy_exchanges(files, path)
+                self._files = tuple(files)
+            self._copied_s = now_s
+        return path
 
 
-def copy(store: Store, path: Path) -> None:
-    """Copy the tables of a store into a DuckDB file."""
-    with (
-        duckdb.connect(str(path), config={"threads": 1, "memory_limit": MEMORY}) as target,
-        store.reading() as db,
-    ):
-        for name in COPIED:
-            table = getattr(tables, name)
-            columns = [c for c in table.c if (name, c.name) not in LEFT_OUT]
-            schema = pa.schema([(c.name, _kind(c.type)) for c in columns])
-            result = db.execute(select(*columns).execution_options(yield_per=BLOCK))
-            first = True
-            for block in result.partitions(BLOCK):
-                arrays = [
-                    pa.array(map(_storable, values), f.type)
-                    for values, f in zip(zip(*block, strict=True), schema, strict=True)
-                ]
-                rows = pa.Table.from_arrays(arrays, schema=schema)
-                target.register("rows", rows)
-                begin = f"CREATE TABLE {name} AS" if first else f"INSERT INTO {name}"
-                target.execute(f"{begin} SELECT * FROM rows")
-                target.unregister("rows")
-                first = False
-            if first:
-                target.register("rows", schema.empty_table())
-                target.execute(f"CREATE TABLE {name} AS SELECT * FROM rows")
-
-
-def _kind(kind: Any) -> pa.DataType:
-    name = type(kind).__name__
-    return pa.int64() if name == "BigInteger" else pa.float64() if name == "Double" else pa.string()
-
-
-def _storable(value: Any) -> Any:
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def run(path: Path, query: str, limit_ms: int) -> Answer:
-    """Run one statement on a copy, in a process of its own that is ended after `limit_ms`."""
+def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) -> Answer:
+    """Run one statement on the copies, in a process of its own that is ended after `limit_ms`."""
     begun = time.perf_counter()
     child = subprocess.Popen(
-        [sys.executable, "-m", "stillwatch.console.query", str(path), str(limit_ms)],
+        [
+            sys.executable,
+            "-m",
+            "stillwatch.console.query",
+            str(path),
+            str(limit_ms),
+            *([] if exchanges is None else [str(exchanges)]),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

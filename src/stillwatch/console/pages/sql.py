@@ -1,10 +1,10 @@
-"""SQL for who wants another view of the cases. Each question is put on record; the answer is read-only."""
+"""SQL for who wants another view of cases and exchanges. Each question is put on record."""
 
 from starlette.responses import Response
 
 from stillwatch.console.asked import Asked
 from stillwatch.console.query import MOST_ROWS
-from stillwatch.console.sql import COPIED, LIMIT_MS, Answer, named
+from stillwatch.console.sql import LIMIT_MS, Answer, named
 from stillwatch.console.twins import Shown, as_csv, as_json
 
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
@@ -12,7 +12,7 @@ EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'close
 
 def show(asked: Asked) -> Shown:
     """Show the form."""
-    return _shown(EXAMPLE, None)
+    return _shown(asked, EXAMPLE, None)
 
 
 def ask(asked: Asked) -> Shown | Response:
@@ -22,16 +22,26 @@ def ask(asked: Asked) -> Shown | Response:
         asked.user.name, "SQL asked", "cases", {"characters": len(query)}, asked.now_us,
         personal={asked.user.name: {"query": query[:20_000]}},
     )  # fmt: skip
-    shown = _shown(query, asked.desk.snapshots.ask(query))
+    shown = _shown(asked, query, asked.desk.snapshots.ask(query))
     form = asked.form("format", 10)
     if form == "json":
         return as_json(shown)
     return as_csv(shown, "sql") if form == "csv" else shown
 
 
-def _shown(query: str, answer: Answer | None) -> Shown:
+def _shown(asked: Asked, query: str, answer: Answer | None) -> Shown:
     names = [] if answer is None else named(answer.columns)
     rows = [] if answer is None else [dict(zip(names, row, strict=True)) for row in answer.rows]
-    data = {"query": query, "answer": None if answer is None else {**vars(answer), "rows": rows}}
-    view = {"query": query, "answer": answer, "tables": COPIED, "limit_ms": LIMIT_MS, "most": MOST_ROWS}
+    data = {
+        "query": query,
+        "tables": asked.desk.snapshots.tables,
+        "answer": None if answer is None else {**vars(answer), "rows": rows},
+    }
+    view = {
+        "query": query,
+        "answer": answer,
+        "tables": asked.desk.snapshots.tables,
+        "limit_ms": LIMIT_MS,
+        "most": MOST_ROWS,
+    }
     return Shown("sql.html.j2", "SQL", data, rows, view)
