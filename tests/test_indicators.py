@@ -25,7 +25,7 @@ from stillwatch.cases.indicators import DIGITS, Hits, Indicator, IndicatorError,
 from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import Key, create, exchange, own, read_exchange
 from stillwatch.cases.indicators.marks import History
-from stillwatch.cases.indicators.partner import read_partners
+from stillwatch.cases.indicators.partner import MOST_CAMPAIGNS, read_partners
 from stillwatch.cases.indicators.search import DAY_US, search
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.exchanges.read import read_accounts
@@ -503,6 +503,23 @@ def test_of_two_versions_the_newer_counts_and_twins_are_refused(file: Path) -> N
     file.write_text(json.dumps(bundle([*objects, campaign | {"name": "twin"}], KEY.sealing, KEY.fingerprint)))
     with pytest.raises(IndicatorError, match="stands there twice, and differs"):
         read_partners(file, KEY, NOW_US)
+
+
+def test_more_campaigns_than_anybody_searches_for_are_refused_before_any_is_read(file: Path) -> None:
+    objects = json.loads(file.read_bytes())["objects"]
+    campaign = next(one for one in objects if one["type"] == "campaign")
+    ties = [one for one in objects if one["type"] == "relationship"]
+    for k in range(MOST_CAMPAIGNS):
+        twin = f"{k:08x}-0000-4000-8000-000000000000"
+        objects.append(campaign | {"id": f"campaign--{twin}"})
+        objects.append(ties[0] | {"id": f"relationship--{twin}", "target_ref": f"campaign--{twin}"})
+    file.write_text(json.dumps(bundle(objects, KEY.sealing, KEY.fingerprint)))
+    with pytest.raises(IndicatorError, match="tells of 101 campaigns"):
+        read_partners(file, KEY, NOW_US)
+    objects.remove(campaign)
+    file.write_text(json.dumps(bundle(objects, KEY.sealing, KEY.fingerprint)))
+    told = read_partners(file, KEY, NOW_US).partners
+    assert [len(one.indicators) for one in told] == [1] * MOST_CAMPAIGNS
 
 
 JSON = st.recursive(

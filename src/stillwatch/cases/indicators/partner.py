@@ -22,6 +22,7 @@ from stillwatch.cases.indicators.reading import (
 )
 from stillwatch.report.visible import visible
 
+MOST_CAMPAIGNS = 100  # in one file: each is looked for in the whole history
 SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
 
 
@@ -43,16 +44,23 @@ def read_partners(path: Path, key: Key, now_us: int, unsealed: bool = False) -> 
     campaigns = file.of_type("campaign")
     if not campaigns:
         raise IndicatorError(f"{path}: tells of no campaign; an answer to yours is taken in by `sightings`")
-    return Told(file.sender, file.sealed, tuple(_partner(file, one, key, now_us) for one in campaigns))
+    if len(campaigns) > MOST_CAMPAIGNS:
+        raise IndicatorError(
+            f"{path}: tells of {len(campaigns):,} campaigns, and each is looked for in the whole history; at "
+            f"most {MOST_CAMPAIGNS} are taken in one file"
+        )
+    ties = _ties(file)
+    partners = tuple(_partner(file, one, ties.get(one["id"], []), key, now_us) for one in campaigns)
+    return Told(file.sender, file.sealed, partners)
 
 
-def _partner(file: File, campaign: Json, key: Key, now_us: int) -> Partner:
+def _partner(file: File, campaign: Json, ties: list[Json], key: Key, now_us: int) -> Partner:
     modified_us = time_us(campaign, "modified", file.place)
     if campaign.get("revoked") is True:
         raise file.wrong(campaign, f"was withdrawn by its sender at {campaign['modified']}")
     if modified_us > now_us + SKEW_US:
         raise file.wrong(campaign, f"is dated {campaign['modified']}, which is to come; look at both clocks")
-    told = _indicating(file, campaign)
+    told = _indicating(file, ties)
     kept: list[tuple[str, Indicator]] = []
     others: set[str] = set()
     expired = foreign = revoked = 0
@@ -85,16 +93,24 @@ def _partner(file: File, campaign: Json, key: Key, now_us: int) -> Partner:
     )
 
 
-def _indicating(file: File, campaign: Json) -> list[Json]:
-    """The indicators that a relationship ties to a campaign."""
-    found: dict[str, Json] = {}
+def _ties(file: File) -> dict[str, list[Json]]:
+    """The relationships that tie indicators to each campaign, in one walk over the file."""
+    found: dict[str, list[Json]] = {}
     for one in file.of_type("relationship"):
-        if one.get("relationship_type") == "indicates" and one.get("target_ref") == campaign["id"]:
-            source = file.objects.get(str(one.get("source_ref")))
-            if source is None or source["type"] != "indicator":
-                raise file.wrong(one, "ties an indicator to the campaign that is not in the file")
-            if one.get("revoked") is not True:
-                found[source["id"]] = source
+        if one.get("relationship_type") == "indicates":
+            found.setdefault(str(one.get("target_ref")), []).append(one)
+    return found
+
+
+def _indicating(file: File, ties: list[Json]) -> list[Json]:
+    """The indicators that relationships tie to a campaign."""
+    found: dict[str, Json] = {}
+    for one in ties:
+        source = file.objects.get(str(one.get("source_ref")))
+        if source is None or source["type"] != "indicator":
+            raise file.wrong(one, "ties an indicator to the campaign that is not in the file")
+        if one.get("revoked") is not True:
+            found[source["id"]] = source
     return list(found.values())
 
 

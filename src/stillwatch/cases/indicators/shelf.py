@@ -57,6 +57,11 @@ class Shelf:
         self._seen_ns = -1  # of the keys' folder, when it was read
         self.missed = 0  # exchanges that the disk did not take
 
+    @property
+    def wants(self) -> bool:
+        """Whether a key is placed: without one nobody has to keep texts for it."""
+        return bool(self._current())
+
     def put(self, number: int, batch: pa.RecordBatch, now: datetime) -> None:
         """Keep a batch of the record under every key. The same number again takes the place of the first."""
         for key in self._current():
