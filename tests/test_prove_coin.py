@@ -22,7 +22,7 @@ from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.judge import even
-from stillwatch.prove.coin.leaning import foretold, overlap
+from stillwatch.prove.coin.leaning import foretold, lean, overlap
 from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
 from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, Wanted, ask, judge, plan
@@ -387,3 +387,21 @@ def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
     assert not checks["other actors' prompts"].clear  # there is no control
     assert not checks["the ledger against published heads"].clear
     assert checks["the coins themselves"].clear
+
+
+class Overflowing(Leaner):
+    """Half floats that overflow: of some answers no likelihood is a number."""
+
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+        found = super().weigh(told, tell)
+        for name, odd in zip(sorted(found)[:3], (math.nan, math.inf, -math.inf), strict=True):
+            found[name] = Weighed(odd, 10, 5)
+        return found
+
+
+def test_a_likelihood_that_is_no_number_is_no_lean_and_spoils_no_other(tmp_path: Path) -> None:
+    pairs = write(tmp_path / "ledger", {"a": 20})
+    puts = choose(pairs, by_account, 400, 1).puts
+    leans = lean(puts, "likelihood", Overflowing(pairs, ("a",), 1.0), Overflowing(pairs, (), 0.0), 1, silent)
+    assert 2 <= sum(value is None for value in leans.values()) <= 3
+    assert all(value is None or math.isfinite(value) for value in leans.values())

@@ -6,6 +6,7 @@ the test weaker.
 """
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -138,7 +139,7 @@ def _weighed(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) 
 
 
 def _value(weighed: Weighed | None, statistic: str) -> float | None:
-    if weighed is None:
+    if weighed is None or not math.isfinite(weighed.nats):  # half floats overflow: no number, no lean
         return None
     return weighed.nats_per_token if statistic == "likelihood" else weighed.agreed_share
 

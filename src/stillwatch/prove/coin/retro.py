@@ -7,6 +7,7 @@ since the log was written; a log that keeps some answers and not others. Nobody 
 Source: ranks within blocks, drawn again (Fisher; van Elteren 1960, for the sum over blocks).
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _values(
     weighed = suspect.weigh(asked, tell)
     for one in served:
         mine = [weighed.get(f"{one.id}#{k}") for k in range(len(told[one.id]))]
-        whole = [w for w in mine if w is not None]
+        whole = [w for w in mine if w is not None and math.isfinite(w.nats)]
         if len(whole) < len(mine):
             continue
         values = [w.nats_per_token if statistic == "likelihood" else w.agreed_share for w in whole]
