@@ -339,6 +339,18 @@ def test_a_task_makes_as_many_as_are_wanted_whatever_is_left_out(tmp_path: Path)
     assert got.prompts == 700
 
 
+def test_a_task_whose_every_prompt_is_left_out_comes_to_an_end(tmp_path: Path) -> None:
+    """One word in common is too much to ask: it was drawn for ever."""
+    plan = plan_of(
+        tmp_path,
+        prompts={"task": "clock", "n": 3},
+        heldout={"task": "clock", "n": 2},
+        curate={"contamination_words": 1},
+    )
+    with pytest.raises(DistillError, match="no prompt can be used"):
+        made(plan)
+
+
 def test_a_system_message_goes_before_prompts_that_have_none(tmp_path: Path) -> None:
     file = tmp_path / "p.jsonl"
     own = {"messages": [{"role": "system", "content": "own"}, {"role": "user", "content": "a"}]}

@@ -305,6 +305,12 @@ def _check(plan: Plan, place: str) -> None:
             plan.curate.near_duplicates,
             "0 to 1",
         ),
+        (
+            0 <= plan.curate.contamination_words <= 1000,
+            "curate.contamination_words",
+            plan.curate.contamination_words,
+            "0 to 1,000",
+        ),
         (0 <= plan.curate.repetition <= 1, "curate.repetition", plan.curate.repetition, "0 to 1"),
         (plan.curate.code_seconds > 0, "curate.code_seconds", plan.curate.code_seconds, "more than 0"),
         (plan.curate.code_mib >= 64, "curate.code_mib", plan.curate.code_mib, "64 or more"),

@@ -27,6 +27,7 @@ from stillwatch.distill.teachers import record
 from stillwatch.errors import RejectedLine
 
 LONGEST_ID = 200
+MOST_DRAWN = 20  # times what is wanted: where nearly all that a task makes is left out, more would be too
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -112,7 +113,7 @@ def _make(run: Run, plan: Plan, teacher: dict[str, Any]) -> Prepared:
                 prompts[content] = prompt
             if wanted and len(prompts) == wanted:
                 break
-        if plan.prompts.file or len(prompts) >= wanted:
+        if plan.prompts.file or len(prompts) >= wanted or drawn > MOST_DRAWN * wanted + 100:
             break
         drawn += max(8, 2 * (wanted - len(prompts)))  # a task makes more in the place of those left out
     if not prompts:
