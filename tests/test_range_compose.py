@@ -214,6 +214,7 @@ def test_the_documented_scene_file_reads(tmp_path: Path) -> None:
     ("code", "complaint"),
     [
         ("return 3", "int is no list of Request"),
+        ("return []", "gave no request"),
         ("return [Request(30, 8.0, 'x')]", "request 0 is of account 30; 0 to 29 there are"),
         ("return [Request(0, 8.0, 'x'), Request(0, 2.0, 'x')]", "request 1 is on day 2.0"),
         ("return [Request(0, 8.0, '')]", "request 0 has no text"),

@@ -38,6 +38,13 @@ pipelines = ["orca_flan"]
 [defence]
 names = ["none", "prefix"]
 """
+SECONDS = """
+from stillwatch.range.defences import Accusation
+from stillwatch.range.defences.hours import Hourly
+NAME = "seconds"
+def open_watch(accounts, clean_until_us, seed, dial):
+    return Hourly(lambda hour: [Accusation("c", hour.until_us // 1_000_000, {hour.names[0]: hour.until_us})])
+"""
 MISTAKEN = SCENE.replace('"prefix"', '"stilwatch"').replace("days = 2.0", 'days = 2.0\nattacker = "luod"')
 TOO_MUCH = SCENE.replace("small", "greedy").replace("exchanges = 300", "exchanges = 90000")
 
@@ -319,16 +326,18 @@ def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
 
 def test_a_defence_of_ones_own_that_breaks_is_told_and_one_that_works_stands_beside(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
-        SCENE.replace('["none", "prefix"]', '["none", "./mine.py", "./broken.py"]')
+        SCENE.replace('["none", "prefix"]', '["none", "./mine.py", "./broken.py", "./seconds.py"]')
     )
     works = "from stillwatch.range.defences.none import open_watch\nNAME = 'mine'\n"
     breaks = "NAME = 'broken'\n\n\ndef open_watch(*told):\n    raise ValueError('oh')\n"
     (tmp_path / "mine.py").write_text(works)
     (tmp_path / "broken.py").write_text(breaks)
+    (tmp_path / "seconds.py").write_text(SECONDS)
     said = call("run", tmp_path / "mine.toml", "--seeds", 1, "--out", tmp_path / "out")
     assert said.exit_code == 3, said.output
     told = content(tmp_path / "out")
     assert len(told["table"]) == 2
     assert told["table"][1]["defence"].endswith("mine.py")
     assert told["refusals"][0]["reason"].endswith("ValueError: oh")
+    assert "case 'c' is said at 1" in told["refusals"][1]["reason"]  # it would have come before everything
     assert "Traceback" not in said.output

@@ -18,6 +18,7 @@ from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thinned
+from stillwatch.range.defences import Judged
 from stillwatch.range.defences.registry import defence
 from stillwatch.range.field import Field, field_of
 from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
@@ -142,8 +143,20 @@ def judge(
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
     judged = bound.judge(exchanges, accounts, clean_until_us, seed)
+    _check(judged, name, ledger)
     told = measure(ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=name)
     return told.as_dict()
+
+
+def _check(judged: Judged, name: str, ledger: Ledger) -> None:
+    """Complain of a case outside the log's time: one in seconds would come before everything it is about."""
+    end = int(ledger.time_us[-1]) + DAY_US if len(ledger.time_us) else ledger.begin_us
+    for case in judged.cases:
+        if not ledger.begin_us <= case.at_us <= end:
+            raise InputError(
+                f"{name}: case {case.case!r} is said at {case.at_us}; in UTC microseconds the log is from "
+                f"{ledger.begin_us} to {end}"
+            )
 
 
 def fight(scene: Scene, cell: Cell, field: Field) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from stillwatch.errors import InputError
+from stillwatch.errors import Faults, InputError
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, Told, played, read_told
@@ -113,7 +113,7 @@ def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
     for key, value in scene.live.items():
         _try(said, "", live_value, scene, key, value)
     if said:
-        raise InputError("\n".join(said))
+        raise Faults(said)
 
 
 def _try(said: list[str], place: str, check: Callable[..., object], *what: object) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from stillwatch.errors import InputError
+from stillwatch.errors import Faults, InputError
 from stillwatch.range.campaigns import Plan
 from stillwatch.range.campaigns.shapes import shape, shapes
 from stillwatch.range.costs import Prices
@@ -136,8 +136,8 @@ def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -
     scene = _scene(SceneTable(content, (), notes), path, text)
     if notes.problems:
         said = list(dict.fromkeys(sentence for _, sentence in sorted(notes.problems)))
-        more = f"\n… and {len(said) - MOST_PROBLEMS} more" if len(said) > MOST_PROBLEMS else ""
-        raise InputError("\n".join(said[:MOST_PROBLEMS]) + more)
+        more = [f"… and {len(said) - MOST_PROBLEMS} more"] if len(said) > MOST_PROBLEMS else []
+        raise Faults(said[:MOST_PROBLEMS] + more)
     return scene
 
 

@@ -70,6 +70,8 @@ def _checked(sent: object, plan: Plan) -> list[Request]:
     """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
     if not isinstance(sent, list) or not all(isinstance(r, Request) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of Request; return one")
+    if not sent:
+        raise InputError(f"{plan.style}: gave no request; {plan.exchanges:,} were asked for")
     last = accounts_of(plan) - 1
     for n, r in enumerate(sent):
         if not 0 <= r.account <= last:
