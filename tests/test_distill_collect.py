@@ -210,8 +210,13 @@ def test_a_signal_lets_what_is_under_way_come_in(tmp_path: Path) -> None:
 def test_two_collectors_of_one_run_are_one_too_many(tmp_path: Path) -> None:
     with teaching() as (url, _):
         run, plan = run_of(tmp_path, url)
-        with Ledger(run.ledger), pytest.raises(DistillError, match=f"by process {os.getpid()}"):
-            collected(run, plan)
+        before = run.plan.read_text()
+        with Ledger(run.ledger):
+            with pytest.raises(DistillError, match=f"by process {os.getpid()}"):
+                collected(run, plan)
+            with pytest.raises(DistillError, match=f"by process {os.getpid()}"):
+                prepare(replace(plan, budget=Budget(requests=1)), "another", 2)
+    assert run.plan.read_text() == before
 
 
 # --- budget ----------------------------------------------------------------------------------------------

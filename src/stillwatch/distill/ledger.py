@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -265,6 +265,16 @@ class Ledger:
                 self._db.execute("ROLLBACK")
             return str(why)
         return None
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep collectors out while a run is prepared. Raises: DistillError where one is at work."""
+    lock = _hold(path.with_suffix(".lock"))
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def read_only(path: Path) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError, PlanError, Prompt, Run
 from stillwatch.distill.curate.contamination import HeldOut, asked
+from stillwatch.distill.ledger import alone
 from stillwatch.distill.plan import Plan, Source, text
 from stillwatch.distill.rows import (
     line,
@@ -56,17 +57,18 @@ def prepare(plan: Plan, who: str, now_us: int, again: bool = True) -> Prepared:
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise DistillError(f"{run.path}: cannot be made: {why.strerror}") from why
-    if run.teacher.exists():
-        before = read_json(run.teacher)
-        if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
-            teacher |= {key: before.get(key) for key in ("said_by", "said_at_us")}
-    if not again and run.prompts.exists() and run.heldout.exists():
-        prompts, heldout = list(read_prompts(run.prompts)), list(read_prompts(run.heldout))
-        made = Prepared(run, len(prompts), len(heldout), (), 0, 0, teacher)
-    else:
-        made = _make(run, plan, teacher)
-    write_json(run.teacher, teacher)
-    replace_file(run.plan, [text(replace(plan, folder=str(run.path))).encode()])
+    with alone(run.ledger):  # a second one would write its plan over that of the first
+        if run.teacher.exists():
+            before = read_json(run.teacher)
+            if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
+                teacher |= {key: before.get(key) for key in ("said_by", "said_at_us")}
+        if not again and run.prompts.exists() and run.heldout.exists():
+            prompts, heldout = list(read_prompts(run.prompts)), list(read_prompts(run.heldout))
+            made = Prepared(run, len(prompts), len(heldout), (), 0, 0, teacher)
+        else:
+            made = _make(run, plan, teacher)
+        write_json(run.teacher, teacher)
+        replace_file(run.plan, [text(replace(plan, folder=str(run.path))).encode()])
     return made
 
 
