@@ -22,7 +22,7 @@ from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, Setting, evidence, 
 from stillwatch.prove.coin.leaning import UNITS, Kept, in_batches, lean, statistic_for
 from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.protocol import Protocol, Signed
-from stillwatch.prove.suspect import Suspect, Tell
+from stillwatch.prove.suspect import Suspect, Tell, trouble
 
 PROTOCOL, LEANS, EVIDENCE = "protocol.dsse.json", "leans.jsonl", "evidence.json"
 BATCH = 64  # pairs between two writes, and between two looks
@@ -211,7 +211,9 @@ def judge(
     """Say what the coins say, and write it. Raises: ProveError where nothing can be said."""
     test, chosen = planned.test, planned.chosen
     if not found:
-        raise ProveError(f"{suspect.name}: none of the {len(chosen.puts):,} pairs could be measured")
+        raise ProveError(
+            f"{suspect.name}: none of the {len(chosen.puts):,} pairs could be measured{trouble(suspect)}"
+        )
     fallen: list[Fallen] = []
     silent: list[str] = []
     by_actor: dict[str, list[Leaning]] = {actor: [] for actor in chosen.actors}

@@ -13,7 +13,7 @@ from stillwatch.prove.identify import IdentifyError
 from stillwatch.prove.pool import Pool, prompt_id
 from stillwatch.prove.pool.reading import read_pool, spoken
 from stillwatch.prove.recording import is_recording
-from stillwatch.prove.suspect import Question, Tell
+from stillwatch.prove.suspect import Question, Tell, trouble
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.named import suspect as opened
 
@@ -68,7 +68,7 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell
     answers = {key: tuple(text for one in texts if (text := spoken(one))) for key, texts in told.items()}
     answers = {key: texts for key, texts in sorted(answers.items()) if texts}
     if not answers:
-        raise IdentifyError(f"{place}: answered none of {len(questions)} prompts")
+        raise IdentifyError(f"{place}: answered none of {len(questions)} prompts{trouble(asked)}")
     texts = {key: prompts[key] for key in answers}
     if not isinstance(asked, Endpoint):
         return Pool(tuple(answers), {name: answers}, texts, {})

@@ -71,13 +71,14 @@ class Pool:
     def _named_as(self, other: "Pool") -> "Pool":
         """The same with the other's ids for prompts whose texts both know: numbers of rows name nothing."""
         theirs = {prompt_id(text): key for key, text in other.texts.items()}
-        name = {
-            key: theirs.get(
-                prompt_id(self.texts[key]), prompt_id(self.texts[key]) if key in other.texts else key
-            )
-            for key in self.texts
-            if theirs
-        }
+        name = {}
+        for key, text in self.texts.items() if theirs else ():
+            mine = prompt_id(text)
+            held = other.texts.get(key)
+            if held is not None and prompt_id(held) == mine:
+                name[key] = key
+            else:
+                name[key] = theirs.get(mine, key if held is None else mine)
         if all(key == named for key, named in name.items()):
             return self
         return Pool(

@@ -63,5 +63,11 @@ class Suspect(Protocol):
         """
 
 
+def trouble(suspect: Suspect) -> str:
+    """Why a suspect could not be asked, where it has said so, to be put after what it led to."""
+    why = getattr(suspect, "trouble", "")
+    return f": {why}" if why else ""
+
+
 def silent(done: int, of: int) -> None:
     """Tell nobody."""

@@ -42,12 +42,10 @@ class Weights:
         self.name = name or loaded.place
         self.loaded = loaded
         self._max_tokens, self._temperature, self._seed = max_tokens, temperature, seed
-        self._refused = ""  # why it was last that something could not be worded
+        self.trouble = ""  # why it was last that something could not be asked or weighed
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         worded = [(q, said) for q in questions if (said := self._worded(q.messages)) is not None]
-        if questions and not worded:
-            raise ProveError(f"{self.name}: {self._refused}")
         questions, messages = [q for q, _ in worded], [said for _, said in worded]
         found: dict[str, list[str]] = {question.id: [] for question in questions}
         for sample in range(n):
@@ -65,10 +63,10 @@ class Weights:
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
         torch = need("torch")
         rows = [(one.id, *tokens) for one in told if (tokens := self._tokens(one)) is not None]
-        if told and not rows:
-            raise ProveError(f"{self.name}: {self._refused}")
         limit = context(self.loaded.model) or 1 << 30
         rows = [row for row in rows if row[1] and row[2] and len(row[1]) + len(row[2]) <= limit]
+        if told and not rows:
+            self.trouble = self.trouble or f"its context of {limit:,} tokens does not hold them"
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
         found: dict[str, Weighed] = {}
         words = self.loaded.model.config.vocab_size
@@ -95,7 +93,7 @@ class Weights:
         try:
             return self._words.asked(messages), self._words.said(messages, reasoning, answer)
         except (UnicodeError, TypeError):  # half a surrogate pair
-            self._refused = "an answer is no Unicode"
+            self.trouble = "an answer is no Unicode"
             return None
 
     def _worded(self, messages: Messages) -> Messages | None:
@@ -104,9 +102,9 @@ class Weights:
             try:
                 self._words.asked(tried)
             except (UnicodeError, TypeError):
-                self._refused = "a prompt is no Unicode"
+                self.trouble = "a prompt is no Unicode"
             except Exception as why:  # noqa: BLE001 - a chat template is a program of the model's maker
-                self._refused = f"its chat template refuses the prompts: {why}"
+                self.trouble = f"its chat template refuses the prompts: {why}"
             else:
                 return tried
         return None
