@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""What an allowance costs the honest, and leaves a newcomer: `python benchmarks/range_allowances.py sample`.
+
+Rules of three forms, all set on the first week and applied to the second: one allowance for everybody (who
+used more has twice its own busiest day); the same of reasoning models alone; a ramp: a newcomer begins with
+what newcomers of the first week used on their first day, and may each day do twice its busiest day so far, up
+to the allowance. Scenes but the sample need STILLWATCH_RANGE. It knows no attacker: what a newcomer gets in
+three days is what the cheapest of them live on (white_box_midnights).
+"""
+
+import argparse
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from stillwatch.range.defences.allowance import GROWTH
+from stillwatch.range.population import read_population
+
+DAY_US = 86_400_000_000
+CLEAN = 7  # days
+Day = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Rule:
+    share: float  # of the accounts, that have no busier clean day
+    reasoning: bool = False  # count and refuse requests to reasoning models alone
+    first: float | None = None  # ramp: share of newcomers, that have no busier first day
+
+    def __str__(self) -> str:
+        of = "of reasoning models" if self.reasoning else "of all models"
+        return f"{'ramp' if self.first else 'flat'}, {self.share:.1%}" + (
+            f" from {self.first:.0%} of first days" if self.first else f" {of}"
+        )
+
+
+RULES = (
+    *(Rule(share) for share in (0.99, 0.98, 0.95)),
+    *(Rule(share, reasoning=True) for share in (0.99, 0.98, 0.95)),
+    *(Rule(0.99, first=first) for first in (0.99, 0.95, 0.9)),
+    Rule(0.997, first=0.95),
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    day: int
+    account: str
+    tokens: int
+    reasons: bool
+
+
+def quantile(values: list[int], share: float) -> int:
+    return round(float(np.quantile(np.array(sorted(values), float), share, method="higher")))
+
+
+def rows(name: str) -> tuple[list[Told], dict[str, str]]:
+    shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
+    people = read_population(Path("sample") if name == "sample" else shared / name)
+    log = people.exchanges.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
+    begin = int(people.begin.timestamp() * 1_000_000)
+    day = ((log["time"].cast(pa.int64()).to_numpy() - begin) // DAY_US).tolist()
+    columns = [log[c].to_pylist() for c in ("account", "output_tokens", "reasoning_tokens", "model")]
+    told = list(zip(day, *columns, strict=True))
+    clean = [row for row in told if row[0] < CLEAN]
+    known, reasons = {row[4] for row in clean}, {row[4] for row in clean if row[3]}
+    kinds = dict(zip(people.truth["account"].to_pylist(), people.truth["kind"].to_pylist(), strict=True))
+    return [Told(d, a, t or 0, m in reasons or m not in known) for d, a, t, _, m in told], kinds
+
+
+def counted(told: list[Told], rule: Rule) -> Iterator[Told]:
+    return (t for t in told if t.reasons or not rule.reasoning)
+
+
+def play(told: list[Told], rule: Rule) -> tuple[list[int], Counter]:
+    """What a newcomer may have on its first three days, and requests refused by account."""
+    spent: dict[Day, int] = defaultdict(int)
+    for t in counted(told, rule):
+        if t.day < CLEAN:
+            spent[t.account, t.day] += t.tokens
+    busiest = {t.account: 0 for t in told if t.day < CLEAN}
+    for (account, _), tokens in spent.items():
+        busiest[account] = max(busiest[account], tokens)
+    usual = quantile(list(busiest.values()), rule.share)
+    least = usual
+    if rule.first is not None:
+        begun: dict[str, int] = {}
+        for account, day in sorted(spent):
+            begun.setdefault(account, day)
+        least = min(usual, quantile([spent[a, d] for a, d in begun.items() if d >= 1], rule.first))
+    clean, so_far, refused = dict(busiest), dict(busiest), Counter()
+    today: dict[str, int] = defaultdict(int)
+    now = CLEAN
+    for t in counted(told, rule):
+        if t.day < CLEAN:
+            continue
+        if t.day > now:
+            for account, tokens in today.items():
+                so_far[account] = max(so_far.get(account, 0), tokens)
+            today.clear()
+            now = t.day
+        most = max(least, min(usual, round(GROWTH * so_far.get(t.account, 0))))
+        own = round(GROWTH * clean.get(t.account, 0))
+        most = max(most, own) if own > usual else most
+        if today[t.account] >= most:
+            refused[t.account] += 1
+        else:
+            today[t.account] += t.tokens
+    return [min(usual, round(least * GROWTH**n)) for n in range(3)], refused
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("scenes", nargs="*", default=["sample"], help="sample, dev-a, dev-b")
+    print(
+        "| scene | rule | tokens a day | a newcomer in three days | accounts touched | requests refused | |"
+    )
+    print("|---|---|--:|--:|--:|--:|---|")
+    for name in parser.parse_args().scenes:
+        told, kinds = rows(name)
+        accounts, after = len({t.account for t in told}), sum(t.day >= CLEAN for t in told)
+        for rule in RULES:
+            days, refused = play(told, rule)
+            of: Counter = Counter()
+            for account, many in refused.items():
+                of[kinds[account]] += many
+            all_refused = sum(refused.values())
+            cells = (
+                name,
+                rule,
+                f"{days[0]:,}",
+                f"{sum(days):,}",
+                f"{len(refused)} ({len(refused) / accounts:.1%})",
+                f"{all_refused:,} ({all_refused / after:.1%})",
+                ", ".join(f"{n:,} {kind}" for kind, n in of.most_common(3)),
+            )
+            print("| " + " | ".join(map(str, cells)) + " |")
+
+
+if __name__ == "__main__":
+    main()
