@@ -2,7 +2,8 @@
 
 Source: Blondel et al. 2008 (J. Stat. Mech. P10008); resolution as in Reichardt and Bornholdt 2006. Nodes are
 visited in index order and ties go to the lower label, and weights are whole numbers, so the same graph always
-gives the same communities. A node is weighed again only when a community around it has changed since.
+gives the same communities. What draws a node to each community around it is summed over its edges while many
+nodes move; after that it is kept up as neighbours move, since communities around are far fewer than edges.
 It does not know what the nodes are.
 """
 
@@ -13,43 +14,60 @@ from numba import njit
 
 LEVELS = 6
 PASSES = 12
+RESTLESS = 2  # passes in which so many nodes move that sums are made anew rather than kept up
+SPARE = 4  # communities that may come up around a node before its sums are made anew
+UNKNOWN, KNOWN, ORDERED = 0, 1, 2  # sums: to be made anew; kept up; and in the order of the neighbours
 
 
 def communities(
     begin: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, resolution: float
 ) -> np.ndarray:
-    """(nodes,) int64 label of each node, from a symmetric graph in compressed rows.
+    """(nodes,) int32 label of each node, from a symmetric graph in compressed rows.
 
-    begin: (nodes + 1,) int64; neighbour, weight: (edges,) int32 and int64, each edge in both directions.
-    A larger `resolution` gives smaller communities. Isolated nodes stay alone.
+    begin: (nodes + 1,) int64; neighbour, weight: (edges,), weights above 0, each edge in both
+    directions. A larger `resolution` gives smaller communities. Isolated nodes stay alone.
     """
     return _louvain(begin, neighbour, weight, resolution)
 
 
 @njit(cache=True, nogil=True)
 def _louvain(begin, neighbour, weight, resolution):
-    n = len(begin) - 1
-    final = np.arange(n)
-    for _ in range(LEVELS):
-        label = _move(begin, neighbour, weight, resolution)
-        names = np.full(len(label), -1, np.int64)
-        k = 0
-        for i in range(len(label)):
-            if names[label[i]] < 0:
-                names[label[i]] = k
-                k += 1
-        for i in range(len(label)):
-            label[i] = names[label[i]]
-        for i in range(n):
-            final[i] = label[final[i]]
+    label, sums = _move(begin, neighbour, weight, resolution)
+    names, k = _named(label)
+    final = names[label]
+    if k == len(label):
+        return final
+    begin, to, summed = _fold(begin, neighbour, weight, sums, names[label], names, k)
+    for _ in range(LEVELS - 1):
+        label, sums = _move(begin, to, summed, resolution)
+        names, k = _named(label)
+        for i in range(len(final)):
+            final[i] = names[label[final[i]]]
         if k == len(label):
             break
-        begin, neighbour, weight = _fold(begin, neighbour, weight, label, k)
+        begin, to, summed = _fold(begin, to, summed, sums, names[label], names, k)
     return final
 
 
 @njit(cache=True, nogil=True)
+def _named(label):
+    """Each label's number, in the order in which nodes have them, and how many there are."""
+    names = np.full(len(label), -1, np.int32)
+    k = 0
+    for c in label:
+        if names[c] < 0:
+            names[c] = k
+            k += 1
+    return names, k
+
+
+@njit(cache=True, nogil=True)
 def _move(begin, neighbour, weight, resolution):
+    """Move nodes one by one until none gains by it.
+
+    Returns each node's label, and sums: where a node's begin (nodes,), how many (nodes,), in what state
+    (nodes,), and then the communities around it and what draws it to each.
+    """
     n = len(begin) - 1
     degree = np.zeros(n, np.int64)
     total = np.int64(0)
@@ -57,92 +75,175 @@ def _move(begin, neighbour, weight, resolution):
         for j in range(begin[i], begin[i + 1]):
             degree[i] += weight[j]
         total += degree[i]
-    label = np.arange(n)
+    least = 1e-9 * total
+    label = np.arange(n).astype(np.int32)
     mass = degree.copy()
     pull = np.zeros(n, np.int64)
-    around = np.empty(
-        len(neighbour), np.int32
-    )  # by node, in its own slots: communities around it when weighed
-    count = np.zeros(n, np.int64)
-    weighed = np.full(n, -1, np.int64)  # the moves made when a node was last weighed
-    changed = np.zeros(n, np.int64)  # the moves made when a community last changed
-    moves = 0
-    for _ in range(PASSES):
-        before = moves
+    touched = np.empty(n, np.int32)
+    at = np.zeros(n, np.int64)
+    count = np.zeros(n, np.int32)
+    room = np.zeros(n, np.int32)
+    state = np.full(n, UNKNOWN, np.int8)
+    around = np.empty(8 * n, np.int32)
+    drawn = np.empty(8 * n, np.int64)
+    filled = 0
+    for turn in range(PASSES):
+        moved = False
         for i in range(n):
             if degree[i] == 0:
                 continue
             own = label[i]
-            if weighed[i] >= 0:
-                same = changed[own] <= weighed[i]
-                for q in range(begin[i], begin[i] + count[i]):
-                    if changed[around[q]] > weighed[i]:
-                        same = False
-                        break
-                if same:
-                    continue
-            k = begin[i]
-            for j in range(begin[i], begin[i + 1]):
-                if neighbour[j] == i:
-                    continue
-                c = label[neighbour[j]]
-                if pull[c] == 0:
-                    around[k] = c
-                    k += 1
-                pull[c] += weight[j]
-            count[i] = k - begin[i]
-            mass[own] -= degree[i]
             scale = resolution * degree[i] / total
-            best = own
-            gain = pull[own] - scale * mass[own]
-            for q in range(begin[i], k):
-                c = np.int64(around[q])
-                g = pull[c] - scale * mass[c]
-                if g > gain + 1e-9 * total or (g >= gain and c < best):
-                    gain = g
-                    best = c
+            mass[own] -= degree[i]
+            best = np.int32(-1)
+            if state[i] != UNKNOWN:
+                best = _clear(around, drawn, at[i], at[i] + count[i], own, mass, scale, least)
+            if best < 0:
+                k = 0
+                looped = False
+                for j in range(begin[i], begin[i + 1]):
+                    if neighbour[j] == i:
+                        looped = True
+                        continue
+                    c = label[neighbour[j]]
+                    if pull[c] == 0:
+                        touched[k] = c
+                        k += 1
+                    pull[c] += weight[j]
+                best = own
+                gain = pull[own] - scale * mass[own]
+                for q in range(k):
+                    c = touched[q]
+                    g = pull[c] - scale * mass[c]
+                    if g > gain + least or (g >= gain and c < best):
+                        gain = g
+                        best = c
+                if turn >= RESTLESS:
+                    if k > room[i]:
+                        room[i] = k + SPARE
+                        at[i] = filled
+                        filled += room[i]
+                        while filled > len(around):
+                            around, drawn = _twice(around), _twice(drawn)
+                    for q in range(k):
+                        around[at[i] + q] = touched[q]
+                        drawn[at[i] + q] = pull[touched[q]]
+                    count[i] = k
+                    state[i] = KNOWN if looped else ORDERED
+                for q in range(k):
+                    pull[touched[q]] = 0
             mass[best] += degree[i]
-            for q in range(begin[i], k):
-                pull[around[q]] = 0
-            if best != own:
-                label[i] = best
-                moves += 1
-                changed[own] = moves
-                changed[best] = moves
-            weighed[i] = moves
-        if moves == before:
+            if best == own:
+                continue
+            moved = True
+            label[i] = best
+            if turn >= RESTLESS:
+                for j in range(begin[i], begin[i + 1]):
+                    u = neighbour[j]
+                    if state[u] != UNKNOWN and u != i:
+                        kept = _kept_up(around, drawn, count, at[u], room[u], u, own, best, weight[j])
+                        state[u] = KNOWN if kept else UNKNOWN
+        if not moved:
             break
-    return label
+    return label, (at, count, state, around, drawn)
 
 
 @njit(cache=True, nogil=True)
-def _fold(begin, neighbour, weight, label, k):
-    """The graph of the communities: weights between them summed, those inside as a loop."""
-    n = len(begin) - 1
-    order = np.argsort(label, kind="mergesort")
+def _clear(around, drawn, low, high, own, mass, scale, least):
+    """The community that a node belongs to by its sums, or -1 where two are so near that order decides."""
+    gain = -scale * mass[own]
+    most = second = -np.inf
+    best = own
+    for q in range(low, high):
+        c = around[q]
+        g = drawn[q] - scale * mass[c]
+        if c == own:
+            gain = g
+        elif g > most:
+            second = most
+            most = g
+            best = c
+        elif g > second:
+            second = g
+    if most < gain:
+        return own
+    if second >= gain and second >= most - 2 * least:
+        return np.int32(-1)
+    return best if most > gain + least or best < own else own
+
+
+@njit(cache=True, nogil=True)
+def _kept_up(around, drawn, count, low, room, u, left, joined, weight):
+    """Whether there was room to keep u's sums up: a neighbour by that weight left one for another."""
+    was = there = -1
+    for q in range(low, low + count[u]):
+        if around[q] == left:
+            was = q
+        elif around[q] == joined:
+            there = q
+    drawn[was] -= weight
+    if there >= 0:
+        drawn[there] += weight
+        if drawn[was] == 0:
+            count[u] -= 1
+            around[was], drawn[was] = around[low + count[u]], drawn[low + count[u]]
+    elif drawn[was] == 0:
+        around[was], drawn[was] = joined, weight
+    elif count[u] < room:
+        around[low + count[u]], drawn[low + count[u]] = joined, weight
+        count[u] += 1
+    else:
+        return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _twice(values):
+    more = np.empty(2 * len(values), values.dtype)
+    more[: len(values)] = values
+    return more
+
+
+@njit(cache=True, nogil=True)
+def _fold(begin, neighbour, weight, sums, member, names, k):
+    """The graph of the communities: weights between them summed, those inside as a loop.
+
+    member: (nodes,) which of k communities each node is in; names: the number of each label that the sums
+    speak of. Communities stand in the order in which their nodes' neighbours name them.
+    """
+    at, count, state, around, drawn = sums
+    order = np.argsort(member, kind="mergesort")
     start = np.zeros(k + 1, np.int64)
-    edges = len(neighbour)
-    out = np.empty(edges, np.int32)
-    w = np.empty(edges, np.int64)
+    to = np.empty(4 * k, np.int32)
+    summed = np.empty(4 * k, np.int64)
     pull = np.zeros(k, np.int64)
-    touched = np.empty(k, np.int64)
-    at = 0
+    touched = np.empty(k, np.int32)
+    end = 0
     p = 0
     for c in range(k):
         m = 0
-        while p < n and label[order[p]] == c:
+        while p < len(order) and member[order[p]] == c:
             i = order[p]
+            p += 1
+            if state[i] == ORDERED:
+                for q in range(at[i], at[i] + count[i]):
+                    d = names[around[q]]
+                    if pull[d] == 0:
+                        touched[m] = d
+                        m += 1
+                    pull[d] += drawn[q]
+                continue
             for j in range(begin[i], begin[i + 1]):
-                d = label[neighbour[j]]
+                d = member[neighbour[j]]
                 if pull[d] == 0:
                     touched[m] = d
                     m += 1
                 pull[d] += weight[j]
-            p += 1
+        while end + m > len(to):
+            to, summed = _twice(to), _twice(summed)
         for q in range(m):
-            out[at] = touched[q]
-            w[at] = pull[touched[q]]
+            to[end], summed[end] = touched[q], pull[touched[q]]
             pull[touched[q]] = 0
-            at += 1
-        start[c + 1] = at
-    return start, out[:at].copy(), w[:at].copy()
+            end += 1
+        start[c + 1] = end
+    return start, to[:end].copy(), summed[:end].copy()

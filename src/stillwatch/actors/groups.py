@@ -59,20 +59,25 @@ def _attached(begin, neighbour, weight, label, active):
     inner = np.zeros(n, np.int64)
     around = np.zeros(n, np.int64)
     degree = np.zeros(n, np.int64)
+    crowd = np.zeros(n, np.int32)  # active nodes by label: few of them are no group, whatever ties them
+    for i in range(n):
+        crowd[label[i]] += active[i]
     size = np.zeros(n + 1, np.int64)
     for i in range(n):
+        own = label[i]
+        if not active[i] or crowd[own] < LEAST_PARTIES:
+            continue
         for j in range(begin[i], begin[i + 1]):
             degree[i] += weight[j]
-            if label[neighbour[j]] == label[i]:
-                inner[i] += weight[j]
-                around[i] += 1
-        if active[i] and inner[i] > 0:
-            size[label[i] + 1] += 1
+            same = label[neighbour[j]] == own
+            inner[i] += weight[j] * same
+            around[i] += same
+        size[own + 1] += inner[i] > 0
     first = np.cumsum(size)
     fill = first[:-1].copy()
     node = np.empty(first[n], np.int32)
     for i in range(n):
-        if active[i] and inner[i] > 0:
+        if inner[i] > 0:
             node[fill[label[i]]] = i
             fill[label[i]] += 1
     member = np.empty(len(node), np.int32)
