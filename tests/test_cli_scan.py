@@ -247,6 +247,37 @@ def test_json_stays_json_where_lines_were_refused(tmp_path: Path) -> None:
     assert "1 line rejected" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_full_disk_costs_the_files_and_not_what_was_found(tmp_path: Path) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "out"
+    log.write_text(lines(bad=("{broken",) * 300))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)); "
+        f"sys.argv = ['stillwatch', 'scan', {str(log)!r}, '--out', {str(out)!r}]; "
+        "from stillwatch.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "No campaign found in 40 exchanges" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "rejected.jsonl: cannot be written: File too large" in done.stderr.replace("\n", "")
+    assert "could not be written: File too large" in done.stderr.splitlines()[-1]
+    assert not (out / "findings.json").exists()
+
+
+def test_what_was_lost_in_reading_is_said(tmp_path: Path) -> None:
+    log, out = tmp_path / "log.jsonl", tmp_path / "out"
+    row = json.loads(lines(many=1))
+    bare = {"time": row["time"], "account": "b", "prompt": None}
+    log.write_text(lines() + lines() + json.dumps(bare) + "\n" + json.dumps(row | {"seed": 1e300}) + "\n")
+    done = stillwatch("scan", log, "--out", out)
+    check_polite(done, 3)
+    said = " ".join(done.output.split())
+    assert "Not every exchange has a prompt: 1 row without one, of 82." in said
+    assert "41 rows repeated an earlier one" in said
+    assert "1 value left empty" in said
+
+
 # --- no text leaves ---------------------------------------------------------------------------------------
 
 
@@ -266,7 +297,7 @@ BAD_WITH_TEXT = (
 )
 MISPLACED = (
     f'{{"time": "2026-03-02T00:00:00Z", "account": "a", "prompt": "{CANARY}", "turn": "{CANARY}"}}',
-    f'{{"prompt": ["{CANARY}"], "time": "2026-03-02T00:00:00Z", "account": "a"}}',
+    f'{{"prompt": "b", "time": "2026-03-02T00:00:00Z", "account": ["{CANARY}"]}}',
     f'{{"time": "{CANARY} five", "account": "a", "prompt": "b"}}',
 )
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import resource
 import struct
 import tarfile
@@ -57,14 +58,13 @@ BAD_LINES = {
         '{"acc\\u006funt" \t: "b", ' + line()[1:],
         "key 'account' stands twice",
     ),
-    "int out of range": (line(seed=2**63), "column seed must be from"),
-    "int32 out of range": (line(n=2**31), "column n must be from"),
+    "int out of range": (line(output_tokens=2**63), "column output_tokens must be from"),
+    "int32 out of range": (line(turn=2**31), "column turn must be from"),
     "negative": (line(output_tokens=-5), "column output_tokens must be from"),
     "text for a number": (line(output_tokens="many"), "column output_tokens must be a number"),
     "fraction for a number": (line(output_tokens=1.5), "column output_tokens must be a whole number"),
     "truth for a number": (line(output_tokens=True), "column output_tokens must be a whole number"),
     "object for a text": (line(model={"a": 1}), "column model must be a text"),
-    "number for a truth": (line(stream=2), "column stream must be true or false"),
     "list for an account": (line(account=["a"]), "column account must be a text"),
     "empty account": (line(account=""), "column account is empty"),
     "null time": (line(time=None), "column time is empty"),
@@ -79,7 +79,6 @@ BAD_LINES = {
     "deep": ("[" * 100_000, "nested too deeply"),
     "deep objects": ('{"a":' * 100_000, "nested too deeply"),
     "nul": ('{"time": "2026\x00"}', "NUL byte"),
-    "half a surrogate": (line(prompt="\ud800"), "half a surrogate"),
     "missing prompt": ('{"time": "2026-03-02T08:00:00Z", "account": "a"}', "no column 'prompt'"),
     "missing account": ('{"time": "2026-03-02T08:00:00Z", "prompt": "a"}', "no column 'account'"),
     "unknown": ('{"colour": 1}', "no column"),
@@ -93,6 +92,38 @@ def test_a_bad_line_is_refused_with_its_place_and_the_rest_is_read(tmp_path, nam
     (example,) = refused(log)
     assert example.startswith(f"{log}:2: ")
     assert reason in example
+
+
+SPOILT = {
+    "int out of range": (line(seed=2**63), "column seed must be from", "seed"),
+    "int32 out of range": (line(n=2**31), "column n must be from", "n"),
+    "number for a truth": (line(stream=2), "column stream must be true or false", "stream"),
+    "object for a user": (line(end_user={"id": 1}), "column end_user must be a text", "end_user"),
+    "text for a number": (line(temperature="hot"), "column temperature must be a number", "temperature"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_value_that_a_client_spoilt_hides_no_exchange(tmp_path, name):
+    spoilt, reason, column = SPOILT[name]
+    with Rejects(tmp_path / "rejected") as rejects:
+        found = take(write(tmp_path / "log", spoilt + "\n"), rejects=rejects)
+    assert found.column(column).to_pylist() == [None]
+    assert (rejects.count, rejects.mended) == (0, 1)
+    letter = json.loads((tmp_path / "rejected").read_text())
+    assert letter["place"].endswith("log:1")
+    assert letter["kept"]
+    assert reason in letter["reason"]
+
+
+def test_half_a_character_hides_no_exchange(tmp_path):
+    rejects = Rejects()
+    log = write(tmp_path / "log", line(prompt="\ud800 \\ud800 \U0001f600") + "\n")
+    assert take(log, rejects=rejects).column("prompt").to_pylist() == ["\ufffd \\ud800 \U0001f600"]
+    assert (rejects.count, rejects.mended) == (0, 1)
+    rejects = Rejects()
+    log = write(tmp_path / "log", json.dumps([GOOD | {"prompt": "\udfff"}], indent=1))
+    assert take(log, rejects=rejects).column("prompt").to_pylist() == ["\ufffd"]
 
 
 def test_bad_bytes_and_long_lines(tmp_path):
@@ -352,8 +383,8 @@ def test_parquet_rows_are_refused_one_by_one(tmp_path):
     assert "future" in examples[1]
     path = _parquet(tmp_path / "p", account=pa.array(["", None, "c"]))
     assert len(refused(path)) == 2
-    path = _parquet(tmp_path / "p", n=pa.array([2**40, -1, 1]))
-    assert [("column n" in e) for e in refused(path)] == [True, True]
+    path = _parquet(tmp_path / "p", turn=pa.array([2**40, -1, 1]))
+    assert [("column turn" in e) for e in refused(path)] == [True, True]
     path = _parquet(tmp_path / "p", output_tokens=pa.array(["7", "many", "1.5"]))
     assert len(refused(path)) == 2
     invalid = pa.StringArray.from_buffers(
@@ -368,8 +399,10 @@ def test_parquet_rows_are_refused_one_by_one(tmp_path):
         far = pa.array([2**62, 1772438400000000, -(2**62)], US)
         assert take(_parquet(tmp_path / "p", time=far), rejects=rejects).num_rows == 1
     assert (tmp_path / "dead").read_text().count("\n") == 2
+    rejects = Rejects()
     path = _parquet(tmp_path / "p", temperature=pa.array([0.5, float("inf"), float("-inf")]))
-    assert len(refused(path)) == 2
+    assert take(path, rejects=rejects).column("temperature").to_pylist() == [0.5, None, None]
+    assert (rejects.count, rejects.mended) == (0, 2)
 
 
 def test_parquet_types_that_convert_exactly(tmp_path):
@@ -504,3 +537,18 @@ def test_an_archive_of_files_is_called_that(tmp_path):
         archive.add(tmp_path / "a.jsonl")
     with pytest.raises(InputError, match="is a tar archive"):
         take(tmp_path / "log.tgz")
+
+
+def test_a_folder_is_read_through_its_links_and_each_file_once(tmp_path):
+    (tmp_path / "logs" / "deep").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "logs" / "deep" / "a", line())
+    write(tmp_path / "elsewhere" / "b", line(account="b"))
+    (tmp_path / "logs" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "logs" / "deep" / "up").symlink_to(tmp_path / "logs")
+    (tmp_path / "logs" / "self").symlink_to("self")
+    (tmp_path / "logs" / "gone").symlink_to("/nowhere")
+    os.mkfifo(tmp_path / "logs" / "pipe")
+    assert sorted(take(tmp_path / "logs").column("account").to_pylist()) == ["a", "b"]
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        take(tmp_path / "logs" / "pipe")

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +20,15 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
+from stillwatch.report.losses import losses
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
+from stillwatch.scan import ScanResult
 from stillwatch.scan.pipeline import Options, run
 
 REPORT = Path("stillwatch-report")
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
-FOUND, REJECTED = 1, 3
+FOUND, REJECTED, INTERRUPTED = 1, 3, 130  # 128 + SIGINT, as shells count
 
 SCAN_EXAMPLES = """
 Examples:
@@ -40,8 +43,8 @@ Examples:
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
-Exit codes: 0 scanned; 3 scanned, but lines were rejected; 2 could not scan; 1 only with --fail-on-campaign,
-when a campaign was found.
+Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 2 could not scan; 1 only with
+--fail-on-campaign, when a campaign was found.
 """
 EXPLAIN_EXAMPLES = """
 Examples:
@@ -97,10 +100,14 @@ def scan_command(
     if cases is not None:
         with new_cases(cases, audit_key, audit_witness):
             pass  # a place that cannot be opened is said before hours of scanning, not after
-    with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
-        result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
-    write(result, out)
-    page = write_page(result, out)
+    try:
+        with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
+            result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
+    except KeyboardInterrupt:
+        errors.print(f"interrupted: {out} holds no report of this scan", markup=False, highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+    result = replace(result, cannot_claim=(*losses(rejects, result.scanned.exchanges), *result.cannot_claim))
+    page, unwritten = _write(result, out)
     if json:
         print(to_text(findings_json(result)), end="")
     else:
@@ -111,10 +118,17 @@ def scan_command(
         with new_cases(cases, audit_key, audit_witness) as store:
             folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
-    if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
-        raise typer.Exit(FOUND)
     if result.scanned.rejected:
         errors.print(f"{counted(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
+    if rejects.mended:
+        errors.print(f"{counted(rejects.mended, 'value')} left empty; see {dead_letters}", markup=False)
+    if rejects.unwritten:
+        errors.print(f"{dead_letters}: cannot be written: {rejects.unwritten}; it is not whole", markup=False)
+    if unwritten is not None:
+        raise unwritten
+    if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
+        raise typer.Exit(FOUND)
+    if result.scanned.rejected or rejects.mended:
         raise typer.Exit(REJECTED)
 
 
@@ -124,6 +138,18 @@ def explain_command(
 ) -> None:
     """Show the evidence on an account or a campaign, link by link, with the numbers and their baselines."""
     print_explanation(explain(load(report), subject), Console())
+
+
+def _write(result: ScanResult, out: Path) -> tuple[Path | None, InputError | None]:
+    """Write the report's files. A disk that is full by now costs the files, not what was found."""
+    try:
+        write(result, out)
+        return write_page(result, out), None
+    except OSError as error:
+        return None, InputError(
+            f"{out}: the report could not be written: {error.strerror}; what was found stands above; give "
+            "another --out"
+        )
 
 
 def _prepare(out: Path, dead_letters: Path) -> None:

@@ -12,15 +12,20 @@ import pyarrow.compute as pc
 
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.values import BOOLS, CONVERT, FLOATS, INTS, Clock, as_time, check_time
+from stillwatch.exchanges.values import BOOLS, CHOSEN, CONVERT, FLOATS, INTS, Clock, as_time, check_time
 
 Bad = dict[int, str]  # row in the batch -> why it is refused
+Notes = list[tuple[int, str]]  # row in the batch -> what a client chose in it and is left empty
 
 
-def convert(batch: pa.RecordBatch, plan: dict[str, str], clock: Clock) -> tuple[pa.RecordBatch, Bad]:
+def convert(
+    batch: pa.RecordBatch, plan: dict[str, str], clock: Clock, notes: Notes | None = None
+) -> tuple[pa.RecordBatch, Bad]:
     """Convert `batch`, where `plan` gives the written name of each record column at hand.
 
-    Returns the good rows and the refused ones. Raises: Refused when a column's type can be no such column.
+    Returns the good rows and the refused ones; `notes` gets what was left empty.
+
+    Raises: Refused when a column's type can be no such column.
     """
     bad: Bad = {}
     arrays = []
@@ -33,7 +38,12 @@ def convert(batch: pa.RecordBatch, plan: dict[str, str], clock: Clock) -> tuple[
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         try:
-            arrays.append(_column(field, column, clock, bad))
+            wrong: Bad = {}
+            arrays.append(_column(field, column, clock, wrong))
+            if notes is not None and field.name in CHOSEN:
+                notes.extend(wrong.items())
+            else:
+                bad = wrong | bad
         except Refused as why:
             raise Refused(f"column '{written}' is of type {column.type}: {why}") from None
     _needed(arrays, bad, clock)

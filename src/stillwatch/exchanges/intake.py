@@ -33,6 +33,8 @@ class Intake:
         """Yield each good row with the size of what it was read from."""
         for item in items:
             place = f"{file}:{item.number}"
+            if isinstance(item, Good) and item.note:
+                self.rejects.note(place, item.note)
             if isinstance(item, Bad):
                 if item.length is None:
                     self.rejects.add(place, item.reason, item.raw, offset=item.offset)
@@ -116,11 +118,14 @@ class Intake:
                 self.rejects.aside += 1
             else:
                 assert isinstance(item, dict)
+                notes: list[str] = []
                 try:
-                    row = tidy(item, self.clock)
+                    row = tidy(item, self.clock, notes)
                 except Refused as why:
                     self.rejects.add(place, str(why), raw, offset=offset)
                     continue
+                for note in notes:
+                    self.rejects.note(place, note)
                 self.used += 1
                 self.rejects.without_prompt += row.get("prompt") is None
                 yield row

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.lines import Line, LongLine
 from stillwatch.exchanges.rejects import RAW_LIMIT
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode, whole_characters
 
 SAMPLE_LINES = 32
+HALVED = "holds half a surrogate pair (\\ud800...), read as U+FFFD"
 PREFIX = 512  # bytes a shipper may put before the object
 
 
@@ -33,6 +34,7 @@ class Good(NamedTuple):
     offset: int
     raw: bytes
     value: object
+    note: str = ""  # what had to be mended to read it
 
 
 def looks_like_lines(head: bytes) -> bool:
@@ -70,16 +72,25 @@ def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | Bad]:
         raw = line.raw
         if not raw or raw.isspace():
             continue
+        yield _read(line.number, line.offset, raw)
+
+
+def _read(number: int, offset: int, raw: bytes) -> Good | Bad:
+    """One value, also where a shipper's words stand before it or a character in it is halved."""
+    try:
+        return Good(number, offset, raw, decode(raw))
+    except Refused as why:
+        first = str(why)
+    rest = after_prefix(raw)
+    tries = [] if rest is None else [(rest, "")]
+    if "surrogate" in first:
+        tries.append((whole_characters(raw if rest is None else rest), HALVED))
+    for text, note in tries:
         try:
-            yield Good(line.number, line.offset, raw, decode(raw))
-        except Refused as why:
-            rest = after_prefix(raw)
-            try:
-                if rest is None:
-                    raise why
-                yield Good(line.number, line.offset, raw, decode(rest))
-            except Refused:
-                yield Bad(line.number, line.offset, str(why), raw)
+            return Good(number, offset, raw, decode(text), note)
+        except Refused:
+            continue
+    return Bad(number, offset, first, raw)
 
 
 def after_prefix(raw: bytes) -> bytes | None:
@@ -208,10 +219,7 @@ class _Scan:
         self.held, self.length, self.dropped = [], 0, False
         if dropped:
             return Bad(number, offset, f"is {length:,} bytes long, more than a value may be", raw, length)
-        try:
-            return Good(number, offset, raw, decode(raw))
-        except Refused as why:
-            return Bad(number, offset, str(why), raw)
+        return _read(number, offset, raw)
 
     def end(self) -> Iterator[Good | Bad]:
         if not self.depth:

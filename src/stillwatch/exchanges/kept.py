@@ -22,6 +22,7 @@ from stillwatch.exchanges.log import (
     closed,
     coded,
     columns_of,
+    identities,
     said,
 )
 from stillwatch.exchanges.sketch import Sketcher
@@ -132,7 +133,7 @@ class KeptLog:
             batch = batch.set_column(at, batch.schema.field(at), given)
         if self._ids is None:
             self._ids = np.sort(self.log["id"]) if len(self.log) else np.zeros(0, np.uint64)
-        keys = self.sketcher.hashes(given)
+        keys = identities(batch, self.sketcher)
         held = np.zeros(len(keys), bool)
         if len(self._ids):
             at = np.minimum(np.searchsorted(self._ids, keys), len(self._ids) - 1)

@@ -120,7 +120,11 @@ def _sketched(
 def _fast(
     batch: pa.RecordBatch, plan: dict[str, str], source: Source, intake: Intake, done: int
 ) -> pa.RecordBatch:
-    good, bad = columnar.convert(batch, plan, intake.clock)
+    notes: columnar.Notes = []
+    good, bad = columnar.convert(batch, plan, intake.clock, notes)
+    for row, why in sorted(notes):
+        if row not in bad:
+            intake.rejects.note(f"{source.shown}:row {done + row + 1}", why)
     for row in sorted(bad):
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)

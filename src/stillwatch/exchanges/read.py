@@ -73,6 +73,7 @@ def read(
 
         try:
             for batch in _file(source, intake, batch_rows, columns, limits or Limits(), tick, sketcher):
+                rejects.rows += batch.num_rows
                 if batch.num_rows and sketched.is_sketched(batch.schema):
                     yield batch if keep_text else sketched.without_texts(batch)
                 elif batch.num_rows:
@@ -90,6 +91,7 @@ def read(
         done += source.size
         tick(0, done)
     for batch in _batched(((row, 0) for row in intake.finish()), batch_rows):
+        rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
     if not useful:

@@ -26,8 +26,11 @@ class Rejects:
         self.count = 0  # refused lines, rows and files
         self.files = 0  # of these: files refused as a whole
         self.aside = 0  # lines understood that are no exchange of their own (join rows, pieces, other spans)
+        self.rows = 0  # rows read
+        self.mended = 0  # rows read without a value that a client had spoilt, or with half a character
         self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
         self.examples: list[str] = []
+        self.unwritten = ""  # why the dead-letter file is not whole, if it is not
         self._out: IO[str] | None = None
 
     @property
@@ -38,6 +41,12 @@ class Rejects:
     def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:
         """Record one refused line at `place` (`file:line`), `offset` bytes into the unpacked file."""
         self._add(place, reason, {} if raw is None else self._shown(raw), offset)
+
+    def note(self, place: str, reason: str) -> None:
+        """Record that a row was read without one of its values, or with one of them mended."""
+        self.mended += 1
+        if self.mended <= DEAD_LETTERS:
+            self._write({"place": place, "reason": reason, "kept": True})
 
     def add_long(self, place: str, reason: str, *, length: int, head: bytes, offset: int) -> None:
         """Record a line that was too long to hold: only its head is at hand."""
@@ -57,15 +66,28 @@ class Rejects:
             self.examples.append(f"{place}: {reason}")
         if self.path is None or self.count > DEAD_LETTERS:
             return
-        if self._out is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._out = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         letter: dict[str, object] = {"place": place, "offset": offset, "reason": reason, **fields}
         if self.count == DEAD_LETTERS:
             letter["note"] = (
                 f"the file ends here: beyond {DEAD_LETTERS:,} refused lines they are only counted"
             )
-        self._out.write(json.dumps(letter, ensure_ascii=False) + "\n")
+        self._write(letter)
+
+    def _write(self, letter: dict[str, object]) -> None:
+        if self.path is None:
+            return
+        try:
+            if self._out is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._out = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._out.write(json.dumps(letter, ensure_ascii=False) + "\n")
+        except OSError as why:
+            self._full(why)
+
+    def _full(self, why: OSError) -> None:
+        """A disk without room for dead letters must not end the reading: from here on they are counted."""
+        self.unwritten = why.strerror or str(why)
+        self.close()
 
     def _shown(self, raw: bytes) -> dict[str, object]:
         fields: dict[str, object] = {"raw_bytes": len(raw)}
@@ -80,16 +102,22 @@ class Rejects:
         return fields
 
     def close(self) -> None:
-        if self._out is not None:
-            self._out.close()
-            self._out = None
-            self.path = (
-                None  # closed for good: later refusals are counted, and never truncate what was written
-            )
+        out, self._out = self._out, None
+        if out is None and not self.unwritten:
+            return
+        self.path = None  # closed for good: later refusals are counted, and never truncate what was written
+        try:
+            if out is not None:
+                out.close()
+        except OSError as why:
+            self.unwritten = why.strerror or str(why)
 
     def flush(self) -> None:
-        if self._out is not None:
-            self._out.flush()
+        try:
+            if self._out is not None:
+                self._out.flush()
+        except OSError as why:
+            self._full(why)
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,8 @@
 """From what a person typed to the files to read: each file once. It does not look at formats."""
 
 import glob
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -46,10 +47,12 @@ def _expand(path: str | Path) -> Iterable[Path]:
     if given.is_dir():
         if is_gateway(given):
             given = given / "segments"  # the rest of it is no log
-        inside = sorted(p for p in given.rglob("*") if p.is_file() and not _hidden(p.relative_to(given)))
+        inside = sorted(_inside(given))
         if not inside:
             raise InputError(f"{given}: the folder holds no file")
         return inside
+    if given.exists():
+        raise InputError(f"{given}: is a pipe or a device; right would be a file (save the stream first)")
     matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
     files: list[Path] = []
     for match in matches:
@@ -59,8 +62,26 @@ def _expand(path: str | Path) -> Iterable[Path]:
     return files
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)  # .tmp, _SUCCESS, _delta_log: writers' own
+def _inside(folder: Path) -> Iterator[Path]:
+    """The files below a folder, through links too, each folder once; one that cannot be listed stands for
+    itself, and is refused when it is read."""
+    unlisted: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    for at, folders, files in os.walk(
+        folder, followlinks=True, onerror=lambda why: unlisted.append(Path(str(why.filename)))
+    ):
+        place = os.stat(at)
+        if (place.st_dev, place.st_ino) in entered:  # a link that leads back
+            folders.clear()
+            continue
+        entered.add((place.st_dev, place.st_ino))
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        yield from (path for name in files if not _hidden(name) and (path := Path(at, name)).is_file())
+    yield from unlisted
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_"))  # .tmp, _SUCCESS, _delta_log: writers' own
 
 
 def _without_copies(sources: list[Source]) -> list[Source]:
@@ -72,7 +93,11 @@ def _without_copies(sources: list[Source]) -> list[Source]:
     kept = []
     for source in sources:
         if source.size and sizes[source.size] > 1:
-            digest = _digest(source.path)
+            try:
+                digest = _digest(source.path)
+            except OSError:  # the read of it will say so, and the others are read
+                kept.append(source)
+                continue
             if digest in seen:
                 continue
             seen.add(digest)
@@ -82,10 +107,7 @@ def _without_copies(sources: list[Source]) -> list[Source]:
 
 def _digest(path: Path) -> bytes:
     state = blake2b(digest_size=32)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                state.update(chunk)
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from None
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            state.update(chunk)
     return state.digest()

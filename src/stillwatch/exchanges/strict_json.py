@@ -36,6 +36,20 @@ def decode(raw: bytes) -> object:
     return value
 
 
+_ESCAPE = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(u[dD][89a-fA-F])..|.)", re.S
+)
+
+
+def whole_characters(raw: bytes) -> bytes:
+    r"""JSON in which half a surrogate pair stands as U+FFFD: a client must not hide an exchange with one.
+
+    >>> whole_characters(rb'"\ud800 \ud83d\ude00 \\ud800"')
+    b'"\\ufffd \\ud83d\\ude00 \\\\ud800"'
+    """
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], raw)
+
+
 def _said(raw: bytes, why: str) -> str:
     if re.search(rb"(?<![\w\"])-?(NaN|Infinity)(?![\w\"])", raw):
         return "not JSON: NaN or Infinity is no JSON number; right would be null"

@@ -237,8 +237,18 @@ CONVERT: dict[str, Callable[[object], object]] = {
 }
 
 
-def tidy(row: Row, clock: Clock) -> Row:
+# What the client writes into its request. A bad value there leaves the column empty, not the exchange unseen:
+# else `"seed": 1e300` would be a cloak.
+CHOSEN = (
+    "end_user", "user_agent", "conversation", "tools", "temperature", "top_p", "max_tokens", "n", "seed",
+    "top_logprobs", "stream", "response_format",
+)  # fmt: skip
+
+
+def tidy(row: Row, clock: Clock, notes: list[str] | None = None) -> Row:
     """Check and convert a row in place and return it; null stays null.
+
+    With `notes`, what a client chose and is no value of its column becomes null, and why is noted.
 
     Raises: Refused, naming the column, when a value is no exact value of the column's type.
     """
@@ -256,7 +266,10 @@ def tidy(row: Row, clock: Clock) -> Row:
             try:
                 row[name] = CONVERT.get(name, as_text)(value)
             except Refused as why:
-                raise Refused(f"column {name} {why}") from None
+                if notes is None or name not in CHOSEN:
+                    raise Refused(f"column {name} {why}") from None
+                notes.append(f"column {name} {why}")
+                row[name] = None
     for name in ("time", "account"):
         if row.get(name) in (None, ""):
             raise Refused(f"column {name} is empty; every exchange needs one")

@@ -16,6 +16,7 @@ from rich.text import Text
 from stillwatch.errors import InputError
 from stillwatch.report import amounts
 from stillwatch.report.folded import fold
+from stillwatch.report.meter import outlook
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
@@ -204,8 +205,8 @@ def _print_campaign(c: Campaign, console: Console) -> None:
     )
     if c.suppressed_by is not None:
         console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
-    if c.next_milestone:
-        console.print(Text("  Reaches ") + safe(c.next_milestone, console, 200))
+    if ahead := outlook(c.next_milestone):
+        console.print(Text("  ") + safe(ahead, console, 200))
     console.print(Text("  ") + safe(cited(c.harvest.exchanges), console, 400))
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, write_atomically
 from stillwatch.report.folded import Folded, fold
-from stillwatch.report.meter import Meter, meter
+from stillwatch.report.meter import Meter, meter, outlook
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
@@ -188,6 +188,7 @@ def _environment() -> Environment:
         p_value=amounts.p_value,
         moment=amounts.moment,
         label=_label,
+        outlook=outlook,
     )
     environment.globals.update(share=amounts.share, counted=amounts.counted, findings_file=FINDINGS)
     return environment

@@ -1,0 +1,31 @@
+"""What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
+
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.report.amounts import counted
+
+
+def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
+    """Sentences on texts that were not there, rows that were one, and values that were none.
+
+    `exchanges` is how many the scan counted of the rows that `rejects` saw being read.
+    """
+    said = []
+    if rejects.without_prompt:
+        which = "No exchange" if rejects.without_prompt >= rejects.rows else "Not every exchange"
+        said.append(
+            f"{which} has a prompt: {counted(rejects.without_prompt, 'row')} without one, of "
+            f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
+        )
+    again = rejects.rows - exchanges
+    if again > 0:
+        said.append(
+            f"{counted(again, 'row')} repeated an earlier one (the same id, account and time, or equal in "
+            "every column), and such rows count once. Unless one file was given twice, the counts here are "
+            "too low: give the exchanges ids, or finer times."
+        )
+    if rejects.mended:
+        said.append(
+            f"{counted(rejects.mended, 'value')} chosen by clients could not be read: left empty, or with a "
+            "replacement character. The exchanges count; rejected.jsonl says where."
+        )
+    return tuple(said)
