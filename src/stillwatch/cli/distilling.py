@@ -21,9 +21,9 @@ from stillwatch.distill.collect import Progress as Asked
 from stillwatch.distill.collect.ask import collect_run
 from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.curate.run import curate_run
-from stillwatch.distill.plan import Plan, load
+from stillwatch.distill.plan import Plan, load, text
 from stillwatch.distill.prepare import Prepared, prepare
-from stillwatch.distill.rows import read_json
+from stillwatch.distill.rows import read_json, replace_file
 from stillwatch.distill.teachers import warning
 from stillwatch.errors import InputError
 from stillwatch.report.amounts import counted
@@ -65,6 +65,8 @@ def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> t
         raise InputError(f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins")
     asked = load(run.path, {})  # with the options that collecting had
     plan = replace(asked, curate=said.curate, train=said.train, evaluate=said.evaluate)
+    if plan != asked:  # else the run's own plan would train another student the next time
+        replace_file(run.plan, [text(plan).encode()])
     if is_stale(run):
         write_stored(run, plan)
     return run, plan
