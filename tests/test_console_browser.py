@@ -215,6 +215,9 @@ def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, 
         watched.page.goto(served.address + path)
         unfold(watched.page)
         assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
+        # nor is a word set letter below letter: that fits any window
+        tall = "[...document.querySelectorAll('nav a, caption, .who span')].filter(e => e.offsetHeight > 70)"
+        assert watched.page.evaluate(f"{tall}.map(e => e.textContent)") == [], path
     context.close()
 
 

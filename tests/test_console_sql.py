@@ -231,6 +231,8 @@ def test_a_question_is_on_record_and_its_answer_has_its_forms(still: World) -> N
     sheet = anna.post("/sql", data={"csrf": token, "query": query, "format": "csv"})
     assert sheet.text == "<b>,b,b_2\r\n'=1+1,<script>,1\r\n"
     assert sheet.headers["content-type"].startswith("text/csv")
+    heads = anna.post("/sql", data={"csrf": token, "query": 'SELECT 1 AS "=cmd()"', "format": "csv"})
+    assert heads.text == "'=cmd()\r\n1\r\n"
     rows = anna.post("/sql", data={"csrf": token, "query": query, "format": "json"}).json()["answer"]["rows"]
     assert rows == [{"<b>": "=1+1", "b": "<script>", "b_2": 1}]
     with still.store.reading() as db:

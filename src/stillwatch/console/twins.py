@@ -56,7 +56,7 @@ def as_csv(shown: Shown, name: str) -> Response:
     out = io.StringIO()
     heads = list(dict.fromkeys(key for row in shown.rows for key in row))
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
-    writer.writerow(heads)
+    writer.writerow([cell(head) for head in heads])  # in SQL a heading may be anything
     for row in shown.rows:
         writer.writerow([cell(row.get(head)) for head in heads])
     text = out.getvalue().encode("utf-8", "backslashreplace")
