@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -637,6 +638,25 @@ def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
     mine.clock[0] += 86_400_000_001
     later = mine.client("anna")
     assert "A second person" not in dry_page(later, case, step="throttle", for_s="60", account=accounts[6:12])
+
+
+def test_two_small_steps_in_one_moment_are_a_big_one(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    accounts = may(mine, case)
+    fields = dry(anna, case, step="throttle", for_s="60", account=accounts[:6])
+    act = mine.gateway.act
+
+    def meanwhile(*words: Any) -> int:
+        mine.gateway.act = act  # type: ignore[method-assign]
+        form = dry(anna, case, step="throttle", for_s="60", account=accounts[6:12])
+        answer = anna.post(f"/case/{case}/act", data={**form, "account": accounts[6:12]})
+        assert answer.headers["location"].endswith("done=asked")
+        return act(*words)
+
+    mine.gateway.act = meanwhile  # type: ignore[method-assign]
+    answer = anna.post(f"/case/{case}/act", data={**fields, "account": accounts[:6]})
+    assert answer.headers["location"].endswith("done=acted")
+    assert len(mine.gateway.actions) == 1
 
 
 def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:

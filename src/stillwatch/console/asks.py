@@ -135,6 +135,11 @@ def begin(store: Store, number: int, who: str, now_us: int) -> Ask:
     return ask
 
 
+def hold(store: Store, number: int, now_us: int) -> None:
+    """Let a step wait for a second person after all."""
+    _move(store, one(store, number), "taking", "waiting", now_us)
+
+
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> Ask:
     """Close an ask that waits, or one whose taking was cut off: nothing is done here.
 
@@ -211,11 +216,15 @@ def of_case(store: Store, case: str) -> list[Ask]:
 
 
 def alone(store: Store, who: str, now_us: int) -> set[str]:
-    """Give the accounts that somebody hit within a day with nobody's agreement; watching hits nobody."""
+    """Give the accounts that somebody hit within a day with nobody's agreement, or is about to hit.
+
+    Watching hits nobody.
+    """
     c = asks.c
     query = select(c.accounts).where(
-        c.who == who, c.decided_by == who, c.state == "done", c.step != int(Step.WATCH),
-        c.decided_us > now_us - DAY_US,
+        c.who == who, c.step != int(Step.WATCH),
+        ((c.state == "done") & (c.decided_by == who) & (c.decided_us > now_us - DAY_US))
+        | ((c.state == "taking") & (c.at_us > now_us - DAY_US)),
     )  # fmt: skip
     with store.reading() as db:
         return {account for (text,) in db.execute(query) for account in json.loads(text)}

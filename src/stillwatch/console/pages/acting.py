@@ -101,6 +101,9 @@ def act(asked: Asked) -> Response:
         asks.put(asked.store, _in_state(want, "waiting"), asked.revision())
         return to_case(asked, want.case, "asked")
     number = asks.put(asked.store, want, asked.revision())
+    if _why_big(asked, want) is not None:  # another of the same person was put in the same moment
+        asks.hold(asked.store, number, asked.now_us)
+        return to_case(asked, want.case, "asked")
     asks.take(
         asked.store, asked.deployment, asks.one(asked.store, number), asked.user.name, want.why, asked.now_us
     )
