@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growth import grows_with_the_text
 from stillwatch.errors import StillwatchError
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.formats import Refused
@@ -184,3 +185,20 @@ def test_tidy_is_idempotent():
     row = {"time": "2026-03-02T08:00:00Z", "account": "a", "n": "3", "stream": "true", "temperature": "0.5"}
     once = tidy(dict(row), Clock(NOW))
     assert tidy(dict(once), Clock(NOW)) == once
+
+
+def _parts(text: str) -> object:
+    """A span with as many content parts as the text has characters, and so many keys, the last one twice."""
+    shown = {f"llm.input_messages.0.message.contents.{k}.text": "some words" for k in range(len(text))}
+    shown |= {"account.id": "a", "llm.model_name": "m", "llm.input_messages.0.message.role": "user"}
+    pairs = [{"key": key, "value": {"stringValue": value}} for key, value in shown.items()]
+    span = {"traceId": "t", "spanId": "s", "startTimeUnixNano": "1772438400000000000", "attributes": pairs}
+    line = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    keys = json.dumps(shown)[:-1] + ', "account.id": "b"}'
+    return outcome(f"{line}\n{keys}\n".encode())
+
+
+def test_many_parts_and_a_key_twice_among_many_cost_like_their_number():
+    rows, rejects = _parts("xx")
+    assert (rows, rejects.count) == (1, 1)
+    assert grows_with_the_text(_parts, "x", 8_000)

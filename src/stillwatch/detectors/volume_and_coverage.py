@@ -25,8 +25,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         return None
     return Statement(
         bits,
-        f"together {n:,.0f} exchanges, {distinct:.0%} of them different prompts; 95 % of accounts stay below "
-        f"{p95:,.0f}",
+        f"together {n:,.0f} exchanges, answered or not, {distinct:.0%} of them different prompts; 95 % of "
+        f"accounts stay below {p95:,.0f}",
         n,
         population.quantile("exchanges", 0.5),
         p95,

@@ -80,6 +80,8 @@ def _find(result: ScanResult, subject: str) -> tuple[Literal["campaign", "accoun
 
 
 def _rank(p: float, among: list[float], whom: str) -> str:
+    if len(among) == 1:
+        return f"It is the only one among the {whom}."
     smaller = bisect.bisect_left(sorted(among), p)
     equal = sum(x == p for x in among) - 1
     same = f" ({equal:,} others have the same)" if equal > 0 else ""
@@ -145,7 +147,7 @@ def _print_shared(c: Campaign, console: Console) -> None:
     table = plain_table(console)
     for name in ("accounts", "bits each", "in all"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("clue", overflow="fold")
+    table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)
     for s in fold(c).shared:
@@ -159,7 +161,7 @@ def _print_links(e: Explanation, console: Console) -> None:
     console.print(Text(f"\n{amounts.counted(len(e.links), 'link')}, strongest first", style="bold"))
     table = plain_table(console)
     table.add_column("bits", justify="right", no_wrap=True)
-    table.add_column("clue", overflow="fold")
+    table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("with", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)

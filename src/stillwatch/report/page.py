@@ -6,7 +6,7 @@ allows no request and no script but the one it was made with.
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
+RHYTHM = timedelta(days=3)  # scan.limits looks for gaps from here on
 ROWS = 400  # campaigns in the table at the top
 HEAVY = 25  # heavy honest accounts
 LINKS = 12  # single links shown for a campaign
@@ -78,6 +79,7 @@ class View:
     kinds: tuple[KindRow, ...]
     heavy: tuple[AccountVerdict, ...]
     honest: int
+    short: bool  # too short a log for gaps to be looked for
 
 
 def started(campaign: Campaign) -> datetime:
@@ -154,6 +156,7 @@ def view(result: ScanResult) -> View:
 
     shown = tuple(look(c, i + 1) for i, c in enumerate(found[:FULL]))
     honest = [a for a in result.accounts if a.campaign is None]
+    first, last = result.scanned.first, result.scanned.last
     return View(
         result=result,
         headline=headline(result),
@@ -169,6 +172,7 @@ def view(result: ScanResult) -> View:
         kinds=_kinds(result),
         heavy=tuple(sorted(honest, key=lambda a: (-a.exchanges, a.account))[:HEAVY]),
         honest=len(honest),
+        short=not (first and last) or last - first < RHYTHM,
     )
 
 

@@ -3,6 +3,7 @@
 Every text is shown through `visible` and never parsed as markup: a name in the log cannot move the cursor.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,7 +125,11 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if s.rejected:
         shown = list(result.rejected_examples[:EXAMPLES])
         lines = shown + ([f"and {s.rejected - len(shown):,} more"] if s.rejected > len(shown) > 0 else [])
-        print_list(f"{amounts.counted(s.rejected, 'line')} could not be read", lines, console)
+        print_list(
+            f"{amounts.counted(s.rejected, 'line')} could not be read (a refused file counts as one)",
+            lines,
+            console,
+        )
     gaps = [f"{g.start:%Y-%m-%d %H:%M} to {g.end:%Y-%m-%d %H:%M}: {g.text}" for g in result.gaps]
     more = [f"and {len(gaps) - EXAMPLES:,} more"] if len(gaps) > EXAMPLES else []
     print_list("Gaps in the log", gaps[:EXAMPLES] + more, console)
@@ -132,6 +137,9 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if page is not None:
         console.print()
         console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)
+        if found:
+            words = f"Next: stillwatch explain {found[0].id} --report {shlex.quote(str(page.parent))}"
+            console.print(safe(words, console, 1000), soft_wrap=True)
 
 
 @contextmanager

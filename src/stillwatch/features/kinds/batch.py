@@ -25,7 +25,7 @@ def recognise(subject: Subject) -> Sign | None:
     if not fit:
         return None
     text = (
-        f"{template:.0%} of {n:.0f} exchanges in one template over {distinct:.0%} different prompts, "
+        f"{template:.0%} of {n:,.0f} exchanges in one template over {distinct:.0%} different prompts, "
         f"about {2 ** subject['log2_output_mean']:.0f} tokens each"
     )
     return Sign(SHAPE_CEILING * fit, text)

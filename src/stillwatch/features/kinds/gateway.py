@@ -16,7 +16,7 @@ from stillwatch.features.kinds.grades import grade, weakest
 def recognise(subject: Subject) -> Sign | None:
     n, heads = subject["exchanges"], subject["heads"]
     numbers = (
-        f"{heads:.0f} beginnings in {n:.0f} exchanges, {subject['models']:.0f} models, "
+        f"{heads:.0f} beginnings in {n:,.0f} exchanges, {subject['models']:.0f} models, "
         f"{subject['stream_share']:.0%} streamed, {subject['follow_up_share']:.0%} later turns"
     )
     granted = [p for p in subject.record.permissions if "resell" in p.lower() or "gateway" in p.lower()]

@@ -16,5 +16,8 @@ def recognise(subject: Subject) -> Sign | None:
     fit = weakest(grade(n, 50, 200), grade(distinct, 0.15, 0.03), grade(in_one_day, 0.25, 0.6))
     if not fit:
         return None
-    text = f"{n:.0f} exchanges of {distinct * n:.0f} prompts, {in_one_day:.0%} of them on one day"
+    prompts = round(distinct * n)
+    text = (
+        f"{n:,.0f} exchanges of {prompts:,} prompt{'s' * (prompts != 1)}, {in_one_day:.0%} of them on one day"
+    )
     return Sign(SHAPE_CEILING * fit, text)
