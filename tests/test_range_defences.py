@@ -14,6 +14,8 @@ from stillwatch.errors import InputError
 from stillwatch.range.defences import Accusation, Judged, mmd_window
 from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, merged, record
 from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, names
+from stillwatch.range.defences.stillwatch import known
+from stillwatch.scan.live import LiveScan
 from stillwatch.scan.parts import PARTS
 from stillwatch.scan.pipeline import Options, scan_log
 
@@ -287,3 +289,24 @@ def test_the_dial_moves_the_level() -> None:
             for dial in (DIAL, LOOSE)
         ]
         assert many[0] <= many[1] > 0, name
+
+
+@pytest.mark.slow
+def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
+    """Step by step, over a pool that is named, with and without the accounts table."""
+    table = record(world().table.sort_by("time"))
+    at = table["time"].cast(pa.int64()).to_numpy()
+    for accounts in (world().accounts, None):
+        scans = [LiveScan(Options(verdicts=v), accounts=known(accounts)) for v in (True, False)]
+        said, lo = [], 0
+        for until in range(CLEAN_US, int(at[-1]) + DAY_US, DAY_US):
+            hi = int(np.searchsorted(at, until))
+            for scan in scans:
+                scan.add(table.slice(lo, hi - lo))
+            full, quick = (scan.tick(until, until) for scan in scans)
+            assert quick.campaigns == full.campaigns
+            assert (quick.followers, quick.alone) == (full.followers, full.alone)
+            assert len(quick.accounts) == (len(full.accounts) if full.campaigns else 0)
+            said.append(len(full.campaigns))
+            lo = hi
+        assert said[0] == 0 < said[-1]

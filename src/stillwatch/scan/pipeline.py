@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.actors import Known, World
+from stillwatch.detectors import lone_harvest
 from stillwatch.engine.named import open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
@@ -33,10 +34,11 @@ from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import watch
+from stillwatch.scan.watch import Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
+MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Options:
     now: datetime | None = None
     keep_text: bool = False
     parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
+    verdicts: bool = True  # on every account, also where nothing is found: four fifths of such a look's cost
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
@@ -124,14 +127,10 @@ def scan_log(
     parts = checked(options.parts)
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
-    with closing(open_engine(threads=options.threads)) as engine:
-        tell("features", 0, 1)
-        engine.register("l0", log.table())
-        features = account_features(engine, "l0")
-        tell("features", 1, 1)
-        kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
+
+    def watching() -> Watched:
         tell("spread", 0, 1)
-        watched = watch(
+        return watch(
             log,
             party,
             false_cases_per_10k_account_days=options.false_cases_per_10k_account_days,
@@ -143,6 +142,17 @@ def scan_log(
             keep=keep,
             parts=parts,
         )
+
+    watched = None if options.verdicts else watching()
+    if watched is not None and _nothing_found(log, known, payer, watched, parts):
+        return _result(log, known, watched, (), ())
+    with closing(open_engine(threads=options.threads)) as engine:
+        tell("features", 0, 1)
+        engine.register("l0", log.table())
+        features = account_features(engine, "l0")
+        tell("features", 1, 1)
+        kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
+        watched = watched or watching()
         world = World(
             log,
             known,
@@ -155,18 +165,58 @@ def scan_log(
             engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
         )
     verdicts = _verdicts(log, features, kinds, found)
+    return _result(log, known, watched, tuple(found), verdicts)
+
+
+def _result(
+    log: ExchangeLog,
+    known: Known | None,
+    watched: Watched,
+    found: tuple[Campaign, ...],
+    verdicts: tuple[AccountVerdict, ...],
+) -> ScanResult:
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
     )
     return ScanResult(
         stillwatch.__version__,
         scanned,
-        tuple(found),
+        found,
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, known is not None, watched.untested_settings, bool(len(watched.spread.at_us))),
     )
+
+
+def _nothing_found(
+    log: ExchangeLog, known: Known | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
+) -> bool:
+    """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
+
+    The kind decides which holders of a permission count as private. Fewer that do make it rarer, so that who
+    stands out stands out among the least of them too; a holder, with itself among them.
+    """
+    if watched.alarms:
+        return False
+    if LONE_HARVEST not in parts:
+        return True
+    if known is None:
+        return not lone_harvest.sightings(log, payer[log["account"]], np.ones(len(log.accounts), bool))
+    held = zip(known.org, known.permissions, strict=True)
+    private = np.array([not org and not given for org, given in held], bool)
+    sent = np.bincount(payer[log["account"]], minlength=len(private))
+    loud = sent >= lone_harvest.STEPS[0]
+    maybe = [k for k, org in enumerate(known.org) if loud[k] and not org and known.permissions[k]]
+    if len(maybe) > MANY_PERMITTED:
+        return False
+    for also in (None, *maybe):
+        counted = private.copy()
+        if also is not None:
+            counted[also] = True
+        if lone_harvest.sightings(log, payer[log["account"]], counted):
+            return False
+    return True
 
 
 def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
