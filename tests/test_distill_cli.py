@@ -66,7 +66,7 @@ def test_collect_and_curate(prompts: Path) -> None:
     assert "is 0, not 4" in done.stdout
     told = json.loads(run("curate", folder, "--json", "--set", "curate.verify=false").stdout)
     assert told["kept"] == 8
-    assert "verify = false" in Path(folder, "plan.toml").read_text(), "the next step goes by what this one did"
+    assert "verify = false" in Path(folder, "plan.toml").read_text(), "the next step goes by it"
 
 
 def test_at_the_budget_it_exits_with_4_and_goes_on(prompts: Path) -> None:

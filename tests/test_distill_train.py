@@ -90,7 +90,7 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         {"method": "logits"},
         {"method": "logits", "divergence": "reverse"},
         {"method": "logits", "divergence": "js"},
-        {"method": "on-policy", "new_tokens": 8},
+        {"method": "on-policy"},  # longer than the context leaves room for
         {"method": "on-policy", "new_tokens": 8, "on_policy_share": 0.5, "divergence": "reverse"},
     ],
     ids=lambda change: "-".join(str(value) for value in change.values()) or "text",
@@ -109,6 +109,20 @@ def test_each_method_trains(change: dict[str, Any], tmp_path: Path, other_models
 
     assert load(str(trained.model)).model.num_parameters() == 62_784  # LoRA too ends as a whole model
     assert "it is ours" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_what_the_student_wrote_is_learnt_at_the_places_where_it_wrote_it() -> None:
+    torch = pytest.importorskip("torch")
+    from stillwatch.distill.train.trainers import left_aligned
+
+    ids = torch.tensor([[0, 0, 7, 8, 9, 0], [4, 5, 6, 8, 8, 9]])
+    asked = torch.tensor([[0, 0, 1], [1, 1, 1]])
+    mask = torch.tensor([[0, 0, 1, 1, 1, 0], [1] * 6])
+    labels = torch.tensor([[-100, -100, -100, 8, 9, -100], [-100, -100, -100, 8, 8, 9]])
+    moved = [one.tolist() for one in left_aligned(ids, mask, labels, asked)]
+    assert moved[0] == [[7, 8, 9, 0, 0, 0], [4, 5, 6, 8, 8, 9]]
+    assert moved[1] == [[1, 1, 1, 0, 0, 0], [1] * 6]
+    assert moved[2] == [[-100, 8, 9, -100, -100, -100], [-100, -100, -100, 8, 8, 9]]
 
 
 def test_across_tokenizers(tmp_path: Path, other_models: dict[str, str]) -> None:

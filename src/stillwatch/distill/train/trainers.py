@@ -1,5 +1,6 @@
 """The trainer for each method, from TRL: what is learnt, by which loss. It knows no run and no checkpoint."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from stillwatch.distill import DistillError
 from stillwatch.distill.train import DIVERGENCES, Training
 from stillwatch.distill.train.examples import Encoded, padded
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, same_tokens
+from stillwatch.distill.train.models import Loaded, context, same_tokens
 from stillwatch.distill.train.wording import Wording
 
 LOGGED = 10  # steps between two points of the loss curve
@@ -114,6 +115,7 @@ def _divergence(
 ) -> Any:
     torch = need("torch")
     need("trl")
+    logging.getLogger("trl").setLevel(logging.ERROR)  # it warns that another of its trainers is newer
     from trl.experimental.gkd import GKDConfig, GKDTrainer
 
     differ = same_tokens(student.tokenizer, teacher.tokenizer)
@@ -133,7 +135,24 @@ def _divergence(
         )
     padding = student.tokenizer.pad_token_id
     on_policy = settings.method == "on-policy"
-    return GKDTrainer(
+    most = settings.new_tokens
+    if on_policy:
+        asked = max(len(row.prompt) for row in encoded.rows)
+        rooms = [room - asked for one in (student, teacher) if (room := context(one.model))]
+        most = min([most, *rooms])
+        if most < 1:
+            raise DistillError(
+                f"the longest prompt has {asked:,} tokens and leaves student or teacher no room to write: "
+                'set [train] max_length and too_long = "drop"'
+            )
+
+    class Trainer(GKDTrainer):  # type: ignore[misc]
+        @staticmethod
+        def generate_on_policy_outputs(model: Any, inputs: Any, generation_config: Any) -> Any:
+            made = GKDTrainer.generate_on_policy_outputs(model, inputs, generation_config)
+            return left_aligned(*made, inputs["prompt_attention_mask"])
+
+    return Trainer(
         model=student.model,
         teacher_model=teacher.model,
         args=GKDConfig(
@@ -141,10 +160,22 @@ def _divergence(
             beta=DIVERGENCES[settings.divergence],
             lmbda=settings.on_policy_share if on_policy else 0.0,
             temperature=settings.temperature,
-            max_new_tokens=settings.new_tokens,
+            max_new_tokens=most,
         ),
         data_collator=lambda rows: padded(torch, rows, padding),
         train_dataset=dataset(encoded),
         processing_class=student.tokenizer,
         peft_config=adapter(settings),
     )
+
+
+def left_aligned(ids: Any, mask: Any, labels: Any, asked: Any) -> tuple[Any, Any, Any]:
+    """Move what fills up prompts on the left, for writing, to the right, for learning. (batch, length) each.
+
+    TRL leaves it on the left and gives no positions: a model with absolute ones (GPT-2) then reads, and
+    learns, a text that begins at place 9 where it wrote one that began at 0.
+    """
+    torch = need("torch")
+    empty = (asked == 0).sum(dim=1, keepdim=True)
+    places = (torch.arange(ids.shape[1], device=ids.device) + empty) % ids.shape[1]
+    return ids.gather(1, places), mask.gather(1, places), labels.gather(1, places)
