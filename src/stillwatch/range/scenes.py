@@ -161,7 +161,11 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     if table.need("name", 'give the scene a name, as in name = "pool-of-60"'):
         title = table.name("name", "scene")
         if not NAME.fullmatch(title):
-            table.wrong("name", f"{shown(title)} cannot be a folder; use letters, digits, '-', '_' and '.'")
+            table.wrong(
+                "name",
+                f"{shown(title)} cannot be a folder; use at most 64 letters, digits, '-', '_' and '.', a letter "
+                "or digit first",
+            )
     days = table.whole("days", BASE_DAYS, 2, 120)
     clean = table.whole("clean_days", min(7, days - 1), 0, 119)
     contaminated = table.flag("contaminated", False)

@@ -70,6 +70,8 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
         )
     if "+" in name and not name.endswith(".py"):
         parts = [part.strip() for part in name.split("+")]
+        if not all(parts):
+            raise InputError(f"{name!r} is no defence: a name stands on either side of a plus")
         if len(set(parts)) < len(parts):
             raise InputError(f"{name!r} is no defence: it names one twice")
         return Together(name, tuple(defence(part, false_cases_per_10k_account_days) for part in parts))
