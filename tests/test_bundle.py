@@ -267,6 +267,7 @@ def test_a_time_stamp_beside_the_manifest_is_read_and_checked(told: Told, tmp_pa
     done = alone(made.path)
     assert done.returncode == 0, done.stdout
     assert "WHO signed it is not checked here" in done.stdout
+    assert "VERDICT: UNCHANGED, AND NOTHING COMPUTED" in done.stdout  # no log was given
     done = alone(made.path, "--stamp-ca", str(clock.root))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "openssl checked its signature" in done.stdout

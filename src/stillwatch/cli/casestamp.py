@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from stillwatch.cases.exports.places import place
 from stillwatch.cases.stamping import Authority, read_roots
 from stillwatch.errors import InputError
 
@@ -17,11 +18,12 @@ StampCa = Annotated[
 
 
 def named(url: str | None, roots: Path | None) -> Authority | None:
-    """Give the authority that was named, if one was. Raises: InputError, StampError."""
+    """Give the authority that was named, if one was. Raises: InputError, ExportError, StampError."""
     if url is None and roots is None:
         return None
     if url is None or roots is None:
         raise InputError(
             "--stamp and --stamp-ca go together: whom to ask, and the certificate by which it is known"
         )
+    place(url, ("https", "http"))  # before anything is made that would be stamped
     return Authority(url, read_roots(roots))

@@ -890,7 +890,7 @@ def check(place: Path, key: str | None, stamp_roots: str | None = None) -> dict[
     return {
         "sound": not wrong,
         "wrong": wrong,
-        "files": len(bundle.names),
+        "files": len(set(bundle.names) - {MANIFEST, STAMP}),
         "told": told,
         "key_named": key is not None,
         "stamp": stamped,
@@ -941,6 +941,12 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
         many = len(found["wrong"])
         said = "One thing is wrong" if many == 1 else f"{many} things are wrong"
         yield f"VERDICT: NOT SOUND. {said}. Do not rely on this bundle."
+        return
+    if not same_n:
+        yield (
+            f"VERDICT: UNCHANGED, AND NOTHING COMPUTED. All {found['files']} files are those that were "
+            "signed, but no claim could be computed from them: every number is the sender's word."
+        )
         return
     yield (
         f"VERDICT: SOUND. All {found['files']} files are those that were signed, and every claim that can be "
