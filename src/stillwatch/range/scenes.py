@@ -163,8 +163,8 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
         if not NAME.fullmatch(title):
             table.wrong(
                 "name",
-                f"{shown(title)} cannot be a folder; use at most 64 letters, digits, '-', '_' and '.', a letter "
-                "or digit first",
+                f"{shown(title)} cannot be a folder; use at most 64 letters, digits, '-', '_' "
+                "and '.', a letter or digit first",
             )
     days = table.whole("days", BASE_DAYS, 2, 120)
     clean = table.whole("clean_days", min(7, days - 1), 0, 119)
