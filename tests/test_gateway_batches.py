@@ -11,10 +11,13 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway_world import gateway
+from gateway_world import Running, gateway
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
+from stillwatch.gateway.path.batch import MOST_LINES, Batch, TooMany, begins, begun, brought, uploaded
 from stillwatch.terms import Standing, Step
 
 BAN = '[[ban]]\nfamily = "deepseek"\n'
@@ -23,22 +26,27 @@ ANSWER = {"model": "mira", "choices": [{"message": {"content": "Rayleigh.", "rea
 
 
 @contextmanager
-def files_api(answers: str | list[str] = "", kind: str = "application/octet-stream") -> Iterator[str]:
+def files_api(
+    answers: str | list[str] = "",
+    kind: str | list[str] = "application/octet-stream",
+    took: tuple[int, str] = (200, '{"id": "1"}'),
+) -> Iterator[str]:
     """An upstream that takes any upload, and hands out these answers: one again and again, or each once."""
     each = iter(answers) if isinstance(answers, list) else repeat(answers)
+    kinds = iter(kind) if isinstance(kind, list) else repeat(kind)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.say(b'{"id": "1"}', "application/json")
+            self.say(took[1].encode(), "application/json", took[0])
 
         def do_GET(self) -> None:
-            self.say(next(each).encode(), kind)
+            self.say(next(each).encode(), next(kinds))
 
-        def say(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
+        def say(self, body: bytes, kind: str, status: int = 200) -> None:
+            self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -94,17 +102,17 @@ def test_a_batch_that_names_a_banned_model_is_refused() -> None:
         assert (reply.status_code, reply.json()["error"]["code"]) == (403, "model_banned")
 
 
-@pytest.mark.parametrize(
-    "kind", ["application/octet-stream", "application/x-jsonl", "application/binary", ""]
-)
-def test_answers_of_a_banned_model_are_not_handed_out(kind: str) -> None:
+def test_answers_of_a_banned_model_are_not_handed_out() -> None:
     lines = answered(ANSWER, {**ANSWER, "model": "deepseek-r1"})
-    with files_api(lines, kind) as up, gateway(up, BAN, recorder=False) as g:
-        reply = httpx.get(g.url + "/v1/files/f/content", headers=g.auth)
-        assert reply.status_code == 403
-        assert "Rayleigh" not in reply.text
-    with files_api(answered(ANSWER), kind) as up, gateway(up, BAN, recorder=False) as g:
-        assert httpx.get(g.url + "/v1/files/f/content", headers=g.auth).text == answered(ANSWER)
+    kinds = ["application/octet-stream", "application/x-jsonl", "application/binary", ""]
+    answers = [lines] * len(kinds) + [answered(ANSWER)] * len(kinds)
+    with files_api(answers, kinds * 2) as up, gateway(up, BAN, recorder=False) as g:
+        for _ in kinds:
+            reply = httpx.get(g.url + "/v1/files/f/content", headers=g.auth)
+            assert reply.status_code == 403
+            assert "Rayleigh" not in reply.text
+        for _ in kinds:
+            assert httpx.get(g.url + "/v1/files/f/content", headers=g.auth).text == answered(ANSWER)
 
 
 def test_a_file_that_merely_speaks_of_a_banned_model_passes() -> None:
@@ -133,3 +141,138 @@ def test_answers_are_stripped_line_by_line() -> None:
         assert reply.status_code == 200
         assert "Hm." not in reply.text
         assert [json.loads(line)["custom_id"] for line in reply.text.splitlines()] == ["q", "q"]
+
+
+# --- what a batch may bring, and what it brought ---
+
+HOURLY = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"  # so 24,000 a day in batches
+
+
+def upload(g: Running, *bodies: dict[str, Any]) -> httpx.Response:
+    return httpx.post(g.url + "/v1/files", files={"file": ("b.jsonl", openai_lines(*bodies))}, headers=g.auth)
+
+
+def begin(g: Running, **more: Any) -> tuple[int, str]:
+    reply = httpx.post(g.url + "/v1/batches", json={"input_file_id": "1"} | more, headers=g.auth)
+    return reply.status_code, "" if reply.status_code == 200 else reply.json()["error"]["code"]
+
+
+def test_a_batch_is_held_to_what_its_questions_allow_themselves_each_time_it_is_begun() -> None:
+    with files_api() as up, gateway(up, HOURLY, recorder=False) as g:
+        assert begin(g) == (403, "batch_unknown")
+        assert upload(
+            g, ASK | {"max_tokens": 9_000}, ASK | {"max_completion_tokens": 8_000, "n": 2}
+        ).is_success
+        assert begin(g) == (400, "batch_too_large")  # 25,000: no day is long enough
+        assert upload(g, ASK | {"max_tokens": 9_000}, ASK).is_success  # 1,000 where it does not say
+        assert [begin(g), begin(g)] == [(200, ""), (200, "")]
+        g.stop("worker-0")
+        g.start("worker-0")
+        assert begin(g) == (429, "rate_limited")  # one file, begun again and again
+        inline = {"requests": [{"custom_id": "a", "params": ASK | {"max_tokens": 5_000}}]}
+        path = g.url + "/v1/messages/batches"
+        assert httpx.post(path, json=inline, headers=g.auth).json()["error"]["code"] == "rate_limited"
+        inline["requests"][0]["params"] = ASK | {"max_tokens": 4_000}
+        assert httpx.post(path, json=inline, headers=g.auth).status_code == 200
+        chat = httpx.post(g.url + "/v1/chat/completions", json=ASK, headers=g.auth)
+        assert chat.status_code == 200  # what is promised for later holds up nothing now
+
+
+@pytest.mark.slow
+def test_a_batch_that_the_upstream_refuses_is_not_charged() -> None:
+    with files_api(took=(400, '{"id": "1"}')) as up, gateway(up, HOURLY, recorder=False) as g:
+        inline = {"requests": [{"custom_id": "a", "params": ASK | {"max_tokens": 20_000}}]}
+        asked = [httpx.post(g.url + "/v1/messages/batches", json=inline, headers=g.auth) for _ in range(3)]
+        assert [reply.text for reply in asked] == ['{"id": "1"}'] * 3
+
+
+@pytest.mark.slow
+def test_answers_are_counted_once_and_billed_where_nothing_was_promised() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 600}
+    lines = answered(ANSWER | {"usage": usage}, ANSWER | {"usage": usage})
+    with files_api(lines) as up, gateway(up, HOURLY) as g:
+        assert upload(g, ASK | {"max_tokens": 1_500}).is_success
+        assert begin(g) == (200, "")
+        fetch = [httpx.get(g.url + "/v1/files/o/content", headers=g.auth) for _ in range(2)]
+        assert [reply.text for reply in fetch] == [lines, lines]
+        assert (
+            httpx.get(g.url + "/v1/files/p/content", headers=g.auth).status_code == 200
+        )  # 300 were promised
+        assert httpx.get(g.url + "/v1/files/q/content", headers=g.auth).status_code == 200
+        assert httpx.get(g.url + "/v1/files/r/content", headers=g.auth).status_code == 429
+        rows = [row for row in g.rows(7) if row["output_tokens"]]
+        assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [(14, 1_200)] * 3
+        assert g.counters()["output_tokens"] == 3_600
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_worked_off_in_the_background_is_charged_before_it_comes() -> None:
+    waiting = '{"id": "r", "object": "response", "background": true, "status": "queued", "usage": null}'
+    done = '{"object": "response", "background": true, "status": "completed", "usage": {"output_tokens": %d}}'
+    answers = [waiting, done % 900, done % 900, done % 900, "{}"]
+    with (
+        files_api(answers, "application/json", (200, waiting)) as up,
+        gateway(up, HOURLY, recorder=False) as g,
+    ):
+        ask = {"model": "mira", "input": "Why?", "background": True, "max_output_tokens": 600}
+        assert httpx.post(g.url + "/v1/responses", json=ask, headers=g.auth).status_code == 200
+        for name in ("r", "r", "r"):  # polled: 300 more than it said, once
+            assert httpx.get(f"{g.url}/v1/responses/{name}", headers=g.auth).status_code == 200
+        assert httpx.get(f"{g.url}/v1/responses/s", headers=g.auth).status_code == 200
+        assert httpx.get(f"{g.url}/v1/responses/t", headers=g.auth).status_code == 429
+
+
+@pytest.mark.slow
+def test_what_one_request_may_ask_for_holds_within_a_batch() -> None:
+    terms = "version = 1\n[limits]\nmax_n = 2\nlogprobs = false\n"
+    with files_api() as up, gateway(up, terms, recorder=False) as g:
+        codes = [upload(g, ASK, ASK | more).status_code for more in ({"n": 2}, {"n": 3}, {"logprobs": True})]
+        assert codes == [200, 400, 403]
+
+
+@pytest.mark.slow
+def test_nothing_goes_where_nobody_counts_and_no_key_comes_out() -> None:
+    terms = 'version = 1\n[capture]\nunknown_paths = "refuse"\n'
+    with files_api() as up, gateway(up, terms) as g:
+        codes = [
+            httpx.post(g.url + path, json=ASK, headers=g.auth).status_code
+            for path in ("/v1/chat/completions", "/v1/threads/t/runs", "/v1/realtime/client_secrets")
+        ]
+        assert codes == [200, 403, 403]
+        assert httpx.get(g.url + "/v1/threads/t", headers=g.auth).status_code == 200
+        assert {row["rule"] for row in g.rows(4)} == {"allowed", "path_not_allowed"}
+
+
+def test_a_batch_counts_by_what_the_apis_call_it() -> None:
+    body = {"input_file_id": "f", "endpoint": "/v1/chat/completions"}
+    assert begun(body) == Batch(begins=True, files=("f",))
+    assert begun({"input_files": ["f", "g"]}) == Batch(begins=True, files=("f", "g"))
+    assert begun({"input_blob": "https://a"}) == begun([1]) == begun(None) == Batch(begins=True, untold=True)
+    assert begun({"requests": [{"custom_id": "a", "body": {"max_tokens": 7.0}}, 3]}) == Batch(
+        2, 7, 1, begins=True
+    )
+    for path in ("/v1/batches", "/v1/messages/batches/", "/openai/batches", "/v1/batch/jobs", "/b/batches"):
+        assert begins(path)
+    for path in ("/v1/batches/b/cancel", "/v1/vector_stores/v/file_batches", "/v1/files", "/m:batchembed"):
+        assert not begins(path)
+    embed = json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": {"input": "x", "max_tokens": 9}})
+    assert uploaded(embed.encode()) == Batch(1)
+
+
+def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() -> None:
+    hidden = rb'{"c\u0075stom\u005fid": "a", "body": {"max_tokens": 7}}' + b"\n"
+    assert uploaded(hidden * 2) == Batch(2, 14)
+    assert uploaded(b'{"custom-id": 1}') is None
+    for line in (hidden, b"{\n"):
+        with pytest.raises(TooMany):
+            uploaded(hidden + line * MOST_LINES)
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"custom_id", b'{"custom_id":1,"body":{"n":-1}}', b'"usage"'])
+)
+def test_no_bytes_break_the_counting(noise: bytes, word: bytes) -> None:
+    for body in (noise + b"\n" + word, word + noise, word + b"\n" + noise):
+        found = uploaded(body)
+        assert found is None or (found.said >= 0 and found.n >= 1)
+        assert min(brought(body)) >= 0

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from growth import grows_with_the_text
 from stillwatch.gateway.path.reply import (
     FOLD,
     Ratios,
@@ -194,3 +195,26 @@ def test_a_long_stream_is_not_kept() -> None:
     tracemalloc.stop()
     assert stream.count()[0] == 50_000
     assert grown < 20 * FOLD
+
+
+def test_a_usage_that_the_client_sent_itself_is_not_the_stream_s() -> None:
+    """Responses tell the request's tools back: a schema may hold a field of any name."""
+    told = {"tools": [{"parameters": {"properties": {"usage": {"output_tokens": 0}}}}], "usage": None}
+    events = [{"type": "response.created", "response": told}]
+    events += [{"type": "response.output_text.delta", "delta": "word "} for _ in range(9)]
+    parts = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]
+    left = facts("responses", parts, complete=False)
+    assert (left.output_tokens, left.estimated) == (9, True)
+    done = {
+        "type": "response.completed",
+        "response": told | {"usage": {"input_tokens": 3, "output_tokens": 7}},
+    }
+    whole = facts("responses", [*parts, b"data: " + json.dumps(done).encode() + b"\n\n"])
+    assert (whole.input_tokens, whole.output_tokens, whole.estimated) == (3, 7, False)
+
+
+def test_events_full_of_usages_take_time_like_their_length() -> None:
+    def count(text: str) -> None:
+        facts("responses", [b"data: ", text.encode(), b"\n\n"])
+
+    assert grows_with_the_text(count, '"usage":{', 20_000)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stillwatch.gateway.path import request
-from stillwatch.gateway.path.request import BadRequest, Facts, inflate, operation_of
+from stillwatch.gateway.path.request import BadRequest, Facts, inflate, known, mints, operation_of
 
 LIGHT = settings(max_examples=100, deadline=None)
 LIMIT = 32 << 20
@@ -325,3 +325,61 @@ def test_models_of_an_uploaded_batch_are_seen() -> None:
 def test_a_body_where_none_belongs_is_refused() -> None:
     with pytest.raises(BadRequest, match="has no body"):
         request.read("GET", CHAT, "application/json", "", b'{"model":"banned"}', LIMIT)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"modelName": "b"},
+        {"model-id": "b"},
+        {"fallback_model": "b"},
+        {"judge-model": "b"},
+        {"options": {"draftModel": "b"}},
+        {"fallbac\u212as": ["b"]},  # to Go's reader K is a k, and the long s an s
+        {"model\u017f": ["b"]},
+        {"custom_llm_provider": "b"},
+        {"adapter_id": "b"},
+    ],
+)
+def test_a_model_has_many_names_in_a_body(asked: dict[str, Any]) -> None:
+    body = json.dumps({"model": "mira", **asked}).encode()
+    named = request.read("POST", CHAT, "application/json", "", body, LIMIT).models
+    assert named in (("mira", "b"), ("mira", "b/mira"))
+
+
+def test_words_that_only_end_like_a_model_s_field_name_none() -> None:
+    body = b'{"model": "mira", "supermodel": "b", "tools": [{"function": {"car_model": "b"}}], "n_models": 2}'
+    assert request.read("POST", CHAT, "application/json", "", body, LIMIT).models == ("mira",)
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ("/v1/accounts/a/ai/run/@cf/deepseek-ai/r1", "@cf/deepseek-ai/r1"),
+        ("/v1beta/tunedModels/t-1:generateContent", "t-1"),
+        ("/v1/x?deployment-id=b", "b"),
+    ],
+)
+def test_a_model_in_the_path_of_further_hosts(target: str, named: str) -> None:
+    assert request.read("POST", target, "", "", b"", LIMIT).models == (named,)
+
+
+def test_paths_that_hand_out_keys_or_are_not_understood() -> None:
+    assert all(
+        map(mints, ("/v1/realtime/client_secrets", "/v1/realtime/Sessions/", "/v1/chatkit/%73essions"))
+    )
+    assert not any(map(mints, ("/v1/responses", "/v1/realtime/calls", "/v1/sessions")))
+    for path in (CHAT, "/v1/batches", "/v1/files", "/v1/uploads/u/parts", "/v1/messages/count_tokens"):
+        assert known(path)
+    for path in ("/v1/threads/t/runs", "/api/generate", "/v1/audio/transcriptions", "/v1/files/x/y"):
+        assert not known(path)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_a_body_opens_to_a_hundred_times_its_size_at_most(coding: str) -> None:
+    plain = b'{"model": "mira"}' + b" " * (5 << 20)
+    assert refused(zipped(coding, plain), "application/json", coding).status == 413
+    small = b'{"model": "mira"}' + b" " * (3 << 20)
+    assert request.read("POST", CHAT, "application/json", coding, zipped(coding, small), LIMIT).models == (
+        "mira",
+    )

@@ -24,6 +24,7 @@ from stillwatch.terms import (
     Terms,
 )
 from stillwatch.terms.decide import (
+    batch_limit,
     decide,
     host_verdict,
     limits_for,
@@ -575,3 +576,26 @@ def test_a_banned_model_is_banned_in_replies_too(terms: Terms, asked: str, serve
     echo = served == asked or served in terms.models.aliases.values()
     if plain.rule.startswith("ban:") and not plain.allow and not echo:
         assert not verdict.allow
+
+
+def test_a_day_of_batches_is_a_day_of_the_narrowest_limit() -> None:
+    assert batch_limit(Limits(requests_per_minute=5)) is None
+    assert batch_limit(Limits(output_tokens_per_minute=1, output_tokens_per_hour=50)) == 1_200
+    assert batch_limit(Limits(output_tokens_per_hour=50, batch_output_tokens_per_day=7)) == 7
+
+
+def test_a_batch_is_refused_that_may_bring_too_much_or_nobody_knows_what() -> None:
+    terms = replace(PLAIN, limits=Limits(output_tokens_per_day=100))
+    batch = ask(operation="other", batch_tokens=60)
+
+    def rule(asked: Ask, spent: Spent = UNSPENT, step: Step = Step.CLEAR) -> tuple[int, str]:
+        found = decided(terms, asked, step, spent, output_tokens_per_hour=50)
+        return found.status, found.code
+
+    assert rule(batch) == (200, "")
+    assert rule(replace(batch, batch_tokens=101)) == (400, "batch_too_large")
+    assert rule(batch, Spent(batch_tokens_day=41)) == (429, "rate_limited")
+    assert rule(replace(batch, batch_tokens=None)) == (403, "batch_unknown")
+    assert rule(batch, step=Step.THROTTLE) == (429, "rate_limited")  # no more than its hour has left
+    assert rule(replace(batch, batch_tokens=50), step=Step.THROTTLE) == (200, "")
+    assert rule(ask(), Spent(batch_tokens_day=100)) == (200, "")

@@ -61,6 +61,7 @@ class Ask:
     logprobs: bool = False  # asks for log-probabilities
     body_bytes: int = 0
     org: str | None = None  # of the account, where the key says so: limits and exceptions may name it
+    batch_tokens: int | None = 0  # that a batch which it begins may bring; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Spent:
     output_tokens_minute: int = 0
     output_tokens_hour: int = 0
     output_tokens_day: int = 0
+    batch_tokens_day: int = 0  # that the batches begun today may bring
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class Capture:
     on_failure: str = "serve"  # with the gap recorded; or "refuse"
     ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
     max_body_bytes: int = 32 * MIB
+    unknown_paths: str = "pass"  # or "refuse": what is sent to paths that the gateway does not understand
 
 
 @dataclass(frozen=True)
@@ -168,10 +171,12 @@ class Limits:
     output_tokens_per_minute: int | None = None
     output_tokens_per_hour: int | None = None
     output_tokens_per_day: int | None = None
+    batch_output_tokens_per_day: int | None = None  # that batches may bring; else what a day of the above is
     max_n: int | None = None  # answers to one request
     logprobs: bool = True  # whether log-probabilities may be asked for
     accounts: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)  # what differs
     orgs: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)
+    answer_tokens: int = 1_000  # what an answer in a batch is taken to bring that is allowed any length
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,23 @@ def limits_for(terms: Terms, account: str, org: str | None) -> Limits:
         own.get("output_tokens_per_minute", limits.output_tokens_per_minute),
         own.get("output_tokens_per_hour", limits.output_tokens_per_hour),
         own.get("output_tokens_per_day", limits.output_tokens_per_day),
+        own.get("batch_output_tokens_per_day", limits.batch_output_tokens_per_day),
         own.get("max_n", limits.max_n),
         own.get("logprobs", limits.logprobs),
     )
+
+
+def batch_limit(limits: Limits) -> int | None:
+    """Output tokens that the batches of one day may bring: what is said, else a day of other limits."""
+    if limits.batch_output_tokens_per_day is not None:
+        return limits.batch_output_tokens_per_day
+    minute, hour = limits.output_tokens_per_minute, limits.output_tokens_per_hour
+    days = (
+        limits.output_tokens_per_day,
+        None if hour is None else 24 * hour,
+        None if minute is None else 1_440 * minute,
+    )
+    return min((most for most in days if most is not None), default=None)
 
 
 def decide(
@@ -163,6 +177,7 @@ def decide(
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
     refused = _too_much(terms, limits, ask) or _limited(limits, ask, spent, now_us)
+    refused = refused or _batch(batch_limit(limits), ask, spent, now_us)
     if refused is not None:
         return refused
     left = _left(limits, spent)
@@ -173,6 +188,9 @@ def decide(
     budget = throttle_budget(terms, standing) - spent.output_tokens_hour
     if budget <= 0 and ask.operation not in NO_OUTPUT:
         wait_s = _until(HOUR_US, now_us)
+        return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
+    if _batch(max(0, budget), ask, spent, now_us) is not None:
+        wait_s = _until(DAY_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
     strip = step >= Step.STRIP
@@ -243,6 +261,26 @@ def _limited(limits: Limits, ask: Ask, spent: Spent, now_us: int) -> Decision | 
     most = limits.requests_per_minute
     if most is not None and spent.requests_minute >= most:
         return _wait("requests_per_minute", most, MINUTE_US, now_us)
+    return None
+
+
+def _batch(most: int | None, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+    """Whether a batch may bring more than the day's batches may."""
+    rule = "limits.batch_output_tokens_per_day"
+    if most is None or ask.batch_tokens == 0:
+        return None
+    if ask.batch_tokens is None:
+        what = (
+            "Nobody knows what this batch may bring: upload its file through this gateway, with this account."
+        )
+        return Decision(False, rule, 403, "batch_unknown", what)
+    told = f"This batch may bring {ask.batch_tokens:,} output tokens (its max_tokens, summed up)"
+    if ask.batch_tokens > most:
+        what = f"{told}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
+        return Decision(False, rule, 400, "batch_too_large", what)
+    if spent.batch_tokens_day + ask.batch_tokens > most:
+        what = f"{told}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
+        return Decision(False, rule, 429, "rate_limited", what, _until(DAY_US, now_us))
     return None
 
 

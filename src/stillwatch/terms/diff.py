@@ -14,6 +14,7 @@ COUNTS = (
     "output_tokens_per_minute",
     "output_tokens_per_hour",
     "output_tokens_per_day",
+    "batch_output_tokens_per_day",
     "max_n",
 )
 WORDS = {"max_n": "answers per request"}

@@ -29,6 +29,7 @@ COUNTS = (
     "output_tokens_per_minute",
     "output_tokens_per_hour",
     "output_tokens_per_day",
+    "batch_output_tokens_per_day",
     "max_n",
 )
 STEPS = [step.name.lower() for step in Step]
@@ -70,6 +71,7 @@ def capture(table: Table) -> Capture:
         on_failure=table.choice("on_failure", "serve", ("serve", "refuse")),
         ask_usage=table.flag("ask_usage", False),
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
+        unknown_paths=table.choice("unknown_paths", "pass", ("pass", "refuse")),
     )
     table.done()
     return kept
@@ -112,13 +114,14 @@ def coin(table: Table) -> Coin:
 def limits(table: Table) -> Limits:
     general = {key: table.whole(key, None, 1, MOST) for key in COUNTS}
     logprobs = table.flag("logprobs", True)
+    answer = table.whole("answer_tokens", Limits.answer_tokens, 1, MOST)
     _grow(table, general)
     accounts, orgs = (
         {name: _override(below.table(name)) for name in below.content if below.fits(name, name)}
         for below in (table.table("account"), table.table("org"))
     )
     table.done()
-    return Limits(**general, logprobs=logprobs, accounts=accounts, orgs=orgs)
+    return Limits(**general, logprobs=logprobs, accounts=accounts, orgs=orgs, answer_tokens=answer)
 
 
 def _override(table: Table) -> dict[str, int | bool | None]:

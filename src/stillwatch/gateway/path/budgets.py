@@ -11,7 +11,9 @@ from pathlib import Path
 from stillwatch.terms import Spent
 
 ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
-ROW = 8  # minute, requests, tokens; hour, tokens; day, tokens; spare
+ROW = (
+    10  # minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; spare
+)
 SIZE = ROOM * ROW * 8
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 
@@ -20,9 +22,9 @@ class Budgets:
     """One worker's view: `add` what was spent, `spent` over all workers."""
 
     def __init__(self, run: Path, worker: int, workers: int) -> None:
-        self._mine = _mapped(run / f"worker-{worker}.budgets")
+        self._mine = _mapped(run / f"worker-{worker}.spent")
         self._all = [self._mine]
-        self._all += [_mapped(run / f"worker-{k}.budgets") for k in range(workers) if k != worker]
+        self._all += [_mapped(run / f"worker-{k}.spent") for k in range(workers) if k != worker]
         self._beyond: dict[str, int] = {}
         self._own = memoryview(bytearray(ROOM * ROW)).cast("q")  # rows of accounts beyond the room
 
@@ -36,8 +38,11 @@ class Budgets:
             self._own[:] = memoryview(bytearray(8 * len(self._own))).cast("q")
         return -1 - self._beyond.setdefault(account, len(self._beyond))
 
+    def _row(self, place: int) -> tuple[memoryview, int]:
+        return (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+
     def add(self, place: int, now_us: int, requests: int, tokens: int) -> None:
-        values, at = (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+        values, at = self._row(place)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         if values[at] != minute:
             values[at + 1] = values[at + 2] = 0
@@ -46,7 +51,7 @@ class Budgets:
             values[at + 4] = 0
             values[at + 3] = hour
         if values[at + 5] != day:
-            values[at + 6] = 0
+            values[at + 6] = values[at + 7] = 0
             values[at + 5] = day
         values[at + 1] += requests
         values[at + 2] += tokens
@@ -55,14 +60,40 @@ class Budgets:
 
     def give_back(self, place: int, then_us: int, tokens: int) -> None:
         """Take back what was added then, in the windows that still are the ones of then."""
-        values, at = (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+        values, at = self._row(place)
         for window, counter, span_us in ((0, 2, MINUTE_US), (3, 4, HOUR_US), (5, 6, DAY_US)):
             if values[at + window] == then_us // span_us:
                 values[at + counter] -= tokens
 
+    def promise(self, place: int, tokens: int) -> None:
+        """Remember tokens that were charged before they came: as many may be fetched without a bill."""
+        values, at = self._row(place)
+        values[at + 8] += tokens
+
+    def add_batch(self, place: int, now_us: int, tokens: int) -> None:
+        """Charge what a batch may bring, on the day that it is begun."""
+        self.add(place, now_us, 0, 0)  # to the day that it is
+        values, at = self._row(place)
+        values[at + 7] += tokens
+        values[at + 8] += tokens
+
+    def give_back_batch(self, place: int, then_us: int, tokens: int) -> None:
+        """Take back what was charged then for a batch that did not begin."""
+        values, at = self._row(place)
+        values[at + 8] -= tokens
+        if values[at + 5] == then_us // DAY_US:
+            values[at + 7] -= tokens
+
+    def fetched(self, place: int, now_us: int, tokens: int) -> None:
+        """Charge what was generated at another time, as far as it was not promised."""
+        rows, place_at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
+        covered = min(max(0, sum(values[place_at + 8] for values in rows)), tokens)
+        self.promise(place, -covered)
+        self.add(place, now_us, 0, tokens - covered)
+
     def spent(self, place: int, now_us: int) -> Spent:
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
-        requests = in_minute = in_hour = in_day = 0
+        requests = in_minute = in_hour = in_day = of_batches = 0
         rows, at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
         for values in rows:
             if values[at] == minute:
@@ -72,7 +103,8 @@ class Budgets:
                 in_hour += values[at + 4]
             if values[at + 5] == day:
                 in_day += values[at + 6]
-        return Spent(requests, max(in_minute, 0), max(in_hour, 0), max(in_day, 0))
+                of_batches += values[at + 7]
+        return Spent(requests, max(in_minute, 0), max(in_hour, 0), max(in_day, 0), max(of_batches, 0))
 
 
 def _mapped(path: Path) -> memoryview:

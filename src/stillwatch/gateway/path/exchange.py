@@ -4,6 +4,7 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+import msgspec
 from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
@@ -13,7 +14,7 @@ from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
 from stillwatch.gateway.path.reply import ReplyFacts
-from stillwatch.gateway.path.request import BadRequest, Facts, operation_of, read
+from stillwatch.gateway.path.request import BadRequest, Facts, known, mints, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, pack
@@ -60,6 +61,7 @@ class Exchange:
         self._kept_size = 0
         self._keep_text = False
         self._place = self._charged = self._spent_before = 0
+        self._batch = self._promised = 0  # output tokens that a batch which it begins may bring; was charged
         self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
         self._retried = False
         self._warn: str | None = None
@@ -99,13 +101,26 @@ class Exchange:
         if self.budgeted and not self.facts.stream and self.operation in GENERATES:
             self._reserved = min(self.facts.most or RESERVED, RESERVED) * self.facts.n
         gate.budgets.add(self._place, self.began_us, 1, self._reserved)
+        if self._batch:
+            self._promised = self._batch
+            gate.budgets.add_batch(self._place, self.began_us, self._promised)
+        if self.facts.background and not self.facts.stream:
+            self.charge(self.facts.most or gate.terms.limits.answer_tokens)
         self._warn = decision.warn
         self._write_ahead(verdict)
 
     def _read(self) -> None:
         request, who = self.request, self.caller
         assert who is not None
-        limit = self.gate.terms.capture.max_body_bytes
+        terms = self.gate.terms
+        if request.method not in _READS and self.operation == "other":
+            if terms.identity.keys == "issued" and mints(request.target):
+                what = "Keys that work without this gateway are not given out through it."
+                raise BadRequest(403, "path_not_allowed", what)
+            if terms.capture.unknown_paths == "refuse" and not known(request.target):
+                what = "The owner's terms allow no requests to paths that the gateway does not know."
+                raise BadRequest(403, "path_not_allowed", what)
+        limit = terms.capture.max_body_bytes
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
@@ -119,7 +134,8 @@ class Exchange:
         assert who is not None
         now = self.began_us
         standing = gate.tables.standings.get(who.account)
-        usual = standing is None and not gate.limited  # then nothing that changes by itself decides
+        # then nothing that changes by itself decides
+        usual = standing is None and not gate.limited and facts.batch is None
         key = (facts.models, who.account, who.org, facts.operation, facts.n, facts.logprobs)
         if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
             return known
@@ -130,9 +146,13 @@ class Exchange:
         for name in reversed(names):
             found = gate.verdict(name, who.account, who.org, now)
             verdict = found if not found.allow or verdict.allow else verdict
+        batch: int | None = 0
+        if facts.batch is not None and facts.batch.begins:
+            batch = gate.notes.tokens(who.account, facts.batch, gate.terms.limits.answer_tokens)
+        self._batch = batch or 0
         ask = Ask(
-            who.account, facts.end_user or who.end_user, facts.operation,
-            self.asked or None, facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org,
+            who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
+            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch,
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
@@ -325,7 +345,7 @@ class Exchange:
             gate.counters[_STREAMS] += 1
         elif looked_into or is_json(kind):
             self._body = Whole(self, looked_into)
-        elif (gate.terms.bans or self.strip) and is_lines(kind):
+        elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
             self._body = Lines(self, b"ndjson" in kind)
 
     def on_data(self, data: bytes) -> None:
@@ -437,6 +457,17 @@ class Exchange:
                 self._headers.append((b"x-stillwatch-warning", safe(verdict.warn)))
         return True
 
+    def took(self, body: bytes) -> None:
+        """Note what an uploaded file may bring, under the name that the upstream gave it."""
+        batch, who = self.facts.batch, self.caller
+        if batch is None or batch.begins or who is None:
+            return
+        try:
+            name = _ID.decode(body).id
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return
+        self.gate.notes.note(who.account, name, batch, self.began_us)
+
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
         if self.over or not data:
@@ -492,13 +523,25 @@ class Exchange:
         """What the reply said of itself, and the account's bill."""
         if self._body is not None:
             self._facts = self._body.facts(complete)
-        found = self._facts
-        if found is None:
+        found, gate, who = self._facts, self.gate, self.caller
+        now = gate.now_us()
+        if found is None or who is None:
+            if self._charged and complete and self.status // 100 != 2:  # nothing was begun for it
+                gate.budgets.add(self._place, now, 0, -self._charged)
             return
-        tokens = found.output_tokens or 0
-        self.gate.counters[_OUTPUT_TOKENS] += tokens
-        self.gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
-        self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens - self._charged)
+        if self.operation == "other" and self.request.method == "GET":  # generated at another time
+            if not found.output_tokens:
+                return
+            if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
+                self._facts = None
+                return
+            gate.budgets.fetched(self._place, now, found.output_tokens or 0)
+        elif self.facts.background and found.output_tokens is None:
+            gate.budgets.promise(self._place, self._charged)
+        else:
+            gate.budgets.add(self._place, now, 0, (found.output_tokens or 0) - self._charged)
+        gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
+        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome. From here on nothing belongs to this exchange."""
@@ -512,6 +555,8 @@ class Exchange:
         gate.counters[_IN_FLIGHT] -= 1
         if self._reserved:
             gate.budgets.give_back(self._place, self.began_us, self._reserved)
+        if self._promised and (outcome == "refused" or (outcome == "complete" and self.status // 100 != 2)):
+            gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
         if not self.number:
@@ -581,6 +626,15 @@ class Exchange:
             draw.mine.fail(why)
 
 
+class _Named(msgspec.Struct):
+    """A reply that gives something a name."""
+
+    id: str
+
+
+_ID = msgspec.json.Decoder(_Named)
+_READS = ("GET", "HEAD", "DELETE", "OPTIONS")
+_ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()

@@ -8,6 +8,7 @@ import msgspec
 
 from stillwatch.gateway import Tables, clock
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
@@ -70,12 +71,14 @@ class Gate:
         ],
         upstream_host: str = "",
         coins: Coins | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
         self.pool, self.budgets, self.counters = pool, budgets, counters
         self.upstream_key = upstream_key
         self.coins = coins
+        self.notes = notes or Notes(None)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
@@ -260,7 +263,11 @@ def _keep(found: dict[_Key, _Value], key: _Key, value: _Value) -> None:
 
 def _limits_anybody(terms: Terms) -> bool:
     found = terms.limits
-    some = (found.requests_per_minute, found.output_tokens_per_minute, found.output_tokens_per_hour)
-    return any(v is not None for v in (*some, found.output_tokens_per_day)) or bool(
-        found.accounts or found.orgs
+    some = (
+        found.requests_per_minute,
+        found.output_tokens_per_minute,
+        found.output_tokens_per_hour,
+        found.output_tokens_per_day,
+        found.batch_output_tokens_per_day,
     )
+    return any(v is not None for v in some) or bool(found.accounts or found.orgs)

@@ -12,8 +12,19 @@ import msgspec
 
 from stillwatch.gateway.path.upstream import Header
 
-PLACES = ("models", "deployments", "engines", "model")  # path segments that a model's name follows
-ONE = frozenset(("model", "model_name", "model_id", "modelid", "deployment", "deployment_id"))
+PLACES = (
+    "models",
+    "deployments",
+    "engines",
+    "model",
+    "tunedmodels",
+)  # path segments that a model's name follows
+ONE = frozenset(
+    ("model", "model_name", "model_id", "modelid", "modelname", "deployment", "deployment_id", "deploymentid",
+     "adapter_id")
+)  # fmt: skip
+# also `fallback_model`, `judge-model`, `fallbackModel`: what a router asks besides
+_ENDING = re.compile(r"(?:[-_]model|[a-z]Model)$")
 # OpenRouter's `models`, LiteLLM's and Bifrost's `fallbacks`, a router's list in the request
 MANY = frozenset(
     ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks",
@@ -27,6 +38,7 @@ WORDS = frozenset(
 )  # fmt: skip
 MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
 MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
+MOST_PARTS, MOST_HEAD = 10_000, 64 << 10  # of a multipart form; bytes of a part's head
 MOST_FORM = 1 << 20  # bytes of a form that is no multipart: it names things, and carries no file
 _HEADER = re.compile(rb"(?:^|[-_])(?:model|model[-_](?:name|id)|deployment|deployment[-_](?:name|id))$")
 _CARRIES = (b"-config", b"-fallbacks")  # x-portkey-config, helicone-fallbacks: JSON
@@ -53,13 +65,15 @@ def in_object(asked: dict[str, object]) -> list[str]:
     for key, value in asked.items():
         kind = type(value)
         if kind is dict or kind is list:
-            lower = key.lower()
+            lower = _folded(key)
             if lower not in WORDS:
                 todo.append((value, lower in MANY))
         elif kind is str and key != "model":
-            lower = key.lower()
-            if lower in MANY or (lower in ONE and lower != "model"):
+            lower = _folded(key)
+            if lower in MANY or (lower != "model" and _is_one(key, lower)):
                 found.append(value)  # type: ignore[arg-type]
+            elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
+                found.append(f"{value}/{asked.get('model')}")
     looked_at = 0
     while todo:
         value, named = todo.pop()
@@ -74,13 +88,22 @@ def in_object(asked: dict[str, object]) -> list[str]:
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
         elif isinstance(value, dict):
             for key, inner in value.items():
-                lower = key.lower()
-                if lower in ONE and isinstance(inner, str):
+                lower = _folded(key)
+                if isinstance(inner, str) and _is_one(key, lower):
                     found.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
                     each = lower in MANY or (named and lower not in ONE and "model" not in value)
                     todo.append((inner, each))
     return list(dict.fromkeys(name for name in found if name))
+
+
+def _folded(key: str) -> str:
+    """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
+    return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
+
+
+def _is_one(key: str, folded: str) -> bool:
+    return folded in ONE or _ENDING.search(key) is not None
 
 
 def in_lines(body: bytes) -> list[str]:
@@ -113,8 +136,9 @@ def in_form(kind: str, body: bytes) -> list[str]:
 def _named(pairs: Iterable[tuple[str, str]]) -> list[str]:
     found = []
     for name, value in pairs:
-        bare = name.strip().lower().partition("[")[0]  # models[], models[0]
-        if (bare in ONE or bare in MANY) and value.strip():
+        bare = name.strip().partition("[")[0]  # models[], models[0]
+        folded = _folded(bare)
+        if (folded in MANY or _is_one(bare, folded)) and value.strip():
             found.append(value.strip())
     return found
 
@@ -128,7 +152,9 @@ def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     mark = start[: 2 + len(told[0])]
     if mark.lower() != b"--" + told[0].encode("latin-1", "replace"):
         raise Ambiguous("the form must begin with its boundary")
-    *pieces, last = (b"\r\n" + start).split(b"\r\n" + mark)[1:] or [b""]
+    *pieces, last = (b"\r\n" + start).split(b"\r\n" + mark, MOST_PARTS + 2)[1:] or [b""]
+    if len(pieces) > MOST_PARTS:
+        raise Ambiguous(f"the form has more than {MOST_PARTS:,} parts")
     if last.rstrip(b" \t\r\n") != b"--":
         raise Ambiguous("the form must end with its boundary, and nothing after it")
     return [field for piece in pieces if (field := _field(piece)) is not None]
@@ -138,7 +164,7 @@ def _field(piece: bytes) -> tuple[str, str] | None:
     """One part's name and value; None for a file."""
     ending, _, rest = piece.partition(b"\r\n")
     head, blank, value = rest.partition(b"\r\n\r\n")
-    if ending.strip(b" \t") or not blank:
+    if ending.strip(b" \t") or not blank or len(head) > MOST_HEAD:
         raise Ambiguous("a part of the form has no plain head")
     name: bytes | None = None
     is_file = False
@@ -187,6 +213,8 @@ def in_path(parts: list[str], endings: Iterable[str]) -> list[str]:
     A name may hold a slash: it goes on to the operation, one of `endings`.
     """
     at = next((k for k, part in enumerate(parts) if part.lower() in PLACES), len(parts))
+    hosted = next((k for k, part in enumerate(parts) if part in ("@cf", "@hf")), len(parts))
+    at = min(at, hosted - 1) if hosted < len(parts) else at  # Cloudflare: /ai/run/@cf/MAKER/NAME
     rest = parts[at + 1 :]
     for ending in endings:
         tail = ending.strip("/").split("/")

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.path.batch import brought
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.reply import (
     HEAD_LIMIT,
@@ -51,6 +52,9 @@ class Recipient(Protocol):
     def deliver(self, data: bytes) -> None: ...
     def fail(self, code: str, why: str) -> None: ...
     def run_out(self) -> None: ...
+    def took(self, body: bytes) -> None:
+        """What the upstream says of what was sent to it and is worked off later."""
+
     def shown(self, model: str) -> bool: ...
 
 
@@ -128,8 +132,10 @@ class Whole:
             body = self._without_hidden(body)
         else:
             found = facts_of_json(body)
-            if to.operation in GENERATES or to.operation == "embeddings":
+            if to.operation in GENERATES or to.operation == "embeddings" or found.background:
                 self._facts = found  # else it was generated, and counted, at another time
+            else:
+                to.took(body)
             names = (found.served_model, *found.others)
             if not all(to.served(name) for name in names if name is not None):
                 return False
@@ -169,6 +175,7 @@ class Lines:
         self._stream = stream
         self._held = b""
         self._begun = False
+        self._read = self._written = 0  # tokens that the lines tell
 
     def feed(self, data: bytes) -> None:
         held = self._held + data
@@ -200,6 +207,9 @@ class Lines:
             stripped = strip_json(lines)
             to.gate.counters[_STRIPPED] += stripped != lines
             lines = stripped
+        if told:
+            read, written = brought(lines)
+            self._read, self._written = self._read + read, self._written + written
         to.deliver(lines)
         return True
 
@@ -208,7 +218,7 @@ class Lines:
         return not rest or self._pass(rest)
 
     def facts(self, complete: bool) -> ReplyFacts | None:
-        return None  # they were generated, and counted, at another time
+        return ReplyFacts(None, self._read, self._written) if self._written else None
 
 
 class Events:

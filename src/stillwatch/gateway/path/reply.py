@@ -36,6 +36,7 @@ _USAGE = re.compile(_field(b"usage") + rb"\{")
 _FINISH = re.compile(_field(b"finish_reason", b"stop_reason") + rb'"([^"\\]{1,64})"')
 _INCOMPLETE = re.compile(_field(b"incomplete_details") + rb'\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 TEXTS = {  # what carries generated text in a stream's events
     "chat": re.compile(
         _field(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal") + _TEXT
@@ -59,6 +60,7 @@ class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
     finish_reason: str | None = None
     chunks: int = 0  # events that carried text
     others: tuple[str, ...] = ()  # further models that a body names which is no plain JSON object
+    background: bool = False  # it is, or was, worked off after the request for it was answered
 
 
 class Ratios:
@@ -139,9 +141,10 @@ class Stream:
         self._chunks += len(found)
         self._text_bytes += sum(map(len, found))
         self._reasoning_seen = self._reasoning_seen or _REASONING.search(whole) is not None
-        for match in _USAGE.finditer(whole):
-            usage = _object_at(whole, match.end() - 1)
-            self._usage.update((k, v) for k, v in usage.items() if v is not None)
+        if _USAGE.search(whole):
+            for event in _EVENT_END.split(whole):
+                if _USAGE.search(event):
+                    self._usage.update(_usage_of_event(event))
         finish = _FINISH.findall(whole) or _INCOMPLETE.findall(whole)
         if finish:
             self._finish = finish[-1]
@@ -194,8 +197,30 @@ class _Body(msgspec.Struct):
     choices: list[_Choice] = []
     stop_reason: str | None = None
     status: str | None = None
+    background: bool | None = None
 
 
+class _Within(msgspec.Struct):
+    """The part of an event that may hold the usage: Anthropic's `message`, Responses' `response`."""
+
+    usage: dict[str, object] | None = None
+
+
+class _Event(msgspec.Struct):
+    """Where an event's own usage stands. What a client sent may be told back elsewhere in it: a tool's
+    schema may hold a field of that name."""
+
+    usage: dict[str, object] | None = None
+    message: _Within | None = None
+    response: _Within | None = None
+
+
+class _Counted(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
 _USAGE_OF = msgspec.json.Decoder(_Usage)
 
@@ -210,14 +235,17 @@ def facts_of_json(body: bytes) -> ReplyFacts:
     reason = found.choices[0].finish_reason if found.choices else found.stop_reason
     if reason is None and found.status is not None:
         reason = "stop" if found.status == "completed" else found.status
-    return ReplyFacts(found.model, *tokens, finish_reason=reason)
+    return ReplyFacts(found.model, *tokens, finish_reason=reason, background=found.background is True)
 
 
 def _loosely(body: bytes) -> ReplyFacts:
     """What can be read off a reply whose fields have types of their own."""
     models = models_in(body)
-    usages = [m.end() - 1 for m in _USAGE.finditer(body)]
-    usage = _usage(_object_at(body, usages[-1])) if usages else (None, None, None)
+    try:
+        usage = _tokens(_COUNTED.decode(body).usage)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        usages = [m.end() - 1 for m in _USAGE.finditer(body)]  # no JSON object
+        usage = _usage(_object_at(body, usages[-1])) if usages else (None, None, None)
     finish = _FINISH.findall(body)
     return ReplyFacts(
         models[0] if models else None,
@@ -263,6 +291,20 @@ def _object_at(data: bytes, at: int) -> dict[str, object]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _usage_of_event(event: bytes) -> dict[str, object]:
+    """What an event says of its usage, in its own place; its data may stand in several lines."""
+    data = b"\n".join(line[5:] for line in _LINE_END.split(event) if line.startswith(b"data:"))
+    try:
+        said = _EVENT.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return {}
+    found: dict[str, object] = {}
+    for within in (said.response, said.message, said):
+        if within is not None and within.usage is not None:
+            found.update((key, value) for key, value in within.usage.items() if value is not None)
+    return found
 
 
 def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None]:

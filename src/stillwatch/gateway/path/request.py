@@ -14,7 +14,9 @@ import zstandard
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
+from stillwatch.gateway.path.batch import MOST, Batch, begins, begun
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -24,12 +26,19 @@ OPERATIONS = (
     ("/embeddings", "embeddings"),
     ("/models", "models"),
 )
-MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+# What hands out keys that work without us: OpenAI's for browsers
+MINTS = ("/client_secrets", "/realtime/sessions", "/realtime/transcription_sessions", "/chatkit/sessions")
+# Paths of no operation that generate nothing, or what is counted where it is begun or fetched
+HARMLESS = (
+    "/files", "/uploads", "/parts", "/complete", "/cancel", "/count_tokens", "/input_tokens", "/tokenize",
+    "/detokenize", "/moderations", "/rerank",
+)  # fmt: skip
 JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
 SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
 REMEMBERED = 512  # characters of a target; longer ones would fill the memory
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
+FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 
@@ -53,6 +62,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     is_json: bool = False
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
     most: int | None = None  # output tokens that it allows one answer, where it says
+    batch: Batch | None = None  # what it uploads or begins
+    background: bool = False  # answered at once, worked off and fetched later
 
 
 def operation_of(target: str) -> str:
@@ -69,14 +80,26 @@ def _operation(target: str) -> str:
     return "models" if "/models/" in path else "other"
 
 
+def mints(target: str) -> bool:
+    """Whether a POST to it gives a key that works without the gateway."""
+    return _plain(target).rstrip("/ ").lower().endswith(MINTS)
+
+
+def known(target: str) -> bool:
+    """Whether what is sent to it is understood: counted, looked into, or known to generate nothing."""
+    path = _plain(target).rstrip("/ ").lower()
+    return operation_of(target) != "other" or begins(path) or path.endswith(HARMLESS)
+
+
 def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: int) -> Facts:
     """Look at a whole request. `kind` and `coding` are its content type and content encoding, lower case.
 
     Raises: BadRequest for what must not go upstream.
     """
     operation, named = _targeted(target) if len(target) <= REMEMBERED else _target(target)
+    starts = operation == "other" and method not in ("GET", "HEAD") and begins(_plain(target).lower())
     if not body:
-        return Facts(operation, named)
+        return Facts(operation, named, batch=begun(None) if starts else None)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
@@ -88,13 +111,16 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     form = operation not in JSON_ONLY and ("form-data" in kind or "urlencoded" in kind)
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
-        facts = _json(operation, named, kind, body)
+        facts = _json(operation, named, kind, body, starts)
     else:
         try:
             found = naming.in_form(kind, body) if form else []
-            facts = Facts(operation, _distinct(*found, *named, *naming.in_lines(body)))
+            names = _distinct(*found, *named, *naming.in_lines(body))
         except naming.Ambiguous as why:
             raise BadRequest(400, "bad_form", str(why)) from None
+        facts = Facts(operation, names, batch=begun(None) if starts else _uploaded(body))
+    if facts.batch is not None:
+        facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
@@ -119,19 +145,21 @@ def _target(target: str) -> tuple[str, tuple[str, ...]]:
 _targeted = lru_cache(1024)(_target)
 
 
-def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
+def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts: bool) -> Facts:
     try:
         asked = decode(body)
     except Refused as why:
         media = kind.partition(";")[0].strip()
         if operation not in JSON_ONLY and media != "application/json" and not media.endswith("+json"):
             # lines of JSON, or none at all
-            return Facts(operation, _distinct(*named, *_lines(body)))
+            found = begun(None) if starts else _uploaded(body)
+            return Facts(operation, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
-        return Facts(operation, _distinct(*named, *_lines(body)), is_json=True)
+        found = begun(None) if starts else None
+        return Facts(operation, _distinct(*named, *_lines(body)), is_json=True, batch=found)
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -160,7 +188,17 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes) -> Fac
         True,
         asked.get("stream_options") is not None,
         most if type(most) is int and most > 0 else None,
+        begun(asked) if starts else _uploaded(body) if operation == "other" else None,
+        operation == "responses" and asked.get("background") is True,
     )
+
+
+def _uploaded(body: bytes) -> Batch | None:
+    try:
+        return batches.uploaded(body)
+    except batches.TooMany:
+        what = f"an upload may hold {batches.MOST_LINES:,} questions"
+        raise BadRequest(400, "too_many_questions", what) from None
 
 
 def _include(asked: dict[str, object]) -> bool:
@@ -192,8 +230,10 @@ def _distinct(*names: str) -> tuple[str, ...]:
 def inflate(body: bytes, coding: str, limit: int) -> bytes:
     """A compressed body, opened as far as `limit` bytes.
 
-    Raises: BadRequest when it is longer (413), damaged (400), or in a coding we cannot look into (415).
+    Raises: BadRequest when it is longer (413), damaged (400), or in a coding we cannot look into (415). One
+    that grows beyond measure is a bomb: what a few kB may cost is bounded.
     """
+    limit = min(limit, max(FREE_BYTES, GROWTH * len(body)))
     try:
         if coding in ("gzip", "x-gzip", "deflate"):
             opened = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header

@@ -21,6 +21,7 @@ from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder, FolderError
 from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.caller import knows
 from stillwatch.gateway.path.coins import Coins
@@ -97,6 +98,7 @@ class Worker:
             ),
             upstream_host=target.host,
             coins=self.coins,
+            notes=Notes(folder.run),
         )
         self._stopped = loop.create_future()
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 from stillwatch.cases.indicators.shelf import Shelf
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
+from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
@@ -33,6 +33,7 @@ from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000
 FLUSH_BYTES = 32 << 20  # of the log read for a segment: rows hold their texts until they are sketched
+SKETCH_BYTES = 4 << 20  # of texts sketched at once: memory that is used again needs no clearing by the kernel
 FLUSH_S = 1.0  # a row waits at most this long for its segment
 POLL_S = 0.1
 READ_BYTES = 64 << 20  # of one log file at a time
@@ -71,8 +72,12 @@ class Recorder:
         self._readers: dict[tuple[int, int], wal.Reader] = {}
         self._open: dict[tuple[int, int], _Open] = {}
         self._open_bytes = 0
-        self._rows: list[Row] = []
+        self._rows: list[Row] = []  # not sketched yet
         self._keep: list[bool] = []
+        self._text_bytes = 0  # of these
+        self._sketched: list[pa.RecordBatch] = []  # of the segment to come
+        self._waiting = 0  # rows that are in no segment yet, sketched or not
+        self._plain: list[pa.RecordBatch] = []  # the same with their texts, where somebody wants them
         self._since = 0.0
         self._gaps = _gaps_in(folder.gaps)
         self._new_gaps: list[Gap] = []  # read, and not in their file yet
@@ -111,10 +116,10 @@ class Recorder:
                 self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
         asked = clock.writes_asked()
         waited = time.monotonic() - self._since >= FLUSH_S if asked is None else asked != self._written_for
-        if self._rows and (flush or len(self._rows) >= FLUSH_ROWS or waited):
+        if self._waiting and (flush or self._waiting >= FLUSH_ROWS or waited):
             self.flush()
             self._written_for = asked
-        if not self._rows:
+        if not self._waiting:
             self._write_gaps()
             self._delete_used(newest, over)
         return moved
@@ -142,7 +147,7 @@ class Recorder:
             moved = True
             for found in frames:
                 self._take(reader, found)
-            if len(self._rows) >= FLUSH_ROWS or (self._rows and reader.at - since >= FLUSH_BYTES):
+            if self._waiting >= FLUSH_ROWS or (self._waiting and reader.at - since >= FLUSH_BYTES):
                 self.flush()
                 since = reader.at
         return moved
@@ -196,10 +201,26 @@ class Recorder:
         self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
-        if not self._rows:
+        if not self._waiting:
             self._since = time.monotonic()
+        self._waiting += 1
         self._rows.append(row)
         self._keep.append(keep_text)
+        for name in TEXTS:
+            self._text_bytes += len(row.get(name) or "")  # type: ignore[arg-type]
+        if self._text_bytes >= SKETCH_BYTES:
+            self._sketch()
+
+    def _sketch(self) -> None:
+        """Put sketches in the place of the texts at hand."""
+        made = rows.batch(self._rows)
+        for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
+            if any(mask):
+                part = made if all(mask) else made.filter(pa.array(mask))
+                self._sketched.append(sketch_batch(part, self._sketcher, keep_text=keep))
+        if self._shelf.wants:
+            self._plain.append(made)
+        self._rows, self._keep, self._text_bytes = [], [], 0
 
     def _body_again(self, was: _Open, number: int) -> bytes:
         for found in next(self._readers[was.file].groups(was.places[0][2]), []):
@@ -227,21 +248,18 @@ class Recorder:
     def flush(self) -> None:
         """Write the rows at hand as one segment, with the checkpoint that goes with them."""
         self._write_gaps()  # the checkpoint is past them
-        made = rows.batch(self._rows)
-        masks = ((False, [not kept for kept in self._keep]), (True, self._keep))
-        parts = [
-            sketch_batch(made.filter(pa.array(mask)), self._sketcher, keep_text=keep)
-            for keep, mask in masks
-            if any(mask)
-        ]
-        table = pa.Table.from_batches(parts).combine_chunks()
+        if self._rows:
+            self._sketch()
+        table = pa.Table.from_batches(self._sketched).combine_chunks()
         number = self._number + 1
-        self._shelf.put(number, made, self._now())  # before the segment: cut short, it is put again
+        if self._plain:  # before the segment: cut short, it is put again
+            plain = pa.Table.from_batches(self._plain).combine_chunks()
+            self._shelf.put(number, plain.to_batches()[0], self._now())
         segments.write(self.folder, number, table.to_batches()[0], self._checkpoint(), self._now())
         self._number = number
-        self.written += len(self._rows)
+        self.written += table.num_rows
         self.still_here()
-        self._rows, self._keep = [], []
+        self._sketched, self._plain, self._waiting = [], [], 0
 
     def _checkpoint(self) -> bytes:
         read = {reader.path.name: reader.at for reader in self._readers.values()}
@@ -306,7 +324,7 @@ class Recorder:
     def lag(self) -> dict[str, float]:
         """How far behind the logs the segments are."""
         behind = sum(not self._at_end(reader) for reader in self._readers.values())
-        waits_s = time.monotonic() - self._since if self._rows else 0.0
+        waits_s = time.monotonic() - self._since if self._waiting else 0.0
         return {"lag_s": round(waits_s, 3), "files_behind": behind, "open": len(self._open)}
 
     def tidy(self) -> None:

@@ -5,6 +5,7 @@ A value that a client wrote wrongly is left out, not the exchange.
 
 import re
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 import pyarrow as pa
@@ -15,6 +16,7 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import asked, completion
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
+from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import Intent, Outcome
@@ -28,9 +30,7 @@ ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is b
 INFLATED = 256 << 20
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason")
-MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
-_LINE = re.compile(rb"^[ \t]*(\{.*\})[ \t]*\r?$", re.MULTILINE)
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
 
@@ -98,7 +98,7 @@ def batched(worker: int, number: int, intent: Intent, body: bytes, outcome: Outc
         body = inflate(body, intent.coding, INFLATED) if intent.coding else body
     except BadRequest:
         return []
-    if b"custom_id" not in body:
+    if not is_batch(body):
         return []
     ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
     found = []
@@ -118,7 +118,7 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return []
         return [("messages", asks) for said in requests if isinstance(asks := said.get("params"), dict)]
-    for line in _LINE.findall(body):
+    for line in islice(lines_of(body), MOST_LINES):
         try:
             said = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

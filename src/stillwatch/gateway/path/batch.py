@@ -1,0 +1,259 @@
+"""What a batch may bring and what it brought: a file of questions is the cheapest way out of any limit.
+
+A batch is counted when it is begun, by what its questions allow themselves. Which file holds how much is
+noted when the file is uploaded: a batch names it by the upstream's id. It does not know when, or whether, a
+batch is worked off.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stillwatch.exchanges.messages import first
+
+MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
+MOST_TOKENS = 1 << 40  # of one answer: what nobody means
+KEPT_US = 40 * 86_400_000_000  # a note of an uploaded file: longer than upstreams keep such files
+MOST_FILES = 100_000  # noted
+FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill
+WAIT_S = 0.05  # for another worker's note
+_CUSTOM_ID = re.compile(
+    b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
+)
+_LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
+# OpenAI, Azure, Anthropic, Together, Groq; Mistral; Fireworks; Vertex; Gemini
+_BEGINS = ("/batches", "/batch", "/batch/jobs", "/batchinferencejobs", "/batchpredictionjobs",
+           ":batchgeneratecontent")  # fmt: skip
+_TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
+    unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """What a request uploads or begins."""
+
+    questions: int = 0
+    said: int = 0  # output tokens that they allow themselves
+    unsaid: int = 0  # answers that are allowed any number
+    n: int = 1  # answers to one question, the most
+    logprobs: bool = False  # some question asks for them
+    begins: bool = False  # it is worked off: else only uploaded
+    files: tuple[str, ...] = ()  # in which the questions lie, by the upstream's ids
+    untold: bool = False  # it begins, and nothing in it says what it asks
+
+
+class _Asks(msgspec.Struct):
+    max_completion_tokens: object = None
+    max_output_tokens: object = None
+    max_tokens: object = None
+    n: object = None
+    logprobs: object = None
+    top_logprobs: object = None
+    messages: object = None
+
+
+class _Question(msgspec.Struct):
+    """A line of an uploaded batch (`body`), or a request of an inline one (`params`, `request`)."""
+
+    custom_id: object = None
+    url: object = None
+    body: _Asks | None = None
+    params: _Asks | None = None
+    request: _Asks | None = None
+
+
+class _Usage(msgspec.Struct):
+    completion_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_tokens: int | None = None
+    input_tokens: int | None = None
+
+
+class _Body(msgspec.Struct):
+    usage: _Usage | None = None
+
+
+class _Response(msgspec.Struct):
+    body: _Body | None = None
+
+
+class _Result(msgspec.Struct):
+    message: _Body | None = None
+
+
+class _Answer(msgspec.Struct):
+    """A line of a batch's answers: OpenAI's `response`, Anthropic's `result`."""
+
+    response: _Response | None = None
+    result: _Result | None = None
+
+
+_QUESTION = msgspec.json.Decoder(_Question)
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+class TooMany(ValueError):
+    """More lines than a batch may have."""
+
+
+def is_batch(body: bytes) -> bool:
+    """Whether some bytes may hold questions: each has a `custom_id`, whose letters may be escapes."""
+    return b"custom_id" in body or _CUSTOM_ID.search(body) is not None
+
+
+def lines_of(body: bytes) -> Iterator[bytes]:
+    """The lines of some bytes that may be JSON objects."""
+    return (found[1] for found in _LINE.finditer(body))
+
+
+def uploaded(body: bytes) -> Batch | None:
+    """The questions in a body of lines, alone or within a form; None where there are none.
+
+    Raises: TooMany: each is looked at while other clients wait, and becomes a row.
+    """
+    if not is_batch(body):
+        return None
+    found = []
+    for number, line in enumerate(lines_of(body)):
+        if number >= MOST_LINES:
+            raise TooMany
+        with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            found.append(_QUESTION.decode(line))
+    return _counted([one for one in found if one.custom_id is not None])
+
+
+def begins(path: str) -> bool:
+    """Whether a POST to a path, in small letters and without escapes, begins a batch."""
+    return path.rstrip("/").endswith(_BEGINS)
+
+
+def begun(asked: object) -> Batch:
+    """The batch that a request with this JSON body begins."""
+    if not isinstance(asked, dict):
+        return Batch(begins=True, untold=True)
+    requests = asked.get("requests")
+    if isinstance(requests, list) and requests:
+        found = []
+        for one in requests:
+            try:
+                found.append(msgspec.convert(one, _Question))
+            except msgspec.ValidationError:
+                found.append(_Question(body=_Asks()))
+        counted = _counted(found)
+        assert counted is not None
+        return msgspec.structs.replace(counted, begins=True)
+    named = [asked.get("input_file_id"), *_list(asked.get("input_files"))]
+    files = tuple(name for name in named if isinstance(name, str))
+    return Batch(begins=True, files=files, untold=not files)
+
+
+def _counted(questions: list[_Question]) -> Batch | None:
+    said = unsaid = 0
+    most_n, logprobs = 1, False
+    for one in questions:
+        asks = one.body or one.params or one.request or _Asks()
+        if isinstance(one.url, str) and one.url.endswith("/embeddings") and asks.messages is None:
+            continue
+        n = asks.n if type(asks.n) is int and asks.n > 0 else 1
+        allowed = first(*(getattr(asks, name) for name in MOST))
+        if isinstance(allowed, int | float) and 0 < allowed <= MOST_TOKENS:
+            said += int(allowed) * n
+        else:
+            unsaid += n
+        most_n = max(most_n, n)
+        logprobs = logprobs or asks.logprobs not in (None, False) or asks.top_logprobs is not None
+    return Batch(len(questions), said, unsaid, most_n, logprobs) if questions else None
+
+
+def brought(lines: bytes) -> tuple[int, int]:
+    """(input, output) tokens that some lines of a batch's answers tell."""
+    read = written = 0
+    for line in lines.split(b"\n"):
+        if b'"usage"' not in line:
+            continue
+        try:
+            found = _ANSWER.decode(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            continue
+        body = found.response.body if found.response else found.result.message if found.result else None
+        usage = body.usage if body else None
+        if usage is not None:
+            written += min(max(usage.completion_tokens or usage.output_tokens or 0, 0), MOST_TOKENS)
+            read += min(max(usage.prompt_tokens or usage.input_tokens or 0, 0), MOST_TOKENS)
+    return read, written
+
+
+class Notes:
+    """Which uploaded file may bring how much, over all workers and restarts; and what was fetched here.
+
+    Written without waiting for the disk: a note that is lost makes its file an unknown one.
+    """
+
+    def __init__(self, run: Path | None) -> None:
+        self._path = None if run is None else run / "batches.db"
+        self._db: sqlite3.Connection | None = None
+        self._fetched: set[str] = set()
+        self._order: deque[str] = deque()
+
+    def note(self, account: str, file: str, batch: Batch, now_us: int) -> None:
+        """Keep what a file may bring."""
+        with suppress(sqlite3.Error), self._open() as db:
+            row = (_name(account, file), batch.questions, batch.said, batch.unsaid, now_us)
+            db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
+            db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
+            if db.execute("SELECT count(*) FROM files").fetchone()[0] > MOST_FILES:
+                db.execute("DELETE FROM files WHERE at_us = (SELECT min(at_us) FROM files)")
+
+    def tokens(self, account: str, batch: Batch, each: int) -> int | None:
+        """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
+        if batch.untold:
+            return None
+        said, unsaid = batch.said, batch.unsaid
+        for file in batch.files:
+            row: Any = None
+            with suppress(sqlite3.Error), self._open() as db:
+                row = db.execute(
+                    "SELECT said, unsaid FROM files WHERE name = ?", (_name(account, file),)
+                ).fetchone()
+            if row is None:
+                return None
+            said, unsaid = said + row[0], unsaid + row[1]
+        return said + unsaid * each
+
+    def is_new(self, account: str, target: str) -> bool:
+        """Whether an answer is fetched for the first time, as far as is remembered."""
+        name = f"{account}\0{target}"
+        if name in self._fetched:
+            return False
+        if len(self._order) >= FETCHED:
+            self._fetched.discard(self._order.popleft())
+        self._fetched.add(name)
+        self._order.append(name)
+        return True
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self._path is None:
+                raise sqlite3.OperationalError("nothing is noted here")
+            db = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = OFF")
+            db.execute(_TABLE)
+            self._db = db
+        return self._db
+
+
+def _name(account: str, file: str) -> bytes:
+    said = f"{account}\0{file}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(said, digest_size=16).digest()
+
+
+def _list(found: object) -> list[Any]:
+    return found if isinstance(found, list) else []
