@@ -26,6 +26,7 @@ from stillwatch.distill.sandbox import Limits, confinement, run_program
 from stillwatch.distill.tasks import arithmetic, clock, code, maths
 from stillwatch.distill.tasks import exact as exact_task
 from stillwatch.distill.tasks.registry import tasks
+from stillwatch.errors import InputError
 
 USAGE = {"input_tokens": 9, "output_tokens": 7, "reasoning_tokens": None, "estimated": False, "usd": None}
 
@@ -419,6 +420,28 @@ def test_a_collected_file_that_was_cut_is_refused_with_its_line(tmp_path: Path) 
     run = run_of(tmp_path, [sample("a", "x"), sample("b", "y")])
     run.collected.write_bytes(run.collected.read_bytes()[:-20])
     with pytest.raises(Exception, match=r"collected\.jsonl:2: is no JSON"):
+        curated(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("answer", None, '"answer" is no text'),
+        ("sample", "0", '"sample" is no whole number'),
+        ("reasoning", [], '"reasoning" is neither'),
+        ("prompt", "what?", "a message is no"),
+        ("prompt", [{"role": "user"}], "a message is no"),
+        ("usage", {}, '"usage" holds no'),
+        ("answers", "x", "unexpected keyword"),
+    ],
+)
+def test_a_row_written_by_hand_is_taken_or_refused_with_its_line(
+    tmp_path: Path, key: str, value: Any, words: str
+) -> None:
+    run = run_of(tmp_path, [sample("a", "x")])
+    row = json.loads(run.collected.read_text())
+    run.collected.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
+    with pytest.raises(InputError, match=rf"collected\.jsonl:2: .*{words}"):
         curated(run)
 
 

@@ -118,9 +118,34 @@ def _read(path: Path, noun: type[Noun]) -> Iterator[Noun]:
             for name in ("messages", "prompt"):
                 if name in row:
                     row[name] = tuple(row[name])
-            yield noun(**row)
+            one = noun(**row)
         except TypeError as why:
             raise InputError(f"{place}: {why}; run the step before this one again") from why
+        if wrong := _wrong(row):
+            raise InputError(f"{place}: {wrong}; run the step before this one again")
+        yield one
+
+
+def _wrong(row: dict[str, Any]) -> str | None:
+    """What is not of its kind in a row whose names are right: somebody may have written it by hand."""
+    for name in ("id", "task", "answer", "slice", "teacher"):
+        if not isinstance(row.get(name, ""), str):
+            return f'"{name}" is no text'
+    for name in ("sample", "tokens"):
+        if type(row.get(name, 0)) is not int:
+            return f'"{name}" is no whole number'
+    for name in ("reasoning", "finish_reason"):
+        if not isinstance(row.get(name), str | None):
+            return f'"{name}" is neither a text nor null'
+    for message in row.get("messages", row.get("prompt", ())):
+        if not isinstance(message, dict) or not all(
+            isinstance(message.get(part), str) for part in ("role", "content")
+        ):
+            return 'a message is no {"role": "...", "content": "..."}'
+    usage = row.get("usage", {"output_tokens": 0})
+    if not isinstance(usage, dict) or type(usage.get("output_tokens")) is not int:
+        return '"usage" holds no whole number "output_tokens"'
+    return None
 
 
 def read_prompts(path: Path) -> Iterator[Prompt]:

@@ -25,7 +25,7 @@ from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, load_to_run
 from stillwatch.distill.train.run import read_training
 from stillwatch.distill.train.wording import wording
-from stillwatch.errors import RejectedLine
+from stillwatch.errors import InputError, RejectedLine
 
 Say = Callable[[str], None]
 EMBEDDED = "embedded:"
@@ -158,13 +158,16 @@ class _Marker:
 
     def _kept(self, name: str, fingerprint: str) -> list[Written] | None:
         mark, rows = self.folder / f"{name}.json", self.folder / f"{name}.jsonl"
-        if not mark.exists() or not rows.exists() or read_json(mark).get("fingerprint") != fingerprint:
-            return None
         bad: list[RejectedLine] = []
-        kept = [
-            Written(row["reasoning"], row["answer"], row["finished"], row["tokens"])
-            for _, row in objects(rows, bad.append)
-        ]
+        try:
+            if not rows.exists() or read_json(mark).get("fingerprint") != fingerprint:
+                return None
+            kept = [
+                Written(row["reasoning"], row["answer"], row["finished"], row["tokens"])
+                for _, row in objects(rows, bad.append)
+            ]
+        except (InputError, KeyError):  # not there, or damaged: it is asked again
+            return None
         return kept if not bad and len(kept) == len(self.questions) else None
 
 

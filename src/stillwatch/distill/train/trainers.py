@@ -149,8 +149,8 @@ def _divergence(
     class Trainer(GKDTrainer):  # type: ignore[misc]
         @staticmethod
         def generate_on_policy_outputs(model: Any, inputs: Any, generation_config: Any) -> Any:
-            made = GKDTrainer.generate_on_policy_outputs(model, inputs, generation_config)
-            return left_aligned(*made, inputs["prompt_attention_mask"])
+            ids, mask, labels = GKDTrainer.generate_on_policy_outputs(model, inputs, generation_config)
+            return left_aligned(ids, mask, labels, inputs["prompt_attention_mask"])
 
     return Trainer(
         model=student.model,
