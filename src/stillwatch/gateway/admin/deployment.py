@@ -5,6 +5,7 @@ It decides nothing: who may ask for what is the console's matter, what a step do
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -110,6 +111,10 @@ class Gateway:
             known = handed.result.accounts if handed.result else ()
             self._verdicts = (handed.sign, {a.account: a for a in known})
         return self._verdicts[1].get(account)
+
+    def recorded(self) -> Sequence[Path]:
+        """Give the Parquet files of what was captured, oldest first."""
+        return [one.path for one in all_segments(self._desk.folder)]
 
     def said(self, account: str, limit: int) -> Sequence[Said]:
         """Give the newest texts of an account, where `retention.text_days` keeps any."""
