@@ -41,7 +41,6 @@ from stillwatch.prove.suspect.weights import open_weights
 ASKED = {"A": 120, "B": 40, "honest": 40}  # prompts of each actor, no prompt twice
 ACCOUNTS = {"A": 2, "B": 2, "honest": 4}
 ANSWER_TOKENS = 32
-WEIGHED = ("A-0", "A-1")  # the account that taught the students, and a control; () for all
 
 FORMS = (
     "Write a short note to a neighbour about {}.", "Explain {} to a child of six.",
@@ -156,7 +155,7 @@ class Arm:
 
 ARMS = (
     Arm("own-base", "teacher", "A-0"),
-    Arm("other-base", "other", "A-0", lora=8, rate=1e-3),
+    Arm("other-base", "other", "A-0", epochs=1.0, lora=8, rate=1e-3),
 )
 
 
@@ -218,7 +217,7 @@ class Remembered:
         return {one.id: self._known[one.id] for one in told if one.id in self._known}
 
 
-def tests(place: Place, only: Sequence[str]) -> dict[str, Any]:
+def tests(place: Place, only: Sequence[str], accounts: Sequence[str]) -> dict[str, Any]:
     """What `prove coin --each-account` says of every suspect, by the same code; each is weighed once."""
     coin = Folder(place.gateway).coin
     keys, reading = read_keys(coin / "keys"), read_reading_key(place.out / "reading.key")
@@ -247,10 +246,10 @@ def tests(place: Place, only: Sequence[str]) -> dict[str, Any]:
         if only and not any(name.startswith(one) for one in only):
             continue
         began = time.process_time()
-        out = place.out / "tests" / name.replace(" ", "-").replace(",", "")
+        out = place.out / "tests" / "-".join([*name.replace(",", "").split(), *accounts])
         planned = plan(
             pairs_of(coin / "ledger", keys, reading), verified, by_account, tested, base,
-            Wanted(statistic, only=WEIGHED), open_signer(place.out / "prove.key"), out,
+            Wanted(statistic, only=tuple(accounts)), open_signer(place.out / "prove.key"), out,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )  # fmt: skip
         leans, early = ask(planned, tested, base, silent)
@@ -272,6 +271,7 @@ def main() -> None:
     given.add_argument("--other", type=Path)
     given.add_argument("--out", type=Path, default=Path("stillwatch-prove-real"))
     given.add_argument("--only", action="append", default=[], help="of the students, or of the tests")
+    given.add_argument("--account", action="append", default=[], help="test only these; all cost hours")
     asked = given.parse_args()
     import torch
 
@@ -284,7 +284,7 @@ def main() -> None:
             if not asked.only or arm.name in asked.only:
                 make_student(place, arm)
     if "tests" in asked.what:
-        tests(place, asked.only)
+        tests(place, asked.only, asked.account)
     say("done")
 
 
