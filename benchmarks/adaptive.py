@@ -33,7 +33,10 @@ from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.population import read_population
 from stillwatch.range.scenes import Scene, read_scene, shipped
 
-DEFENCES = "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance"
+DEFENCES = (
+    "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance,"
+    "reasoning_allowance,stillwatch+reasoning_allowance"
+)
 DAY_US = 86_400_000_000
 
 # One means after the other, from a plain pool on.
