@@ -2,6 +2,7 @@
 
 import socket
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from types import SimpleNamespace
@@ -330,6 +331,21 @@ def test_an_offer_whose_end_looks_like_a_request_is_not_read_as_one() -> None:
     talk = Talk().feed(GET + b"connection: upgrade\r\nx: ", GET + b"upgrade: h2c\r\n" + TAIL)
     assert talk.seen == []
     assert talk.statuses == [501]
+
+
+def test_a_body_in_tiny_chunks_costs_little_more_than_its_size() -> None:
+    """A list of its pieces would take thirty times as much."""
+    body = b"ab" * 40_000
+    head = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    talk = Talk().feed(head)
+    chunks = b"2\r\nab\r\n" * 40_000
+    tracemalloc.start()
+    talk.feed(*(chunks[k : k + 4_096] for k in range(0, len(chunks), 4_096)))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 3 * len(body)
+    talk.feed(b"0\r\n\r\n")
+    assert [one.body for one in talk.seen] == [body]
 
 
 def test_trailers_are_no_headers() -> None:

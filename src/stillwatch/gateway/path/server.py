@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 64 << 10
 HEAD_FIELDS = 200
+PIECES = 256  # of a body that are kept apart: chunks of a byte would take thirty times their size
 PIPELINED = 16  # whole requests that may wait behind the one at work
 HEAD_S = 30.0  # for a head, and between two pieces of a body
 IDLE_S = 75.0  # of a kept connection
@@ -106,7 +107,7 @@ class Client(asyncio.Protocol):
         self._url = b""
         self._headers: list[Header] = []
         self._keys: list[Header] = []
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._size = self._head_size = 0
         self._in_message = self._in_body = self._known = self._expects = False
 
@@ -233,7 +234,12 @@ class Client(asyncio.Protocol):
         self._size += len(data)
         if self._size > self.gate.terms.capture.max_body_bytes:
             raise _TooMuch(413, b"Content Too Large")
-        self._body.append(data)
+        if len(self._body) < PIECES:
+            self._body.append(data)
+        else:
+            if len(self._body) == PIECES:
+                self._body.append(bytearray())
+            self._body[-1] += data
         if self._size > TRUSTED_BYTES and not self._known and self._knows is not None:
             self._known = self._knows(self.gate, self.peer, self._read())
             if not self._known:
@@ -251,7 +257,8 @@ class Client(asyncio.Protocol):
         )
 
     def on_message_complete(self) -> None:
-        self._waiting.append(self._read(self._body[0] if len(self._body) == 1 else b"".join(self._body)))
+        body = self._body
+        self._waiting.append(self._read(bytes(body[0]) if len(body) == 1 else b"".join(body)))
         self._reset()
         if len(self._waiting) > PIPELINED:
             raise _TooMuch(429, b"Too Many Requests")
