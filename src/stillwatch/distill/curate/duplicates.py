@@ -24,6 +24,7 @@ TRIPLE = 3
 HASHES, BAND = 64, 4  # 16 bands of 4: two texts of similarity 0.9 are missed once in 10^7, of 0.7 once in 80
 MOST_IN_BAND = 64  # texts of one band that are compared with a newcomer: the work stays linear
 TOKEN = re.compile(r"\w+|[^\w\s]", re.UNICODE)
+AT_ONCE = 8192  # triples hashed together: one endless answer takes no more memory than many short ones
 SEED = 1998
 
 
@@ -72,11 +73,14 @@ def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:
     sketcher = Sketcher()
     for one in triples:
         hashes = sketcher.hashes(pa.array([_sound(text) for text in sorted(one)], pa.large_string()))
-        mixed = hashes[:, None] ^ seeds[None, :]
-        mixed *= M1
-        mixed ^= mixed >> np.uint64(29)
-        mixed *= M2
-        yield (mixed ^ (mixed >> np.uint64(32))).min(axis=0)
+        least = np.full(HASHES, np.iinfo(np.uint64).max, np.uint64)
+        for start in range(0, len(hashes), AT_ONCE):
+            mixed = hashes[start : start + AT_ONCE, None] ^ seeds[None, :]
+            mixed *= M1
+            mixed ^= mixed >> np.uint64(29)
+            mixed *= M2
+            np.minimum(least, (mixed ^ (mixed >> np.uint64(32))).min(axis=0), out=least)
+        yield least
 
 
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
