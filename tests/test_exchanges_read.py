@@ -552,3 +552,17 @@ def test_a_folder_is_read_through_its_links_and_each_file_once(tmp_path):
     assert sorted(take(tmp_path / "logs").column("account").to_pylist()) == ["a", "b"]
     with pytest.raises(InputError, match="is a pipe or a device"):
         take(tmp_path / "logs" / "pipe")
+
+
+def test_a_date_that_cannot_be_read_costs_an_account_its_date_alone(tmp_path):
+    text = "Account ID,Created At,Permissions\na,2026-01-01,synthetic_data\nb,yesterday,\n"
+    with Rejects(tmp_path / "rejected") as rejects:
+        table = read_accounts(write(tmp_path / "a.csv", text), rejects=rejects, now=NOW)
+    assert table.select(["account", "created", "permissions"]).to_pylist() == [
+        {"account": "a", "created": None, "permissions": ["synthetic_data"]},
+        {"account": "b", "created": None, "permissions": None},
+    ]
+    assert (rejects.count, rejects.mended) == (0, 2)
+    assert "has no zone" in (tmp_path / "rejected").read_text().splitlines()[0]
+    page = json.dumps({"object": "list", "data": [{"account": "a"}, {"account": "b"}]})
+    assert read_accounts(write(tmp_path / "b", page), rejects=Rejects(), now=NOW).num_rows == 2

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import ACCOUNTS, content, csv_text, json_text, lines, parquet, sources
-from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges import ACCOUNTS, content, csv_text, envelopes, json_text, lines, parquet, sources
+from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Bad, Good
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
@@ -29,7 +29,13 @@ ALIASES = {
     "declared_use": ("use", "purpose"),
     "permissions": ("permission",),
 }
-COLUMN_OF = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
+_FOLDED = {own.folded(a): name for name, also in ALIASES.items() for a in (*also, name)}
+_EXACT = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
+
+
+def column_of(written: str) -> str | None:
+    """The table's column that a name means, or None. "Account ID" and "accountId" are the same words."""
+    return _EXACT.get(written) or _FOLDED.get(own.folded(written))
 
 
 def read_accounts(
@@ -50,10 +56,13 @@ def read_accounts(
                 if isinstance(item, Bad):
                     rejects.add(place, item.reason, item.raw, offset=item.offset)
                     continue
-                for value in item.value if isinstance(item.value, list) else [item.value]:
+                for value in _each(item.value):
+                    notes: list[str] = []
                     try:
-                        row = _row(value, clock)
+                        row = _row(value, clock, notes)
                         found[str(row["account"])] = row
+                        for note in notes:
+                            rejects.note(place, note)
                     except Refused as why:
                         rejects.add(place, str(why), item.raw, offset=item.offset)
         except Refused as why:
@@ -67,6 +76,15 @@ def read_accounts(
     return pa.Table.from_arrays(
         [pa.array([row.get(f.name) for row in rows], type=f.type) for f in ACCOUNTS], schema=ACCOUNTS
     )
+
+
+def _each(value: object) -> list[object]:
+    """The accounts in a value: itself, a list, or a page of an API that holds a list."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and not any(column_of(str(name)) == "account" for name in value):
+        return envelopes.inside(value) or [value]
+    return [value]
 
 
 def _items(path: Path) -> Iterator[Good | Bad]:
@@ -99,22 +117,27 @@ def _items(path: Path) -> Iterator[Good | Bad]:
 
 
 def _check(names: list[str]) -> None:
-    if not any(COLUMN_OF.get(name) == "account" for name in names):
+    if not any(column_of(name) == "account" for name in names):
         raise Refused(f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])})")
 
 
-def _row(value: object, clock: Clock) -> Row:
+def _row(value: object, clock: Clock, notes: list[str]) -> Row:
+    """One account. A cell that cannot be read is left empty and noted: with the whole row would go its
+    permissions, and an honest account would stand accused for the way a date is written."""
     if not isinstance(value, dict):
         raise Refused("is no object; right would be one account a line")
     row: Row = {}
     for written, cell in value.items():
-        name = COLUMN_OF.get(str(written))
+        name = column_of(str(written))
         if name is None or cell is None or (name in row and written != name):
             continue
         try:
             row[name] = _cell(name, cell, clock)
         except Refused as why:
-            raise Refused(str(why) if name == "created" else f"column {name} {why}") from None
+            reason = f"column {name}: {why}" if name == "created" else f"column {name} {why}"
+            if name == "account":
+                raise Refused(reason) from None
+            notes.append(f"{reason}; left empty, the account is kept")
     if row.get("account") in (None, ""):
         raise Refused(f"has no account (accepted too: {', '.join(ALIASES['account'])})")
     return row

@@ -25,7 +25,7 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
         )
     if rejects.mended:
         said.append(
-            f"{counted(rejects.mended, 'value')} chosen by clients could not be read: left empty, or with a "
-            "replacement character. The exchanges count; rejected.jsonl says where."
+            f"{counted(rejects.mended, 'value')} could not be read and were left empty (half a character: "
+            "replaced). The exchanges and accounts that they belong to count; rejected.jsonl says where."
         )
     return tuple(said)

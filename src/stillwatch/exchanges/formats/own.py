@@ -38,14 +38,21 @@ COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
 }
 # a CSV of a spreadsheet or a Parquet of another tool: "Account ID" and "accountId" are the same words
 _FOLD = str.maketrans("", "", " _-.")
+
+
+def folded(written: str) -> str:
+    """A name without its case, blanks and marks."""
+    return written.lower().translate(_FOLD)
+
+
 FOLDED: dict[str, str] = {}
 for _written, _name in COLUMN_OF.items():
-    FOLDED.setdefault(_written.lower().translate(_FOLD), _name)
+    FOLDED.setdefault(folded(_written), _name)
 
 
 def column_of(written: str) -> str | None:
     """The record's column that a name means, or None."""
-    return COLUMN_OF.get(written) or FOLDED.get(written.lower().translate(_FOLD))
+    return COLUMN_OF.get(written) or FOLDED.get(folded(written))
 
 
 def columns_of(names: list[str]) -> dict[str, str]:
