@@ -5,6 +5,7 @@ import pytest
 
 from stillwatch.actors import World
 from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.links import Links, nothing
 from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import LEAST_IN, PURITY, Stock, choices
@@ -16,15 +17,10 @@ PARTIES, MARKERS, ROWS = 12, 30, 400
 
 
 def random_spread(rng: np.random.Generator) -> Spread:
-    """Links, entries and uses without meaning; times are row numbers."""
-    links, entries, uses = 300, 200, 900
-    a, b = rng.integers(0, PARTIES, (2, links)).astype(np.int32)
+    """Entries and uses without meaning; times are row numbers."""
+    entries, uses = 200, 900
     return Spread(
-        a,
-        b,
-        np.sort(rng.integers(0, ROWS, links)),
-        rng.integers(1, 9000, links),
-        np.zeros(links, np.int8),
+        nothing(),
         rng.integers(0, PARTIES, entries).astype(np.int32),
         rng.integers(0, MARKERS, entries).astype(np.int32),
         np.sort(rng.integers(0, ROWS, entries)),
@@ -36,24 +32,56 @@ def random_spread(rng: np.random.Generator) -> Spread:
     )
 
 
+def random_links(rng: np.random.Generator, heaviest: int) -> tuple[Links, list[tuple[int, int, int, int]]]:
+    """Links without meaning, and each as (at, weight, lower party, higher party)."""
+    at, weight, many = (
+        np.sort(rng.integers(0, ROWS, 120)),
+        rng.integers(0, 9000, 120),
+        rng.integers(0, 5, 120),
+    )
+    each = np.repeat(np.arange(120), many)
+    a = rng.integers(0, PARTIES - 1, len(each))
+    b = rng.integers(a + 1, PARTIES)
+    pairs = sorted({*zip(a.tolist(), b.tolist(), strict=True)})
+    rows = sorted([*pairs, *((b, a) for a, b in pairs)])
+    place = {row: k for k, row in enumerate(rows)}
+    links = Links(
+        at,
+        weight.astype(np.int32),
+        np.cumsum([0, *many]),
+        np.array([place[row] for row in zip(a.tolist(), b.tolist(), strict=True)], np.int32),
+        np.searchsorted([a for a, _ in rows], np.arange(PARTIES)),  # the last party has no row of its own
+        np.array([b for _, b in rows], np.int32),
+        np.array([place[b, a] for a, b in rows], np.int32),
+        heaviest,
+    )
+    return links, [*zip(at[each].tolist(), weight[each].tolist(), a.tolist(), b.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("heaviest", [2**31 - 1, 2**31])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_moving_window_sums_the_links_it_holds(seed: int) -> None:
-    spread = random_spread(np.random.default_rng(seed))
-    window = LinkWindow(spread, PARTIES)
-    for until in range(0, ROWS + 50, 23):
+def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> None:
+    links, each = random_links(np.random.default_rng(seed), heaviest)
+    window = LinkWindow(links, PARTIES + 2)
+    for until in (
+        *range(150, ROWS, 23),
+        ROWS + 100,
+        ROWS + 200,
+    ):  # the last two hold nothing that came before
         graph = window.moved(until - 90, until)
-        expected = np.zeros((PARTIES, PARTIES), np.int64)
-        for a, b, at, weight in zip(spread.a, spread.b, spread.at_us, spread.weight, strict=True):
-            if until - 90 <= at < until and a != b:
+        expected = np.zeros((PARTIES + 2, PARTIES + 2), np.int64)
+        for at, weight, a, b in each:
+            if until - 90 <= at < until:
                 expected[a, b] += weight
                 expected[b, a] += weight
         found = np.zeros_like(expected)
-        for node in range(PARTIES):
+        for node in range(PARTIES + 2):
             edges = slice(graph.begin[node], graph.begin[node + 1])
             found[node, graph.neighbour[edges]] = graph.weight[edges]
             assert list(graph.neighbour[edges]) == sorted(graph.neighbour[edges])
         assert (found == expected).all()
         assert (graph.weight > 0).all()
+        assert graph.weight.dtype == (np.int32 if heaviest < 2**31 else np.int64)
 
 
 @pytest.mark.parametrize("seed", range(4))

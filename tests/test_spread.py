@@ -42,7 +42,7 @@ def log_of(ts, values, words=None):
 
 
 def slow_spread(log, party):
-    """The definition, marker by marker, in plain Python. Links as (at, first use, a, b, weight, kind)."""
+    """The definition, marker by marker, in plain Python, and links as (at, a, b, weight)."""
     ts = log["ts_us"].tolist()
     uses = {}  # marker -> [(row, place in the row)]
     for row in range(len(ts)):
@@ -74,7 +74,7 @@ def slow_spread(log, party):
                     weight = int(1000 * bits / min(len(recent), NEIGHBOURS))
                     for x in [j] if was_hot else recent[1:]:
                         for y in range(max(recent[0], x - NEIGHBOURS), x):
-                            links.append((now, used[0], entries[x][1], entries[y][1], weight, kind))
+                            links.append((now, *sorted((entries[x][1], entries[y][1])), weight))
             was_hot = hot
         if hot_from is not None:
             salted = (value ^ int(markers.SALT[kind])) or 1
@@ -82,13 +82,7 @@ def slow_spread(log, party):
     hot_markers.sort(key=lambda m: m[0])
     all_uses = sorted((at, number) for number, m in enumerate(hot_markers) for at in m[3])
     all_entries = sorted((at, number, p, t) for number, m in enumerate(hot_markers) for t, p, at in m[4])
-    links.sort(key=lambda link: link[:4])
     columns = {
-        "a": [link[2] for link in links],
-        "b": [link[3] for link in links],
-        "at_us": [link[0] for link in links],
-        "weight": [link[4] for link in links],
-        "kind": [link[5] for link in links],
         "entry_party": [e[2] for e in all_entries],
         "entry_marker": [e[1] for e in all_entries],
         "entry_us": [e[3] for e in all_entries],
@@ -98,12 +92,36 @@ def slow_spread(log, party):
         "marker_kind": [m[2] for m in hot_markers],
         "marker_value": [m[5] for m in hot_markers],
     }
-    return Spread(**{name: np.array(values, np.int64) for name, values in columns.items()})
+    return columns, sorted(links)
 
 
-def assert_same(a, b):
-    for f in dataclasses.fields(Spread):
-        assert getattr(a, f.name).tolist() == getattr(b, f.name).tolist(), f.name
+def links_of(spread):
+    """(at, a, b, weight) of every link."""
+    links = spread.links
+    row_of = np.repeat(np.arange(len(links.row_begin) - 1), np.diff(links.row_begin))
+    number = np.repeat(np.arange(len(links.at_us)), np.diff(links.begin))
+    places = links.place, links.other[links.place]
+    for there, back in (places, places[::-1]):
+        assert (links.neighbour[there] == row_of[back]).all()
+    columns = links.at_us[number], row_of[places[0]], row_of[places[1]], links.weight[number]
+    found = sorted(zip(*(column.tolist() for column in columns), strict=True))
+    if found:
+        weighs = {}
+        for _, a, b, weight in found:
+            weighs[a, b] = weighs.get((a, b), 0) + weight
+        assert links.heaviest == max(weighs.values())
+    return found
+
+
+def columns_of(spread):
+    names = [f.name for f in dataclasses.fields(Spread) if f.name != "links"]
+    return {name: getattr(spread, name).tolist() for name in names}
+
+
+def assert_same(found, expected):
+    columns, links = expected
+    assert columns_of(found) == columns
+    assert links_of(found) == links
 
 
 def random_log(rng, rows, parties, values, days, grain_us):
@@ -136,9 +154,9 @@ def test_rounds_and_buckets_do_not_matter(monkeypatch, bucket):
     log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
     whole = spread(log, party)
     monkeypatch.setattr(markers, "ROUND_USES", bucket * 16)
-    assert_same(spread(log, party, threads=1), whole)
+    assert_same(spread(log, party, threads=1), (columns_of(whole), links_of(whole)))
     assert_same(whole, slow_spread(log, party))
-    assert len(whole.a) > 100
+    assert len(whole.links) > 100
 
 
 @settings(max_examples=60, deadline=None)
@@ -155,9 +173,7 @@ def test_nothing_later_changes_what_was_seen(seed, share):
         system_phrases=log.system_phrases[:n],
     )
     whole, part = spread(log, party), spread(begun, party[:n])
-    seen = whole.at_us < cut_us
-    for name in ("a", "b", "at_us", "weight", "kind"):
-        assert getattr(whole, name)[seen].tolist() == getattr(part, name).tolist(), name
+    assert [link for link in links_of(whole) if link[0] < cut_us] == links_of(part)
     known = np.flatnonzero(whole.hot_from_us < cut_us)  # markers that were hot by then, in the same order
     assert whole.hot_from_us[known].tolist() == part.hot_from_us.tolist()
     number = np.full(len(whole.hot_from_us) + 1, -1)
@@ -183,8 +199,8 @@ def test_new_and_shared_is_hot():
     found = spread(log, party)
     assert found.hot_from_us.tolist() == [4 * DAY_US]
     assert found.marker_kind.tolist() == [2]
-    assert len(found.a) == 6  # each of four with each before it
-    assert set(found.at_us.tolist()) == {4 * DAY_US}
+    assert len(found.links) == 6  # each of four with each before it
+    assert set(found.links.at_us.tolist()) == {4 * DAY_US}
 
 
 @pytest.mark.parametrize(
@@ -207,12 +223,13 @@ def test_one_party_alone_spreads_nothing():
 
 def test_a_marker_costs_linear_links():
     log, party = one_marker(np.linspace(1, 2, 300), others=2000)
-    assert len(spread(log, party).a) <= 300 * NEIGHBOURS
+    assert len(spread(log, party).links) <= 300 * NEIGHBOURS
 
 
 def test_empty_and_endless_logs():
     nothing = spread(log_of([], []), np.zeros(0, np.int32))
-    assert all(len(getattr(nothing, f.name)) == 0 for f in dataclasses.fields(Spread))
+    assert links_of(nothing) == []
+    assert not any(columns_of(nothing).values())
     endless = ExchangeLog(
         {"ts_us": np.broadcast_to(np.int64(0), 1 << 27)}, *(np.zeros((0, 1)),) * 2, (), (), frozenset(), 0
     )

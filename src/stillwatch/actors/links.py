@@ -1,17 +1,45 @@
-"""Links between the parties that entered a hot marker, in time order without sorting the links themselves.
+"""Links between the parties that entered a hot marker, in time order: a pair of parties each.
 
-The entries that link are put in order (they are fewer), each knows how many links it makes, and threads write
-them where they belong. What a hot entry is, `spread` says. It does not know what the links add up to.
+The entries that link are put in order (they are fewer), each knows how many links it makes and what they
+weigh, and a link itself is no more than the number of its pair. What a hot entry is, `spread` says. It does
+not know what the links add up to.
 """
 
 # mypy: allow-untyped-defs
 
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 from stillwatch.actors.markers import HotMarkers, is_hot
+from stillwatch.stats.dealing import deal
+
+
+@dataclass(frozen=True)
+class Links:
+    """The entries that link, in time order, the links that each makes, and the pairs that were ever linked.
+
+    A link's weight is its entry's. Pairs stand in compressed rows of parties, once in the row of either.
+    """
+
+    at_us: np.ndarray  # (entries,) int64 when the entry's links arose
+    weight: np.ndarray  # (entries,) int32 of each of its links, in thousandths of a bit
+    begin: np.ndarray  # (entries + 1,) int64 where its links begin
+    place: np.ndarray  # (links,) int32 its pair's place in the row of the lower party
+    row_begin: np.ndarray  # (parties + 1,) int64
+    neighbour: np.ndarray  # (places,) int32, ascending within a row
+    other: np.ndarray  # (places,) int32 the pair's other place
+    heaviest: int  # what all links of one pair weigh together, at most
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+
+def nothing() -> Links:
+    """No link."""
+    none, few = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    return Links(none, few, np.zeros(1, np.int64), few, np.zeros(1, np.int64), few, few, 0)
 
 
 def links(
@@ -23,36 +51,26 @@ def links(
     least: int,
     novelty: float,
     neighbours: int,
-    pool: ThreadPoolExecutor,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, at_us, weight, kind) of every link, by time, marker, a and b.
+) -> Links:
+    """Every link, by time, marker and entry.
 
     known: sorted times at which each party was first seen; window in µs; neighbours: how many of the latest
     entrants an entrant is linked to.
     """
-    entry, old, which = _linking(hot.begin, hot.entry_row, ts, known, window, least, novelty)
-    ends = _link_ends(hot.begin, entry, old, which, neighbours)
-    total = int(ends[-1])
-    a, b = np.empty(total, np.int32), np.empty(total, np.int32)
-    at, weight, kind = np.empty(total, np.int64), np.empty(total, np.int32), np.empty(total, np.int8)
-    even = np.searchsorted(ends, np.linspace(0, total, 4 * threads + 1))
-    cuts = _between_moments(even, entry, which, hot.entry_row, ts)
-
-    def fill(k: int) -> None:
-        _fill_links(
-            hot.entry_row, hot.kind, entry, old, which, ends, cuts[k], cuts[k + 1],
-            party, ts, known, neighbours, a, b, at, weight, kind,
-        )  # fmt: skip
-
-    list(pool.map(fill, range(len(cuts) - 1)))
-    return a, b, at, weight, kind
+    entry, old, weight = _linking(hot.begin, hot.entry_row, ts, known, window, least, novelty, neighbours)
+    begin = _begins(entry, old, neighbours)
+    pair, low, high, heaviest = _paired(hot.entry_row, party, entry, old, weight, begin, neighbours)
+    parties = int(high.max(initial=-1)) + 1
+    by_low, by_high = deal(low, parties)[1], deal(high, parties)[1]
+    row_begin, neighbour, place, other = _rows(low, high, by_low, by_high, parties)
+    _renumber(pair, place)
+    return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, int(heaviest))
 
 
 @njit(cache=True, nogil=True)
-def _linking(begin, entry_row, ts, known, window, least, novelty):
+def _linking(begin, entry_row, ts, known, window, least, novelty, neighbours):
     """The hot entries that link, by time and marker: their number, the oldest entry in their window (as
-    -1 - it where the marker was not hot at the entry before), and their marker."""
+    -1 - it where the marker was not hot at the entry before), and what a link of theirs weighs."""
     n = len(ts)
     moment = np.empty(n, np.int32)  # the first row of the same time
     for i in range(n):
@@ -60,7 +78,7 @@ def _linking(begin, entry_row, ts, known, window, least, novelty):
     fill = np.zeros(n + 1, np.int64)
     entry = np.empty(0, np.int32)
     oldest = np.empty(0, np.int32)
-    which = np.empty(0, np.int32)
+    weight = np.empty(0, np.int32)
     for placing in (False, True):
         if placing:
             total = 0
@@ -70,7 +88,7 @@ def _linking(begin, entry_row, ts, known, window, least, novelty):
                 total += here
             entry = np.empty(total, np.int32)
             oldest = np.empty(total, np.int32)
-            which = np.empty(total, np.int32)
+            weight = np.empty(total, np.int32)
         for m in range(len(begin) - 1):
             old = begin[m]
             was_hot = False
@@ -79,15 +97,16 @@ def _linking(begin, entry_row, ts, known, window, least, novelty):
                 while ts[entry_row[old]] < now - window:
                     old += 1
                 hot = is_hot(j - old + 1, old - begin[m], least, novelty)
-                if hot and _share(j - old + 1, now, known, 1) >= 0:
+                share = _share(j - old + 1, now, known, neighbours) if hot else np.int64(-1)
+                if share >= 0:
                     at = moment[entry_row[j]]
                     if placing:
                         entry[fill[at]] = j
                         oldest[fill[at]] = old if was_hot else -1 - old
-                        which[fill[at]] = m
+                        weight[fill[at]] = share
                     fill[at] += 1
                 was_hot = hot
-    return entry, oldest, which
+    return entry, oldest, weight
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -98,9 +117,9 @@ def _share(recent, now, known, neighbours):
 
 
 @njit(cache=True, nogil=True)
-def _link_ends(begin, entry, oldest, which, neighbours):
+def _begins(entry, oldest, neighbours):
     """(entries + 1,) where each entry's links begin."""
-    ends = np.zeros(len(entry) + 1, np.int64)
+    begin = np.zeros(len(entry) + 1, np.int64)
     for k in range(len(entry)):
         j = np.int64(entry[k])
         old = np.int64(oldest[k])
@@ -111,95 +130,107 @@ def _link_ends(begin, entry, oldest, which, neighbours):
             old = -1 - old
             for x in range(old + 1, j + 1):
                 many += min(neighbours, x - old)
-        ends[k + 1] = ends[k] + many
-    return ends
-
-
-def _between_moments(
-    cuts: np.ndarray, entry: np.ndarray, which: np.ndarray, entry_row: np.ndarray, ts: np.ndarray
-) -> list[int]:
-    """Cuts moved up to where no moment of a marker is cut through."""
-    out = []
-    for cut in np.minimum(cuts, len(entry)).tolist():
-        while 0 < cut < len(entry) and which[cut] == which[cut - 1]:
-            if ts[entry_row[entry[cut]]] != ts[entry_row[entry[cut - 1]]]:
-                break
-            cut += 1
-        out.append(cut)
-    return out
+        begin[k + 1] = begin[k] + many
+    return begin
 
 
 @njit(cache=True, nogil=True)
-def _fill_links(
-    entry_row,
-    kinds,
-    entry,
-    oldest,
-    which,
-    ends,
-    low,
-    high,
-    party,
-    ts,
-    known,
-    neighbours,
-    a,
-    b,
-    at,
-    weight,
-    kind,
-):
-    """Write the links of the entries [low, high) where they belong."""
-    pairs = np.empty(1024, np.int64)
-    shares = np.empty(1024, np.int32)
-    k = low
-    while k < high:
-        now = ts[entry_row[entry[k]]]
-        m = which[k]
-        first = ends[k]
-        last = k
-        while last < high and which[last] == m and ts[entry_row[entry[last]]] == now:
-            last += 1
-        many = ends[last] - first
-        if many > len(pairs):
-            pairs = np.empty(2 * many, np.int64)
-            shares = np.empty(2 * many, np.int32)
-        at_link = 0
-        while k < last:
-            j = np.int64(entry[k])
-            old = np.int64(oldest[k])
-            from_ = j
-            if old < 0:
-                old = -1 - old
-                from_ = old + 1
-            share = _share(j - old + 1, now, known, neighbours)
-            for x in range(from_, j + 1):
-                for y in range(max(old, x - neighbours), x):
-                    pairs[at_link] = np.int64(party[entry_row[x]]) << 32 | np.int64(party[entry_row[y]])
-                    shares[at_link] = share
-                    at_link += 1
-            k += 1
-        _sort(pairs[:many], shares[:many])
-        for q in range(many):
-            a[first + q] = pairs[q] >> 32
-            b[first + q] = pairs[q] & 0xFFFFFFFF
-            at[first + q] = now
-            weight[first + q] = shares[q]
-            kind[first + q] = kinds[m]
+def _paired(entry_row, party, entry, oldest, weight, begin, neighbours):
+    """Each link's pair, numbered as they arise; the pairs' parties; and the most that one weighs in all."""
+    pair = np.empty(begin[-1], np.int32)
+    low = np.empty(1024, np.int32)
+    high = np.empty(1024, np.int32)
+    weighs = np.zeros(1024, np.int64)
+    table = np.full(4096, -1, np.int32)  # open addressing, by both parties
+    pairs = 0
+    for k in range(len(entry)):
+        j = np.int64(entry[k])
+        old = np.int64(oldest[k])
+        x = j
+        if old < 0:
+            old = -1 - old
+            x = old + 1
+        at = begin[k]
+        while x <= j:
+            a = party[entry_row[x]]
+            for y in range(max(old, x - neighbours), x):
+                b = party[entry_row[y]]
+                one, other = min(a, b), max(a, b)
+                s = _slot(one, other, len(table))
+                while table[s] >= 0 and (low[table[s]] != one or high[table[s]] != other):
+                    s = (s + 1) & (len(table) - 1)
+                if table[s] < 0:
+                    if pairs == len(low):
+                        low, high, weighs = _twice(low), _twice(high), _twice(weighs)
+                        table = _numbered(low, high, pairs, 4 * len(low))
+                        s = _slot(one, other, len(table))
+                        while table[s] >= 0:
+                            s = (s + 1) & (len(table) - 1)
+                    low[pairs], high[pairs], weighs[pairs] = one, other, 0
+                    table[s] = pairs
+                    pairs += 1
+                pair[at] = table[s]
+                weighs[table[s]] += weight[k]
+                at += 1
+            x += 1
+    heaviest = weighs[:pairs].max() if pairs else np.int64(0)
+    return pair, low[:pairs].copy(), high[:pairs].copy(), heaviest
 
 
 @njit(cache=True, nogil=True)
-def _sort(keys, values):
-    """Sort keys, and values with them; mostly they are few."""
-    if len(keys) > 48:
-        order = np.argsort(keys, kind="mergesort")
-        keys[:] = keys[order]
-        values[:] = values[order]
-        return
-    for k in range(1, len(keys)):
-        key, value = keys[k], values[k]
-        j = k - 1
-        while j >= 0 and keys[j] > key:
-            keys[j + 1], values[j + 1] = keys[j], values[j]
-            j -= 1
-        keys[j + 1], values[j + 1] = key, value
+def _numbered(low, high, pairs, size):
+    """The table over pairs, anew and larger."""
+    table = np.full(size, -1, np.int32)
+    for q in range(pairs):
+        s = _slot(low[q], high[q], size)
+        while table[s] >= 0:
+            s = (s + 1) & (size - 1)
+        table[s] = q
+    return table
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slot(one, other, size):
+    mixed = (np.uint64(one) << np.uint64(32) | np.uint64(other)) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(32)) & (size - 1)
+
+
+@njit(cache=True, nogil=True)
+def _twice(values):
+    more = np.empty(2 * len(values), values.dtype)
+    more[: len(values)] = values
+    return more
+
+
+@njit(cache=True, nogil=True)
+def _rows(low, high, by_low, by_high, n):
+    """Rows of both directions, ascending: where each begins, its neighbours, the place of each pair in the
+    row of its lower party, and of every place the pair's other one."""
+    begin = np.zeros(n + 1, np.int64)
+    for q in range(len(low)):
+        begin[low[q] + 1] += 1
+        begin[high[q] + 1] += 1
+    for i in range(n):
+        begin[i + 1] += begin[i]
+    neighbour = np.empty(begin[n], np.int32)
+    other = np.empty(begin[n], np.int32)
+    place = np.empty(len(low), np.int32)
+    back = np.empty(len(low), np.int32)
+    fill = begin[:-1].copy()
+    for q in by_low:  # lower neighbours first
+        back[q] = fill[high[q]]
+        neighbour[back[q]] = low[q]
+        fill[high[q]] += 1
+    for q in by_high:
+        place[q] = fill[low[q]]
+        neighbour[place[q]] = high[q]
+        other[place[q]] = back[q]
+        other[back[q]] = place[q]
+        fill[low[q]] += 1
+    return begin, neighbour, place, other
+
+
+@njit(cache=True, nogil=True)
+def _renumber(numbers, names):
+    for k in range(len(numbers)):
+        numbers[k] = names[numbers[k]]

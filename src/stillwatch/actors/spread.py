@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numba import njit
 
-from stillwatch.actors.links import links
+from stillwatch.actors.links import Links, links, nothing
 from stillwatch.actors.markers import PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
@@ -36,11 +36,7 @@ KINDS = ("wording", "system wording", "opening", "ending", "question", "system t
 class Spread:
     """Links between parties through hot markers, in time order, and the exchanges that carry hot markers."""
 
-    a: np.ndarray  # (links,) int32 party that entered
-    b: np.ndarray  # (links,) int32 party that was there
-    at_us: np.ndarray  # (links,) int64 when the link arose
-    weight: np.ndarray  # (links,) int32 thousandths of a bit
-    kind: np.ndarray  # (links,) int8 index into KINDS
+    links: Links
     entry_party: np.ndarray  # (entries,) int32 first uses of markers that were ever hot, in time order
     entry_marker: np.ndarray  # (entries,) int32
     entry_us: np.ndarray  # (entries,) int64
@@ -85,14 +81,8 @@ def spread(
     with ThreadPoolExecutor(threads) as pool:
         uses = _uses(columns, hot, hot.uses, pool, threads)
         entries = _uses(columns, hot, hot.entries, pool, threads)
-        found = links(hot, party, ts, known, WINDOW_US, MIN_ENTRANTS, NOVELTY, NEIGHBOURS, pool, threads)
-    a, b, at_us, weight, kind = found
     return Spread(
-        a,
-        b,
-        at_us,
-        weight,
-        kind,
+        links(hot, party, ts, known, WINDOW_US, MIN_ENTRANTS, NOVELTY, NEIGHBOURS),
         party[entries[0]],
         entries[1],
         ts[entries[0]],
@@ -105,19 +95,8 @@ def spread(
 
 
 def _nothing() -> Spread:
-    kinds = (
-        np.int32,
-        np.int32,
-        np.int64,
-        np.int32,
-        np.int8,
-        np.int32,
-        np.int32,
-        np.int64,
-        np.int32,
-        np.int32,
-    )
-    return Spread(*(np.zeros(0, kind) for kind in (*kinds, np.int64, np.int8, np.uint32)))
+    kinds = (np.int32, np.int32, np.int64, np.int32, np.int32, np.int64, np.int8, np.uint32)
+    return Spread(nothing(), *(np.zeros(0, kind) for kind in kinds))
 
 
 @njit(cache=True, nogil=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from stillwatch.actors.conduct import HotRows, all_rows
+from stillwatch.actors.links import nothing
 from stillwatch.actors.markers import fill_markers, width
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED, Stock, choices
@@ -102,10 +103,8 @@ def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarr
     ts = log["ts_us"]
     pairs = party[row].astype(np.int64) * max(len(values), 1) + marker
     first = np.sort(np.unique(pairs, return_index=True)[1])
-    nothing = np.zeros(0, np.int64)
     spread = Spread(
-        nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing.astype(np.int32),
-        nothing.astype(np.int8), party[row[first]], marker[first], ts[row[first]], row, marker,
+        nothing(), party[row[first]], marker[first], ts[row[first]], row, marker,
         np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
     )  # fmt: skip
     return Stock(spread, parties), all_rows(log, party, parties)

@@ -185,7 +185,7 @@ def _result(
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
-        cannot_claim(log, known is not None, watched.untested_settings, bool(len(watched.spread.at_us))),
+        cannot_claim(log, known is not None, watched.untested_settings, bool(len(watched.spread.links))),
     )
 
 

@@ -178,7 +178,7 @@ class _Watcher:
 
     def steps(self, until_us: int) -> np.ndarray:
         """The hours at which something new could be seen, from the next one on to the last full one."""
-        ts = self.spread.at_us
+        ts = self.spread.links.at_us
         if len(ts) == 0:
             return np.zeros(0, np.int64)
         hours = np.unique((ts // HOUR_US + 1) * HOUR_US)
@@ -186,7 +186,7 @@ class _Watcher:
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_Hour]:
         """The hours in order, a few ahead of the one that is looked at."""
-        window = LinkWindow(self.spread, self.parties)
+        window = LinkWindow(self.spread.links, self.parties)
         waiting: deque[_Hour] = deque()
         for step in steps:
             until = int(step)
