@@ -377,6 +377,14 @@ def test_what_a_shipper_put_around_a_record_is_opened(tmp_path, shipper):
     assert found["time"] == datetime(2026, 3, 2, 8, 0, 1, tzinfo=UTC)
 
 
+def test_cloudwatch_through_firehose_has_no_line_ends(tmp_path):
+    lines = (DATA / "bedrock.jsonl").read_text().splitlines()
+    events = [{"id": str(k), "timestamp": 1772438401000, "message": line} for k, line in enumerate(lines)]
+    parts = [{"messageType": "DATA_MESSAGE", "logEvents": [event]} for event in events]
+    (tmp_path / "log").write_bytes(gzip.compress("".join(map(json.dumps, parts)).encode()))
+    assert prompts(rows(tmp_path / "log")) == prompts(rows("bedrock.jsonl"))
+
+
 def test_prompts_as_messages_or_parts(tmp_path):
     own = {"time": "2026-03-02T08:00:01Z", "account": "a"}
     talk = [{"role": "system", "content": "S."}, {"role": "user", "content": "One?"}]
@@ -385,6 +393,11 @@ def test_prompts_as_messages_or_parts(tmp_path):
     first, second = rows(tmp_path / "log")
     assert (first["prompt"], first["system"], first["turn"]) == ("One?", "S.", 1)
     assert (second["prompt"], second["system"]) == ("Two?", None)
+    pq.write_table(pa.Table.from_pylist([own | {"prompt": talk}]), tmp_path / "p")
+    assert prompts(rows(tmp_path / "p")) == ["One?"]
+    pq.write_table(pa.Table.from_pylist([own | {"messages": talk, "output_tokens": 3}]), tmp_path / "p")
+    (found,) = rows(tmp_path / "p")
+    assert (found["prompt"], found["system"], found["output_tokens"]) == ("One?", "S.", 3)
 
 
 @pytest.mark.parametrize("key", ["messages", "model"])

@@ -3,6 +3,7 @@
 It does not know what the values mean. A bad value is reported and the next one is read.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -47,13 +48,23 @@ def looks_like_lines(head: bytes) -> bool:
         return False  # one line, maybe cut off: element by element loses least
     if _decodes(whole[0]):
         return True
-    if whole[0].startswith(b"["):
+    if whole[0].startswith(b"[") or _one_after_another(whole[0]):
         return False
     flush_left = [line for line in head.split(b"\n")[1:SAMPLE_LINES] if line.startswith(b"{")]
     if any(_decodes(line.strip()) for line in flush_left):
         return True
     second = head.split(b"\n")[1] if len(whole) > 1 else b""
     return not (whole[0].startswith(b"{") and second[:1] in (b" ", b"\t", b'"', b"}"))
+
+
+def _one_after_another(raw: bytes) -> bool:
+    """Whether a line holds values with nothing between them, as Amazon's Firehose writes."""
+    try:
+        text = raw.decode("utf-8", "replace")
+        end = json.JSONDecoder().raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip(" ,").startswith("{")
 
 
 def _decodes(raw: bytes) -> bool:

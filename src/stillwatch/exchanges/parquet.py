@@ -16,6 +16,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
+TALK = ("prompt", "system", "completion")  # may be a list of messages, or of parts
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 
@@ -51,9 +52,10 @@ def read(
                 return
             wrong = own.missing(names)
             plan = own.columns_of(names)
+            talks = any(_nested(file.schema_arrow, plan.get(name)) for name in TALK)
             wanted = None if wrong else _wanted(plan, columns)
             for batch in file.iter_batches(batch_rows, columns=wanted):
-                if wrong is None:
+                if wrong is None and not talks:
                     yield _fast(
                         batch,
                         {k: v for k, v in plan.items() if v in batch.schema.names},
@@ -62,7 +64,7 @@ def read(
                         done,
                     )
                 else:
-                    yield from _by_row(batch, wrong, source, intake, done)
+                    yield from _by_row(batch, wrong, source, intake, done)  # another format, or messages
                 done += batch.num_rows
                 tick(source.size * done // rows)
     except DAMAGED as why:
@@ -134,11 +136,15 @@ def _fast(
     return good
 
 
+def _nested(schema: pa.Schema, written: str | None) -> bool:
+    return written is not None and pa.types.is_nested(schema.field(written).type)
+
+
 def _by_row(
-    batch: pa.RecordBatch, wrong: str, source: Source, intake: Intake, done: int
+    batch: pa.RecordBatch, wrong: str | None, source: Source, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    if done == 0 and (not objects or recognise(objects[0]) in (None, own.FORMAT)):
+    if wrong is not None and done == 0 and (not objects or recognise(objects[0]) in (None, own.FORMAT)):
         raise Refused(wrong)
     rows: list[Row] = []
     for index, obj in enumerate(objects):
