@@ -54,6 +54,7 @@ def show(asked: Asked) -> Shown:
             "exchanges": one.member.exchanges,
             "verdict": one.member.verdict,
             "actor": one.member.actor,
+            "tied": one.member.tied,
             "moved_to": one.member.moved_to,
         }
         for one in inside
