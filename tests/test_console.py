@@ -469,7 +469,7 @@ def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> 
 
 
 def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
-    for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a"):
+    for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a", *people.TAKEN):
         with pytest.raises(ConsoleError):
             people.add(mine.store, name, Role.READER, PASSWORD, who="tests", now_us=NOW)
     for password in ("", "short", "x" * 2_000):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
+from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, Role, User
@@ -21,6 +22,8 @@ from stillwatch.console.migrations import MIGRATIONS, PART, sessions, users
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
 SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+# who acts where no person does, and words that filters take: a user of that name would pass for them
+TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _AT_ONCE = threading.BoundedSemaphore(
     2
@@ -96,6 +99,8 @@ def add(store: Store, name: str, role: Role, password: str, *, who: str, now_us:
         raise ConsoleError(
             f"{name!a} is no name for a user; use a-z, 0-9, dots, dashes, underscores, at signs, 64 at most"
         )
+    if name in TAKEN:
+        raise ConsoleError(f"{name!a} is how the record calls somebody else; give a person's name")
     if not SHORTEST <= len(password) <= LONGEST:
         raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
     hashed = scrypt(password)
