@@ -529,3 +529,15 @@ def test_without_others_there_is_nothing_to_compare_with(name: str) -> None:
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
 def test_no_clue_speaks_of_one_account(clue: Clue) -> None:
     assert clue.weigh(*one_of_many(SEEN[clue.NAME])) is None
+
+
+def two_by_two(crowd: Crowd) -> list[str]:
+    """Two of the actor behind a network, and for a tenth of the others one of them; the rest on a campus."""
+    people(crowd, client_ip=lambda k: f"192.0.{k}.9" if k < 8 else f"10.9.9.{k}")
+    return members(crowd, client_ip=lambda k: f"192.0.{k // 2}.{k}")
+
+
+def test_others_are_asked_whether_they_share_a_network_with_the_actor() -> None:
+    weighed = CLUES["shared_network"].weigh(*staged(two_by_two))
+    assert weighed is not None
+    assert (weighed.actual, weighed.baseline) == (1.0, 8 / 80)

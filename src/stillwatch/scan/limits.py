@@ -13,9 +13,12 @@ GAP_LEAST = 30  # exchanges that the hour usually holds
 
 
 def cannot_claim(
-    log: ExchangeLog, accounts_known: bool, untested: tuple[str, ...], anything_spread: bool
+    log: ExchangeLog, known: int | None, untested: tuple[str, ...], anything_spread: bool
 ) -> tuple[str, ...]:
-    """Sentences for people, the weightiest first."""
+    """Sentences for people, the weightiest first.
+
+    known: of how many of the log's accounts the accounts table tells anything; None without a table.
+    """
     said = []
     days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
     if days < SHORT_DAYS:
@@ -36,7 +39,14 @@ def cannot_claim(
     elif untested:
         named = ", ".join(name.removesuffix("_milli") for name in untested)
         said.append(f"The log holds no variation in: {named}. Groups were tested without it.")
-    if not accounts_known:
+    if known is not None and known < 0.5 * len(log.accounts):
+        named = f"only {known:,} of" if known else "none of"
+        said.append(
+            f"The accounts table tells of {named} the log's {len(log.accounts):,} accounts: of the others "
+            "payment, sign-up, organisation and permissions were not checked. Is its `account` the same "
+            "identifier as the log's?"
+        )
+    if known is None:
         said.append(
             "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were "
             "not checked: one organisation's own accounts may be taken for a pool, a permitted user for a "

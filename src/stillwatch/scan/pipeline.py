@@ -185,8 +185,18 @@ def _result(
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
-        cannot_claim(log, known is not None, watched.untested_settings, bool(len(watched.spread.links))),
+        cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
     )
+
+
+def _told_of(known: Known | None) -> int | None:
+    """Of how many accounts the accounts table tells anything; None without a table."""
+    if known is None:
+        return None
+    told = zip(
+        known.org, known.payment, known.created_us.tolist(), known.tier, known.permissions, strict=True
+    )
+    return sum(any(of) for of in told)
 
 
 def _nothing_found(

@@ -11,7 +11,7 @@ from stillwatch.actors import Actor, Weighed, World
 from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_model"
-CONTROL = "provider"
+CONTROL = "client"  # observed on every request, and billed; the client names it all the same
 CLASS = "settings"
 
 

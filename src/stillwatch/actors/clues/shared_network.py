@@ -39,8 +39,10 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     np.maximum.at(best, own_who[tied], rarity[own_net[tied]])
     share = len(members) / len(actor.accounts)
     bits = float(min(MOST_BITS, 2 * np.median(best[members]) * share))
-    multi = np.bincount(who[behind[net] >= 2], minlength=accounts) > 0
-    baseline = float(np.delete(multi, actor.accounts).mean()) if accounts > len(actor.accounts) else None
+    # the others beside it: who of them shares a network as rare with an account of the campaign
+    near = (mine >= 1) & (behind <= behind[useful].max())
+    sharing = np.bincount(who[near[net]], minlength=accounts) > 0
+    baseline = float(np.delete(sharing, actor.accounts).mean()) if accounts > len(actor.accounts) else None
     return Weighed(
         bits,
         f"{len(members):,} of {len(actor.accounts):,} accounts share {useful[np.unique(own_net)].sum():,} "
