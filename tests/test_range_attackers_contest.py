@@ -344,8 +344,8 @@ def test_a_days_end_is_used(people: Field, name: str, days: int) -> None:
 
 
 def test_a_contest_against_an_allowance(people: Field) -> None:
-    told = contest(people, defence_of("allowance"), attacker("white_box"), 1, Rules(goal=150, max_days=30))
-    plain = contest(people, defence_of("none"), attacker("white_box"), 1, Rules(goal=150, max_days=30))
+    told = contest(people, defence_of("allowance"), attacker("white_box"), 1, RULES)
+    plain = contest(people, defence_of("none"), attacker("white_box"), 1, RULES)
     assert told.reached
     assert told.days > 5 * plain.days
     assert plain.honest_refused == 0

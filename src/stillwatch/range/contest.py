@@ -206,8 +206,10 @@ class _Loop:
                 k += 1
             rows: list[dict[str, Any]] = []
             honest = self._asked(self.passing.between(since, until), tries[here:k], rows, clients, seen)
-            table = pa.concat_tables([honest, self.recorder.table(rows)])
-            table = table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
+            table = honest  # is in order
+            if rows:
+                table = pa.concat_tables([honest, self.recorder.table(rows)])
+                table = table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
             self._heard(self.watch.step(table, until), until)
         self.play.saw(seen)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.exchanges import RECORD
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.defences.hours import DAY_US, in_order, record
 
@@ -50,6 +51,15 @@ class Allowances:
         return "\n".join(lines) + "\n"
 
 
+def before(exchanges: pa.Table, until_us: int) -> pa.Table:
+    """The exchanges before a moment; a watch that learns from clean days alone looks at no others."""
+    if exchanges.num_rows == 0 or "time" not in exchanges.column_names:
+        return exchanges
+    return exchanges.filter(
+        pc.less(exchanges["time"].cast(RECORD.field("time").type, safe=False).cast(pa.int64()), until_us)
+    )
+
+
 @dataclass
 class AllowanceWatch:
     """An allowance at work. `answered` is told of every answer once the clean days are over."""
@@ -63,12 +73,12 @@ class AllowanceWatch:
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Learn from the clean days; nobody is accused."""
-        if exchanges.num_rows:
-            table = in_order(record(exchanges))
+        clean = before(exchanges, self.clean_until_us)
+        if clean.num_rows:
+            table = in_order(record(clean))
             columns = (table["time"].cast(pa.int64()), table["account"], table["output_tokens"])
             for at_us, account, tokens in zip(*(c.to_pylist() for c in columns), strict=True):
-                if at_us < self.clean_until_us:
-                    self.answered(account, at_us, tokens or 0)
+                self.answered(account, at_us, tokens or 0)
         return ()
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, refused
+from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, before, refused
 from stillwatch.range.defences.hours import DAY_US, record
 
 NAME = "reasoning_allowance"
@@ -36,18 +36,18 @@ class ReasoningAllowanceWatch(AllowanceWatch):
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Learn from the clean days; nobody is accused."""
-        if exchanges.num_rows:
-            table = record(exchanges)
+        clean = before(exchanges, self.clean_until_us)
+        if clean.num_rows:
+            table = record(clean)
             names = ("time", "account", "model", "output_tokens", "reasoning_tokens")
             columns = (table[name].cast(pa.int64()) if name == "time" else table[name] for name in names)
             rows = zip(*(c.to_pylist() for c in columns), strict=True)
             for at_us, account, model, tokens, reasoning in rows:
-                if at_us < self.clean_until_us:
-                    self._known.add(model)
-                    if reasoning:
-                        self._reason.add(model)
-                    at = account, at_us // DAY_US, model
-                    self._taken[at] = self._taken.get(at, 0) + (tokens or 0)
+                self._known.add(model)
+                if reasoning:
+                    self._reason.add(model)
+                at = account, at_us // DAY_US, model
+                self._taken[at] = self._taken.get(at, 0) + (tokens or 0)
         return ()
 
     def counts(self, model: str | None) -> bool:
