@@ -550,6 +550,12 @@ def test_a_folder_is_read_through_its_links_and_each_file_once(tmp_path):
     (tmp_path / "logs" / "gone").symlink_to("/nowhere")
     os.mkfifo(tmp_path / "logs" / "pipe")
     assert sorted(take(tmp_path / "logs").column("account").to_pylist()) == ["a", "b"]
+    (tmp_path / "logs" / "report").mkdir()  # `--out` among the logs, and scanned again
+    for name in ("findings.json", "evidence.json", "index.html", "rejected.jsonl"):
+        write(tmp_path / "logs" / "report" / name, '{"a": 1}')
+    rejects = Rejects()
+    assert sorted(take(tmp_path / "logs", rejects=rejects).column("account").to_pylist()) == ["a", "b"]
+    assert rejects.count == 0
     with pytest.raises(InputError, match="is a pipe or a device"):
         take(tmp_path / "logs" / "pipe")
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from stillwatch.errors import InputError
 
 
+REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
+
+
 @dataclass(frozen=True)
 class Source:
     path: Path
@@ -76,6 +79,8 @@ def _inside(folder: Path) -> Iterator[Path]:
             continue
         entered.add((place.st_dev, place.st_ino))
         folders[:] = sorted(name for name in folders if not _hidden(name))
+        if {"findings.json", "evidence.json"} <= set(files):  # a report of an earlier scan, among the logs
+            files = [name for name in files if name not in REPORT]
         yield from (path for name in files if not _hidden(name) and (path := Path(at, name)).is_file())
     yield from unlisted
 
