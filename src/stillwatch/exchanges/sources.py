@@ -9,7 +9,6 @@ from pathlib import Path
 
 from stillwatch.errors import InputError
 
-
 REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
 
 
