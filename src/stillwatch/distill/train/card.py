@@ -33,7 +33,7 @@ def write_card(folder: Path, run: Run, trained: Trained) -> None:
         "tags: [distilled, stillwatch]",
         f"license: {json.dumps('other')}",
         f"license_name: {json.dumps('that of the teacher: ' + told('licence'), ensure_ascii=True)}",
-        f"base_model: {json.dumps(trained.student)}",
+        f"base_model: {json.dumps(_named(trained.student))}",
         "---",
         "",
         "# A distilled student",
@@ -51,7 +51,7 @@ def write_card(folder: Path, run: Run, trained: Trained) -> None:
                 ("training on its outputs", told("training")),
                 ("what its terms say", told("quote")),
                 ("by whose leave", told("i_may")),
-                ("student before training", trained.student),
+                ("student before training", _named(trained.student)),
                 ("method", f"{trained.method}, learning {trained.learn}"),
                 ("examples", f"{trained.examples:,} ({trained.learnt_tokens:,} tokens)"),
                 ("steps, seed", f"{trained.steps:,}, {trained.seed}"),
@@ -62,6 +62,14 @@ def write_card(folder: Path, run: Run, trained: Trained) -> None:
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8", errors="backslashreplace")
+
+
+def _named(place: str) -> str:
+    """
+    >>> _named("/home/ada/models/acme-7b"), _named("acme/acme-7b")
+    ('acme-7b', 'acme/acme-7b')
+    """
+    return Path(place).name if place.startswith(("/", ".", "~")) else place  # the card goes where it goes
 
 
 def _quoted(text: str) -> str:
