@@ -20,6 +20,7 @@ from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Vis
 from stillwatch.cases import CaseError, Verdict, reading, work
 from stillwatch.cases.audit import Verified
 from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.store import Store
 from stillwatch.console import (
@@ -803,6 +804,22 @@ def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:
     assert status == 409
     assert "look again" in said
     assert mine.store.case(case).owner == "anna"
+
+
+def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_path: Path) -> None:
+    rita = mine.client("rita")
+    assert "Sound: " in rita.submit("/audit/verify")[1]
+    with Store(mine.store.url.render_as_string(hide_password=False)) as other:
+        with other.engine.begin() as db:
+            for table in ("audit_records", "audit_checkpoints", "audit_person_keys"):
+                db.execute(text(f"DELETE FROM {table}"))
+            begun = f"seq = 0, seal = '{'0' * 64}', key = '', checkpoint_seq = 0, checkpoint_us = 0"
+            db.execute(text(f"UPDATE audit_head SET {begun}"))
+        attach(other, tmp_path / "another.key")
+        other.look("mallory", "nothing happened", "case-1", {}, NOW)
+        assert isinstance(verify(other), Verified)  # sound in itself
+    said = rita.submit("/audit/verify")[1]
+    assert "Not sound: other key" in re.sub("<[^>]*>", "", said)
 
 
 def test_the_record_is_shown_verified_and_found_broken(mine: World) -> None:
