@@ -20,7 +20,7 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, to_text, write
-from stillwatch.report.losses import losses
+from stillwatch.report.losses import losses, secrets
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
@@ -118,6 +118,13 @@ def scan_command(
         with new_cases(cases, audit_key, audit_witness) as store:
             folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
+    if shown := secrets(verdict.account for verdict in result.accounts):
+        errors.print(
+            f"{counted(shown, 'account')} named by what looks like a live API key: the report holds "
+            "such names in full; log a key's id or hash instead",
+            markup=False,
+            highlight=False,
+        )
     if result.scanned.rejected:
         errors.print(f"{counted(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:

@@ -1,7 +1,22 @@
 """What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
 
+import re
+from collections.abc import Iterable
+
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import counted
+
+# how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
+_SECRET = re.compile(r"(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,}")
+
+
+def secrets(accounts: Iterable[str]) -> int:
+    """How many accounts are named by what looks like a live API key.
+
+    >>> secrets(["acct-1", "sk-4f9a0c22d1e85b7736aa", "Bearer abcdefghijklmnop"])
+    2
+    """
+    return sum(_SECRET.fullmatch(name) is not None for name in accounts)
 
 
 def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
