@@ -386,6 +386,12 @@ def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, Si
     assert run(place / "b", str(place / "none")).returncode == 2
 
 
+def test_a_bundle_without_a_p_value_is_unchanged_and_not_sound(tmp_path: Path) -> None:
+    bundle.write(bundle.make((LEAD,), new_signer()), tmp_path / "b")
+    last = list(checker.tell(checker.check(tmp_path / "b", None)))[-1]
+    assert last.startswith("VERDICT: UNCHANGED, AND NO P-VALUE COMPUTED.")
+
+
 def test_the_same_makes_the_same_bytes(made: tuple[Path, Signer]) -> None:
     place, signer = made
     one = signed(signer)

@@ -100,9 +100,7 @@ def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: S
         ],
         "predicateType": checker.PREDICATE,
         "predicate": {
-            "suspect": document["suspect"],
-            "outcome": document["outcome"],
-            "stillwatch": stillwatch.__version__,
+            name: stillwatch.__version__ if name == "stillwatch" else document[name] for name in checker.TOLD
         },
     }
     payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -32,6 +32,7 @@ PARTS = {  # beside this file in a bundle; in the program, where they are used
     "formula.py": HERE.parent / "watermark" / "formula.py",
 }
 PREDICATE = "urn:stillwatch:verdict-bundle:1"
+TOLD = ("suspect", "outcome", "stillwatch")  # of the manifest
 PROTOCOL, VERDICT = "protocol.dsse.json", "verdict.json"
 PROTOCOL_TYPE = "application/vnd.stillwatch.protocol+json"
 SCORED = "stillwatch scored 1"
@@ -50,7 +51,7 @@ def _part(name: str) -> ModuleType:
 
 
 envelope: Any = _part("envelope.py")
-envelope.PREDICATE = PREDICATE  # this copy of it alone
+envelope.PREDICATE, envelope.TOLD = PREDICATE, TOLD  # this copy of it alone
 exact: Any = _part("exact.py")
 formula: Any = _part("formula.py")
 
@@ -234,6 +235,12 @@ def tell(found: Any) -> Iterator[str]:
         yield f"WRONG: {sentence}"
     if not found["sound"]:
         yield f"VERDICT: NOT SOUND. {len(found['wrong'])} things are wrong. Do not rely on this bundle."
+        return
+    if not any(claim.endswith((", p", ", scores")) for claim in found["computed_again"]):
+        yield (
+            f"VERDICT: UNCHANGED, AND NO P-VALUE COMPUTED. All {found['files']} files are those that were "
+            "signed, but no p-value follows from counts in them: each is the sender's word."
+        )
         return
     yield (
         f"VERDICT: SOUND. All {found['files']} files are those that were signed, and every claim that can be "
