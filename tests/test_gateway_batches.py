@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from gateway_world import Running, gateway
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
-from stillwatch.gateway.path.batch import MOST_LINES, Batch, TooMany, begins, begun, brought, uploaded
+from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begins, begun, brought, uploaded
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.request import read
 from stillwatch.terms import Standing, Step
 
 BAN = '[[ban]]\nfamily = "deepseek"\n'
@@ -266,6 +269,33 @@ def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() 
     for line in (hidden, b"{\n"):
         with pytest.raises(TooMany):
             uploaded(hidden + line * MOST_LINES)
+
+
+def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
+    huge = {"max_tokens": 10**18, "n": 10**18}
+    body = json.dumps({"custom_id": "a", "body": huge}).encode()
+    batch = uploaded((body + b"\n") * 50)
+    assert batch is not None
+    notes, budgets = Notes(tmp_path), Budgets(tmp_path, 0, 1)
+    notes.note("acct", "f", batch, 1)
+    told = notes.tokens("acct", Batch(begins=True, files=("f", "f")), 1_000)
+    assert told is not None
+    for _ in range(1_000):
+        budgets.add_batch(0, 1, told)
+    assert budgets.spent(0, 1).batch_tokens_day == 1_000 * told
+    chat = json.dumps({"model": "m", "n": 10**18, "max_tokens": 10**18}).encode()
+    facts = read("POST", "/v1/chat/completions", "application/json", "", chat, 1 << 20)
+    budgets.add(0, 1, 1, (facts.most or 0) * facts.n)
+
+
+def test_notes_that_are_no_database_any_more_are_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "batches.db").write_bytes(b"nothing" * 1_000)
+    notes = Notes(tmp_path)
+    notes.note("acct", "f", Batch(1, 7), 1)
+    assert notes.tokens("acct", Batch(begins=True, files=("f",)), 1) == 7
+    assert Notes(tmp_path).tokens("acct", Batch(begins=True, files=("f",)), 1) == 7
+    assert notes.tokens("other", Batch(begins=True, files=("f",)), 1) is None
+    assert Notes(None).tokens("acct", Batch(begins=True, files=("f",)), 1) is None
 
 
 @given(

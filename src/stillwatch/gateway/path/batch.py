@@ -20,9 +20,11 @@ from stillwatch.exchanges.messages import first
 
 MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
-MOST_TOKENS = 1 << 40  # of one answer: what nobody means
+MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
+MOST_N = 1 << 20  # answers to one question, likewise: counters have 63 bits
 KEPT_US = 40 * 86_400_000_000  # a note of an uploaded file: longer than upstreams keep such files
 MOST_FILES = 100_000  # noted
+TIDY = 1_000  # after so many notes what is over is let go
 FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill
 WAIT_S = 0.05  # for another worker's note
 _CUSTOM_ID = re.compile(
@@ -161,10 +163,10 @@ def _counted(questions: list[_Question]) -> Batch | None:
         asks = one.body or one.params or one.request or _Asks()
         if isinstance(one.url, str) and one.url.endswith("/embeddings") and asks.messages is None:
             continue
-        n = asks.n if type(asks.n) is int and asks.n > 0 else 1
+        n = min(asks.n, MOST_N) if type(asks.n) is int and asks.n > 0 else 1
         allowed = first(*(getattr(asks, name) for name in MOST))
-        if isinstance(allowed, int | float) and 0 < allowed <= MOST_TOKENS:
-            said += int(allowed) * n
+        if isinstance(allowed, int | float) and allowed > 0:
+            said += int(min(allowed, MOST_TOKENS)) * n
         else:
             unsaid += n
         most_n = max(most_n, n)
@@ -199,17 +201,21 @@ class Notes:
     def __init__(self, run: Path | None) -> None:
         self._path = None if run is None else run / "batches.db"
         self._db: sqlite3.Connection | None = None
-        self._fetched: set[str] = set()
-        self._order: deque[str] = deque()
+        self._noted = 0
+        self._fetched: set[bytes] = set()
+        self._order: deque[bytes] = deque()
 
     def note(self, account: str, file: str, batch: Batch, now_us: int) -> None:
         """Keep what a file may bring."""
         with suppress(sqlite3.Error), self._open() as db:
-            row = (_name(account, file), batch.questions, batch.said, batch.unsaid, now_us)
+            said, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
+            row = (_name(account, file), batch.questions, said, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
-            db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
-            if db.execute("SELECT count(*) FROM files").fetchone()[0] > MOST_FILES:
-                db.execute("DELETE FROM files WHERE at_us = (SELECT min(at_us) FROM files)")
+            self._noted += 1
+            if self._noted % TIDY == 1:
+                newest = "SELECT at_us FROM files ORDER BY at_us DESC LIMIT 1 OFFSET ?"
+                db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
+                db.execute(f"DELETE FROM files WHERE at_us <= ({newest})", (MOST_FILES,))
 
     def tokens(self, account: str, batch: Batch, each: int) -> int | None:
         """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
@@ -225,11 +231,11 @@ class Notes:
             if row is None:
                 return None
             said, unsaid = said + row[0], unsaid + row[1]
-        return said + unsaid * each
+        return min(said + unsaid * each, MOST_TOKENS)
 
     def is_new(self, account: str, target: str) -> bool:
         """Whether an answer is fetched for the first time, as far as is remembered."""
-        name = f"{account}\0{target}"
+        name = _name(account, target)
         if name in self._fetched:
             return False
         if len(self._order) >= FETCHED:
@@ -242,12 +248,26 @@ class Notes:
         if self._db is None:
             if self._path is None:
                 raise sqlite3.OperationalError("nothing is noted here")
-            db = sqlite3.connect(self._path, timeout=WAIT_S, isolation_level=None)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = OFF")
-            db.execute(_TABLE)
-            self._db = db
+            try:
+                self._db = _opened(self._path)
+            except sqlite3.OperationalError:
+                raise  # locked, or no room: the next note may find it better
+            except sqlite3.DatabaseError:  # no database any more: what it knew is lost
+                self._path.unlink(missing_ok=True)
+                self._db = _opened(self._path)
         return self._db
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute(_TABLE)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 def _name(account: str, file: str) -> bytes:

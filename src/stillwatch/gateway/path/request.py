@@ -16,7 +16,7 @@ from stillwatch.exchanges.messages import dig, first
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST, Batch, begins, begun
+from stillwatch.gateway.path.batch import MOST, MOST_N, MOST_TOKENS, Batch, begins, begun
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -183,11 +183,11 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         models,
         end_user if isinstance(end_user, str) else None,
         asked.get("stream") is True,
-        n if type(n) is int and n > 0 else 1,
+        min(n, MOST_N) if type(n) is int and n > 0 else 1,
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
-        most if type(most) is int and most > 0 else None,
+        min(most, MOST_TOKENS) if type(most) is int and most > 0 else None,
         begun(asked) if starts else _uploaded(body) if operation == "other" else None,
         operation == "responses" and asked.get("background") is True,
     )
