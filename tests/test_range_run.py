@@ -338,6 +338,6 @@ def test_a_defence_of_ones_own_that_breaks_is_told_and_one_that_works_stands_bes
     told = content(tmp_path / "out")
     assert len(told["table"]) == 2
     assert told["table"][1]["defence"].endswith("mine.py")
-    assert told["refusals"][0]["reason"].endswith("ValueError: oh")
+    assert told["refusals"][0]["reason"] == "line 5: ValueError: oh"
     assert "case 'c' is said at 1" in told["refusals"][1]["reason"]  # it would have come before everything
     assert "Traceback" not in said.output

@@ -24,6 +24,7 @@ from stillwatch.range.field import Field, field_of
 from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
 from stillwatch.range.measure import measure
 from stillwatch.range.scenes import Scene
+from stillwatch.range.strangers import raised
 from stillwatch.report.findings import write_atomically
 
 CELLS, LOGS, SCENES = "cells", "logs", "scenes"
@@ -109,7 +110,7 @@ def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | No
     except Exception as error:  # a stranger's file: whatever it raises is said with its name
         if not cell.defence.endswith(".py"):
             raise
-        return f"{cell.defence}: {type(error).__name__}: {error}"
+        return raised(error, cell.defence)  # whose file it is stands in the title
     try:
         write_atomically(out / CELLS / cell.file, json.dumps(told, allow_nan=False) + "\n")
     except OSError as error:
@@ -143,18 +144,18 @@ def judge(
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
     judged = bound.judge(exchanges, accounts, clean_until_us, seed)
-    _check(judged, name, ledger)
+    _check(judged, ledger)
     told = measure(ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=name)
     return told.as_dict()
 
 
-def _check(judged: Judged, name: str, ledger: Ledger) -> None:
+def _check(judged: Judged, ledger: Ledger) -> None:
     """Complain of a case outside the log's time: one in seconds would come before everything it is about."""
     end = int(ledger.time_us[-1]) + DAY_US if len(ledger.time_us) else ledger.begin_us
     for case in judged.cases:
         if not ledger.begin_us <= case.at_us <= end:
             raise InputError(
-                f"{name}: case {case.case!r} is said at {case.at_us}; in UTC microseconds the log is from "
+                f"case {case.case!r} is said at {case.at_us}; in UTC microseconds the log is from "
                 f"{ledger.begin_us} to {end}"
             )
 

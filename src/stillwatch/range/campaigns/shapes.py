@@ -16,6 +16,7 @@ import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, Request, Shape, accounts_of
 from stillwatch.range.stock import Corpora
+from stillwatch.range.strangers import raised
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of Request"
 
@@ -62,7 +63,7 @@ def requests_of(
     except InputError:
         raise
     except Exception as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{plan.style}: {type(error).__name__}: {error}") from error
+        raise InputError(f"{plan.style}: {raised(error, (folder or Path()) / plan.style)}") from error
     return _checked(sent, plan)
 
 
@@ -97,7 +98,7 @@ def _own(file: Path) -> Shape:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
+        raise InputError(f"{file} cannot be run: {raised(error, file)}") from error
     if not callable(getattr(module, "requests", None)):
         raise InputError(f"{file} is no shape; it needs {WANTED}")
     return _shape(file.stem, module)

@@ -21,6 +21,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.defences import Defence, Judged, Watch
 from stillwatch.range.defences.hours import judged
 from stillwatch.range.defences.together import Together
+from stillwatch.range.strangers import raised
 
 FIRST = (
     "none",
@@ -132,7 +133,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as why:  # a stranger's file: whatever it raises is said with its place
-        raise InputError(f"{path}: cannot be loaded: {type(why).__name__}: {why}") from why
+        raise InputError(f"{path}: cannot be loaded: {raised(why, path)}") from why
     lacks = [name for name in ("NAME", "open_watch") if not hasattr(module, name)]
     if lacks:
         raise InputError(f"{path}: offers no {' and no '.join(lacks)}: see docs/range-defences.md")

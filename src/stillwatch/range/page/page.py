@@ -46,6 +46,11 @@ def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
         words.cell(best.student, words.percent)[0],
         words.cell(best.student_undefended, words.percent)[0],
     )
+    if all(x.out_share.mean > 0.995 for x in measured if x.out_share):
+        return (
+            f"No defence here took anything from a campaign: {words.plain(best.out.mean)} exchanges got out, "
+            f"a student right in {got} of questions."
+        )
     return (
         f"Under {words.called(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got out, "
         f"{words.percent(best.out_share.mean)} of what leaves undefended: "
