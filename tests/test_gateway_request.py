@@ -11,6 +11,8 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import request
 from stillwatch.gateway.path.request import BadRequest, Facts, inflate, known, mints, operation_of
 
@@ -383,3 +385,29 @@ def test_a_body_opens_to_a_hundred_times_its_size_at_most(coding: str) -> None:
     assert request.read("POST", CHAT, "application/json", coding, zipped(coding, small), LIMIT).models == (
         "mira",
     )
+
+
+KEYS = st.sampled_from(['"a"', '"b"', r'"a\\"', r'"\""', '":"', r'"\":"', '" :"', r'"x\"y:"'])
+
+
+@given(
+    st.recursive(
+        KEYS | st.just("1"), lambda inner: st.lists(st.tuples(KEYS, inner), max_size=3), max_leaves=8
+    )
+)
+def test_a_key_that_stands_twice_is_found_whatever_quotes_stand_around(value: Any) -> None:
+    def written(one: Any) -> str:
+        return one if isinstance(one, str) else "{" + ",".join(f"{k} :{written(v)}" for k, v in one) + "}"
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    raw = written(value)
+    try:
+        right = json.loads(raw, object_pairs_hook=once)
+    except AssertionError:
+        with pytest.raises(Refused):
+            decode(raw.encode())
+    else:
+        assert decode(raw.encode()) == right
