@@ -174,22 +174,23 @@ def choices(rows, party, values, levels):
     rows: (rows,) of exchanges, ascending; values: (settings, exchanges) codes below `levels`. Returns
     carriers, counts, first rows (n,) and dominant (settings, n) int32; ties go to the smaller code.
     """
-    order = np.argsort(party[rows], kind="mergesort")
+    who = party[rows]
+    begin, order = deal(who, who.max() + 1 if len(who) else 0)
     n = 0
-    for k in range(len(rows)):
-        n += k == 0 or party[rows[order[k]]] != party[rows[order[k - 1]]]
+    for p in range(len(begin) - 1):
+        n += begin[p + 1] > begin[p]
     carriers = np.empty(n, np.int32)
     counts = np.empty(n, np.int64)
     first = np.empty(n, np.int64)
     dominant = np.empty((len(values), n), np.int32)
     tally = np.zeros(levels, np.int32)
-    k = 0
-    for c in range(n):
-        begun = k
-        who = party[rows[order[k]]]
-        while k < len(rows) and party[rows[order[k]]] == who:
-            k += 1
-        carriers[c] = who
+    c = -1
+    for p in range(len(begin) - 1):
+        begun, k = begin[p], begin[p + 1]
+        if begun == k:
+            continue
+        c += 1
+        carriers[c] = p
         counts[c] = k - begun
         first[c] = rows[order[begun]]
         for s in range(len(values)):

@@ -139,7 +139,8 @@ class _Watcher:
         self.stock = Stock(self.spread, self.parties)
         levels_and_codes = [coded(log[name]) for name in SETTINGS]
         self.codes = tuple(c for c, _ in levels_and_codes)
-        self.values = np.stack([v for _, v in levels_and_codes])
+        # an exchange's settings side by side in memory: they are read together, exchange by exchange
+        self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
         self.first_us = [
