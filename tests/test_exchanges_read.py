@@ -525,6 +525,16 @@ def test_times_as_other_programs_write_them(tmp_path, written):
     assert time == datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
+def test_which_alias_counts_does_not_hang_on_the_order_of_the_keys(tmp_path):
+    row = {"api_key_id": "key", "org_id": "org", "ts": GOOD["time"], "query": "second", "input": "first"}
+    log = write(tmp_path / "log", json.dumps(row) + "\n" + json.dumps(dict(reversed(row.items()))))
+    found = take(log)
+    assert found.column("account").to_pylist() == ["org"] * found.num_rows
+    assert found.column("prompt").to_pylist() == ["first"] * found.num_rows
+    with pytest.raises(InputError, match="end users are not who pays"):
+        take(write(tmp_path / "b", json.dumps({"time": GOOD["time"], "user": "u", "prompt": "p"})))
+
+
 def test_text_that_is_no_log_is_called_that(tmp_path):
     for text in ("<!DOCTYPE html>\n<p>Sign in</p>\n", "Mar  2 00:00:00 host sshd[1]: hello, you\n"):
         with pytest.raises(InputError, match="no log of a kind known here"):

@@ -12,8 +12,15 @@ from stillwatch.exchanges.messages import message_text, talk, text_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "exchange_id": ("request_id", "id", "requestid"),
-    "time": ("timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime"),
-    "account": ("account_id", "customer", "customer_id", "org_id", "organization", "api_key", "api_key_id"),
+    "time": (
+        "timestamp", "ts", "created", "created_at", "start_time", "@timestamp", "datetime", "event_time",
+        "request_timestamp", "received_at", "logged_at", "occurred_at",
+    ),
+    "account": (
+        "account_id", "customer", "customer_id", "org_id", "organization", "api_key", "api_key_id",
+        "api_key_hash", "key_id", "tenant", "tenant_id", "organization_id", "subscription_id",
+        "workspace_id", "team_id", "client_id",
+    ),
     "end_user": ("user", "user_id", "enduser", "safety_identifier"),
     "client_ip": ("ip", "ip_address", "remote_addr", "source_ip"),
     "asn": ("as_number",),
@@ -22,17 +29,19 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "model": ("model_id", "model_name"),
     "conversation": ("conversation_id", "session_id", "thread_id"),
     "system": ("system_prompt", "instructions"),
-    "prompt": ("user_prompt", "input", "question", "text"),
+    "prompt": (
+        "user_prompt", "input", "question", "text", "prompt_text", "user_message", "user_input", "query",
+    ),
     "tools": ("tool_count", "num_tools"),
-    "input_tokens": ("prompt_tokens",),
-    "output_tokens": ("completion_tokens",),
+    "input_tokens": ("prompt_tokens", "tokens_in"),
+    "output_tokens": ("completion_tokens", "tokens_out"),
     "max_tokens": ("max_output_tokens", "max_completion_tokens"),
     "stream": ("streaming",),
     "status": ("status_code", "http_status"),
     "finish_reason": ("stop_reason",),
     "latency_ms": ("duration_ms",),
-    "completion": ("output", "answer", "response_text"),
-}
+    "completion": ("output", "answer", "response_text", "completion_text"),
+}  # fmt: skip
 COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
     alias: name for name, aliases in ALIASES.items() for alias in aliases
 }
@@ -45,6 +54,11 @@ def folded(written: str) -> str:
     return written.lower().translate(_FOLD)
 
 
+RANK = {  # by folded name: the column's own name, then its aliases in their order
+    folded(written): 2 * place
+    for name, aliases in ALIASES.items()
+    for place, written in reversed(list(enumerate((name, *aliases))))
+}
 FOLDED: dict[str, str] = {}
 for _written, _name in COLUMN_OF.items():
     FOLDED.setdefault(folded(_written), _name)
@@ -56,13 +70,20 @@ def column_of(written: str) -> str | None:
 
 
 def columns_of(names: list[str]) -> dict[str, str]:
-    """Record column -> the name it is written under. An exact name wins over an alias."""
+    """Record column -> the name it is written under: the exact name, else the alias that stands first above.
+
+    The order of the columns does not matter: two lines of one log must not name two payers.
+    """
     found: dict[str, str] = {}
-    for written in names:
+    for written in sorted(names, key=_rank):
         name = column_of(written)
-        if name and (name not in found or written == name):
-            found[name] = written
+        if name:
+            found.setdefault(name, written)
     return found
+
+
+def _rank(written: str) -> tuple[int, str]:
+    return RANK.get(folded(written), 0) + (COLUMN_OF.get(written) is None), written
 
 
 def missing(names: list[str]) -> str | None:
@@ -71,7 +92,10 @@ def missing(names: list[str]) -> str | None:
     for name in NEEDED:
         if name not in found:
             also = ", ".join(ALIASES[name])
-            return f"has no column '{name}', without which nothing can be scanned (accepted too: {also})"
+            hint = "; end users are not who pays" if name == "account" and "end_user" in found else ""
+            return (
+                f"has no column '{name}', without which nothing can be scanned (accepted too: {also}{hint})"
+            )
     return None
 
 
