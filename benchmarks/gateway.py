@@ -226,13 +226,14 @@ def scaling(given: argparse.Namespace, mock_port: int, mock: int, folder: Path) 
 def report(given: argparse.Namespace, result: dict[str, Any]) -> str:
     """The Markdown page."""
     runs, machine = result["runs"], result["machine"]
-    mock = statistics.median([r["mock_cpu_us"] for r in runs if r["kind"] == "small"])
-    own = statistics.median([r["own_cpu_s"] / r["requests"] * 1e6 for r in runs if r["kind"] == "small"])
+    kind = "small" if any(r["kind"] == "small" for r in runs) else runs[0]["kind"]
+    mock = statistics.median([r["mock_cpu_us"] for r in runs if r["kind"] == kind])
+    own = statistics.median([r["own_cpu_s"] / r["requests"] * 1e6 for r in runs if r["kind"] == kind])
     lines = [
         f"{machine['cpus']} cores ({machine['processor']}), load {machine['load']:.1f} at the start; "
         f"{1 + max(r['round'] for r in runs)} rounds; {', '.join(result['versions'])}. "
         f"Not counted below: the mock's own {mock:,.0f} µs and the load generator's {own:,.0f} µs of CPU per "
-        f"small request. An fdatasync of 4 kB took {machine['sync_us']:,.0f} µs in the median.",
+        f"{kind} request. An fdatasync of 4 kB took {machine['sync_us']:,.0f} µs in the median.",
         cost_table(runs),
         latency_table(runs),
         memory_table(runs, result["idle"]),
