@@ -223,7 +223,8 @@ def test_a_goal_beyond_the_stock_is_refused(people: Field) -> None:
 @pytest.mark.parametrize(
     ("told", "says"),
     [({"goal": 0}, "at least 1"), ({"goals": 3}, "unknown"), ({"act": "warn"}, "known are stop, strip"),
-     ({"goal": 2.5}, "such as"), ({"max_days": "60"}, "such as"), ({"goal": True}, "such as")],
+     ({"goal": 2.5}, "such as"), ({"max_days": "60"}, "such as"), ({"goal": True}, "such as"),
+     ({"max_days": float("inf")}, "up to 3,650"), ({"stop_delay_s": float("nan")}, "a delay from 0")],
 )  # fmt: skip
 def test_bad_rules_are_refused(told: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):

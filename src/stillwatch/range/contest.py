@@ -24,6 +24,7 @@ PIECE_US = 300_000_000  # what is said between full hours counts too, once there
 BUSY = 100  # or where an attacker sends so much in an hour
 BACK_OFF_US = 60_000_000  # a refused client waits a minute
 PATIENCE = 5  # refusals in a row after which it waits an hour
+MOST_DAYS, MOST_DELAY_S = 3650, 31_536_000  # ten years, one year
 ERRORS = 0.006  # share of requests that fail for no reason, as in composed scenes
 
 
@@ -52,8 +53,11 @@ class Rules:
         return cls(**told)
 
     def __post_init__(self) -> None:
-        if self.goal < 1 or self.max_days <= 0 or self.stop_delay_s < 0:
-            raise InputError("[contest] give a goal of at least 1, days above 0 and no negative delay")
+        if self.goal < 1 or not 0 < self.max_days <= MOST_DAYS or not 0 <= self.stop_delay_s <= MOST_DELAY_S:
+            raise InputError(
+                f"[contest] give a goal of at least 1, days above 0 up to {MOST_DAYS:,} and a delay from 0 to "
+                f"{MOST_DELAY_S:,} seconds"
+            )
         if self.act not in ("stop", "strip"):
             raise InputError(f"[contest] act = {self.act!r}; known are stop, strip")
 
