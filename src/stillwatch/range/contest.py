@@ -55,8 +55,8 @@ class Rules:
     def __post_init__(self) -> None:
         if self.goal < 1 or not 0 < self.max_days <= MOST_DAYS or not 0 <= self.stop_delay_s <= MOST_DELAY_S:
             raise InputError(
-                f"[contest] give a goal of at least 1, days above 0 up to {MOST_DAYS:,} and a delay from 0 to "
-                f"{MOST_DELAY_S:,} seconds"
+                f"[contest] give a goal of at least 1, days above 0 up to {MOST_DAYS:,} and a delay from 0 "
+                f"to {MOST_DELAY_S:,} seconds"
             )
         if self.act not in ("stop", "strip"):
             raise InputError(f"[contest] act = {self.act!r}; known are stop, strip")
