@@ -326,8 +326,6 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
         print(f"  {counted(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
     if hits.unknown:
         print(f"  nothing is known of {counted(len(hits.unknown), 'account')}: {_names(hits.unknown)}")
-    _tell_known("hit", hits.hit, len(hits.accounts))
-    _tell_users(hits)
     near = [
         (len(hits.same_org), "of the same organisations"),
         (hits.same_end_user, "that share an end user"),
@@ -336,6 +334,8 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
     for amount, words in near:
         if amount != 0:
             print(f"  not touched: {_amount(amount, 'account')} {words}")
+    _tell_known("hit", hits.hit, len(hits.accounts))
+    _tell_users(hits)
     _tell_known("not touched", hits.near, None)
     for note in hits.notes[1:]:
         print(f"  {note}")
