@@ -50,10 +50,16 @@ class Alarm:
     looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
+    _own: tuple[int, np.ndarray] | None = field(
+        default=None, repr=False, compare=False
+    )  # after how many looks
 
     def own_markers(self) -> np.ndarray:
         """The markers that looks kept finding to be the group's own, sorted."""
-        return np.array([m for m in lasting(self.markers) if m >= 0], np.int64)
+        looks = len(self.looked_at_us)  # asked every hour; another answer only after another look
+        if self._own is None or self._own[0] != looks:
+            self._own = looks, np.array([m for m in lasting(self.markers) if m >= 0], np.int64)
+        return self._own[1]
 
     def confirmed(self) -> dict[int, int]:
         """The named parties that later looks kept naming; a party named in passing is let go."""
