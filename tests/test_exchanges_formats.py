@@ -369,6 +369,14 @@ AROUND = {
 }
 
 
+def test_a_key_twice_in_a_body_that_the_client_wrote_hides_no_exchange(tmp_path):
+    line = json.loads((DATA / "nginx.jsonl").read_text().splitlines()[0])
+    line["request_body"] = '{"model": "x", ' + line["request_body"][1:]
+    (tmp_path / "log").write_text(json.dumps(line))
+    (found,) = rows(tmp_path / "log")
+    assert (found["prompt"], found["model"]) == ("nginx prompt?", "m-1")
+
+
 @pytest.mark.parametrize("shipper", AROUND)
 def test_what_a_shipper_put_around_a_record_is_opened(tmp_path, shipper):
     (tmp_path / "log").write_text(AROUND[shipper] + "\n")
