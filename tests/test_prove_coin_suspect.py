@@ -263,4 +263,4 @@ def test_a_template_without_a_system_message_gets_its_words_in_the_first_turn() 
     alone = [Question("with", (system, user)), Question("only", (system,))]
     assert weights.answers(alone, 1, silent).keys() <= {"with"}
     assert weights.answers([Question("only", (system,))], 1, silent) == {}
-    assert trouble(weights) == ": its chat template refuses the prompts: no system"
+    assert trouble(weights) == ": the model's chat template refuses it: no system"

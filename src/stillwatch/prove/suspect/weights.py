@@ -103,8 +103,8 @@ class Weights:
                 self._words.asked(tried)
             except (UnicodeError, TypeError):
                 self.trouble = "a prompt is no Unicode"
-            except Exception as why:  # noqa: BLE001 - a chat template is a program of the model's maker
-                self.trouble = f"its chat template refuses the prompts: {why}"
+            except DistillError as why:  # its chat template refuses them
+                self.trouble = str(why)
             else:
                 return tried
         return None
