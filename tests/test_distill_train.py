@@ -194,6 +194,14 @@ def test_losses_are_those_of_the_formula() -> None:
         assert float(loss) == pytest.approx(wanted[name], rel=1e-9)
 
 
+def test_examples_that_were_paid_for_and_not_looked_at_are_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    trained = train(clock_run(tmp_path), replace(SHORT, steps=2), said)
+    words = "2 steps look at 16 of the 60 examples: the rest taught nothing"
+    assert trained.notes == (words,)
+    assert f"note: {words}" in said
+
+
 def test_the_same_seed_gives_the_same_student(tmp_path: Path) -> None:
     one = train(clock_run(tmp_path / "a"), SHORT)
     two = train(clock_run(tmp_path / "b"), SHORT)

@@ -185,7 +185,8 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
     encoded = encode(rows, words, settings, context(student.model))
     for reason, count in encoded.left_out.items():
         say(f"left out: {count:,} examples, {reason}")
-    for note in words.notes:
+    notes = (*words.notes, *_unseen(settings, len(encoded.rows)))
+    for note in notes:
         say(f"note: {note}")
     as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
     fitting = trainer(settings, student, words, encoded, place.checkpoints, cpu)
@@ -227,7 +228,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         device="cpu" if cpu else torch.cuda.get_device_name(),
         resumed_at=resumed,
         curve=settings.curve,
-        notes=words.notes,
+        notes=notes,
         loss=tuple(
             Point(int(told["step"]), float(told["loss"]))
             for told in fitting.state.log_history
@@ -245,6 +246,16 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         _keep(place, making, settings, trained, as_it_came)
     fitting.accelerator.wait_for_everyone()
     return trained
+
+
+def _unseen(settings: Training, examples: int) -> tuple[str, ...]:
+    """Say it where the steps end before every example was learnt from: all of them were paid for."""
+    seen = settings.steps * settings.batch * settings.accumulate * settings.processes
+    if not 0 < seen < examples:
+        return ()
+    return (
+        f"{settings.steps:,} steps look at {seen:,} of the {examples:,} examples: the rest taught nothing",
+    )
 
 
 def _keep(place: Place, making: Path, settings: Training, trained: Trained, tokenizer: Any) -> None:
