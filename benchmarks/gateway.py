@@ -114,6 +114,8 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
         found.append(stack.enter_context(who.nginx(shutil.which(given.nginx), mock, folder / "nginx", cpus)))
     else:
         tell("no nginx here (Debian: apt-get install nginx-light): left out")
+    if given.before:
+        found.append(stack.enter_context(who.ours(mock, folder / "before", cpus, 1, given.before)))
     found.append(stack.enter_context(who.ours(mock, folder / "serve", cpus, 1)))
     if given.litellm:
         for tuned in (False, True):
@@ -276,6 +278,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--litellm", metavar="PYTHON", help="of an environment that has litellm[proxy]")
     parser.add_argument("--no-litellm", action="store_true")
     parser.add_argument("--nginx", default="nginx")
+    parser.add_argument("--before", type=Path, metavar="SRC", help="another version's src, to stand beside")
     parser.add_argument("--no-pin", action="store_true", help="let every process run on every core")
     parser.add_argument("--no-scaling", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("gateway-bench"), help="folder of the results")

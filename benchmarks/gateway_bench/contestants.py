@@ -151,8 +151,13 @@ def litellm(
 
 
 @contextmanager
-def ours(upstream: int, folder: Path, cpus: set[int] | None, workers: int) -> Iterator[Contestant]:
-    """`stillwatch serve` as it comes: default terms, issued keys, durable capture, recorder and detector."""
+def ours(
+    upstream: int, folder: Path, cpus: set[int] | None, workers: int, source: Path | None = None
+) -> Iterator[Contestant]:
+    """`stillwatch serve` as it comes: default terms, issued keys, durable capture, recorder and detector.
+
+    source: another version's `src`, to be measured beside this one.
+    """
     port, admin = free_port(), free_port()
     made = open_folder(folder)
     with State(made.state, made.secret()) as state:
@@ -161,6 +166,8 @@ def ours(upstream: int, folder: Path, cpus: set[int] | None, workers: int) -> It
     command = [program, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--folder", str(folder)]
     command += ["--port", str(port), "--admin-port", str(admin), "--workers", str(workers)]
     log = folder.with_suffix(".log")
-    with running(command, port, log, cpus, {"STILLWATCH_UPSTREAM_KEY": "none"}) as process:
+    env = {"STILLWATCH_UPSTREAM_KEY": "none"} | ({"PYTHONPATH": str(source.resolve())} if source else {})
+    with running(command, port, log, cpus, env) as process:
         name = "Stillwatch" if workers == 1 else f"Stillwatch, {workers} workers"
+        name += " (before)" if source else ""
         yield Contestant(name, port, key, process.pid, OURS, folder=folder)
