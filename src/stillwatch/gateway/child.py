@@ -45,7 +45,7 @@ def tie_to_parent(parent: int, name: str) -> None:
 
 
 def hold_memory() -> None:
-    """Keep what was freed for the next request: clearing pages was a fifth of a worker's time at 30 kB."""
+    """Keep what was freed for the next request: clearing pages took up to a fifth of a worker."""
     with suppress(OSError, AttributeError):  # another C library: then it does as it does
         set_to = ctypes.CDLL(None).mallopt
         for name, value in (
