@@ -55,7 +55,7 @@ def test_init_writes_terms_that_check_and_test_well(tmp_path: Path) -> None:
     assert (done.exit_code, path.name in done.stdout) == (0, True)
     assert load(path).owner == "Example Inc."
     assert typed("check", path).stdout == (
-        f"{path}: version 1, 0 bans, 0 exceptions, 0 permissions, 2 ladder rules, 2 tests\n"
+        f"{path}: version 1, 0 bans, 0 exceptions, 0 permissions, 3 ladder rules, 2 tests\n"
     )
     assert typed("test", path).exit_code == 0
     again = typed("init", path)

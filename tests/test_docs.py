@@ -25,7 +25,8 @@ PAGES = [
 
 def verbs(command: Any, name: str) -> Iterator[str]:
     """Every command below `command`, as it is typed."""
-    for word, below in getattr(command, "commands", {}).items():
+    for word in command.list_commands(None):
+        below = command.get_command(None, word)
         if hasattr(below, "commands"):
             yield from verbs(below, f"{name} {word}")
         else:

@@ -70,6 +70,15 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_verb_imports_nothing_of_the_others() -> None:
+    done = python(
+        "import sys; from typer.testing import CliRunner; from stillwatch.cli.main import app\n"
+        "print(CliRunner().invoke(app, ['key', '--help']).exit_code, sorted(n for n in sys.modules if n in "
+        "('numba', 'scipy', 'stillwatch.scan.pipeline', 'stillwatch.cli.range', 'stillwatch.cli.distill')))"
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "0 []"), done.stderr
+
+
 def test_the_core_needs_nothing_heavy() -> None:
     locked = {
         line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line

@@ -18,8 +18,8 @@ from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import FINDINGS
+from stillwatch.report.findings import FOLDER as REPORTS
 
-REPORT = Path("stillwatch-report")
 ROLES = ("reader", "analyst", "approver")
 
 
@@ -93,7 +93,7 @@ def opened(folder: Path, cases: str | None, audit_key: Path | None, make: bool =
 @app.callback(invoke_without_command=True, epilog=EXAMPLES)
 def console_command(
     ctx: typer.Context,
-    folder: Folder = REPORT,
+    folder: Folder = REPORTS,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -212,7 +212,7 @@ def add_command(
     generate: Annotated[
         bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
     ] = False,
-    folder: Folder = REPORT,
+    folder: Folder = REPORTS,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
     as_json: AsJson = False,
@@ -243,7 +243,7 @@ def _password() -> str:
 
 @users.command("list", epilog=LIST_EXAMPLES)
 def list_command(
-    folder: Folder = REPORT, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
+    folder: Folder = REPORTS, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
 ) -> None:
     """List who may log in, and who no longer."""
     from stillwatch.console import people
@@ -271,7 +271,7 @@ def list_command(
 @users.command("disable", epilog=DISABLE_EXAMPLES)
 def disable_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose access ends.")],
-    folder: Folder = REPORT,
+    folder: Folder = REPORTS,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
     as_json: AsJson = False,

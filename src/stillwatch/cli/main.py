@@ -1,7 +1,8 @@
 """The `stillwatch` command: finds the verbs in this folder and turns refusals into one line and an exit code.
 
-A verb is one module beside this one. It either has `register(app)`, which adds its commands to the top, or a
-Typer app named `app`, which is mounted under the module's name. This module does not know what any verb does.
+A verb is one module beside this one, of the verb's name. It has `register(app)`, which adds its command to
+the top, or a Typer app named `app`, which is mounted under that name. A verb is imported when it is typed:
+this module does not know what any verb does, and nobody waits for what the others need.
 """
 
 import os
@@ -43,6 +44,18 @@ def one_line(text: str) -> str:
 class Verbs(TyperGroup):
     """The group of all verbs: every refusal below it becomes a line on stderr and an exit code."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._mount(modules())
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.commands:
+            self._mount(modules(cmd_name) or modules())
+        return super().get_command(ctx, cmd_name)
+
+    def _mount(self, names: list[str]) -> None:
+        self.commands.update(typer.main.get_group(mounted(names)).commands)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             result = super().invoke(ctx)
@@ -83,21 +96,25 @@ def stillwatch_command(
     """Watch a model API for unauthorised distillation: find the actor behind any number of accounts."""
 
 
-def mount_verbs() -> None:
-    """Add every verb that lies in this folder; files like `prove_coin` hang theirs on the app of `prove`."""
-    mounted: list[typer.Typer] = []
-    for found in pkgutil.iter_modules(stillwatch.cli.__path__):
-        if found.name == "main":
-            continue
-        module = import_module(f"stillwatch.cli.{found.name}")
+def modules(verb: str = "") -> list[str]:
+    """Name the modules of all verbs, or of one: files like `prove_coin` hang theirs on the app of `prove`."""
+    found = [one.name for one in pkgutil.iter_modules(stillwatch.cli.__path__) if one.name != "main"]
+    own = [name for name in found if name == verb or name.startswith(f"{verb}_")]
+    return found if not verb else own if verb in own else []
+
+
+def mounted(names: list[str]) -> typer.Typer:
+    """Import modules and hang the verbs that they have on an app of their own."""
+    verbs = typer.Typer()
+    seen: list[typer.Typer] = []
+    for name in names:
+        module = import_module(f"stillwatch.cli.{name}")
         if hasattr(module, "register"):
-            module.register(app)
-        elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in mounted:
-            mounted.append(module.app)
-            app.add_typer(module.app, name=found.name)
-
-
-mount_verbs()
+            module.register(verbs)
+        elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in seen:
+            seen.append(module.app)
+            verbs.add_typer(module.app, name=name)
+    return verbs
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""`stillwatch scan` and `stillwatch explain`: parse the words, run, print. It knows no statistics."""
+"""`stillwatch scan`: parse the words, run, print. It knows no statistics."""
 
 import math
 import os
@@ -18,15 +18,13 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
-from stillwatch.report.explain import explain, print_explanation
-from stillwatch.report.findings import findings_json, load, to_text, write
+from stillwatch.report.findings import FOLDER, findings_json, to_text, write
 from stillwatch.report.losses import losses, secrets
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
 from stillwatch.scan.pipeline import Options, run
 
-REPORT = Path("stillwatch-report")
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, INTERRUPTED = 1, 3, 130  # 128 + SIGINT, as shells count
 
@@ -46,13 +44,6 @@ Examples:
 Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 2 could not scan; 1 only with
 --fail-on-campaign, when a campaign was found.
 """
-EXPLAIN_EXAMPLES = """
-Examples:
-
-  stillwatch explain acct_4112b93e705092
-
-  stillwatch explain sw-1f0c22aa90 --report report
-"""
 
 
 def scan_command(
@@ -62,7 +53,7 @@ def scan_command(
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the report.")] = REPORT,
+    out: Annotated[Path, typer.Option(help="Folder for the report.")] = FOLDER,
     json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of the table.")] = False,
     fail_on_campaign: Annotated[bool, typer.Option(help="Exit with 1 when a campaign was found.")] = False,
     false_cases: Annotated[
@@ -139,14 +130,6 @@ def scan_command(
         raise typer.Exit(REJECTED)
 
 
-def explain_command(
-    subject: Annotated[str, typer.Argument(help="An account or a campaign, or the beginning of its name.")],
-    report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = REPORT,
-) -> None:
-    """Show the evidence on an account or a campaign, link by link, with the numbers and their baselines."""
-    print_explanation(explain(load(report), subject), Console())
-
-
 def _write(result: ScanResult, out: Path) -> tuple[Path | None, InputError | None]:
     """Write the report's files. A disk that is full by now costs the files, not what was found."""
     try:
@@ -169,6 +152,5 @@ def _prepare(out: Path, dead_letters: Path) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to the top of the command line."""
+    """Add this command to the top of the command line."""
     app.command("scan", epilog=SCAN_EXAMPLES)(scan_command)
-    app.command("explain", epilog=EXPLAIN_EXAMPLES)(explain_command)

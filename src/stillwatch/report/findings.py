@@ -31,6 +31,7 @@ from stillwatch.scan import (
 )
 from stillwatch.scan.curve import cited
 
+FOLDER = Path("stillwatch-report")  # where nobody says another
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
 _DIGITS = 9  # significant digits kept: more differ between summation orders, fewer lose small p-values
 
