@@ -297,7 +297,7 @@ def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
     table = record(world().table.sort_by("time"))
     at = table["time"].cast(pa.int64()).to_numpy()
     for accounts in (world().accounts, None):
-        scans = [LiveScan(Options(verdicts=v), accounts=known(accounts)) for v in (True, False)]
+        scans = [LiveScan(Options(every_account=v), accounts=known(accounts)) for v in (True, False)]
         said, lo = [], 0
         for until in range(CLEAN_US, int(at[-1]) + DAY_US, DAY_US):
             hi = int(np.searchsorted(at, until))

@@ -52,7 +52,7 @@ class Options:
     now: datetime | None = None
     keep_text: bool = False
     parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
-    verdicts: bool = True  # on every account, also where nothing is found: four fifths of such a look's cost
+    every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
@@ -143,7 +143,7 @@ def scan_log(
             parts=parts,
         )
 
-    watched = None if options.verdicts else watching()
+    watched = None if options.every_account else watching()
     if watched is not None and _nothing_found(log, known, payer, watched, parts):
         return _result(log, known, watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:

@@ -158,7 +158,7 @@ class Scanned:
         return Judged(merged(told))
 
     def _options(self) -> Options:
-        return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts, verdicts=False)
+        return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts, every_account=False)
 
 
 def defences(dial: float) -> dict[str, Scanned]:
