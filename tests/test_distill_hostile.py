@@ -22,7 +22,7 @@ from stillwatch.distill.rows import read_json, write_rows
 from stillwatch.distill.train import Training
 from test_distill_collect import collected, run_of, stored
 
-BOMB = gzip.compress(bytes(4 << 20))
+BOMB = gzip.compress(bytes(4 << 20), mtime=0)
 
 
 @pytest.mark.parametrize(
