@@ -21,6 +21,7 @@ from stillwatch.scan.pipeline import Options, scan_log
 
 START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US
+REFUSING = ("limits", "allowance", "reasoning_allowance")  # these accuse nobody
 EVERY = tuple(name for name in names() if name != "stillwatch/firm")  # that one: a scan every half day
 BASELINES = tuple(name for name in EVERY if name != "stillwatch")
 LOOSE = 2000.0  # a budget at which everybody speaks
@@ -45,6 +46,9 @@ def world() -> Scene:
         crowd.says("busy", 24 * 6.2 + k / 40, busy if k % 3 else None, model="mira-large", output_tokens=9)
     for k in range(12 * 240):
         crowd.says(f"steady-{k % 12}", k / 12, model="mira-small")
+    for k in range(46):  # of a model that reasons: once a day at first
+        hour = 24 * (k + 0.5) if k < 6 else 24 * 6.4 + k / 20
+        crowd.says("thinker", hour, model="mira-think", output_tokens=900, reasoning_tokens=700)
     for k in range(0, 12, 2):  # what two come to share while days are clean
         shared = sentence(rng, 20)
         for n in range(4):
@@ -67,7 +71,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everybody_but_none_has_something_to_say() -> None:
     for name in EVERY[1:]:
         judged = whole(name)
-        assert judged.refused if name in ("limits", "allowance") else judged.cases, name
+        assert judged.refused if name in REFUSING else judged.cases, name
 
 
 def bare(table: pa.Table) -> pa.Table:
@@ -104,7 +108,7 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
         a, b = np.searchsorted(times, [lo, hi])
         pieces += watch.step(table.slice(a, b - a), hi)
         assert all(each.at_us <= hi for each in pieces)
-    if name not in ("limits", "allowance"):
+    if name not in REFUSING:
         assert said(merged(pieces)) == said(whole(name).cases)
     until = START_US + 8 * DAY_US
     before = chosen.judge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
