@@ -70,6 +70,7 @@ def scene(folder: Path, many: int, work: Path) -> list[dict[str, Any]]:
             export_s = time.perf_counter() - begun
             told, verify_s = alone(made.path)
             results = Counter(row["result"] for row in told["claims"])
+            by_name = {row["name"]: row["result"] for row in told["claims"]}
             per_case = many // len(found)
             rows.append(
                 {
@@ -82,6 +83,11 @@ def scene(folder: Path, many: int, work: Path) -> list[dict[str, Any]]:
                     "same": results["same"],
                     "differs": results["differs"],
                     "not_computed": results["not computed"],
+                    "of_the_test": sum(
+                        row["name"].startswith("tested.") and row["result"] == "not computed"
+                        for row in told["claims"]
+                    ),
+                    "p_value": by_name["finding.p_value"],
                     "flips": per_case,
                     "flips_named": flips(made.path, per_case, random.Random(len(rows))),
                 }
@@ -99,7 +105,9 @@ def main() -> int:
     for folder in asked.scene or [Path(__file__).parent.parent / "sample"]:
         with tempfile.TemporaryDirectory() as work:
             rows += scene(folder, asked.flips, Path(work))
-    total = Counter({name: sum(row[name] for row in rows) for name in ("same", "differs", "not_computed")})
+    counted = ("same", "differs", "not_computed", "of_the_test")
+    total = Counter({name: sum(row[name] for row in rows) for name in counted})
+    p_values = Counter(row["p_value"] for row in rows)
     flipped, named = sum(row["flips"] for row in rows), sum(row["flips_named"] for row in rows)
     if asked.json:
         print(json.dumps({"cases": rows, "flips": flipped, "flips_named": named} | total, indent=1))
@@ -107,12 +115,15 @@ def main() -> int:
         for row in rows:
             print(
                 f"{row['scene']}: {row['title']} {row['same']} claims the same, {row['differs']} differ, "
-                f"{row['not_computed']} not computed; {row['bytes'] / 1e6:.1f} MB, export "
+                f"{row['not_computed']} not computed, the alarm's p-value: {row['p_value']}; "
+                f"{row['bytes'] / 1e6:.1f} MB, export "
                 f"{row['export_s']} s, verify {row['verify_s']} s"
             )
         print(
             f"{len(rows)} bundles: {total['same']:,} claims computed again and the same, {total['differs']} "
-            f"differ, {total['not_computed']} not computed; {named} of {flipped} flipped bits named"
+            f"differ, {total['not_computed']} not computed, {total['of_the_test']} of these the counts of "
+            f"alarms' tests; {p_values['same']} alarms' p-values computed again and the same; {named} of "
+            f"{flipped} flipped bits named"
         )
     return 0 if named == flipped and not total["differs"] and all(row["sound"] for row in rows) else 1
 

@@ -23,7 +23,9 @@ from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, verify
+from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
+from stillwatch.cases.bundle.gather import ndjson
 from stillwatch.cases.stamping import Authority, read_roots
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
@@ -93,7 +95,11 @@ def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> 
         "harvest.exchanges_at_alarm",
     ):
         assert by_name[name]["result"] == "same", name
-    assert by_name["finding.p_value"]["result"] == "not computed"
+    for name in ("finding.p_value", "reason.coordinated_harvest.bits", "reason.same_model.bits"):
+        assert by_name[name]["result"] == "same", name
+    said = by_name["tested.model.count"]
+    assert (said["result"], said["why_not"]) == ("not computed", verify.WHY_NOT["tested"])
+    assert 1 <= by_name["tested.model.count_here"]["stated"] <= by_name["tested.model.of_here"]["stated"]
     assert not [row for row in found["claims"] if "the log given" in (row["why_not"] or "")]
 
 
@@ -221,6 +227,62 @@ def test_a_number_that_is_changed_and_signed_again_is_named(
 
     found = resigned(copy, edit)
     assert any(sentence.startswith(expected) for sentence in found), found
+
+
+def everywhere(files: dict[str, bytes], change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a finding, and every claim of the bundle with it."""
+    found = json.loads(files["finding.json"])
+    change(found["campaign"])
+    files["finding.json"] = json.dumps(found).encode()
+    said = verify.stated(found)
+    rows = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
+    rows = [row | {"stated": said.get(row["name"], row["stated"])} for row in rows]
+    files["claims.ndjson"] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+    p_value = found["campaign"]["finding"]["p_value"]
+    alert = json.loads(files["alert.json"]) | {"p_value": p_value}
+    for one in alert["why"]:
+        if one["detector"] == "coordinated_harvest":
+            one["p_value"] = p_value
+    files["alert.json"] = json.dumps(alert).encode()
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "expected"),
+    [
+        ("p_value", 1e-30, "claim finding.p_value: stated 1e-30, computed"),
+        ("p_value", 0, "claim finding.p_value: stated 0, computed"),
+        ("count", -1, "claim finding.p_value: stated "),
+        ("share", 0.002, "claim finding.p_value: stated "),
+        ("tries", 8, "claim reason.same_model.bits: stated "),
+        ("correlation", 0.001, "finding.json: tested model: correlation is 0.001, and can be 0.03 to 0.08"),
+        ("of", 10**15, "finding.json: tested model: of is 1000000000000000, and can be 1 to"),
+        ("of", "many", 'finding.json: tested "model": is no setting with whole counts'),
+    ],
+)
+def test_a_count_of_the_alarms_test_that_is_changed_everywhere_is_named(
+    copy: Path, word: str, value: Any, expected: str
+) -> None:
+    def edit(campaign: dict[str, Any]) -> None:
+        if word == "p_value":
+            campaign["finding"][word] = value
+        else:
+            model = campaign["evidence"]["tested"][0]
+            model[word] = model[word] + value if word == "count" else value
+
+    found = resigned(copy, lambda files: everywhere(files, edit))
+    assert any(sentence.startswith(expected) for sentence in found), found
+
+
+def test_a_finding_that_kept_no_counts_is_sound_and_its_p_value_not_computed(copy: Path) -> None:
+    def older(files: dict[str, bytes]) -> None:
+        everywhere(files, lambda campaign: campaign["evidence"].pop("tested"))
+        files["claims.ndjson"] = ndjson(claims(files))
+
+    assert resigned(copy, older) == []
+    by_name = {row["name"]: row for row in verify.check(copy, None)["claims"]}
+    assert by_name["finding.p_value"]["why_not"] == verify.WHY_NOT["finding"]
+    assert not [name for name in by_name if name.startswith("tested.")]
+    assert not [line for line in verify.tell(verify.check(copy, None)) if "the alarm's own p" in line]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -1,6 +1,8 @@
 """Findings into cases: one actor over time, merged, split, come back, suppressed; on both databases."""
 
+import json
 import random
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +18,7 @@ from stillwatch.cases.evidence import Input, digest, latest, pack, unpack
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 from stillwatch.report.findings import load, write
-from stillwatch.scan import Follower
+from stillwatch.scan import Follower, SettingTest
 
 HOUR = world.HOUR_US
 
@@ -422,6 +424,14 @@ def test_odd_names_come_back_as_they_were_and_never_become_one(store: Store) -> 
 def test_evidence_is_read_back_as_it_was() -> None:
     for c in (campaign("sw-1", names(0, 9)), campaign("sw-\udfff", names(0, 2))):
         assert unpack(pack(c)) == c
+
+
+def test_evidence_of_a_version_that_kept_no_tests_is_read() -> None:
+    c = replace(campaign("sw-1", names(0, 3)), tested=(SettingTest("max_tokens", None, 9, 9, 0.1, 3, 0.08),))
+    assert unpack(pack(c)) == c
+    old = json.loads(zlib.decompress(pack(c)))
+    del old["tested"]
+    assert unpack(zlib.compress(json.dumps(old).encode())) == replace(c, tested=())
 
 
 def test_the_digest_is_of_what_was_found_not_of_the_next_milestone() -> None:

@@ -26,9 +26,9 @@ from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.report.findings import evidence_json, findings_json
-from stillwatch.scan import ScanResult
+from stillwatch.scan import ScanResult, SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Alarms
-from stillwatch.scan.carried import Carried, Names
+from stillwatch.scan.carried import AlarmThen, Carried, Names
 from stillwatch.scan.live import HOUR_US, Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 
@@ -450,6 +450,7 @@ ALARM = st.builds(
     st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 1)),
     st.tuples(st.floats(0, 1)),
     st.just((("model", 0.1),)),
+    tested=st.sampled_from([(), (SettingTest("model", "m", 9, 9, 0.1, 3, 0.03),)]),
 )
 
 
@@ -475,6 +476,11 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     assert stored == Carried(alarms=told, owner=owner)
     again = there.told(there.alarms(stored))
     assert again == (told, owner)
+    before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested
+    for one in before:
+        del one["tested"]
+    old = msgspec.json.decode(json.dumps(before), type=tuple[AlarmThen, ...])
+    assert old == tuple(replace(one, tested=()) for one in told)
 
 
 def test_a_segment_that_was_written_can_be_added(tmp_path: Path, log: pa.Table) -> None:

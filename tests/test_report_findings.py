@@ -101,6 +101,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     for c in made.campaigns:
         assert by_id[c.id].named_at == c.named_at
         assert by_id[c.id].timeline == c.timeline
+        assert by_id[c.id].tested == c.tested
         assert set(by_id[c.id].links) == set(c.links)
     assert sorted(p.name for p in paths.findings.parent.iterdir()) == ["evidence.json", "findings.json"]
 

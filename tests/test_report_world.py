@@ -15,8 +15,13 @@ from stillwatch.scan import (
     Reason,
     Scanned,
     ScanResult,
+    SettingTest,
 )
 
+TESTED = (
+    SettingTest("model", "\ud800", 9, 12, 0.25, 3, 0.03),
+    SettingTest("max_tokens", None, 5, 12, 0.5, 7, 0.08),
+)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 BANG = "window.stolen=(window.stolen||0)+1"
 HOSTILE = (
@@ -106,6 +111,7 @@ def campaign(
         named_at=named,
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.clue, k.a))),
         timeline=line,
+        tested=TESTED,
         next_milestone=milestone,
     )
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import betabinom
 
 from scan_world import START, Crowd, Scene, habits, honest, log_of, pool, scene, sentence, stage
 from stillwatch.actors import Actor, World
@@ -30,6 +31,7 @@ from stillwatch.scan.harvest import harvest, next_milestone, timeline
 from stillwatch.scan.limits import gaps
 from stillwatch.scan.pipeline import Options, run, scan_log
 from stillwatch.scan.volume import volume_p_values
+from stillwatch.stats.groups import combine
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 ONE = Options(threads=1)
@@ -145,6 +147,27 @@ def test_a_campaign_carries_what_the_contract_promises(world: Scene, found: Scan
         assert {k.a for k in c.links} <= set(c.accounts)
         assert {v.campaign for v in found.accounts if v.account in c.accounts} == {c.id}
     assert len(found.accounts) == found.scanned.accounts == len(world.accounts)
+
+
+def test_an_alarm_keeps_what_its_p_value_is_computed_from(world: Scene, found: ScanResult) -> None:
+    for c in found.campaigns:
+        tails = []
+        for one in c.tested:
+            assert 1 <= one.count <= one.of <= len(world.accounts)
+            odds = betabinom(one.of, *_beta(one.share, one.correlation))  # SciPy's own
+            p = odds.pmf(np.arange(one.count, one.of + 1)).sum()
+            tails.append(min(1.0, one.tries * float(p)))
+        assert combine(tails) == pytest.approx(c.p_value, rel=1e-6, abs=0)
+        bits = {r.detector: r.bits for r in c.reasons}
+        assert bits["same_model"] == pytest.approx(min(40.0, -np.log2(tails[0])), abs=1e-3)
+        assert [one.setting for one in c.tested] == ["model", "max_tokens", "temperature_milli"]
+        assert c.tested[0].value in set(world.table["model"].to_pylist())
+    assert found.campaigns
+
+
+def _beta(share: float, correlation: float) -> tuple[float, float]:
+    strength = 1 / correlation - 1
+    return share * strength, (1 - share) * strength
 
 
 def test_sizes_of_what_was_taken_are_the_pools_own(world: Scene, found: ScanResult) -> None:

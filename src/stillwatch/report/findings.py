@@ -9,7 +9,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -28,6 +28,7 @@ from stillwatch.scan import (
     Reason,
     Scanned,
     ScanResult,
+    SettingTest,
 )
 from stillwatch.scan.curve import cited
 
@@ -147,6 +148,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
         "since": {a: iso(c.since[a]) for a in sorted(c.since)},
         "firm": list(c.firm),
+        "tested": [asdict(one) for one in c.tested],
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
             for k in _links(c)
@@ -262,6 +264,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         firm=tuple(e.get("firm", f["accounts"])),
         links=tuple(Link(*k) for k in e["links"]),
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
+        tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
         next_milestone=e["next_milestone"],
     )
 

@@ -61,6 +61,23 @@ class Hour:
 
 
 @dataclass(frozen=True)
+class SettingTest:
+    """One setting as the look that raised an alarm tested it: all that its p-value is computed from.
+
+    p = min(1, tries * concentration_tail(count, of, share, correlation)), see `stats.groups`; the alarm's own
+    is `combine` of its settings' in their order.
+    """
+
+    setting: str  # "model", "max_tokens" or "temperature_milli"
+    value: str | int | None  # the commonest among the carriers; None where they leave the setting out
+    count: int  # carriers that mostly use it
+    of: int  # carriers of the wording that were counted, an organisation once
+    share: float  # of the population that mostly used it then, as the test rounds it
+    tries: int  # values that could have been the commonest
+    correlation: float  # that groups were granted then
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -78,6 +95,9 @@ class Campaign:
     firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
+    tested: tuple[
+        SettingTest, ...
+    ] = ()  # by the alarm's test; none for a lone payer, or where it was not kept
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"
 
 

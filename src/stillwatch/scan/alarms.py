@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.scan import SettingTest
 
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
@@ -32,6 +33,7 @@ class Candidate:
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # stock markers' numbers
+    tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Alarm:
     looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
+    tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
     _own: tuple[int, np.ndarray] | None = field(
         default=None, repr=False, compare=False
     )  # after how many looks
@@ -164,7 +167,7 @@ class Alarms:
         recent = alarm.looked_at_us[-needed:]
         if alarm.at_us == NEVER and len(recent) == needed and recent[0] > until_us - DAY_US:
             alarm.at_us, alarm.p_value = until_us, candidate.p_value
-            alarm.p_settings = candidate.p_settings
+            alarm.p_settings, alarm.tested = candidate.p_settings, candidate.tested
         old = {p for p in candidate.carriers if self._owner.get(p) == number}
         for p in sorted(candidate.matching | (old & candidate.used_to_match)):
             self._count(p, number, until_us, min(needed, NAMED_AFTER))
@@ -191,7 +194,8 @@ class Alarms:
             return
         if shared < 0.5 * len(part.matching):
             return
-        alarm = Alarm(min(whole.named[p] for p in named), part.p_value, p_settings=part.p_settings)
+        at_us = min(whole.named[p] for p in named)
+        alarm = Alarm(at_us, part.p_value, p_settings=part.p_settings, tested=part.tested)
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
         alarm.markers.update(part.own.tolist())
         alarm.looked_at_us = list(whole.looked_at_us)

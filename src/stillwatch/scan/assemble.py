@@ -18,7 +18,7 @@ from stillwatch.detectors import Detector, Population
 from stillwatch.engine import Engine
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Record, Subject, permitted_synthetic, red_team
-from stillwatch.scan import Campaign, Link, Reason
+from stillwatch.scan import Campaign, Link, Reason, SettingTest
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
@@ -50,6 +50,7 @@ def campaign(
     p_value: float,
     named_at_us: dict[int, int],
     first_reason: Reason,
+    tested: tuple[SettingTest, ...] = (),
     features: Features,
     population: Population,
 ) -> Campaign:
@@ -110,6 +111,7 @@ def campaign(
         firm=_firm(accounts, names, classes) if first_reason.detector == TEST_NAME else accounts,
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
         timeline=timeline(log, actor.rows),
+        tested=tested,
         next_milestone=next_milestone(log, actor.rows, taken.exchanges),
     )
 

@@ -17,7 +17,7 @@ from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
-from stillwatch.scan import Campaign, Reason
+from stillwatch.scan import Campaign, Reason, SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.watch import WINDOW_US, Watched
@@ -38,6 +38,7 @@ class _Found:
     p_value: float
     named_at_us: dict[int, int]
     reason: Reason
+    tested: tuple[SettingTest, ...] = ()
 
 
 def campaigns(
@@ -79,7 +80,7 @@ def campaigns(
             continue
         actor = Actor(accounts, rows, own, dict(alarm.p_settings))
         reason = _group_reason(alarm, watched, log)
-        found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason))
+        found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
         taken.update(accounts.tolist())
     for sighting in sightings:
         accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
@@ -103,6 +104,7 @@ def campaigns(
                 p_value=f.p_value,
                 named_at_us={int(a): f.named_at_us[int(a)] for a in f.actor.accounts},
                 first_reason=f.reason,
+                tested=f.tested,
                 features=row,
                 population=population,
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import Alarm, Alarms
 
 Value = str | int  # of a setting: a model's name, or a number
@@ -32,6 +33,7 @@ class AlarmThen:
     looks: dict[str, int]
     looked_at_us: tuple[int, ...]
     devoted: tuple[str, ...]
+    tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Names:
                 {self.party_name(p): looks for p, looks in alarm.looks.items()},
                 tuple(alarm.looked_at_us),
                 tuple(sorted(self.party_name(p) for p in alarm.devoted)),
+                alarm.tested,
             )
             for alarm in alarms.every
         )
@@ -143,6 +146,7 @@ class Names:
                     Counter({self.party(name): looks for name, looks in then.looks.items()}),
                     list(then.looked_at_us),
                     {self.party(name) for name in then.devoted},
+                    then.tested,
                 )
                 for then in carried.alarms
             ],

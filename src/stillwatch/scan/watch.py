@@ -21,6 +21,7 @@ from stillwatch.actors.spread import DAY_US, WINDOW_DAYS, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
@@ -311,6 +312,17 @@ class _Watcher:
         tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
         return tuple(zip(tested, tails, strict=True))
 
+    def _tested(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
+        """What `_tails` computes from, to be kept with an alarm."""
+        kept = []
+        for s, name in enumerate(SETTINGS):
+            if self.tested[s]:
+                value = self.names.value(s, values[s])
+                share, tries = self.rounded[s][values[s]], self.tries[s]
+                said = None if isinstance(value, int) and value < 0 else value
+                kept.append(SettingTest(name, said, having[s], n, share, tries, self.correlation[s]))
+        return tuple(kept)
+
     def _remember(self, quiet: list[list[Choice]], values: list[int], having: list[int], n: int) -> None:
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, having, strict=True)):
@@ -340,8 +352,8 @@ class _Watcher:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
-            named = self._named_tails(tails)
-            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing)
+            named, tested = self._named_tails(tails), self._tested(values, having, len(members))
+            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -368,6 +380,7 @@ class _Watcher:
             shares,
             self._named_tails(tails),
             own,
+            self._tested(values, having, n),
         )
 
     def _distinct(self, parts: list[Candidate], hour: _Hour) -> bool:

@@ -1,10 +1,12 @@
 """What a bundle claims, number by number, and whether its checker can compute each again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from stillwatch.cases.bundle import verify
+from stillwatch.detectors import lone_harvest
+from stillwatch.scan.assemble import TEST_NAME
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
 NO_SINCE = "the finding does not say since when each account's exchanges count; a new scan does"
@@ -24,14 +26,18 @@ class _InMemory(verify.Bundle):
 def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
-    said = verify.stated(bundle.json("finding.json"))
+    finding = bundle.json("finding.json")
+    said = verify.stated(finding)
+    told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
     again = verify.computed(bundle) if "events.ndjson" in files else {}
     rows = []
     for name, value in said.items():
         why_not = None
         if name not in again:
-            why_not = (NO_SINCE if "events.ndjson" in files else NO_EVENTS) if not again else _why_not(name)
-        elif not verify.same(value, again[name]):
+            why_not = (
+                (NO_SINCE if "events.ndjson" in files else NO_EVENTS) if not again else _why_not(name, told)
+            )
+        elif not verify.same_claim(name, value, again[name]):
             why_not = f"{NOT_BORNE_OUT} {json.dumps(again[name])[:200]}"
         rows.append({"name": name, "stated": value, "by": "finding", "why_not": why_not})
     for name, value in again.items():
@@ -40,7 +46,11 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return rows
 
 
-def _why_not(name: str) -> str:
+def _why_not(name: str, told: Collection[str]) -> str:
+    if name == "finding.p_value" and lone_harvest.NAME in told:
+        name = f"reason.{lone_harvest.NAME}.p"
+    if name == f"reason.{TEST_NAME}.bits":
+        name = "finding.p_value"
     kind, _, rest = name.partition(".")
     detector, _, number = rest.partition(".")
     if (why := verify.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:

@@ -365,6 +365,10 @@ class Evidence:
         self.answered = [one for one in self.harvest if one["s"] == 200]
         self.others = bundle.json("population.json")
 
+    def party(self, account: int) -> str | int:
+        """Who counts as one: an organisation, else the account."""
+        return self.accounts[account]["org"] or account
+
     def reasons(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield from zip(self.campaign["reasons"], self.more["reasons"], strict=True)
 
@@ -414,6 +418,9 @@ def quantile(values: list[float], q: float) -> float:
 SETTINGS = {"model": "m", "max_tokens": "x", "temperature_milli": "c"}
 FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
+SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
+WINDOW_US = 120 * HOUR_US  # in which a look counts
+MOST_CARRIERS = 10_000_000  # more would take too long
 
 
 def setting(e: Evidence, name: str) -> dict[str, float]:
@@ -582,14 +589,17 @@ AGAIN: Mapping[str, Callable[[Evidence], dict[str, float]]] = {
     "rubric_grading": lexical(1),
     "task_generation": lexical(3),
 }
+RAISING = ("coordinated_harvest", "lone_harvest")  # whose p-value is the finding's
 WHY_NOT = {
-    "finding": "the alarm's test needs the log's other groups as they stood then; see the claims `conduct`",
+    "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
+    "tested": "those who carried the wording at that hour, and what all others did then, are not in the "
+    "bundle: it is taken as stated, and the p-value is computed from it",
     "links": "which of its accounts are tied by this clue needs the whole log",
-    "coordinated_harvest": "the alarm's test needs the log's other groups as they stood then; see `conduct`",
+    "coordinated_harvest": "it is of the last look, at the whole log",
     "lone_harvest": "its rank needs all other payers' events",
-    "same_model": "its bits are the alarm's own p-value; see the claims `conduct`",
-    "same_token_limit": "its bits are the alarm's own p-value; see the claims `conduct`",
-    "same_temperature": "its bits are the alarm's own p-value; see the claims `conduct`",
+    "same_model": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
+    "same_token_limit": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
+    "same_temperature": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
     "shared_wording": "which phrases were new needs the whole log; see the claims `markers`",
     "shared_frame": "which openings were new needs the whole log; see the claims `markers`",
 }
@@ -603,11 +613,7 @@ def links(e: Evidence) -> dict[str, float]:
         out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
 
     told = {reason["detector"] for reason, _ in e.reasons()}
-    for clue, name in (
-        ("same_model", "model"),
-        ("same_token_limit", "max_tokens"),
-        ("same_temperature", "temperature_milli"),
-    ):
+    for clue, name in SAME.items():
         if clue in told:
             found = setting(e, name)
             one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
@@ -675,6 +681,59 @@ def conduct(e: Evidence) -> dict[str, float]:
     return out
 
 
+def alarm_test(e: Evidence) -> dict[str, float]:
+    """The alarm's p-value from what its test counted, and how many of those counted the events show.
+
+    What the test counted is taken as stated. Recounted: parties among the accounts here (an organisation is
+    one) that were harvesting in the five days before the alarm, and those of them that mostly used the value.
+    """
+    tested = e.more.get("tested", [])
+    if not tested or impossible(tested, e.others["accounts"]):
+        return {}
+    p_values: dict[str, float] = {}
+    out: dict[str, float] = {}
+    counts = [dict(o, a=e.party(o["a"])) for o in e.harvest if e.alarm_us - WINDOW_US <= o["t"] < e.alarm_us]
+    for one in tested:
+        name, share = one["setting"], one["share"]
+        chance = tail(one["count"], one["of"], share, one["correlation"]) if share < 1 else 1.0
+        p_values[name] = min(1.0, one["tries"] * chance)
+        own = mostly(counts, SETTINGS[name]).values()
+        out[f"tested.{name}.count_here"] = sum(value == one["value"] for value in own)
+        out[f"tested.{name}.of_here"] = len(own)
+    out["finding.p_value"] = combine(list(p_values.values()))
+    told = {reason["detector"] for reason, _ in e.reasons()}
+    bits = {"coordinated_harvest": max(out["finding.p_value"], 1e-300)}
+    bits |= {clue: p_values[name] for clue, name in SAME.items() if name in p_values}
+    for detector, p in bits.items():
+        if detector in told:
+            out[f"reason.{detector}.bits"] = round(min(40.0, -math.log2(p)), 3)
+    return out
+
+
+def impossible(tested: list[Any], accounts: int) -> list[str]:
+    """What of the counts that a test states no test of a scan could have had."""
+    wrong = []
+    for one in tested:
+        name = one["setting"]
+        numbers = [one[word] for word in ("count", "of", "tries")]
+        if name not in SETTINGS or any(type(number) is not int for number in numbers):
+            wrong.append(f"finding.json: tested {_short(name)}: is no setting with whole counts")
+            continue
+        for word, least, most in (
+            ("of", 1, min(accounts, MOST_CARRIERS)),
+            ("count", 1, one["of"]),
+            ("tries", 1, 8),
+            ("share", 0.001, 1.0),
+            ("correlation", FLOOR[name], CEILING[name]),
+        ):
+            if not least <= one[word] <= most:
+                found = _short(one[word])
+                wrong.append(f"finding.json: tested {name}: {word} is {found}, and can be {least} to {most}")
+    if len({one["setting"] for one in tested}) < len(tested):
+        wrong.append("finding.json: a setting is tested twice")
+    return wrong
+
+
 def markers(e: Evidence) -> dict[str, float]:
     """What the accounts' wording shares that few others have: markers by kind, and how unlikely the best is.
 
@@ -731,6 +790,7 @@ def computed(bundle: Bundle) -> dict[str, Any]:
     out: dict[str, Any] = {f"harvest.{name}": value for name, value in harvested(e).items()}
     if e.harvest:
         out |= {f"conduct.{name}": value for name, value in conduct(e).items()}
+        out |= alarm_test(e)
         out |= {f"markers.{name}": value for name, value in markers(e).items()}
         out |= {f"links.{name}": value for name, value in links(e).items()}
         for reason, _ in e.reasons():
@@ -755,6 +815,9 @@ def stated(finding: Mapping[str, Any]) -> dict[str, Any]:
             if numbers[name] is not None:
                 out[f"reason.{reason['detector']}.{name}"] = numbers[name]
         out[f"reason.{reason['detector']}.bits"] = reason["bits"]
+    for one in more.get("tested", []):
+        for name in ("count", "of", "share", "tries", "correlation"):
+            out[f"tested.{one['setting']}.{name}"] = one[name]
     tied: dict[str, list[float]] = defaultdict(list)
     for _, _, clue, bits, *_ in more["links"]:
         tied[clue].append(bits)
@@ -776,6 +839,17 @@ def same(a: Any, b: Any) -> bool:
     return math.isclose(a, b, rel_tol=2e-8, abs_tol=6e-4 if abs(a) >= 1 else 1e-9)
 
 
+def same_chance(a: float, b: float) -> bool:
+    """Tell whether two p-values are the same, however small. Near 1e-10 an arc tangent has fewer digits."""
+    return math.isclose(a, b, rel_tol=2e-8, abs_tol=4e-16 if min(a, b) > 1e-11 else 0.0)
+
+
+def same_claim(name: str, a: Any, b: Any) -> bool:
+    """Tell whether two values of a claim are the same."""
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
+    return same_chance(a, b) if numbers and name.rpartition(".")[2].startswith("p_") else same(a, b)
+
+
 def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
     """Compute every claim again: give what differs, and each claim with what came of it."""
     wrong: list[str] = []
@@ -787,7 +861,7 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
     said = stated(finding)
     for claim in claims:
         name, row = claim["name"], dict(claim)
-        if name in said and not same(claim["stated"], said[name]):
+        if name in said and not same_claim(name, claim["stated"], said[name]):
             wrong.append(
                 f"claim {name}: is {claim['stated']} in claims.ndjson and {said[name]} in finding.json"
             )
@@ -798,7 +872,7 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
             wrong.append(f"claim {name}: can no longer be computed from the events")
         else:
             row["again"] = again[name]
-            row["result"] = "same" if same(claim["stated"], again[name]) else "differs"
+            row["result"] = "same" if same_claim(name, claim["stated"], again[name]) else "differs"
             if row["result"] == "differs":
                 wrong.append(
                     f"claim {name}: stated {_short(claim['stated'])}, computed {_short(again[name])}"
@@ -811,6 +885,8 @@ def check_claims(bundle: Bundle) -> tuple[list[str], list[dict[str, Any]]]:
     ]
     wrong += _alert_differs(bundle.json("alert.json"), finding)
     if have_events:
+        tested = finding["campaign"]["evidence"].get("tested", [])
+        wrong += impossible(tested, bundle.json("population.json")["accounts"])
         wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
     if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
@@ -823,7 +899,7 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
     found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     if (alert["finding"], alert["campaign"]) != (finding["id"], found["id"]):
         yield "alert.json: is about another finding"
-    if not same(alert["p_value"], found["p_value"]):
+    if not same_chance(alert["p_value"], found["p_value"]):
         yield f"alert.json: its p-value is {alert['p_value']}, the finding's {found['p_value']}"
     told = {one["detector"]: one for one in alert["why"]}
     for reason, numbers in zip(found["reasons"], more["reasons"], strict=True):
@@ -831,6 +907,8 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
         if one is None:
             yield f"alert.json: leaves out {reason['detector']}"
             continue
+        if reason["detector"] in RAISING and not same_chance(one["p_value"], found["p_value"]):
+            yield f"alert.json: {reason['detector']}: p is {one['p_value']}, the finding's {found['p_value']}"
         for name, value in (
             ("bits", reason["bits"]),
             *((k, numbers[k]) for k in ("actual", "baseline", "n")),
@@ -931,6 +1009,7 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  not computed, as {why_not}:"
         yield from (f"    {name}" for name in names)
     again = {row["name"]: row["stated"] for row in found["claims"] if row["result"] == "same"}
+    yield from _tell_test(found["claims"], again)
     for scope, words in (("at_alarm", "before the alarm"), ("harvest", "in the whole harvest")):
         if (low := again.get(f"conduct.{scope}.p_least_correlation")) is not None:
             high = again[f"conduct.{scope}.p_most_correlation"]
@@ -952,6 +1031,26 @@ def tell(found: Mapping[str, Any]) -> Iterator[str]:
         f"VERDICT: SOUND. All {found['files']} files are those that were signed, and every claim that can be "
         "computed from them was, and is the same."
     )
+
+
+def _tell_test(claims: list[Any], again: Mapping[str, Any]) -> Iterator[str]:
+    """The alarm's own test: what was stated, what came of it here, what of it the events show."""
+    if "finding.p_value" not in again:
+        return
+    stated = {row["name"]: row["stated"] for row in claims}
+    p = again["finding.p_value"]
+    yield f"the alarm's own p {p:.1e}: computed here from what the finding says was counted"
+    for name in SETTINGS:
+        count, of, share, granted, count_here, of_here = (
+            stated.get(f"tested.{name}.{word}")
+            for word in ("count", "of", "share", "correlation", "count_here", "of_here")
+        )
+        if count is not None:
+            yield (
+                f"  {name}: {_short(count)} of {_short(of)} had one value that a share of {_short(share)} of "
+                f"all have, correlation {_short(granted)}: as stated. Counted here, of the accounts in the "
+                f"bundle: {_short(count_here)} of {_short(of_here)}"
+            )
 
 
 def main(words: list[str]) -> int:
