@@ -30,7 +30,7 @@ def levels(leans: np.ndarray) -> np.ndarray:
     if not len(some):
         return np.zeros(len(leans), dtype=np.int64)
     top = CLIP * float(np.median(some))
-    counted = np.ceil(LEVELS * np.minimum(sizes, top) / top).astype(np.int64)
+    counted = np.ceil(LEVELS * (np.minimum(sizes, top) / top)).astype(np.int64)
     return np.where(sizes > 0, np.maximum(counted, 1), 0)
 
 
