@@ -12,6 +12,8 @@ It does not know what the nodes are.
 import numpy as np
 from numba import njit
 
+from stillwatch.actors.growing import twice
+
 LEVELS = 6
 PASSES = 12
 RESTLESS = 2  # passes in which so many nodes move that sums are made anew rather than kept up
@@ -124,7 +126,7 @@ def _move(begin, neighbour, weight, resolution):
                         at[i] = filled
                         filled += room[i]
                         while filled > len(around):
-                            around, drawn = _twice(around), _twice(drawn)
+                            around, drawn = twice(around), twice(drawn)
                     for q in range(k):
                         around[at[i] + q] = touched[q]
                         drawn[at[i] + q] = pull[touched[q]]
@@ -198,13 +200,6 @@ def _kept_up(around, drawn, count, low, room, u, left, joined, weight):
 
 
 @njit(cache=True, nogil=True)
-def _twice(values):
-    more = np.empty(2 * len(values), values.dtype)
-    more[: len(values)] = values
-    return more
-
-
-@njit(cache=True, nogil=True)
 def _fold(begin, neighbour, weight, sums, member, names, k):
     """The graph of the communities: weights between them summed, those inside as a loop.
 
@@ -240,7 +235,7 @@ def _fold(begin, neighbour, weight, sums, member, names, k):
                     m += 1
                 pull[d] += weight[j]
         while end + m > len(to):
-            to, summed = _twice(to), _twice(summed)
+            to, summed = twice(to), twice(summed)
         for q in range(m):
             to[end], summed[end] = touched[q], pull[touched[q]]
             pull[touched[q]] = 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from stillwatch.actors.growing import twice
 from stillwatch.actors.markers import HotMarkers, is_hot
 from stillwatch.stats.dealing import deal
 
@@ -161,7 +162,7 @@ def _paired(entry_row, party, entry, oldest, weight, begin, neighbours):
                     s = (s + 1) & (len(table) - 1)
                 if table[s] < 0:
                     if pairs == len(low):
-                        low, high, weighs = _twice(low), _twice(high), _twice(weighs)
+                        low, high, weighs = twice(low), twice(high), twice(weighs)
                         table = _numbered(low, high, pairs, 4 * len(low))
                         s = _slot(one, other, len(table))
                         while table[s] >= 0:
@@ -193,13 +194,6 @@ def _numbered(low, high, pairs, size):
 def _slot(one, other, size):
     mixed = (np.uint64(one) << np.uint64(32) | np.uint64(other)) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(mixed >> np.uint64(32)) & (size - 1)
-
-
-@njit(cache=True, nogil=True)
-def _twice(values):
-    more = np.empty(2 * len(values), values.dtype)
-    more[: len(values)] = values
-    return more
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from stillwatch.actors.growing import twice
+
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
 PLACE_BITS = 5  # a use's place in a word: its row, and below it which of at most 32 markers of the row
@@ -191,10 +193,10 @@ def _round(columns, party, ts, parties, low, high, window, least, novelty, uses,
             if since == FAR:
                 continue
             if found == len(value):
-                value, place = _twice(value), _twice(place)
-                hot_from, length = _twice(hot_from), _twice(length)
+                value, place = twice(value), twice(place)
+                hot_from, length = twice(hot_from), twice(length)
             while filled + m > len(rows):
-                rows = _twice(rows)
+                rows = twice(rows)
             first = group[0]
             value[found] = names[c]
             place[found] = first
@@ -269,13 +271,6 @@ def _hot_from(entrants, ts, window, least, novelty):
 def _mark(places, bits):
     for k in range(len(places)):
         bits[places[k] >> np.uint32(PLACE_BITS)] |= np.uint32(1) << (places[k] & np.uint32(31))
-
-
-@njit(cache=True, nogil=True)
-def _twice(values):
-    more = np.empty(2 * len(values), values.dtype)
-    more[: len(values)] = values
-    return more
 
 
 @njit(cache=True, nogil=True)
