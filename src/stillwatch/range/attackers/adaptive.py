@@ -7,15 +7,14 @@ over three times as many at the pace that got through. Accounts whose work is do
 days, so that late deaths are seen. Cannot: tell why an account was stopped, nor foresee that one will be.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
+from stillwatch.range.attackers import Brief, Means, Play, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
-from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
 NAME = "adaptive"
@@ -49,14 +48,13 @@ MOST_STEPS = 3 * len(HIDE)
 FIRST = Means(accounts=1, per_account_day=24 * 600, words="template", replace=False)
 
 
-class _Adaptive:
+class _Adaptive(Led):
     def __init__(self, crews: Crews) -> None:
-        self._crews = crews
+        super().__init__(crews)
         self._means, self._quota, self._steps = FIRST, PROBE, 0
         self._crew: Crew | None = None
         self._done: list[tuple[int, Crew]] = []  # crews whose work is done, since when
         self._begun_us = 0
-        self._given_up = False
 
     def hour(self, at_us: int) -> list[Try]:
         self._decide(at_us)
@@ -122,13 +120,6 @@ class _Adaptive:
             per_account_day=min(self._means.per_account_day, through),
         )
         self._steps += 1
-
-    def saw(self, seen: Sequence[Seen]) -> None:
-        self._crews.saw(seen)
-
-    @property
-    def given_up(self) -> bool:
-        return self._given_up or self._crews.missing == 0
 
 
 def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:

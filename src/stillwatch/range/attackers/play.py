@@ -55,3 +55,18 @@ class Crews:
             mine = theirs.get(id(crew))
             if mine:
                 crew.saw(mine, mine[-1].at_us)
+
+
+class Led:
+    """What plays have alike that lead crews: it is over when nothing is missing, or when they gave up."""
+
+    def __init__(self, crews: Crews) -> None:
+        self._crews = crews
+        self._given_up = False
+
+    def saw(self, seen: Sequence[Seen]) -> None:
+        self._crews.saw(seen)
+
+    @property
+    def given_up(self) -> bool:
+        return self._given_up or self._crews.missing == 0

@@ -9,13 +9,12 @@ never asks twice and never follows up.
 Source: docs/evidence.md, sections 1, 4, 5 and 9.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
-from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
 NAME = "white_box"
@@ -25,17 +24,17 @@ SURVIVES = 0.25
 MEANS = Means(hours="burst", words="own", spread_settings=True, replace=False)
 
 
-class WhiteBox:
+class WhiteBox(Led):
     """Crews of just as many accounts as are missing, each below every threshold.
 
     hasty: buys more accounts when it is refused, rather than waiting.
     """
 
     def __init__(self, crews: Crews, *, hasty: bool = False) -> None:
-        self._crews, self._hasty = crews, hasty
+        super().__init__(crews)
+        self._hasty = hasty
         self._each = BELOW_LONE
         self._means = MEANS
-        self._given_up = False
 
     def hour(self, at_us: int) -> list[Try]:
         crews = self._crews.crews
@@ -54,13 +53,6 @@ class WhiteBox:
             means = replace(self._means, accounts=accounts, per_account_day=self._each)
             self._crews.send(means, self._crews.missing)
         return self._crews.hour(at_us)
-
-    def saw(self, seen: Sequence[Seen]) -> None:
-        self._crews.saw(seen)
-
-    @property
-    def given_up(self) -> bool:
-        return self._given_up or self._crews.missing == 0
 
 
 def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:

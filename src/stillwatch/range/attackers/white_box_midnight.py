@@ -8,14 +8,13 @@ Cannot: as `white_box`; nor do anything about a limit that knows no midnight.
 Source: terms count a day from midnight to midnight in UTC (docs/terms.md), as most providers' limits do.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Play, Seen, Try
+from stillwatch.range.attackers import Brief, Play, Try
 from stillwatch.range.attackers.crew import HOUR_US
-from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.attackers.white_box import BELOW_LONE, LEAST, MEANS, SURVIVES
 from stillwatch.range.market import Market
 
@@ -26,17 +25,17 @@ SPARE = 1.3  # requests an account and day, for each that the probe got through:
 PROBE = replace(MEANS, accounts=1, per_account_day=BELOW_LONE, drop=DROP)
 
 
-class Midnight:
+class Midnight(Led):
     """A probe, then so many accounts that each is used up on every day of a plan.
 
     nights: midnights that the plan goes over; more of them ask for fewer accounts and last longer.
     """
 
     def __init__(self, crews: Crews, nights: int = 1) -> None:
-        self._crews, self._nights = crews, nights
+        super().__init__(crews)
+        self._nights = nights
         self._means = PROBE
         self._last_hour_us = 0  # of the plan
-        self._given_up = False
 
     def hour(self, at_us: int) -> list[Try]:
         crews, clock = self._crews.crews, at_us // HOUR_US % 24
@@ -85,13 +84,6 @@ class Midnight:
         self._given_up = self._crews.market.purse.left_usd < price
         means = replace(self._means, accounts=max(1, accounts), per_account_day=each)
         self._crews.send(means, self._crews.missing)
-
-    def saw(self, seen: Sequence[Seen]) -> None:
-        self._crews.saw(seen)
-
-    @property
-    def given_up(self) -> bool:
-        return self._given_up or self._crews.missing == 0
 
 
 def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
