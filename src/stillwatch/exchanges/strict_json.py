@@ -7,6 +7,7 @@ decoder looks.
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -87,7 +88,6 @@ def _refuse_duplicates(raw: bytes) -> None:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise Refused(f"key {twice[:40]!r} stands twice in one object; which one holds is anyone's guess")
     return found

@@ -41,7 +41,7 @@ class Wording:
                 text: str = self.tokenizer.apply_chat_template(
                     [dict(m) for m in messages], tokenize=False, add_generation_prompt=True
                 )
-            except Exception as why:  # as in _closing
+            except Exception as why:  # a template is a program that came with the model
                 raise TemplateRefuses(f"the model's chat template refuses it: {str(why)[:200]}") from why
             return text
         return "\n".join(m["content"] for m in messages) + "\n"

@@ -74,7 +74,9 @@ def month(value: object, place: str) -> str:
 def _entries(path: Path) -> Iterator[tuple[str, Told]]:
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as why:
+    except OSError as why:
+        raise LineageError(f"{path}: cannot be read: {why.strerror}") from why
+    except UnicodeDecodeError as why:
         raise LineageError(f"{path}: cannot be read: {why}") from why
     try:
         if path.suffix == ".toml":
