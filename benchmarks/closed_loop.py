@@ -11,6 +11,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+from pages import put
 from stillwatch.range.live import LiveOutcome, Share
 from stillwatch.range.live.picture import SAYS, picture
 from stillwatch.range.live.run import OUTCOME, run_live
@@ -102,8 +103,7 @@ def main() -> None:
         told.picture.write_text(picture([o for o in outcomes if o.scene == outcomes[0].scene]))
     lines = table(outcomes)
     if told.page:
-        before, _, rest = told.page.read_text().partition(BEGIN)
-        told.page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+        put(told.page, BEGIN, END, lines)
     print("\n".join(lines))
 
 

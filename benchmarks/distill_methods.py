@@ -15,6 +15,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from pages import put
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import Problem, problems
 from stillwatch.distill.embedded.teacher import teacher
@@ -154,8 +155,7 @@ def main() -> None:
                 student(told.out, arm, seed)
     lines = table(told.out)
     if told.page:
-        before, _, rest = told.page.read_text().partition(BEGIN)
-        told.page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+        put(told.page, BEGIN, END, lines)
     print("\n".join(lines))
 
 

@@ -1,0 +1,13 @@
+"""Puts a table between two marks of a page in docs/, where a benchmark's figures are. It measures nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def put(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Put lines in the place of what stands between the marks. Raises: SystemExit where one is missing."""
+    before, begins, rest = page.read_text().partition(begin)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise SystemExit(f"{page}: has no place for the table: write {begin} and {end} on lines of their own")
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + after)
