@@ -113,6 +113,7 @@ def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> Known:
         np.array([0 if c is None else int(c.timestamp()) * 1_000_000 for c in created], np.int64),
         [row.get("tier") or "" for row in mine],
         [tuple(row.get("permissions") or ()) for row in mine],
+        [row.get("email_domain") or "" for row in mine],
     )
 
 

@@ -15,7 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import betabinom
 
-from scan_world import START, Crowd, Scene, habits, honest, log_of, pool, scene, sentence, stage
+from scan_world import (
+    MODELS,
+    START,
+    WORDS,
+    Crowd,
+    Scene,
+    habits,
+    honest,
+    log_of,
+    pool,
+    scene,
+    sentence,
+    stage,
+)
 from stillwatch.actors import Actor, World
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, RECORD
@@ -292,7 +305,7 @@ def test_who_had_the_template_first_is_not_named(model: str) -> None:
 
 
 def test_who_shares_a_user_agent_and_an_end_user_is_not_named() -> None:
-    assert "bystander" not in framed("mira-think", "distiller/0.1", "boss", template=False)
+    assert "bystander" not in framed("mira-think", "okhttp/4.2", "boss", template=False)
 
 
 # --- the same to the byte ---------------------------------------------------------------------------------
@@ -547,3 +560,74 @@ def test_in_the_sample_too_an_alarm_depends_on_what_came_before_alone() -> None:
     table = pa.table([given.get(f.name, pa.nulls(len(table), f.type)) for f in RECORD], schema=RECORD)
     accounts = pq.read_table(SAMPLE / "accounts.parquet").select(ACCOUNTS.names)
     check_prefixes(table, accounts, [212, 240, 264, 300])
+
+
+# --- one hand or one client -------------------------------------------------------------------------------
+
+
+def release(crowd: Crowd, many: int, stick: float, agent: str, own: bool = True, **record: Any) -> set[str]:
+    """Unrelated customers of one new program: its wording, limit and temperature, mostly its model."""
+    rng = crowd.rng
+    lead, names = sentence(rng, 14), set()
+    shared = rng.sample(WORDS, 400)
+    for k in range(many):
+        account = f"customer{k:03}"
+        names.add(account)
+        model = "mira-large" if rng.random() < stick else rng.choice(MODELS)
+        vocabulary = rng.sample(WORDS, 90) if own else shared
+        start = 5.5 + rng.expovariate(1 / 1.2)
+        for _ in range(max(4, int(rng.lognormvariate(2.6, 0.7)))):
+            day = start + rng.expovariate(1 / 2.0)
+            if day < 13.9:
+                text = " ".join(rng.choice(vocabulary) for _ in range(rng.randint(15, 40)))
+                crowd.says(
+                    account, 24 * day, f"{lead} {text}", model=model, temperature=0.0, max_tokens=8192,
+                    status=200, output_tokens=300, user_agent=agent, client_ip=f"81.2.{k}.7",
+                )  # fmt: skip
+        created = START - timedelta(days=rng.uniform(20, 500))
+        crowd.known.append({"account": account, "payment": f"card{k}", "created": created} | record)
+    return names
+
+
+@pytest.mark.parametrize("agent", ["notequiz/1.0", "openai-node/6.2.0", None])
+@pytest.mark.parametrize("stick", [0.6, 1.0])
+def test_customers_of_one_program_are_not_named(stick: float, agent: str | None) -> None:
+    crowd = Crowd(12)
+    honest(crowd, 300, 14.0)
+    members = set(pool(crowd, "p", begin_day=7.0))
+    customers = release(crowd, 60, stick, agent)
+    result = scan(crowd.table(), crowd.accounts())
+    assert not named(result) & customers
+    assert len(named(result) & members) >= 36
+
+
+def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> None:
+    """Customers whose texts come from one pool: only what the provider sees can speak for them."""
+    for agent, record, why in (
+        ("notequiz/1.0", {}, "run notequiz, whose defaults"),
+        ("openai-node/6.2.0", {"email_domain": "cs.uni.ac.at"}, "teaching institutions"),
+        ("openai-node/6.2.0", {"payment": "sponsor"}, "one payment instrument"),
+    ):
+        crowd = Crowd(13)
+        honest(crowd, 300, 14.0)
+        customers = release(crowd, 60, 1.0, agent, own=False, **record)
+        result = scan(crowd.table(), crowd.accounts())
+        assert not named(result) & customers
+        (lead,) = [lead for lead in result.leads if set(lead.accounts) & customers]
+        assert lead.hands == "one"
+        assert why in lead.text
+        assert len(lead.accounts) >= 30
+
+
+def test_cheap_requests_to_other_models_hide_no_pool() -> None:
+    """The commonest model by tokens: 1.3 short requests to others beside each wanted one change nothing."""
+    crowd = Crowd(14)
+    honest(crowd, 300, 10.0)
+    members = set(pool(crowd, "p"))
+    for row in [row for row in crowd.rows if row["account"] in members]:
+        for k in range(2 if crowd.rng.random() < 0.3 else 1):
+            hour = (row["time"] - START) / timedelta(hours=1) + 0.01 * (k + 1)
+            mask = {"model": "mira-mini", "output_tokens": 15}
+            copied = {k: v for k, v in row.items() if k not in ("exchange_id", "time", "account", "prompt")}
+            crowd.says(row["account"], hour, row["prompt"], **copied | mask)
+    assert len(named(scan(crowd.table(), crowd.accounts())) & members) >= 36

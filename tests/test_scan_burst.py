@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scan_world import START, Crowd, honest, pool
-from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarms, Candidate, looks_needed
+from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarms, Candidate, Judgement, looks_needed
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.stats.exchangeability import ContentTest
 
 HOUR_US = 3_600_000_000
 ALPHA = 5e-4
@@ -18,12 +19,16 @@ LOOK = Candidate(
 )
 
 
+def one_source(candidate: Candidate) -> Judgement:
+    return Judgement(ContentTest(0.5, 0.0, 0.001, 900, 0.9))
+
+
 @pytest.mark.parametrize(("times", "needed"), [(1, 4), (50, 4), (150, 3), (1_500, 2), (15_000, 1), (1e9, 1)])
 def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
     assert looks_needed(ALPHA / times, ALPHA) == needed
     alarms, raised, named = Alarms(), 0, 0
     for k in range(1, PERSISTENT + NAMED_AFTER):
-        alarms.look(replace(LOOK, p_value=ALPHA / times), k * HOUR_US, ALPHA)
+        alarms.look(replace(LOOK, p_value=ALPHA / times), k * HOUR_US, ALPHA, one_source)
         alarm = alarms.every[0]
         raised = raised or k * (alarm.at_us != NEVER)
         named = named or k * bool(alarm.named)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stillwatch.actors import markers
 from stillwatch.actors.spread import (
+    BURN_IN_US,
     DAY_US,
     MIN_ENTRANTS,
     NEIGHBOURS,
@@ -41,9 +42,10 @@ def log_of(ts, values, words=None):
     )
 
 
-def slow_spread(log, party):
+def slow_spread(log, party, forgotten_us=0):
     """The definition, marker by marker, in plain Python, and links as (at, a, b, weight)."""
     ts = log["ts_us"].tolist()
+    settled = ts[0] + BURN_IN_US if ts and not forgotten_us else 0
     uses = {}  # marker -> [(row, place in the row)]
     for row in range(len(ts)):
         exact = log["exact"][row] if log["words"][row] >= 6 else 0
@@ -63,7 +65,8 @@ def slow_spread(log, party):
         entries = [(ts[row], p, (row, place)) for p, (row, place) in entrants.items()]
         hot_from, was_hot = None, False
         for j, (now, _, _) in enumerate(entries):
-            recent = [k for k in range(j + 1) if entries[k][0] >= now - WINDOW_DAYS * DAY_US]
+            oldest = max(now - WINDOW_DAYS * DAY_US, settled)
+            recent = [k for k in range(j + 1) if entries[k][0] >= oldest]
             earlier = j + 1 - len(recent)
             hot = len(recent) >= MIN_ENTRANTS and len(recent) >= NOVELTY * earlier
             if hot:
@@ -141,12 +144,14 @@ def random_log(rng, rows, parties, values, days, grain_us):
     st.sampled_from([0.01, 4, 30]),
     st.sampled_from([1, DAY_US // 24, DAY_US]),
     st.integers(1, 3),
+    st.sampled_from([0, 1]),
 )
-def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, threads):
+def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, threads, forgotten_us):
     log, party = random_log(
         np.random.default_rng(seed), rows, parties, values, max(days, grain_us / DAY_US), grain_us
     )
-    assert_same(spread(log, party, threads=threads), slow_spread(log, party))
+    found = spread(log, party, threads=threads, forgotten_us=forgotten_us)
+    assert_same(found, slow_spread(log, party, forgotten_us))
 
 
 @pytest.mark.parametrize("bucket", [4, 64])
@@ -195,18 +200,19 @@ def one_marker(times_days, others=100):
 
 
 def test_new_and_shared_is_hot():
-    log, party = one_marker([1, 2, 3, 4])
+    log, party = one_marker([4, 5, 6, 7])
     found = spread(log, party)
-    assert found.hot_from_us.tolist() == [4 * DAY_US]
+    assert found.hot_from_us.tolist() == [7 * DAY_US]
     assert found.marker_kind.tolist() == [2]
     assert len(found.links) == 6  # each of four with each before it
-    assert set(found.links.at_us.tolist()) == {4 * DAY_US}
+    assert set(found.links.at_us.tolist()) == {7 * DAY_US}
 
 
 @pytest.mark.parametrize(
     "times",
     [
-        [1, 2, 3],  # too few
+        [4, 5, 6],  # too few
+        [0.1, 0.2, 1, 2, 4, 5, 6],  # in use while the log had hardly begun
         [1, 4, 7, 10, 13, 16],  # never four within the window
         [0.1, 1, 1.1, 20, 20.1, 20.2, 20.3, 20.4],  # three were there long before: five do not outnumber them
     ],
@@ -217,12 +223,12 @@ def test_old_or_rare_is_not_hot(times):
 
 
 def test_one_party_alone_spreads_nothing():
-    log, party = one_marker([1, 2, 3, 4, 5, 6])
+    log, party = one_marker([4, 5, 6, 7, 8, 9])
     assert len(spread(log, np.where(party >= 100, 100, party).astype(np.int32)).row) == 0
 
 
 def test_a_marker_costs_linear_links():
-    log, party = one_marker(np.linspace(1, 2, 300), others=2000)
+    log, party = one_marker(np.linspace(4, 5, 300), others=2000)
     assert len(spread(log, party).links) <= 300 * NEIGHBOURS
 
 

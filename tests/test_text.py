@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from growth import grows_with_the_text
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.classes import CLASSES, names_of
-from stillwatch.text.kernel import EDGE, LONG, PHRASES, ROOM
+from stillwatch.text.kernel import CONTENT, CONTEXT_BITS, EDGE, LONG, PHRASES, ROOM, SHORT
 from stillwatch.text.keyed import hash_texts, mix, siphash_word
 from stillwatch.text.phrase_table import phrase_hash, phrase_table
 
@@ -86,8 +86,8 @@ ASCII_LOWER = str.maketrans({chr(c): chr(c + 32) for c in range(65, 91)})
 
 
 def slow_tokens(text):
-    """(hash, masked hash, word hash or 0) of each token."""
-    found, at = [], 0
+    """(hash, masked hash, word hash or 0, content hash or 0) of each token."""
+    found, at, glyph = [], 0, 0
     while at < len(text):
         match = TOKEN.match(text, at)
         at = match.end()
@@ -96,6 +96,10 @@ def slow_tokens(text):
             continue
         h = masked = fnv(raw)
         word = h if match["word"] else 0
+        content = h if match["word"] and SHORT <= len(raw) <= LONG else 0
+        before, glyph = glyph, h if match["mark"] and ord(match["mark"]) >= 128 else 0
+        if before and glyph:
+            content = slow_mix(before) ^ h
         if match["number"]:
             masked = 0x6E756D
         elif match["word"] and len(raw) > LONG:
@@ -103,8 +107,8 @@ def slow_tokens(text):
         elif match["word"] and 2 <= len(raw) <= 6 and text.startswith("://", at):
             rest = re.compile("[^\x00-\x20]*").match(text, at)
             at = rest.end()
-            h, masked, word = fnv(raw + rest[0].encode()), 0x6C6E6B, 0
-        found.append((h, masked, word))
+            h, masked, word, content = fnv(raw + rest[0].encode()), 0x6C6E6B, 0, 0
+        found.append((h, masked, word, content))
     return found
 
 
@@ -112,30 +116,42 @@ def slow_sketch(text, keep=PHRASES):
     found = slow_tokens(text)
     n = len(found)
     whole = KEY0
-    for h, _, _ in found:
+    for h, *_ in found:
         whole = (whole ^ h) * 0xBF58476D1CE4E5B9 & ALL
         whole ^= whole >> 29
     parts = [found] if n <= ROOM else [found[: ROOM // 2], found[n - ROOM // 2 :]]
 
     def edge(h, some):
-        for _, masked, _ in some:
+        for _, masked, *_ in some:
             h = slow_mix(h ^ masked)
         return slow_word(KEY0, KEY1, h)
 
     phrases, votes, hits = set(), [0] * 16, set()
     for part in parts:
-        keyed = [slow_mix(masked ^ KEY0) for _, masked, _ in part]
+        keyed = [slow_mix(masked ^ KEY0) for _, masked, *_ in part]
         for a, b, c in zip(keyed, keyed[1:], keyed[2:], strict=False):
             phrases.add(slow_mix(c ^ slow_rotate(b, 21) ^ slow_rotate(a, 42)) or 1)
-        for h, (_, _, word) in zip(keyed, part, strict=True):
+        for h, (_, _, word, _) in zip(keyed, part, strict=True):
             for bit in range(16):
                 votes[bit] += (1 if h >> 40 + bit & 1 else -1) if word else 0
-        words = [word for _, _, word in part if word]
+        words = [word for _, _, word, _ in part if word]
         for c in CLASSES:
             for phrase in c.phrases:
                 wanted = [fnv(w.encode()) for w in phrase.split()]
                 if any(words[k : k + len(wanted)] == wanted for k in range(len(words))):
                     hits.add((c, phrase))
+    read = [token for part in parts for token in part]
+    keyed = [slow_mix(masked ^ KEY0) for _, masked, *_ in read]
+    content = {}
+    for k, (*_, meaning) in enumerate(read):
+        if meaning:
+            beside = (keyed[k - 1] if k else 1, keyed[k + 1] if k + 1 < len(read) else 2)
+            context = slow_mix(slow_rotate(beside[0], 21) ^ beside[1])
+            content.setdefault(slow_mix(meaning ^ KEY0), context)
+    kept = [
+        slow_word(KEY0, KEY1, h) >> 32 >> CONTEXT_BITS << CONTEXT_BITS | content[h] >> 64 - CONTEXT_BITS or 1
+        for h in sorted(content)[:CONTENT]
+    ]
     smallest = [slow_word(KEY0, KEY1, g) >> 32 or 1 for g in sorted(phrases)[:keep]]
     return {
         "words": n,
@@ -145,6 +161,7 @@ def slow_sketch(text, keep=PHRASES):
         "cell": sum(1 << bit for bit in range(16) if votes[bit] > 0),
         "classes": sum(1 << c.bit for c in CLASSES if sum(h[0] is c for h in hits) >= c.needs),
         "phrases": smallest + [0] * (keep - len(smallest)),
+        "content": kept + [0] * (CONTENT - len(kept)),
     }
 
 

@@ -33,6 +33,7 @@ class Known:
     created_us: np.ndarray  # (accounts,) int64, 0 where unknown
     tier: Sequence[str]
     permissions: Sequence[tuple[str, ...]]
+    email_domain: Sequence[str]
 
 
 @dataclass(frozen=True)

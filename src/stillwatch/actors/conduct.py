@@ -29,6 +29,15 @@ class HotRows:
     counts_from_us: np.ndarray  # (rows,) int64
 
 
+def tokens_of(log: ExchangeLog) -> np.ndarray:
+    """(exchanges,) int64: the output tokens of each, at least 1.
+
+    A party's model is the one that most of its tokens came from: cheap requests to other models then hide
+    nothing. Counted by requests, 1.3 short ones for each wanted one were enough.
+    """
+    return np.maximum(log["output_tokens"], 1).astype(np.int64)
+
+
 def hot_rows(log: ExchangeLog, spread: Spread, party: np.ndarray, parties: int) -> HotRows:
     """Exchanges whose wording was, from some moment on, new among accounts and shared."""
     counts_from = _counts_from(spread.row, spread.marker, spread.hot_from_us, log["ts_us"], NEEDED)
@@ -74,18 +83,19 @@ def _counts_from(row, marker, hot_from, ts, needed):
 
 
 @njit(cache=True, nogil=True)
-def posture(begin, row, ts, counts_from, until, since, values, levels, look_back):
+def posture(begin, row, ts, counts_from, until, since, values, weight, levels, look_back):
     """Each party's most used value of each setting, over its latest counted exchanges in [since, until).
 
-    values: (settings, exchanges) int32 codes from 0; levels: how many codes there are at most; look_back: how
-    many exchanges are counted at most. Returns (counted (parties,) int32, dominant (settings, parties) int32
-    with -1 where nothing was counted).
+    values: (settings, exchanges) int32 codes from 0; weight: (exchanges,) int64, what an exchange counts for
+    the first setting; levels: how many codes there are at most; look_back: how many exchanges are counted at
+    most. Returns (counted (parties,) int32, dominant (settings, parties) int32 with -1 where nothing was
+    counted).
     """
     parties = len(begin) - 1
     settings = values.shape[0]
     counted = np.zeros(parties, np.int32)
     dominant = np.full((settings, parties), -1, np.int32)
-    tally = np.zeros(levels, np.int32)
+    tally = np.zeros(levels, np.int64)
     picked = np.empty(look_back, np.int32)
     for p in range(parties):
         hi = begin[p] + np.searchsorted(ts[begin[p] : begin[p + 1]], until)
@@ -102,7 +112,7 @@ def posture(begin, row, ts, counts_from, until, since, values, levels, look_back
         for s in range(settings):
             best = -1
             for q in range(m):
-                tally[values[s, picked[q]]] += 1
+                tally[values[s, picked[q]]] += weight[picked[q]] if s == 0 else 1
             for q in range(m):
                 v = values[s, picked[q]]
                 if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):

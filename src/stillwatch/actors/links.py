@@ -49,16 +49,19 @@ def links(
     ts: np.ndarray,
     known: np.ndarray,
     window: int,
+    settled: int,
     least: int,
     novelty: float,
     neighbours: int,
 ) -> Links:
     """Every link, by time, marker and entry.
 
-    known: sorted times at which each party was first seen; window in µs; neighbours: how many of the latest
-    entrants an entrant is linked to.
+    known: sorted times at which each party was first seen; window, settled in µs, as `hot_markers` takes
+    them; neighbours: how many of the latest entrants an entrant is linked to.
     """
-    entry, old, weight = _linking(hot.begin, hot.entry_row, ts, known, window, least, novelty, neighbours)
+    entry, old, weight = _linking(
+        hot.begin, hot.entry_row, ts, known, window, settled, least, novelty, neighbours
+    )
     begin = _begins(entry, old, neighbours)
     pair, low, high, heaviest = _paired(hot.entry_row, party, entry, old, weight, begin, neighbours)
     parties = int(high.max(initial=-1)) + 1
@@ -69,7 +72,7 @@ def links(
 
 
 @njit(cache=True, nogil=True)
-def _linking(begin, entry_row, ts, known, window, least, novelty, neighbours):
+def _linking(begin, entry_row, ts, known, window, settled, least, novelty, neighbours):
     """The hot entries that link, by time and marker: their number, the oldest entry in their window (as
     -1 - it where the marker was not hot at the entry before), and what a link of theirs weighs."""
     n = len(ts)
@@ -95,7 +98,8 @@ def _linking(begin, entry_row, ts, known, window, least, novelty, neighbours):
             was_hot = False
             for j in range(begin[m], begin[m + 1]):
                 now = ts[entry_row[j]]
-                while ts[entry_row[old]] < now - window:
+                oldest_us = max(now - window, settled)
+                while old <= j and ts[entry_row[old]] < oldest_us:
                     old += 1
                 hot = is_hot(j - old + 1, old - begin[m], least, novelty)
                 share = _share(j - old + 1, now, known, neighbours) if hot else np.int64(-1)

@@ -39,9 +39,17 @@ class HotMarkers:
 
 
 def hot_markers(
-    columns: Columns, party: np.ndarray, ts: np.ndarray, window: int, least: int, novelty: float, threads: int
+    columns: Columns,
+    party: np.ndarray,
+    ts: np.ndarray,
+    window: int,
+    settled: int,
+    least: int,
+    novelty: float,
+    threads: int,
 ) -> HotMarkers:
-    """Find them. columns: what `fill_markers` takes; window in µs; least, novelty: as `is_hot` takes them."""
+    """Find them. columns: what `fill_markers` takes; window, settled in µs: an entry before the window, or
+    before the log had settled, is an earlier one; least, novelty: as `is_hot` takes them."""
     n = len(ts)
     parties = int(party.max()) + 1 if n else 0
     rounds = max(threads, -(-n * width(columns) // ROUND_USES))
@@ -51,7 +59,10 @@ def hot_markers(
         """Every `threads`-th round, from the first."""
         uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
         found = [
-            _round(columns, party, ts, parties, edges[r], edges[r + 1], window, least, novelty, uses, entries)
+            _round(
+                *(columns, party, ts, parties, edges[r], edges[r + 1]),
+                *(window, settled, least, novelty, uses, entries),
+            )
             for r in range(first, rounds, threads)
         ]
         return uses, entries, found
@@ -120,7 +131,7 @@ def _hash(value):
 
 
 @njit(cache=True, nogil=True)
-def _round(columns, party, ts, parties, low, high, window, least, novelty, uses, entries):
+def _round(columns, party, ts, parties, low, high, window, settled, least, novelty, uses, entries):
     """Follow the markers whose hash lies in [low, high)."""
     packed, begin = _deal(columns, low, high)
     biggest = 0
@@ -189,7 +200,7 @@ def _round(columns, party, ts, parties, low, high, window, least, novelty, uses,
                     stamp[p] = stamps
                     entrants[m] = group[k]
                     m += 1
-            since = _hot_from(entrants[:m], ts, window, least, novelty)
+            since = _hot_from(entrants[:m], ts, window, settled, least, novelty)
             if since == FAR:
                 continue
             if found == len(value):
@@ -255,12 +266,13 @@ def _deal(columns, low, high):
 
 
 @njit(cache=True, nogil=True)
-def _hot_from(entrants, ts, window, least, novelty):
+def _hot_from(entrants, ts, window, settled, least, novelty):
     """The first entry's time at which a marker is hot, or FAR."""
     old = 0
     for j in range(len(entrants)):
         now = ts[entrants[j] >> np.uint32(PLACE_BITS)]
-        while ts[entrants[old] >> np.uint32(PLACE_BITS)] < now - window:
+        oldest = max(now - window, settled)
+        while old <= j and ts[entrants[old] >> np.uint32(PLACE_BITS)] < oldest:
             old += 1
         if is_hot(j - old + 1, old, least, novelty):
             return now

@@ -24,11 +24,13 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
 
 WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (FIELD.md)
+BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
 MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
 NOVELTY = 3.0  # recent entrants per earlier one
 NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a marker costs linear work
 DAY_US = 86_400_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
+BURN_IN_US = int(BURN_IN_DAYS * DAY_US)
 KINDS = ("wording", "system wording", "opening", "ending", "question", "system text")
 
 
@@ -48,12 +50,18 @@ class Spread:
 
 
 def spread(
-    log: ExchangeLog, party: np.ndarray, *, threads: int = 2, kinds: Collection[str] = KINDS
+    log: ExchangeLog,
+    party: np.ndarray,
+    *,
+    threads: int = 2,
+    kinds: Collection[str] = KINDS,
+    forgotten_us: int = 0,
 ) -> Spread:
     """Follow every marker of a log over its parties. The result does not depend on `threads`.
 
     party: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
-    kinds: of KINDS, those that are followed.
+    kinds: of KINDS, those that are followed; forgotten_us: what was before it is not in the log any more.
+    Where nothing was forgotten the log's first BURN_IN_DAYS are its burn-in: what is in use then is not new.
 
     Raises: InputError for a log of more rows than a marker's place can name.
     """
@@ -76,13 +84,14 @@ def spread(
     )
     columns = (*followed, log["words"])
     ts = log["ts_us"]
-    hot = hot_markers(columns, party, ts, WINDOW_US, MIN_ENTRANTS, NOVELTY, threads)
+    settled = 0 if forgotten_us else int(ts[0]) + BURN_IN_US
+    hot = hot_markers(columns, party, ts, WINDOW_US, settled, MIN_ENTRANTS, NOVELTY, threads)
     known = np.sort(_first_times(party, ts))
     with ThreadPoolExecutor(threads) as pool:
         uses = _uses(columns, hot, hot.uses, pool, threads)
         entries = _uses(columns, hot, hot.entries, pool, threads)
     return Spread(
-        links(hot, party, ts, known, WINDOW_US, MIN_ENTRANTS, NOVELTY, NEIGHBOURS),
+        links(hot, party, ts, known, WINDOW_US, settled, MIN_ENTRANTS, NOVELTY, NEIGHBOURS),
         party[entries[0]],
         entries[1],
         ts[entries[0]],

@@ -168,10 +168,11 @@ def _repeated(rows, needed):
 
 
 @njit(cache=True, nogil=True)
-def choices(rows, party, values, levels):
+def choices(rows, party, values, weight, levels):
     """Who carries the rows, how many each, the first row of each, and its most used value of every setting.
 
-    rows: (rows,) of exchanges, ascending; values: (settings, exchanges) codes below `levels`. Returns
+    rows: (rows,) of exchanges, ascending; values: (settings, exchanges) codes below `levels`; weight:
+    (exchanges,) int64, what an exchange counts for the first setting. Returns
     carriers, counts, first rows (n,) and dominant (settings, n) int32; ties go to the smaller code.
     """
     who = party[rows]
@@ -183,7 +184,7 @@ def choices(rows, party, values, levels):
     counts = np.empty(n, np.int64)
     first = np.empty(n, np.int64)
     dominant = np.empty((len(values), n), np.int32)
-    tally = np.zeros(levels, np.int32)
+    tally = np.zeros(levels, np.int64)
     c = -1
     for p in range(len(begin) - 1):
         begun, k = begin[p], begin[p + 1]
@@ -196,7 +197,7 @@ def choices(rows, party, values, levels):
         for s in range(len(values)):
             best = -1
             for q in range(begun, k):
-                tally[values[s, rows[order[q]]]] += 1
+                tally[values[s, rows[order[q]]]] += weight[rows[order[q]]] if s == 0 else 1
             for q in range(begun, k):
                 v = values[s, rows[order[q]]]
                 if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):

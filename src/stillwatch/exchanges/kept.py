@@ -16,6 +16,7 @@ from stillwatch.exchanges import ids, sketched
 from stillwatch.exchanges.log import (
     CODED,
     CODED_AS,
+    MATRICES,
     Codes,
     Columns,
     ExchangeLog,
@@ -27,8 +28,8 @@ from stillwatch.exchanges.log import (
 )
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
+from stillwatch.text.kernel import CONTENT
 
-MATRICES = ("phrases", "system_phrases")
 MANY_PARTS = 64
 
 
@@ -173,6 +174,9 @@ class KeptLog:
         kept._has, kept._order = set(told["has"]), tuple(told["order"])
         for name, names in told["names"].items():
             kept.codes[name].index = {value: k for k, value in enumerate(names)}
+        if kept._order and "content" not in kept._order:  # what a version before content words has stored
+            kept._order += ("content",)
+            arrays["log.content"] = np.zeros((len(arrays["log.ts_us"]), CONTENT), np.uint32)
         if kept._order:
             kept._close({name: arrays[f"log.{name}"] for name in kept._order})
         kept.duplicates, kept.forgotten_us = told["duplicates"], told["forgotten_us"]

@@ -9,7 +9,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,7 @@ NUMBERS: dict[str, tuple[type, int]] = {
 }
 RECORD_NAMES = frozenset(RECORD.names)
 STEP = 16  # a column that is full grows by one such part
+MATRICES = ("phrases", "system_phrases", "content")  # columns of several values a row
 CODED = ("account", "model", "user_agent", "client_ip")
 CODED_AS = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
 
@@ -58,6 +59,8 @@ class ExchangeLog:
     models: tuple[str, ...]
     has: frozenset[str]  # which optional columns held any value
     duplicates: int  # exchanges seen more than once, kept once
+    content: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, i) content words
+    agents: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.columns["ts_us"])
@@ -66,7 +69,7 @@ class ExchangeLog:
         return self.columns[name]
 
     def table(self) -> pa.Table:
-        """The columns as one Arrow table for the SQL engines (phrases left out)."""
+        """The columns as one Arrow table for the SQL engines (phrases and content words left out)."""
         return pa.table({k: pa.array(v) for k, v in self.columns.items() if k != "id"})
 
 
@@ -253,10 +256,10 @@ def closed(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> Ex
             for flat in [column] if column.ndim == 1 else column.T:
                 flat[:kept] = flat[order]
             column.resize((kept, *column.shape[1:]), refcheck=False)
-    phrases, system_phrases = columns.pop("phrases"), columns.pop("system_phrases")
-    return ExchangeLog(
-        columns, phrases, system_phrases, names["account"][0], names["model"][0], has, total - kept
-    )
+    phrases, system_phrases, content = (columns.pop(name) for name in MATRICES)
+    accounts, models = names["account"][0], names["model"][0]
+    agents = names["user_agent"][0]
+    return ExchangeLog(columns, phrases, system_phrases, accounts, models, has, total - kept, content, agents)
 
 
 def _order(columns: Columns) -> np.ndarray:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.text.classes import CLASSES
-from stillwatch.text.kernel import PHRASES, sketch
+from stillwatch.text.kernel import CONTENT, PHRASES, sketch
 from stillwatch.text.keyed import hash_texts
 from stillwatch.text.phrase_table import phrase_table
 
@@ -31,6 +31,9 @@ class Sketches:
     classes: np.ndarray  # (n,) uint32, one bit a lexical class
     words: np.ndarray  # (n,) int32, tokens
     phrases: np.ndarray  # (n, k) uint32, the k smallest hashes of three-token phrases: a MinHash sketch
+    content: (
+        np.ndarray
+    )  # (n, j) uint32, the j smallest hashes of content words: 20 bits, and 12 of the context
 
 
 class Sketcher:
@@ -46,7 +49,7 @@ class Sketcher:
         # says which key it is and nothing about it: sketches of two keys must never be mixed unseen
         self.fingerprint = hashlib.blake2b(key, digest_size=8, person=b"stillwatch.kid").hexdigest()
 
-    def __call__(self, texts: pa.Array, phrases: int = PHRASES) -> Sketches:
+    def __call__(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
         """Sketch an Arrow string array; nulls sketch like the empty text."""
         data, offsets = _utf8(texts)
         n = len(texts)
@@ -58,6 +61,7 @@ class Sketcher:
             np.zeros(n, np.uint32),
             np.zeros(n, np.int32),
             np.zeros((n, phrases), np.uint32),
+            np.zeros((n, content), np.uint32),
         )
         sketch(
             data,
@@ -73,17 +77,18 @@ class Sketcher:
             out.classes,
             out.words,
             out.phrases,
+            out.content,
         )
         return out
 
-    def repeated(self, texts: pa.Array, phrases: int = PHRASES) -> Sketches:
+    def repeated(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
         """As a call, but each distinct text is sketched once: for columns that repeat themselves."""
         texts = _whole(texts)
         probe = texts.slice(0, PROBE)
         if len(texts) <= PROBE or len(probe.unique()) > PROBE // 2:
-            return self(texts, phrases)
+            return self(texts, phrases, content)
         coded = pc.fill_null(texts, "").dictionary_encode()
-        once = self(coded.dictionary, phrases)
+        once = self(coded.dictionary, phrases, content)
         at = coded.indices.to_numpy()
         return Sketches(**{name: column[at] for name, column in vars(once).items()})
 

@@ -15,12 +15,16 @@ import pyarrow.compute as pc
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD, ids
 from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
-from stillwatch.text.kernel import PHRASES
+from stillwatch.text.kernel import CONTENT, PHRASES
 
 TEXTS = ("system", "prompt", "completion")
 OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
 FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
-FORM_NOW = b"1"  # to be raised when the kernel comes to sketch the same text otherwise
+FORM_NOW = b"2"  # to be raised when the kernel comes to sketch the same text otherwise
+FORMS = (
+    b"1",
+    FORM_NOW,
+)  # that are read; form 1 has no content words: groups in it cannot be told from crowds
 PURPOSE = b"sketches"  # for which a gateway's folder derives the key of its sketches
 KEY = b"stillwatch.sketch_key"  # metadata: the key's fingerprint
 
@@ -34,10 +38,12 @@ SKETCHES = pa.schema(
         pa.field("prompt_classes", pa.uint32(), nullable=False),
         pa.field("prompt_words", pa.int32(), nullable=False),
         pa.field("prompt_phrases", pa.list_(pa.uint32(), PHRASES), nullable=False),
+        pa.field("prompt_content", pa.list_(pa.uint32(), CONTENT), nullable=False),
         pa.field("system_exact", pa.uint64(), nullable=False),
         pa.field("system_phrases", pa.list_(pa.uint32(), SYSTEM_PHRASES), nullable=False),
     ]
 )
+SINCE_FORM_2 = ("prompt_content",)
 # what a gateway knows beside the record
 EXTRA = pa.schema(
     [
@@ -64,6 +70,7 @@ COLUMN_OF = {
     "prompt_classes": "classes",
     "prompt_words": "words",
     "prompt_phrases": "phrases",
+    "prompt_content": "content",
     "system_exact": "system",
     "system_phrases": "system_phrases",
 }
@@ -101,7 +108,7 @@ def schema_under(sketcher: Sketcher) -> pa.Schema:
 
 def is_sketched(schema: pa.Schema) -> bool:
     """Whether rows of this schema hold sketches instead of texts."""
-    return set(SKETCHES.names) <= set(schema.names)
+    return set(SKETCHES.names) - set(SINCE_FORM_2) <= set(schema.names)
 
 
 def without_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -119,7 +126,7 @@ def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place:
     form, key = found.get(FORM), found.get(KEY)
     if form is None or key is None:
         raise InputError(f"{place}: holds sketches and does not say under which key they were made")
-    if form != FORM_NOW:
+    if form not in FORMS:
         raise InputError(
             f"{place}: its sketches are of form {form.decode(errors='replace')}, this program makes form "
             f"{FORM_NOW.decode()}; scan it with the version that wrote it"
@@ -134,13 +141,19 @@ def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place:
 def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
     """A log's sketch columns from a batch with texts."""
     prompt = sketcher(batch.column("prompt"))
-    system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES)
+    system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES, 0)
     return {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
 
 
 def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """A log's sketch columns from a batch that holds them."""
-    return {COLUMN_OF[field.name]: _values(batch.column(field.name), field) for field in SKETCHES}
+    held = set(batch.schema.names)
+    return {
+        COLUMN_OF[field.name]: _values(batch.column(field.name), field)
+        if field.name in held
+        else np.zeros((batch.num_rows, field.type.list_size), np.uint32)
+        for field in SKETCHES
+    }
 
 
 def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:

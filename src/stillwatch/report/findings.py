@@ -24,6 +24,7 @@ from stillwatch.scan import (
     Gap,
     Harvest,
     Hour,
+    Lead,
     Link,
     Reason,
     Scanned,
@@ -123,6 +124,18 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
                 "kind_of_use": a.kind_of_use,
             }
             for a in sorted(result.accounts, key=lambda a: a.account)
+        ],
+        "leads": [
+            {
+                "id": lead.id,
+                "since": iso(lead.since),
+                "p_value": _number(lead.p_value, f"lead {lead.id}: p_value"),
+                "accounts": list(lead.accounts),
+                "exchanges": int(lead.exchanges),
+                "hands": lead.hands,
+                "text": lead.text,
+            }
+            for lead in result.leads
         ],
     }
 
@@ -289,6 +302,10 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for g in e["gaps"]
         ),
         cannot_claim=tuple(e["cannot_claim"]),
+        leads=tuple(
+            Lead(**dict(one, since=datetime.fromisoformat(one["since"]), accounts=tuple(one["accounts"])))
+            for one in f.get("leads", ())
+        ),
     )
 
 

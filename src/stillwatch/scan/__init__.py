@@ -102,6 +102,22 @@ class Campaign:
 
 
 @dataclass(frozen=True)
+class Lead:
+    """A group whose settings are too alike, and of which this log does not tell whether it is one hand.
+
+    It accuses nobody. It is where to look further: by a person, or by the gateway's holds.
+    """
+
+    id: str
+    since: datetime  # when enough evaluations agreed
+    p_value: float  # of its settings
+    accounts: tuple[str, ...]
+    exchanges: int  # of them, with the group's wording
+    hands: str  # what its content says: "many", "one" or "open"
+    text: str  # why it is no finding
+
+
+@dataclass(frozen=True)
 class AccountVerdict:
     account: str
     p_value: float | None
@@ -166,3 +182,4 @@ class ScanResult:
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
+    leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody

@@ -11,6 +11,7 @@ import numpy as np
 
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.scan import SettingTest
+from stillwatch.stats.exchangeability import ContentTest, Hands
 
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
@@ -19,6 +20,20 @@ SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one look is enough
 DAY_US = 86_400_000_000
 CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
 KEPT = 0.1  # of the looks that the most lasting marker had
+MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a group whose settings are too alike is one hand."""
+
+    content: ContentTest
+    explanation: str = ""  # what would make it honest all the same
+    part: frozenset[int] | None = None  # the parties that are of one source, where the whole group is not
+
+    @property
+    def one_hand(self) -> bool:
+        return self.content.hands is Hands.ONE and not self.explanation
 
 
 @dataclass(frozen=True)
@@ -34,14 +49,18 @@ class Candidate:
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # stock markers' numbers
     tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # its exchanges with the wording
+
+
+Judge = Callable[[Candidate], Judgement]
 
 
 @dataclass
 class Alarm:
-    """One campaign while the log is watched."""
+    """One campaign, or what may become one, while the log is watched."""
 
-    at_us: int  # when it was raised; NEVER while too few looks agree
-    p_value: float  # at that moment
+    at_us: int  # when it was raised; NEVER while too few looks agree or its content may be of many hands
+    p_value: float  # at that moment, or when it became a lead
     named: dict[int, int] = field(default_factory=dict)  # party -> when it was named
     p_least: float = 1.0
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
@@ -53,6 +72,9 @@ class Alarm:
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
     tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
+    lead_us: int = NEVER  # since when enough looks agree that its settings are too alike
+    judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
+    exchanges: int = 0  # that the content test was asked of, and more
     _own: tuple[int, np.ndarray] | None = field(
         default=None, repr=False, compare=False
     )  # after how many looks
@@ -139,14 +161,20 @@ class Alarms:
         """The alarms that enough looks agreed on, in the order of their first look."""
         return [alarm for alarm in self._all if alarm.at_us != NEVER]
 
+    @property
+    def leads(self) -> list[Alarm]:
+        """Groups whose settings are too alike, and whose content may be of many hands."""
+        return [alarm for alarm in self._all if alarm.at_us == NEVER != alarm.lead_us]
+
     def suspected(self) -> frozenset[int]:
         """Every party that belongs to an alarm, raised or not."""
         return frozenset(self._owner)
 
-    def look(self, candidate: Candidate, until_us: int, alpha: float = 0.0) -> None:
+    def look(self, candidate: Candidate, until_us: int, alpha: float, judge: Judge) -> None:
         """Count a candidate as a look at the alarm that has most of its carriers, or at a new one.
 
-        alpha: what one test may spend; 0 where every candidate has to wait for all looks.
+        alpha: what one test may spend; 0 where every candidate has to wait for all looks; judge: whether a
+        candidate is one hand. Without that verdict it stays a lead.
         """
         alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.carriers if p in self._owner)
@@ -165,11 +193,23 @@ class Alarms:
         alarm.looked_at_us.append(until_us)
         needed = looks_needed(candidate.p_value, alpha)
         recent = alarm.looked_at_us[-needed:]
-        if alarm.at_us == NEVER and len(recent) == needed and recent[0] > until_us - DAY_US:
-            alarm.at_us, alarm.p_value = until_us, candidate.p_value
+        agreed = len(recent) == needed and recent[0] > until_us - DAY_US
+        partly = alarm.judgement is not None and alarm.judgement.part is not None
+        grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
+        if agreed and grown and (alarm.at_us == NEVER or partly):
+            alarm.judgement, alarm.exchanges = judge(candidate), len(candidate.rows)
+        if alarm.at_us == NEVER and agreed and alarm.judgement is not None:
+            if alarm.lead_us == NEVER:
+                alarm.lead_us = until_us
+            alarm.p_value = candidate.p_value
             alarm.p_settings, alarm.tested = candidate.p_settings, candidate.tested
+            if alarm.judgement.one_hand:
+                alarm.at_us = until_us
         old = {p for p in candidate.carriers if self._owner.get(p) == number}
-        for p in sorted(candidate.matching | (old & candidate.used_to_match)):
+        named = candidate.matching | (old & candidate.used_to_match)
+        if alarm.judgement is not None and alarm.judgement.part is not None:
+            named &= alarm.judgement.part
+        for p in sorted(named):
             self._count(p, number, until_us, min(needed, NAMED_AFTER))
 
     def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
@@ -196,6 +236,7 @@ class Alarms:
             return
         at_us = min(whole.named[p] for p in named)
         alarm = Alarm(at_us, part.p_value, p_settings=part.p_settings, tested=part.tested)
+        alarm.lead_us, alarm.judgement = whole.lead_us, whole.judgement
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
         alarm.markers.update(part.own.tolist())
         alarm.looked_at_us = list(whole.looked_at_us)

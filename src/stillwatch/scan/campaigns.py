@@ -11,20 +11,25 @@ import pyarrow as pa
 
 from stillwatch.actors import Actor, Known, World
 from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
-from stillwatch.scan import Campaign, Reason, SettingTest
-from stillwatch.scan.alarms import NEVER, Alarm
-from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan import Campaign, Lead, Reason, SettingTest
+from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
+from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign, id_of
+from stillwatch.scan.explanations import honest_explanation
+from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import WINDOW_US, Watched
+from stillwatch.stats.exchangeability import Hands
 
 Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
 COPIED_LEAST = 8  # markers
+UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
 
@@ -52,8 +57,8 @@ def campaigns(
     tell: Tell,
     *,
     alone: bool = True,
-) -> list[Campaign]:
-    """Every alarm as a campaign, in the order of the alarms.
+) -> tuple[list[Campaign], list[Lead]]:
+    """Every alarm as a campaign, in the order of the alarms, and the groups that remain leads.
 
     party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
     alone: whether payers that harvest alone are looked for.
@@ -65,6 +70,7 @@ def campaigns(
     sightings = lone_harvest.sightings(log, payer[log["account"]], private) if alone else []
     alone_at = {s.payer: s.at_us for s in sightings}
     taken: set[int] = set()
+    leads: list[Lead] = []
     for alarm in watched.alarms:
         own = alarm.own_markers()
         copied = _copied_from(watched.spread, own)
@@ -78,6 +84,13 @@ def campaigns(
         rows = _rows_since(world, accounts, own, alarm.at_us)
         if len(rows) == 0:
             continue
+        doubt = doubt_of(judged(world, accounts, rows, own))
+        kept = _one_source(world, accounts, rows, own) if doubt else accounts
+        if len(kept) == 0:
+            leads.append(_lead(alarm, world, accounts, rows, own, doubt))
+            continue
+        if len(kept) < len(accounts):
+            accounts, rows = kept, rows[np.isin(log["account"][rows], kept)]
         actor = Actor(accounts, rows, own, dict(alarm.p_settings))
         reason = _group_reason(alarm, watched, log)
         found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
@@ -109,7 +122,76 @@ def campaigns(
                 population=population,
             )
         )
-    return sorted(told, key=lambda c: (c.alarm_at, c.id))
+    for alarm in watched.leads:
+        often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= NAMED_AFTER}
+        accounts, _ = _accounts_of(often, party, excused)
+        own = alarm.own_markers()
+        rows = _rows_since(world, accounts, own, alarm.lead_us)
+        if len(accounts) >= LEAST_PARTIES and len(rows):
+            doubt = doubt_of(alarm.judgement) or doubt_of(judged(world, accounts, rows, own)) or UNSURE
+            leads.append(_lead(alarm, world, accounts, rows, own, doubt))
+    found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
+    return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id))
+
+
+def judged(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> Judgement:
+    """The judgement of a finding's accounts by all that the log holds of them.
+
+    rows: their exchanges since they took the wording up. Those that carry none of it count for nothing.
+    """
+    rows = _marked_rows(world, rows, own)
+    log = world.log
+    content = content_of(log, rows, log["account"], accounts.tolist(), lambda a: log.accounts[a])
+    return Judgement(content, honest_explanation(log, world.known, accounts, rows))
+
+
+def _one_source(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """The accounts of those parts that are of one source and have no honest explanation."""
+    rows = _marked_rows(world, rows, own)
+    log = world.log
+    name_of = log.accounts.__getitem__
+    parts = one_source_parts(log, rows, log["account"], accounts.tolist(), name_of, LEAST_PARTIES)
+    kept: set[int] = set()
+    for part, _ in parts:
+        mine = np.array(sorted(part), np.int32)
+        if not honest_explanation(log, world.known, mine, rows[np.isin(log["account"][rows], mine)]):
+            kept |= part
+    return np.array(sorted(kept), np.int32)
+
+
+def doubt_of(judgement: Judgement | None) -> str:
+    """Why a group whose settings are too alike may be many hands, as a sentence, or ""."""
+    if judgement is None:
+        return UNSURE
+    if judgement.explanation:
+        return judgement.explanation
+    content = judgement.content
+    if content.hands is Hands.MANY:
+        return (
+            f"what is asked clings to accounts as it does with people: sessions of one account are "
+            f"{content.effect:.1%} more alike than of different ones (p {content.p_value:.2g})"
+        )
+    return ""
+
+
+def _marked_rows(world: World, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Of some exchanges those with at least two of the actor's own markers; of any where it has none."""
+    if not len(own):
+        kept: np.ndarray = rows[world.once(_marked)[rows]]
+        return kept
+    carrying, times = np.unique(world.use_row[world.uses_of(own)], return_counts=True)
+    return np.intersect1d(rows, carrying[times >= NEEDED])
+
+
+def _lead(
+    alarm: Alarm, world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray, doubt: str
+) -> Lead:
+    log = world.log
+    names = tuple(sorted(log.accounts[a] for a in accounts))
+    hands = alarm.judgement.content.hands if alarm.judgement else Hands.OPEN
+    since = moment(min(alarm.lead_us, alarm.at_us))
+    carrying = len(_marked_rows(world, rows, own))
+    return Lead(id_of(names), since, alarm.p_value, names, carrying, str(hands), doubt)
 
 
 def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, Kind]) -> np.ndarray:

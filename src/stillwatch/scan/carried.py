@@ -5,14 +5,15 @@ know how a look is made.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
-from stillwatch.scan.alarms import Alarm, Alarms
+from stillwatch.scan.alarms import NEVER, Alarm, Alarms, Judgement
 
 Value = str | int  # of a setting: a model's name, or a number
 Choice = tuple[int, int, float]  # how many of how many members had a value, and its share of the population
@@ -34,6 +35,9 @@ class AlarmThen:
     looked_at_us: tuple[int, ...]
     devoted: tuple[str, ...]
     tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
+    lead_us: int = NEVER
+    judgement: Judgement | None = None
+    exchanges: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,10 +129,20 @@ class Names:
                 tuple(alarm.looked_at_us),
                 tuple(sorted(self.party_name(p) for p in alarm.devoted)),
                 alarm.tested,
+                alarm.lead_us,
+                self._renamed(alarm.judgement, self.party_name),
+                alarm.exchanges,
             )
             for alarm in alarms.every
         )
         return then, {self.party_name(p): number for p, number in alarms.owner.items()}
+
+    @staticmethod
+    def _renamed(judgement: Judgement | None, other: Callable[[Any], Any]) -> Judgement | None:
+        """A judgement whose part is told by names, or by the codes of this log."""
+        if judgement is None or judgement.part is None:
+            return judgement
+        return replace(judgement, part=frozenset(other(one) for one in judgement.part))
 
     def alarms(self, carried: Carried) -> Alarms:
         """Alarms by the codes of this log."""
@@ -147,6 +161,9 @@ class Names:
                     list(then.looked_at_us),
                     {self.party(name) for name in then.devoted},
                     then.tested,
+                    then.lead_us,
+                    self._renamed(then.judgement, self.party),
+                    then.exchanges,
                 )
                 for then in carried.alarms
             ],

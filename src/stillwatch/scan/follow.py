@@ -28,6 +28,7 @@ DEVOTED_LEAST = 3  # exchanges
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
 MARKED = ("head", "tail", "exact", "system", "words")
 NO_SETTINGS = np.zeros((0, 0), np.int32)
+NO_WEIGHT = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def followers(
     carried = stock.carried(own, *rows)
     if len(carried) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    carriers, counts, first, _ = choices(carried, party, NO_SETTINGS, 1)
+    carriers, counts, first, _ = choices(carried, party, NO_SETTINGS, NO_WEIGHT, 1)
     devoted = (counts >= DEVOTED_LEAST) & (
         counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.actors.stock import NEEDED, Stock
-from stillwatch.exchanges.kept import MATRICES, KeptLog
+from stillwatch.exchanges.kept import KeptLog
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
 from stillwatch.scan.alarms import DAY_US, NEVER, lasting
@@ -23,7 +23,8 @@ from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import WINDOW_US, entered_since
 
-LOOKED_AT = ("ts_us", "id", "account", *MARKED, *MATRICES)
+PHRASES = ("phrases", "system_phrases")
+LOOKED_AT = ("ts_us", "id", "account", *MARKED, *PHRASES)
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Newcomers:
 
 
 def _log_of(columns: Columns) -> ExchangeLog:
-    rest = {name: column for name, column in columns.items() if name not in MATRICES}
+    rest = {name: column for name, column in columns.items() if name not in PHRASES}
     return ExchangeLog(rest, columns["phrases"], columns["system_phrases"], (), (), frozenset(), 0)
 
 

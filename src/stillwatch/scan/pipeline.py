@@ -26,7 +26,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Kind
 from stillwatch.features.kinds.recognise import kind_of_use
-from stillwatch.scan import AccountVerdict, Campaign, Gap, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.carried import Carried
@@ -108,6 +108,7 @@ def run(
         tuple(rejects.examples),
         result.gaps,
         result.cannot_claim,
+        leads=result.leads,
     )
 
 
@@ -141,6 +142,7 @@ def scan_log(
             forgotten_us=forgotten_us,
             keep=keep,
             parts=parts,
+            known=known,
         )
 
     watched = None if options.every_account else watching()
@@ -161,11 +163,11 @@ def scan_log(
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
         )
-        found = campaigns(
+        found, leads = campaigns(
             engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
         )
     verdicts = _verdicts(log, features, kinds, found)
-    return _result(log, known, watched, tuple(found), verdicts)
+    return _result(log, known, watched, tuple(found), verdicts, tuple(leads))
 
 
 def _result(
@@ -174,6 +176,7 @@ def _result(
     watched: Watched,
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
+    leads: tuple[Lead, ...] = (),
 ) -> ScanResult:
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
@@ -186,6 +189,7 @@ def _result(
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
+        leads=leads,
     )
 
 
@@ -207,7 +211,7 @@ def _nothing_found(
     The kind decides which holders of a permission count as private. Fewer that do make it rarer, so that who
     stands out stands out among the least of them too; a holder, with itself among them.
     """
-    if watched.alarms:
+    if watched.alarms or watched.leads:
         return False
     if LONE_HARVEST not in parts:
         return True
@@ -242,6 +246,7 @@ def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
         np.array([0 if c is None else int(c.timestamp() * 1_000_000) for c in created], np.int64),
         [row.get("tier") or "" for row in mine],
         [tuple(row.get("permissions") or ()) for row in mine],
+        [row.get("email_domain") or "" for row in mine],
     )
 
 

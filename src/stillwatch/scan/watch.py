@@ -15,18 +15,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture
+from stillwatch.actors import Known
+from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
+from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import DAY_US, WINDOW_DAYS, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
-from stillwatch.scan.alarms import NEVER, Alarm, Candidate, chosen
+from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
+from stillwatch.scan.explanations import honest_explanation
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
 from stillwatch.stats.dealing import coded
+from stillwatch.stats.exchangeability import Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
 HOUR_US = 3_600_000_000
@@ -51,6 +55,7 @@ AHEAD = 3  # hours whose groups are looked for while an earlier one's are tested
 @dataclass(frozen=True)
 class Watched:
     alarms: tuple[Alarm, ...]
+    leads: tuple[Alarm, ...]
     spread: Spread
     party: np.ndarray  # (exchanges,) int32
     values: np.ndarray  # (settings, exchanges) int32 codes
@@ -82,6 +87,7 @@ def watch(
     forgotten_us: int = 0,
     keep: Callable[[Carried], None] | None = None,
     parts: frozenset[str] = PARTS,
+    known: Known | None = None,
 ) -> Watched:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
@@ -90,10 +96,11 @@ def watch(
 
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
     look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
-    is carried on after each look; parts: those of the detection that are at work.
+    is carried on after each look; parts: those of the detection that are at work; known: what the provider
+    knows of the accounts.
     """
     watcher = _Watcher(
-        log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us, parts
+        log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us, parts, known
     )
     steps = watcher.steps(until_us)
     if progress:
@@ -109,6 +116,7 @@ def watch(
         progress(len(steps), len(steps))
     return Watched(
         tuple(watcher.alarms.raised),
+        tuple(watcher.alarms.leads),
         watcher.spread,
         watcher.party,
         watcher.values,
@@ -128,13 +136,15 @@ class _Watcher:
         carried: Carried,
         forgotten_us: int,
         parts: frozenset[str],
+        known: Known | None,
     ) -> None:
-        self.log, self.dial, self.forgotten_us = log, dial, forgotten_us
+        self.log, self.dial, self.forgotten_us, self.known = log, dial, forgotten_us, known
+        self.party_of_account = party
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
         self.follows = FOLLOW in parts
         self.party = party[log["account"]]
         self.parties = len(log.accounts)
-        self.spread = spread(log, self.party, kinds=kinds_of(parts))
+        self.spread = spread(log, self.party, kinds=kinds_of(parts), forgotten_us=forgotten_us)
         self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
         self.all: HotRows = all_rows(log, self.party, self.parties)
         self.stock = Stock(self.spread, self.parties)
@@ -142,6 +152,7 @@ class _Watcher:
         self.codes = tuple(c for c, _ in levels_and_codes)
         # an exchange's settings side by side in memory: they are read together, exchange by exchange
         self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
+        self.tokens = tokens_of(log)
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
         self.first_us = [
@@ -240,7 +251,7 @@ class _Watcher:
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
         for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
-            self.alarms.look(candidate, until, alpha)
+            self.alarms.look(candidate, until, alpha, self._judge)
             for part in parts[1:]:
                 self.alarms.split(part)
         for alarm in self.alarms.raised if self.follows else ():
@@ -265,6 +276,7 @@ class _Watcher:
             until,
             since,
             self.values,
+            self.tokens,
             self.levels,
             LOOK_BACK,
         )
@@ -343,7 +355,7 @@ class _Watcher:
         own = self.stock.own(members, hour.since_us, hour.until_us)
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         rows = self.stock.carried(own, row_lo, row_hi)
-        carriers, counts, first, dominant = choices(rows, self.party, self.values, self.levels)
+        carriers, counts, first, dominant = choices(rows, self.party, self.values, self.tokens, self.levels)
         if len(carriers) < 0.5 * len(members):
             # its texts share a manner but no stock: nobody outside it can be counted, nor its exchanges
             alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
@@ -353,7 +365,8 @@ class _Watcher:
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
             named, tested = self._named_tails(tails), self._tested(values, having, len(members))
-            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested)
+            rows = self._hot_of(sorted(same), hour)
+            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested, rows)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -381,7 +394,34 @@ class _Watcher:
             self._named_tails(tails),
             own,
             self._tested(values, having, n),
+            rows,
         )
+
+    def _hot_of(self, parties: list[int], hour: _Hour) -> np.ndarray:
+        """The parties' exchanges that carried new, shared wording within the hour's window."""
+        hot = self.hot
+        rows = np.concatenate([np.arange(hot.begin[p], hot.begin[p + 1]) for p in parties])
+        seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
+        return hot.row[rows[seen]]
+
+    def _judge(self, candidate: Candidate) -> Judgement:
+        """Whether what the candidate's parties ask clings to them, and what else would make them honest."""
+        log, members = self.log, candidate.matching
+        name_of = self.names.party_name
+        content = content_of(log, candidate.rows, self.party, members, name_of)
+        if content.hands is Hands.OPEN:
+            return Judgement(content)
+        if content.hands is Hands.ONE:
+            return Judgement(content, self._explanation(members, candidate.rows))
+        for part, test in one_source_parts(log, candidate.rows, self.party, members, name_of, LEAST_PARTIES):
+            if not self._explanation(part, candidate.rows):
+                return Judgement(test, "", part)
+        return Judgement(content)
+
+    def _explanation(self, parties: frozenset[int], rows: np.ndarray) -> str:
+        accounts = np.flatnonzero(np.isin(self.party_of_account, list(parties)))
+        rows = rows[np.isin(self.log["account"][rows], accounts)]
+        return honest_explanation(self.log, self.known, accounts, rows)
 
     def _distinct(self, parts: list[Candidate], hour: _Hour) -> bool:
         """Whether every two parts are told apart by markers, in many exchanges of one, few of the other."""

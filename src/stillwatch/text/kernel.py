@@ -18,6 +18,9 @@ GRAM = 3  # tokens per phrase
 EDGE = 6  # tokens of a head or a tail
 LONG = 40  # bytes: a longer word is a blob (an id, base64), masked
 ROOM = 4096  # tokens read closely; of a longer text its first and last half as many
+CONTENT = 24  # words kept per text; 12 or 16 left a pool of seven accounts undecided (docs/lab.md)
+SHORT = 4  # bytes: a shorter word is mostly grammar, and kept as no content word
+CONTEXT_BITS = 12  # of a content word's 32 bits: the two tokens beside it
 
 FNV = np.uint64(0x100000001B3)  # FNV-1a's prime
 BASIS = np.uint64(0xCBF29CE484222325)
@@ -69,11 +72,12 @@ def _codepoint(data, i, end):
 
 
 @njit(cache=True, nogil=True)
-def tokens(data, begin, end, key, masked, plain):
-    """Fill `masked` (numbers, links, blobs masked) and `plain` (words as they are, all else 0).
+def tokens(data, begin, end, key, masked, plain, content):
+    """Fill `masked` (numbers, links, blobs masked), `plain` (words as they are, all else 0) and `content`.
 
-    Returns how many tokens the text has and a hash of all of them, nothing masked. At most len(masked) are
-    written, the first half from the start of the text and the rest as a ring over its end.
+    `content` holds words of SHORT bytes to LONG, and pairs of neighbours where a script writes no spaces; all
+    else is 0. Returns how many tokens the text has and a hash of all of them, nothing masked. At most
+    len(masked) are written, the first half from the start of the text and the rest as a ring over its end.
     """
     room = len(masked)
     half = room // 2
@@ -81,6 +85,7 @@ def tokens(data, begin, end, key, masked, plain):
     n = 0
     i = begin
     at = 0
+    glyph = np.uint64(0)  # the token before this one, where it was a single character of such a script
     while i < end:
         kind = KIND[data[i]]
         if kind == SPACE:
@@ -88,6 +93,9 @@ def tokens(data, begin, end, key, masked, plain):
             continue
         h = BASIS
         start = i
+        before = glyph
+        glyph = np.uint64(0)
+        content[at] = 0
         if kind == WIDE and not _alone(_codepoint(data, i, end)):
             kind = LETTER
         if kind == LETTER:
@@ -103,14 +111,17 @@ def tokens(data, begin, end, key, masked, plain):
                     break
             m = h
             plain[at] = h
+            if i - start >= SHORT:
+                content[at] = h
             if i - start > LONG:
                 m = BLOB
+                content[at] = 0
             elif 2 <= i - start <= 6 and i + 2 < end and _colon_slashes(data, i):
                 while i < end and data[i] > 32:
                     h = (h ^ np.uint64(data[i])) * FNV
                     i += 1
                 m = LINK
-                plain[at] = 0  # a link is no word
+                plain[at] = content[at] = 0  # a link is no word
         elif kind == DIGIT:
             while i < end and KIND[data[i]] == DIGIT:
                 h = (h ^ np.uint64(data[i])) * FNV
@@ -121,6 +132,10 @@ def tokens(data, begin, end, key, masked, plain):
             h, i = _take(data, i, end, h)
             m = h
             plain[at] = 0
+            if kind == WIDE:
+                glyph = h
+                if before:
+                    content[at] = mix(before) ^ h
         masked[at] = m
         whole = (whole ^ h) * M1
         whole ^= whole >> np.uint64(29)
@@ -160,23 +175,28 @@ def _unroll(n, values, spare):
 
 
 @njit(cache=True, nogil=True)
-def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, classes, words, phrases):
+def sketch(
+    data, offsets, key0, key1, table, needs, exact, head, tail, cell, classes, words, phrases, content
+):
     """Sketch every text of an Arrow string buffer into the given columns.
 
     data: (bytes,) uint8; offsets: (texts + 1,) int64; table: (slots, 2) uint64 from `phrase_table`;
     needs: (classes,) int64. Out, zeroed by the caller: exact, head, tail (texts,) uint64, 0 where the text is
-    too short; cell uint16; classes uint32; words int32; phrases (texts, k) uint32, 0 where there are fewer.
+    too short; cell uint16; classes uint32; words int32; phrases (texts, k) uint32, 0 where there are fewer;
+    content (texts, j) uint32, as `_content` fills it, or with j = 0.
     """
     masked = np.empty(ROOM, np.uint64)
     plain = np.empty(ROOM, np.uint64)
     keyed = np.empty(ROOM, np.uint64)
     spare = np.empty(ROOM, np.uint64)
+    meaning = np.empty(ROOM, np.uint64)
     best = np.empty(phrases.shape[1], np.uint64)
+    kept = np.empty((2, content.shape[1]), np.uint64)
     hits = np.zeros(len(needs), np.int64)
     endings = _endings(table)
     half = ROOM // 2
     for t in range(len(offsets) - 1):
-        n, whole = tokens(data, offsets[t], offsets[t + 1], key0, masked, plain)
+        n, whole = tokens(data, offsets[t], offsets[t + 1], key0, masked, plain, meaning)
         words[t] = n
         if n == 0:
             continue
@@ -185,6 +205,7 @@ def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, cla
         if n > ROOM:
             _unroll(n, masked, spare)
             _unroll(n, plain, spare)
+            _unroll(n, meaning, spare)
         if n >= EDGE:
             h = key1
             for k in range(EDGE):
@@ -197,6 +218,8 @@ def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, cla
             tail[t] = siphash_word(key0, key1, h)
         for k in range(seen):
             keyed[k] = mix(masked[k] ^ key0)
+        if content.shape[1]:
+            _content(meaning, keyed, seen, key0, key1, kept, content[t])
         count = _smallest(keyed, seen, half if n > ROOM else 0, spare, masked, best)
         for j in range(count):
             p = np.uint32(siphash_word(key0, key1, best[j]) >> np.uint64(32))
@@ -212,6 +235,43 @@ def sketch(data, offsets, key0, key1, table, needs, exact, head, tail, cell, cla
             m += w != np.uint64(0)
         cell[t] = _cell(keyed, m)
         classes[t] = _classes(plain, m, gap, table, endings, needs, hits)
+
+
+@njit(cache=True, nogil=True)
+def _content(meaning, keyed, n, key0, key1, kept, out):
+    """The distinct content words of smallest hash, each with the first context that it stands in, ascending.
+
+    Equal words are kept together everywhere, as phrases are. Upper 20 bits the word, lower 12 its context, so
+    that a word of a template is told from the same word in free text.
+    """
+    word, context = kept
+    keep = len(out)
+    count = 0
+    for k in range(n):
+        if meaning[k] == np.uint64(0):
+            continue
+        h = mix(meaning[k] ^ key0)
+        if count == keep and h >= word[keep - 1]:
+            continue
+        j = count - 1
+        while j >= 0 and word[j] > h:
+            j -= 1
+        if j >= 0 and word[j] == h:
+            continue
+        if count < keep:
+            count += 1
+        for q in range(count - 1, j + 1, -1):
+            word[q] = word[q - 1]
+            context[q] = context[q - 1]
+        word[j + 1] = h
+        before = keyed[k - 1] if k else np.uint64(1)
+        after = keyed[k + 1] if k + 1 < n else np.uint64(2)
+        context[j + 1] = mix(rotate(before, 21) ^ after)
+    bits = np.uint64(CONTEXT_BITS)
+    for q in range(count):
+        upper = siphash_word(key0, key1, word[q]) >> np.uint64(32) >> bits
+        v = np.uint32(upper << bits | context[q] >> (np.uint64(64) - bits))
+        out[q] = v if v != np.uint32(0) else np.uint32(1)
 
 
 @njit(cache=True, nogil=True)

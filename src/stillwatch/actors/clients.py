@@ -1,0 +1,78 @@
+"""Client software by its user agent: libraries for any use, and products with defaults of their own.
+
+A user agent is chosen by the client. It never convicts and never excuses an account: it says only which
+accounts run one vendor's software, whose defaults make strangers' settings equal.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+PRODUCT = re.compile(r"^[^/\s(;,@]+(?: [A-Za-z][^/\s(;,@]*)*")
+# HTTP libraries, SDKs and browsers, as they name themselves in their public sources; lower case, by prefix.
+LIBRARIES = (
+    "aiohttp",
+    "anthropic",
+    "apache-httpclient",
+    "async",
+    "axios",
+    "azsdk",
+    "boto3",
+    "botocore",
+    "bun",
+    "curl",
+    "dart",
+    "deno",
+    "faraday",
+    "go-http-client",
+    "google-genai",
+    "got",
+    "guzzlehttp",
+    "httpie",
+    "httpx",
+    "java",
+    "langchain",
+    "libcurl",
+    "litellm",
+    "llama-index",
+    "llama_index",
+    "mozilla",
+    "node",
+    "okhttp",
+    "openai",
+    "postmanruntime",
+    "powershell",
+    "python",
+    "reqwest",
+    "rest-client",
+    "ruby",
+    "rust",
+    "undici",
+    "urllib",
+    "vercel",
+    "wget",
+)
+MOST = 0.8  # of a group's accounts
+
+
+def product(agent: str) -> str:
+    """The product that a user agent names, without its version; "" for a library, a browser or nothing.
+
+    >>> product("cline/3.2.1"), product("Tandem Dev 7"), product("openai-python/2.1.0"), product("")
+    ('cline', 'Tandem Dev', '', '')
+    """
+    found = PRODUCT.match(agent.strip())
+    name = found[0].strip() if found else ""
+    return "" if name.lower().startswith(LIBRARIES) else name
+
+
+def shared_product(agents: Sequence[str]) -> tuple[str, int]:
+    """The product that at least MOST of the accounts use and how many do, or ("", 0).
+
+    agents: each account's user agent, "" where it sends none.
+    """
+    counts = Counter(name for name in map(product, agents) if name)
+    if not counts:
+        return "", 0
+    name, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return (name, count) if count >= MOST * len(agents) else ("", 0)

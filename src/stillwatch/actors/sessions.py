@@ -1,0 +1,177 @@
+"""Sessions of a group's accounts, and the content words of each: what the content test is asked of.
+
+A session is one conversation, or else exchanges of one account less than half an hour apart, an hour at most.
+It does not know what the test says of them.
+"""
+
+# mypy: allow-untyped-defs
+
+from collections.abc import Callable, Collection
+from hashlib import blake2b
+
+import numpy as np
+from numba import njit
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.exchangeability import (
+    LEAST_PAIRS,
+    NOTHING,
+    ContentTest,
+    Hands,
+    account_content,
+    two_parts,
+)
+from stillwatch.text.kernel import CONTEXT_BITS
+
+PAUSE_US = 1_800_000_000
+LONGEST_US = 3_600_000_000
+OPENING = 2  # exchanges of a session that are read: later ones repeat the first
+DEEPEST = 3  # divisions of a group in search of a part that is of one source
+MOST_ACCOUNTS = 60  # of a group, the same ones whatever else the log holds
+MOST_DIVIDED = 240  # of a group that is divided
+MOST_SESSIONS = 10  # of an account, evenly over its time
+
+
+def content_of(
+    log: ExchangeLog,
+    rows: np.ndarray,
+    label: np.ndarray,
+    members: Collection[int],
+    name_of: Callable[[int], str],
+) -> ContentTest:
+    """The content test of some exchanges of some members.
+
+    rows: (m,) exchanges in time order; label: (exchanges,) who sent each; name_of: a member's name, by which
+    members are sampled and put in order, so that nothing depends on codes.
+    """
+    if log.content.shape[1] == 0 or len(rows) == 0:
+        return NOTHING
+    _, read = _read(log, rows, label, members, name_of, MOST_ACCOUNTS)
+    test = account_content(*read, CONTEXT_BITS)
+    if test.hands is Hands.OPEN and test.pairs * test.moved < LEAST_PAIRS:
+        # a burst of hours: pairs of exchanges instead of sessions. People's cling at least as much, so that
+        # this may show one source; it may not show many hands, as a queue can deal its tasks by the bundle
+        _, read = _read(log, rows, label, members, name_of, MOST_ACCOUNTS, pause_us=0)
+        burst = account_content(*read, CONTEXT_BITS, apart_us=0)
+        if burst.hands is Hands.ONE:
+            return burst
+    return test
+
+
+def one_source_parts(
+    log: ExchangeLog,
+    rows: np.ndarray,
+    label: np.ndarray,
+    members: Collection[int],
+    name_of: Callable[[int], str],
+    least: int,
+) -> list[tuple[frozenset[int], ContentTest]]:
+    """The parts of a group whose content is of one source each, where the whole's is not.
+
+    A group may hold two pools, or a pool and the people that it copies. It is divided by content, and each
+    part again, while parts have `least` members and are of many hands. Arguments as `content_of` takes them.
+    """
+    if log.content.shape[1] == 0 or len(rows) == 0:
+        return []
+    mine, (content, account, at_us) = _read(log, rows, label, members, name_of, MOST_DIVIDED)
+    found: list[tuple[frozenset[int], ContentTest]] = []
+    waiting = [(np.arange(len(mine)), 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if len(part) < least:
+            continue
+        inside = np.isin(account, part)
+        renamed = np.searchsorted(part, account[inside])
+        test = account_content(content[inside], renamed, at_us[inside], CONTEXT_BITS)
+        if test.hands is Hands.ONE and depth:
+            found.append((frozenset(mine[k] for k in part), test))
+        elif depth < DEEPEST and (test.hands is Hands.MANY or not depth):
+            side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
+            side = np.r_[side, np.zeros(len(part) - len(side), bool)]
+            waiting += [(part[side], depth + 1), (part[~side], depth + 1)]
+    return found
+
+
+def _read(
+    log: ExchangeLog,
+    rows: np.ndarray,
+    label: np.ndarray,
+    members: Collection[int],
+    name_of: Callable[[int], str],
+    most: int,
+    pause_us: int = PAUSE_US,
+) -> tuple[list[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The members that are read, those with sessions first, and their sessions as `sessions` gives them."""
+    last = int(label.max())
+    known = [p for p in members if p <= last]
+    known = [known[k] for k in sample_of([name_of(p) for p in known], most)]
+    active = np.zeros(last + 1, bool)
+    active[label[rows]] = True
+    mine = [p for p in known if active[p]]
+    place = np.full(last + 1, -1, np.int64)
+    place[mine] = np.arange(len(mine))
+    account = place[label[rows]]
+    order = np.argsort(account, kind="stable")
+    order = order[account[order] >= 0]
+    return mine, sessions(log, rows[order], account[order], pause_us)
+
+
+def sample_of(names: list[str], most: int) -> list[int]:
+    """Places of at most `most` names, in an order that depends on the names alone."""
+    keyed = sorted(
+        (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), k)
+        for k, name in enumerate(names)
+    )
+    return [k for _, k in keyed[:most]]
+
+
+def sessions(
+    log: ExchangeLog, rows: np.ndarray, account: np.ndarray, pause_us: int = PAUSE_US
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sessions of exchanges: (n, OPENING * k) content words, (n,) account, (n,) begin in µs.
+
+    rows: (m,) exchanges, in time order within each account; account: (m,) labels from 0, ascending;
+    pause_us: after which a new session begins, where no conversation is named.
+    """
+    ts, conversation = log["ts_us"][rows], log["conversation"][rows]
+    first, second = _openings(account, ts, conversation, pause_us)
+    first, second = _spaced(first, second, account[first])
+    words = log.content[rows[first]]
+    more = np.where(second[:, None] >= 0, log.content[rows[np.maximum(second, 0)]], 0)
+    return np.concatenate([words, more], axis=1), account[first], ts[first]
+
+
+@njit(cache=True, nogil=True)
+def _openings(account, ts, conversation, pause_us):
+    """Each session's first row, and its second or -1."""
+    first = np.empty(len(ts), np.int64)
+    second = np.empty(len(ts), np.int64)
+    n = 0
+    for k in range(len(ts)):
+        new = k == 0 or account[k] != account[k - 1]
+        if not new:
+            if conversation[k] != 0 or conversation[k - 1] != 0:
+                new = conversation[k] != conversation[k - 1]
+            else:
+                new = ts[k] - ts[k - 1] > pause_us or ts[k] - ts[first[n - 1]] > LONGEST_US
+        if new:
+            first[n] = k
+            second[n] = -1
+            n += 1
+        elif second[n - 1] < 0:
+            second[n - 1] = k
+    return first[:n].copy(), second[:n].copy()
+
+
+def _spaced(first: np.ndarray, second: np.ndarray, account: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most MOST_SESSIONS of each account, evenly spaced."""
+    begin = (
+        np.flatnonzero(np.r_[True, account[1:] != account[:-1]]) if len(account) else np.zeros(0, np.int64)
+    )
+    size = np.diff(np.r_[begin, len(account)])
+    place = np.arange(len(account)) - np.repeat(begin, size)
+    many = np.repeat(size, size)
+    step = place * MOST_SESSIONS // np.maximum(many, 1)
+    before = (place - 1) * MOST_SESSIONS // np.maximum(many, 1)
+    keep = (many <= MOST_SESSIONS) | (place == 0) | (step != before)
+    return first[keep], second[keep]

@@ -1,0 +1,231 @@
+"""Does what is asked cling to accounts? Then many hands ask. Or could any account bear any session?
+
+A pool is one queue dealt over many labels: deal the labels anew among the sessions of a day, and nothing
+changes. Unrelated people bring their own subjects, and these return under their own label. Wording that the
+group shares is taken out first, then what one account repeats itself, since both cost nothing to make. It
+does not know what a session is, nor who the accounts are.
+"""
+
+# mypy: allow-untyped-defs
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import log
+
+import numpy as np
+from numba import njit
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+DEALS = 199  # permutations: p-values down to 1/200
+SHARED = 0.1  # of the group's sessions that hold a word in one context: wording of the group
+OWN = 0.4  # of an account's sessions: its own constant, such as a wrapper or a working directory
+LEAST_SHARED = 4  # sessions, in small groups
+MANY_P = 0.0101
+# How much more alike two sessions of one account are than two of different ones, as a share of full likeness.
+# Set on customers of client software with real authors' texts and on two composers' campaigns (docs/lab.md).
+SELF = 0.02
+BOUND = 1.64  # standard deviations: one-sided 95 %
+LEAST_PAIRS = 50  # effective pairs: with fewer, 5 of 75 groups of real people looked like one source
+LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt anew
+
+
+class Hands(StrEnum):
+    """What the content of a group says of who writes it."""
+
+    MANY = "many"  # content clings to accounts
+    ONE = "one"  # it does not, and would have been seen if it did as much as people's
+    OPEN = "open"  # too little to say
+
+
+@dataclass(frozen=True)
+class ContentTest:
+    """Outcome of `account_content`."""
+
+    p_value: float  # of exchangeability; small where content clings to accounts
+    effect: float  # excess likeness of sessions of one account, of full likeness
+    deviation: float  # standard deviation of the effect under exchangeability
+    pairs: int  # pairs of sessions of one account that are far enough apart
+    moved: float  # share of such pairs that dealing anew takes apart
+    sessions: int = 0
+    accounts: int = 0
+
+    @property
+    def hands(self) -> Hands:
+        """The verdict. `ONE` needs a bound on the effect below people's, and enough pairs."""
+        if self.p_value <= MANY_P and self.effect >= SELF:
+            return Hands.MANY
+        enough = self.pairs * self.moved >= LEAST_PAIRS and self.moved > LEAST_MOVED
+        return Hands.ONE if enough and self.effect + BOUND * self.deviation < SELF else Hands.OPEN
+
+
+NOTHING = ContentTest(1.0, 0.0, 9.0, 0, 1.0)
+
+
+def account_content(
+    content: np.ndarray,
+    account: np.ndarray,
+    at_us: np.ndarray,
+    context_bits: int,
+    apart_us: int = HOUR_US,
+) -> ContentTest:
+    """Test whether sessions' content clings to accounts.
+
+    content: (sessions, k) uint32 content words, 0 where there are fewer, the lowest `context_bits` of each
+    what stood beside it; account: (sessions,) int labels from 0; at_us: (sessions,) int64 when each began;
+    apart_us: how far apart the sessions of a pair must have begun.
+
+    Null: one source of content. Given when each label was active, which label a session bears says nothing
+    of its content: dealing the labels anew within days leaves the statistic's distribution unchanged.
+    Blind to: people with one source of content (a class, a benchmark, a shared backlog), fewer than about
+    ten sessions an hour apart for each of five accounts.
+    Fooled by: a pool that deals whole subjects to accounts (from about two thirds of the subjects on).
+    Source: Good 2005, *Permutation, Parametric and Bootstrap Tests of Hypotheses*; measurements in
+    docs/evidence.md.
+    """
+    n, labels = len(account), int(account.max()) + 1 if len(account) else 0
+    if n < 4 or labels < 2:
+        return NOTHING
+    row, word = _stripped(content, account, labels, context_bits)
+    if len(word) == 0:
+        return NOTHING
+    begin, term, weight = _weighted(row, word, n)
+    likeness = _likeness(begin, term, weight)
+    a, b = np.nonzero(np.triu(account[:, None] == account[None, :], 1))
+    apart = np.abs(at_us[a] - at_us[b]) > apart_us
+    if not apart.any():
+        return NOTHING
+    block = (at_us // DAY_US).astype(np.int64)
+    order = np.argsort(block, kind="stable").astype(np.int64)
+    means, stay, counted = _dealt(
+        likeness, account.astype(np.int64), at_us, a, b, block, order, DEALS, apart_us
+    )
+    dealt = means[1:]
+    moved = max(0.02, 1 - stay / max(counted, 1))
+    middle, spread = float(dealt.mean()), float(dealt.std())
+    full = float(np.median(np.diag(likeness))) - middle
+    if full <= 1e-9:
+        return NOTHING
+    scale = full * moved
+    return ContentTest(
+        float((1 + (dealt >= means[0] - 1e-12).sum()) / (DEALS + 1)),
+        (float(means[0]) - middle) / scale,
+        spread / scale,
+        int(apart.sum()),
+        moved,
+        n,
+        labels,
+    )
+
+
+def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
+    """(accounts,) bool: which of two parts each account is in, by the content that its sessions share.
+
+    The sign of the leading eigenvector of the accounts' mean likeness, its rows and columns centred.
+    Arguments as `account_content` takes them.
+    """
+    labels = int(account.max()) + 1
+    row, word = _stripped(content, account, labels, context_bits)
+    if len(word) == 0 or labels < 2:
+        return np.zeros(labels, bool)
+    begin, term, weight = _weighted(row, word, len(account))
+    vectors = np.zeros((labels, int(term.max()) + 1))
+    np.add.at(vectors, (account[np.repeat(np.arange(len(account)), np.diff(begin))], term), weight)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(length > 0, length, 1.0)
+    likeness = vectors @ vectors.T
+    likeness -= likeness.mean(0)
+    likeness -= likeness.mean(1, keepdims=True)
+    leading = np.linalg.eigh(likeness)[1][:, -1]
+    part: np.ndarray = leading > 0
+    return part
+
+
+def _stripped(
+    content: np.ndarray, account: np.ndarray, labels: int, context_bits: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(session, word) of the words that are neither the group's wording nor an account's constant."""
+    n = len(account)
+    held = content != 0
+    row = np.nonzero(held)[0]
+    value = content[held].astype(np.int64)
+    both = np.unique(row << 32 | value)
+    row, value = both >> 32, both & 0xFFFFFFFF
+    names, code, count = np.unique(value, return_inverse=True, return_counts=True)
+    keep = count[code] < max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
+    _, own, times = np.unique(account[row] * len(names) + code, return_inverse=True, return_counts=True)
+    sessions = np.bincount(account, minlength=labels)
+    keep &= times[own] < np.maximum(2, OWN * sessions[account[row]])
+    pairs = np.unique(row[keep] << 32 | value[keep] >> context_bits)
+    return pairs >> 32, pairs & 0xFFFFFFFF
+
+
+def _weighted(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sessions as sparse rows of unit length, weighted by inverse document frequency."""
+    _, term, sessions = np.unique(word, return_inverse=True, return_counts=True)
+    rarity = np.where(sessions > 1, log(n + 1) - np.log(sessions), 0.0)
+    weight = rarity[term]
+    length = np.sqrt(np.bincount(row, weight**2, minlength=n))
+    weight = weight / np.where(length > 0, length, 1.0)[row]
+    begin = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=n), out=begin[1:])
+    return begin, term.astype(np.int64), weight
+
+
+@njit(cache=True, nogil=True)
+def _likeness(begin, term, weight):
+    """(n, n) cosines of sparse rows whose terms ascend."""
+    n = len(begin) - 1
+    out = np.zeros((n, n))
+    dense = np.zeros(term.max() + 1)
+    for i in range(n):
+        for k in range(begin[i], begin[i + 1]):
+            dense[term[k]] = weight[k]
+        for j in range(i + 1):
+            total = 0.0
+            for k in range(begin[j], begin[j + 1]):
+                total += weight[k] * dense[term[k]]
+            out[i, j] = total
+            out[j, i] = total
+        for k in range(begin[i], begin[i + 1]):
+            dense[term[k]] = 0.0
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _dealt(likeness, account, at, a, b, block, order, deals, apart_us):
+    """Mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks.
+
+    Returns (deals + 1,) means, how many dealt pairs still share a label as before, and how many there were.
+    """
+    np.random.seed(0)
+    n = len(account)
+    at_place = np.arange(n)
+    means = np.zeros(deals + 1)
+    stay = 0
+    counted = 0
+    for d in range(deals + 1):
+        if d:
+            k = 0
+            while k < n:  # shuffle each block: who sits at a label's place
+                end = k
+                while end < n and block[order[end]] == block[order[k]]:
+                    end += 1
+                for q in range(end - 1, k, -1):
+                    r = k + np.random.randint(0, q - k + 1)
+                    x, y = order[q], order[r]
+                    at_place[x], at_place[y] = at_place[y], at_place[x]
+                k = end
+        total = 0.0
+        many = 0
+        for p in range(len(a)):
+            i, j = at_place[a[p]], at_place[b[p]]
+            if abs(at[i] - at[j]) > apart_us:
+                total += likeness[i, j]
+                many += 1
+                if d and account[i] == account[j]:
+                    stay += 1
+        means[d] = total / max(many, 1)
+        if d:
+            counted += many
+    return means, stay, counted

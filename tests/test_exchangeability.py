@@ -1,0 +1,124 @@
+"""Does what is asked cling to accounts? Queues, people, constants, and groups of two kinds."""
+
+import numpy as np
+import pytest
+
+from stillwatch.actors.clients import product, shared_product
+from stillwatch.stats.exchangeability import DAY_US, HOUR_US, Hands, account_content, two_parts
+
+BITS = 12
+KEPT = 24
+
+
+def words(rng, vocabulary, many=KEPT):
+    """Content words of one text, in contexts of its own."""
+    chosen = rng.choice(vocabulary, many, replace=False)
+    return chosen.astype(np.uint32) << BITS | rng.integers(1, 1 << BITS, many).astype(np.uint32)
+
+
+def group(rng, accounts=20, each=8, days=5, subject=None, constant=0):
+    """(sessions, KEPT) content, account, time. subject(account, session): the vocabulary drawn from."""
+    common = np.arange(1, 4000)
+    content, account, at = [], [], []
+    for a in range(accounts):
+        own = words(rng, common, constant) if constant else np.zeros(0, np.uint32)
+        for s in range(each):
+            drawn = words(rng, common if subject is None else subject(a, s), KEPT - constant)
+            content.append(np.concatenate([own, drawn]))
+            account.append(a)
+            at.append(int((s + rng.random()) / each * days * DAY_US))
+    return np.array(content), np.array(account), np.array(at)
+
+
+def own_subject(a, s):
+    """A quarter of the words are the account's own."""
+    return np.r_[np.arange(1, 300), np.arange(10_000 + 100 * a, 10_100 + 100 * a)]
+
+
+def test_a_queue_is_one_source_and_people_are_many():
+    rng = np.random.default_rng(1)
+    assert account_content(*group(rng), BITS).hands is Hands.ONE
+    test = account_content(*group(rng, subject=own_subject), BITS)
+    assert test.hands is Hands.MANY
+    assert test.p_value == 0.005
+
+
+def test_too_few_sessions_say_nothing():
+    rng = np.random.default_rng(2)
+    assert account_content(*group(rng, accounts=5, each=3), BITS).hands is Hands.OPEN
+    assert account_content(*group(rng, accounts=1), BITS).hands is Hands.OPEN
+    nothing = np.zeros((0, KEPT), np.uint32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+    assert account_content(*nothing, BITS).hands is Hands.OPEN
+
+
+def test_texts_without_content_words_say_nothing():
+    content, account, at = group(np.random.default_rng(3))
+    assert account_content(content * 0, account, at, BITS).hands is Hands.OPEN
+
+
+def test_p_values_are_uniform_where_one_queue_is_dealt():
+    """400 queues: as many small p-values as uniform ones, within three standard deviations."""
+    rng = np.random.default_rng(4)
+    p = np.array([account_content(*group(rng, accounts=8, each=5), BITS).p_value for _ in range(400)])
+    for level in (0.05, 0.2, 0.5):
+        assert abs((p <= level).mean() - level) < 3 * np.sqrt(level * (1 - level) / 400) + 0.005
+
+
+def test_people_are_hardly_ever_taken_for_one_source():
+    rng = np.random.default_rng(5)
+    found = [account_content(*group(rng, accounts=10, each=5, subject=own_subject), BITS) for _ in range(60)]
+    assert sum(test.hands is Hands.ONE for test in found) <= 3  # the bound is one of 95 %
+
+
+@pytest.mark.parametrize("constant", [4, 12])
+def test_a_constant_of_each_account_makes_no_people(constant):
+    """A wrapper paraphrased per account, or a working directory: it costs nothing, so it proves nothing."""
+    test = account_content(*group(np.random.default_rng(6), constant=constant), BITS)
+    assert test.hands is Hands.ONE
+
+
+def test_a_pool_that_deals_whole_subjects_is_not_taken_for_one_source():
+    """Seven of ten subjects stick: the price of getting past this test."""
+    rng = np.random.default_rng(7)
+
+    def sticky(a, s):
+        a = a if rng.random() < 0.7 else int(rng.integers(20))
+        return np.r_[np.arange(1, 60), np.arange(10_000 + 100 * a, 10_100 + 100 * a)]
+
+    assert account_content(*group(rng, subject=sticky), BITS).hands is not Hands.ONE
+
+
+def test_names_and_order_of_accounts_do_not_matter_to_the_verdict():
+    rng = np.random.default_rng(8)
+    content, account, at = group(rng, subject=own_subject)
+    renamed = rng.permutation(20)[account]
+    order = np.argsort(renamed, kind="stable")
+    again = account_content(content[order], renamed[order], at[order], BITS)
+    one = account_content(content, account, at, BITS)
+    assert again.hands is one.hands
+    assert again.effect == pytest.approx(one.effect, rel=0.1)
+
+
+def test_pairs_that_are_near_in_time_count_only_when_asked():
+    rng = np.random.default_rng(9)
+    content, account, at = group(rng, days=1 / 48)
+    assert account_content(content, account, at, BITS).pairs == 0
+    assert account_content(content, account, at, BITS, apart_us=0).hands is Hands.ONE
+    assert np.ptp(at) < HOUR_US
+    assert account_content(content, account, at, BITS).hands is Hands.OPEN
+
+
+def test_a_group_of_two_queues_falls_into_them():
+    rng = np.random.default_rng(10)
+    content, account, _ = group(rng, accounts=12, subject=lambda a, s: np.arange(1, 900) + 20_000 * (a % 2))
+    part = two_parts(content, account, BITS)
+    assert set(np.flatnonzero(part) % 2) in ({0}, {1})
+    assert part.sum() == 6
+
+
+def test_libraries_name_no_product():
+    assert shared_product(["cline/3.1"] * 8 + ["curl/8.5"] * 2) == ("cline", 8)
+    assert shared_product(["cline/3.1"] * 7 + ["curl/8.5"] * 3) == ("", 0)
+    assert shared_product(["python-requests/2.31"] * 10) == ("", 0)
+    assert shared_product([]) == ("", 0)
+    assert product("diff-warden@v5") == "diff-warden"
