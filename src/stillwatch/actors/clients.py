@@ -5,8 +5,6 @@ accounts run one vendor's software, whose defaults make strangers' settings equa
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
 
 PRODUCT = re.compile(r"^[^/\s(;,@]+(?: [A-Za-z][^/\s(;,@]*)*")
 # HTTP libraries, SDKs and browsers, as they name themselves in their public sources; lower case, by prefix.
@@ -52,7 +50,6 @@ LIBRARIES = (
     "vercel",
     "wget",
 )
-MOST = 0.8  # of a group's accounts
 
 
 def product(agent: str) -> str:
@@ -64,15 +61,3 @@ def product(agent: str) -> str:
     found = PRODUCT.match(agent.strip())
     name = found[0].strip() if found else ""
     return "" if name.lower().startswith(LIBRARIES) else name
-
-
-def shared_product(agents: Sequence[str]) -> tuple[str, int]:
-    """The product that at least MOST of the accounts use and how many do, or ("", 0).
-
-    agents: each account's user agent, "" where it sends none.
-    """
-    counts = Counter(name for name in map(product, agents) if name)
-    if not counts:
-        return "", 0
-    name, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
-    return (name, count) if count >= MOST * len(agents) else ("", 0)

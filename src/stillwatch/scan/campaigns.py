@@ -21,10 +21,10 @@ from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Lead, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign, id_of
-from stillwatch.scan.explanations import honest_explanation
+from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import WINDOW_US, Watched
-from stillwatch.stats.exchangeability import Hands
+from stillwatch.stats.exchangeability import ContentTest, Hands
 
 Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
@@ -84,9 +84,8 @@ def campaigns(
         rows = _rows_since(world, accounts, own, alarm.at_us)
         if len(rows) == 0:
             continue
-        doubt = doubt_of(judged(world, accounts, rows, own))
-        kept = _one_source(world, accounts, rows, own) if doubt else accounts
-        if len(kept) == 0:
+        kept, doubt = _one_source(world, accounts, rows, own)
+        if len(kept) < LEAST_PARTIES:
             leads.append(_lead(alarm, world, accounts, rows, own, doubt))
             continue
         if len(kept) < len(accounts):
@@ -128,50 +127,58 @@ def campaigns(
         own = alarm.own_markers()
         rows = _rows_since(world, accounts, own, alarm.lead_us)
         if len(accounts) >= LEAST_PARTIES and len(rows):
-            doubt = doubt_of(alarm.judgement) or doubt_of(judged(world, accounts, rows, own)) or UNSURE
-            leads.append(_lead(alarm, world, accounts, rows, own, doubt))
+            leads.append(_lead(alarm, world, accounts, rows, own, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id))
 
 
-def judged(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> Judgement:
-    """The judgement of a finding's accounts by all that the log holds of them.
+def _one_source(
+    world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, str]:
+    """Of an alarm's accounts those that are of one source by all that the log holds, and why others are not.
 
     rows: their exchanges since they took the wording up. Those that carry none of it count for nothing.
     """
+    log, known = world.log, world.known
     rows = _marked_rows(world, rows, own)
-    log = world.log
-    content = content_of(log, rows, log["account"], accounts.tolist(), lambda a: log.accounts[a])
-    return Judgement(content, honest_explanation(log, world.known, accounts, rows))
-
-
-def _one_source(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The accounts of those parts that are of one source and have no honest explanation."""
-    rows = _marked_rows(world, rows, own)
-    log = world.log
+    doubt, every = "", accounts
+    users = world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))
+    if users and not share_instruments(known, np.array(sorted(users))):
+        doubt = software_text(users, len(accounts))
+        accounts = np.setdiff1d(accounts, np.array(sorted(users), np.int32))
     name_of = log.accounts.__getitem__
-    parts = one_source_parts(log, rows, log["account"], accounts.tolist(), name_of, LEAST_PARTIES)
+    content = content_of(log, rows, log["account"], accounts.tolist(), name_of)
+    if content.hands is not Hands.MANY:
+        explanation = one_customer(known, accounts)
+        return (accounts[:0] if explanation else accounts), explanation or doubt
+    doubt = many_hands_text(content)
     kept: set[int] = set()
-    for part, _ in parts:
-        mine = np.array(sorted(part), np.int32)
-        if not honest_explanation(log, world.known, mine, rows[np.isin(log["account"][rows], mine)]):
+    for part, _ in one_source_parts(log, rows, log["account"], every.tolist(), name_of, LEAST_PARTIES):
+        part = part & set(accounts.tolist())
+        if len(part) >= LEAST_PARTIES and not one_customer(known, np.array(sorted(part))):
             kept |= part
-    return np.array(sorted(kept), np.int32)
+    return np.array(sorted(kept), np.int32), doubt
+
+
+def _products(world: World) -> Products:
+    return Products(world.log)
+
+
+def many_hands_text(content: ContentTest) -> str:
+    """Why a group of many hands stays a lead."""
+    return (
+        f"what is asked clings to accounts as it does with people: sessions of one account are "
+        f"{content.effect:.1%} more alike than of different ones (p {content.p_value:.2g})"
+    )
 
 
 def doubt_of(judgement: Judgement | None) -> str:
-    """Why a group whose settings are too alike may be many hands, as a sentence, or ""."""
+    """Why a group whose settings are too alike may be many hands, as a sentence."""
     if judgement is None:
         return UNSURE
     if judgement.explanation:
         return judgement.explanation
-    content = judgement.content
-    if content.hands is Hands.MANY:
-        return (
-            f"what is asked clings to accounts as it does with people: sessions of one account are "
-            f"{content.effect:.1%} more alike than of different ones (p {content.p_value:.2g})"
-        )
-    return ""
+    return many_hands_text(judgement.content) if judgement.content.hands is Hands.MANY else UNSURE
 
 
 def _marked_rows(world: World, rows: np.ndarray, own: np.ndarray) -> np.ndarray:

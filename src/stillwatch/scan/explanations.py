@@ -4,30 +4,65 @@ A group that has one of them stays a lead: a person, or the gateway's holds, mus
 """
 
 from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
+from scipy.stats import binom
 
 from stillwatch.actors import Known
-from stillwatch.actors.clients import product, shared_product
+from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
 
 MOST = 0.8  # of a group's accounts
-MOST_USERS = 0.5  # of the log's accounts
-SHARE_INSTRUMENT = 0.5  # of the accounts of one product that share a payment instrument: no mere customers
+SHARE_INSTRUMENT = 0.5  # of one product's users that share a payment instrument: no mere customers
+LEAST_USERS = 3  # of one product in a group
+RARE = 1e-3  # p-value of so many users of one product in a group
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 
 
-def honest_explanation(log: ExchangeLog, known: Known | None, accounts: np.ndarray, rows: np.ndarray) -> str:
-    """Why a group may be honest whatever its settings and content, as a sentence, or "".
+class Products:
+    """Which client product each exchange's user agent names; libraries and browsers name none."""
 
-    accounts: codes; rows: their exchanges with the group's wording.
-    """
-    return _one_customer(known, accounts) or _software(log, known, accounts, rows)
+    def __init__(self, log: ExchangeLog) -> None:
+        names = [product(agent) for agent in log.agents]
+        self.names = sorted(set(names) - {""})
+        number = {name: k for k, name in enumerate(self.names)}
+        self._of_agent = np.array([*(number.get(name, -1) for name in names), -1], np.int32)
+        self._agent = log["agent"]
+
+    def users(self, label: np.ndarray, members: Collection[int], begin: int, end: int) -> dict[int, str]:
+        """Members that run a product which the group uses far more than the log does, and which.
+
+        Its defaults make their settings equal, so that they are customers of one vendor until something else
+        speaks. label: (exchanges,) who counts as one; begin, end: the rows that are looked at. The latest
+        user agent of each counts.
+
+        Null: members draw their products as the log's accounts do (binomial).
+        """
+        if not self.names:
+            return {}
+        latest = np.full(int(label.max()) + 1, -2, np.int32)
+        latest[label[begin:end]] = self._of_agent[self._agent[begin:end]]
+        everyone = np.bincount(latest[latest >= 0], minlength=len(self.names))
+        active = int((latest > -2).sum())
+        mine = np.array(sorted(p for p in members if p < len(latest)), np.int64)
+        inside = np.bincount(latest[mine][latest[mine] >= 0], minlength=len(self.names))
+        others = (everyone - inside + 0.5) / max(active - len(mine) + 1, 1)
+        share = np.clip(others, 0, 1)
+        tail = binom.sf(inside - 1, len(mine), share)
+        vendor = (inside >= LEAST_USERS) & (tail * len(self.names) < RARE)
+        return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
 
 
-def _one_customer(known: Known | None, accounts: np.ndarray) -> str:
+def software_text(users: dict[int, str], members: int) -> str:
+    """Why users of one vendor's software stay a lead."""
+    name, count = min(Counter(users.values()).items(), key=lambda item: (-item[1], item[0]))
+    return f"{count:,} of {members:,} accounts run {name}, whose defaults explain equal settings"
+
+
+def one_customer(known: Known | None, accounts: np.ndarray) -> str:
     """Institutions' mail domains, or one instrument that pays for all: one customer, and openly so."""
-    if known is None:
+    if known is None or len(accounts) == 0:
         return ""
     n = len(accounts)
     taught = Counter(d for a in accounts if _academic(d := known.email_domain[a].lower()))
@@ -41,6 +76,14 @@ def _one_customer(known: Known | None, accounts: np.ndarray) -> str:
     return ""
 
 
+def share_instruments(known: Known | None, accounts: np.ndarray) -> bool:
+    """Whether half of some accounts share a payment instrument with another one of them."""
+    if known is None:
+        return False
+    paid = Counter(known.payment[a] for a in accounts if known.payment[a])
+    return sum(count for count in paid.values() if count > 1) >= SHARE_INSTRUMENT * max(len(accounts), 1)
+
+
 def _academic(domain: str) -> bool:
     """Whether a domain stands under a label that only institutions get.
 
@@ -49,33 +92,3 @@ def _academic(domain: str) -> bool:
     """
     labels = domain.split(".")
     return labels[-1] in ACADEMIC or (len(labels) > 2 and labels[-2] in ACADEMIC)
-
-
-def _software(log: ExchangeLog, known: Known | None, accounts: np.ndarray, rows: np.ndarray) -> str:
-    """One product's software in nearly all accounts' hands: its defaults make settings equal.
-
-    Where most of the log's accounts use it too, the test's population shares are its defaults already.
-    """
-    if not log.agents:
-        return ""
-    account, agent = log["account"][rows], log["agent"][rows]
-    agents = []
-    for code in accounts.tolist():
-        used = agent[(account == code) & (agent >= 0)]
-        agents.append(log.agents[int(np.bincount(used).argmax())] if len(used) else "")
-    name, count = shared_product(agents)
-    if not name or _sharing(known, accounts) >= SHARE_INSTRUMENT:
-        return ""
-    of_product = np.isin(log["agent"], [k for k, agent in enumerate(log.agents) if product(agent) == name])
-    users = len(np.unique(log["account"][of_product]))
-    if users >= MOST_USERS * len(log.accounts):
-        return ""
-    return f"{count:,} of {len(accounts):,} accounts run {name}, whose defaults explain equal settings"
-
-
-def _sharing(known: Known | None, accounts: np.ndarray) -> float:
-    """The share of the accounts that share a payment instrument with another one of them."""
-    if known is None:
-        return 0.0
-    paid = Counter(known.payment[a] for a in accounts if known.payment[a])
-    return sum(count for count in paid.values() if count > 1) / max(len(accounts), 1)

@@ -37,6 +37,12 @@ from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
+FREE_MAIL = frozenset(  # domains at which anybody gets an address
+    ("126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net", "hey.com")
+    + ("hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com", "mail.ru", "me.com")
+    + ("msn.com", "naver.com", "outlook.com", "pm.me", "proton.me", "protonmail.com", "qq.com", "seznam.cz")
+    + ("tuta.io", "tutanota.com", "web.de", "wp.pl", "yahoo.com", "yandex.ru", "yopmail.com", "zoho.com")
+)
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
 
@@ -263,14 +269,19 @@ def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
 def _parties(log: ExchangeLog, known: Known | None) -> np.ndarray:
     """(accounts,) int32: accounts of one organisation are one party, called by the one that came first.
 
-    Not by the least name: an account that comes later must change nothing of what was before.
+    Accounts of no organisation that have one payment instrument and one private mail domain are one as well:
+    an agency or an office that never registered. Not called by the least name: an account that comes later
+    must change nothing of what was before.
     """
     party = np.arange(len(log.accounts), dtype=np.int32)
     if known is not None:
-        first: dict[str, int] = {}
+        first: dict[tuple[str, ...], int] = {}
         for code in first_seen(log).tolist():
+            domain = known.email_domain[code].lower()
             if known.org[code]:
-                party[code] = first.setdefault(known.org[code], code)
+                party[code] = first.setdefault((known.org[code],), code)
+            elif known.payment[code] and domain and domain not in FREE_MAIL:
+                party[code] = first.setdefault((known.payment[code], domain), code)
     return party
 
 

@@ -9,9 +9,10 @@ settings, volume), among everyone who carries that wording. Only both together r
 # mypy: allow-untyped-defs
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -26,11 +27,11 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
-from stillwatch.scan.explanations import honest_explanation
+from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
 from stillwatch.stats.dealing import coded
-from stillwatch.stats.exchangeability import Hands
+from stillwatch.stats.exchangeability import NOTHING, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
 HOUR_US = 3_600_000_000
@@ -44,7 +45,7 @@ CORRELATION_FLOOR = (0.03, 0.08, 0.08)
 # And at most: past it, groups staged to look of one mind would hide a campaign among them.
 CORRELATION_CEILING = (0.08, 0.15, 0.15)
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
-ALPHA_CEILING = 5e-4
+ALPHA_CEILING = 3e-3  # of a test of settings; content must speak for one source besides
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
@@ -153,6 +154,7 @@ class _Watcher:
         # an exchange's settings side by side in memory: they are read together, exchange by exchange
         self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
         self.tokens = tokens_of(log)
+        self.products = Products(log)
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
         self.first_us = [
@@ -251,7 +253,7 @@ class _Watcher:
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
         for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
-            self.alarms.look(candidate, until, alpha, self._judge)
+            self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
         for alarm in self.alarms.raised if self.follows else ():
@@ -404,24 +406,38 @@ class _Watcher:
         seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
         return hot.row[rows[seen]]
 
-    def _judge(self, candidate: Candidate) -> Judgement:
-        """Whether what the candidate's parties ask clings to them, and what else would make them honest."""
-        log, members = self.log, candidate.matching
+    def _judge(self, candidate: Candidate, hour: _Hour, alpha: float) -> Judgement:
+        """Whether a candidate is one hand, by what its parties ask and by what else would make it honest.
+
+        Users of one vendor's software are set aside first: the others must stand out by themselves.
+        """
+        log, members, rows = self.log, candidate.matching, candidate.rows
+        begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
+        users = self.products.users(self.party, members, begin, end)
+        if users and not share_instruments(self.known, self._accounts(users)):
+            members -= users.keys()
+            if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
+                return Judgement(NOTHING, software_text(users, len(candidate.matching)))
         name_of = self.names.party_name
-        content = content_of(log, candidate.rows, self.party, members, name_of)
-        if content.hands is Hands.OPEN:
-            return Judgement(content)
+        content = content_of(log, rows, self.party, members, name_of)
+        part = members if len(members) < len(candidate.matching) else None
         if content.hands is Hands.ONE:
-            return Judgement(content, self._explanation(members, candidate.rows))
-        for part, test in one_source_parts(log, candidate.rows, self.party, members, name_of, LEAST_PARTIES):
-            if not self._explanation(part, candidate.rows):
-                return Judgement(test, "", part)
+            return Judgement(content, one_customer(self.known, self._accounts(members)), part)
+        if content.hands is Hands.MANY:
+            for inner, test in one_source_parts(log, rows, self.party, members, name_of, LEAST_PARTIES):
+                if not one_customer(self.known, self._accounts(inner)):
+                    return Judgement(test, "", inner)
         return Judgement(content)
 
-    def _explanation(self, parties: frozenset[int], rows: np.ndarray) -> str:
-        accounts = np.flatnonzero(np.isin(self.party_of_account, list(parties)))
-        rows = rows[np.isin(self.log["account"][rows], accounts)]
-        return honest_explanation(self.log, self.known, accounts, rows)
+    def _accounts(self, parties: Collection[int]) -> np.ndarray:
+        return np.flatnonzero(np.isin(self.party_of_account, list(parties)))
+
+    def _members_p(self, members: Collection[int], hour: _Hour) -> float:
+        """The p-value of some parties' settings by themselves."""
+        several = np.array(sorted(members), np.int32)
+        value, having = commonest(hour.dominant, np.array([0, len(several)]), several)
+        tails = self._tails(value[:, 0].tolist(), having[:, 0].tolist(), len(several))
+        return combine(tails) if tails else 1.0
 
     def _distinct(self, parts: list[Candidate], hour: _Hour) -> bool:
         """Whether every two parts are told apart by markers, in many exchanges of one, few of the other."""
