@@ -75,7 +75,7 @@ def test_the_alert_has_everything_that_its_contract_asks_for(store: Store) -> No
     assert x.capabilities == ("reasoning traces",)
     assert x.milestones.startswith("Below every published size")
     assert "not the chance of innocence" in a.confidence.sentence
-    assert "development scenes" in a.confidence.measured_on
+    assert "worlds by other authors" in a.confidence.measured_on
     assert {s.id for s in a.detectors} == {claim.detector for claim in a.why}
     for source in a.detectors:
         assert len(source.config_sha256) == 64

@@ -268,7 +268,10 @@ def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
 
 # --- findings handed over, standings under the terms ---
 
-ACTS = 'version = {}\n[ladder]\nmode = "act"\n[[ladder.rule]]\nstep = "{}"\nexchanges_at_least = 100\n'
+ACTS = (
+    'version = {}\n[ladder]\nmode = "act"\nact_on_group_findings = true\n'
+    '[[ladder.rule]]\nstep = "{}"\nexchanges_at_least = 100\n'
+)
 
 
 def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **more: object) -> None:
@@ -305,6 +308,22 @@ def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing:
     for k in range(5):
         enforcing.step(NOW + k * 20_000_000)
     assert enforcing.state.revision() == revision  # the same again writes nothing
+
+
+@pytest.mark.parametrize("text", [default_text(), ACTS.replace("act_on_group_findings = true\n", "")])
+def test_without_the_owner_s_explicit_word_a_group_finding_changes_no_standing(
+    folder: Folder, text: str
+) -> None:
+    folder.terms.write_text(text.format(1, "block") if "{}" in text else text, encoding="utf-8")
+    with State(folder.state) as state:
+        enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
+        hand_over(folder, "a", "b", follower="c")
+        for k in range(5):
+            enforcer.step(NOW + k * 3_600_000_000)
+        assert (stands(enforcer), enforcer.errors) == ({}, {})
+        (proposal,) = proposals.proposals(state, "open")
+        assert (proposal.wanted.accounts, proposal.wanted.due_us) == (("a", "b", "c"), None)
+        assert "act_on_group_findings" in proposal.wanted.why or "propose" in proposal.wanted.why
 
 
 def test_what_a_person_took_back_stays_taken_back(enforcing: Enforcer) -> None:

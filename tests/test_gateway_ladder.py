@@ -19,7 +19,8 @@ SECRET = b"s" * 32
 WATCH = Rung(Step.WATCH, act=True, name="ladder.rule 1")
 THROTTLE = Rung(Step.THROTTLE, act=True, name="ladder.rule 2", exchanges_at_least=500)
 BLOCK = Rung(Step.BLOCK, act=False, name="ladder.rule 3", p_value_at_most=1e-6)
-LADDER = Ladder(rungs=(WATCH, THROTTLE, BLOCK), max_accounts=5)
+LADDER = Ladder(rungs=(WATCH, THROTTLE, BLOCK), act_on_group_findings=True, max_accounts=5)
+WILLING = Ladder(act_on_group_findings=True)
 
 
 def campaign(*accounts: str, **more: object) -> Campaign:
@@ -47,17 +48,19 @@ def test_a_rung_asks_for_all_its_conditions() -> None:
     assert asked(small) == [("WATCH", ("a", "b", "c"), True), ("BLOCK", ("a", "b", "c"), False)]
     assert asked(replace(small, p_value=1e-5)) == [("WATCH", ("a", "b", "c"), True)]
     later = replace(WATCH, age_at_least_s=7_201)
-    assert asked(small, Ladder(rungs=(later,))) == []
-    assert asked(small, Ladder(rungs=(later,)), now_us=NOW + 1_000_000) == [("WATCH", ("a", "b", "c"), True)]
+    assert asked(small, replace(WILLING, rungs=(later,))) == []
+    assert asked(small, replace(WILLING, rungs=(later,)), now_us=NOW + 1_000_000) == [
+        ("WATCH", ("a", "b", "c"), True)
+    ]
 
 
 def test_a_permission_takes_accounts_out_and_a_permitted_campaign_whole() -> None:
     assert asked(campaign(suppressed_by="permission: synthetic-data")) == []
-    assert asked(campaign(), Ladder(), permitted=frozenset("ab")) == [("WATCH", ("c",), True)]
+    assert asked(campaign(), WILLING, permitted=frozenset("ab")) == [("WATCH", ("c",), True)]
 
 
 def test_who_is_loosely_tied_is_proposed() -> None:
-    assert asked(campaign(firm=("a", "b")), Ladder()) == [
+    assert asked(campaign(firm=("a", "b")), WILLING) == [
         ("WATCH", ("a", "b"), True),
         ("WATCH", ("c",), False),
     ]
@@ -65,12 +68,12 @@ def test_who_is_loosely_tied_is_proposed() -> None:
 
 def test_a_detector_does_what_people_let_it_do() -> None:
     raised = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
-    assert asked(raised, Ladder()) == [("WATCH", ("a", "b", "c"), True)]
-    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.SHADOW}) == []
-    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.ALERT}) == [
+    assert asked(raised, WILLING) == [("WATCH", ("a", "b", "c"), True)]
+    assert asked(raised, WILLING, detectors={TEST_NAME: DetectorState.SHADOW}) == []
+    assert asked(raised, WILLING, detectors={TEST_NAME: DetectorState.ALERT}) == [
         ("WATCH", ("a", "b", "c"), False)
     ]
-    assert asked(raised, Ladder(), detectors={TEST_NAME: DetectorState.ACT}) == asked(raised, Ladder())
+    assert asked(raised, WILLING, detectors={TEST_NAME: DetectorState.ACT}) == asked(raised, WILLING)
 
 
 def test_a_rule_may_be_of_lone_payers_or_of_groups_alone() -> None:
@@ -79,10 +82,20 @@ def test_a_rule_may_be_of_lone_payers_or_of_groups_alone() -> None:
     group = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
     verify = Rung(Step.VERIFY, act=True, name="ladder.rule 1", p_value_at_most=0.05, lone=True)
     block = Rung(Step.BLOCK, act=True, name="ladder.rule 2", p_value_at_most=0.05, lone=False)
-    ladder = Ladder(rungs=(verify, block))
+    ladder = replace(WILLING, rungs=(verify, block))
     assert asked(lone, ladder) == [("VERIFY", ("a",), True)]
     assert asked(group, ladder) == [("BLOCK", ("a", "b", "c"), True)]
     assert asked(lone, Ladder(rungs=(replace(verify, lone=None),))) == [("VERIFY", ("a",), True)]
+
+
+def test_without_the_explicit_setting_a_group_waits_for_a_person_and_a_lone_payer_does_not() -> None:
+    lone = campaign("a", reasons=(Reason(LONE_HARVEST, "it harvests alone", 12.0),))
+    group = campaign(reasons=(Reason(TEST_NAME, "they act as one", 30.0),))
+    ladder = replace(LADDER, act_on_group_findings=False)
+    assert asked(group, ladder) == [("BLOCK", ("a", "b", "c"), False)]
+    assert asked(group, replace(ladder, rungs=(THROTTLE,))) == [("THROTTLE", ("a", "b", "c"), False)]
+    assert asked(group, replace(ladder, rungs=(WATCH,))) == [("WATCH", ("a", "b", "c"), False)]
+    assert asked(lone, ladder) == [("THROTTLE", ("a",), True), ("BLOCK", ("a",), False)]
 
 
 def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> None:
@@ -106,14 +119,14 @@ def test_a_step_on_too_many_accounts_waits_however_slowly_they_came() -> None:
     stands = {f"a{k}": Standing(Step.THROTTLE, 0) for k in range(5)}
     wanted = asked(campaign(*(f"a{k}" for k in range(6))), standings=stands)
     assert wanted == [("WATCH", ("a5",), True), ("BLOCK", tuple(f"a{k}" for k in range(6)), False)]
-    assert asked(campaign(*(f"a{k}" for k in range(6))), Ladder(rungs=(THROTTLE,), max_accounts=5)) == [
-        ("THROTTLE", tuple(f"a{k}" for k in range(6)), False)
-    ]
+    assert asked(
+        campaign(*(f"a{k}" for k in range(6))), replace(WILLING, rungs=(THROTTLE,), max_accounts=5)
+    ) == [("THROTTLE", tuple(f"a{k}" for k in range(6)), False)]
 
 
 def test_watching_hits_nobody_and_has_no_limit() -> None:
     many = tuple(f"a{k:03}" for k in range(500))
-    assert asked(campaign(*many), Ladder(max_accounts=0)) == [("WATCH", many, True)]
+    assert asked(campaign(*many), replace(WILLING, max_accounts=0)) == [("WATCH", many, True)]
 
 
 def test_dry_run_takes_no_step() -> None:
@@ -200,7 +213,12 @@ names = st.sampled_from("abcdefgh")
 @settings(max_examples=300)
 @given(
     st.lists(st.frozensets(names, min_size=1), max_size=4),
-    st.builds(Ladder, rungs=st.lists(rungs, max_size=4).map(tuple), max_accounts=st.integers(0, 8)),
+    st.builds(
+        Ladder,
+        rungs=st.lists(rungs, max_size=4).map(tuple),
+        act_on_group_findings=st.booleans(),
+        max_accounts=st.integers(0, 8),
+    ),
     st.dictionaries(names, steps.map(lambda s: Standing(s, 0))),
     st.dictionaries(names, st.sampled_from(list(Step))),
     st.frozensets(names),
@@ -223,5 +241,6 @@ def test_whatever_the_findings_the_rules_hold(
         assert all(decided.get(a, Step.CLEAR) < want.step or a not in decided for a in want.accounts)
         if want.due_us is not None:
             assert decided.keys().isdisjoint(want.accounts)
+            assert ladder.act_on_group_findings  # all of these are groups
             assert want.step is Step.WATCH or len(want.accounts) <= ladder.max_accounts
             assert any(r.act and r.step == want.step for r in ladder.rungs)

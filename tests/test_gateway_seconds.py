@@ -24,7 +24,7 @@ from test_live import with_followers
 from upstream import Upstream
 
 BEFORE = timedelta(hours=200)  # what the world did before its followers come
-ACTS = 'version = 1\n[ladder]\nmode = "act"\n[[ladder.rule]]\nstep = "block"\n'
+ACTS = 'version = 1\n[ladder]\nmode = "act"\nact_on_group_findings = true\n[[ladder.rule]]\nstep = "block"\n'
 
 
 def remember(folder: Folder, table: pa.Table) -> int:

@@ -94,6 +94,12 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
         ),
         ("", "[ladder]\nmax_accounts = 100", "stricter", "max_accounts 50 becomes 100"),
         ("", "[ladder]\ndelay_s = 60", "looser", "delay_s 0 becomes 60"),
+        (
+            "",
+            "[ladder]\nact_on_group_findings = true",
+            "stricter",
+            "steps on group findings are taken without a person",
+        ),
         ("", "[ladder]\ndry_run = true", "looser", "steps are only named, not taken"),
         ("", "[ladder.messages]\nblock = 'No.'", "other", "clients read: 'No.'"),
         ("", "identity.keys = 'upstream'", "other", "keys issued becomes upstream"),

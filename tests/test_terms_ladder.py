@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from stillwatch.terms.load import default_text, loads
 KEY = b"k" * 32
 ALARM_US = 1_790_000_000_000_000
 FOUND = Found("sw-1", ALARM_US, p_value=1e-5, accounts=10, exchanges=500, output_tokens=100_000)
+LONE = replace(FOUND, accounts=1, lone=True)
 
 
 def rung(step: Step, act: bool = True, **conditions: object) -> Rung:
@@ -22,22 +24,37 @@ def steps(ladder: Ladder, found: Found = FOUND, now_us: int = ALARM_US) -> list[
     return [(one.step, one.automatic) for one in proposals(ladder, found, now_us, KEY)]
 
 
-def test_by_default_only_watching_comes_without_a_person() -> None:
-    assert steps(Ladder()) == [(Step.WATCH, True)]
+def test_by_default_a_group_finding_is_only_proposed_and_a_lone_payer_only_watched() -> None:
+    assert steps(Ladder()) == [(Step.WATCH, False)]
+    assert steps(Ladder(), LONE) == [(Step.WATCH, True)]
     shipped = loads(default_text()).ladder
-    assert steps(shipped) == [(Step.WATCH, True), (Step.THROTTLE, False)]
-    assert steps(shipped, replace(FOUND, exchanges=99)) == [(Step.WATCH, True)]
+    assert steps(shipped) == [(Step.THROTTLE, False)]
+    assert steps(shipped, replace(FOUND, exchanges=99)) == [(Step.WATCH, False)]
+    assert steps(shipped, LONE) == [(Step.WATCH, True), (Step.THROTTLE, False)]
+
+
+@pytest.mark.parametrize("step", list(Step)[1:])
+def test_mode_act_does_not_reach_groups_without_the_owner_s_explicit_word(step: Step) -> None:
+    text = "version = 1\n[ladder]\nmode = 'act'\nalter_replies = true\n[[ladder.rule]]\n"
+    text += f"step = '{step.name.lower()}'"
+    assert steps(loads(text).ladder) == [(step, False)]
+    (only,) = proposals(loads(text).ladder, FOUND, ALARM_US, KEY)
+    assert "a group finding alone is no reason to act" in only.why
+    assert steps(loads(text).ladder, LONE) == [(step, True)]
+    willing = text.replace("[ladder]", "[ladder]\nact_on_group_findings = true")
+    assert steps(loads(willing).ladder) == [(step, True)]
 
 
 def test_the_strictest_that_fits() -> None:
     ladder = Ladder(
+        act_on_group_findings=True,
         rungs=(
             rung(Step.WATCH),
             rung(Step.THROTTLE, p_value_at_most=1e-4),
             rung(Step.STRIP, exchanges_at_least=501),
             rung(Step.MARK, output_tokens_at_least=100_001),
             rung(Step.BLOCK, age_at_least_s=60),
-        )
+        ),
     )
     assert steps(ladder) == [(Step.THROTTLE, True)]
     assert steps(ladder, replace(FOUND, p_value=1e-3)) == [(Step.WATCH, True)]
@@ -48,7 +65,7 @@ def test_the_strictest_that_fits() -> None:
 
 
 def test_a_step_that_hits_many_or_is_only_rehearsed_is_proposed() -> None:
-    ladder = Ladder(rungs=(rung(Step.WATCH), rung(Step.BLOCK)), max_accounts=9)
+    ladder = Ladder(rungs=(rung(Step.WATCH), rung(Step.BLOCK)), act_on_group_findings=True, max_accounts=9)
     assert steps(ladder) == [(Step.WATCH, True), (Step.BLOCK, False)]
     (_, block) = proposals(ladder, FOUND, ALARM_US, KEY)
     assert block.why == (
@@ -60,7 +77,9 @@ def test_a_step_that_hits_many_or_is_only_rehearsed_is_proposed() -> None:
 
 
 def test_delays_are_the_same_at_every_look_and_lie_where_they_should() -> None:
-    ladder = Ladder(rungs=(rung(Step.WATCH), rung(Step.BLOCK)), delay_s=100, jitter_s=50)
+    ladder = Ladder(
+        rungs=(rung(Step.WATCH), rung(Step.BLOCK)), act_on_group_findings=True, delay_s=100, jitter_s=50
+    )
     dues = set()
     for number in range(200):
         found = replace(FOUND, campaign=f"sw-{number}")
@@ -73,7 +92,7 @@ def test_delays_are_the_same_at_every_look_and_lie_where_they_should() -> None:
     assert len(dues) == 200
     (other,) = proposals(ladder, FOUND, ALARM_US, b"another key")
     assert other.due_us not in {proposals(ladder, FOUND, ALARM_US, KEY)[0].due_us}
-    watching = proposals(Ladder(delay_s=100, jitter_s=50), FOUND, ALARM_US, KEY)
+    watching = proposals(Ladder(act_on_group_findings=True, delay_s=100, jitter_s=50), FOUND, ALARM_US, KEY)
     assert watching[0].due_us == ALARM_US  # it cannot be felt
 
 
@@ -90,11 +109,11 @@ RUNGS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(RUNGS, st.integers(0, 20), st.booleans(), st.floats(0, 1), st.integers(0, 1000))
+@given(RUNGS, st.integers(0, 20), st.booleans(), st.booleans(), st.floats(0, 1), st.integers(0, 1000))
 def test_what_is_taken_was_allowed_and_more_evidence_never_softens_it(
-    rungs: tuple[Rung, ...], max_accounts: int, dry_run: bool, p_value: float, exchanges: int
+    rungs: tuple[Rung, ...], max_accounts: int, dry_run: bool, groups: bool, p_value: float, exchanges: int
 ) -> None:
-    ladder = Ladder(rungs=rungs, max_accounts=max_accounts, dry_run=dry_run)
+    ladder = Ladder(rungs, act_on_group_findings=groups, max_accounts=max_accounts, dry_run=dry_run)
     found = replace(FOUND, p_value=p_value, exchanges=exchanges)
     wanted = proposals(ladder, found, ALARM_US, KEY)
     assert len(wanted) <= 2
@@ -102,6 +121,7 @@ def test_what_is_taken_was_allowed_and_more_evidence_never_softens_it(
     for one in wanted:
         if one.automatic:
             assert any(r.act and r.step == one.step for r in rungs)
+            assert groups
             assert not dry_run
             assert one.step is Step.WATCH or found.accounts <= max_accounts
         assert one.rule in by_name

@@ -19,6 +19,7 @@ from stillwatch.cases.store import Store, case_in
 from stillwatch.cases.tables import members
 from stillwatch.report.amounts import counted, p_value
 from stillwatch.report.meter import meter
+from stillwatch.scan.measured import MEASURED
 from stillwatch.terms import Step
 
 FORMAT = "stillwatch.alert/1"
@@ -26,11 +27,6 @@ ACCOUNTS_SHOWN = 1_000
 BUNDLE = "bundle"
 ENOUGH_JUDGED = 20  # verdicts of this deployment from which on its own record is quoted
 VICTIMS = ("AML.T0012", "Valid Accounts", "keys of customers were used that are not the actor's")
-# README, "How good": the development scenes and the sample, which the constants were set on.
-_SCENES = (
-    "the development scenes dev-a, dev-b and the sample: 25 campaigns found, no finding was false; on 47,345 "
-    "honest account-days without a campaign there was one false case"
-)
 _CALIBRATION = "docs/evidence.md, section 8: group tests and false cases on logs without a campaign"
 
 
@@ -278,7 +274,7 @@ def _confidence(case: Case, record: Measured) -> Confidence:
         span = f"{record.low:.0%} to {record.high:.0%}"
         told = f"{record.right} of {record.judged} such alarms were right here ({span})"
     else:
-        on = _SCENES
+        on = " ".join(MEASURED)
         told = f"{record.judged} such alarms were judged here so far, too few to say"
     return Confidence(
         sentence=f"{told}; {chance}.",

@@ -21,6 +21,7 @@ from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
 from stillwatch.scan.curve import cited
+from stillwatch.scan.measured import MEASURED, TITLE
 
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed
@@ -231,4 +232,5 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
             )
         honest = [f"{b.kind}: {b.text}" for b in e.campaign.benign_alternatives]
         print_list("What would make it honest", honest, console)
+        print_list(TITLE, MEASURED, console)
     print_list("What this scan cannot claim", e.cannot_claim, console)

@@ -19,6 +19,7 @@ from stillwatch.report.meter import Meter, meter, outlook
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+from stillwatch.scan.measured import MEASURED, TITLE
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
@@ -210,6 +211,8 @@ def render(result: ScanResult) -> str:
         policy=sheet.policy(style, script),
         examples=EXAMPLES,
         gaps=GAPS,
+        measured=MEASURED,
+        measured_title=TITLE,
     )
 
 

@@ -20,6 +20,7 @@ from stillwatch.report.page import headline, started
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.curve import cited
+from stillwatch.scan.measured import MEASURED, TITLE
 
 ROWS = 30  # campaigns shown; the rest are counted
 EXAMPLES = 5  # rejected lines and gaps shown
@@ -134,6 +135,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     more = [f"and {len(gaps) - EXAMPLES:,} more"] if len(gaps) > EXAMPLES else []
     print_list("Gaps in the log", gaps[:EXAMPLES] + more, console)
     print_list("What this scan cannot claim", result.cannot_claim, console)
+    print_list(TITLE, MEASURED, console)
     if page is not None:
         console.print()
         console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)

@@ -11,7 +11,7 @@ from stillwatch.scan import BenignAlternative
 
 def alternatives(actor: Actor, world: World) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
-    shape = (_novelty(actor, world), _repeats(actor, world), _people(actor, world))
+    shape = (_novelty(actor, world), _software(actor), _repeats(actor, world), _people(actor, world))
     if world.known is None:
         unchecked = "not checked: no accounts table was given (--accounts)"
         return (BenignAlternative("one organisation", unchecked), *shape)
@@ -58,8 +58,20 @@ def _novelty(actor: Actor, world: World) -> BenignAlternative:
     others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
     return BenignAlternative(
         "a new public template or viral prompt",
-        f"{others:,} accounts outside use some of its wording too; people who share a template would choose "
-        "models and settings of their own, as the tests above did not find",
+        f"{others:,} accounts outside use some of its wording too",
+    )
+
+
+def _software(actor: Actor) -> BenignAlternative:
+    """Equal settings do not speak against this: one program's defaults are equal for strangers."""
+    if not actor.p_settings:
+        return BenignAlternative(
+            "one program with its defaults", "its settings raised no alarm: does not apply"
+        )
+    return BenignAlternative(
+        "one program with its defaults",
+        "not checked: one vendor's software sends the same wording, model, output limit and temperature for "
+        "customers who do not know each other",
     )
 
 

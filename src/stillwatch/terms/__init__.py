@@ -208,6 +208,7 @@ class Ladder:
     """How findings become standings."""
 
     rungs: tuple[Rung, ...] = (Rung(Step.WATCH, act=True, name="ladder.watch"),)
+    act_on_group_findings: bool = False  # else every step on a group finding waits for a person
     dry_run: bool = False  # nothing is taken without a person, whatever the rungs say
     delay_s: int = 0  # between the alarm and a step that the account can feel
     jitter_s: int = 0

@@ -80,6 +80,14 @@ def doubts(terms: Terms, notes: Notes, now_us: int) -> None:
             notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
     if terms.ladder.dry_run and any(rung.act and rung.step > Step.WATCH for rung in terms.ladder.rungs):
         notes.warn(("ladder", "dry_run"), "nothing is done: every step is only named")
+    if not terms.ladder.act_on_group_findings:
+        for number, rung in enumerate(terms.ladder.rungs):
+            if rung.act and rung.lone is not True and rung.step > Step.WATCH:
+                notes.warn(
+                    ("ladder", "rule", number),
+                    'mode = "act" is for lone payers here: a step on a group finding is only proposed unless '
+                    "[ladder] has act_on_group_findings = true",
+                )
 
 
 def _ends(terms: Terms, notes: Notes, now_us: int) -> None:

@@ -107,6 +107,10 @@ def _ladder(old: Terms, new: Terms) -> Iterator[Change]:
     if a.dry_run != b.dry_run:
         text = "steps are only named, not taken" if b.dry_run else "steps are taken"
         yield Change(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
+    if a.act_on_group_findings != b.act_on_group_findings:
+        who = "taken without a person" if b.act_on_group_findings else "only proposed"
+        direction = STRICTER if b.act_on_group_findings else LOOSER
+        yield Change(direction, "ladder.act_on_group_findings", f"steps on group findings are {who}")
     for key, more_is in (
         ("delay_s", LOOSER),
         ("jitter_s", LOOSER),

@@ -71,6 +71,8 @@ def _obstacle(ladder: Ladder, rung: Rung, found: Found) -> str | None:
     """Why a person has to agree, or None."""
     if not rung.act:
         return 'the rule says mode = "propose"'
+    if not found.lone and not ladder.act_on_group_findings:
+        return "a group finding alone is no reason to act ([ladder] act_on_group_findings is not true)"
     if ladder.dry_run:
         return "dry run"
     if rung.step > Step.WATCH and found.accounts > ladder.max_accounts:

@@ -162,6 +162,7 @@ def ladder(table: Table) -> Ladder:
     messages = table.table("messages")
     built = Ladder(
         rungs=rungs or Ladder.rungs,
+        act_on_group_findings=table.flag("act_on_group_findings", False),
         dry_run=table.flag("dry_run", False),
         delay_s=table.whole("delay_s", 0, 0, 30 * DAY_S),
         jitter_s=table.whole("jitter_s", 0, 0, 30 * DAY_S),

@@ -57,6 +57,7 @@ trusted_proxies = ["127.0.0.0/8"]
 
 [ladder]
 mode = "act"
+act_on_group_findings = true
 max_accounts = 10_000
 alter_replies = {alters}
 
