@@ -9,7 +9,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -25,6 +25,7 @@ from stillwatch.scan import (
     Harvest,
     Hour,
     Link,
+    OwnTie,
     Reason,
     Scanned,
     ScanResult,
@@ -148,6 +149,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
         "since": {a: iso(c.since[a]) for a in sorted(c.since)},
         "firm": list(c.firm),
+        "own_ties": {a: list(astuple(c.own_ties[a])) for a in sorted(c.own_ties)},
         "tested": [asdict(one) for one in c.tested],
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
@@ -262,6 +264,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         named_at={a: at(t) for a, t in e["named_at"].items()},
         since={a: at(t) for a, t in e.get("since", {}).items()},
         firm=tuple(e.get("firm", f["accounts"])),
+        own_ties={a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
         links=tuple(Link(*k) for k in e["links"]),
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
@@ -275,12 +278,15 @@ def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompt
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     s = f["scanned"]
+    ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
         scanned=Scanned(**dict(s, first=_when(s["first"]), last=_when(s["last"]))),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
-            AccountVerdict(**a, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"])
+            AccountVerdict(
+                **a | {"p_value": _own(a, ties)}, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"]
+            )
             for a, b in zip(f["accounts"], e["accounts"], strict=True)
         ),
         rejected_examples=tuple(e["rejected_examples"]),
@@ -290,6 +296,14 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
         ),
         cannot_claim=tuple(e["cannot_claim"]),
     )
+
+
+def _own(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
+    """An account's own p-value. Reports without `own_ties` are older and gave it its campaign's."""
+    if account["campaign"] is not None and ties.get(account["campaign"]) is None:
+        return None
+    own: float | None = account["p_value"]
+    return own
 
 
 def load(out_dir: Path) -> ScanResult:

@@ -78,6 +78,24 @@ class SettingTest:
 
 
 @dataclass(frozen=True)
+class OwnTie:
+    """What ties one account by itself to a group finding, see `scan.own_tie`."""
+
+    carrying: int  # its exchanges that carry the group's own wording
+    sent: int  # its exchanges since the first of these
+    markers: int  # pieces of that wording that it carries
+    as_strong: int  # unnamed accounts that are tied at least as strongly
+    unnamed: int  # accounts that no finding names, and that were active since the finding began
+
+    @property
+    def p_value(self) -> float | None:
+        """The rank of the account's tie among unnamed accounts; None where no wording ties it."""
+        if not self.carrying or not self.unnamed:
+            return None
+        return (1 + self.as_strong) / (1 + self.unnamed)
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -93,6 +111,7 @@ class Campaign:
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
     firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
+    own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     tested: tuple[
@@ -104,7 +123,7 @@ class Campaign:
 @dataclass(frozen=True)
 class AccountVerdict:
     account: str
-    p_value: float | None
+    p_value: float | None  # its own: in a group finding of its tie, outside of findings of its busiest day
     campaign: str | None
     kind_of_use: str | None
     exchanges: int = 0

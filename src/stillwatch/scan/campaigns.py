@@ -20,6 +20,7 @@ from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Reason, SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
 
 Tell = Callable[[str, int, int | None], None]
@@ -93,6 +94,9 @@ def campaigns(
         found.append(_Found(actor, sighting.at_us, sighting.p_value, named_at, reason))
     rows_of = actor_features(engine, world, [f.actor for f in found])
     population = Population(features)
+    unnamed = np.ones(len(log.accounts), bool)
+    for f in found:
+        unnamed[f.actor.accounts] = False
     told = []
     for k, (f, row) in enumerate(zip(found, rows_of, strict=True)):
         tell("campaigns", k + 1, len(found))
@@ -105,6 +109,7 @@ def campaigns(
                 named_at_us={int(a): f.named_at_us[int(a)] for a in f.actor.accounts},
                 first_reason=f.reason,
                 tested=f.tested,
+                own_ties=own_ties(f.actor, world, unnamed) if f.reason.detector == TEST_NAME else {},
                 features=row,
                 population=population,
             )

@@ -303,7 +303,7 @@ def _verdicts(
         out.append(
             AccountVerdict(
                 name,
-                case.p_value if case else p_value,
+                _own(case, name) if case else p_value,
                 case.id if case else None,
                 kind.kind if kind else None,
                 int(row["exchanges"]),
@@ -311,3 +311,9 @@ def _verdicts(
             )
         )
     return tuple(sorted(out, key=lambda v: v.account))
+
+
+def _own(case: Campaign, account: str) -> float | None:
+    """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
+    tie = case.own_ties.get(account)
+    return None if tie is None else tie.p_value
