@@ -24,6 +24,7 @@ from stillwatch.scan import (
     Gap,
     Harvest,
     Hour,
+    Judged,
     Link,
     OwnTie,
     Reason,
@@ -114,6 +115,12 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
             "last": _time(s.last),
             "rejected": int(s.rejected),
             "seconds": round(_number(s.seconds, "scanned.seconds"), 3),
+        },
+        "judged": {
+            "groups": result.judged.groups,
+            "lone": result.judged.lone,
+            "lacks": list(result.judged.lacks),
+            "why": list(result.judged.why),
         },
         "campaigns": [_campaign_findings(c) for c in campaigns_by_harvest(result)],
         "accounts": [
@@ -295,7 +302,15 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for g in e["gaps"]
         ),
         cannot_claim=tuple(e["cannot_claim"]),
+        judged=_judged(f.get("judged")),
     )
+
+
+def _judged(told: dict[str, Any] | None) -> Judged:
+    """What could be judged; a report of an earlier version does not say."""
+    if told is None:
+        return Judged()
+    return Judged(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
 
 
 def _own(account: dict[str, Any], ties: dict[str, Any]) -> float | None:

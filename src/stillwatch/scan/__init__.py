@@ -175,6 +175,16 @@ class Loner:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Which rules could judge anything in the log, see `scan.judged`."""
+
+    groups: bool = True  # whether the rule for groups could run, if only in part
+    lone: bool = True
+    lacks: tuple[str, ...] = ()  # of "texts", "model", "accounts": what the rule for groups did not have
+    why: tuple[str, ...] = ()  # what a rule could not judge, or only in part, for people
+
+
+@dataclass(frozen=True)
 class ScanResult:
     version: str
     scanned: Scanned
@@ -185,3 +195,4 @@ class ScanResult:
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
+    judged: Judged = Judged()
