@@ -72,6 +72,7 @@ def lines(*, bad: tuple[str, ...] = (), many: int = 40, text: str = "hello") -> 
             {
                 "time": (START + timedelta(minutes=k)).isoformat(),
                 "account": f"a{k % 7}",
+                "model": f"m{k % 2}",
                 "prompt": f"{text} {k}",
                 "system": f"{text} system",
                 "completion": f"{text} answer",
@@ -148,7 +149,7 @@ def bad_inputs(folder: Path) -> dict[str, list[Path | str]]:
         "cut.parquet": b"PAR1" + b"\0" * 40,
         "cut.jsonl.gz": gzip.compress(lines().encode())[:60],
         "list.json": b"[1, 2, 3]",
-        "no_prompt.csv": b"time,account\n2026-03-02T00:00:00Z,a\n",
+        "no_prompt.csv": b"time,account,colour\n2026-03-02T00:00:00Z,a,red\n",
         "no_zone.jsonl": b'{"time": "2026-03-02 10:00:00", "account": "a", "prompt": "b"}\n',
         "nan.jsonl": b'{"time": NaN, "account": "a", "prompt": "b"}\n',
         "short.key": b"abc",
@@ -221,7 +222,7 @@ def test_a_time_without_a_zone_is_taken_for_utc_only_when_told(tmp_path: Path) -
     log = tmp_path / "log.jsonl"
     log.write_text('{"time": "2026-03-02 10:00:00", "account": "a", "prompt": "b"}\n')
     check_polite(stillwatch("scan", log, "--out", tmp_path / "out"), 2)
-    check_polite(stillwatch("scan", log, "--assume-utc", "--out", tmp_path / "out"), 0)
+    check_polite(stillwatch("scan", log, "--assume-utc", "--out", tmp_path / "out"), 4)  # read; one account
 
 
 # --- --json -----------------------------------------------------------------------------------------------
@@ -308,9 +309,9 @@ def test_no_text_of_the_log_is_in_any_output(tmp_path: Path, shape: str) -> None
     if shape == "jsonl":
         log.write_text(lines(text=CANARY, bad=BAD_WITH_TEXT))
     else:
-        rows = [f"2026-03-02T00:00:{k:02}Z,a{k},{CANARY} {k}" for k in range(30)]
-        rows += [f"never,a,{CANARY}", f"2026-03-02T00:00:59Z,a,{CANARY},{CANARY}", f'2026,b,"{CANARY}']
-        log.write_text("time,account,prompt\n" + "\n".join(rows) + "\n")
+        rows = [f"2026-03-02T00:00:{k:02}Z,a{k},m{k % 2},{CANARY} {k}" for k in range(30)]
+        rows += [f"never,a,m,{CANARY}", f"2026-03-02T00:00:59Z,a,m,{CANARY},{CANARY}", f'2026,b,m,"{CANARY}']
+        log.write_text("time,account,model,prompt\n" + "\n".join(rows) + "\n")
     done = stillwatch("scan", log, "--out", out)
     check_polite(done, 3)
     shown = everything(done, out)

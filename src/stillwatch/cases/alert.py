@@ -336,4 +336,5 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
         return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first.{weak}"
     if case.members == 1:
         return Step.VERIFY, f"Ask who is behind {n}: it is alone, and a person's one-off job looks the same."
-    return Step.THROTTLE, f"Throttle {n} while somebody judges it: it can be taken back.{weak}"
+    judge = f"Throttle {n} while somebody judges it: it can be taken back. Ban nobody on this alone."
+    return Step.THROTTLE, f"{judge}{weak}"

@@ -23,10 +23,11 @@ from stillwatch.report.losses import losses, secrets
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
+from stillwatch.scan.judged import could_not_judge
 from stillwatch.scan.pipeline import Options, run
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
-FOUND, REJECTED, INTERRUPTED = 1, 3, 130  # 128 + SIGINT, as shells count
+FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count
 
 SCAN_EXAMPLES = """
 Examples:
@@ -41,8 +42,9 @@ Examples:
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
-Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 2 could not scan; 1 only with
---fail-on-campaign, when a campaign was found.
+Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
+lacks texts, models or accounts, and nothing was found; 2 could not scan; 1 only with --fail-on-campaign,
+when a campaign was found.
 """
 
 
@@ -126,6 +128,8 @@ def scan_command(
         raise unwritten
     if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
         raise typer.Exit(FOUND)
+    if could_not_judge(result):  # graver than lines that were rejected
+        raise typer.Exit(NOT_JUDGED)
     if result.scanned.rejected or rejects.mended:
         raise typer.Exit(REJECTED)
 

@@ -18,8 +18,9 @@ MANY = 6  # keys shown of an object that nobody recognises
 class Intake:
     """One `read`'s formats in use, and what they remember across files."""
 
-    def __init__(self, rejects: Rejects, clock: Clock) -> None:
+    def __init__(self, rejects: Rejects, clock: Clock, needs_texts: bool = True) -> None:
         self.rejects = rejects
+        self.needs_texts = needs_texts  # else records without a prompt column are read, too
         self.clock = clock
         self.used = 0  # objects of the current file that were understood
         self.current: Format | None = None
@@ -60,6 +61,10 @@ class Intake:
                         yield from self.take(inner, place, raw, offset)
                     return
                 found = self._supposed(value)
+            if found.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
+                self.rejects.textless += 1
+                if not self.needs_texts:
+                    value = {**value, "prompt": None}
             yield from self._checked(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
@@ -75,9 +80,17 @@ class Intake:
                     "is no log of a kind known here: neither JSON, nor a table whose first line names "
                     "columns such as time, account and prompt"
                 )
-            wrong = own.missing(names)
+            wrong = self.wrong(names)
             if wrong:
                 raise Refused(wrong)
+
+    def wrong(self, names: list[str]) -> str | None:
+        """What is wrong with these columns of our own record, as a sentence, or None."""
+        if own.textless(names):
+            self.rejects.textless += 1
+            if not self.needs_texts:
+                return None
+        return own.missing(names)
 
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""

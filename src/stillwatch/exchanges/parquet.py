@@ -50,7 +50,7 @@ def read(
                     done += batch.num_rows
                     tick(source.size * done // rows)
                 return
-            wrong = own.missing(names)
+            wrong = intake.wrong(names)
             plan = own.columns_of(names)
             talks = any(_nested(file.schema_arrow, plan.get(name)) for name in TALK)
             wanted = None if wrong else _wanted(plan, columns)
@@ -131,7 +131,7 @@ def _fast(
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
-    if "prompt" in plan:
+    if "prompt" in plan or not intake.needs_texts:
         intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
     return good
 

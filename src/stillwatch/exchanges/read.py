@@ -43,6 +43,7 @@ def read(
     now: datetime | None = None,
     limits: Limits | None = None,
     sketcher: Sketcher | None = None,
+    needs_texts: bool = True,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
@@ -52,6 +53,7 @@ def read(
 
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
     columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
+    Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
     `now` bounds how late a time may be; the current time by default.
 
     Raises: InputError when a path names nothing, no file could be used at all, or a file was sketched under
@@ -60,7 +62,7 @@ def read(
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found = sources.find(paths)
     total = sum(source.size for source in found)
-    intake = Intake(rejects, clock)
+    intake = Intake(rejects, clock, needs_texts)
     done = useful = 0
     first_problem = ""
     for source in found:

@@ -23,15 +23,28 @@ class Rejects:
     def __init__(self, path: str | Path | None = None, *, keep_text: bool = False) -> None:
         self.path = None if path is None else Path(path)
         self.keep_text = keep_text
+        self._begin()
+
+    def _begin(self) -> None:
         self.count = 0  # refused lines, rows and files
         self.files = 0  # of these: files refused as a whole
         self.aside = 0  # lines understood that are no exchange of their own (join rows, pieces, other spans)
         self.rows = 0  # rows read
         self.mended = 0  # rows read without a value that a client had spoilt, or with half a character
         self.without_prompt = 0  # rows read whose source holds no text: they count for volume and timing only
+        self.textless = 0  # records, headers and files that lack nothing but a column for the prompt
         self.examples: list[str] = []
         self.unwritten = ""  # why the dead-letter file is not whole, if it is not
         self._out: IO[str] | None = None
+
+    def restart(self) -> None:
+        """Begin anew, as if nothing had been read: the same log is read again in another way."""
+        path = self.path
+        self.close()
+        if path is not None:
+            path.unlink(missing_ok=True)
+        self.path = path
+        self._begin()
 
     @property
     def wants_raw(self) -> bool:

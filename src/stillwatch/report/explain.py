@@ -20,11 +20,13 @@ from stillwatch.report.meter import outlook
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+from stillwatch.scan.assemble import TEST_NAME, clues
 from stillwatch.scan.curve import cited
-from stillwatch.scan.measured import MEASURED, TITLE
+from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed
+NO_LINK = "No link of its own is recorded: it was named with the campaign as a whole."
 CONTROL = {"provider": "observed by us", "client": "chosen by the client"}
 
 
@@ -39,7 +41,7 @@ class Explanation:
     named_at: datetime | None
     reasons: tuple[Reason, ...]  # most bits first
     links: tuple[Link, ...]  # of a campaign all, of an account its own; most bits first
-    compared_with: tuple[str, ...]  # sentences: where the p-value stands among which others
+    compared_with: tuple[str, ...]  # sentences: what the account's own p-value means, and what ties it
     cannot_claim: tuple[str, ...]
 
 
@@ -93,15 +95,41 @@ def _rank(p: float, among: list[float], whom: str) -> str:
 def _compared(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
     if verdict.p_value is None:
         return ("It has no p-value: the log holds too little of it, or nothing to compare it with.",)
-    known = [(a.kind_of_use, a.p_value) for a in result.accounts if a.p_value is not None]
-    lines = [_rank(verdict.p_value, [p for _, p in known], "accounts in this log")]
+    known = [
+        (a.kind_of_use, a.p_value) for a in result.accounts if a.p_value is not None and a.campaign is None
+    ]
+    lines = [_rank(verdict.p_value, [p for _, p in known], "accounts in no campaign")]
     if verdict.kind_of_use is not None:
         alike = [p for kind, p in known if kind == verdict.kind_of_use]
         lines.append(_rank(verdict.p_value, alike, f"accounts of its kind ({verdict.kind_of_use})"))
     worst = max((c.p_value for c in result.campaigns), default=None)
-    if worst is not None and verdict.campaign is None:
+    if worst is not None:
         lines.append(f"The weakest campaign here has p = {amounts.p_value(worst, plain=True)}.")
     return tuple(lines)
+
+
+def _own_tie(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
+    """What ties this very account, in sentences: its own p-value's meaning, its evidence, who controls it."""
+    if not any(r.detector == TEST_NAME for r in campaign.reasons):
+        return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
+    tie = campaign.own_ties.get(account)
+    if tie is None or tie.p_value is None:
+        lines = ["It has no p-value of its own: no wording that others of the group share ties it."]
+    else:
+        lines = [
+            f"The p-value is its own: {tie.as_strong:,} of {tie.unnamed:,} accounts that no finding names "
+            "are tied at least as strongly. Null: it is one more of these accounts. It was picked for this "
+            "wording, so a small p-value is to be expected, of an honest user of the same software too.",
+            f"{tie.carrying:,} of the {amounts.counted(tie.sent, 'exchange')} that it sent since it took up "
+            f"the group's wording carry that wording ({amounts.counted(tie.markers, 'piece')} of it).",
+        ]
+    classes = {clue.NAME: clue.CLASS for clue in clues()}
+    mine = sorted({(classes.get(k.clue, k.clue), CONTROL.get(k.control, k.control)) for k in links})
+    many = len({name for name, _ in mine})
+    kinds = "1 class" if many == 1 else f"{many} classes"
+    tied = "; ".join(f"{name} ({control})" for name, control in mine)
+    lines.append(f"Tied by {kinds} of evidence: {tied}." if mine else NO_LINK)
+    return (*lines, FIRM if account in campaign.firm else LOOSE)
 
 
 def explain(result: ScanResult, subject: str) -> Explanation:
@@ -125,7 +153,13 @@ def explain(result: ScanResult, subject: str) -> Explanation:
         named_at=campaign.named_at.get(name) if campaign and sort == "account" else None,
         reasons=tuple(sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector))) if campaign else (),
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.clue, k.a, k.b))),
-        compared_with=_compared(result, verdict) if verdict else (),
+        compared_with=(
+            ()
+            if verdict is None
+            else _own_tie(name, campaign, links)
+            if campaign is not None
+            else _compared(result, verdict)
+        ),
         cannot_claim=result.cannot_claim,
     )
 
@@ -193,6 +227,11 @@ def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
     console.print(Text("  Named in campaign ") + safe(e.campaign.id, console, 60) + Text(at))
 
 
+def _whose(c: Campaign) -> str:
+    alone = not any(r.detector == TEST_NAME for r in c.reasons)
+    return "the payer's" if alone else "the group's, not any account's"
+
+
 def _print_campaign(c: Campaign, console: Console) -> None:
     console.print(Text("\nCampaign ", style="bold") + safe(c.id, console, 60, "bold"))
     if c.title:
@@ -203,7 +242,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
             f"  {amounts.counted(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
             f"{taken.exchanges:,} exchanges taken ({amounts.short(taken.output_tokens)} output tokens), "
             f"{early.exchanges:,} of them before the alarm; {amounts.number(c.score_bits)} bits, "
-            f"p = {amounts.p_value(c.p_value, plain=True)}"
+            f"p = {amounts.p_value(c.p_value, plain=True)} ({_whose(c)})"
         )
     )
     if c.suppressed_by is not None:
@@ -227,9 +266,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
                 _print_shared(e.campaign, console)
             _print_links(e, console)
         elif e.sort == "account":
-            console.print(
-                Text("\nNo link of its own is recorded: it was named with the campaign as a whole.")
-            )
+            console.print(Text(f"\n{NO_LINK}"))
         honest = [f"{b.kind}: {b.text}" for b in e.campaign.benign_alternatives]
         print_list("What would make it honest", honest, console)
         print_list(TITLE, MEASURED, console)

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -24,8 +24,10 @@ from stillwatch.scan import (
     Gap,
     Harvest,
     Hour,
+    Judged,
     Lead,
     Link,
+    OwnTie,
     Reason,
     Scanned,
     ScanResult,
@@ -115,6 +117,12 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
             "rejected": int(s.rejected),
             "seconds": round(_number(s.seconds, "scanned.seconds"), 3),
         },
+        "judged": {
+            "groups": result.judged.groups,
+            "lone": result.judged.lone,
+            "lacks": list(result.judged.lacks),
+            "why": list(result.judged.why),
+        },
         "campaigns": [_campaign_findings(c) for c in campaigns_by_harvest(result)],
         "accounts": [
             {
@@ -161,6 +169,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
         "since": {a: iso(c.since[a]) for a in sorted(c.since)},
         "firm": list(c.firm),
+        "own_ties": {a: list(astuple(c.own_ties[a])) for a in sorted(c.own_ties)},
         "tested": [asdict(one) for one in c.tested],
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
@@ -275,6 +284,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         named_at={a: at(t) for a, t in e["named_at"].items()},
         since={a: at(t) for a, t in e.get("since", {}).items()},
         firm=tuple(e.get("firm", f["accounts"])),
+        own_ties={a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
         links=tuple(Link(*k) for k in e["links"]),
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
@@ -288,12 +298,15 @@ def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompt
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     s = f["scanned"]
+    ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
         scanned=Scanned(**dict(s, first=_when(s["first"]), last=_when(s["last"]))),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
-            AccountVerdict(**a, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"])
+            AccountVerdict(
+                **a | {"p_value": _own(a, ties)}, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"]
+            )
             for a, b in zip(f["accounts"], e["accounts"], strict=True)
         ),
         rejected_examples=tuple(e["rejected_examples"]),
@@ -306,7 +319,23 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             Lead(**dict(one, since=datetime.fromisoformat(one["since"]), accounts=tuple(one["accounts"])))
             for one in f.get("leads", ())
         ),
+        judged=_judged(f.get("judged")),
     )
+
+
+def _judged(told: dict[str, Any] | None) -> Judged:
+    """What could be judged; a report of an earlier version does not say."""
+    if told is None:
+        return Judged()
+    return Judged(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
+
+
+def _own(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
+    """An account's own p-value. Reports without `own_ties` are older and gave it its campaign's."""
+    if account["campaign"] is not None and ties.get(account["campaign"]) is None:
+        return None
+    own: float | None = account["p_value"]
+    return own
 
 
 def load(out_dir: Path) -> ScanResult:

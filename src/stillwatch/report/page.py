@@ -94,7 +94,13 @@ def headline(result: ScanResult) -> str:
     s = result.scanned
     if not found:
         scope = f"{amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
-        return f"No campaign found in {scope}."
+        of_groups = [w.removeprefix("groups: ") for w in result.judged.why if w.startswith("groups: ")]
+        why = "; ".join(of_groups[:1])
+        if not result.judged.lacks:
+            return f"No campaign found in {scope}{f'; but {why}' if why else ''}."
+        if not result.judged.lone:
+            return f"Could not judge {scope}: {why}."
+        return f"Could not judge groups: {why}. No lone payer found in {scope}."
     accounts = len({a for c in found for a in c.accounts})
     taken = sum(c.harvest.exchanges for c in found)
     tokens = sum(c.harvest.output_tokens for c in found)

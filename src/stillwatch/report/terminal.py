@@ -134,6 +134,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     gaps = [f"{g.start:%Y-%m-%d %H:%M} to {g.end:%Y-%m-%d %H:%M}: {g.text}" for g in result.gaps]
     more = [f"and {len(gaps) - EXAMPLES:,} more"] if len(gaps) > EXAMPLES else []
     print_list("Gaps in the log", gaps[:EXAMPLES] + more, console)
+    print_list("What could not be judged, or only in part", result.judged.why, console)
     print_list("What this scan cannot claim", result.cannot_claim, console)
     print_list(TITLE, MEASURED, console)
     if page is not None:

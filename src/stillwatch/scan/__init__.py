@@ -78,6 +78,24 @@ class SettingTest:
 
 
 @dataclass(frozen=True)
+class OwnTie:
+    """What ties one account by itself to a group finding, see `scan.own_tie`."""
+
+    carrying: int  # its exchanges that carry the group's own wording
+    sent: int  # its exchanges since the first of these
+    markers: int  # pieces of that wording that it carries
+    as_strong: int  # unnamed accounts that are tied at least as strongly
+    unnamed: int  # accounts that no finding names, and that were active since the finding began
+
+    @property
+    def p_value(self) -> float | None:
+        """The rank of the account's tie among unnamed accounts; None where no wording ties it."""
+        if not self.carrying or not self.unnamed:
+            return None
+        return (1 + self.as_strong) / (1 + self.unnamed)
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -93,6 +111,7 @@ class Campaign:
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
     firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
+    own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     tested: tuple[
@@ -120,7 +139,7 @@ class Lead:
 @dataclass(frozen=True)
 class AccountVerdict:
     account: str
-    p_value: float | None
+    p_value: float | None  # its own: in a group finding of its tie, outside of findings of its busiest day
     campaign: str | None
     kind_of_use: str | None
     exchanges: int = 0
@@ -172,6 +191,16 @@ class Loner:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Which rules could judge anything in the log, see `scan.judged`."""
+
+    groups: bool = True  # whether the rule for groups could run, if only in part
+    lone: bool = True
+    lacks: tuple[str, ...] = ()  # of "texts", "model", "accounts": what the rule for groups did not have
+    why: tuple[str, ...] = ()  # what a rule could not judge, or only in part, for people
+
+
+@dataclass(frozen=True)
 class ScanResult:
     version: str
     scanned: Scanned
@@ -183,3 +212,4 @@ class ScanResult:
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
+    judged: Judged = Judged()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib import import_module
 from pkgutil import iter_modules
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from stillwatch.detectors import Detector, Population
 from stillwatch.engine import Engine
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Record, Subject, permitted_synthetic, red_team
-from stillwatch.scan import Campaign, Link, Reason, SettingTest
+from stillwatch.scan import Campaign, Link, OwnTie, Reason, SettingTest
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
@@ -51,12 +51,14 @@ def campaign(
     named_at_us: dict[int, int],
     first_reason: Reason,
     tested: tuple[SettingTest, ...] = (),
+    own_ties: Mapping[int, OwnTie] = MappingProxyType({}),
     features: Features,
     population: Population,
 ) -> Campaign:
     """Put together what is known of one alarmed actor.
 
-    named_at_us: account code -> when it was named; features: the actor's own row of the feature table.
+    named_at_us, own_ties: account code -> when it was named, and its own tie; features: the actor's own row
+    of the feature table.
     """
     log = world.log
     names = log.accounts
@@ -109,6 +111,7 @@ def campaign(
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
         since=_since(actor, world),
         firm=_firm(accounts, names, classes) if first_reason.detector == TEST_NAME else accounts,
+        own_ties={names[a]: tie for a, tie in sorted(own_ties.items())},
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
         timeline=timeline(log, actor.rows),
         tested=tested,

@@ -23,6 +23,7 @@ from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign, id_of
 from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
 from stillwatch.scan.harvest import moment
+from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
 
@@ -105,6 +106,9 @@ def campaigns(
         found.append(_Found(actor, sighting.at_us, sighting.p_value, named_at, reason))
     rows_of = actor_features(engine, world, [f.actor for f in found])
     population = Population(features)
+    unnamed = np.ones(len(log.accounts), bool)
+    for f in found:
+        unnamed[f.actor.accounts] = False
     told = []
     for k, (f, row) in enumerate(zip(found, rows_of, strict=True)):
         tell("campaigns", k + 1, len(found))
@@ -117,6 +121,7 @@ def campaigns(
                 named_at_us={int(a): f.named_at_us[int(a)] for a in f.actor.accounts},
                 first_reason=f.reason,
                 tested=f.tested,
+                own_ties=own_ties(f.actor, world, unnamed) if f.reason.detector == TEST_NAME else {},
                 features=row,
                 population=population,
             )

@@ -16,3 +16,14 @@ INNOCENTS = (
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
 TITLE = "How far to trust a finding"
+# `Campaign.firm` says which accounts are firm. Elsewhere: benchmarks/levels.py on the second author's worlds
+# dev-c-quiet, dev-c and dev-d; in development: docs/actors.md.
+FIRM = (
+    "Level: firm. Two independent classes of evidence tie it. Of the accounts that group findings named at "
+    "this level, 2,376 of 2,444 were honest on a second author's worlds, and 0 of 1,084 in development."
+)
+LOOSE = (
+    "Level: named, not firm. Fewer than two independent classes of evidence tie it. Of the accounts that "
+    "group findings named at this level, 743 of 758 were honest on a second author's worlds, and 10 of 93 in "
+    "development."
+)

@@ -6,7 +6,7 @@ It does not know how a result is printed, nor what a detector looks for.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.carried import Carried
 from stillwatch.scan.harvest import moment
+from stillwatch.scan.judged import judged
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
@@ -38,10 +39,9 @@ from stillwatch.scan.watch import Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
 FREE_MAIL = frozenset(  # domains at which anybody gets an address
-    ("126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net", "hey.com")
-    + ("hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com", "mail.ru", "me.com")
-    + ("msn.com", "naver.com", "outlook.com", "pm.me", "proton.me", "protonmail.com", "qq.com", "seznam.cz")
-    + ("tuta.io", "tutanota.com", "web.de", "wp.pl", "yahoo.com", "yandex.ru", "yopmail.com", "zoho.com")
+    "126.com 163.com aol.com fastmail.com gmail.com gmx.de gmx.net hey.com hotmail.com icloud.com laposte.net "
+    "libero.it live.com mail.com mail.ru me.com msn.com naver.com outlook.com pm.me proton.me protonmail.com "
+    "qq.com seznam.cz tuta.io tutanota.com web.de wp.pl yahoo.com yandex.ru yopmail.com zoho.com".split()
 )
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
@@ -83,16 +83,13 @@ def run(
     table = None
     if accounts is not None:
         table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
-    sketcher = Sketcher(options.key)
-    batches = read(
-        paths,
-        sketcher=sketcher,
-        rejects=rejects,
-        progress=lambda done, total: tell("reading", done, total),
-        assume_utc=options.assume_utc,
-        now=options.now,
-    )
-    log = build(batches, sketcher, threads=options.threads)
+    try:
+        log = _log(paths, rejects, options, tell)
+    except InputError:
+        if not rejects.textless:
+            raise
+        rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
+        log = _log(paths, rejects, options, tell, needs_texts=False)
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
         raise InputError(f"no exchange could be read from {', '.join(map(str, paths))}. {examples}".strip())
@@ -106,16 +103,23 @@ def run(
         rejects.count,
         seconds,
     )
-    return ScanResult(
-        result.version,
-        scanned,
-        result.campaigns,
-        result.accounts,
-        tuple(rejects.examples),
-        result.gaps,
-        result.cannot_claim,
-        leads=result.leads,
+    return replace(result, scanned=scanned, rejected_examples=tuple(rejects.examples))
+
+
+def _log(
+    paths: Sequence[str | Path], rejects: Rejects, options: Options, tell: Tell, *, needs_texts: bool = True
+) -> ExchangeLog:
+    sketcher = Sketcher(options.key)
+    batches = read(
+        paths,
+        sketcher=sketcher,
+        rejects=rejects,
+        progress=lambda done, total: tell("reading", done, total),
+        assume_utc=options.assume_utc,
+        now=options.now,
+        needs_texts=needs_texts,
     )
+    return build(batches, sketcher, threads=options.threads)
 
 
 def scan_log(
@@ -153,7 +157,7 @@ def scan_log(
 
     watched = None if options.every_account else watching()
     if watched is not None and _nothing_found(log, known, payer, watched, parts):
-        return _result(log, known, watched, (), ())
+        return _result(log, known, (party, payer), watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
         engine.register("l0", log.table())
@@ -173,12 +177,13 @@ def scan_log(
             engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
         )
     verdicts = _verdicts(log, features, kinds, found)
-    return _result(log, known, watched, tuple(found), verdicts, tuple(leads))
+    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads))
 
 
 def _result(
     log: ExchangeLog,
     known: Known | None,
+    party_payer: tuple[np.ndarray, np.ndarray],
     watched: Watched,
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
@@ -196,6 +201,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
+        judged=judged(log, *party_payer, watched.untested_settings),
     )
 
 
@@ -319,7 +325,7 @@ def _verdicts(
         out.append(
             AccountVerdict(
                 name,
-                case.p_value if case else p_value,
+                _own(case, name) if case else p_value,
                 case.id if case else None,
                 kind.kind if kind else None,
                 int(row["exchanges"]),
@@ -327,3 +333,9 @@ def _verdicts(
             )
         )
     return tuple(sorted(out, key=lambda v: v.account))
+
+
+def _own(case: Campaign, account: str) -> float | None:
+    """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
+    tie = case.own_ties.get(account)
+    return None if tie is None else tie.p_value

@@ -22,6 +22,8 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
     >>> round(concentration_tail(2, 2, 0.5, 0.02), 3)
     0.255
     """
+    if share >= 1:
+        return 1.0
     strength = (1 - correlation) / correlation
     above = np.arange(count, members + 1)  # summed term by term: 1 - cdf would lose a small tail
     a, b = share * strength, (1 - share) * strength

@@ -99,6 +99,20 @@ def missing(names: list[str]) -> str | None:
     return None
 
 
+def textless(names: list[str]) -> bool:
+    """Whether these are columns of a log that was written without texts: only a prompt is missing.
+
+    A name that nobody knows may be the prompt's, and `created` is the accounts table's.
+    """
+    found = columns_of(names)
+    return (
+        {"time", "account"} <= found.keys()
+        and "prompt" not in found
+        and all(column_of(written) for written in names)
+        and "created" not in map(folded, names)
+    )
+
+
 @lru_cache(maxsize=64)
 def _plan(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
     return tuple(columns_of(list(names)).items()), missing(list(names))

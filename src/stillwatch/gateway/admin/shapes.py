@@ -398,7 +398,7 @@ class CampaignShown(BaseModel):
 
 class AccountFound(BaseModel):
     account: str
-    p_value: float | None
+    p_value: float | None  # its own, never its campaign's
     campaign: str | None
     kind_of_use: str | None
     exchanges: int

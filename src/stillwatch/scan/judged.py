@@ -1,0 +1,80 @@
+"""Which of the two rules, groups and lone payers, could judge anything in a log. It accuses nobody.
+
+"No campaign found" is only said where the rule for groups could have found one.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.detectors.lone_harvest import HOUR_US, LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import Judged, ScanResult
+from stillwatch.scan.parts import TESTED
+
+MODEL, TEXTS, ACCOUNTS = "model", "texts", "accounts"
+
+
+def judged(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: Collection[str]) -> Judged:
+    """Say which rules could run.
+
+    party, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
+    one value in the whole log.
+    """
+    prompts = any(column.any() for column in (log.phrases, log["head"], log["tail"]))
+    system = bool(log.system_phrases.any() or log["system"].any())
+    texts = bool(log["words"].any())  # of prompts
+    silent = "the prompts are too short to share wording" if texts else "the log has no texts"
+    lacks: list[str] = []
+    groups: list[str] = []  # why groups could not be judged
+    partly: list[str] = []
+    if not prompts and not system:
+        groups.append(silent)
+        lacks += [] if texts else [TEXTS]
+    same = set(TESTED.values()) <= set(untested)
+    if MODEL not in log.has:
+        lacks.append(MODEL)
+    if MODEL not in log.has and same:
+        groups.append("the log names no model, and no output limit or temperature that varies")
+    elif MODEL not in log.has:
+        partly.append("the log names no model, and output limit and temperature alone show few groups")
+    elif same:
+        partly.append("model, output limit and temperature are the same in the whole log")
+    if (parties := len(np.unique(party))) < LEAST_PARTIES:
+        lacks.append(ACCOUNTS)
+        groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has {parties:,}")
+    lone = [] if texts else ["the log has no prompts" if system else silent]
+    span_h = (int(log["ts_us"][-1]) - int(log["ts_us"][0])) / HOUR_US
+    if span_h < LEAST_SPAN_H:
+        lone.append(f"a pace takes {LEAST_SPAN_H} hours to see and the log spans {span_h:.1f}")
+    if (payers := len(np.unique(payer))) <= LEAST_PEERS:
+        lone.append(
+            f"a payer is ranked among at least {LEAST_PEERS} others and the log has {payers:,} in all"
+        )
+    elif 0 < (heavy := _heavy(log, payer)) <= LEAST_PEERS:
+        lone.append(
+            f"a heavy payer is ranked among at least {LEAST_PEERS} other heavy ones and the log has "
+            f"{heavy:,} in all"
+        )
+    return Judged(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))
+
+
+def could_not_judge(result: ScanResult) -> bool:
+    """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
+    return bool(result.judged.lacks) and not result.campaigns
+
+
+def _why(groups: list[str], lone: list[str]) -> tuple[str, ...]:
+    return (*(f"groups: {why}" for why in groups), *(f"lone payers: {why}" for why in lone))
+
+
+def _heavy(log: ExchangeLog, payer: np.ndarray) -> int:
+    """How many payers ever reach the first step of the rule for lone payers."""
+    who = payer[log["account"]]
+    heavy = 0
+    for one in np.flatnonzero(np.bincount(who) >= STEPS[0]):
+        ts = log["ts_us"][who == one]
+        within = np.arange(1, len(ts) + 1) - np.searchsorted(ts, ts - WINDOW_US)
+        heavy += bool(within.max() >= STEPS[0])
+    return heavy
