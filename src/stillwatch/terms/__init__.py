@@ -217,6 +217,24 @@ class Ladder:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """Randomised holds: short refusals of half of a candidate group, to see whether the other half reacts."""
+
+    mode: str = "off"  # "dry_run": candidates are only named; "on": they are held
+    days: int = 7  # of one candidate, then never again
+    block_minutes: int = 15  # one hold's length
+    blocks_per_window: int = 8  # of so many blocks one is drawn: one in eight is three hours of a day
+    refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
+    accounts_at_least: int = 8  # a smaller candidate could not show anything
+    accounts_at_most: int = 200
+    candidates_at_once: int = 5
+    p_value_at_most: float = 1.0  # of the lead that makes a candidate
+    exempt_accounts: tuple[str, ...] = ()
+    exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation
+    message: str = "This account is paused for some minutes. Try again after the time in Retry-After."
+
+
+@dataclass(frozen=True)
 class Models:
     """Names of models, as clients write them and as the upstream takes them."""
 
@@ -299,6 +317,7 @@ class Terms:
     coin: Coin = Coin()
     limits: Limits = Limits()
     ladder: Ladder = Ladder()
+    holds: Holds = Holds()
     models: Models = Models()
     bans: tuple[Ban, ...] = ()
     exceptions: tuple[ModelException, ...] = ()
