@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What randomised holds find, whom they accuse and what they cost; what refusals in logs show.
 
-    python benchmarks/holds.py [--runs 60] [--page docs/holds.md] [--scenes ../shared/range]
+    python benchmarks/holds.py [--runs 60] [--page docs/holds.md] [--scenes ../shared/range/dev-c …]
 
-Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: p at most .01 when the test is read after 2, 4 and 7
-days; each look is paid for, so a look's share counts what was found by then. With `--scenes` the refusals that are in each scene's log
-are looked at instead, each campaign and each honest kind of use as one group. It knows no gateway.
+Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: p at
+most .01 when the test is read after 2, 4 and 7 days; each look is paid for, so a look's share counts what was
+found by then. With `--scenes` the refusals that are in each scene's log are looked at instead, each campaign
+and each honest kind of use as one group. It knows no gateway.
 """
 
 import argparse

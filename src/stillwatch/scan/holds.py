@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import Reason
+from stillwatch.scan import Reason, ScanResult
 from stillwatch.stats.interference import interference
-from stillwatch.terms.holds import HoldSchedule, looks
+from stillwatch.terms.holds import Candidate, HoldSchedule, looks
 
 NAME = "holds"
 CONTROL = "provider"  # who is held, and when, the client cannot choose
@@ -64,6 +64,18 @@ def holds_evidence(
 def holds_reason(evidence: HoldsEvidence, bits: float) -> Reason:
     """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
     return Reason(NAME, evidence.text, bits, n=len(evidence.focal))
+
+
+def candidates(result: ScanResult) -> tuple[Candidate, ...]:
+    """Give the groups of a scan that holds could tell more about: findings of two or more accounts.
+
+    This is the one place that says what a lead is. Findings that a permission suppresses are none.
+    """
+    return tuple(
+        Candidate(campaign.id, campaign.p_value, campaign.accounts)
+        for campaign in result.campaigns
+        if campaign.suppressed_by is None and len(campaign.accounts) > 1
+    )
 
 
 def focal_counts(

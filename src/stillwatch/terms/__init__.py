@@ -73,6 +73,16 @@ class Spent:
     output_tokens_hour: int = 0
     output_tokens_day: int = 0
     batch_tokens_day: int = 0  # that the batches begun today may bring
+    held_minutes_day: int = 0  # minutes of today in which a hold refused it
+    held_this_minute: bool = False  # the running minute is one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A randomised hold that an account is under now: see `Holds`."""
+
+    candidate: str
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +230,7 @@ class Ladder:
 class Holds:
     """Randomised holds: short refusals of half of a candidate group, to see whether the other half reacts."""
 
-    mode: str = "off"  # "dry_run": candidates are only named; "on": they are held
+    mode: str = "off"  # "dry_run": who would be held is written down; "on": they are held
     days: int = 7  # of one candidate, then never again
     block_minutes: int = 15  # one hold's length
     blocks_per_window: int = 8  # of so many blocks one is drawn: one in eight is three hours of a day
@@ -302,6 +312,7 @@ class TermsTest:
     served: str | None = None  # the reply's model: the test is then of the reply
     resolves_to: str | None = None
     rule: str | None = None
+    held: bool = False  # the account is under a randomised hold
     at_us: int | None = None  # when; None: when the tests are run
 
 

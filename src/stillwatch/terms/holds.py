@@ -8,11 +8,11 @@ It knows no request and no detector.
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from stillwatch.terms import Holds, Permission
+from stillwatch.terms import Hold, Holds, Permission
 
 MINUTE_US = 60_000_000
 DAY_US = 1_440 * MINUTE_US
@@ -83,6 +83,11 @@ class HoldSchedule:
             return None
         return min(at + self.block_us, self.end_us)
 
+    def hold(self, account: str, now_us: int) -> Hold | None:
+        """Give the hold that an account is under now."""
+        until_us = self.hold_end_us(account, now_us)
+        return None if until_us is None else Hold(self.candidate, until_us)
+
     def _is_drawn(self, block_begin_us: int) -> bool:
         window, within = divmod(block_begin_us, self.window_us)
         return self.block(window) == within // self.block_us
@@ -91,6 +96,67 @@ class HoldSchedule:
         """Give 64 random bits that belong to a name."""
         message = f"{what}\0{name}".encode()
         return int.from_bytes(hmac.digest(self.key, message, "sha256")[:8], "big")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lead: accounts that may be one hand."""
+
+    candidate: str
+    p_value: float
+    accounts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the terms say of one candidate."""
+
+    candidate: Candidate  # without accounts that are exempt
+    exempt: tuple[str, ...]
+    why_not: str | None  # in words; None: it may be held
+
+
+def choose(
+    terms: Holds,
+    candidates: Iterable[Candidate],
+    orgs: Mapping[str, str | None],
+    permissions: Iterable[Permission],
+    now_us: int,
+    running: Iterable[HoldSchedule] = (),
+) -> list[Choice]:
+    """Say of each candidate whether the terms let it be held, the strongest lead first.
+
+    `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
+    mislead the test of the other; `running` come first.
+    """
+    permissions, running = tuple(permissions), tuple(running)
+    taken = {account for schedule in running for account in schedule.accounts}
+    places = terms.candidates_at_once - len(running)
+    found = []
+    for one in sorted(candidates, key=lambda c: (c.p_value, c.candidate)):
+        spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
+        left = replace(one, accounts=tuple(sorted(set(one.accounts) - set(spared))))
+        why_not = _why_not(terms, left, taken, places)
+        if why_not is None:
+            taken.update(left.accounts)
+            places -= 1
+        found.append(Choice(left, spared, why_not))
+    return found
+
+
+def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str | None:
+    many = len(one.accounts)
+    if one.p_value > terms.p_value_at_most:
+        return f"its p-value {one.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
+    if many < terms.accounts_at_least:
+        return f"{many:,} accounts may be held, fewer than accounts_at_least = {terms.accounts_at_least:,}"
+    if many > terms.accounts_at_most:
+        return f"{many:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
+    if taken & set(one.accounts):
+        return "one of its accounts is held as another candidate's"
+    if places <= 0:
+        return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
+    return None
 
 
 def candidate_key(deployment_key: bytes, candidate: str) -> bytes:
