@@ -51,7 +51,9 @@ class Door:
         return end_us
 
 
-def jobs(rng: np.random.Generator, a_day: float, days: int, *, night: float, bursts: float) -> np.ndarray:
+def jobs(
+    rng: np.random.Generator, begin_us: int, a_day: float, days: int, *, night: float, bursts: float
+) -> np.ndarray:
     """Times of jobs: Poisson, fewer at night, more in some hours than others (variance `bursts`)."""
     hours = np.arange(24 * days)
     rate = np.where(hours % 24 < 8, 1 - night, 1 + night / 2) * a_day / 24
@@ -59,7 +61,7 @@ def jobs(rng: np.random.Generator, a_day: float, days: int, *, night: float, bur
         rate = rate * rng.gamma(1 / bursts, bursts, len(hours))
     many = rng.poisson(rate)
     at = np.repeat(hours, many) * HOUR_US + rng.integers(0, HOUR_US, many.sum())
-    return START_US + np.sort(at)
+    return begin_us + np.sort(at)
 
 
 def queue(
@@ -73,7 +75,7 @@ def queue(
 ) -> Door:
     """One queue over all accounts: what one is refused, another is asked at once."""
     door, until = Door(drawn, budget), dict.fromkeys(drawn.accounts, 0)
-    times = jobs(rng, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
+    times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
     for text, begin_us in enumerate(times.tolist(), start=1):
         at_us = begin_us
         while ready := [a for a, end_us in until.items() if end_us <= at_us]:
@@ -102,7 +104,7 @@ def people(
     door = Door(drawn)
     volume = rng.pareto(1.5, len(drawn.accounts)) + 0.3
     shares = volume / volume.sum()
-    times = jobs(rng, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
+    times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
     who = rng.choice(len(shares), len(times), p=shares)
     for text, (at_us, k) in enumerate(zip(times.tolist(), who.tolist(), strict=True), start=1):
         account = drawn.accounts[k]

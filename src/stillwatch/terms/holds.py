@@ -123,14 +123,15 @@ def choose(
     permissions: Iterable[Permission],
     now_us: int,
     running: Iterable[HoldSchedule] = (),
+    resting: Iterable[str] = (),
 ) -> list[Choice]:
     """Say of each candidate whether the terms let it be held, the strongest lead first.
 
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
-    mislead the test of the other; `running` come first.
+    mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.
     """
     permissions, running = tuple(permissions), tuple(running)
-    taken = {account for schedule in running for account in schedule.accounts}
+    taken = {account for schedule in running for account in schedule.accounts} | set(resting)
     places = terms.candidates_at_once - len(running)
     found = []
     for one in sorted(candidates, key=lambda c: (c.p_value, c.candidate)):
@@ -153,7 +154,7 @@ def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str 
     if many > terms.accounts_at_most:
         return f"{many:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
     if taken & set(one.accounts):
-        return "one of its accounts is held as another candidate's"
+        return "one of its accounts is, or lately was, in another candidate's schedule"
     if places <= 0:
         return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
     return None
@@ -167,9 +168,9 @@ def candidate_key(deployment_key: bytes, candidate: str) -> bytes:
 def plan(
     terms: Holds, candidate: str, accounts: Iterable[str], now_us: int, deployment_key: bytes
 ) -> HoldSchedule:
-    """Draw a candidate's schedule from the next window on."""
+    """Draw a candidate's schedule, from the next window on: it is written down before it begins."""
     window_us = terms.block_minutes * terms.blocks_per_window * MINUTE_US
-    start_us = -(-now_us // window_us) * window_us
+    start_us = (now_us // window_us + 1) * window_us
     return HoldSchedule(
         candidate,
         tuple(sorted(set(accounts))),
