@@ -5,11 +5,13 @@
 
 Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: p at
 most .01 when the test is read after 2, 4 and 7 days; each look is paid for, so a look's share counts what was
-found by then. With `--scenes` the refusals that are in each scene's log are looked at instead, each campaign
-and each honest kind of use as one group. It knows no gateway.
+found by then. With `--scenes` each scene's log is looked at instead, each campaign and each honest kind of
+use as one group: what the refusals in it show; and, as nobody in it reacts to a hold, how often a drawn
+schedule has a p-value of at most .05 and .01 (`--draws` schedules of seven days). It knows no gateway.
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from pathlib import Path
@@ -22,14 +24,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from holds_world import log_of, people, queue, schedule  # noqa: E402 - the tests' own clients
 from pages import put  # noqa: E402
-from stillwatch.exchanges.log import build  # noqa: E402
+from stillwatch.exchanges.log import ExchangeLog, build  # noqa: E402
 from stillwatch.exchanges.read import read  # noqa: E402
 from stillwatch.exchanges.rejects import Rejects  # noqa: E402
 from stillwatch.exchanges.sketch import Sketcher  # noqa: E402
 from stillwatch.scan.failover import failover_evidence  # noqa: E402
-from stillwatch.scan.holds import holds_evidence  # noqa: E402
+from stillwatch.scan.holds import focal_counts, holds_evidence  # noqa: E402
+from stillwatch.stats.interference import interference  # noqa: E402
 from stillwatch.terms import Holds  # noqa: E402
-from stillwatch.terms.holds import DAY_US, looks  # noqa: E402
+from stillwatch.terms.holds import DAY_US, looks, plan  # noqa: E402
 
 LEVEL = 0.01
 HOURS = Holds(block_minutes=60)
@@ -70,8 +73,21 @@ def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int)
     return [*shares, f"{np.mean(refused):.1%}", f"{worst:.1f}"]
 
 
-def scene(folder: Path) -> None:
-    """What refusals show of a scene's campaigns and of its honest kinds of use."""
+def null(log: ExchangeLog, accounts: list[str], draws: int) -> np.ndarray:
+    """(draws,) p-values of drawn schedules over accounts that were never held."""
+    end_us = int(log["ts_us"][-1])
+    found = []
+    for seed in range(draws):
+        key = hashlib.sha256(f"null {seed}".encode()).digest()
+        drawn = plan(Holds(), f"null {seed}", accounts, end_us - 7 * DAY_US - 3 * 3_600_000_000, key)
+        windows = drawn.looks(drawn.end_us)[-1]
+        held = np.array([drawn.block(window) for window in windows])
+        found.append(interference(focal_counts(log, drawn.focal, drawn, windows), held, 999, seed).p_value)
+    return np.array(found)
+
+
+def scene(folder: Path, draws: int) -> None:
+    """What refusals and drawn schedules show of a scene's campaigns and of its honest kinds of use."""
     with Rejects() as rejects:
         sketcher = Sketcher()
         log = build(read([folder / "exchanges.parquet"], rejects=rejects, sketcher=sketcher), sketcher)
@@ -86,6 +102,17 @@ def scene(folder: Path) -> None:
         found = failover_evidence(log, accounts)
         if found.refused and (name.startswith("campaign") or found.repeated):
             print(f"  {name}: {found.repeated} of {found.refused} refused texts; p = {found.p_value:.2g}")
+    low = np.zeros(3, int)
+    for name, accounts in sorted(groups.items()):
+        if len(accounts) >= Holds.accounts_at_least:
+            p_values = null(log, accounts, draws)
+            here = np.array([(p_values <= 0.05).sum(), (p_values <= 0.01).sum(), draws])
+            low += here
+            told = (
+                f"p <= .05 in {here[0] / draws:.1%}, p <= .01 in {here[1] / draws:.1%} of {draws} schedules"
+            )
+            print(f"  {name}, {len(accounts)} accounts, never held: {told}", flush=True)
+    print(f"  all of these: p <= .05 in {low[0] / low[2]:.2%}, p <= .01 in {low[1] / low[2]:.2%}")
     honest = [
         account for name, accounts in groups.items() if name.startswith("honest") for account in accounts
     ]
@@ -100,9 +127,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--page", type=Path, help="put the table into this page")
     parser.add_argument("--scenes", type=Path, nargs="+", help="folders of scenes")
+    parser.add_argument("--draws", type=int, default=200)
     options = parser.parse_args()
     for folder in options.scenes or ():
-        scene(folder)
+        scene(folder, options.draws)
     if options.scenes:
         return
     begun = time.process_time()
