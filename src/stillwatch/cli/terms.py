@@ -111,7 +111,8 @@ def _extent(terms: Terms) -> str:
         (len(terms.ladder.rungs), "ladder rule"),
         (len(terms.tests), "test"),
     )
-    return ", ".join(f"{amount:,} {word}{'' if amount == 1 else 's'}" for amount, word in amounts)
+    extent = ", ".join(f"{amount:,} {word}{'' if amount == 1 else 's'}" for amount, word in amounts)
+    return extent if terms.holds.mode == "off" else f"{extent}, holds: {terms.holds.mode}"
 
 
 @app.command("diff", epilog=DIFF_EXAMPLES)
@@ -128,7 +129,7 @@ def diff_command(
     if not changes:
         print("The same rules.")
         return
-    table = _table("", "where", "what")
+    table = table_of("", "where", "what")
     for change in changes:
         table.add_row(change.direction, change.where, change.text)
     Console(markup=False, highlight=False).print(table)
@@ -149,7 +150,7 @@ def try_command(
     elif not tried:
         print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
     else:
-        table = _table("line", "request", "expected", "got", "by")
+        table = table_of("line", "request", "expected", "got", "by")
         for one in tried:
             got = one.got if one.passed else f"{one.got} (failed)"
             table.add_row(str(one.line), one.what, one.expect, got, one.rule)
@@ -162,7 +163,8 @@ def try_command(
         raise typer.Exit(FAILED)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """Make an empty table as these verbs print it."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -6,6 +6,7 @@ Its processes know each other only through files in one folder. It does not know
 from dataclasses import dataclass, field
 
 from stillwatch.terms import Standing
+from stillwatch.terms.holds import HoldSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,4 @@ class Tables:
     revision: int
     keys: dict[str, KeyEntry] = field(default_factory=dict)  # by key_id
     standings: dict[str, Standing] = field(default_factory=dict)  # by account
+    holds: dict[str, HoldSchedule] = field(default_factory=dict)  # by account: those that may be held

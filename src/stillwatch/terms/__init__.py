@@ -73,6 +73,16 @@ class Spent:
     output_tokens_hour: int = 0
     output_tokens_day: int = 0
     batch_tokens_day: int = 0  # that the batches begun today may bring
+    held_minutes_day: int = 0  # minutes of today in which a hold refused it
+    held_this_minute: bool = False  # the running minute is one of them
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A randomised hold that an account is under now: see `Holds`."""
+
+    candidate: str
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +228,24 @@ class Ladder:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """Randomised holds: short refusals of half of a candidate group, to see whether the other half reacts."""
+
+    mode: str = "off"  # "dry_run": who would be held is written down; "on": they are held
+    days: int = 7  # of one candidate, then never again
+    block_minutes: int = 15  # one hold's length
+    blocks_per_window: int = 8  # of so many blocks one is drawn: one in eight is three hours of a day
+    refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
+    accounts_at_least: int = 8  # a smaller candidate could not show anything
+    accounts_at_most: int = 200
+    candidates_at_once: int = 5
+    p_value_at_most: float = 1.0  # of the lead that makes a candidate
+    exempt_accounts: tuple[str, ...] = ()
+    exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation
+    message: str = "This account is paused for some minutes. Try again after the time in Retry-After."
+
+
+@dataclass(frozen=True)
 class Models:
     """Names of models, as clients write them and as the upstream takes them."""
 
@@ -285,6 +313,7 @@ class TermsTest:
     served: str | None = None  # the reply's model: the test is then of the reply
     resolves_to: str | None = None
     rule: str | None = None
+    held: bool = False  # the account is under a randomised hold
     at_us: int | None = None  # when; None: when the tests are run
 
 
@@ -300,6 +329,7 @@ class Terms:
     coin: Coin = Coin()
     limits: Limits = Limits()
     ladder: Ladder = Ladder()
+    holds: Holds = Holds()
     models: Models = Models()
     bans: tuple[Ban, ...] = ()
     exceptions: tuple[ModelException, ...] = ()

@@ -75,6 +75,7 @@ def doubts(terms: Terms, notes: Notes, now_us: int) -> None:
     _ends(terms, notes, now_us)
     _idle(terms, notes)
     _reachable(terms, notes, now_us)
+    _held(terms, notes)
     for number, network in enumerate(terms.identity.trusted_proxies):
         if network.prefixlen == 0:
             notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
@@ -88,6 +89,16 @@ def doubts(terms: Terms, notes: Notes, now_us: int) -> None:
                     'mode = "act" is for lone payers here: a step on a group finding is only proposed unless '
                     "[ladder] has act_on_group_findings = true",
                 )
+
+
+def _held(terms: Terms, notes: Notes) -> None:
+    """Holds refuse people who may have done nothing: say what the owner may have overlooked."""
+    holds = terms.holds
+    if holds.mode == "dry_run":
+        notes.warn(("holds", "mode"), "nobody is held: who would be is written down")
+    if holds.mode == "on" and not (holds.exempt_accounts or holds.exempt_orgs):
+        what = "no tenant is exempt but those with a [[permission]]; name who has a contract in exempt_orgs"
+        notes.warn(("holds", "mode"), what)
 
 
 def _ends(terms: Terms, notes: Notes, now_us: int) -> None:

@@ -1,7 +1,8 @@
 """What the terms say of one request and of one reply. Pure: no clock, no look-up but in what is given.
 
 The order, first refusal wins: block -> model (ban, list, unknown) -> verification -> what one request may ask
-for (size, n, log-probabilities) -> limits -> the budget of a throttle. Unknown keys never come here.
+for (size, n, log-probabilities) -> limits -> the budget of a throttle -> a randomised hold. Unknown keys
+never come here.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from stillwatch.terms import (
     Ask,
     Decision,
+    Hold,
     Limits,
     ModelVerdict,
     Permission,
@@ -17,6 +19,7 @@ from stillwatch.terms import (
     Step,
     Terms,
 )
+from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
 from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
 
@@ -27,6 +30,7 @@ NAMES_A_MODEL = frozenset({"chat", "responses", "completions", "embeddings", "me
 NO_OUTPUT = frozenset(
     {"models", "embeddings"}
 )  # operations that yield no tokens: budgets do not hold them up
+HELD = frozenset({"chat", "responses", "completions", "messages"})  # operations that a hold may refuse
 
 
 def model_verdict(
@@ -163,6 +167,7 @@ def decide(
     verdict: ModelVerdict | None,
     spent: Spent,
     now_us: int,
+    hold: Hold | None = None,
 ) -> Decision:
     """Decide one request. A missing verdict, or one that rests on an ended exception, is made anew."""
     step, messages = step_now(standing, now_us), terms.ladder.messages
@@ -182,6 +187,8 @@ def decide(
         return refused
     left = _left(limits, spent)
     if step < Step.THROTTLE or standing is None:
+        if hold is not None and (refused := _held(terms, hold, ask, spent, now_us)) is not None:
+            return refused
         if verdict is None:
             return Decision(True, output_tokens_left=left)
         return Decision(True, verdict.rule, output_tokens_left=left, warn=verdict.warn)
@@ -202,6 +209,21 @@ def decide(
         output_tokens_left=max(0, budget if left is None else min(left, budget)),
         warn=" ".join(filter(None, (warn, messages.strip if strip else ""))) or None,
     )
+
+
+def _held(terms: Terms, hold: Hold, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+    """Refuse for a randomised hold, unless the account is exempt or has been refused enough today."""
+    holds = terms.holds
+    if (
+        holds.mode != "on"
+        or now_us >= hold.until_us
+        or ask.operation not in HELD
+        or (spent.held_minutes_day >= holds.refused_minutes_per_day and not spent.held_this_minute)
+        or exempt(holds, ask.account, ask.org, terms.permissions, now_us)
+    ):
+        return None
+    wait_s = -(-(hold.until_us - now_us) // 1_000_000)
+    return Decision(False, f"holds:{hold.candidate}", 429, "rate_limited", holds.message, wait_s)
 
 
 def step_now(standing: Standing | None, now_us: int) -> Step:

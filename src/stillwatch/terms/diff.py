@@ -18,6 +18,7 @@ COUNTS = (
     "max_n",
 )
 WORDS = {"max_n": "answers per request"}
+HOLD_MODES = ("off", "dry_run", "on")
 SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ def difference(old: Terms, new: Terms, now_us: int) -> tuple[Change, ...]:
     """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
     return tuple(
         change
-        for part in (_general, _limits, _ladder, _models, _bans, _exceptions, _permissions)
+        for part in (_general, _limits, _ladder, _holds, _models, _bans, _exceptions, _permissions)
         for change in part(old, new)
     ) + tuple(_ending(new, now_us))
 
@@ -123,6 +124,33 @@ def _ladder(old: Terms, new: Terms) -> Iterator[Change]:
     for field in fields(a.messages):
         if getattr(a.messages, field.name) != (text := getattr(b.messages, field.name)):
             yield Change(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
+
+
+def _holds(old: Terms, new: Terms) -> Iterator[Change]:
+    a, b = old.holds, new.holds
+    if a.mode != b.mode:
+        direction = STRICTER if HOLD_MODES.index(b.mode) > HOLD_MODES.index(a.mode) else LOOSER
+        yield Change(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
+    for key, more_is in (
+        ("days", STRICTER),
+        ("block_minutes", OTHER),
+        ("blocks_per_window", LOOSER),
+        ("refused_minutes_per_day", STRICTER),
+        ("accounts_at_least", LOOSER),
+        ("accounts_at_most", STRICTER),
+        ("candidates_at_once", STRICTER),
+        ("p_value_at_most", STRICTER),
+    ):
+        if (x := getattr(a, key)) != (y := getattr(b, key)):
+            direction = more_is if y > x or more_is == OTHER else LOOSER if more_is == STRICTER else STRICTER
+            yield Change(direction, f"holds.{key}", f"{key} of randomised holds: {x:,} becomes {y:,}")
+    for key in ("exempt_accounts", "exempt_orgs"):
+        for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
+            comes = name in getattr(b, key)
+            text = f"{name} {'is never held' if comes else 'may be held'}"
+            yield Change(LOOSER if comes else STRICTER, f"holds.{key}", text)
+    if a.message != b.message:
+        yield Change(OTHER, "holds.message", f"clients read: {b.message!r}")
 
 
 def _same(one: Rung, other: Rung) -> bool:

@@ -147,6 +147,7 @@ def test(table: Table) -> TermsTest:
         served=table.name("served"),
         resolves_to=table.name("resolves_to"),
         rule=table.name("rule"),
+        held=table.flag("held", False),
         at_us=table.moment("at"),
     )
     table.text("because", "")
@@ -190,7 +191,13 @@ def _standing(table: Table) -> Standing | None:
 
 
 def _spent(table: Table) -> Spent:
-    keys = ("requests_minute", "output_tokens_minute", "output_tokens_hour", "output_tokens_day")
+    keys = (
+        "requests_minute",
+        "output_tokens_minute",
+        "output_tokens_hour",
+        "output_tokens_day",
+        "held_minutes_day",
+    )
     built = Spent(**{key: table.whole(key, 0, 0, MOST) for key in keys})
     table.done()
     return built

@@ -130,6 +130,7 @@ def _terms(top: Table) -> Terms:
         coin=section.coin(top.table("coin")),
         limits=section.limits(top.table("limits")),
         ladder=section.ladder(top.table("ladder")),
+        holds=section.holds(top.table("holds")),
         models=entry.models(top.table("models")),
         bans=tuple(entry.ban(table) for table in top.tables("ban")),
         exceptions=tuple(entry.exception(table) for table in top.tables("exception")),

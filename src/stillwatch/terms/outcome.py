@@ -3,7 +3,7 @@
 from stillwatch.terms import Decision, ModelVerdict
 
 # What a decision comes to. "deny" stands for every refusal; the words after it say which one.
-OUTCOMES = ("allow", "warn", "throttle", "strip", "mark", "deny", "ban", "verify", "limit", "block")
+OUTCOMES = ("allow", "warn", "throttle", "strip", "mark", "deny", "ban", "verify", "limit", "hold", "block")
 _REFUSALS = {
     "model_banned": "ban",
     "model_not_allowed": "ban",
@@ -14,6 +14,8 @@ _REFUSALS = {
 
 def outcome(decision: Decision) -> str:
     """The most telling word for a decision; never "deny", which says less."""
+    if not decision.allow and decision.rule.startswith("holds:"):
+        return "hold"
     if not decision.allow:
         return _REFUSALS.get(decision.code, "limit")
     if decision.mark is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from stillwatch.terms import (
     Capture,
     Coin,
+    Holds,
     Identity,
     Ladder,
     Limits,
@@ -32,6 +33,7 @@ COUNTS = (
     "batch_output_tokens_per_day",
     "max_n",
 )
+DAY_MINUTES = 1_440
 STEPS = [step.name.lower() for step in Step]
 
 
@@ -107,6 +109,33 @@ def coin(table: Table) -> Coin:
         table.wrong(
             "chosen_share", "nobody is chosen; name accounts, orgs or campaigns, or set watched = true"
         )
+    table.done()
+    return built
+
+
+def holds(table: Table) -> Holds:
+    built = Holds(
+        mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
+        days=table.whole("days", Holds.days, 1, 14),
+        block_minutes=table.whole("block_minutes", Holds.block_minutes, 5, 60),
+        blocks_per_window=table.whole("blocks_per_window", Holds.blocks_per_window, 4, 48),
+        refused_minutes_per_day=table.whole("refused_minutes_per_day", Holds.refused_minutes_per_day, 1, 60),
+        accounts_at_least=table.whole("accounts_at_least", Holds.accounts_at_least, 4, 10_000),
+        accounts_at_most=table.whole("accounts_at_most", Holds.accounts_at_most, 4, 10_000),
+        candidates_at_once=table.whole("candidates_at_once", Holds.candidates_at_once, 1, 100),
+        p_value_at_most=table.share("p_value_at_most", Holds.p_value_at_most),
+        exempt_accounts=table.names("exempt_accounts"),
+        exempt_orgs=table.names("exempt_orgs"),
+        message=table.text("message", Holds.message),
+    )
+    window = built.block_minutes * built.blocks_per_window
+    if DAY_MINUTES % window:
+        what = f"a window of {built.block_minutes} × {built.blocks_per_window} minutes does not divide a day"
+        table.wrong("blocks_per_window", f"{what}; give, say, block_minutes = 15 and blocks_per_window = 8")
+    if built.accounts_at_least > built.accounts_at_most:
+        most = f"{built.accounts_at_most:,}"
+        what = f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so nobody would be held"
+        table.wrong("accounts_at_least", f"{what}; lower it")
     table.done()
     return built
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from stillwatch.terms import ModelVerdict, Terms, TermsTest
-from stillwatch.terms.decide import decide, model_verdict, reply_verdict
+from stillwatch.terms import Hold, ModelVerdict, Terms, TermsTest
+from stillwatch.terms.decide import MINUTE_US, decide, model_verdict, reply_verdict
 from stillwatch.terms.outcome import meets, outcome, reply_outcome
 
 
@@ -35,7 +35,8 @@ def _tried(terms: Terms, test: TermsTest, now_us: int) -> Tried:
         reply = reply_verdict(terms, ask.model or "", test.served, ask.account, at_us, ask.org)
         got, rule, said = reply_outcome(reply), reply.rule, reply.reason
     else:
-        decision = decide(terms, test.standing, ask, verdict, test.spent, at_us)
+        hold = Hold("test", at_us + MINUTE_US) if test.held else None
+        decision = decide(terms, test.standing, ask, verdict, test.spent, at_us, hold)
         got, rule, said = outcome(decision), decision.rule, decision.message or decision.warn or ""
     target = verdict.target if verdict is not None else None
     wrong = []
@@ -64,6 +65,8 @@ def _words(test: TermsTest) -> str:
         words.append("with log-probabilities")
     if test.standing is not None:
         words.append(f"while {test.standing.step.name.lower()}")
+    if test.held:
+        words.append("while held")
     if test.served is not None:
         words.append(f"served by {test.served}")
     return " ".join(words)

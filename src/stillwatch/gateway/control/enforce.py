@@ -8,16 +8,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
-from stillwatch.gateway.control import actions, ladder, proposals
+from stillwatch.gateway.control import actions, holds, ladder, proposals
 from stillwatch.gateway.control.casework import Said
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
+from stillwatch.scan.holds import candidates
+from stillwatch.terms import Terms
 from stillwatch.terms.reload import Watched
 
 PERIOD_S = 0.5
@@ -54,6 +56,7 @@ class Enforcer:
         self._findings = Findings(folder)
         self._handed = Handed()
         self._looked: Looked | None = None
+        self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
         self._stop = threading.Event()
         self._told = False
 
@@ -69,6 +72,8 @@ class Enforcer:
             self._climb(now_us)
         with self._part("steps"):
             self._take_steps(now_us)
+        with self._part("holds"):
+            self._hold(now_us)
         self.stepped_us = now_us
 
     def says(self) -> dict[str, Any]:
@@ -151,6 +156,18 @@ class Enforcer:
         found = ladder.reconcile(before, wanted, now_us=now_us)
         proposals.write_down(self.state, found, now_us=now_us)
         self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), said, now_us)
+
+    def _hold(self, now_us: int) -> None:
+        """Begin and end randomised holds. Without findings that can be read, what runs goes on as planned."""
+        terms, last = self.watched.terms, self._held
+        if self._handed.result is None or "findings" in self.errors:
+            return
+        if last[:2] == (self._handed.sign, terms) and now_us - last[2] < LOOK_AGAIN_US:
+            return
+        leads = candidates(replace(self._handed.result, campaigns=tuple(self._handed.campaigns())))
+        orgs = {account: org for account, org, _ in self.state.accounts()} if leads else {}
+        holds.follow(self.state, terms, leads, orgs, now_us=now_us, tell=self.tell)
+        self._held = (self._handed.sign, terms, now_us)
 
     def _take_steps(self, now_us: int) -> None:
         for one in proposals.proposals(self.state, "open", due_us=now_us, limit=MOST_OPEN):

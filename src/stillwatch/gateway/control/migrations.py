@@ -99,7 +99,28 @@ def m001_keys_standings_proposals(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_keys_standings_proposals]
+def m002_holds(db: sqlite3.Connection) -> None:
+    """Randomised holds: each candidate's schedule, and the key that draws it."""
+    for statement in (
+        """CREATE TABLE holds (
+            number INTEGER PRIMARY KEY,
+            candidate TEXT NOT NULL,
+            accounts TEXT NOT NULL,                 -- JSON, in the order of their names
+            start_us INTEGER NOT NULL,
+            days INTEGER NOT NULL,
+            block_minutes INTEGER NOT NULL,
+            blocks_per_window INTEGER NOT NULL,
+            key BLOB NOT NULL,                      -- of this candidate alone
+            begun_us INTEGER NOT NULL,
+            ended_us INTEGER,
+            why_ended TEXT,
+            revision INTEGER NOT NULL)""",
+        "CREATE INDEX holds_by_revision ON holds (revision)",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_keys_standings_proposals, m002_holds]
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:

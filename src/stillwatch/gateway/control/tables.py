@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from stillwatch.gateway import KeyEntry, Tables
+from stillwatch.gateway.control.holds import COLUMNS, schedule_of
 from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
 from stillwatch.terms import Standing, Step
 
@@ -20,6 +21,8 @@ _KEYS = """SELECT key_id, digest, account, number, org, revoked_us IS NOT NULL, 
 _STANDINGS = """SELECT s.account, c.step,
         c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c.until_us, c.mark
     FROM standings s LEFT JOIN changes c USING (change) WHERE s.revision > ?"""
+
+_HOLDS = f"SELECT why_ended IS NOT NULL, {COLUMNS} FROM holds WHERE revision > ?"
 
 
 def load_tables(path: Path) -> Tables:
@@ -118,6 +121,14 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
                 standings.pop(account, None)
             else:
                 standings[account] = Standing(Step(step), *rest)
-        return Tables(revision, keys, standings)
+        holds = dict(old.holds)
+        for ended, *columns in db.execute(_HOLDS, (old.revision,)):
+            schedule = schedule_of(*columns)
+            for account in schedule.held:
+                if not ended:
+                    holds[account] = schedule
+                elif account in holds and holds[account].key == schedule.key:
+                    del holds[account]
+        return Tables(revision, keys, standings, holds)
     finally:
         db.execute("ROLLBACK")

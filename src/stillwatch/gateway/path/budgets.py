@@ -11,10 +11,9 @@ from pathlib import Path
 from stillwatch.terms import Spent
 
 ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
-ROW = (
-    10  # minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; spare
-)
+ROW = 10  # minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; held
 SIZE = ROOM * ROW * 8
+HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 
 
@@ -51,7 +50,7 @@ class Budgets:
             values[at + 4] = 0
             values[at + 3] = hour
         if values[at + 5] != day:
-            values[at + 6] = values[at + 7] = 0
+            values[at + 6] = values[at + 7] = values[at + 9] = 0
             values[at + 5] = day
         values[at + 1] += requests
         values[at + 2] += tokens
@@ -64,6 +63,16 @@ class Budgets:
         for window, counter, span_us in ((0, 2, MINUTE_US), (3, 4, HOUR_US), (5, 6, DAY_US)):
             if values[at + window] == then_us // span_us:
                 values[at + counter] -= tokens
+
+    def add_held(self, place: int, now_us: int) -> bool:
+        """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""
+        self.add(place, now_us, 0, 0)  # to the day that it is
+        values, at = self._row(place)
+        minute, many = now_us // MINUTE_US, values[at + 9] & MOST_HELD
+        if values[at + 9] >> HELD_BITS == minute:
+            return False
+        values[at + 9] = minute << HELD_BITS | min(many + 1, MOST_HELD)
+        return True
 
     def promise(self, place: int, tokens: int) -> None:
         """Remember tokens that were charged before they came: as many may be fetched without a bill."""
@@ -93,7 +102,8 @@ class Budgets:
 
     def spent(self, place: int, now_us: int) -> Spent:
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
-        requests = in_minute = in_hour = in_day = of_batches = 0
+        requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
+        held_now = False
         rows, at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
         for values in rows:
             if values[at] == minute:
@@ -104,7 +114,17 @@ class Budgets:
             if values[at + 5] == day:
                 in_day += values[at + 6]
                 of_batches += values[at + 7]
-        return Spent(requests, max(in_minute, 0), max(in_hour, 0), max(in_day, 0), max(of_batches, 0))
+                held_minutes += values[at + 9] & MOST_HELD  # one minute over two workers counts twice
+                held_now = held_now or values[at + 9] >> HELD_BITS == minute
+        return Spent(
+            requests,
+            max(in_minute, 0),
+            max(in_hour, 0),
+            max(in_day, 0),
+            max(of_batches, 0),
+            held_minutes,
+            held_now,
+        )
 
 
 def _mapped(path: Path) -> memoryview:

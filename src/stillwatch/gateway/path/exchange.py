@@ -27,6 +27,7 @@ from stillwatch.terms.hops import LONGEST_MODEL
 PART_BYTES = 32 << 10
 RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
 # of them asked at once would each find the budget unspent
+MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -64,6 +65,7 @@ class Exchange:
         self._batch = self._promised = 0  # output tokens that a batch which it begins may bring; was charged
         self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
         self._retried = False
+        self._held = False  # a randomised hold refuses it
         self._warn: str | None = None
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
         self._name = ""  # of the model that answers
@@ -94,7 +96,10 @@ class Exchange:
         decision = self.decision
         if not decision.allow:
             gate.counters[_REFUSED_TERMS] += 1
-            self._refuse(decision, verdict)
+            body = b""
+            if self._held and gate.budgets.add_held(self._place, self.began_us):
+                body = request.body  # one a minute: whether another account asks the same is evidence
+            self._refuse(decision, verdict, body if len(body) <= MOST_HELD_BODY else b"")
             return
         who = self.caller
         self._place = gate.budgets.place(who.account, who.number)
@@ -134,8 +139,9 @@ class Exchange:
         assert who is not None
         now = self.began_us
         standing = gate.tables.standings.get(who.account)
+        schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
         # then nothing that changes by itself decides
-        usual = standing is None and not gate.limited and facts.batch is None
+        usual = standing is None and not gate.limited and facts.batch is None and schedule is None
         key = (facts.models, who.account, who.org, facts.operation, facts.n, facts.logprobs)
         if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
             return known
@@ -156,9 +162,12 @@ class Exchange:
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
-            spent = gate.budgets.spent(gate.budgets.place(who.account, who.number), now)
+            self._place = gate.budgets.place(who.account, who.number)
+            spent = gate.budgets.spent(self._place, now)
             self._spent_before = spent.output_tokens_day
-        decided = decide(gate.terms, standing, ask, verdict, spent, now), verdict
+        hold = None if schedule is None else schedule.hold(who.account, now)
+        decided = decide(gate.terms, standing, ask, verdict, spent, now, hold), verdict
+        self._held = hold is not None and decided[0].rule == f"holds:{hold.candidate}"
         if usual:
             gate.remember(key, decided)
         return decided
@@ -176,14 +185,14 @@ class Exchange:
             )
         )  # fmt: skip
 
-    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None) -> None:
-        """Answer instead of the upstream. It is noted, without the body: refusals must not fill the disk."""
+    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, body: bytes = b"") -> None:
+        """Answer instead of the upstream. It is noted, mostly without a body: that could fill the disk."""
         gate = self.gate
         if gate.overloaded():
             gate.uncaptured(1, "more waits for the disk than may")
         else:
             self.number = gate.number()
-            gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule)))
+            gate.note(frame(INTENT, self.number, self._intent(verdict, decision.rule), body))
         self._answer(decision.status, decision.code, decision.message, decision.retry_after_s, "refused")
 
     def _write_ahead(self, verdict: ModelVerdict) -> None:

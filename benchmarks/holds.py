@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""What randomised holds find, whom they accuse and what they cost; what refusals in logs show.
+
+    python benchmarks/holds.py [--runs 60] [--page docs/holds.md] [--scenes ../shared/range/dev-c …]
+
+Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: p at
+most .01 when the test is read after 2, 4 and 7 days; each look is paid for, so a look's share counts what was
+found by then. With `--scenes` each scene's log is looked at instead, each campaign and each honest kind of
+use as one group: what the refusals in it show; and, as nobody in it reacts to a hold, how often a drawn
+schedule has a p-value of at most .05 and .01 (`--draws` schedules of seven days). It knows no gateway.
+"""
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from holds_world import log_of, people, queue, schedule  # noqa: E402 - the tests' own clients
+from pages import put  # noqa: E402
+from stillwatch.exchanges.log import ExchangeLog, build  # noqa: E402
+from stillwatch.exchanges.read import read  # noqa: E402
+from stillwatch.exchanges.rejects import Rejects  # noqa: E402
+from stillwatch.exchanges.sketch import Sketcher  # noqa: E402
+from stillwatch.scan.failover import failover_evidence  # noqa: E402
+from stillwatch.scan.holds import focal_counts, holds_evidence  # noqa: E402
+from stillwatch.stats.interference import interference  # noqa: E402
+from stillwatch.terms import Holds  # noqa: E402
+from stillwatch.terms.holds import DAY_US, looks, plan  # noqa: E402
+
+LEVEL = 0.01
+HOURS = Holds(block_minutes=60)
+CASES = [
+    *(("one queue, even", queue, {}, Holds(), n, rate) for n in (13, 20, 31) for rate in (5, 8, 12)),
+    ("one queue, day and night", queue, {"night": 0.8}, Holds(), 20, 8),
+    ("one queue, bursts", queue, {"night": 0.8, "bursts": 1.0}, Holds(), 20, 8),
+    ("one queue, even, holds of an hour", queue, {}, HOURS, 20, 8),
+    ("one queue, bursts, holds of an hour", queue, {"night": 0.8, "bursts": 1.0}, HOURS, 20, 8),
+    ("one queue, even, 2 minutes a day", queue, {"budget": 2}, Holds(refused_minutes_per_day=2), 20, 8),
+    ("a queue for each account", people, {"patience": 1.0}, Holds(), 20, 8),
+    ("people", people, {}, Holds(), 13, 5),
+    ("people", people, {}, Holds(), 20, 8),
+    ("people", people, {}, Holds(), 31, 12),
+    ("people who use it heavily", people, {}, Holds(), 31, 100),
+]
+
+
+def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int) -> list[str]:
+    found = dict.fromkeys(looks(terms.days), 0)
+    refused: list[float] = []
+    worst = 0.0
+    for seed in range(runs):
+        drawn = schedule(seed, many, terms)
+        door = client(drawn, np.random.default_rng((seed, many)), rate, **told)
+        log = log_of(door.rows)
+        for day in found:
+            evidence = holds_evidence(log, drawn.accounts, drawn, drawn.start_us + day * DAY_US)
+            found[day] += evidence.p_value <= LEVEL
+        statuses: dict[str, list[int]] = {account: [] for account in drawn.held}
+        for _, account, status, _ in door.rows:
+            if account in statuses:
+                statuses[account].append(status)
+        refused.append(np.mean([s == 429 for one in statuses.values() for s in one] or [0]))
+        days = [sum(s == 429 for s in one) / drawn.days for one in statuses.values()]
+        worst = max(worst, *days)
+    shares = [f"{100 * k / runs:.0f} %" for k in found.values()]
+    return [*shares, f"{np.mean(refused):.1%}", f"{worst:.1f}"]
+
+
+def null(log: ExchangeLog, accounts: list[str], draws: int) -> np.ndarray:
+    """(draws,) p-values of drawn schedules over accounts that were never held."""
+    end_us = int(log["ts_us"][-1])
+    found = []
+    for seed in range(draws):
+        key = hashlib.sha256(f"null {seed}".encode()).digest()
+        drawn = plan(Holds(), f"null {seed}", accounts, end_us - 7 * DAY_US - 3 * 3_600_000_000, key)
+        windows = drawn.looks(drawn.end_us)[-1]
+        held = np.array([drawn.block(window) for window in windows])
+        found.append(interference(focal_counts(log, drawn.focal, drawn, windows), held, 999, seed).p_value)
+    return np.array(found)
+
+
+def scene(folder: Path, draws: int) -> None:
+    """What refusals and drawn schedules show of a scene's campaigns and of its honest kinds of use."""
+    with Rejects() as rejects:
+        sketcher = Sketcher()
+        log = build(read([folder / "exchanges.parquet"], rejects=rejects, sketcher=sketcher), sketcher)
+    status, counts = np.unique(log["status"], return_counts=True)
+    told = ", ".join(f"{s}: {n:,}" for s, n in zip(status, counts, strict=True))
+    print(f"{folder.name}: {len(log):,} exchanges; statuses {told}")
+    groups: dict[str, list[str]] = {}
+    for row in pq.read_table(folder / "truth.parquet").to_pylist():
+        name = f"campaign {row['campaign']}" if row["campaign"] else f"honest {row['kind']}"
+        groups.setdefault(name, []).append(row["account"])
+    for name, accounts in sorted(groups.items()):
+        found = failover_evidence(log, accounts)
+        if found.refused and (name.startswith("campaign") or found.repeated):
+            print(f"  {name}: {found.repeated} of {found.refused} refused texts; p = {found.p_value:.2g}")
+    low = np.zeros(3, int)
+    for name, accounts in sorted(groups.items()):
+        if len(accounts) >= Holds.accounts_at_least:
+            p_values = null(log, accounts, draws)
+            here = np.array([(p_values <= 0.05).sum(), (p_values <= 0.01).sum(), draws])
+            low += here
+            told = (
+                f"p <= .05 in {here[0] / draws:.1%}, p <= .01 in {here[1] / draws:.1%} of {draws} schedules"
+            )
+            print(f"  {name}, {len(accounts)} accounts, never held: {told}", flush=True)
+    print(f"  all of these: p <= .05 in {low[0] / low[2]:.2%}, p <= .01 in {low[1] / low[2]:.2%}")
+    honest = [
+        account for name, accounts in groups.items() if name.startswith("honest") for account in accounts
+    ]
+    found = failover_evidence(log, honest)
+    print(f"  all honest accounts as one group: {found.repeated} of {found.refused}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--page", type=Path, help="put the table into this page")
+    parser.add_argument("--scenes", type=Path, nargs="+", help="folders of scenes")
+    parser.add_argument("--draws", type=int, default=200)
+    options = parser.parse_args()
+    for folder in options.scenes or ():
+        scene(folder, options.draws)
+    if options.scenes:
+        return
+    begun = time.process_time()
+    lines = [
+        "| client | accounts | a day each | found by day 2 | day 4 | day 7 | of the held half's requests "
+        "refused | refusals a day of the account that had most |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, client, told, terms, many, rate in CASES:
+        row = [name, str(many), str(rate), *measure(client, told, terms, many, rate, options.runs)]
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    lines.append("")
+    lines.append(f"{options.runs} runs a row; {time.process_time() - begun:.0f} s of CPU.")
+    print(lines[-1])
+    if options.page:
+        put(options.page, "<!-- holds -->", "<!-- /holds -->", lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The terms begin them."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, opened, table, when, whoami
+from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.errors import InputError
+from stillwatch.exchanges.log import build
+from stillwatch.exchanges.read import read
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.gateway.control.holds import Held, all_held, end
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.report.terminal import progress
+from stillwatch.scan.failover import FailoverEvidence, failover_evidence
+from stillwatch.scan.holds import HoldsEvidence, holds_evidence
+
+app = typer.Typer(help="Randomised holds of a gateway.", no_args_is_help=True, add_completion=False)
+
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch holds list
+
+  stillwatch holds list --json | jq '.[] | select(.ended_because == null)'
+"""
+TEST_EXAMPLES = """
+Examples:
+
+  stillwatch holds test
+
+  stillwatch holds test --json | jq '.[] | {candidate, p_value}'
+
+Exit codes: 0 printed; 2 nothing could be read.
+"""
+END_EXAMPLES = """
+Examples:
+
+  stillwatch holds end 3 --why "they are our own testers"
+"""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One schedule with what the log says of it."""
+
+    held: Held
+    holds: HoldsEvidence
+    failover: FailoverEvidence
+
+
+@app.callback()
+def holds_verbs() -> None:
+    """Randomised holds of a gateway: list, test, end. Whether any begin is written in the terms: [holds]."""
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+    """List every schedule there has been: which candidate, when, how many accounts, why it ended."""
+    with opened(folder) as state:
+        found = all_held(state)
+    if as_json:
+        print(json.dumps([_plain(one) for one in found], indent=1))
+        return
+    rows = [
+        (
+            str(one.number),
+            one.schedule.candidate,
+            f"{len(one.schedule.held):,} of {len(one.schedule.accounts):,}",
+            when(one.schedule.start_us) or "",
+            when(one.schedule.end_us) or "",
+            one.why_ended or "runs",
+        )
+        for one in found
+    ]
+    table(("number", "candidate", "held", "from", "to", ""), rows, "nobody has been held")
+
+
+@app.command("test", epilog=TEST_EXAMPLES)
+def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+    """Test from the captured exchanges whether focal accounts react when the others are held."""
+    now_us = utc_us()
+    with opened(folder) as state:
+        found = all_held(state)
+    if not found:
+        print("[]" if as_json else "nobody has been held")
+        return
+    sketcher = Sketcher(sketch_key([folder], None))
+    errors = Console(stderr=True)
+    with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
+        batches = read(
+            [folder],
+            rejects=rejects,
+            keep_text=False,
+            sketcher=sketcher,
+            progress=lambda done, total: tell("reading", done, total),
+        )
+        log = build(batches, sketcher)
+    tested = [
+        Tested(
+            one,
+            holds_evidence(log, one.schedule.accounts, one.schedule, now_us),
+            failover_evidence(log, one.schedule.accounts),
+        )
+        for one in found
+    ]
+    if as_json:
+        print(json.dumps([_plain(one.held) | _result(one) for one in tested], indent=1))
+        return
+    for one in tested:
+        print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
+
+
+@app.command("end", epilog=END_EXAMPLES)
+def end_command(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `stillwatch holds list` shows it.")],
+    why: Annotated[str, typer.Option(help="What the next reader of the log should know.")],
+    folder: AtFolder = FOLDER,
+) -> None:
+    """End a candidate's holds now: its accounts are served within a second, and it is never held again."""
+    if not why.strip():
+        raise InputError("--why is empty; say why")
+    with opened(folder) as state:
+        found = {one.number: one for one in all_held(state)}.get(number)
+        if found is None:
+            raise InputError(f"there is no schedule {number}; `stillwatch holds list` shows them")
+        if found.why_ended is not None:
+            raise InputError(f"schedule {number} has ended already: {found.why_ended}")
+        end(state, number, why, now_us=utc_us(), who=whoami())
+    print(f"{number}: ended")
+
+
+def _plain(one: Held) -> dict[str, Any]:
+    schedule = one.schedule
+    return {
+        "number": one.number,
+        "candidate": schedule.candidate,
+        "accounts": schedule.accounts,
+        "begun_at": when(one.begun_us),
+        "from": when(schedule.start_us),
+        "to": when(schedule.end_us),
+        "days": schedule.days,
+        "block_minutes": schedule.block_minutes,
+        "blocks_per_window": schedule.blocks_per_window,
+        "commitment": schedule.commitment,
+        # before the end it would tell when the next hold comes
+        "key": None if one.why_ended is None else schedule.key.hex(),
+        "ended_because": one.why_ended,
+    }
+
+
+def _result(one: Tested) -> dict[str, Any]:
+    return {
+        "p_value": one.holds.p_value,
+        "focal": one.holds.focal,
+        "text": one.holds.text,
+        "failover_p_value": one.failover.p_value,
+        "failover_text": one.failover.text,
+    }

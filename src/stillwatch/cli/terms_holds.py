@@ -1,0 +1,128 @@
+"""`stillwatch terms holds`: a dry run of randomised holds on a log. It holds nobody."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.terms import app, table_of
+from stillwatch.exchanges.accounts import read_accounts
+from stillwatch.exchanges.log import build
+from stillwatch.exchanges.read import read
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.report.findings import load as load_report
+from stillwatch.report.terminal import progress
+from stillwatch.scan.hold_cost import HoldCost, hold_cost
+from stillwatch.scan.holds import candidates
+from stillwatch.terms import Holds, Permission
+from stillwatch.terms.holds import DAY_US, Choice, choose
+from stillwatch.terms.load import load
+from stillwatch.terms.reload import wall_us
+
+REJECTED = 3
+DAY_MINUTES = 1_440
+MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
+EXAMPLES = """
+Examples:
+
+  stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
+
+  stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json
+
+Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+"""
+
+
+@app.command("holds", epilog=EXAMPLES)
+def holds_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
+    report: Annotated[
+        Path, typer.Option(metavar="DIR", help="A scan's report: its findings are the candidates.")
+    ],
+    accounts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Accounts: organisations and permissions.")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say whom randomised holds would hold, how often, and how many requests they would refuse."""
+    terms, now_us = load(file), wall_us()
+    errors = Console(stderr=True)
+    sketcher = Sketcher(sketch_key(logs, key_file))
+    with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
+        batches = read(
+            logs,
+            rejects=rejects,
+            keep_text=False,
+            sketcher=sketcher,
+            progress=lambda done, total: tell("reading", done, total),
+        )
+        log = build(batches, sketcher)
+        known = read_accounts(accounts, rejects=rejects).to_pylist() if accounts else []
+    orgs = {row["account"]: row["org"] for row in known}
+    permissions = terms.permissions + tuple(
+        Permission(kind, "the accounts table", now_us + DAY_US, account=row["account"])
+        for row in known
+        for kind in row["permissions"] or ()
+    )
+    chosen = choose(terms.holds, candidates(load_report(report)), orgs, permissions, now_us)
+    costs = [(choice, hold_cost(log, choice.candidate.accounts, terms.holds)) for choice in chosen]
+    if as_json:
+        print(json.dumps(_plain(terms.holds, costs), indent=1))
+    elif not costs:
+        print(f"{report}: names nobody: nobody would be held")
+    else:
+        _show(terms.holds, costs)
+    if rejects.count:
+        errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
+        raise typer.Exit(REJECTED)
+
+
+def _plain(holds: Holds, costs: list[tuple[Choice, HoldCost]]) -> dict[str, object]:
+    rows = [
+        {
+            "candidate": choice.candidate.candidate,
+            "p_value": choice.candidate.p_value,
+            "held": choice.why_not is None,
+            "why_not": choice.why_not,
+            "accounts": choice.candidate.accounts,
+            "exempt": choice.exempt,
+            "cost": asdict(cost),
+        }
+        for choice, cost in costs
+    ]
+    minutes = DAY_MINUTES // holds.blocks_per_window
+    return {"mode": holds.mode, "held_minutes_per_day": minutes, "candidates": rows}
+
+
+def _show(holds: Holds, costs: list[tuple[Choice, HoldCost]]) -> None:
+    table = table_of("candidate", "held", "exempt", "requests a day", "refused a day", "most")
+    for choice, cost in costs:
+        held = choice.why_not is None
+        table.add_row(
+            choice.candidate.candidate,
+            f"{cost.held if held else 0:,} of {cost.accounts:,}",
+            f"{len(choice.exempt):,}",
+            f"{cost.requests_per_day:,.1f}",
+            f"{cost.refused_per_day if held else 0:,.1f}",
+            f"{cost.most_per_account_day if held else 0:,.1f}",
+        )
+    Console(markup=False, highlight=False).print(table)
+    for choice, _ in costs:
+        if choice.why_not is not None:
+            print(f"{choice.candidate.candidate} is not held: {choice.why_not}")
+    print(
+        f"In these terms holds are {MODES[holds.mode]}. While they run, a held account is refused in "
+        f"{DAY_MINUTES // holds.blocks_per_window} minutes of a day, drawn at random in blocks of "
+        f"{holds.block_minutes}, for {holds.days} days. After {holds.refused_minutes_per_day} minutes with a "
+        "refusal it is served for the rest of the day. Most: refusals a day of the held account that has "
+        "most. Clients that try again are refused more often."
+    )

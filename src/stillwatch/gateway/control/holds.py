@@ -1,0 +1,175 @@
+"""Which candidates are held: begun and ended under the terms, each written down before it counts.
+
+A schedule's accounts, times and key are fixed when it begins. Workers only look up whether an account is held
+now; nothing else is kept, so every hold can be recomputed from this table. It tests nothing.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from stillwatch.gateway.control.state import State, write_event
+from stillwatch.gateway.folder import derive
+from stillwatch.terms import Terms
+from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule, choose, plan
+
+PURPOSE = b"holds"
+WHO = "stillwatch"
+REST_US = 30 * DAY_US  # an account is in no other schedule for so long
+COLUMNS = "candidate, accounts, start_us, days, block_minutes, blocks_per_window, key, ended_us"
+
+
+@dataclass(frozen=True)
+class Held:
+    """One candidate's schedule, as it is written down."""
+
+    number: int
+    begun_us: int  # when it was written down: before its start
+    schedule: HoldSchedule
+    why_ended: str | None  # None: it has not ended
+
+
+def schedule_of(
+    candidate: str,
+    accounts: str,
+    start_us: int,
+    days: int,
+    block_minutes: int,
+    blocks_per_window: int,
+    key: bytes,
+    ended_us: int | None,
+) -> HoldSchedule:
+    """Give a schedule from the columns of its row."""
+    named = tuple(json.loads(accounts))
+    return HoldSchedule(
+        candidate, named, start_us, days, block_minutes, blocks_per_window, bytes(key), ended_us
+    )
+
+
+def all_held(state: State) -> list[Held]:
+    """List every schedule there has been, oldest first: for whoever recomputes a test."""
+    with state.reading() as db:
+        rows = db.execute(f"SELECT number, begun_us, why_ended, {COLUMNS} FROM holds ORDER BY number")
+        return [
+            Held(number, begun_us, schedule_of(*rest), why_ended)
+            for number, begun_us, why_ended, *rest in rows
+        ]
+
+
+def end(state: State, number: int, why: str, *, now_us: int, who: str = WHO) -> None:
+    """End a schedule now. One that has ended stays as it is."""
+    with state.writing() as (db, revision):
+        changed = db.execute(
+            "UPDATE holds SET ended_us = ?, why_ended = ?, revision = ?"
+            " WHERE number = ? AND why_ended IS NULL",
+            (now_us, why, revision, number),
+        )
+        if changed.rowcount:
+            write_event(db, now_us, who, "holds ended", str(number), {"why": why})
+
+
+def follow(
+    state: State,
+    terms: Terms,
+    candidates: Iterable[Candidate],
+    orgs: Mapping[str, str | None],
+    *,
+    now_us: int,
+    tell: Callable[[str], None],
+) -> None:
+    """End what the terms or the detector no longer want held, and begin what they do.
+
+    `candidates`: every lead there is now; one that is gone from them is dropped. `orgs`: of known accounts.
+    """
+    leads, ever = tuple(candidates), all_held(state)
+    named = {lead.candidate for lead in leads}
+    running = []
+    for one in ever:
+        if one.why_ended is not None:
+            continue
+        why = _why_over(one.schedule, terms, named, now_us)
+        if why is None:
+            running.append(one.schedule)
+        else:
+            end(state, one.number, why, now_us=now_us)
+            tell(f"holds of {one.schedule.candidate} ended: {why}")
+    if terms.holds.mode == "off":
+        return
+    known = {one.schedule.candidate for one in ever}
+    resting = {
+        account
+        for one in ever
+        if one.why_ended is not None and one.schedule.end_us + REST_US > now_us
+        for account in one.schedule.accounts
+    }
+    fresh = [lead for lead in leads if lead.candidate not in known]
+    for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
+        lead = choice.candidate
+        if choice.why_not is not None:
+            continue
+        if terms.holds.mode == "on":
+            _begin(state, terms, lead, now_us)
+            tell(f"holds of {lead.candidate} begin: {len(lead.accounts):,} accounts")
+        elif _note_dry_run(state, lead, now_us):
+            tell(f"dry run: holds of {lead.candidate} would begin: {len(lead.accounts):,} accounts")
+
+
+def _why_over(one: HoldSchedule, terms: Terms, named: set[str], now_us: int) -> str | None:
+    holds = terms.holds
+    if now_us >= one.end_us:
+        return "its days are over"
+    if holds.mode != "on":
+        return f'the terms say mode = "{holds.mode}"'
+    shape = (one.days, one.block_minutes, one.blocks_per_window)
+    if shape != (holds.days, holds.block_minutes, holds.blocks_per_window):
+        return "the terms have another schedule"
+    if one.candidate not in named:
+        return "it is no candidate any more"
+    return None
+
+
+def _begin(state: State, terms: Terms, one: Candidate, now_us: int) -> None:
+    drawn = plan(terms.holds, one.candidate, one.accounts, now_us, derive(state.secret, PURPOSE))
+    detail = {
+        "accounts": len(drawn.accounts),
+        "start_us": drawn.start_us,
+        "days": drawn.days,
+        "block_minutes": drawn.block_minutes,
+        "blocks_per_window": drawn.blocks_per_window,
+        "commitment": drawn.commitment,
+        "p_value": one.p_value,
+        "terms": terms.version,
+    }
+    with state.writing() as (db, revision):
+        number = _insert(db, drawn, now_us, revision)
+        write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": one.candidate} | detail)
+
+
+def _note_dry_run(state: State, one: Candidate, now_us: int) -> bool:
+    """Write down, once, that a candidate would be held."""
+    what = "holds would begin"
+    with state.reading() as db:
+        query = "SELECT 1 FROM events WHERE what = ? AND subject = ? LIMIT 1"
+        if db.execute(query, (what, one.candidate)).fetchone():
+            return False
+    state.event(WHO, what, one.candidate, {"accounts": list(one.accounts)}, now_us=now_us)
+    return True
+
+
+def _insert(db: sqlite3.Connection, drawn: HoldSchedule, now_us: int, revision: int) -> int:
+    done = db.execute(
+        f"INSERT INTO holds ({COLUMNS}, begun_us, revision) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        (
+            drawn.candidate,
+            json.dumps(drawn.accounts),
+            drawn.start_us,
+            drawn.days,
+            drawn.block_minutes,
+            drawn.blocks_per_window,
+            drawn.key,
+            now_us,
+            revision,
+        ),
+    )
+    return int(done.lastrowid or 0)

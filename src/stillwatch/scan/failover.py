@@ -1,0 +1,146 @@
+"""A natural experiment in the log: is what one account was refused asked word for word by another soon?
+
+Nobody need be held for it: rate limits, bans and outages are in the log already. It forms no groups.
+"""
+
+# mypy: allow-untyped-defs
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import Reason
+from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
+
+NAME = "failover"
+CONTROL = "provider"  # what is refused, the client does not choose; what it does then, it does
+WITHIN_US = 10 * 60_000_000
+STRATUM_US = 6 * 3_600_000_000
+# of honest failures that another account repeats: ../shared/range, issue 10, direction 2
+LEAST_RATE = 0.008
+NOTHING = "No text of this group was refused: nothing can be said from refusals."
+
+
+@dataclass(frozen=True)
+class FailoverEvidence:
+    """How often a group's refused texts came again from another of its accounts."""
+
+    p_value: float
+    refused: int  # texts of one account that were refused
+    repeated: int  # of these, asked by another account of the group within minutes
+    rate_elsewhere: float  # the same among accounts outside the group; any other account counts
+    text: str
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """One row for each run of requests in which an account asks one text."""
+
+    begin_us: np.ndarray
+    refused: np.ndarray  # (n,) bool
+    repeated: np.ndarray  # (n,) bool
+
+
+def failover_evidence(
+    log: ExchangeLog, accounts: Iterable[str], within_us: int = WITHIN_US
+) -> FailoverEvidence:
+    """Test whether a refused text of one account is asked by another account of the group within minutes.
+
+    Refused: status 403, 408, 429, 5xx. An account's repeats of one text count once. Two nulls must both be
+    rejected; the larger p-value counts.
+
+    Null: (1) among the group's own texts of the same six hours, which were refused has nothing to do with
+        which are asked again by another account: what the group shares anyway (a class, a benchmark) is
+        asked again as often when it was answered. (2) A refused text is asked again no more often than
+        outside the group, where every other account counts, and no more often than `LEAST_RATE`.
+    Blind to: a log without refusals, texts or statuses; a queue that waits for the same account; rewording.
+    Fooled by: an honest client that goes on with another of its own accounts; an outage in which a class that
+        asks one question is denser than in the rest of its six hours.
+    Source: the prototype in ../shared/range (3 of 20 against 0.8 %).
+    """
+    if len(log) == 0:
+        return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
+    named = set(accounts)
+    inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
+    ours, others = (_texts(log, rows, within_us) for rows in (inside, ~inside & (log["account"] >= 0)))
+    refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
+    elsewhere = int(others.refused.sum())
+    rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
+    by_rate = rate_tail(repeated, refused, max(rate, LEAST_RATE))
+    p_value = max(by_rate, subset_tail(_strata(ours))) if refused else 1.0
+    if not refused:
+        text = NOTHING
+    else:
+        text = (
+            f"{repeated:,} of {refused:,} refused texts were asked word for word by another account of the "
+            f"group within {within_us // 60_000_000} minutes; outside the group "
+            f"{rate:.1%} are (p = {p_value:.2g})."
+        )
+    return FailoverEvidence(p_value, refused, repeated, rate, text)
+
+
+def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
+    """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
+    share = evidence.repeated / evidence.refused if evidence.refused else 0.0
+    return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
+
+
+def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
+    chosen = np.flatnonzero(rows & (log["exact"] != 0))
+    if len(chosen) == 0:
+        return _Texts(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool))
+    ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
+    status = log["status"][chosen]
+    failed = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
+    order = np.lexsort((ts, account, exact))
+    ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
+    new = np.r_[
+        True,
+        (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > within_us),
+    ]
+    begin = np.flatnonzero(new)
+    run = np.cumsum(new) - 1
+    refused = np.zeros(len(begin), bool)
+    refused[run[failed]] = True
+    asked_us = ts[begin].copy()  # from when on another account may repeat it: its first refusal, or its begin
+    first_failed = np.flatnonzero(failed)[::-1]
+    asked_us[run[first_failed]] = ts[first_failed]
+    again = _asked_by_another(exact[begin], account[begin], ts[begin], asked_us, within_us)
+    return _Texts(ts[begin], refused, again)
+
+
+@njit(cache=True, nogil=True)
+def _asked_by_another(exact, account, begin_us, asked_us, within_us):
+    """(runs,) bool: whether another account begins a run of the same text soon after. Sorted by text."""
+    again = np.zeros(len(exact), np.bool_)
+    low = 0
+    while low < len(exact):
+        high = low
+        while high < len(exact) and exact[high] == exact[low]:
+            high += 1
+        order = low + np.argsort(begin_us[low:high])
+        times = begin_us[order]
+        for k in range(low, high):
+            at = np.searchsorted(times, asked_us[k], side="right")
+            while at < len(times) and times[at] <= asked_us[k] + within_us:
+                if account[order[at]] != account[k]:
+                    again[k] = True
+                    break
+                at += 1
+        low = high
+    return again
+
+
+def _strata(texts: _Texts) -> list[Stratum]:
+    found = []
+    stratum = texts.begin_us // STRATUM_US
+    for one in np.unique(stratum[texts.refused]):
+        here = stratum == one
+        refused, repeated = texts.refused[here], texts.repeated[here]
+        found.append(
+            Stratum(int(here.sum()), int(repeated.sum()), int(refused.sum()), int((refused & repeated).sum()))
+        )
+    return found

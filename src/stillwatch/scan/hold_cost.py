@@ -1,0 +1,66 @@
+"""What holds would have refused, had they run over a log: the dry run. It holds nobody and tests nothing."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.terms import Holds
+from stillwatch.terms.holds import DAY_US, MINUTE_US, plan
+
+DRAWS = 20
+
+
+@dataclass(frozen=True)
+class HoldCost:
+    """Refusals that holds of one candidate would cost, over several draws. Clients that do not try again."""
+
+    accounts: int
+    held: int
+    days: int  # of the log that were looked at
+    requests_per_day: float  # of all its accounts
+    refused_per_day: float  # of all its accounts
+    most_per_account_day: float  # of the account that has most, mean over its days and its draws
+
+
+def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: int = DRAWS) -> HoldCost:
+    """Count what would be refused in the last `terms.days` days of a log, or in all where it is shorter."""
+    names = sorted(set(accounts))
+    code = {name: place for place, name in enumerate(log.accounts)}
+    if len(log) == 0 or not any(name in code for name in names):
+        return HoldCost(len(names), len(names) // 2, 0, 0.0, 0.0, 0.0)
+    first_us, last_us = int(log["ts_us"][0]), int(log["ts_us"][-1]) + 1
+    days = int(max(1, min(terms.days, (last_us - first_us) // DAY_US)))
+    begin_us = max(first_us, last_us - days * DAY_US)
+    recent = np.arange(np.searchsorted(log["ts_us"], begin_us), len(log))
+    times = {a: log["ts_us"][recent[log["account"][recent] == code[a]]] for a in names if a in code}
+    refused, draws_held = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    for draw in range(draws):
+        key = hashlib.sha256(f"dry run {draw}".encode()).digest()
+        drawn = replace(plan(terms, "dry run", names, begin_us, key), start_us=0, days=10**6)
+        for account in drawn.held & times.keys():
+            held = [t for t in times[account].tolist() if drawn.hold_end_us(account, t) is not None]
+            draws_held[account] += 1
+            refused[account] += _within_budget(held, terms.refused_minutes_per_day)
+    return HoldCost(
+        len(names),
+        len(names) // 2,
+        days,
+        sum(map(len, times.values())) / days,
+        sum(refused.values()) / draws / days,
+        max(refused[a] / max(1, draws_held[a]) for a in names) / days,
+    )
+
+
+def _within_budget(held_us: list[int], minutes_per_day: int) -> int:
+    """Count requests of one account that a hold refuses: of each day the first minutes with any."""
+    minutes: dict[int, set[int]] = {}
+    refused = 0
+    for at_us in held_us:
+        spent, minute = minutes.setdefault(at_us // DAY_US, set()), at_us // MINUTE_US
+        if minute in spent or len(spent) < minutes_per_day:
+            spent.add(minute)
+            refused += 1
+    return refused

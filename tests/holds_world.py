@@ -1,0 +1,132 @@
+"""Clients that meet randomised holds: queues over many accounts, and honest people. Seeded, no texts.
+
+Each client is a function of a schedule that gives its requests as (time in µs, account, status, text). It
+imitates no provider; holds are those of `HoldSchedule`, with the day's budget of refused minutes.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.terms import Holds
+from stillwatch.terms.holds import DAY_US, MINUTE_US, HoldSchedule, plan
+
+START_US = 20_500 * DAY_US
+HOUR_US = 60 * MINUTE_US
+SECOND_US = 1_000_000
+
+
+def names(many: int) -> list[str]:
+    return [f"acct-{k:03}" for k in range(many)]
+
+
+def schedule(seed: int, many: int, terms: Holds | None = None) -> HoldSchedule:
+    """A drawn schedule over `many` accounts."""
+    key = hashlib.sha256(f"test {seed}".encode()).digest()
+    return plan(terms or Holds(), f"sw-{seed}", names(many), START_US, key)
+
+
+@dataclass
+class Door:
+    """What the gateway says: held or served. Holds cost an account at most so many minutes a day."""
+
+    drawn: HoldSchedule
+    budget: int = Holds.refused_minutes_per_day
+    rows: list[tuple[int, str, int, int]] = field(default_factory=list)
+    minutes: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+
+    def asks(self, at_us: int, account: str, text: int) -> int | None:
+        """Give the time to wait for where the request is refused, None where it is served."""
+        end_us = self.drawn.hold_end_us(account, at_us)
+        spent = self.minutes.setdefault((account, at_us // DAY_US), set())
+        minute = at_us // MINUTE_US
+        if end_us is not None and minute not in spent and len(spent) >= self.budget:
+            end_us = None
+        if end_us is not None:
+            spent.add(minute)
+        self.rows.append((at_us, account, 200 if end_us is None else 429, text))
+        return end_us
+
+
+def jobs(
+    rng: np.random.Generator, begin_us: int, a_day: float, days: int, *, night: float, bursts: float
+) -> np.ndarray:
+    """Times of jobs: Poisson, fewer at night, more in some hours than others (variance `bursts`)."""
+    hours = np.arange(24 * days)
+    rate = np.where(hours % 24 < 8, 1 - night, 1 + night / 2) * a_day / 24
+    if bursts:
+        rate = rate * rng.gamma(1 / bursts, bursts, len(hours))
+    many = rng.poisson(rate)
+    at = np.repeat(hours, many) * HOUR_US + rng.integers(0, HOUR_US, many.sum())
+    return begin_us + np.sort(at)
+
+
+def queue(
+    drawn: HoldSchedule,
+    rng: np.random.Generator,
+    a_day: float,
+    *,
+    night: float = 0.0,
+    bursts: float = 0.0,
+    budget: int = Holds.refused_minutes_per_day,
+) -> Door:
+    """One queue over all accounts: what one is refused, another is asked at once."""
+    door, until = Door(drawn, budget), dict.fromkeys(drawn.accounts, 0)
+    times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
+    for text, begin_us in enumerate(times.tolist(), start=1):
+        at_us = begin_us
+        while ready := [a for a, end_us in until.items() if end_us <= at_us]:
+            account = ready[rng.integers(len(ready))]
+            wait_us = door.asks(at_us, account, text)
+            if wait_us is None:
+                break
+            until[account] = wait_us
+            at_us += 2 * SECOND_US
+    return door
+
+
+def people(
+    drawn: HoldSchedule,
+    rng: np.random.Generator,
+    a_day: float,
+    *,
+    night: float = 0.8,
+    bursts: float = 1.0,
+    patience: float = 0.5,
+) -> Door:
+    """Each account by itself: heavy-tailed volumes, shared busy hours; some ask again when they may, some go.
+
+    It is also an attacker whose accounts have a queue each.
+    """
+    door = Door(drawn)
+    volume = rng.pareto(1.5, len(drawn.accounts)) + 0.3
+    shares = volume / volume.sum()
+    times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
+    who = rng.choice(len(shares), len(times), p=shares)
+    for text, (at_us, k) in enumerate(zip(times.tolist(), who.tolist(), strict=True), start=1):
+        account = drawn.accounts[k]
+        wait_us = door.asks(at_us, account, text)
+        if wait_us is not None and rng.random() < patience:
+            door.asks(wait_us + int(rng.integers(0, HOUR_US)), account, text)
+    return door
+
+
+def log_of(rows: Iterable[tuple[int, str, int, int]]) -> ExchangeLog:
+    """A log of such requests, with the columns that holds and refusals are looked at with."""
+    rows = sorted(rows)
+    accounts = tuple(sorted({row[1] for row in rows}))
+    code = {account: k for k, account in enumerate(accounts)}
+    columns = {
+        "ts_us": np.array([row[0] for row in rows], np.int64),
+        "account": np.array([code[row[1]] for row in rows], np.int32),
+        "status": np.array([row[2] for row in rows], np.int16),
+        "exact": np.array([row[3] for row in rows], np.uint64),
+    }
+    nothing = np.zeros((len(rows), 1), np.uint32)
+    return ExchangeLog(columns, nothing, nothing, accounts, (), frozenset(), 0)
+
+
+Client = Callable[..., Door]

@@ -1,0 +1,108 @@
+"""`stillwatch holds`: what is listed, tested and ended is what the gateway's folder holds."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from holds_world import START_US, queue, schedule
+from stillwatch.cli.main import app
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
+from stillwatch.gateway.control.holds import all_held, follow
+from stillwatch.gateway.control.state import State
+from stillwatch.gateway.folder import Folder, derive, open_folder
+from stillwatch.gateway.record import segments
+from stillwatch.terms.holds import Candidate, HoldSchedule
+from stillwatch.terms.load import loads
+
+ON = 'version = 1\n[holds]\nmode = "on"\ndays = 7\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder in which a queue over sixteen accounts was held for a week."""
+    made = open_folder(tmp_path / "serve")
+    made.secret_file.write_bytes(bytes(range(32)))
+    accounts = schedule(0, 16).accounts
+    then_us = START_US  # long over: the draw, and so the p-value, is the same every time
+    with State(made.state, made.secret()) as state:
+        follow(state, loads(ON), [Candidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None)
+        drawn = all_held(state)[0].schedule
+    put(made, drawn)
+    return made
+
+
+def put(folder: Folder, drawn: HoldSchedule) -> None:
+    """What the queue asked, as the recorder writes it."""
+    door = queue(drawn, np.random.default_rng(1), 12)
+    rows = [
+        {
+            "exchange_id": f"x{number}",
+            "time": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us),
+            "account": account,
+            "status": status,
+            "prompt": f"thing number {text}",
+        }
+        for number, (at_us, account, status, text) in enumerate(sorted(door.rows))
+    ]
+    whole = pa.Table.from_pylist(rows, RECORD).combine_chunks().to_batches()[0]
+    sketcher = Sketcher(derive(folder.secret(), PURPOSE))
+    segments.write(folder, 1, sketch_batch(whole, sketcher), b"", rows[0]["time"])
+
+
+def run(folder: Folder, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["holds", *words, "--folder", str(folder.path)])
+    return done.exit_code, done.stdout + done.stderr
+
+
+def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
+    code, told = run(folder, "list")
+    assert code == 0
+    assert "sw-1" in told
+    assert "8 of 16" in told
+    assert "runs" in told
+    (listed,) = json.loads(run(folder, "list", "--json")[1])
+    assert listed["key"] is None  # it would tell when the next hold comes
+    (tested,) = json.loads(run(folder, "test", "--json")[1])
+    assert tested["p_value"] <= 0.01
+    assert tested["failover_p_value"] < 1e-6
+    assert len(tested["focal"]) == 8
+    assert "8 accounts of the group were held" in run(folder, "test")[1]
+    assert run(folder, "end", "9", "--why", "?")[0] != 0
+    assert run(folder, "end", "1", "--why", " ")[0] != 0
+    assert run(folder, "end", "1", "--why", "testers")[0] == 0
+    assert "has ended already" in run(folder, "end", "1", "--why", "testers")[1]
+
+
+def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
+    run(folder, "end", "1", "--why", "over")
+    (listed,) = json.loads(run(folder, "list", "--json")[1])
+    with State(folder.state, folder.secret()) as state:
+        drawn = all_held(state)[0].schedule
+    again = HoldSchedule(
+        listed["candidate"],
+        tuple(listed["accounts"]),
+        drawn.start_us,
+        listed["days"],
+        listed["block_minutes"],
+        listed["blocks_per_window"],
+        bytes.fromhex(listed["key"]),
+    )
+    assert again.commitment == listed["commitment"]
+    assert again.held == drawn.held
+    windows = range(drawn.start_us // drawn.window_us, drawn.end_us // drawn.window_us)
+    assert [again.block(w) for w in windows] == [drawn.block(w) for w in windows]
+
+
+def test_a_folder_in_which_nobody_was_held(tmp_path: Path) -> None:
+    made = open_folder(tmp_path / "empty")
+    with State(made.state, made.secret()):
+        pass
+    assert "nobody has been held" in run(made, "list")[1]
+    assert run(made, "test", "--json")[1].strip() == "[]"

@@ -1,0 +1,332 @@
+"""Randomised holds behind a real gateway: a queue shows within days, people do not, and nobody is held for
+longer, more often or for other reasons than the terms and the candidates say."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+
+from gateway_world import Running, gateway, until
+from holds_world import jobs
+from stillwatch.exchanges.log import ExchangeLog, build
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.gateway import clock
+from stillwatch.gateway.control.enforce import Enforcer
+from stillwatch.gateway.control.holds import all_held, end, follow
+from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.tables import load_tables
+from stillwatch.gateway.folder import Folder, derive, open_folder
+from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.latest import HANDOVER, handover_json
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.report.findings import to_text, write, write_atomically
+from stillwatch.scan import Campaign, Harvest, Scanned, ScanResult
+from stillwatch.scan.failover import failover_evidence
+from stillwatch.scan.holds import holds_evidence
+from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
+from stillwatch.terms.load import loads
+from upstream import Upstream
+
+ON = 'version = 1\n[holds]\nmode = "on"\n'
+SECOND_US = 1_000_000
+NOW = 20_783 * DAY_US  # 2026-11-26
+
+
+def names(prefix: str, many: int = 16) -> tuple[str, ...]:
+    return tuple(f"{prefix}-{k:02}" for k in range(many))
+
+
+class World:
+    """A gateway whose time the test moves, and clients with keys of their own."""
+
+    def __init__(self, g: Running, accounts: tuple[str, ...], path: Path, start_us: int) -> None:
+        self.g, self.hand = g, clock.write(path, start_us)
+        g.folder.secret_file.write_bytes(bytes(range(32)))  # so that the draw is the same every time
+        g.start("worker-0", **{clock.VARIABLE: str(path)})
+        with State(g.folder.state, g.folder.secret()) as state:
+            self.auth = {a: {"authorization": f"Bearer {state.issue(a, now_us=start_us)}"} for a in accounts}
+        self.http = httpx.Client()
+
+    def ask(self, at_us: int, account: str, text: str) -> int | None:
+        """Ask at a time: None where it is answered, else until when to wait."""
+        self.hand[0] = at_us
+        body = {"model": "mira", "messages": [{"role": "user", "content": text}]}
+        reply = self.http.post(self.g.url + "/v1/chat/completions", json=body, headers=self.auth[account])
+        if reply.status_code == 200:
+            return None
+        assert reply.status_code == 429, reply.text
+        assert reply.json()["error"]["code"] == "rate_limited"
+        return at_us + int(reply.headers["retry-after"]) * SECOND_US
+
+    def log(self) -> ExchangeLog:
+        self.g.settle()
+        batches = self.g.table().combine_chunks().to_batches()  # not `read`: it refuses times to come
+        return build(batches, Sketcher(derive(self.g.folder.secret(), PURPOSE)))
+
+
+@contextmanager
+def world(up: Upstream, accounts: tuple[str, ...], terms: str = ON) -> Iterator[World]:
+    with gateway(up.url, terms, start=False) as g:
+        found = World(g, accounts, g.folder.run / "hand", NOW)
+        try:
+            yield found
+        finally:
+            found.http.close()
+
+
+def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldSchedule]:
+    with State(found.g.folder.state, found.g.folder.secret()) as state:
+        leads = [Candidate(f"sw-{group[0]}", 0.01, group) for group in groups]
+        follow(state, loads(terms), leads, {}, now_us=int(found.hand[0]), tell=lambda _: None)
+        time.sleep(0.6)  # the worker looks for new tables four times a second
+        return [one.schedule for one in all_held(state)]
+
+
+@pytest.fixture(scope="module")
+def up():
+    with Upstream() as found:
+        yield found
+
+
+def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> None:
+    """A week in accelerated time. Both groups are held at once, by the same gateway."""
+    queue, people = names("queue"), names("people")
+    rng = np.random.default_rng(11)
+    with world(up, queue + people) as found:
+        drawn = begin(found, queue, people)
+        start_us = drawn[0].start_us
+        assert all(len(one.held) == 8 for one in drawn)
+        asked = [
+            (at_us, who)
+            for who in ("queue", "people")
+            for at_us in jobs(rng, start_us, 16 * 8, 7, night=0.5, bursts=0.5).tolist()
+        ]
+        waiting = dict.fromkeys(queue, 0)
+        later: list[tuple[int, str, str]] = []  # people who ask again when they may
+        for number, (at_us, who) in enumerate(sorted(asked)):
+            while later and later[0][0] < at_us:
+                found.ask(*later.pop(0))
+            text = f"{who} wants to know about thing number {number}"
+            if who == "people":
+                account = people[rng.integers(16)]
+                if (wait_us := found.ask(at_us, account, text)) is not None and rng.random() < 0.5:
+                    later = sorted([*later, (wait_us, account, text)])
+                continue
+            while True:  # what one account is refused, another asks at once
+                ready = [a for a in queue if waiting[a] <= at_us]
+                account = ready[rng.integers(len(ready))]
+                if (wait_us := found.ask(at_us, account, text)) is None:
+                    break
+                waiting[account] = wait_us
+                at_us += 2 * SECOND_US
+        rows = found.g.settle()
+        held = [row for row in rows if (row["rule"] or "").startswith("holds:")]
+        assert len(held) > 80
+        assert {(row["status"], row["outcome"]) for row in held} == {(429, "refused")}
+        # every hold can be recomputed from what is written down, and nobody else was held
+        by_candidate = {f"holds:{one.candidate}": one for one in drawn}
+        for row in held:
+            at_us = round(row["time"].timestamp() * 1e6)
+            assert by_candidate[row["rule"]].hold_end_us(row["account"], at_us) is not None
+        log = found.log()
+        end_us = start_us + 7 * DAY_US
+        shows = holds_evidence(log, queue, by_candidate["holds:sw-queue-00"], end_us)
+        silent = holds_evidence(log, people, by_candidate["holds:sw-people-00"], end_us)
+        assert shows.p_value <= 0.01, shows.text
+        assert silent.p_value > 0.05, silent.text
+        # the same refusals, as a natural experiment
+        assert failover_evidence(log, queue).p_value < 1e-6
+        assert failover_evidence(log, people).p_value == 1.0
+
+
+def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Upstream) -> None:
+    accounts = names("a", 8)
+    with world(up, accounts) as found:
+        (drawn,) = begin(found, accounts)
+        account, focal = min(drawn.held), drawn.focal[0]
+        blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
+        held = [at for at in blocks if drawn.hold_end_us(account, at) is not None]
+        assert len(held) >= 9
+        at_us = held[0] + 70 * SECOND_US
+        assert found.ask(drawn.start_us - 1, account, "before it begins") is None
+        wait_us = found.ask(at_us, account, "while it runs")
+        assert wait_us == held[0] + drawn.block_us
+        assert found.ask(at_us, focal, "never held") is None
+        assert found.ask(wait_us, account, "when it may again") is None
+        # more in the same minute cost no more of the day's budget; six minutes are the budget
+        assert found.ask(at_us, account, "an SDK tries again") is not None
+        for minute in range(1, 6):
+            assert found.ask(at_us + minute * 60 * SECOND_US, account, "again") is not None
+        assert found.ask(at_us + 6 * 60 * SECOND_US, account, "the seventh minute") is None
+        assert found.ask(held[1], account, "the next hold of that day") is None
+        # a worker that was killed forgets nothing
+        found.g.stop("worker-0", 9)
+        found.g.start("worker-0", **{clock.VARIABLE: str(found.g.folder.run / "hand")})
+        other = max(drawn.held)
+        assert found.ask(held[1], account, "after a restart") is None
+        assert found.ask(held[1], other, "another one has its own budget") is not None
+        # the next day has a budget of its own
+        tomorrow = [at for at in blocks if drawn.hold_end_us(account, at + DAY_US) is not None]
+        assert found.ask(tomorrow[0] + DAY_US, account, "tomorrow") is not None
+        # dropped: served within a second
+        with State(found.g.folder.state, found.g.folder.secret()) as state:
+            follow(state, loads(ON), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
+            assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
+            until(lambda: found.ask(tomorrow[0] + DAY_US + 1, other, "?") is None, 5, "the end of the holds")
+            told = [e.what for e in state.events()]
+            assert {"holds begun", "holds ended"} <= set(told)
+
+
+def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
+    accounts = names("a", 8)
+    with world(up, accounts) as found:
+        (drawn,) = begin(found, accounts)
+        account = min(drawn.held)
+        blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
+        at_us = next(at for at in blocks if drawn.hold_end_us(account, at) is not None)
+        assert found.ask(at_us, account, "held") is not None
+        exempt = f'version = 2\n[holds]\nmode = "on"\nexempt_accounts = ["{account}"]\n'
+        found.g.folder.terms.write_text(exempt)
+        until(lambda: found.ask(at_us, account, "exempt") is None, 10, "the exemption")
+        other = max(drawn.held)
+        assert found.ask(at_us, other, "still held") is not None
+        found.g.folder.terms.write_text("version = 3\n")
+        until(lambda: found.ask(at_us, other, "off") is None, 10, "the new terms")
+
+
+# --- who decides that somebody is held ---
+
+
+def finding(candidate: str, accounts: tuple[str, ...], p_value: float = 1e-3) -> Campaign:
+    taken = Harvest(10, 100)
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    return Campaign(candidate, at, p_value, 9.0, accounts, taken, taken, (), (), firm=accounts)
+
+
+def hand_over(folder: Folder, *campaigns: Campaign) -> None:
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    scanned = Scanned(len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
+    result = ScanResult("test", scanned, campaigns, ())
+    write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
+    write(result, folder.detector)
+
+
+@contextmanager
+def enforcer(folder: Folder, terms: str) -> Iterator[tuple[Enforcer, State]]:
+    folder.terms.write_text(terms)
+    with State(folder.state, folder.secret()) as state:
+        yield Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None), state
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return open_folder(tmp_path / "serve")
+
+
+@pytest.mark.parametrize("mode", ["off", "dry_run"])
+def test_nobody_is_held_unless_the_terms_say_on(folder: Folder, mode: str) -> None:
+    hand_over(folder, finding("sw-1", names("a")))
+    with enforcer(folder, f'version = 1\n[holds]\nmode = "{mode}"\n') as (found, state):
+        found.step(NOW)
+        found.step(NOW + 20 * SECOND_US)
+        assert not found.errors
+        assert all_held(state) == []
+        told = [event for event in state.events() if event.what == "holds would begin"]
+        assert [event.subject for event in told] == (["sw-1"] if mode == "dry_run" else [])
+
+
+def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        assert all_held(state) == []  # no findings yet
+        hand_over(folder, finding("sw-1", names("a")), finding("sw-2", names("b", 5)))
+        found.step(NOW + 1)
+        found.step(NOW + SECOND_US)
+        (one,) = all_held(state)  # five accounts are too few
+        assert one.schedule.accounts == names("a")
+        assert one.begun_us == NOW + 1 < one.schedule.start_us
+        tables = load_tables(folder.state)
+        assert set(tables.holds) == one.schedule.held
+        (event,) = [e for e in state.events() if e.what == "holds begun"]
+        assert event.detail["commitment"] == one.schedule.commitment
+        assert event.detail["start_us"] == one.schedule.start_us
+        # it grows: the schedule stays as it was drawn
+        hand_over(folder, finding("sw-1", names("a", 20)))
+        found.step(NOW + 2 * SECOND_US)
+        assert [h.schedule for h in all_held(state)] == [one.schedule]
+        # it is gone, and comes again: not held a second time, and its accounts rest
+        hand_over(folder)
+        found.step(NOW + 3 * SECOND_US)
+        assert all_held(state)[0].why_ended == "it is no candidate any more"
+        assert load_tables(folder.state).holds == {}
+        hand_over(folder, finding("sw-1", names("a")), finding("sw-3", names("a", 9)))
+        found.step(NOW + 4 * SECOND_US)
+        assert len(all_held(state)) == 1
+
+
+def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
+    hand_over(folder, finding("sw-1", names("a")), finding("sw-2", names("b")))
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        first, second = all_held(state)
+        found.step(first.schedule.end_us)
+        assert {one.why_ended for one in all_held(state)} == {"its days are over"}
+        assert all_held(state)[0].schedule.looks(NOW * 2) == first.schedule.looks(NOW * 2)  # nothing is lost
+        assert second.schedule.candidate == "sw-2"
+    with State(folder.state, folder.secret()) as state:
+        follow(state, loads(ON), [Candidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=lambda _: None)
+        for text in ("version = 2\n[holds]\nmode = 'dry_run'", ON + "block_minutes = 30\n"):
+            leads = [Candidate("sw-9", 0.1, names("c"))]
+            follow(state, loads(text), leads, {}, now_us=NOW + 5, tell=lambda _: None)
+        assert all_held(state)[-1].why_ended == 'the terms say mode = "dry_run"'
+        assert all_held(state)[-1].schedule.end_us == NOW + 5
+        end(state, all_held(state)[-1].number, "again", now_us=NOW + 9)
+        assert all_held(state)[-1].schedule.end_us == NOW + 5  # it had ended
+
+
+def test_findings_that_cannot_be_read_change_nothing(folder: Folder) -> None:
+    hand_over(folder, finding("sw-1", names("a")))
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        (folder.detector / HANDOVER).write_text("{")
+        found.step(NOW + 20 * SECOND_US)
+        assert "findings" in found.errors
+        assert [one.why_ended for one in all_held(state)] == [None]
+
+
+def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:
+    """The key of a draw is of the candidate and of when it begins, and can be shown without the folder's."""
+    with State(folder.state, folder.secret()) as state:
+        leads = [Candidate("sw-1", 0.1, names("a")), Candidate("sw-2", 0.1, names("b"))]
+        follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
+        one, two = (held.schedule for held in all_held(state))
+    assert one.key != two.key
+    assert replace(one, key=two.key).held != one.held
+    assert json.dumps(one.accounts) == json.dumps(sorted(one.accounts))
+
+
+def test_held_minutes_are_counted_over_workers_and_days(tmp_path: Path) -> None:
+    one, two = Budgets(tmp_path, 0, 2), Budgets(tmp_path, 1, 2)
+    minute = 60 * SECOND_US
+    for _ in range(3):
+        one.add_held(5, NOW)
+    two.add_held(5, NOW + minute)
+    found = one.spent(5, NOW + minute)
+    assert (found.held_minutes_day, found.held_this_minute) == (2, True)
+    assert not one.spent(5, NOW + 2 * minute).held_this_minute
+    one.add(5, NOW + 3 * minute, 1, 100)
+    assert one.spent(5, NOW + 3 * minute).held_minutes_day == 2
+    assert one.spent(5, NOW + DAY_US).held_minutes_day == 0
+    one.add_held(5, NOW + DAY_US)
+    assert two.spent(5, NOW + DAY_US).held_minutes_day == 1
+    own = one.place("issued by nobody", None)
+    one.add_held(own, NOW)
+    assert one.spent(own, NOW).held_minutes_day == 1

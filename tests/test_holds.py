@@ -1,0 +1,282 @@
+"""Randomised holds, and refusals in the log: exact under honest traffic of every shape; a queue shows."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, people, queue, schedule
+from scan_world import Crowd
+from stillwatch.scan.failover import failover_evidence, failover_reason
+from stillwatch.scan.holds import focal_counts, holds_evidence, holds_reason
+from stillwatch.stats.interference import interference
+from stillwatch.stats.subsets import Stratum, subset_tail
+from stillwatch.terms import Holds, Permission
+from stillwatch.terms.holds import DAY_US, exempt, looks
+
+WINDOWS, BLOCKS, FOCAL = 24, 8, 8
+
+
+def flat(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.poisson(0.4, shape)
+
+
+def bursty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """All ask in the same few blocks."""
+    return rng.poisson(0.4 * rng.gamma(0.2, 5.0, (shape[0], shape[1], 1)), shape)
+
+
+def diurnal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    at = np.arange(shape[0] * shape[1]).reshape(shape[:2])
+    return rng.poisson(np.clip(np.sin(at / 15.0), 0, None)[..., None] * 1.5, shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.poisson(rng.pareto(1.1, shape[2]) * np.ones(shape))
+
+
+def self_exciting(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """An account's requests call for more of its own: Hawkes, near criticality."""
+    found = np.zeros((shape[0] * shape[1], shape[2]), np.int64)
+    excited = np.zeros(shape[2])
+    for block in range(len(found)):
+        found[block] = rng.poisson(0.05 + excited)
+        excited = 0.6 * excited + 0.38 * found[block]
+    return found.reshape(shape)
+
+
+@pytest.mark.parametrize("traffic", [flat, bursty, diurnal, heavy_tailed, self_exciting])
+def test_p_values_are_uniform_whatever_honest_traffic_is_like(traffic) -> None:
+    runs, found = 500, []
+    for seed in range(runs):
+        rng = np.random.default_rng((seed, 7))
+        counts = traffic(rng, (WINDOWS, BLOCKS, FOCAL))
+        held = rng.integers(0, BLOCKS, WINDOWS)
+        found.append(interference(counts, held, draws=199, seed=seed).p_value)
+    for level in (0.01, 0.05, 0.25, 0.5):
+        low = int(np.sum(np.array(found) <= level))
+        assert low <= binom.ppf(0.9995, runs, level), (level, low)
+        assert low >= binom.ppf(0.0005, runs, 0.7 * level), (level, low)  # not silent either
+
+
+def test_the_p_value_is_the_share_of_all_assignments() -> None:
+    """Against every assignment there is, for a table small enough to list them."""
+    rng = np.random.default_rng(3)
+    counts, held = rng.poisson(2.0, (4, 4, 3)), np.array([1, 3, 0, 2])
+    scores = np.sqrt(counts).sum(axis=2)
+    sums = [sum(scores[w, b] for w, b in enumerate(drawn)) for drawn in product(range(4), repeat=4)]
+    share = np.mean(np.array(sums) >= sum(scores[w, b] for w, b in enumerate(held)) - 1e-9)
+    assert interference(counts, held, draws=40_000).p_value == pytest.approx(share, abs=0.012)
+
+
+def test_no_windows_say_nothing() -> None:
+    assert interference(np.zeros((0, 8, 3)), np.zeros(0, int)).p_value == 1.0
+    assert interference(np.zeros((9, 8, 3)), np.zeros(9, int)).p_value == 1.0
+
+
+def evidence(door: Door, days: int = 7):
+    drawn = door.drawn
+    return holds_evidence(log_of(door.rows), drawn.accounts, drawn, drawn.start_us + days * DAY_US)
+
+
+def test_a_queue_is_found_within_days_even_where_it_works_in_bursts() -> None:
+    for shape in ({}, {"night": 0.8, "bursts": 1.0}):
+        runs = 12
+        found = [
+            evidence(queue(schedule(seed, 16), np.random.default_rng(seed), 8, **shape)).p_value
+            for seed in range(runs)
+        ]
+        assert sum(p <= 0.01 for p in found) >= runs - 3, found
+
+
+def test_who_does_not_shift_is_not_found() -> None:
+    """People, and an attacker with a queue for each account: the same at half and at full patience."""
+    for patience in (0.5, 1.0):
+        found = [
+            evidence(people(schedule(seed, 16), np.random.default_rng(seed), 8, patience=patience)).p_value
+            for seed in range(60)
+        ]
+        assert sum(p <= 0.05 for p in found) <= binom.ppf(0.9995, 60, 0.05), sorted(found)[:8]
+
+
+def test_nothing_is_said_between_looks_nor_of_a_schedule_that_was_cut_short() -> None:
+    assert looks(7) == (2, 4, 7)
+    drawn = schedule(1, 16)
+    door = queue(drawn, np.random.default_rng(1), 12)
+    log = log_of(door.rows)
+    at = [holds_evidence(log, drawn.accounts, drawn, drawn.start_us + h * HOUR_US) for h in (47, 48, 72, 96)]
+    assert [one.days for one in at] == [0, 2, 2, 4]
+    assert at[0].p_value == 1.0
+    assert at[1] == at[2]
+    ended = replace(drawn, ended_us=drawn.start_us + 3 * DAY_US)
+    assert holds_evidence(log, ended.accounts, ended, drawn.end_us).days == 2
+    assert holds_evidence(log, (), drawn, drawn.end_us).p_value == 1.0
+    reason = holds_reason(at[-1], 9.0)
+    assert reason.detector == "holds"
+    assert reason.n == len(drawn.focal)
+
+
+@given(st.integers(1, 40), st.integers(0, 10**6), st.sampled_from([(5, 4), (15, 8), (60, 8), (60, 2)]))
+@settings(max_examples=60, deadline=None)
+def test_a_schedule_holds_half_in_one_block_of_each_window_and_tells_the_truth(many, seed, shape) -> None:
+    drawn = schedule(seed, many, Holds(days=1, block_minutes=shape[0], blocks_per_window=shape[1]))
+    assert len(drawn.held) == many // 2
+    assert set(drawn.focal) | drawn.held == set(names(many))
+    assert drawn.start_us % drawn.window_us == 0
+    for account in [*sorted(drawn.held)[:1], *drawn.focal[:1]]:
+        held_us = 0
+        for at_us in range(drawn.start_us - drawn.block_us, drawn.end_us + drawn.block_us, 5 * MINUTE_US):
+            end_us = drawn.hold_end_us(account, at_us)
+            if end_us is not None:
+                assert account in drawn.held
+                assert at_us < end_us <= at_us + drawn.block_us <= at_us + HOUR_US
+                assert drawn.hold_end_us(account, end_us) is None  # who waits as he was told is served
+                held_us += 5 * MINUTE_US
+        assert held_us <= DAY_US // shape[1]
+
+
+def test_a_draw_is_the_same_anywhere_uniform_and_tied_to_its_candidate() -> None:
+    one, again, other = schedule(5, 20), schedule(5, 20), schedule(6, 20)
+    windows = range(one.start_us // one.window_us, one.end_us // one.window_us)
+    assert [one.block(w) for w in windows] == [again.block(w) for w in windows]
+    assert one.held == again.held
+    assert one.commitment == again.commitment != other.commitment
+    assert "key" not in repr(one)
+    blocks = np.bincount([one.block(w) for w in range(8_000)], minlength=8)
+    assert blocks.min() > 850
+    held = sum(names(20)[0] in schedule(seed, 20).held for seed in range(400))
+    assert 150 < held < 250
+
+
+def test_the_day_of_an_account_has_a_budget() -> None:
+    door = people(schedule(2, 16), np.random.default_rng(2), 400, bursts=0.0)
+    days: dict[tuple[str, int], set[int]] = {}
+    for at_us, account, status, _ in door.rows:
+        if status == 429:
+            days.setdefault((account, at_us // DAY_US), set()).add(at_us // MINUTE_US)
+    assert max(map(len, days.values())) == Holds.refused_minutes_per_day
+
+
+def test_who_is_named_of_an_exempt_organisation_or_has_a_permission_is_exempt() -> None:
+    terms = Holds(exempt_accounts=("a",), exempt_orgs=("x",))
+    permission = (
+        Permission("synthetic-data", "cio", 10, account="b"),
+        Permission("resell", "cio", 10, org="y"),
+    )
+    told = {name: exempt(terms, name, org, permission, 9) for name, org in
+            (("a", None), ("b", None), ("c", None), ("d", "x"), ("e", "y"), ("f", "z"))}  # fmt: skip
+    assert told == {"a": True, "b": True, "c": False, "d": True, "e": True, "f": False}
+    assert not exempt(terms, "b", None, permission, 10)  # it has expired
+    assert exempt(Holds(exempt_orgs=("*",)), "f", "z", (), 9)
+    assert not exempt(Holds(exempt_orgs=("*",)), "f", None, (), 9)
+
+
+def test_counts_of_an_empty_log_and_of_strangers() -> None:
+    drawn = schedule(1, 4)
+    windows = drawn.looks(drawn.end_us)[-1]
+    assert focal_counts(log_of([]), drawn.focal, drawn, windows).sum() == 0
+    strangers = log_of([(drawn.start_us, "stranger", 200, 1), (drawn.start_us - 1, drawn.focal[0], 200, 1)])
+    assert focal_counts(strangers, drawn.focal, drawn, windows).sum() == 0
+    one = log_of([(drawn.start_us + drawn.block_us, drawn.focal[0], 429, 1)])
+    assert focal_counts(one, drawn.focal, drawn, windows)[0, 1].tolist() == [1, 0]
+
+
+# --- refusals that are in the log already ---
+
+
+def refusals(rng: np.random.Generator, many: int, fail: float, *, moves: float, prefix: str = "acct"):
+    """Accounts that ask texts of their own; some are refused, and a share of these is asked by another."""
+    rows = []
+    for text in range(1, many + 1):
+        at_us = START_US + int(rng.integers(0, 7 * DAY_US))
+        a, b = rng.choice(16, 2, replace=False)
+        failed = rng.random() < fail
+        number = text + 10**6 * len(prefix)
+        rows.append((at_us, f"{prefix}-{a:02}", 429 if failed else 200, number))
+        if failed and rng.random() < moves:
+            rows.append((at_us + 30_000_000, f"{prefix}-{b:02}", 200, number))
+    return rows
+
+
+def named(prefix: str = "acct") -> list[str]:
+    return [f"{prefix}-{k:02}" for k in range(16)]
+
+
+def test_what_one_was_refused_and_another_asks_is_evidence() -> None:
+    rng = np.random.default_rng(1)
+    honest = refusals(rng, 4_000, 0.02, moves=0.0, prefix="people")
+    found = failover_evidence(log_of(refusals(rng, 600, 0.03, moves=0.4) + honest), named())
+    assert found.p_value < 1e-3
+    assert found.refused >= 10
+    assert found.rate_elsewhere == 0.0
+    assert failover_reason(found, 5.0).n == found.refused
+
+
+def test_a_repeat_by_the_same_account_a_late_one_and_one_before_are_none() -> None:
+    at, minute = START_US, 60_000_000
+    for rows in (
+        [(at, "acct-00", 429, 1), (at + minute, "acct-00", 200, 1)],
+        [(at, "acct-00", 429, 1), (at + 11 * minute, "acct-01", 200, 1)],
+        [(at, "acct-00", 429, 1), (at - minute, "acct-01", 200, 1)],
+        [(at, "acct-00", 200, 1), (at + minute, "acct-01", 200, 1)],
+        [(at, "acct-00", 429, 1), (at + minute, "stranger", 200, 1)],
+        [(at, "acct-00", 429, 0), (at + minute, "acct-01", 200, 0)],  # no text, no sketch
+        [],
+    ):
+        assert failover_evidence(log_of(rows), named()).repeated == 0, rows
+    retried = [(at + k * 1_000_000, "acct-00", 429, 1) for k in range(3)] + [(at + minute, "acct-01", 200, 1)]
+    found = failover_evidence(log_of(retried), named())
+    assert (found.refused, found.repeated) == (1, 1)  # an SDK's own retries are one refusal
+
+
+def test_a_class_that_shares_its_questions_is_not_accused_for_refusals() -> None:
+    """All ask the same texts within minutes, refused or not: the second null knows it."""
+    low = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        rows = []
+        for text in range(1, 60):
+            at_us = START_US + int(rng.integers(0, 3 * DAY_US))
+            for k in rng.choice(16, 4, replace=False):
+                status = 500 if rng.random() < 0.1 else 200
+                rows.append((at_us + int(rng.integers(0, 9 * 60_000_000)), f"acct-{k:02}", status, text))
+        found = failover_evidence(log_of(rows), named())
+        assert found.repeated > 0
+        low += found.p_value <= 0.05
+    assert low <= binom.ppf(0.999, 150, 0.05), low
+
+
+def test_the_rate_outside_the_group_counts() -> None:
+    rng = np.random.default_rng(4)
+    group = refusals(rng, 400, 0.05, moves=0.15)
+    alone = failover_evidence(log_of(group), named())
+    outage = refusals(rng, 3_000, 0.05, moves=0.2, prefix="people")
+    among = failover_evidence(log_of(group + outage), named())
+    assert alone.repeated == among.repeated > 0
+    assert among.rate_elsewhere > 0.1
+    assert among.p_value > alone.p_value
+
+
+def test_strata_are_summed_exactly() -> None:
+    """Against marks dealt out one by one."""
+    strata = [Stratum(6, 2, 3, 2), Stratum(5, 2, 1, 1), Stratum(4, 0, 2, 0)]
+    rng, runs, hits = np.random.default_rng(1), 40_000, 0
+    for _ in range(runs):
+        hits += sum(int((rng.permutation(s.items)[: s.marked] < s.positive).sum()) for s in strata) >= 3
+    assert subset_tail(strata) == pytest.approx(hits / runs, abs=0.01)
+    assert subset_tail([]) == 1.0
+
+
+def test_both_read_the_columns_of_a_log_that_was_built_from_texts() -> None:
+    crowd = Crowd()
+    for k in range(30):
+        crowd.says(f"acct-{k % 16:02}", k, f"a question of its own, number {k}", status=429 if k < 9 else 200)
+        if k < 9:
+            crowd.says(f"acct-{(k + 1) % 16:02}", k + 0.05, f"a question of its own, number {k}", status=200)
+    found = failover_evidence(crowd.log(), named())
+    assert (found.refused, found.repeated) == (9, 9)
+    assert found.p_value < 1e-4

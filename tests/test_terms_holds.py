@@ -1,0 +1,183 @@
+"""`[holds]`: what it takes, what it decides, whom it never touches, and what a dry run says."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from stillwatch.cli.main import app
+from stillwatch.report.findings import write
+from stillwatch.scan import Campaign, Harvest, Scanned, ScanResult
+from stillwatch.terms import Ask, Decision, Hold, Holds, Permission, Spent, Standing, Step, Terms, TermsError
+from stillwatch.terms.decide import decide, model_verdict
+from stillwatch.terms.diff import difference
+from stillwatch.terms.holds import Candidate, choose, plan
+from stillwatch.terms.load import check, loads
+
+NOW = 1_796_000_000_000_000
+HOLD = Hold("sw-1", NOW + 90_500_000)
+ON = Terms(1, holds=Holds(mode="on"))
+
+
+def decided(terms: Terms = ON, hold: Hold | None = HOLD, **more: object) -> Decision:
+    told = {"account": "a", "end_user": None, "operation": "chat", "model": "m", "org": None} | more
+    standing, spent = told.pop("standing", None), told.pop("spent", Spent())
+    ask = Ask(**told)  # type: ignore[arg-type]
+    verdict = model_verdict(terms, ask.model, ask.account, NOW, ask.org)
+    return decide(terms, standing, ask, verdict, spent, NOW, hold)  # type: ignore[arg-type]
+
+
+def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -> None:
+    found = decided()
+    assert (found.allow, found.status, found.code, found.rule) == (False, 429, "rate_limited", "holds:sw-1")
+    assert found.retry_after_s == 91  # not before it is over
+    assert "sw-1" not in found.message
+    assert decided(hold=None).allow
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"terms": Terms(1)},  # off unless written
+        {"terms": Terms(1, holds=Holds(mode="dry_run"))},
+        {"hold": Hold("sw-1", NOW)},  # over
+        {"operation": "models", "model": None},
+        {"operation": "embeddings"},
+        {"spent": Spent(held_minutes_day=6)},
+        {"terms": Terms(1, holds=Holds(mode="on", exempt_accounts=("a",)))},
+        {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("lab",))), "org": "lab"},
+        {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("*",))), "org": "lab"},
+        {"terms": replace(ON, permissions=(Permission("resell", "cio", NOW + 1, account="a"),))},
+        {"standing": Standing(Step.THROTTLE, 0)},  # it is acted upon already
+    ],
+    ids=str,
+)
+def test_who_is_served_all_the_same(more: dict[str, object]) -> None:
+    assert decided(**more).allow  # type: ignore[arg-type]
+
+
+def test_a_minute_with_a_refusal_may_have_more_of_them() -> None:
+    assert not decided(spent=Spent(held_minutes_day=5)).allow
+    assert not decided(spent=Spent(held_minutes_day=6, held_this_minute=True)).allow
+
+
+def test_what_is_refused_anyway_is_refused_for_its_own_reason() -> None:
+    assert decided(standing=Standing(Step.BLOCK, 0)).rule == "standing.block"
+    assert decided(replace(ON, limits=replace(ON.limits, max_n=1)), n=2).rule == "limits.max_n"
+    assert decided(standing=Standing(Step.WATCH, 0)).rule == "holds:sw-1"
+
+
+def test_the_table_is_read_and_every_problem_has_its_line() -> None:
+    terms = loads('version = 1\n[holds]\nmode = "on"\ndays = 3\nexempt_orgs = ["x"]\nblock_minutes = 60\n')
+    assert terms.holds == Holds(mode="on", days=3, exempt_orgs=("x",), block_minutes=60)
+    assert loads("version = 1").holds.mode == "off"
+    text = "version = 1\n[holds]\nmode = 'yes'\ndays = 0\nblock_minutes = 25\nday = 1\n"
+    with pytest.raises(TermsError) as caught:
+        loads(text, "t.toml")
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "t.toml:2",  # blocks_per_window is not written: the table's own line
+        "t.toml:3",
+        "t.toml:4",
+        "t.toml:6",
+    ]
+    with pytest.raises(TermsError, match="accounts_at_most"):
+        loads("version = 1\n[holds]\naccounts_at_most = 5")
+
+
+def test_what_the_owner_may_have_overlooked() -> None:
+    assert "no tenant is exempt" in check("version = 1\n[holds]\nmode = 'on'", now_us=NOW).warnings[0]
+    assert not check("version = 1\n[holds]\nmode = 'on'\nexempt_orgs = ['*']", now_us=NOW).warnings
+    assert "nobody is held" in check("version = 1\n[holds]\nmode = 'dry_run'", now_us=NOW).warnings[0]
+
+
+def test_a_difference_says_which_way_it_goes() -> None:
+    old = loads("version = 1\n[holds]\nmode = 'dry_run'\nexempt_orgs = ['x']")
+    new = loads("version = 2\n[holds]\nmode = 'on'\nblocks_per_window = 16\nrefused_minutes_per_day = 9")
+    told = {change.where: change.direction for change in difference(old, new, NOW)}
+    assert told["holds.mode"] == told["holds.exempt_orgs"] == "stricter"
+    assert told["holds.refused_minutes_per_day"] == "stricter"
+    assert told["holds.blocks_per_window"] == "looser"
+    back = {change.where: change.direction for change in difference(new, old, NOW)}
+    assert back["holds.mode"] == back["holds.exempt_orgs"] == "looser"
+
+
+def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> Candidate:
+    return Candidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)))
+
+
+def test_the_terms_choose_whom_to_hold() -> None:
+    terms = Holds(accounts_at_most=20, candidates_at_once=2, p_value_at_most=0.05, exempt_orgs=("x",))
+    orgs = {"a000": "x", "a100": "y"}
+    leads = [
+        lead("few", 7), lead("many", 21, first=20), lead("weak", 9, 0.06, 50), lead("one", 9, 0.001),
+        lead("overlaps", 9, 0.002, 8), lead("two", 9, 0.02, 100), lead("late", 9, 0.03, 200),
+    ]  # fmt: skip
+    found = {choice.candidate.candidate: choice for choice in choose(terms, leads, orgs, (), NOW)}
+    assert [name for name, choice in found.items() if choice.why_not is None] == ["one", "two"]
+    assert found["one"].exempt == ("a000",)
+    assert found["one"].candidate.accounts == tuple(f"a{k:03}" for k in range(1, 9))
+    for name, why in (("few", "fewer"), ("many", "more than"), ("weak", "p-value"), ("late", "at_once")):
+        assert why in (found[name].why_not or ""), name
+    assert "another candidate" in (found["overlaps"].why_not or "")
+    running = [plan(terms, "old", [f"a{k:03}" for k in range(100, 110)], NOW, b"k" * 32)]
+    again = choose(terms, leads, orgs, (), NOW, running)
+    assert [c.candidate.candidate for c in again if c.why_not is None] == ["one"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A report that names ten accounts of a log of four days, two of them with an organisation."""
+    begin = datetime(2026, 3, 2, tzinfo=UTC)
+    names = [f"a{k}" for k in range(10)]
+    minutes = range(0, 4 * 1_440, 5)
+    rows = [
+        {"time": begin + timedelta(minutes=k), "account": names[k // 5 % 10], "prompt": "?"} for k in minutes
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "log.parquet")
+    (tmp_path / "accounts.jsonl").write_text('{"account": "a0", "org": "x"}\n{"account": "a1", "org": "y"}\n')
+    taken = Harvest(10, 100)
+    campaign = Campaign("sw-1", begin, 1e-3, 9.0, tuple(names), taken, taken, (), ())
+    write(ScanResult("test", Scanned(1_152, 10, begin, begin, 0, 0.0), (campaign,), ()), tmp_path / "report")
+    return tmp_path
+
+
+def run(world: Path, terms: str, *words: str) -> tuple[int, str]:
+    (world / "terms.toml").write_text(f"version = 1\n[holds]\n{terms}")
+    told = ["terms", "holds", world / "terms.toml", world / "log.parquet", "--report", world / "report"]
+    told += ["--accounts", world / "accounts.jsonl", *words]
+    done = CliRunner().invoke(app, [str(word) for word in told])
+    return done.exit_code, done.stdout
+
+
+def test_a_dry_run_says_who_how_often_and_how_much(world: Path) -> None:
+    code, told = run(world, 'mode = "dry_run"\nexempt_orgs = ["x"]\n', "--json")
+    found = json.loads(told)
+    assert (code, found["mode"], found["held_minutes_per_day"]) == (0, "dry_run", 180)
+    (one,) = found["candidates"]
+    assert one["held"]
+    assert one["exempt"] == ["a0"]
+    assert len(one["accounts"]) == 9
+    cost = one["cost"]
+    assert cost["held"] == 4
+    # 259 requests a day; four of nine accounts; in an eighth of the day, less where two blocks follow
+    assert cost["requests_per_day"] == pytest.approx(0.9 * 288, rel=0.02)
+    assert 0.6 < cost["refused_per_day"] / (0.9 * 288 * 4 / 9 / 8) < 1.1
+    assert cost["most_per_account_day"] <= 6
+    code, told = run(world, "accounts_at_least = 11\n")
+    assert code == 0
+    assert "fewer than accounts_at_least" in " ".join(told.split())
+    assert "holds are off" in " ".join(told.split())
+
+
+def test_a_budget_bounds_what_a_dry_run_foresees(world: Path) -> None:
+    refused = [
+        json.loads(run(world, f"refused_minutes_per_day = {many}\n", "--json")[1])["candidates"][0]["cost"]
+        for many in (1, 6)
+    ]
+    assert refused[0]["refused_per_day"] <= 5 < refused[1]["refused_per_day"]
+    assert refused[0]["most_per_account_day"] <= 1
