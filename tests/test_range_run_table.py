@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from range_run_world import write_scene
+from stillwatch.range import words
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.interval import Interval, of_multiples, of_rate, of_share, over_seeds
@@ -134,3 +135,15 @@ def test_scenes_are_pooled_seed_by_seed(tmp_path: Path) -> None:
     assert all(isinstance(x, Line) for x in told)
     kinds = {k.kind: k for k in told[2].kinds}
     assert kinds["chat"].accounts == sum(k.accounts for x in told[:2] for k in x.kinds if k.kind == "chat")
+
+
+def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, True)
+    silent = [replace(some[0], cannot_fire="too few"), *some[1:]]
+    got, rest = line("s", "d", [(o,) for o in silent]), line("s", "d", [(o,) for o in some[1:]])
+    assert (got.cannot_fire, got.logs, got.seeds) == (1, 3, 2)
+    assert replace(got, cannot_fire=0, logs=2, why="") == rest
+    assert words.silent(got) == "d cannot fire on 1 of 3 logs, which count for nothing: too few."
+    nothing = line("s", "d", [(replace(o, cannot_fire="too few"),) for o in some])
+    assert words.row(nothing)[1] == ("cannot fire", "")
+    assert nothing.silent

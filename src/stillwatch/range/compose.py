@@ -19,10 +19,21 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, accounts_of
+from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.inject import Injection, Side, inject, victims_of
+from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.partition import calibration_part, part_of, people_in, scored_people
 from stillwatch.range.people.crowd import crowd, gathered
 from stillwatch.range.people.supply import spelt
-from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
+from stillwatch.range.population import (
+    DONOR_KINDS,
+    Population,
+    World,
+    donors_of,
+    honest_accounts,
+    read_population,
+    redraw,
+)
 from stillwatch.range.scenes import Scene, find_base, stock_folder
 from stillwatch.range.shelf import shipped_corpora
 from stillwatch.range.spill import Spill
@@ -81,7 +92,7 @@ def honest_side(scene: Scene, seed: int) -> Side:
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
         return _scratch(scene, gathered(crowd(scene, seed)), rng)
-    people, spare = _redrawn(scene, seed, rng)
+    people, spare = _redrawn(scene, seed)
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -178,23 +189,41 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
     return shipped_corpora(used) if scene.stock == "shipped" else read_corpora(stock_folder(scene), used)
 
 
-def _redrawn(scene: Scene, seed: int, rng: np.random.Generator) -> tuple[Population, list[tuple[str, ...]]]:
+def _redrawn(scene: Scene, seed: int) -> tuple[Population, list[tuple[str, ...]]]:
     """The base's people who stay, and what those who went had said."""
     base = find_base(scene)
     whole = read_population(base)
-    world = World(
-        scene.name,
-        str(base),
-        seed,
-        keep_accounts=scene.people.keep_accounts,
-        drop_kinds=scene.people.drop_kinds,
-    )
-    people = redraw(whole, world, base.parent, rng)
+    people = people_in(whole, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
     if not len(people.truth):
         raise InputError(
             f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
         )
     return people, _said(whole, people)
+
+
+def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
+    """Give honest people of the scene who are not scored with this seed, to set thresholds on.
+
+    Of a base it is the people beside the seed's own; from scratch others are made, at most one part of them.
+
+    Raises:
+        InputError: a base is not at hand.
+    """
+    if scene.people.base is None:
+        digest = hashlib.blake2b(f"calibration {seed}".encode(), digest_size=7).digest()
+        people = next(crowd(scene, int.from_bytes(digest)))
+    else:
+        base = find_base(scene)
+        part = calibration_part(part_of(scene, seed, honest_accounts(base)))
+        people = people_in(read_population(base), part, scene.people.drop_kinds)
+    return CalibrationLog(people.exchanges, people.accounts)
+
+
+def whom(scene: Scene, seed: int) -> ScoredPeople:
+    """Say which honest people are scored with a seed."""
+    if scene.people.base is None:
+        return scored_people(scene, seed, None)
+    return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
 
 
 def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:

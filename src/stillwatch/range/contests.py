@@ -22,7 +22,7 @@ class Fought:
     scene: str
     attacker: str
     defence: str
-    seeds: int
+    seeds: int  # in which the defence could fire
     goal: int
     reached: int  # seeds in which the goal was reached
     out: Interval | None
@@ -32,6 +32,14 @@ class Fought:
     times_itself: dict[str, Interval | None]  # by accounts, days, usd: the same attacker against none
     times_loud: dict[str, Interval | None]  # one account at full speed against none
     honest_stopped: Interval | None
+    logs: int  # with those on which the defence could not fire
+    cannot_fire: int  # of them: they count for nothing
+    why: str  # the first reason
+
+    @property
+    def silent(self) -> bool:
+        """Whether the defence could fire on none of the logs."""
+        return self.cannot_fire == self.logs
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,13 +72,17 @@ def fought(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
 def _one(
     scene: str, each: dict[int, Contest], itself: dict[int, Contest], loud: dict[int, Contest]
 ) -> Fought:
+    first = next(iter(each.values()))
+    silent = [c.cannot_fire for c in each.values() if c.cannot_fire]
+    logs = len(each)
+    each = {seed: c for seed, c in each.items() if not c.cannot_fire}
     some = list(each.values())
     return Fought(
         scene,
-        some[0].attacker,
-        some[0].defence,
+        first.attacker,
+        first.defence,
         len(some),
-        some[0].goal,
+        first.goal,
         sum(c.reached for c in some),
         over_seeds([float(c.out) for c in some], 0),
         over_seeds([float(c.accounts) for c in some], 0),
@@ -79,6 +91,9 @@ def _one(
         _times(each, itself),
         _times(each, loud),
         over_seeds([float(c.honest_stopped) for c in some], 0),
+        logs,
+        len(silent),
+        silent[0] if silent else "",
     )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.compose import honest_side
+from stillwatch.range.compose import calibration_log, honest_side
+from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor
 from stillwatch.range.market import LEAST_OUTPUT
 from stillwatch.range.scenes import Scene
@@ -36,6 +37,7 @@ class Field:
     talks: tuple[tuple[str, ...], ...]
     donors: tuple[Donor, ...]
     owners: tuple[tuple[str, Donor], ...]  # honest accounts whose keys may be stolen
+    calibration: CalibrationLog | None = None  # clean days of people who are not in it
 
     @property
     def begin_us(self) -> int:
@@ -62,6 +64,7 @@ def field_of(scene: Scene, seed: int) -> Field:
         tuple(talks),
         tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
         _owners(people.exchanges, people.accounts, people.begin),
+        calibration_log(scene, seed),
     )
 
 

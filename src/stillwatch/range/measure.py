@@ -14,7 +14,7 @@ from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.ledger import DAY_US, Ledger
 from stillwatch.range.linkage import linkage
-from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome
+from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome, ScoredPeople
 
 NEVER = np.iinfo(np.int64).max
 PERMITTED = "synthetic_permitted"
@@ -54,9 +54,17 @@ def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
 
 
 def measure(
-    ledger: Ledger, judged: Judged, prices: Prices, clean_days: int, *, scene: str, seed: int, defence: str
+    ledger: Ledger,
+    judged: Judged,
+    prices: Prices,
+    clean_days: int,
+    *,
+    scene: str,
+    seed: int,
+    defence: str,
+    people: ScoredPeople | None = None,
 ) -> Outcome:
-    """Give every figure of one defence on one log."""
+    """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
     cases = folded(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
@@ -81,6 +89,8 @@ def measure(
         clean,
         _linked(ledger, cases),
         _collateral(ledger, cases, passed),
+        people or ScoredPeople(f"{scene} {seed}"),
+        judged.cannot_fire,
     )
 
 

@@ -37,7 +37,7 @@ class People:
     """The honest side. With a base its people are redrawn; without, `accounts` are made from scratch."""
 
     base: str | None = None
-    keep_accounts: float = 0.9  # of the base's honest accounts: which, differs by seed
+    keep_accounts: float | None = None  # share of the base's honest accounts in one seed (partition.py)
     accounts: int = 800
     exchanges: int | None = None  # in all; None: what the kinds of use usually send
     kinds: tuple[tuple[str, float], ...] = ()  # shares of accounts; empty: the usual mixture
@@ -232,7 +232,8 @@ def _people(table: SceneTable, days: int) -> People:
     if shares and not 0.999 <= sum(share for _, share in shares) <= 1.001:
         table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
     _known_kinds(table, tuple(mixture.content), "kinds")
-    keep, drop = table.share("keep_accounts", 0.9), table.names("drop_kinds")
+    keep = table.share("keep_accounts", 0.0) if table.has("keep_accounts") else None
+    drop = table.names("drop_kinds")
     left = {kind for kind, share in shares if share} if shares else set(KINDS)
     if not base and not left - set(drop):
         table.wrong("drop_kinds", "no kind of use is left; leave one in")

@@ -37,8 +37,8 @@ class Line:
 
     scene: str
     defence: str
-    seeds: int
-    campaigns: int  # over all seeds
+    seeds: int  # in which the defence could fire
+    campaigns: int  # over all these
     exposed: int
     caught: Interval | None  # share of campaigns exposed
     false_cases: Interval | None  # per 10,000 honest account-days after the clean days
@@ -59,6 +59,14 @@ class Line:
     honest_per_denied: Interval | None  # honest tokens refused for each attacker token denied
     cost_multiple: Interval | None  # dollars per example that got out, against none
     kinds: tuple[KindLine, ...]
+    logs: int  # with those on which the defence could not fire
+    cannot_fire: int  # of them: they count for nothing
+    why: str  # the first reason
+
+    @property
+    def silent(self) -> bool:
+        """Whether the defence could fire on none of the logs."""
+        return self.cannot_fire == self.logs
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,7 +89,10 @@ def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Li
 
 
 def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> Line:
-    """Sum up one defence; each group is one seed."""
+    """Sum up one defence; each group is one seed. Logs on which it could not fire count for nothing."""
+    logs = sum(map(len, groups))
+    silent = [o.cannot_fire for group in groups for o in group if o.cannot_fire]
+    groups = [able for group in groups if (able := [o for o in group if not o.cannot_fire])]
     fates = [[f for o in group for f in o.campaigns] for group in groups]
     trained = shares is not None
     return Line(
@@ -113,6 +124,9 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
         _per_denied(groups),
         _cost(fates),
         _kinds(groups),
+        logs,
+        len(silent),
+        silent[0] if silent else "",
     )
 
 

@@ -10,6 +10,7 @@ from stillwatch.range.table import Line
 from stillwatch.report.amounts import short
 
 DASH = "-"
+CANNOT_FIRE = "cannot fire"
 HEADS = (
     "defence",
     "campaigns caught",
@@ -83,6 +84,8 @@ def called(defence: str) -> str:
 
 def row(x: Line) -> tuple[Cell, ...]:
     """Write one line of the table."""
+    if x.silent:
+        return ((called(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
     caught = cell(x.caught, percent)
     student = cell(x.student, percent)
     return (
@@ -109,6 +112,9 @@ FOUGHT_HEADS = (
 
 def fought_row(x: Fought) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
+    if x.silent:
+        rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
+        return ((x.attacker, ""), (called(x.defence), ""), (CANNOT_FIRE, ""), *rest)
     return (
         (x.attacker, ""),
         (called(x.defence), ""),
@@ -122,6 +128,15 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
         cell(x.times_itself["days"], times),
         cell(x.times_loud["usd"], times),
     )
+
+
+def silent(x: Line | Fought) -> str:
+    """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
+    if not x.cannot_fire:
+        return ""
+    many = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
+    what = "logs, which count" if x.logs > 1 else "log, which counts"
+    return f"{called(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
 
 
 def undefended(x: Line) -> str:

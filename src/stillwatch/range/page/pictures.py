@@ -206,6 +206,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def collateral(lines: Sequence[Line]) -> Grid | None:
     """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
+    lines = [x for x in lines if not x.silent]
     hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})
     if not hurt:
         return None
