@@ -15,7 +15,7 @@ from stillwatch.range.attackers.registry import attacker
 from stillwatch.range.cells import CELLS
 from stillwatch.range.compose import calibration_log, compose_scene, honest_side, whom
 from stillwatch.range.contest import Rules, contest
-from stillwatch.range.contests import fought
+from stillwatch.range.contests import contest_of_json, fought, thinned
 from stillwatch.range.defences.registry import defence, has_threshold, names
 from stillwatch.range.field import field_of
 from stillwatch.range.partition import calibration_part, part_of
@@ -114,3 +114,15 @@ def test_the_composed_log_holds_the_seeds_people_alone(tmp_path: Path) -> None:
         truth = pq.read_table(folder / "truth.parquet").to_pylist()
         honest.append({row["account"] for row in truth if row["campaign"] is None})
     assert not honest[0] & honest[1]
+
+
+def test_contests_on_the_same_people_are_one_population() -> None:
+    scene = read_scene(shipped()["calm"])
+    fights = [
+        contest(field_of(scene, seed), defence("none"), attacker("loud"), seed, Rules(goal=20))
+        for seed in (1, 2, 7)
+    ]
+    assert fights[0].people != fights[1].people == fights[2].people
+    (row,) = fought("calm", fights)
+    assert (row.seeds, row.usd.n) == (3, 2)
+    assert contest_of_json(json.loads(json.dumps(thinned(fights[0])))) == fights[0]

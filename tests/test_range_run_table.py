@@ -11,12 +11,13 @@ from scipy import stats
 
 from range_run_world import write_scene
 from stillwatch.range import words
+from stillwatch.range.clusters import clusters, means
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.interval import Interval, of_multiples, of_rate, of_share, over_seeds
 from stillwatch.range.ledger import read_ledger
 from stillwatch.range.measure import measure
-from stillwatch.range.outcome import Outcome
+from stillwatch.range.outcome import Outcome, ScoredPeople
 from stillwatch.range.table import ALL, Line, line, lines
 from stillwatch.scan.curve import curve
 
@@ -147,3 +148,50 @@ def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path:
     nothing = line("s", "d", [(replace(o, cannot_fire="too few"),) for o in some])
     assert words.row(nothing)[1] == ("cannot fire", "")
     assert nothing.silent
+
+
+def on(o: Outcome, low: float, high: float) -> Outcome:
+    """The outcome as one on a part of some base's people."""
+    return replace(o, people=ScoredPeople("base", low, high))
+
+
+def test_the_same_people_with_every_seed_are_counted_once(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, False)
+    same = line("s", "d", [(on(some[0], 0, 0.5),)] * 3)
+    once = line("s", "d", [(on(some[0], 0, 0.5),)])
+    assert (same.seeds, same.populations, same.campaigns) == (3, 1, 3 * once.campaigns)
+    assert same.false_cases == once.false_cases
+    assert same.caught == once.caught
+    assert same.out == once.out  # one population says nothing of another
+    assert [k.named for k in same.kinds] == [k.named for k in once.kinds]
+    assert same.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / some[0].account_days * 1e4)
+
+
+def test_disjoint_people_add_up_and_overlapping_ones_do_not(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, False)
+    days = [o.account_days for o in some]
+    apart = line("s", "d", [(on(o, n / 3, (n + 1) / 3),) for n, o in enumerate(some)])
+    assert apart.populations == 3
+    assert apart.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / sum(days) * 1e4)
+    partly = line("s", "d", [(on(o, n / 4, n / 4 + 0.3),) for n, o in enumerate(some)])
+    assert partly.populations == 1
+    assert partly.false_cases.high == pytest.approx(apart.false_cases.high * 3)
+
+
+def test_scenes_with_the_same_people_do_not_add_account_days(tmp_path: Path) -> None:
+    two = [
+        on(replace(o, scene=scene), 0, 0.5) if o.seed == 1 else on(replace(o, scene=scene), 0.5, 1)
+        for scene in ("a", "b")
+        for o in outcomes(tmp_path, False, scene)[:2]
+    ]
+    two = [replace(o, account_days=50) for o in two]
+    every = lines(two)[-1]
+    assert (every.scene, every.seeds, every.populations) == (ALL, 2, 2)
+    assert every.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / 100 * 1e4)
+
+
+def test_clusters_hang_together_by_any_overlap() -> None:
+    people = [ScoredPeople("x", n / 10, (n + width) / 10) for n, width in ((0, 1), (5, 1), (1, 4.5), (8, 1))]
+    assert clusters([[p] for p in people]) == [0, 1, 1, 2]
+    assert clusters([[people[0], people[3]], [people[1]], [people[3]]]) == [0, 1, 0]
+    assert means([3, None, 5, None], [0, 1, 0, 2]) == [4.0]

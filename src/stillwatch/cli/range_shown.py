@@ -8,7 +8,6 @@ from rich.text import Text
 from stillwatch.range import words, written
 from stillwatch.range.run import Run
 from stillwatch.range.table import Shares, lines
-from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import plain_table, safe
 
 SHOWN = 5  # refusals
@@ -21,8 +20,7 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
     table = lines(told.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
         some = [x for x in table if x.scene == scene]
-        campaigns, seeds = max(x.campaigns for x in some), max(x.seeds for x in some)
-        heads = f"{scene}: {counted(campaigns, 'campaign')} over {counted(seeds, 'seed')}"
+        heads = f"{scene}: {words.over(some)}"
         rows = [words.row(x) for x in some]
         if console.width >= WIDE:
             _print_table(heads, words.HEADS, rows, console)

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,11 @@ def _judged(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> Iterator[
         yield from ((cell, str(error)) for cell in cells)
         return
     log = pq.read_table(folder / "exchanges.parquet"), pq.read_table(folder / "accounts.parquet")
-    calibration: CalibrationLog | None = None
+    others = cache(partial(calibration_log, scene, cells[0].seed))  # drawn where a defence needs them
     for cell in cells:
-        if calibration is None and has_threshold(cell.defence):
-            calibration = calibration_log(scene, cell.seed)
         yield (
             cell,
-            _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log, calibration)),
+            _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log, others)),
         )
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,11 +148,12 @@ def judge(
     ledger: Ledger,
     exchanges: pa.Table,
     accounts: pa.Table,
-    calibration: CalibrationLog | None = None,
+    others: Callable[[], CalibrationLog] | None = None,
 ) -> dict[str, Any]:
-    """Put one defence to one composed log; its thresholds are set on `calibration`."""
+    """Put one defence to one composed log; its thresholds are set on the clean days of `others`."""
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
+    calibration = others() if others is not None and has_threshold(name) else None
     judged = bound.judge(exchanges, accounts, clean_until_us, seed, calibration)
     _check(judged, ledger)
     outcome = measure(

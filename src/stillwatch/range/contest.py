@@ -18,6 +18,7 @@ from stillwatch.range.defences import Accusation, Defence, Watch
 from stillwatch.range.defences.hours import reason_silent, set_thresholds
 from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.market import Market
+from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import Recorder
 from stillwatch.range.scenes import Scene
 
@@ -99,6 +100,7 @@ class Contest:
     honest_requests: int  # of so many
     history: tuple[Hour, ...]
     cannot_fire: str = ""  # why the defence could do nothing: the contest counts for nothing
+    people: ScoredPeople | None = None  # whose honest traffic went by; None: nobody else's
 
     @property
     def cost(self) -> Cost:
@@ -336,6 +338,7 @@ class _Loop:
             self.honest_requests,
             tuple(history),
             reason_silent(self.watch),
+            self.field.people,
         )
 
 

@@ -3,12 +3,14 @@
 A contest that does not come to its goal gives a lower bound. It does not know how a contest is fought.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from stillwatch.range.clusters import clusters, means
 from stillwatch.range.contest import Contest, Hour
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
+from stillwatch.range.outcome import ScoredPeople
 
 NONE, LOUD = "none", "loud"  # the defence and the attacker that others are measured against
 HISTORY = 200  # points of a history that are kept: a picture has no more
@@ -47,7 +49,8 @@ class Fought:
 
 def contest_of_json(told: dict[str, Any]) -> Contest:
     """Read a contest back."""
-    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"])})
+    people = ScoredPeople(**told["people"]) if told.get("people") else None
+    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"]), "people": people})
 
 
 def thinned(one: Contest) -> dict[str, Any]:
@@ -77,6 +80,11 @@ def _one(
     logs = len(each)
     each = {seed: c for seed, c in each.items() if not c.cannot_fire}
     some = list(each.values())
+    of = clusters([[_people(c)] for c in some])
+
+    def over(figure: Callable[[Contest], float]) -> Interval | None:
+        return over_seeds(means([figure(c) for c in some], of), 0)
+
     return Fought(
         scene,
         first.attacker,
@@ -84,13 +92,13 @@ def _one(
         len(some),
         first.goal,
         sum(c.reached for c in some),
-        over_seeds([float(c.out) for c in some], 0),
-        over_seeds([float(c.accounts) for c in some], 0),
-        over_seeds([c.days for c in some], 0),
-        over_seeds([c.usd for c in some], 0),
+        over(lambda c: c.out),
+        over(lambda c: c.accounts),
+        over(lambda c: c.days),
+        over(lambda c: c.usd),
         _times(each, itself),
         _times(each, loud),
-        over_seeds([float(c.honest_stopped) for c in some], 0),
+        over(lambda c: c.honest_stopped),
         logs,
         len(silent),
         silent[0] if silent else "",
@@ -105,7 +113,14 @@ def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Int
     base = {seed: c for seed, c in other.items() if c.reached}
     pairs = [(c, c.cost.times(base[seed].cost)) for seed, c in each.items() if seed in base]
     at_least = any(not c.reached for c, _ in pairs)
-    return {
-        name: of_multiples([m for m in (getattr(times, name) for _, times in pairs) if m > 0], at_least)
-        for name in MEANS
-    }
+    of = clusters([[_people(c)] for c, _ in pairs])
+    found: dict[str, Interval | None] = {}
+    for name in MEANS:
+        values = [getattr(times, name) for _, times in pairs]
+        found[name] = of_multiples(means([m if m > 0 else None for m in values], of), at_least)
+    return found
+
+
+def _people(c: Contest) -> ScoredPeople:
+    """Whose traffic a contest was fought among; where it is not said, nobody else's."""
+    return c.people or ScoredPeople(f"seed {c.seed}")

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.compose import calibration_log, honest_side
+from stillwatch.range.compose import calibration_log, honest_side, whom
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor
 from stillwatch.range.market import LEAST_OUTPUT
+from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.scenes import Scene
 
 HOUR_US = 3_600_000_000
@@ -38,6 +39,7 @@ class Field:
     donors: tuple[Donor, ...]
     owners: tuple[tuple[str, Donor], ...]  # honest accounts whose keys may be stolen
     calibration: CalibrationLog | None = None  # clean days of people who are not in it
+    people: ScoredPeople | None = None  # whose traffic it is; None: nobody else's
 
     @property
     def begin_us(self) -> int:
@@ -65,6 +67,7 @@ def field_of(scene: Scene, seed: int) -> Field:
         tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
         _owners(people.exchanges, people.accounts, people.begin),
         calibration_log(scene, seed),
+        whom(scene, seed),
     )
 
 

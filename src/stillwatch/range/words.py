@@ -7,7 +7,7 @@ from typing import Any
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
 from stillwatch.range.table import Line
-from stillwatch.report.amounts import short
+from stillwatch.report.amounts import counted, short
 
 DASH = "-"
 CANNOT_FIRE = "cannot fire"
@@ -25,8 +25,9 @@ HEADS = (
     "cost multiple",
 )
 KEY = (
-    "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over seeds, for counts the "
-    "hull with exact bounds (Clopper and Pearson; Garwood)."
+    "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over populations, for "
+    "counts the hull with exact bounds (Clopper and Pearson; Garwood). Seeds with honest people in common "
+    "are one population."
 )
 Cell = tuple[str, str]  # the figure, and its bounds
 
@@ -80,6 +81,13 @@ def called(defence: str) -> str:
     ('mine.py', 'stillwatch/without:wording')
     """
     return Path(defence).name if defence.endswith(".py") else defence
+
+
+def over(some: Sequence[Line]) -> str:
+    """Say over how many campaigns, seeds and populations a scene's lines are."""
+    seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
+    base = f"{counted(max(x.campaigns for x in some), 'campaign')} over {counted(seeds, 'seed')}"
+    return base if people == seeds else f"{base} ({counted(people, 'population')})"
 
 
 def row(x: Line) -> tuple[Cell, ...]:
