@@ -45,7 +45,8 @@ class Cell:
     def file(self) -> str:
         safe = hashlib.sha256(self.defence.encode()).hexdigest()[:6] if self.defence.endswith(".py") else ""
         name = Path(self.defence).stem if safe else self.defence.replace("/", "~").replace(":", "=")
-        return ".".join(x for x in (self.scene, str(self.seed), name, safe, self.attacker, "json") if x)
+        attacker = self.attacker.replace(":", "~")
+        return ".".join(x for x in (self.scene, str(self.seed), name, safe, attacker, "json") if x)
 
     @property
     def title(self) -> str:
