@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,17 @@ from stillwatch.range.campaigns import Plan, accounts_of
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.inject import Injection, Side, inject, victims_of
 from stillwatch.range.outcome import ScoredPeople
-from stillwatch.range.partition import calibration_part, part_of, people_in, scored_people
+from stillwatch.range.partition import (
+    calibration_part,
+    part_of,
+    people_in,
+    place_of,
+    scored_people,
+    seed_place,
+)
 from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.customers import customers
+from stillwatch.range.people.selves import Author, authors
 from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import (
     DONOR_KINDS,
@@ -91,8 +101,10 @@ def honest_side(scene: Scene, seed: int) -> Side:
     """
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
-        return _scratch(scene, gathered(crowd(scene, seed)), rng)
+        people = gathered(crowd(scene, seed))
+        return _scratch(scene, joined([people, *crowds(scene, seed, people)]), rng)
     people, spare = _redrawn(scene, seed)
+    people = joined([people, *crowds(scene, seed, people)])
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -168,7 +180,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
             sent = {account: n for one in robbed for account, n in one.stolen.items()}
             truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
-        for part in parts:
+        for part in chain(crowds(scene, seed, first), parts):
             spill.add(part.exchanges)
             accounts.append(part.accounts)
             truth.append(part.truth)
@@ -209,14 +221,47 @@ def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
     Raises:
         InputError: a base is not at hand.
     """
+    other = int.from_bytes(hashlib.blake2b(f"calibration {seed}".encode(), digest_size=7).digest())
     if scene.people.base is None:
-        digest = hashlib.blake2b(f"calibration {seed}".encode(), digest_size=7).digest()
-        people = next(crowd(scene, int.from_bytes(digest)))
+        people = next(crowd(scene, other))
     else:
         base = find_base(scene)
         part = calibration_part(part_of(scene, seed, honest_accounts(base)))
         people = people_in(read_population(base), part, scene.people.drop_kinds)
+    people = joined([people, *crowds(scene, other, people, calibrates=True)])
     return CalibrationLog(people.exchanges, people.accounts)
+
+
+def crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = False) -> list[Population]:
+    """Make the customers of the scene's programs, on the calendar of the people `beside` them.
+
+    Raises:
+        InputError: real authors' texts are wanted and not at hand.
+    """
+    real: list[Author] = []
+    if any(one.texts == "authors" for one in scene.crowds):
+        place, places = seed_place(scene, seed, calibrates)
+        real = sorted(authors(), key=lambda author: place_of(author.name))[place::places]
+    made = []
+    for one in scene.crowds:
+        rng = _generator(f"{scene.name} crowd {one.name}", seed)
+        lent: list[Author] = []
+        if one.texts == "authors":
+            lent, real = real[: one.accounts], real[one.accounts :]
+        made.append(customers(one, scene.days, beside.begin, beside.new_model_day, rng, lent))
+    return made
+
+
+def joined(parts: list[Population]) -> Population:
+    """Put populations of one calendar together, in the columns of the first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    tables = [
+        pa.concat_tables([getattr(p, name).select(t.column_names).cast(t.schema) for p in parts])
+        for name, t in (("exchanges", first.exchanges), ("accounts", first.accounts), ("truth", first.truth))
+    ]
+    return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
 
 
 def whom(scene: Scene, seed: int) -> ScoredPeople:

@@ -5,6 +5,7 @@ machine that acts on cases does. What it does not know: whether a person would h
 what an attacker would have done about it (range/attackers has those).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ def measure(
         len(days) - clean,
         clean,
         _linked(ledger, cases),
-        _collateral(ledger, cases, passed),
+        _collateral(ledger, cases, passed, _mostly(ledger, false)),
         people or ScoredPeople(f"{scene} {seed}"),
         judged.cannot_fire,
     )
@@ -178,7 +179,19 @@ def _linked(ledger: Ledger, cases: list[Case]) -> Linked:
     )
 
 
-def _collateral(ledger: Ledger, cases: list[Case], passed: np.ndarray) -> tuple[Collateral, ...]:
+def _mostly(ledger: Ledger, false: list[Case]) -> Counter[int]:
+    """Count false cases against the kind that most of their honest accounts are of, as the scorer does."""
+    found: Counter[int] = Counter()
+    for case in false:
+        kinds = Counter(int(ledger.kind[a]) for a in case.named_us if ledger.campaign[a] < 0)
+        if kinds:
+            found[kinds.most_common(1)[0][0]] += 1
+    return found
+
+
+def _collateral(
+    ledger: Ledger, cases: list[Case], passed: np.ndarray, false: Counter[int]
+) -> tuple[Collateral, ...]:
     named = np.zeros(len(ledger.accounts), bool)
     for case in cases:
         named[list(case.named_us)] = True
@@ -199,6 +212,7 @@ def _collateral(ledger: Ledger, cases: list[Case], passed: np.ndarray) -> tuple[
                 int(ledger.output_tokens[mine].sum()),
                 int(lost.sum()),
                 int(ledger.output_tokens[lost].sum()),
+                false[k],
             )
         )
     return tuple(rows)

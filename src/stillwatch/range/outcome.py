@@ -44,6 +44,7 @@ class Collateral:
     tokens: int
     refused: int
     refused_tokens: int
+    false_cases: int  # whose honest accounts are mostly of this kind
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,14 @@ def scored_people(scene: Scene, seed: int, part: Part | None) -> ScoredPeople:
     return ScoredPeople(scene.people.base or "", part.low, part.high)
 
 
+def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
+    """Give a seed's place among the scene's seeds and those who calibrate, and how many places there are."""
+    places = len(scene.seeds) + 1
+    if calibrates:
+        return len(scene.seeds), places
+    return (scene.seeds.index(seed) if seed in scene.seeds else seed % len(scene.seeds)), places
+
+
 def place_of(unit: str) -> float:
     """Give a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
     digest = hashlib.blake2b(unit.encode(), digest_size=8, key=KEY).digest()

@@ -31,6 +31,7 @@ class KindLine:
     accounts: int  # over all populations
     named: Interval  # share of accounts named
     refused_tokens: int
+    false_cases: int  # over all logs: cases whose honest accounts are mostly of this kind
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Line:
     pair_precision: Interval | None
     pair_recall: Interval | None
     honest_named: Interval | None  # accounts
+    honest_share: Interval | None  # of all honest accounts
+    honest_accounts: int  # over all populations
     honest_refused_tokens: Interval | None  # share of all honest tokens
     honest_per_denied: Interval | None  # honest tokens refused for each attacker token denied
     cost_multiple: Interval | None  # dollars per example that got out, against none
@@ -123,6 +126,7 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
         _linked(groups, of, "pair_precision"),
         _linked(groups, of, "pair_recall"),
         over_seeds(means([sum(k.named for o in group for k in o.kinds) for group in groups], of), 0),
+        *_named(groups, of, lambda k: True),
         _refused(groups, of),
         _per_denied(groups, of),
         _cost(fates, of),
@@ -237,8 +241,9 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
     for name in sorted({k.kind for k in every}):
         share, accounts = _named(groups, of, lambda k, name=name: k.kind == name)  # type: ignore[misc]
         if share is not None:
-            refused = sum(k.refused_tokens for k in every if k.kind == name)
-            lines_of.append(KindLine(name, accounts, share, refused))
+            mine = [k for k in every if k.kind == name]
+            refused, false = sum(k.refused_tokens for k in mine), sum(k.false_cases for k in mine)
+            lines_of.append(KindLine(name, accounts, share, refused, false))
     return tuple(lines_of)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import Line
+from stillwatch.range.table import KindLine, Line
 from stillwatch.report.amounts import counted, short
 
 DASH = "-"
@@ -21,6 +21,7 @@ HEADS = (
     "student",
     "linkage, B-cubed F1",
     "honest accounts named",
+    "of all honest accounts",
     "honest tokens refused per token denied",
     "cost multiple",
 )
@@ -106,6 +107,7 @@ def row(x: Line) -> tuple[Cell, ...]:
         student,
         cell(x.bcubed_f1, lambda v: f"{v:.2f}"),
         cell(x.honest_named),
+        cell(x.honest_share, percent),
         cell(x.honest_per_denied, lambda v: plain(round(v, 4))),
         cell(x.cost_multiple, times),
     )
@@ -155,11 +157,19 @@ def undefended(x: Line) -> str:
 
 def hurt(x: Line) -> str:
     """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
-    named = sorted((k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.named.mean, k.kind))
+    named = sorted(
+        (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)
+    )
     if not named:
         return ""
-    kinds = ", ".join(f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}" for k in named)
+    kinds = ", ".join(_hurt(k) for k in named)
     return f"Honest accounts that {called(x.defence)} names, of each kind: {kinds}."
+
+
+def _hurt(k: KindLine) -> str:
+    """Write one kind: the share of its accounts that are named, and the false cases that are mostly its."""
+    cases = f" ({counted(k.false_cases, 'false case')})" if k.false_cases else ""
+    return f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}{cases}"
 
 
 LIVE_HEADS = (

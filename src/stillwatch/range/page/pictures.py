@@ -216,7 +216,8 @@ def collateral(lines: Sequence[Line]) -> Grid | None:
         for x in lines:
             told = next((k for k in x.kinds if k.kind == kind), None)
             share = told.named.mean if told else 0.0
-            row.append((round(12 * math.sqrt(share), 2), percent(share) if share else ""))
+            cases = f", {told.false_cases:,}" if told and told.false_cases else ""
+            row.append((round(12 * math.sqrt(share), 2), percent(share) + cases if share else ""))
         cells.append(tuple(row))
     return Grid(tuple(hurt), tuple(called(x.defence) for x in lines), tuple(cells))
 
