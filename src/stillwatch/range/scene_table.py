@@ -45,7 +45,7 @@ class SceneTable(Table):
                 found.append(SceneTable(item, (*self.path, name, n), self.notes))
         return found
 
-    def text(self, name: str, longest: int = 20_000) -> str:
+    def prose(self, name: str, longest: int = 20_000) -> str:
         """A text of several lines; empty where it is missing."""
         right = f"give a text of at most {longest:,} characters that can be seen, line breaks aside"
         value = self._take(name, str, right)

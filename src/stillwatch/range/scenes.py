@@ -319,7 +319,7 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
     temperature = table.number("temperature", usual.temperature, -1.0, 2.0)
     if temperature is not None and -1.0 < temperature < 0.0:
         table.wrong("temperature", f"{temperature:g} is no temperature; give 0 to 2, or -1 for none")
-    wording = table.text("wording")
+    wording = table.prose("wording")
     if wording and wording.count("{q}") != 1:
         table.wrong("wording", "has no place for the customer's text; write {q} once")
     updates = tuple(x for x in usual.updates if x < days)
@@ -344,7 +344,7 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
         keep_temperature=table.share("keep_temperature", usual.keep_temperature),
         new_model=table.share("new_model", usual.new_model),
         wording=wording,
-        system=table.text("system"),
+        system=table.prose("system"),
         texts=table.choice("texts", usual.texts, ("made", "authors")),
     )
     table.done()
