@@ -295,6 +295,8 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
             "reasoning_tokens", usual.get("reasoning_tokens", 4000.0), 1.0, 30_000.0
         ),
         stolen=table.share("stolen", usual.get("stolen", 0.0)),
+        sticky=table.share("sticky", usual.get("sticky", 0.0)),
+        retries=table.share("retries", usual.get("retries", 0.0)),
     )
     attacker = table.name("attacker", "fixed")
     table.done()
