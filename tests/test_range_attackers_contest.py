@@ -404,9 +404,9 @@ def test_a_salvo_is_over_in_a_second(people: Field) -> None:
 
 def test_one_loud_account_asks_bare_questions(people: Field) -> None:
     for name, zero in (("loud_bare", False), ("loud_zero", True), ("loud_bare:temperature=0", True)):
-        told, watcher = fight(people, attacker(name))
+        fought, watcher = fight(people, attacker(name))
         rows = watcher.theirs()
-        assert told.accounts == 1
+        assert fought.accounts == 1
         assert {row["prompt"] for row in rows} <= set(people.items)
         assert ({row["temperature"] for row in rows} == {0.0}) == zero
 

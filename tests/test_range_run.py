@@ -94,10 +94,10 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
 
 
 def test_seeds_are_a_number_or_a_list(scene: Path, tmp_path: Path) -> None:
-    said = call("run", scene, "--seeds", "2,7", "--defences", "none", "--out", tmp_path / "a", "--json")
-    assert {o["seed"] for o in json.loads(said.stdout)["outcomes"]} == {2, 7}
-    said = call("run", scene, "--seeds", "7,", "--defences", "none", "--out", tmp_path / "b", "--json")
-    assert {o["seed"] for o in json.loads(said.stdout)["outcomes"]} == {7}
+    result = call("run", scene, "--seeds", "2,7", "--defences", "none", "--out", tmp_path / "a", "--json")
+    assert {o["seed"] for o in json.loads(result.stdout)["outcomes"]} == {2, 7}
+    result = call("run", scene, "--seeds", "7,", "--defences", "none", "--out", tmp_path / "b", "--json")
+    assert {o["seed"] for o in json.loads(result.stdout)["outcomes"]} == {7}
     for wrong in ("two", "1,1", "-1,2", "0", ","):
         refused = call("run", scene, "--seeds", wrong, "--defences", "none", "--out", tmp_path / "c")
         assert refused.exit_code == 2, wrong

@@ -199,13 +199,13 @@ def test_clusters_hang_together_by_any_overlap() -> None:
 
 def test_honest_accounts_named_are_set_against_all_of_them(tmp_path: Path) -> None:
     honest = ("h0", "h1", "h2", "h3")
-    told = []
+    scored = []
     for seed in (1, 2, 3):
         ledger = read_ledger(write_scene(tmp_path / str(seed), seed))
         case = Accusation("one", ledger.begin_us, dict.fromkeys(honest, ledger.begin_us))
         outcome = measure(ledger, Judged((case,)), Prices(), 7, scene="s", seed=seed, defence="d")
-        told.append(on(outcome, 0, 0.5) if seed < 3 else on(outcome, 0.5, 1))
-    got = line("s", "d", [(o,) for o in told])
+        scored.append(on(outcome, 0, 0.5) if seed < 3 else on(outcome, 0.5, 1))
+    got = line("s", "d", [(o,) for o in scored])
     assert got.honest_accounts == 24  # twelve of each population
     assert got.honest_share.mean == pytest.approx(4 / 12)
     assert sum(k.false_cases for k in got.kinds) == 3

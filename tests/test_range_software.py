@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillwatch.errors import InputError
+from stillwatch.range import compose
 from stillwatch.range.compose import calibration_log, compose_scene, crowds, honest_side
 from stillwatch.range.people.customers import NEW_MODEL, customers
 from stillwatch.range.people.selves import OwnTexts
@@ -116,7 +117,7 @@ def test_an_update_reaches_most_within_days_and_changes_the_text() -> None:
     assert late[new] > 5 * late[old]
 
 
-@pytest.mark.parametrize("kind", CROWD_KINDS)
+@pytest.mark.parametrize("kind", ["plugin", "coding_agent", "class", "evaluation"])
 def test_customers_have_nothing_else_in_common(kind: str) -> None:
     people = made(program(kind))
     about = people.accounts.to_pylist()
@@ -190,6 +191,25 @@ def test_most_harnesses_try_the_new_model_when_it_comes_out() -> None:
     first = [min(day_of(row) for row in some if row["model"] == NEW_MODEL) for some in tried]
     assert min(first) >= 9.4
     assert np.median(first) < 10.4
+
+
+@pytest.mark.parametrize("kind", ["agency", "annotation"])
+def test_teams_are_one_organisation_on_one_card(kind: str) -> None:
+    people = made(program(kind, accounts=20))
+    about = people.accounts.to_pylist()
+    assert len({row["org"] for row in about}) == 1
+    assert len({row["payment"] for row in about}) == 1
+    addresses = {row["client_ip"] for row in rows(people)}
+    assert (len(addresses) <= 2) == (kind == "agency")
+
+
+def test_annotators_share_one_queue_and_no_item() -> None:
+    people = rows(made(program("annotation", accounts=20)))
+    assert len({row["system"] for row in people}) == 1
+    items = Counter(row["prompt"] for row in people)
+    assert items.most_common(1)[0][1] <= 2  # a stock has a sentence twice now and then
+    assert len({row["account"] for row in people}) == 20
+    assert min(map(day_of, people)) >= 7.8
 
 
 def test_a_coding_agents_sessions_are_conversations_with_tools() -> None:
@@ -324,7 +344,17 @@ def test_software_pool_is_software_quiet_with_a_pool() -> None:
     quiet, pool = read_scene("software-quiet"), read_scene("software-pool")
     assert quiet.crowds == pool.crowds
     assert quiet.people == pool.people
-    assert {crowd.kind for crowd in quiet.crowds} == set(CROWD_KINDS)
+    assert {crowd.kind for crowd in quiet.crowds} == {"plugin", "coding_agent", "class", "evaluation"}
     assert isinstance(quiet, Scene)
     assert quiet.campaigns == ()
     assert [plan.accounts for plan in pool.plans] == [60]
+
+
+def test_a_streamed_scene_has_the_same_crowds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = parse_scene(SCENE)
+    whole = compose_scene(scene, 1, tmp_path / "whole")
+    monkeypatch.setattr(compose, "LARGE", 100)
+    streamed = compose_scene(scene, 1, tmp_path / "streamed")
+    for name in ("exchanges", "accounts", "truth"):
+        one, other = (pq.read_table(folder / f"{name}.parquet") for folder in (whole, streamed))
+        assert one.equals(other), name

@@ -1,7 +1,8 @@
 """Customers of a program as honest accounts: unrelated people with texts of their own behind shared defaults.
 
 Each has an account, card, network and hours of their own, installs the program when it reaches them, keeps
-its defaults or not, and gets its updates. A class shares a campus, a mail domain and its assignments as well.
+its defaults or not, and gets its updates. A class shares a campus, a mail domain and its assignments as well,
+an agency one card and address, annotators one card and a queue of items that is dealt out over them.
 It knows no campaign, and no detector was looked at to set a figure here.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.arrivals import sitting_days
+from stillwatch.range.identity import token
 from stillwatch.range.people import Person, Sent
 from stillwatch.range.people import product_words as w
 from stillwatch.range.people.crowd import ACCOUNTS, TRUTH, exchanges_of
@@ -23,7 +25,10 @@ from stillwatch.range.people.supply import Supply
 from stillwatch.range.people.traits import people_of
 from stillwatch.range.population import Population
 
-VISIBLE_TOKENS = {"plugin": 350.0, "coding_agent": 420.0, "class": 260.0, "evaluation": 110.0}
+VISIBLE_TOKENS = {
+    "plugin": 350.0, "coding_agent": 420.0, "class": 260.0, "evaluation": 110.0, "agency": 500.0,
+    "annotation": 4.0,
+}  # fmt: skip
 OTHER_MODELS = (("mira-mini", 0.4), ("mira-large", 0.35), ("mira-think", 0.25))
 OTHER_LIMITS = (None, 512, 2048, 4096, 16384)
 OTHER_TEMPERATURES = (None, 0.2, 0.3, 0.5, 1.0)
@@ -60,7 +65,7 @@ def customers(
     """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
-    shared = _assignments(software, supply)
+    shared = _shared(software, supply)
     people = _people(software, days, begin, rng)
     tables, used = [], []
     for n, who in enumerate(people):
@@ -68,7 +73,8 @@ def customers(
         customer = _customer(software, who, OwnTexts(rng, author), days, begin, rng)
         if customer.begin >= days:
             continue  # not yet a customer
-        sent = SENDING[software.kind](customer, software, versions, shared, days, new_model_day, rng)
+        queue = shared[n :: len(people)] if software.kind == "annotation" else shared
+        sent = SENDING[software.kind](customer, software, versions, queue, days, new_model_day, rng)
         if not sent.prompts:
             continue
         used.append(customer.who)
@@ -89,7 +95,9 @@ def customers(
 
 
 def _people(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
-    """Unrelated people; the accounts of a class are made within days of the course's beginning."""
+    """Unrelated people; a class, an agency and a team of annotators have an organisation in common."""
+    if software.kind in ("agency", "annotation"):
+        return _organisation(software, days, begin, rng)
     if software.kind != "class":
         return people_of("small_dev", software.accounts, begin, days, rng)
     people: list[Person] = []
@@ -108,6 +116,21 @@ def _people(software: Software, days: int, begin: datetime, rng: np.random.Gener
         )
         for n, person in enumerate(people)
     ]
+
+
+def _organisation(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
+    """Accounts on one card; annotators sign up when their project begins, and work from their homes."""
+    people = people_of("small_dev", software.accounts, begin, days, rng)
+    like, org = people[0], f"org_{token(rng, 10)}"
+    start = begin + timedelta(days=max(software.released, 0.0))
+    joint = [
+        replace(p, org=org, payment=like.payment or token(rng, 16), email_domain=like.email_domain)
+        for p in people
+    ]
+    joint = [replace(p, payment=joint[0].payment) for p in joint]
+    if software.kind == "agency":
+        return [replace(p, addresses=like.addresses) for p in joint]
+    return [replace(p, created=start - timedelta(days=float(rng.uniform(0, 4)))) for p in joint]
 
 
 def _customer(
@@ -146,7 +169,7 @@ def _customer(
         stream=software.kind in ("plugin", "coding_agent"),
         response_format=None,
         conversations=software.kind in ("coding_agent", "class"),
-        declared_use=None,
+        declared_use="data labelling" if software.kind == "annotation" else None,
     )
     return Customer(who, texts, first, updated)
 
@@ -162,8 +185,15 @@ def _other(choices: tuple[Value, ...], but: Value, rng: np.random.Generator) -> 
     return others[int(rng.integers(len(others)))]
 
 
-def _assignments(software: Software, supply: Supply) -> tuple[str, ...]:
-    """A course's assignments: the first, and one for each update. Of three exercises each."""
+def _shared(software: Software, supply: Supply) -> tuple[str, ...]:
+    """What customers get from one source: a course's assignments, or the items of a project.
+
+    An assignment has three exercises; there is a first one and one for each update. A project's items are
+    short texts of its client, and each goes to one annotator.
+    """
+    if software.kind == "annotation":
+        items = software.accounts * round(4 * software.exchanges)
+        return tuple(supply.questions.deal()[0] for _ in range(items))
     if software.kind != "class":
         return ()
     lessons = supply.tests["gsm8k"]
@@ -290,6 +320,19 @@ def _evaluation(
     )
 
 
+def _annotation(
+    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
+    new_model_day: float, rng: np.random.Generator,
+) -> Sent:  # fmt: skip
+    """One's part of a project's queue, item by item, under the project's guideline."""
+    count = min(_count(software, customer, days, rng), len(shared))
+    at = sitting_days(count, customer.begin, float(days), rng)
+    releases_of = [customer.release(float(day), versions) for day in at]
+    prompts = [r.wording.replace("{q}", item) for r, item in zip(releases_of, shared, strict=False)]
+    return Sent(at, prompts, [r.system for r in releases_of])
+
+
 SENDING: dict[str, Sending] = {
-    "plugin": _plugin, "coding_agent": _coding_agent, "class": _class, "evaluation": _evaluation
+    "plugin": _plugin, "coding_agent": _coding_agent, "class": _class, "evaluation": _evaluation,
+    "agency": _plugin, "annotation": _annotation,
 }  # fmt: skip

@@ -18,6 +18,14 @@ LEADS = {
         "This is the tutor of {name}. Point to the next step, and stop there.",
     ),
     "evaluation": ("",),
+    "agency": (
+        "Copy for a client of ours. Their brief and material follow.",
+        "We write for the client below. Stay in their voice.",
+    ),
+    "annotation": (
+        "Guideline of project {name}. Judge each item by it and by nothing else.",
+        "Project {name}. You pre-label items; a person checks every label.",
+    ),
 }
 RULES_OF = {
     "plugin": (
@@ -50,8 +58,19 @@ RULES_OF = {
         "Send questions about dates to the office.", "Be patient with beginners.",
     ),
     "evaluation": ("",),
+    "agency": (
+        "Three variants.", "No superlatives.", "British spelling.", "Name no competitor.",
+        "Headline of at most six words.", "End with what the reader can do.", "Keep figures as they are.",
+        "Plain words.",
+    ),
+    "annotation": (
+        "Reply with one label.", "Labels: wish, complaint, question, praise, other.",
+        "Where two labels fit, take the first in the list.", "Irony counts as what is meant.",
+        "An item in another language is labelled all the same.", "Leave out what you cannot read: other.",
+        "Names of persons are no reason for a label.", "Do not explain.",
+    ),
 }  # fmt: skip
-RULES_SHOWN = {"plugin": 4, "coding_agent": 22, "class": 4, "evaluation": 0}
+RULES_SHOWN = {"plugin": 4, "coding_agent": 22, "class": 4, "evaluation": 0, "agency": 4, "annotation": 5}
 TOOLS = (
     ("list_dir", "Lists a folder. Parameters: path (required), deep (optional, true or false)."),
     ("read_file", "Gives a file's content. Parameters: path (required), from and to (optional lines)."),

@@ -21,8 +21,8 @@ import numpy as np
 
 from stillwatch.range.people import product_words as w
 
-Kind = Literal["plugin", "coding_agent", "class", "evaluation"]
-CROWD_KINDS: tuple[Kind, ...] = ("plugin", "coding_agent", "class", "evaluation")
+Kind = Literal["plugin", "coding_agent", "class", "evaluation", "agency", "annotation"]
+CROWD_KINDS: tuple[Kind, ...] = ("plugin", "coding_agent", "class", "evaluation", "agency", "annotation")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,14 @@ DEFAULTS: dict[Kind, Software] = {
     "evaluation": Software(
         "", "evaluation", accounts=30, exchanges=150.0, spread=0.5, released=-200.0, keep_model=0.6,
         max_tokens=256, keep_max_tokens=0.85, temperature=0.0, keep_temperature=0.97, new_model=0.75,
+    ),
+    "agency": Software(
+        "", "agency", accounts=7, exchanges=30.0, released=-200.0, growth=0.2, keep_model=0.85,
+    ),
+    "annotation": Software(
+        "", "annotation", accounts=25, exchanges=60.0, spread=0.5, released=7.8, adoption_days=1.0,
+        model="mira-mini", keep_model=0.97, max_tokens=300, keep_max_tokens=0.98, temperature=0.0,
+        keep_temperature=0.98,
     ),
 }  # fmt: skip
 
@@ -109,12 +117,12 @@ def _release(software: Software, version: str, lead: str, rules: str, rng: np.ra
     name = software.name
     system: str | None = None
     wording = "{q}"
-    if software.kind == "plugin":
+    if software.kind in ("plugin", "agency"):
         wording = f"{lead} {rules}\n\n{{q}}"
     elif software.kind == "coding_agent":
         tools = "\n".join(f"## {tool}\n{about}" for tool, about in w.TOOLS)
         system = f"{lead.format(name=name)} (version {version})\n\n{rules}\n\n# Tools\n{tools}"
-    elif software.kind == "class":
+    elif software.kind in ("class", "annotation"):
         system = f"{lead.format(name=name)} {rules}"
     else:
         wording = f"{w.SHOTS}\n\nQuestion: {{q}}\nAnswer:"
