@@ -33,7 +33,8 @@ def table(told: list[Line], scene: str) -> list[str]:
 
 def part_by_part(told: list[Line], scene: str) -> list[str]:
     """The ablations of one scene, in short."""
-    keep = (0, 1, 2, 3, 4, 6, 7, 10)
+    left_out = ("its tokens", "honest accounts named", "honest tokens refused per token denied")
+    keep = [k for k, head in enumerate(words.HEADS) if head not in left_out]
     out = ["| " + " | ".join(words.HEADS[k] for k in keep) + " |", "|---" + "|--:" * (len(keep) - 1) + "|"]
     for x in told:
         if x.scene == scene:
@@ -58,15 +59,20 @@ def by_scene(told: list[Line], defence: str) -> list[str]:
         "student",
         "undefended",
         "cost",
+        "honest accounts named",
+        "of all",
     )
     out = ["| " + " | ".join(heads) + " |"]
-    out.append("|---" + "|--:" * 8 + "|")
+    out.append("|---" + "|--:" * (len(heads) - 1) + "|")
     for x in told:
         if x.defence == defence and x.scene != ALL:
-            row = words.row(x)
+            row = dict(zip(words.HEADS, words.row(x), strict=True))
             share = words.cell(x.out_share, words.percent)
             free = words.cell(x.student_undefended, words.percent)
-            cells = (row[1], row[2], row[3], row[4], share, row[6], free, row[10])
+            cells = (
+                *(row[h] for h in words.HEADS[1:5]), share, row["student"], free, row["cost multiple"],
+                row["honest accounts named"], row["of all honest accounts"],
+            )  # fmt: skip
             out.append(
                 f"| {x.scene} | " + " | ".join(f"{a} ({b})" if b and b != a else a for a, b in cells) + " |"
             )
@@ -121,6 +127,7 @@ def main() -> None:
         *(part_by_part(told, chief) if asked.parts else table(told, chief)),
         "",
         *([] if asked.parts else ["Stillwatch, scene by scene:", "", *by_scene(told, "stillwatch"), ""]),
+        *(note for x in told if (note := words.silent(x)) and x.scene == chief and not asked.parts),
         *([asked.note, ""] if asked.note else []),
     ]
     if CHROMIUM.exists() and not asked.parts:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Means, Seen
 from stillwatch.range.attackers.crew import HOUR_US, Crew, Stock, Talks
-from stillwatch.range.attackers.registry import attacker, names
+from stillwatch.range.attackers.registry import attacker, names, settings_of
 from stillwatch.range.attackers.rewording import dressed, forms, modelled, reworded, sentences, wrapper
 from stillwatch.range.costs import SOURCES, Cost, Prices, Purse, spent_usd
 from stillwatch.range.field import Field, field_of
@@ -249,6 +249,31 @@ def test_every_attacker_says_what_it_knows_does_and_cannot(name: str) -> None:
 def test_an_unknown_attacker_is_refused() -> None:
     with pytest.raises(InputError, match="known are adaptive"):
         attacker("genius")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("loud:accounts=2", "takes no settings"),
+        ("chorus:acounts=2", "'acounts' is no setting of it; known are accounts"),
+        ("chorus:accounts=two", "accounts = 'two' is no int"),
+        ("chorus:accounts=0", "at least one account"),
+        ("chorus:mask=-1", "mask = -1"),
+        ("chorus:words=loud", "known are bare"),
+        ("salvo:each=0", "`each` from 1"),
+        ("loud_bare:temperature=9", "temperature from 0 to 2"),
+        ("chorus:", "'' is no setting"),
+    ],
+)
+def test_settings_that_will_not_do_are_refused_with_the_name(name: str, says: str) -> None:
+    with pytest.raises(InputError, match=f"attacker '{name}'.*{says}"):
+        attacker(name)
+
+
+def test_settings_follow_a_name() -> None:
+    assert settings_of("loud") == {}
+    assert settings_of("chorus") == {"accounts": 20, "per_account_day": 50.0, "mask": 1.3, "words": "own"}
+    assert attacker("chorus:accounts=60:mask=0").NAME == "chorus:accounts=60:mask=0"
 
 
 @settings(max_examples=25)

@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,8 @@ POOL = Fixed(Means(accounts=12, per_account_day=24), "pool")
 def people() -> Field:
     whole = field_of(read_scene(shipped()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
-    return replace(
-        whole, exchanges=whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
-    )
+    mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
+    return replace(whole, exchanges=mine, calibration=None)  # thresholds are set on so few people
 
 
 @dataclass
@@ -101,7 +101,8 @@ def fight(people: Field, who: Any = POOL, seed: int = 1, rules: Rules = RULES, *
 def test_what_is_counted_is_what_the_log_holds(people: Field, name: str) -> None:
     told, watcher = fight(people, attacker(name))
     rows = watcher.theirs()
-    good = [r for r in rows if r["status"] == 200 and r["finish_reason"] != "refusal"]
+    wanted = [r for r in rows if r["model"].startswith("mira-think")]  # a chorus sends others beside them
+    good = [r for r in wanted if r["status"] == 200 and r["finish_reason"] != "refusal"]
     assert told.reached
     assert told.out == 60 == len(good)
     assert told.requests == len(rows)
@@ -316,7 +317,7 @@ def test_an_allowance_of_reasoning_leaves_other_models_alone(people: Field, shar
 
 def test_an_allowance_of_nothing() -> None:
     empty = pa.table({"exchange_id": pa.array([], pa.string())})
-    assert judge(empty, None, 0, 1, 1.0).refused == frozenset()
+    assert judge(AllowanceWatch(0), empty).refused == frozenset()
     assert Allowances.of({}).usual > 2**60
 
 
@@ -366,6 +367,48 @@ def test_defences_together_refuse_and_name_as_each(people: Field) -> None:
 
 
 # --- the real thing -----------------------------------------------------------------------------------------
+
+
+def test_a_chorus_sends_so_many_cheap_requests_in_its_own_wrappers(people: Field) -> None:
+    masked, watcher = fight(people, attacker("chorus:accounts=6:per_account_day=100:mask=2"))
+    rows = watcher.theirs()
+    by_account: dict[str, set[str]] = {}
+    for row in rows:
+        by_account.setdefault(row["account"], set()).add(row["model"])
+    assert all(len(models - {"mira-think", "mira-think-2"}) == 1 for models in by_account.values())
+    wanted = sum(row["model"].startswith("mira-think") for row in rows)
+    assert (len(rows) - wanted) / wanted == pytest.approx(2, abs=0.5)
+    pairs = {(row["account"], row["temperature"]) for row in rows}
+    assert max(Counter(account for account, _ in pairs).values()) == 2
+    bare, plain = fight(people, attacker("chorus:accounts=6:per_account_day=100:mask=0"))
+    assert {row["model"] for row in plain.theirs()} <= {"mira-think", "mira-think-2"}
+    assert masked.attacker == "chorus:accounts=6:per_account_day=100:mask=2"
+    assert masked.usd > bare.usd
+
+
+def test_a_salvo_is_over_in_a_second(people: Field) -> None:
+    _, watcher = fight(people, attacker("salvo:each=20"))
+    rows = watcher.theirs()
+    seconds = {int(row["time"].timestamp()) % 3600 for row in rows}
+    assert seconds == {1}
+    assert {row["temperature"] for row in rows} == {0.0}
+    first = min(row["time"] for row in rows)
+    assert (
+        max(Counter(row["account"] for row in rows if row["time"] < first + timedelta(seconds=1)).values())
+        == 20
+    )
+    over, watcher = fight(people, attacker("salvo:each=20:nights=1"))
+    assert {row["time"].hour for row in watcher.theirs()} <= {23, 0}
+    assert over.reached
+
+
+def test_one_loud_account_asks_bare_questions(people: Field) -> None:
+    for name, zero in (("loud_bare", False), ("loud_zero", True), ("loud_bare:temperature=0", True)):
+        fought, watcher = fight(people, attacker(name))
+        rows = watcher.theirs()
+        assert fought.accounts == 1
+        assert {row["prompt"] for row in rows} <= set(people.items)
+        assert ({row["temperature"] for row in rows} == {0.0}) == zero
 
 
 @pytest.mark.slow

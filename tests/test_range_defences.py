@@ -11,9 +11,9 @@ import pytest
 
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Accusation, Judged, mmd_window
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, merged, record
-from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, names
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, before, merged, record, set_thresholds
+from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, has_threshold, names
 from stillwatch.range.defences.stillwatch import known
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.parts import PARTS
@@ -23,6 +23,7 @@ START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US
 REFUSING = ("limits", "allowance", "reasoning_allowance")  # these accuse nobody
 EVERY = tuple(name for name in names() if name != "stillwatch/firm")  # that one: a scan every half day
+SET_ON_CLEAN_DAYS = tuple(name for name in EVERY if has_threshold(name))
 BASELINES = tuple(name for name in EVERY if name != "stillwatch")
 LOOSE = 2000.0  # a budget at which everybody speaks
 
@@ -222,7 +223,7 @@ def test_every_defence_says_what_it_assumes() -> None:
 
 OWN = '''
 """Accuses whoever speaks after the clean days."""
-from stillwatch.range.defences import Accusation, Judged, mmd_window
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
 from stillwatch.range.defences.hours import Hourly
 NAME = "mine"
 def open_watch(accounts, clean_until_us, seed, dial):
@@ -314,3 +315,38 @@ def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
             said.append(len(full.campaigns))
             lo = hi
         assert said[0] == 0 < said[-1]
+
+
+@pytest.mark.parametrize("name", SET_ON_CLEAN_DAYS)
+def test_the_logs_own_clean_days_as_calibration_change_nothing(name: str) -> None:
+    table, accounts = world().table, world().accounts
+    own = CalibrationLog(table, accounts)
+    chosen = defence(name, LOOSE)
+    judged = chosen.judge(table, accounts, CLEAN_US, 5)
+    assert chosen.judge(table, accounts, CLEAN_US, 5, own) == judged
+    assert not judged.cannot_fire
+
+
+@pytest.mark.parametrize("name", SET_ON_CLEAN_DAYS)
+def test_people_without_a_clean_day_leave_a_defence_that_cannot_fire(name: str) -> None:
+    table, accounts = world().table, world().accounts
+    nobody = CalibrationLog(before(table, 0), accounts)
+    chosen = defence(name, LOOSE)
+    judged = chosen.judge(table, accounts, CLEAN_US, 5, nobody)
+    assert judged.cannot_fire
+    assert not judged.cases
+    if name not in REFUSING:
+        assert defence(f"none+{name}", LOOSE).judge(table, accounts, CLEAN_US, 5, nobody).cannot_fire
+
+
+def test_the_level_comes_from_the_other_people_alone() -> None:
+    table, accounts = world().table, world().accounts
+    chosen = defence("volume", LOOSE)
+    some = CalibrationLog(table.filter(table["account"].cast("string").to_numpy() < "p"), accounts)
+    watch, other = (chosen.open_watch(accounts, CLEAN_US, 5) for _ in range(2))
+    watch.step(table, CLEAN_US)
+    other.step(before(some.exchanges, CLEAN_US), CLEAN_US)
+    assert isinstance(watch, Calibrated)
+    set_thresholds(chosen, watch, some, CLEAN_US, 5)
+    assert watch.state.clean.level() == other.state.clean.level()
+    assert watch.state.before  # its histories stay its own

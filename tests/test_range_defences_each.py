@@ -126,7 +126,8 @@ def test_it_catches_what_it_is_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*CATCHES, "limits", "stillwatch"])
 def test_it_is_silent_on_calm_days(name: str) -> None:
-    assert defence(name, 1.0).judge(calm(), None, CLEAN_US, 1) == Judged(())
+    judged = defence(name, 1.0).judge(calm(), None, CLEAN_US, 1)
+    assert (judged.cases, judged.refused) == ((), frozenset())
 
 
 # --- limits -------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ start = 7.5
 days = 2.0
 pipelines = ["orca_flan"]
 [defence]
-names = ["none", "prefix"]
+names = ["none", "volume"]
 """
 SECONDS = """
 from stillwatch.range.defences import Accusation
@@ -45,7 +45,7 @@ NAME = "seconds"
 def open_watch(accounts, clean_until_us, seed, dial):
     return Hourly(lambda hour: [Accusation("c", hour.until_us // 1_000_000, {hour.names[0]: hour.until_us})])
 """
-MISTAKEN = SCENE.replace('"prefix"', '"stilwatch"').replace("days = 2.0", 'days = 2.0\nattacker = "luod"')
+MISTAKEN = SCENE.replace('"volume"', '"stilwatch"').replace("days = 2.0", 'days = 2.0\nattacker = "luod"')
 TOO_MUCH = SCENE.replace("small", "greedy").replace("exchanges = 300", "exchanges = 90000")
 
 
@@ -76,7 +76,7 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
     told = content(out)
     assert [(x["scene"], x["defence"], x["seeds"]) for x in told["table"]] == [
         ("small", "none", 2),
-        ("small", "prefix", 2),
+        ("small", "volume", 2),
     ]
     none = told["table"][0]
     assert none["out"]["mean"] == none["before_alarm"]["mean"] > 250
@@ -91,6 +91,17 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
     assert "<script" not in page
     assert told["id"] in page
     assert not (out / "logs").exists()  # the composed logs went
+
+
+def test_seeds_are_a_number_or_a_list(scene: Path, tmp_path: Path) -> None:
+    result = call("run", scene, "--seeds", "2,7", "--defences", "none", "--out", tmp_path / "a", "--json")
+    assert {o["seed"] for o in json.loads(result.stdout)["outcomes"]} == {2, 7}
+    result = call("run", scene, "--seeds", "7,", "--defences", "none", "--out", tmp_path / "b", "--json")
+    assert {o["seed"] for o in json.loads(result.stdout)["outcomes"]} == {7}
+    for wrong in ("two", "1,1", "-1,2", "0", ","):
+        refused = call("run", scene, "--seeds", wrong, "--defences", "none", "--out", tmp_path / "c")
+        assert refused.exit_code == 2, wrong
+        assert "--seeds is" in refused.output
 
 
 def test_a_scene_says_all_that_is_wrong_with_it_before_anything_is_played(tmp_path: Path) -> None:
@@ -126,7 +137,7 @@ def test_a_missing_cell_alone_is_made_again_and_comes_out_the_same(
     done: tuple[Path, Result], scene: Path
 ) -> None:
     out, _ = done
-    cell = out / CELLS / Cell("small", 2, "prefix").file
+    cell = out / CELLS / Cell("small", 2, "volume").file
     was, document = json.loads(cell.read_text())["outcome"], (out / "range.json").read_bytes()
     others = {p: p.stat().st_mtime_ns for p in (out / CELLS).iterdir() if p != cell}
     cell.unlink()
@@ -310,13 +321,13 @@ def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
     tmp_path: Path, scene: Path
 ) -> None:
     out = tmp_path / "out"
-    said = call("run", scene, "--seeds", 1, "--defences", "prefix", "--attackers", "naive", "--out", out)
+    said = call("run", scene, "--seeds", 1, "--defences", "volume", "--attackers", "naive", "--out", out)
     assert said.exit_code == 0, said.output
     told = content(out)
     assert [(x["attacker"], x["defence"]) for x in told["contests"]] == [
         ("loud", "none"),
         ("naive", "none"),
-        ("naive", "prefix"),
+        ("naive", "volume"),
     ]
     alone = told["contests"][1]
     assert alone["times_itself"]["usd"]["mean"] == pytest.approx(1)
@@ -326,7 +337,7 @@ def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
 
 def test_a_defence_of_ones_own_that_breaks_is_told_and_one_that_works_stands_beside(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
-        SCENE.replace('["none", "prefix"]', '["none", "./mine.py", "./broken.py", "./seconds.py"]')
+        SCENE.replace('["none", "volume"]', '["none", "./mine.py", "./broken.py", "./seconds.py"]')
     )
     works = "from stillwatch.range.defences.none import open_watch\nNAME = 'mine'\n"
     breaks = "NAME = 'broken'\n\n\ndef open_watch(*told):\n    raise ValueError('oh')\n"

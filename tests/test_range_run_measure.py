@@ -69,6 +69,8 @@ def test_what_the_scorer_measures_too_is_the_same(tmp_path: Path, seed: int) -> 
     assert got.linked.pair_recall == right.pair_recall
     named = {k.kind: k.named for k in got.kinds if k.named}
     assert named == right.benign_named_by_kind
+    false = {k.kind: k.false_cases for k in got.kinds if k.false_cases}
+    assert false == {kind: found.cases for kind, found in right.false_by_kind.items()}
 
 
 @pytest.mark.parametrize("seed", range(20))

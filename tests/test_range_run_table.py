@@ -10,12 +10,14 @@ import pytest
 from scipy import stats
 
 from range_run_world import write_scene
+from stillwatch.range import words
+from stillwatch.range.clusters import clusters, means
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.interval import Interval, of_multiples, of_rate, of_share, over_seeds
 from stillwatch.range.ledger import read_ledger
 from stillwatch.range.measure import measure
-from stillwatch.range.outcome import Outcome
+from stillwatch.range.outcome import Outcome, ScoredPeople
 from stillwatch.range.table import ALL, Line, line, lines
 from stillwatch.scan.curve import curve
 
@@ -134,3 +136,79 @@ def test_scenes_are_pooled_seed_by_seed(tmp_path: Path) -> None:
     assert all(isinstance(x, Line) for x in told)
     kinds = {k.kind: k for k in told[2].kinds}
     assert kinds["chat"].accounts == sum(k.accounts for x in told[:2] for k in x.kinds if k.kind == "chat")
+
+
+def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, True)
+    silent = [replace(some[0], cannot_fire="too few"), *some[1:]]
+    got, rest = line("s", "d", [(o,) for o in silent]), line("s", "d", [(o,) for o in some[1:]])
+    assert (got.cannot_fire, got.logs, got.seeds) == (1, 3, 2)
+    assert replace(got, cannot_fire=0, logs=2, why="") == rest
+    assert words.silent(got) == "d cannot fire on 1 of 3 logs, which count for nothing: too few."
+    nothing = line("s", "d", [(replace(o, cannot_fire="too few"),) for o in some])
+    assert words.row(nothing)[1] == ("cannot fire", "")
+    assert nothing.silent
+
+
+def on(o: Outcome, low: float, high: float) -> Outcome:
+    """The outcome as one on a part of some base's people."""
+    return replace(o, people=ScoredPeople("base", low, high))
+
+
+def test_the_same_people_with_every_seed_are_counted_once(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, False)
+    same = line("s", "d", [(on(some[0], 0, 0.5),)] * 3)
+    once = line("s", "d", [(on(some[0], 0, 0.5),)])
+    assert (same.seeds, same.populations, same.campaigns) == (3, 1, 3 * once.campaigns)
+    assert same.false_cases == once.false_cases
+    assert same.caught == once.caught
+    assert same.out == once.out  # one population says nothing of another
+    assert [k.named for k in same.kinds] == [k.named for k in once.kinds]
+    assert same.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / some[0].account_days * 1e4)
+
+
+def test_disjoint_people_add_up_and_overlapping_ones_do_not(tmp_path: Path) -> None:
+    some = outcomes(tmp_path, False)
+    days = [o.account_days for o in some]
+    apart = line("s", "d", [(on(o, n / 3, (n + 1) / 3),) for n, o in enumerate(some)])
+    assert apart.populations == 3
+    assert apart.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / sum(days) * 1e4)
+    partly = line("s", "d", [(on(o, n / 4, n / 4 + 0.3),) for n, o in enumerate(some)])
+    assert partly.populations == 1
+    assert partly.false_cases.high == pytest.approx(apart.false_cases.high * 3)
+
+
+def test_scenes_with_the_same_people_do_not_add_account_days(tmp_path: Path) -> None:
+    two = [
+        on(replace(o, scene=scene), 0, 0.5) if o.seed == 1 else on(replace(o, scene=scene), 0.5, 1)
+        for scene in ("a", "b")
+        for o in outcomes(tmp_path, False, scene)[:2]
+    ]
+    two = [replace(o, account_days=50) for o in two]
+    every = lines(two)[-1]
+    assert (every.scene, every.seeds, every.populations) == (ALL, 2, 2)
+    assert every.false_cases.high == pytest.approx(stats.chi2.ppf(0.975, 2) / 2 / 100 * 1e4)
+
+
+def test_clusters_hang_together_by_any_overlap() -> None:
+    people = [ScoredPeople("x", n / 10, (n + width) / 10) for n, width in ((0, 1), (5, 1), (1, 4.5), (8, 1))]
+    assert clusters([[p] for p in people]) == [0, 1, 1, 2]
+    assert clusters([[people[0], people[3]], [people[1]], [people[3]]]) == [0, 1, 0]
+    assert means([3, None, 5, None], [0, 1, 0, 2]) == [4.0]
+
+
+def test_honest_accounts_named_are_set_against_all_of_them(tmp_path: Path) -> None:
+    honest = ("h0", "h1", "h2", "h3")
+    scored = []
+    for seed in (1, 2, 3):
+        ledger = read_ledger(write_scene(tmp_path / str(seed), seed))
+        case = Accusation("one", ledger.begin_us, dict.fromkeys(honest, ledger.begin_us))
+        outcome = measure(ledger, Judged((case,)), Prices(), 7, scene="s", seed=seed, defence="d")
+        scored.append(on(outcome, 0, 0.5) if seed < 3 else on(outcome, 0.5, 1))
+    got = line("s", "d", [(o,) for o in scored])
+    assert got.honest_accounts == 24  # twelve of each population
+    assert got.honest_share.mean == pytest.approx(4 / 12)
+    assert sum(k.false_cases for k in got.kinds) == 3
+    heads = dict(zip(words.HEADS, words.row(got), strict=True))
+    assert heads["of all honest accounts"][0] == "33 %"
+    assert "chat 50 % (3 false cases)" in words.hurt(got)

@@ -89,7 +89,9 @@ def run_command(
         list[str], typer.Argument(metavar="SCENE...", help="A scene's file, or a name of `list`.")
     ],
     mode: Annotated[str, typer.Option(help="log: composed logs; live: a real teacher and gateway.")] = "log",
-    seeds: Annotated[int | None, typer.Option(help="How many seeds; by default those of the scene.")] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="N|A,B", help="How many seeds, or which; by default those of the scene.")
+    ] = "",
     defences: Annotated[str, typer.Option(metavar="A,B", help="all, ablations, or names.")] = "",
     attackers: Annotated[str, typer.Option(metavar="A,B", help="Attackers that react to what is done.")] = "",
     students: Annotated[
@@ -107,7 +109,8 @@ def run_command(
     if students and mode == LIVE:
         raise InputError("--students goes with --mode log; a live play trains its own")
     wanted = tuple(
-        asked(read_scene(name), seeds, _names(defences), _names(attackers)) for name in dict.fromkeys(scenes)
+        asked(read_scene(name), _seeds(seeds), _names(defences), _names(attackers))
+        for name in dict.fromkeys(scenes)
     )
     folder = out or OUT / facts_of(wanted, mode).id
     told, shares = _played(wanted, folder, mode, keep, jobs, students, quiet or as_json)
@@ -119,6 +122,17 @@ def run_command(
         print_run(told, shares, screen if screen.is_terminal else Console(width=PIPED))
     if told.refusals:
         raise typer.Exit(PARTLY)
+
+
+def _seeds(text: str) -> int | tuple[int, ...] | None:
+    """Read `3` as so many seeds, and `1,2` (or `7,`) as these."""
+    if not text.strip():
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"--seeds is {text!r}; give a number, or seeds as in 1,2") from None
+    return numbers if "," in text else numbers[0]
 
 
 def _names(text: str) -> tuple[str, ...]:

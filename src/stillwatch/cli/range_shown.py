@@ -8,7 +8,6 @@ from rich.text import Text
 from stillwatch.range import words, written
 from stillwatch.range.run import Run
 from stillwatch.range.table import Shares, lines
-from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import plain_table, safe
 
 SHOWN = 5  # refusals
@@ -21,7 +20,7 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
     table = lines(told.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
         some = [x for x in table if x.scene == scene]
-        heads = f"{scene}: {counted(some[0].campaigns, 'campaign')} over {counted(some[0].seeds, 'seed')}"
+        heads = f"{scene}: {words.over(some)}"
         rows = [words.row(x) for x in some]
         if console.width >= WIDE:
             _print_table(heads, words.HEADS, rows, console)
@@ -29,7 +28,8 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
             _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
             rest = [(r[0], *r[SPLIT:]) for r in rows]
             _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        for note in (words.undefended(some[0]), *(words.hurt(x) for x in some)):
+        notes = (*map(words.silent, some), words.undefended(some[0]), *map(words.hurt, some))
+        for note in notes:
             if note:
                 console.print(Text(note))
     fights = written.contests_of(told)
@@ -37,6 +37,8 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
         _print_table(
             "Attackers that react", words.FOUGHT_HEADS, [words.fought_row(x) for x in fights], console
         )
+        for note in filter(None, map(words.silent, fights)):
+            console.print(Text(note))
     if told.live:
         _print_table("Live", words.LIVE_HEADS, words.live_rows(told.live), console)
     if table:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.range.attackers import registry as attackers
-from stillwatch.range.compose import compose_scene
+from stillwatch.range.compose import calibration_log, compose_scene, whom
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thinned
-from stillwatch.range.defences import Judged
-from stillwatch.range.defences.registry import defence
+from stillwatch.range.defences import CalibrationLog, Judged
+from stillwatch.range.defences.registry import defence, has_threshold
 from stillwatch.range.field import Field, field_of
 from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
 from stillwatch.range.measure import measure
@@ -45,7 +45,8 @@ class Cell:
     def file(self) -> str:
         safe = hashlib.sha256(self.defence.encode()).hexdigest()[:6] if self.defence.endswith(".py") else ""
         name = Path(self.defence).stem if safe else self.defence.replace("/", "~").replace(":", "=")
-        return ".".join(x for x in (self.scene, str(self.seed), name, safe, self.attacker, "json") if x)
+        attacker = self.attacker.replace(":", "~")
+        return ".".join(x for x in (self.scene, str(self.seed), name, safe, attacker, "json") if x)
 
     @property
     def title(self) -> str:
@@ -84,8 +85,12 @@ def _judged(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> Iterator[
         yield from ((cell, str(error)) for cell in cells)
         return
     log = pq.read_table(folder / "exchanges.parquet"), pq.read_table(folder / "accounts.parquet")
+    others = cache(partial(calibration_log, scene, cells[0].seed))  # drawn where a defence needs them
     for cell in cells:
-        yield cell, _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log))
+        yield (
+            cell,
+            _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log, others)),
+        )
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -138,15 +143,31 @@ def composed(scene: Scene, seed: int, out: Path) -> Path:
 
 
 def judge(
-    scene: Scene, seed: int, name: str, ledger: Ledger, exchanges: pa.Table, accounts: pa.Table
+    scene: Scene,
+    seed: int,
+    name: str,
+    ledger: Ledger,
+    exchanges: pa.Table,
+    accounts: pa.Table,
+    others: Callable[[], CalibrationLog] | None = None,
 ) -> dict[str, Any]:
-    """Put one defence to one composed log."""
+    """Put one defence to one composed log; its thresholds are set on the clean days of `others`."""
     clean_until_us = ledger.begin_us + scene.clean_days * DAY_US
     bound = defence(name, scene.false_cases_per_10k_account_days)
-    judged = bound.judge(exchanges, accounts, clean_until_us, seed)
+    calibration = others() if others is not None and has_threshold(name) else None
+    judged = bound.judge(exchanges, accounts, clean_until_us, seed, calibration)
     _check(judged, ledger)
-    told = measure(ledger, judged, scene.budget, scene.clean_days, scene=scene.name, seed=seed, defence=name)
-    return told.as_dict()
+    outcome = measure(
+        ledger,
+        judged,
+        scene.budget,
+        scene.clean_days,
+        scene=scene.name,
+        seed=seed,
+        defence=name,
+        people=whom(scene, seed),
+    )
+    return outcome.as_dict()
 
 
 def _check(judged: Judged, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,30 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, accounts_of
+from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.inject import Injection, Side, inject, victims_of
+from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.partition import (
+    calibration_part,
+    part_of,
+    people_in,
+    place_of,
+    scored_people,
+    seed_place,
+)
 from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.customers import customers
+from stillwatch.range.people.selves import Author, authors
 from stillwatch.range.people.supply import spelt
-from stillwatch.range.population import DONOR_KINDS, Population, World, donors_of, read_population, redraw
+from stillwatch.range.population import (
+    DONOR_KINDS,
+    Population,
+    World,
+    donors_of,
+    honest_accounts,
+    read_population,
+    redraw,
+)
 from stillwatch.range.scenes import Scene, find_base, stock_folder
 from stillwatch.range.shelf import shipped_corpora
 from stillwatch.range.spill import Spill
@@ -33,7 +54,11 @@ DIVISION = 100_000  # exchanges of a campaign that are composed at once
 FIRST_COVER_EDITION = 900_000_000  # of cover talk; honest people's editions count from 0
 Tell = Callable[[str, int, int | None], None]
 MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
-NEW_FIELDS = ("stolen",)  # of a plan: written only where set, so that older worlds keep their bytes
+NEW_FIELDS = (
+    "stolen",
+    "sticky",
+    "retries",
+)  # of a plan: written only where set, so that older worlds keep their bytes
 
 
 def compose(world: World, shared: Path, out: Path) -> Path:
@@ -80,8 +105,10 @@ def honest_side(scene: Scene, seed: int) -> Side:
     """
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
-        return _scratch(scene, gathered(crowd(scene, seed)), rng)
-    people, spare = _redrawn(scene, seed, rng)
+        people = gathered(crowd(scene, seed))
+        return _scratch(scene, joined([people, *crowds(scene, seed, people)]), rng)
+    people, spare = _redrawn(scene, seed)
+    people = joined([people, *crowds(scene, seed, people)])
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -157,7 +184,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
             sent = {account: n for one in robbed for account, n in one.stolen.items()}
             truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
-        for part in parts:
+        for part in chain(crowds(scene, seed, first), parts):
             spill.add(part.exchanges)
             accounts.append(part.accounts)
             truth.append(part.truth)
@@ -178,23 +205,74 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
     return shipped_corpora(used) if scene.stock == "shipped" else read_corpora(stock_folder(scene), used)
 
 
-def _redrawn(scene: Scene, seed: int, rng: np.random.Generator) -> tuple[Population, list[tuple[str, ...]]]:
+def _redrawn(scene: Scene, seed: int) -> tuple[Population, list[tuple[str, ...]]]:
     """The base's people who stay, and what those who went had said."""
     base = find_base(scene)
     whole = read_population(base)
-    world = World(
-        scene.name,
-        str(base),
-        seed,
-        keep_accounts=scene.people.keep_accounts,
-        drop_kinds=scene.people.drop_kinds,
-    )
-    people = redraw(whole, world, base.parent, rng)
+    people = people_in(whole, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
     if not len(people.truth):
         raise InputError(
             f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
         )
     return people, _said(whole, people)
+
+
+def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
+    """Give honest people of the scene who are not scored with this seed, to set thresholds on.
+
+    Of a base it is the people beside the seed's own; from scratch others are made, at most one part of them.
+
+    Raises:
+        InputError: a base is not at hand.
+    """
+    other = int.from_bytes(hashlib.blake2b(f"calibration {seed}".encode(), digest_size=7).digest())
+    if scene.people.base is None:
+        people = next(crowd(scene, other))
+    else:
+        base = find_base(scene)
+        part = calibration_part(part_of(scene, seed, honest_accounts(base)))
+        people = people_in(read_population(base), part, scene.people.drop_kinds)
+    people = joined([people, *crowds(scene, other, people, calibrates=True)])
+    return CalibrationLog(people.exchanges, people.accounts)
+
+
+def crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = False) -> list[Population]:
+    """Make the customers of the scene's programs, on the calendar of the people `beside` them.
+
+    Raises:
+        InputError: real authors' texts are wanted and not at hand.
+    """
+    real: list[Author] = []
+    if any(one.texts == "authors" for one in scene.crowds):
+        place, places = seed_place(scene, seed, calibrates)
+        real = sorted(authors(), key=lambda author: place_of(author.name))[place::places]
+    made = []
+    for one in scene.crowds:
+        rng = _generator(f"{scene.name} crowd {one.name}", seed)
+        lent: list[Author] = []
+        if one.texts == "authors":
+            lent, real = real[: one.accounts], real[one.accounts :]
+        made.append(customers(one, scene.days, beside.begin, beside.new_model_day, rng, lent))
+    return made
+
+
+def joined(parts: list[Population]) -> Population:
+    """Put populations of one calendar together, in the columns of the first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    tables = [
+        pa.concat_tables([getattr(p, name).select(t.column_names).cast(t.schema) for p in parts])
+        for name, t in (("exchanges", first.exchanges), ("accounts", first.accounts), ("truth", first.truth))
+    ]
+    return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
+
+
+def whom(scene: Scene, seed: int) -> ScoredPeople:
+    """Say which honest people are scored with a seed."""
+    if scene.people.base is None:
+        return scored_people(scene, seed, None)
+    return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
 
 
 def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:

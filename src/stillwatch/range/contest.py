@@ -15,8 +15,10 @@ from stillwatch.errors import InputError
 from stillwatch.range.attackers import Attacker, Brief, Outcome, Seen, Try
 from stillwatch.range.costs import Cost, Prices, Purse
 from stillwatch.range.defences import Accusation, Defence, Watch
+from stillwatch.range.defences.hours import reason_silent, set_thresholds
 from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
 from stillwatch.range.market import Market
+from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import Recorder
 from stillwatch.range.scenes import Scene
 
@@ -97,6 +99,8 @@ class Contest:
     honest_refused: int  # honest requests that a limit refused
     honest_requests: int  # of so many
     history: tuple[Hour, ...]
+    cannot_fire: str = ""  # why the defence could do nothing: the contest counts for nothing
+    people: ScoredPeople | None = None  # whose honest traffic went by; None: nobody else's
 
     @property
     def cost(self) -> Cost:
@@ -164,6 +168,7 @@ class _Loop:
         self.passing = Passing(field)
         self.accounts = field.accounts
         self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
+        set_thresholds(defence, self.watch, field.calibration, field.clean_until_us, seed)
         self.meter = self.watch if isinstance(self.watch, Metered) else None
         self.stop_at: dict[str, int] = {}
         self.known_case = False
@@ -332,6 +337,8 @@ class _Loop:
             self.honest_refused,
             self.honest_requests,
             tuple(history),
+            reason_silent(self.watch),
+            self.field.people,
         )
 
 

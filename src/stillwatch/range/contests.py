@@ -3,12 +3,14 @@
 A contest that does not come to its goal gives a lower bound. It does not know how a contest is fought.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from stillwatch.range.clusters import clusters, means
 from stillwatch.range.contest import Contest, Hour
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
+from stillwatch.range.outcome import ScoredPeople
 
 NONE, LOUD = "none", "loud"  # the defence and the attacker that others are measured against
 HISTORY = 200  # points of a history that are kept: a picture has no more
@@ -22,7 +24,7 @@ class Fought:
     scene: str
     attacker: str
     defence: str
-    seeds: int
+    seeds: int  # in which the defence could fire
     goal: int
     reached: int  # seeds in which the goal was reached
     out: Interval | None
@@ -32,6 +34,14 @@ class Fought:
     times_itself: dict[str, Interval | None]  # by accounts, days, usd: the same attacker against none
     times_loud: dict[str, Interval | None]  # one account at full speed against none
     honest_stopped: Interval | None
+    logs: int  # with those on which the defence could not fire
+    cannot_fire: int  # of them: they count for nothing
+    why: str  # the first reason
+
+    @property
+    def silent(self) -> bool:
+        """Whether the defence could fire on none of the logs."""
+        return self.cannot_fire == self.logs
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -39,7 +49,8 @@ class Fought:
 
 def contest_of_json(told: dict[str, Any]) -> Contest:
     """Read a contest back."""
-    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"])})
+    people = ScoredPeople(**told["people"]) if told.get("people") else None
+    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"]), "people": people})
 
 
 def thinned(one: Contest) -> dict[str, Any]:
@@ -64,21 +75,33 @@ def fought(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
 def _one(
     scene: str, each: dict[int, Contest], itself: dict[int, Contest], loud: dict[int, Contest]
 ) -> Fought:
+    first = next(iter(each.values()))
+    silent = [c.cannot_fire for c in each.values() if c.cannot_fire]
+    logs = len(each)
+    each = {seed: c for seed, c in each.items() if not c.cannot_fire}
     some = list(each.values())
+    of = clusters([[_people(c)] for c in some])
+
+    def over(figure: Callable[[Contest], float]) -> Interval | None:
+        return over_seeds(means([figure(c) for c in some], of), 0)
+
     return Fought(
         scene,
-        some[0].attacker,
-        some[0].defence,
+        first.attacker,
+        first.defence,
         len(some),
-        some[0].goal,
+        first.goal,
         sum(c.reached for c in some),
-        over_seeds([float(c.out) for c in some], 0),
-        over_seeds([float(c.accounts) for c in some], 0),
-        over_seeds([c.days for c in some], 0),
-        over_seeds([c.usd for c in some], 0),
+        over(lambda c: c.out),
+        over(lambda c: c.accounts),
+        over(lambda c: c.days),
+        over(lambda c: c.usd),
         _times(each, itself),
         _times(each, loud),
-        over_seeds([float(c.honest_stopped) for c in some], 0),
+        over(lambda c: c.honest_stopped),
+        logs,
+        len(silent),
+        silent[0] if silent else "",
     )
 
 
@@ -90,7 +113,14 @@ def _times(each: dict[int, Contest], other: dict[int, Contest]) -> dict[str, Int
     base = {seed: c for seed, c in other.items() if c.reached}
     pairs = [(c, c.cost.times(base[seed].cost)) for seed, c in each.items() if seed in base]
     at_least = any(not c.reached for c, _ in pairs)
-    return {
-        name: of_multiples([m for m in (getattr(times, name) for _, times in pairs) if m > 0], at_least)
-        for name in MEANS
-    }
+    of = clusters([[_people(c)] for c, _ in pairs])
+    found: dict[str, Interval | None] = {}
+    for name in MEANS:
+        values = [getattr(times, name) for _, times in pairs]
+        found[name] = of_multiples(means([m if m > 0 else None for m in values], of), at_least)
+    return found
+
+
+def _people(c: Contest) -> ScoredPeople:
+    """Whose traffic a contest was fought among; where it is not said, nobody else's."""
+    return c.people or ScoredPeople(f"seed {c.seed}")

@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.compose import honest_side
+from stillwatch.range.compose import calibration_log, honest_side, whom
+from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor
 from stillwatch.range.market import LEAST_OUTPUT
+from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.scenes import Scene
 
 HOUR_US = 3_600_000_000
@@ -36,6 +38,8 @@ class Field:
     talks: tuple[tuple[str, ...], ...]
     donors: tuple[Donor, ...]
     owners: tuple[tuple[str, Donor], ...]  # honest accounts whose keys may be stolen
+    calibration: CalibrationLog | None = None  # clean days of people who are not in it
+    people: ScoredPeople | None = None  # whose traffic it is; None: nobody else's
 
     @property
     def begin_us(self) -> int:
@@ -62,6 +66,8 @@ def field_of(scene: Scene, seed: int) -> Field:
         tuple(talks),
         tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
         _owners(people.exchanges, people.accounts, people.begin),
+        calibration_log(scene, seed),
+        whom(scene, seed),
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import Plan, Request, accounts_of
+from stillwatch.range.campaigns.dealing import deal
 from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.identity import LEAST_AGE, Donor, Identity, identities
 from stillwatch.range.population import DONOR_KINDS, Population
@@ -84,7 +85,7 @@ def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = Non
             f"{plan.name}: no honest account of kind {', '.join(DONOR_KINDS)} is old enough to be copied at "
             "tradecraft 2; give the scene more of them, or a lower level"
         )
-    covert = requests_of(plan, side.corpora, rng, people.new_model_day, folder)
+    covert = deal(plan, requests_of(plan, side.corpora, rng, people.new_model_day, folder), rng)
     sent = [r for r in covert + cover(plan, covert, side.talks, rng) if r.day < days]
     if plan.model in REASONS:  # nobody pays for thinking and cuts it off
         fit = [d for d in donors if d.max_tokens is None or d.max_tokens >= 8192]

@@ -1,5 +1,6 @@
 """Intervals over a run's seeds: what a figure may be on another seed. It knows no figure's name.
 
+Seeds whose honest people are the same come as one value (clusters.py); counts may then be fractions.
 Null: seeds are independent draws of one scene, and a figure is about normal over them (a multiple: its
 logarithm). Blind to: everything a scene fixes; other scenes. Fooled by: few seeds that happen to agree: with
 two or three the interval is wide or, where all are equal, too narrow. So counts get an exact interval as
@@ -69,8 +70,12 @@ def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | 
     return Interval(math.exp(told.mean), low, high, told.n, at_least)
 
 
-def of_share(hits: Sequence[int], tries: Sequence[int]) -> Interval | None:
+def of_share(
+    hits: Sequence[float], tries: Sequence[float], each: Sequence[float] | None = None
+) -> Interval | None:
     """Give the pooled share with the hull of Student's interval over seeds and Clopper and Pearson's.
+
+    each: the shares for Student's, where these are others than hits by tries.
 
     >>> of_share([4, 4, 4], [4, 4, 4]).low > 0.7
     True
@@ -81,11 +86,17 @@ def of_share(hits: Sequence[int], tries: Sequence[int]) -> Interval | None:
     tail = (1 - CONFIDENCE) / 2
     low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
     high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
-    return _hull(k / n, low, high, [h / m for h, m in zip(hits, tries, strict=True) if m], 1.0)
+    if each is None:
+        each = [h / m for h, m in zip(hits, tries, strict=True) if m]
+    return _hull(k / n, low, high, each, 1.0)
 
 
-def of_rate(events: Sequence[int], units: Sequence[float], per: float) -> Interval | None:
+def of_rate(
+    events: Sequence[float], units: Sequence[float], per: float, each: Sequence[float] | None = None
+) -> Interval | None:
     """Give events per so many units with the hull of Student's interval over seeds and Garwood's.
+
+    each: the rates for Student's, where these are others than events by units.
 
     >>> round(of_rate([0, 0], [10_000, 10_000], 10_000).high, 2)
     1.84
@@ -96,7 +107,8 @@ def of_rate(events: Sequence[int], units: Sequence[float], per: float) -> Interv
     tail = (1 - CONFIDENCE) / 2
     low = 0.0 if k == 0 else float(chi2.ppf(tail, 2 * k)) / 2
     high = float(chi2.ppf(1 - tail, 2 * k + 2)) / 2
-    each = [per * e / u for e, u in zip(events, units, strict=True) if u > 0]
+    if each is None:
+        each = [per * e / u for e, u in zip(events, units, strict=True) if u > 0]
     return _hull(per * k / n, per * low / n, per * high / n, each, math.inf)
 
 

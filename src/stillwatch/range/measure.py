@@ -5,6 +5,7 @@ machine that acts on cases does. What it does not know: whether a person would h
 what an attacker would have done about it (range/attackers has those).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.ledger import DAY_US, Ledger
 from stillwatch.range.linkage import linkage
-from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome
+from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome, ScoredPeople
 
 NEVER = np.iinfo(np.int64).max
 PERMITTED = "synthetic_permitted"
@@ -54,9 +55,17 @@ def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
 
 
 def measure(
-    ledger: Ledger, judged: Judged, prices: Prices, clean_days: int, *, scene: str, seed: int, defence: str
+    ledger: Ledger,
+    judged: Judged,
+    prices: Prices,
+    clean_days: int,
+    *,
+    scene: str,
+    seed: int,
+    defence: str,
+    people: ScoredPeople | None = None,
 ) -> Outcome:
-    """Give every figure of one defence on one log."""
+    """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
     cases = folded(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
@@ -80,7 +89,9 @@ def measure(
         len(days) - clean,
         clean,
         _linked(ledger, cases),
-        _collateral(ledger, cases, passed),
+        _collateral(ledger, cases, passed, _mostly(ledger, false)),
+        people or ScoredPeople(f"{scene} {seed}"),
+        judged.cannot_fire,
     )
 
 
@@ -168,7 +179,19 @@ def _linked(ledger: Ledger, cases: list[Case]) -> Linked:
     )
 
 
-def _collateral(ledger: Ledger, cases: list[Case], passed: np.ndarray) -> tuple[Collateral, ...]:
+def _mostly(ledger: Ledger, false: list[Case]) -> Counter[int]:
+    """Count false cases against the kind that most of their honest accounts are of, as the scorer does."""
+    found: Counter[int] = Counter()
+    for case in false:
+        kinds = Counter(int(ledger.kind[a]) for a in case.named_us if ledger.campaign[a] < 0)
+        if kinds:
+            found[kinds.most_common(1)[0][0]] += 1
+    return found
+
+
+def _collateral(
+    ledger: Ledger, cases: list[Case], passed: np.ndarray, false: Counter[int]
+) -> tuple[Collateral, ...]:
     named = np.zeros(len(ledger.accounts), bool)
     for case in cases:
         named[list(case.named_us)] = True
@@ -189,6 +212,7 @@ def _collateral(ledger: Ledger, cases: list[Case], passed: np.ndarray) -> tuple[
                 int(ledger.output_tokens[mine].sum()),
                 int(lost.sum()),
                 int(ledger.output_tokens[lost].sum()),
+                false[k],
             )
         )
     return tuple(rows)

@@ -44,6 +44,7 @@ class Collateral:
     tokens: int
     refused: int
     refused_tokens: int
+    false_cases: int  # whose honest accounts are mostly of this kind
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,23 @@ class Linked:
     bcubed_f1: float | None
     pair_precision: float | None
     pair_recall: float | None
+
+
+@dataclass(frozen=True)
+class ScoredPeople:
+    """Whose honest traffic a log holds: of `source` those from `low` up to `high` (partition.py)."""
+
+    source: str
+    low: float = 0.0
+    high: float = 1.0
+
+    def overlaps(self, other: "ScoredPeople") -> bool:
+        """Whether the two have people in common.
+
+        >>> ScoredPeople("sample", 0.0, 0.5).overlaps(ScoredPeople("sample", 0.5, 1.0))
+        False
+        """
+        return self.source == other.source and max(self.low, other.low) + 1e-9 < min(self.high, other.high)
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,8 @@ class Outcome:
     account_days_clean: int
     linked: Linked
     kinds: tuple[Collateral, ...]
+    people: ScoredPeople
+    cannot_fire: str = ""  # why the defence could do nothing on this log: it counts for nothing
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,5 +106,6 @@ def outcome_of(told: dict[str, Any]) -> Outcome:
             "campaigns": tuple(Fate(**f) for f in told["campaigns"]),
             "linked": Linked(**told["linked"]),
             "kinds": tuple(Collateral(**k) for k in told["kinds"]),
+            "people": ScoredPeople(**told["people"]),
         }
     )

@@ -47,6 +47,11 @@ class Population:
     begin: datetime
     new_model_day: float
 
+    def only(self, accounts: pa.Array) -> "Population":
+        """Give these accounts' part of it."""
+        exchanges, about, truth = (_of(t, accounts) for t in (self.exchanges, self.accounts, self.truth))
+        return Population(exchanges, about, truth, self.begin, self.new_model_day)
+
 
 def _of(table: pa.Table, accounts: pa.Array) -> pa.Table:
     return table.filter(pc.is_in(table["account"], value_set=accounts))
@@ -64,6 +69,11 @@ def read_population(folder: Path) -> Population:
     exchanges = _of(pq.read_table(folder / "exchanges.parquet"), honest)
     accounts = _of(pq.read_table(folder / "accounts.parquet"), honest)
     return Population(exchanges, accounts, truth, begin, scene["new_model_day"])
+
+
+def honest_accounts(folder: Path) -> int:
+    """Count a scene's honest accounts."""
+    return int(pq.read_table(folder / "truth.parquet", columns=["campaign"])["campaign"].null_count)
 
 
 def redraw(people: Population, world: World, shared: Path, rng: np.random.Generator) -> Population:

@@ -71,9 +71,12 @@ class Run:
 
 
 def asked(
-    scene: Scene, seeds: int | None = None, defences: tuple[str, ...] = (), reacting: tuple[str, ...] = ()
+    scene: Scene,
+    seeds: int | tuple[int, ...] | None = None,
+    defences: tuple[str, ...] = (),
+    reacting: tuple[str, ...] = (),
 ) -> Asked:
-    """Settle a scene's seeds (the first so many, counted on from its own), defences and attackers.
+    """Settle a scene's seeds (these, or the first so many, counted on from its own), defences and attackers.
 
     Raises:
         InputError: a defence or an attacker is unknown, there are no seeds, [contest] or [live] will not do;
@@ -81,7 +84,12 @@ def asked(
     """
     _check(scene, named=not defences, reacting=not reacting)
     own = scene.seeds
-    if seeds is not None:
+    if isinstance(seeds, tuple):
+        few = 1 <= len(seeds) <= MOST_SEEDS and len(set(seeds)) == len(seeds)
+        if not few or not all(0 <= seed < 1 << 63 for seed in seeds):
+            raise InputError(f"--seeds is {','.join(map(str, seeds))}; give whole numbers from 0, none twice")
+        own = seeds
+    elif seeds is not None:
         if not 1 <= seeds <= MOST_SEEDS:
             raise InputError(f"--seeds is {seeds}; give a number from 1 to {MOST_SEEDS}")
         more = range(max(own) + 1, max(own) + 1 + max(0, seeds - len(own)))

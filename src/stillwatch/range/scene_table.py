@@ -45,6 +45,28 @@ class SceneTable(Table):
                 found.append(SceneTable(item, (*self.path, name, n), self.notes))
         return found
 
+    def prose(self, name: str, longest: int = 20_000) -> str:
+        """A text of several lines; empty where it is missing."""
+        right = f"give a text of at most {longest:,} characters that can be seen, line breaks aside"
+        value = self._take(name, str, right)
+        if value is None:
+            return ""
+        if not value or len(value) > longest or not all(c.isprintable() or c in "\n\t" for c in value):
+            self.wrong(name, f"{shown(value)} will not do; {right}")
+            return ""
+        return str(value)
+
+    def days(self, name: str, end: float) -> tuple[float, ...]:
+        """An array of days in rising order, from 0 to the scene's end."""
+        right = f"give days from 0 to {end:g} in rising order, as in [5.3, 10.6]"
+        value = self._take(name, list, right)
+        good = value is not None and all(type(x) in (int, float) and 0 <= x <= end for x in value)
+        if value is None or not good or list(value) != sorted(set(value)) or len(value) > 20:
+            if value is not None:
+                self.wrong(name, f"{shown(value)} will not do; {right}")
+            return ()
+        return tuple(float(x) for x in value)
+
     def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
         """An array of numbers between 0 and 1, each greater than the one before."""
         right = "give shares of the campaign in rising order, as in [0.3, 0.6]"

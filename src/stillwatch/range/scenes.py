@@ -16,6 +16,8 @@ from stillwatch.range.campaigns import Plan
 from stillwatch.range.campaigns.shapes import shape, shapes
 from stillwatch.range.costs import Prices
 from stillwatch.range.people import KINDS
+from stillwatch.range.people.selves import authors_file
+from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software
 from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
@@ -37,7 +39,7 @@ class People:
     """The honest side. With a base its people are redrawn; without, `accounts` are made from scratch."""
 
     base: str | None = None
-    keep_accounts: float = 0.9  # of the base's honest accounts: which, differs by seed
+    keep_accounts: float | None = None  # share of the base's honest accounts in one seed (partition.py)
     accounts: int = 800
     exchanges: int | None = None  # in all; None: what the kinds of use usually send
     kinds: tuple[tuple[str, float], ...] = ()  # shares of accounts; empty: the usual mixture
@@ -64,6 +66,7 @@ class Scene:
     contaminated: bool = False  # campaigns may stand in the clean days
     stock: str = "shipped"  # whose prompts: those of the package, or a folder with corpora/
     people: People = People()
+    crowds: tuple[Software, ...] = ()  # honest customers of programs with defaults
     campaigns: tuple[Campaign, ...] = ()
     defences: tuple[str, ...] = ("all",)
     false_cases_per_10k_account_days: float = 1.0
@@ -178,15 +181,11 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
         )
     if clean >= days:
         table.wrong("clean_days", f"{clean} clean days leave none of {days}; give fewer")
+    crowds = [_crowd(t, n, days) for n, t in enumerate(table.parts("crowd"))]
+    _apart(table, "crowd", [one.name for one in crowds])
     earliest = 0.0 if contaminated else float(clean)
     campaigns = [_campaign(t, n, days, earliest, path) for n, t in enumerate(table.parts("campaign"))]
-    taken: set[str] = set()
-    for n, one in enumerate(campaigns):
-        if one.plan.name in taken:
-            table.notes.wrong(
-                ("campaign", n, "name"), f"{one.plan.name!r} is taken; give each campaign its own"
-            )
-        taken.add(one.plan.name)
+    _apart(table, "campaign", [one.plan.name for one in campaigns])
     defence = table.part("defence")
     names = defence.names("names") or ("all",)
     rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
@@ -201,8 +200,8 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     )
     digest = hashlib.sha256(text.encode() + shape_files).hexdigest()
     return Scene(
-        title, seeds, days, clean, contaminated, stock, people, tuple(campaigns), names, rate, budget,
-        live.content, contest.content, path, digest, table.notes.lines,
+        title, seeds, days, clean, contaminated, stock, people, tuple(crowds), tuple(campaigns), names, rate,
+        budget, live.content, contest.content, path, digest, table.notes.lines,
     )  # fmt: skip
 
 
@@ -232,7 +231,8 @@ def _people(table: SceneTable, days: int) -> People:
     if shares and not 0.999 <= sum(share for _, share in shares) <= 1.001:
         table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
     _known_kinds(table, tuple(mixture.content), "kinds")
-    keep, drop = table.share("keep_accounts", 0.9), table.names("drop_kinds")
+    keep = table.share("keep_accounts", 0.0) if table.has("keep_accounts") else None
+    drop = table.names("drop_kinds")
     left = {kind for kind, share in shares if share} if shares else set(KINDS)
     if not base and not left - set(drop):
         table.wrong("drop_kinds", "no kind of use is left; leave one in")
@@ -295,10 +295,62 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
             "reasoning_tokens", usual.get("reasoning_tokens", 4000.0), 1.0, 30_000.0
         ),
         stolen=table.share("stolen", usual.get("stolen", 0.0)),
+        sticky=table.share("sticky", usual.get("sticky", 0.0)),
+        retries=table.share("retries", usual.get("retries", 0.0)),
     )
     attacker = table.name("attacker", "fixed")
     table.done()
     return Campaign(plan, attacker)
+
+
+def _apart(table: SceneTable, kind: str, names: list[str]) -> None:
+    """Complain of a name that two have."""
+    for n, name in enumerate(names):
+        if name in names[:n]:
+            table.notes.wrong((kind, n, "name"), f"{name!r} is taken; give each {kind} its own")
+
+
+def _crowd(table: SceneTable, n: int, days: int) -> Software:
+    name = table.name("name", f"program-{n + 1}")
+    if not NAME.fullmatch(name):
+        table.wrong("name", f"{shown(name)} will not do; use letters, digits, '-', '_' and '.'")
+    table.need("kind", f"give one of {', '.join(CROWD_KINDS)}")
+    kind = table.choice("kind", "plugin", CROWD_KINDS)
+    usual = DEFAULTS[kind]
+    limit = table.whole("max_tokens", usual.max_tokens, 0, 1_000_000)
+    temperature = table.number("temperature", usual.temperature, -1.0, 2.0)
+    if temperature is not None and -1.0 < temperature < 0.0:
+        table.wrong("temperature", f"{temperature:g} is no temperature; give 0 to 2, or -1 for none")
+    wording = table.prose("wording")
+    if wording and wording.count("{q}") != 1:
+        table.wrong("wording", "has no place for the customer's text; write {q} once")
+    updates = tuple(x for x in usual.updates if x < days)
+    if table.has("updates"):
+        updates = table.days("updates", float(days))
+    crowd = Software(
+        name,
+        kind,
+        accounts=table.whole("accounts", usual.accounts, 1, 20_000),
+        exchanges=table.number("exchanges", usual.exchanges, 1.0, 100_000.0),
+        spread=table.number("spread", usual.spread, 0.0, 3.0),
+        released=table.number("released", min(usual.released, days - 0.5), -3650.0, float(days)),
+        adoption_days=table.number("adoption_days", usual.adoption_days, 0.01, 365.0),
+        growth=table.share("growth", usual.growth),
+        updates=updates,
+        update_days=table.number("update_days", usual.update_days, 0.0, 365.0),
+        model=table.choice("model", usual.model, MODELS),
+        keep_model=table.share("keep_model", usual.keep_model),
+        max_tokens=limit or None,
+        keep_max_tokens=table.share("keep_max_tokens", usual.keep_max_tokens),
+        temperature=None if temperature is None or temperature < 0 else temperature,
+        keep_temperature=table.share("keep_temperature", usual.keep_temperature),
+        new_model=table.share("new_model", usual.new_model),
+        wording=wording,
+        system=table.prose("system"),
+        texts=table.choice("texts", usual.texts, ("made", "authors")),
+    )
+    table.done()
+    return crowd
 
 
 def _budget(table: SceneTable) -> Prices:
@@ -312,6 +364,8 @@ def stock_digest(scene: Scene) -> str:
     found = sorted(DATA.glob("*.parquet"))
     if scene.stock != "shipped":
         found += sorted(stock_folder(scene).rglob("*.parquet"))
+    if any(crowd.texts == "authors" for crowd in scene.crowds):
+        found.append(authors_file())
     if scene.people.base:
         found += sorted(find_base(scene).glob("*.parquet"))
     digest = hashlib.sha256()

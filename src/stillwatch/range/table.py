@@ -1,7 +1,8 @@
 """The table of a run: one line a defence, each figure over seeds with its interval. It judges nothing.
 
-A campaign's figures are averaged over the campaigns of one seed first; the interval is over seeds. What a
-harvest bought a student is read from the measured curve, unless students were trained for it.
+A campaign's figures are averaged over the campaigns of one seed first, then over the seeds with the same
+honest people; the interval is over such populations, and an account-day counts once. What a harvest bought a
+student is read from the measured curve, unless students were trained for it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from stillwatch.range.clusters import clusters, means
 from stillwatch.range.interval import Interval, half_width, of_multiples, of_rate, of_share, over_seeds
-from stillwatch.range.outcome import Fate, Outcome
+from stillwatch.range.outcome import Collateral, Fate, Outcome
 from stillwatch.scan.curve import curve
 
 ALL = "all scenes"
@@ -26,9 +28,10 @@ class KindLine:
     """What one kind of honest use suffered from one defence."""
 
     kind: str
-    accounts: int  # over all seeds
+    accounts: int  # over all populations
     named: Interval  # share of accounts named
     refused_tokens: int
+    false_cases: int  # over all logs: cases whose honest accounts are mostly of this kind
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Line:
 
     scene: str
     defence: str
-    seeds: int
-    campaigns: int  # over all seeds
+    seeds: int  # in which the defence could fire
+    populations: int  # of these seeds: those with people in common are one
+    campaigns: int  # over all these seeds
     exposed: int
     caught: Interval | None  # share of campaigns exposed
     false_cases: Interval | None  # per 10,000 honest account-days after the clean days
@@ -55,10 +59,20 @@ class Line:
     pair_precision: Interval | None
     pair_recall: Interval | None
     honest_named: Interval | None  # accounts
+    honest_share: Interval | None  # of all honest accounts
+    honest_accounts: int  # over all populations
     honest_refused_tokens: Interval | None  # share of all honest tokens
     honest_per_denied: Interval | None  # honest tokens refused for each attacker token denied
     cost_multiple: Interval | None  # dollars per example that got out, against none
     kinds: tuple[KindLine, ...]
+    logs: int  # with those on which the defence could not fire
+    cannot_fire: int  # of them: they count for nothing
+    why: str  # the first reason
+
+    @property
+    def silent(self) -> bool:
+        """Whether the defence could fire on none of the logs."""
+        return self.cannot_fire == self.logs
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,64 +95,98 @@ def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Li
 
 
 def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> Line:
-    """Sum up one defence; each group is one seed."""
+    """Sum up one defence; each group is one seed. Logs on which it could not fire count for nothing."""
+    logs = sum(map(len, groups))
+    silent = [o.cannot_fire for group in groups for o in group if o.cannot_fire]
+    groups = [able for group in groups if (able := [o for o in group if not o.cannot_fire])]
+    of = clusters([[o.people for o in group] for group in groups])
     fates = [[f for o in group for f in o.campaigns] for group in groups]
     trained = shares is not None
     return Line(
         scene,
         defence,
         len(groups),
+        len(set(of)),
         sum(map(len, fates)),
         sum(f.exposed for group in fates for f in group),
-        of_share([sum(f.exposed for f in group) for group in fates], [len(group) for group in fates]),
-        of_rate(
-            [sum(o.false_cases for o in group) for group in groups],
-            [sum(o.account_days for o in group) for group in groups],
-            PER_DAYS,
+        of_share(
+            means([sum(f.exposed for f in group) for group in fates], of), means([*map(len, fates)], of)
         ),
-        _mean(fates, lambda f: f.before_alarm),
-        _mean(fates, lambda f: f.before_alarm_tokens),
-        _mean(fates, lambda f: f.out),
-        _mean(fates, lambda f: f.out_tokens),
-        over_seeds([sum(f.out for f in g) / sum(f.exchanges for f in g) for g in fates if g], 0, 1),
-        _student(groups, lambda f: f.examples, shares),
-        _student(groups, lambda f: f.examples_undefended, shares if trained else None),
-        _linked(groups, "bcubed_f1"),
-        _linked(groups, "bcubed_precision"),
-        _linked(groups, "bcubed_recall"),
-        _linked(groups, "pair_precision"),
-        _linked(groups, "pair_recall"),
-        over_seeds([sum(k.named for o in group for k in o.kinds) for group in groups], 0),
-        _refused(groups),
-        _per_denied(groups),
-        _cost(fates),
-        _kinds(groups),
+        _rate(groups, of),
+        _mean(fates, of, lambda f: f.before_alarm),
+        _mean(fates, of, lambda f: f.before_alarm_tokens),
+        _mean(fates, of, lambda f: f.out),
+        _mean(fates, of, lambda f: f.out_tokens),
+        over_seeds(means([_out_share(group) for group in fates], of), 0, 1),
+        _student(groups, of, lambda f: f.examples, shares),
+        _student(groups, of, lambda f: f.examples_undefended, shares if trained else None),
+        _linked(groups, of, "bcubed_f1"),
+        _linked(groups, of, "bcubed_precision"),
+        _linked(groups, of, "bcubed_recall"),
+        _linked(groups, of, "pair_precision"),
+        _linked(groups, of, "pair_recall"),
+        over_seeds(means([sum(k.named for o in group for k in o.kinds) for group in groups], of), 0),
+        *_named(groups, of, lambda k: True),
+        _refused(groups, of),
+        _per_denied(groups, of),
+        _cost(fates, of),
+        _kinds(groups, of),
+        logs,
+        len(silent),
+        silent[0] if silent else "",
     )
 
 
-def _mean(fates: Sequence[Sequence[Fate]], of: Callable[[Fate], int]) -> Interval | None:
-    return over_seeds([sum(map(of, group)) / len(group) for group in fates if group], 0)
+def _rate(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
+    """False cases per account-day: exact bounds by the days that differ, Student's over populations."""
+    outcomes = [o for group in groups for o in group]
+    people = clusters([[o.people] for o in outcomes])
+    days = [sum(o.account_days for o in group) for group in groups]
+    each = [
+        PER_DAYS * sum(o.false_cases for o in group) / n if n else None
+        for group, n in zip(groups, days, strict=True)
+    ]
+    return of_rate(
+        means([o.false_cases for o in outcomes], people),
+        means([o.account_days for o in outcomes], people),
+        PER_DAYS,
+        means(each, of),
+    )
 
 
-def _student(groups: Sequence[Group], of: Callable[[Fate], int], shares: Shares | None) -> Interval | None:
+def _mean(
+    fates: Sequence[Sequence[Fate]], of: Sequence[int], figure: Callable[[Fate], int]
+) -> Interval | None:
+    return over_seeds(means([sum(map(figure, g)) / len(g) if g else None for g in fates], of), 0)
+
+
+def _out_share(fates: Sequence[Fate]) -> float | None:
+    return sum(f.out for f in fates) / sum(f.exchanges for f in fates) if fates else None
+
+
+def _student(
+    groups: Sequence[Group], of: Sequence[int], figure: Callable[[Fate], int], shares: Shares | None
+) -> Interval | None:
     """Give the mean share right over campaigns; the curve's own spread over seeds is added in quadrature."""
-    sizes = [[(of(f), o.seed) for o in group for f in o.campaigns] for group in groups]
-    sizes = [group for group in sizes if group]
+    sizes = [[(figure(f), o.seed) for o in group for f in o.campaigns] for group in groups]
     if shares is not None:
-        return over_seeds([float(np.mean([shares(*size) for size in group])) for group in sizes], 0, 1)
+        right = [float(np.mean([shares(*size) for size in some])) if some else None for some in sizes]
+        return over_seeds(means(right, of), 0, 1)
     told = curve()
-    each = np.array([np.mean([told.each(n) for n, _ in group], axis=0) for group in sizes])
-    over = over_seeds(each.mean(axis=1).tolist(), 0, 1) if len(each) else None
+    means_of = [np.mean([told.each(n) for n, _ in some], axis=0) if some else None for some in sizes]
+    each = np.array([x for x in means_of if x is not None])
+    right = [float(x.mean()) if x is not None else None for x in means_of]
+    over = over_seeds(means(right, of), 0, 1) if len(each) else None
     own = half_width(each.mean(axis=0).tolist()) if len(each) else None
     if over is None or own is None or over.low is None:  # one seed says nothing of another
         return over
     return over.widened(own, 0, 1)
 
 
-def _linked(groups: Sequence[Group], name: str) -> Interval | None:
+def _linked(groups: Sequence[Group], of: Sequence[int], name: str) -> Interval | None:
     values = [[getattr(o.linked, name) for o in group if o.campaigns] for group in groups]
     known = [[v for v in group if v is not None] for group in values]
-    return over_seeds([float(np.mean(group)) for group in known if group], 0, 1)
+    return over_seeds(means([float(np.mean(some)) if some else None for some in known], of), 0, 1)
 
 
 def _denied(group: Group) -> int:
@@ -149,36 +197,54 @@ def _lost(group: Group) -> int:
     return sum(k.refused_tokens for o in group for k in o.kinds)
 
 
-def _refused(groups: Sequence[Group]) -> Interval | None:
+def _refused(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
     sent = [sum(k.tokens for o in group for k in o.kinds) for group in groups]
-    return over_seeds([_lost(g) / n for g, n in zip(groups, sent, strict=True) if n], 0, 1)
+    share = [_lost(g) / n if n else None for g, n in zip(groups, sent, strict=True)]
+    return over_seeds(means(share, of), 0, 1)
 
 
-def _per_denied(groups: Sequence[Group]) -> Interval | None:
-    return over_seeds([_lost(group) / _denied(group) for group in groups if _denied(group)], 0)
+def _per_denied(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
+    return over_seeds(means([_lost(g) / _denied(g) if _denied(g) else None for g in groups], of), 0)
 
 
-def _cost(fates: Sequence[Sequence[Fate]]) -> Interval | None:
-    multiples, at_least = [], False
+def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None:
+    multiples: list[float | None] = []
+    at_least = False
     for group in fates:
         undefended = sum(f.usd_undefended for f in group) / max(1, sum(f.examples_undefended for f in group))
         got = sum(f.examples for f in group)
         at_least |= bool(group) and not got
-        if undefended:
-            multiples.append(sum(f.usd for f in group) / max(1, got) / undefended)
-    return of_multiples([m for m in multiples if m > 0], at_least)
+        usd = sum(f.usd for f in group)
+        multiples.append(usd / max(1, got) / undefended if usd and undefended else None)
+    return of_multiples(means(multiples, of), at_least)
 
 
-def _kinds(groups: Sequence[Group]) -> tuple[KindLine, ...]:
-    names = sorted({k.kind for group in groups for o in group for k in o.kinds})
-    told = []
-    for name in names:
-        each = [[k for o in group for k in o.kinds if k.kind == name] for group in groups]
-        named, accounts = [sum(k.named for k in g) for g in each], [sum(k.accounts for k in g) for g in each]
-        share = of_share(named, accounts)
+def _named(
+    groups: Sequence[Group], of: Sequence[int], counts: Callable[[Collateral], bool]
+) -> tuple[Interval | None, int]:
+    """Give the share of honest accounts named, and of how many that differ."""
+    outcomes = [o for group in groups for o in group]
+    people = clusters([[o.people] for o in outcomes])
+    named = means([sum(k.named for k in o.kinds if counts(k)) for o in outcomes], people)
+    accounts = means([sum(k.accounts for k in o.kinds if counts(k)) for o in outcomes], people)
+    each = []
+    for group in groups:
+        some = [k for o in group for k in o.kinds if counts(k)]
+        size = sum(k.accounts for k in some)
+        each.append(sum(k.named for k in some) / size if size else None)
+    return of_share(named, accounts, means(each, of)), round(sum(accounts))
+
+
+def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
+    every = [k for group in groups for o in group for k in o.kinds]
+    lines_of = []
+    for name in sorted({k.kind for k in every}):
+        share, accounts = _named(groups, of, lambda k, name=name: k.kind == name)  # type: ignore[misc]
         if share is not None:
-            told.append(KindLine(name, sum(accounts), share, sum(k.refused_tokens for g in each for k in g)))
-    return tuple(told)
+            mine = [k for k in every if k.kind == name]
+            refused, false = sum(k.refused_tokens for k in mine), sum(k.false_cases for k in mine)
+            lines_of.append(KindLine(name, accounts, share, refused, false))
+    return tuple(lines_of)
 
 
 def by_defence(told: Sequence[Line], scene: str) -> Mapping[str, Line]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import Line
-from stillwatch.report.amounts import short
+from stillwatch.range.table import KindLine, Line
+from stillwatch.report.amounts import counted, short
 
 DASH = "-"
+CANNOT_FIRE = "cannot fire"
 HEADS = (
     "defence",
     "campaigns caught",
@@ -20,12 +21,14 @@ HEADS = (
     "student",
     "linkage, B-cubed F1",
     "honest accounts named",
+    "of all honest accounts",
     "honest tokens refused per token denied",
     "cost multiple",
 )
 KEY = (
-    "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over seeds, for counts the "
-    "hull with exact bounds (Clopper and Pearson; Garwood)."
+    "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over populations, for "
+    "counts the hull with exact bounds (Clopper and Pearson; Garwood). Seeds with honest people in common "
+    "are one population."
 )
 Cell = tuple[str, str]  # the figure, and its bounds
 
@@ -81,8 +84,17 @@ def called(defence: str) -> str:
     return Path(defence).name if defence.endswith(".py") else defence
 
 
+def over(some: Sequence[Line]) -> str:
+    """Say over how many campaigns, seeds and populations a scene's lines are."""
+    seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
+    base = f"{counted(max(x.campaigns for x in some), 'campaign')} over {counted(seeds, 'seed')}"
+    return base if people == seeds else f"{base} ({counted(people, 'population')})"
+
+
 def row(x: Line) -> tuple[Cell, ...]:
     """Write one line of the table."""
+    if x.silent:
+        return ((called(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
     caught = cell(x.caught, percent)
     student = cell(x.student, percent)
     return (
@@ -95,6 +107,7 @@ def row(x: Line) -> tuple[Cell, ...]:
         student,
         cell(x.bcubed_f1, lambda v: f"{v:.2f}"),
         cell(x.honest_named),
+        cell(x.honest_share, percent),
         cell(x.honest_per_denied, lambda v: plain(round(v, 4))),
         cell(x.cost_multiple, times),
     )
@@ -109,6 +122,9 @@ FOUGHT_HEADS = (
 
 def fought_row(x: Fought) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
+    if x.silent:
+        rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
+        return ((x.attacker, ""), (called(x.defence), ""), (CANNOT_FIRE, ""), *rest)
     return (
         (x.attacker, ""),
         (called(x.defence), ""),
@@ -124,6 +140,15 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     )
 
 
+def silent(x: Line | Fought) -> str:
+    """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
+    if not x.cannot_fire:
+        return ""
+    many = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
+    what = "logs, which count" if x.logs > 1 else "log, which counts"
+    return f"{called(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
+
+
 def undefended(x: Line) -> str:
     """Say what a line is measured against."""
     student, bounds = cell(x.student_undefended, percent)
@@ -132,11 +157,19 @@ def undefended(x: Line) -> str:
 
 def hurt(x: Line) -> str:
     """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
-    named = sorted((k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.named.mean, k.kind))
+    named = sorted(
+        (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)
+    )
     if not named:
         return ""
-    kinds = ", ".join(f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}" for k in named)
+    kinds = ", ".join(_hurt(k) for k in named)
     return f"Honest accounts that {called(x.defence)} names, of each kind: {kinds}."
+
+
+def _hurt(k: KindLine) -> str:
+    """Write one kind: the share of its accounts that are named, and the false cases that are mostly its."""
+    cases = f" ({counted(k.false_cases, 'false case')})" if k.false_cases else ""
+    return f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}{cases}"
 
 
 LIVE_HEADS = (

@@ -1,12 +1,37 @@
-"""Attackers by name. They are found by their place in this room; it does not know what any of them does."""
+"""Attackers by name. They are found by their place in this room; it does not know what any of them does.
+
+A name may go on with settings: `chorus:accounts=60:mask=0`. A module that takes some has a frozen dataclass
+`Settings`, and its `begin` takes one as the last argument.
+"""
 
 import importlib
 import pkgutil
-from typing import cast
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import numpy as np
 
 import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Attacker
+from stillwatch.range.attackers import Attacker, Brief, Play
+from stillwatch.range.market import Market
+
+
+@dataclass
+class WithSettings:
+    """An attacker of a module under settings of one's own."""
+
+    NAME: str
+    module: Any
+    settings: Any
+
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+        """Begin a campaign."""
+        play: Play = self.module.begin(brief, market, rng, self.settings)
+        return play
 
 
 def _found() -> dict[str, Attacker]:
@@ -23,12 +48,46 @@ def names() -> list[str]:
     return sorted(_found())
 
 
-def attacker(name: str) -> Attacker:
-    """The attacker of a name.
+def settings_of(name: str) -> Mapping[str, Any]:
+    """Give an attacker's settings with their defaults; none where it takes none."""
+    known = getattr(_found()[name], "Settings", None)
+    return {f.name: f.default for f in fields(known)} if known else {}
 
-    Raises: InputError for a name that is none.
+
+def attacker(name: str) -> Attacker:
+    """The attacker of a name, with the settings that follow it.
+
+    Raises: InputError for a name that is none, or a setting that will not do.
     """
     found = _found()
-    if name not in found:
+    base, *written = name.split(":")
+    if base not in found:
         raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")
-    return found[name]
+    if not written:
+        return found[base]
+    known = getattr(found[base], "Settings", None)
+    if known is None:
+        raise InputError(f"attacker {name!r}: {base} takes no settings")
+    types_of = typing.get_type_hints(known)
+    values: dict[str, Any] = {}
+    for part in written:
+        key, _, text = part.partition("=")
+        if key not in types_of:
+            raise InputError(
+                f"attacker {name!r}: {key!r} is no setting of it; known are {', '.join(types_of)}"
+            )
+        values[key] = _value(name, key, text, types_of[key])
+    try:
+        return WithSettings(name, found[base], known(**values))
+    except InputError as error:
+        raise InputError(f"attacker {name!r}: {error}") from error
+
+
+def _value(name: str, key: str, text: str, kind: Any) -> Any:
+    """Read a setting in the type that it has."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    chosen = next(option for option in options if option is not type(None))
+    try:
+        return chosen(text)
+    except ValueError as error:
+        raise InputError(f"attacker {name!r}: {key} = {text!r} is no {chosen.__name__}") from error

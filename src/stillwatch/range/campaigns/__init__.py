@@ -35,6 +35,8 @@ class Plan:
     visible_tokens: float = 450.0  # median of the answer's visible part
     reasoning_tokens: float = 4000.0  # median, on models that reason
     stolen: float = 0.0  # share of the accounts that are honest people's own, whose keys were taken
+    sticky: float = 0.0  # share of the items that are dealt by topic, each topic to one account
+    retries: float = 0.0  # share of failed requests that are asked again at another account within minutes
 
 
 @dataclass(frozen=True, slots=True)

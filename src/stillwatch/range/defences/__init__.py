@@ -4,12 +4,13 @@ A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`,
 `open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
 cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
 in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one;
-one that counts answers, `answered(account, at_us, output_tokens, model)`.
+one that counts answers, `answered(account, at_us, output_tokens, model)`; one with a threshold that is set on
+clean days, `calibrate` and `cannot_fire` (see `Calibrated`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -29,6 +30,15 @@ class Judged:
 
     cases: tuple[Accusation, ...]
     refused: frozenset[str] = frozenset()  # exchange_ids that it would not have answered
+    cannot_fire: str = ""  # why it could have accused or refused nobody on this log; empty where it could
+
+
+@dataclass(frozen=True)
+class CalibrationLog:
+    """The clean days of honest people who are not scored: thresholds are set on them."""
+
+    exchanges: pa.Table
+    accounts: pa.Table | None
 
 
 class Watch(Protocol):
@@ -40,6 +50,19 @@ class Watch(Protocol):
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether an account's request to a model would be refused now, by a limit and not by a case."""
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A watch with a threshold that is set on clean days."""
+
+    def calibrate(self, other: Any) -> None:
+        """Take the threshold of a watch of the same kind that was given other people's clean days."""
+        ...
+
+    def cannot_fire(self) -> str:
+        """Say why it can accuse or refuse nobody, after the clean days; empty where it can."""
         ...
 
 
@@ -55,6 +78,16 @@ class Defence(Protocol):
         """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
         ...
 
-    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
-        """Judge a whole log, with the outcome that hourly steps would have."""
+    def judge(
+        self,
+        exchanges: pa.Table,
+        accounts: pa.Table | None,
+        clean_until_us: int,
+        seed: int,
+        calibration: CalibrationLog | None = None,
+    ) -> Judged:
+        """Judge a whole log, with the outcome that hourly steps would have.
+
+        Thresholds are set on `calibration`; without it on the log's own clean days.
+        """
         ...

@@ -13,17 +13,18 @@ Source: own; limits of this form are every provider's.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.exchanges import RECORD
 from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.defences.hours import DAY_US, in_order, record
+from stillwatch.range.defences.hours import DAY_US, before, in_order, record
 
 NAME = "allowance"
 USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
+NONE = 2**62  # tokens: more than anybody takes
 GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
 
 
@@ -35,11 +36,18 @@ class Allowances:
     more: dict[str, int]
 
     @classmethod
-    def of(cls, busiest: dict[str, int], share: float = USUAL, growth: float = GROWTH) -> "Allowances":
-        """Set them by every account's busiest clean day. Without clean days there is no allowance."""
-        if not busiest:
-            return cls(2**62, {})
-        usual = round(float(np.quantile(np.array(sorted(busiest.values()), float), share, method="higher")))
+    def of(
+        cls, busiest: dict[str, int], share: float = USUAL, growth: float = GROWTH, usual: int | None = None
+    ) -> "Allowances":
+        """Set them by every account's busiest clean day. Without clean days there is no allowance.
+
+        usual: where everybody's allowance is known from other people's clean days.
+        """
+        if usual is None:
+            if not busiest:
+                return cls(NONE, {})
+            most = np.array(sorted(busiest.values()), float)
+            usual = round(float(np.quantile(most, share, method="higher")))
         more = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
         return cls(usual, more)
 
@@ -49,15 +57,6 @@ class Allowances:
         for name in sorted(self.more):
             lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
         return "\n".join(lines) + "\n"
-
-
-def before(exchanges: pa.Table, until_us: int) -> pa.Table:
-    """The exchanges before a moment; a watch that learns from clean days alone looks at no others."""
-    if exchanges.num_rows == 0 or "time" not in exchanges.column_names:
-        return exchanges
-    return exchanges.filter(
-        pc.less(exchanges["time"].cast(RECORD.field("time").type, safe=False).cast(pa.int64()), until_us)
-    )
 
 
 @dataclass
@@ -70,6 +69,24 @@ class AllowanceWatch:
     allowances: Allowances | None = None
     _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # account -> day, tokens on it
     _busiest: dict[str, int] = field(default_factory=dict)
+    _usual: int | None = None  # of other people's clean days
+
+    def calibrate(self, other: Any) -> None:
+        """Take everybody's allowance from other people's clean days; exceptions stay each account's own."""
+        self._usual = Allowances.of(other.busiest(), self.share, self.growth).usual
+
+    def cannot_fire(self) -> str:
+        """Say why nothing can be refused; empty where something can."""
+        return "no clean day to set it by" if self._settled().usual >= NONE else ""
+
+    def busiest(self) -> dict[str, int]:
+        """Each account's busiest clean day, in output tokens."""
+        return self._busiest
+
+    def _settled(self) -> Allowances:
+        if self.allowances is None:
+            self.allowances = Allowances.of(self.busiest(), self.share, self.growth, self._usual)
+        return self.allowances
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Learn from the clean days; nobody is accused."""
@@ -93,10 +110,9 @@ class AllowanceWatch:
         """Tell whether the account has had its allowance of this day. The last answer may pass it."""
         if at_us < self.clean_until_us:
             return False
-        if self.allowances is None:
-            self.allowances = Allowances.of(self._busiest, self.share, self.growth)
+        allowances = self._settled()
         day, spent = self._spent.get(account, (-1, 0))
-        most = self.allowances.more.get(account, self.allowances.usual)
+        most = allowances.more.get(account, allowances.usual)
         return day == at_us // DAY_US and spent >= most
 
 
@@ -105,11 +121,10 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
     return AllowanceWatch(clean_until_us)
 
 
-def judge(
-    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
-) -> Judged:
+def judge(watch: AllowanceWatch, exchanges: pa.Table) -> Judged:
     """Ask of every exchange after the clean days whether it would have been refused."""
-    return Judged((), frozenset(refused(open_watch(accounts, clean_until_us, seed, dial), exchanges)))
+    found = frozenset(refused(watch, exchanges))
+    return Judged((), found, watch.cannot_fire())
 
 
 def refused(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:

@@ -1,7 +1,8 @@
 """What a detector's clean days say of its threshold: the level that its budget of false cases would pass.
 
 Every detector here is set on the clean days alone, to one budget, so that they can be compared. Its clean
-days give each unit (an account, a prefix, a window) its highest score. The budget allows a number of cases
+days give each unit (an account, a prefix, a window) its highest score. Where there is a `CalibrationLog`, it
+is the clean days of people who are not scored that give them. The budget allows a number of cases
 for so many account-days. A scene's clean week allows less than one; the level then lies beyond the highest
 score seen, and the tail is drawn on as an exponential one. It does not know what is scored.
 
@@ -13,6 +14,7 @@ Source: peaks over a threshold with shape 0 (Coles 2001, section 4.3); the predi
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +57,11 @@ class Clean:
     since_us: int | None = None  # scores count from here on: what came before taught what is usual
     scores: dict[Hashable, float] = field(default_factory=dict)
     _days: set[tuple[int, int]] = field(default_factory=set)
+    adopted: bool = False  # the scores are other people's
+
+    def adopt(self, other: "Clean") -> None:
+        """Take the scores and account-days of other people's clean days in place of one's own."""
+        self.scores, self._days, self.adopted = dict(other.scores), set(other._days), True
 
     def holds(self, hour: Hour) -> bool:
         """Whether an hour is one of the clean ones."""
@@ -62,13 +69,13 @@ class Clean:
 
     def see(self, hour: Hour) -> None:
         """Count the account-days of a clean hour."""
-        if self.since_us is None or hour.until_us > self.since_us:
+        if not self.adopted and (self.since_us is None or hour.until_us > self.since_us):
             pairs = np.unique(np.stack([hour.account, hour.ts_us // DAY_US]), axis=1)
             self._days.update(zip(*pairs.tolist(), strict=True))
 
     def score(self, unit: Hashable, value: float) -> None:
         """Note a unit's score; the highest counts."""
-        if value > self.scores.get(unit, float("-inf")):
+        if not self.adopted and value > self.scores.get(unit, float("-inf")):
             self.scores[unit] = value
 
     @property
@@ -79,3 +86,23 @@ class Clean:
     def level(self) -> float:
         """The level that the budget is expected to pass."""
         return level(np.array(list(self.scores.values()), float), self.allowed)
+
+    def cannot_fire(self) -> str:
+        """Say why the level is infinite; empty where it is not."""
+        if np.isfinite(self.level()):
+            return ""
+        return f"its clean days have {len(self.scores)} units, {LEAST_UNITS} are the least"
+
+
+class Leveled:
+    """A defence's state with one level that `Clean` sets."""
+
+    clean: Clean
+
+    def calibrate(self, other: Any) -> None:
+        """Take the level of another state that was given other people's clean days."""
+        self.clean.adopt(other.clean)
+
+    def cannot_fire(self) -> str:
+        """Say why the level is infinite; empty where it is not."""
+        return self.clean.cannot_fire()

@@ -6,6 +6,7 @@ It does not know what is looked for.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD, ids
-from stillwatch.range.defences import Accusation, Judged, Watch
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Defence, Judged, Watch
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -91,6 +92,30 @@ class Hourly:
         return picked
 
 
+class HourlyLevel(Hourly):
+    """A watch whose state has a level that is set on clean days; the state's `see` is called every hour."""
+
+    def __init__(self, state: "LevelState") -> None:
+        super().__init__(state.see)
+        self.state = state
+
+    def calibrate(self, other: "HourlyLevel") -> None:
+        """Take the level of a watch that was given other people's clean days."""
+        self.state.calibrate(other.state)
+
+    def cannot_fire(self) -> str:
+        """Say why no case can be made; empty where one can."""
+        return self.state.cannot_fire()
+
+
+class LevelState(Calibrated, Protocol):
+    """What sees hours and has a level."""
+
+    def see(self, hour: Hour) -> Sequence[Accusation]:
+        """Say what is to be said at the end of an hour."""
+        ...
+
+
 def record(exchanges: pa.Table) -> pa.Table:
     """A table in the columns of the record; what it lacks is null, an id is made from the row.
 
@@ -136,12 +161,38 @@ def hour_after(ts_us: int) -> int:
     return (ts_us // HOUR_US + 1) * HOUR_US
 
 
+def before(exchanges: pa.Table, until_us: int) -> pa.Table:
+    """The exchanges before a moment; a watch that learns from clean days alone looks at no others."""
+    if exchanges.num_rows == 0 or "time" not in exchanges.column_names:
+        return exchanges
+    return exchanges.filter(
+        pc.less(exchanges["time"].cast(RECORD.field("time").type, safe=False).cast(pa.int64()), until_us)
+    )
+
+
+def set_thresholds(
+    defence: Defence, watch: Watch, calibration: CalibrationLog | None, clean_until_us: int, seed: int
+) -> None:
+    """Set a watch's thresholds on people who are not scored, where there are some and it has thresholds."""
+    if calibration is None or not isinstance(watch, Calibrated):
+        return
+    other = defence.open_watch(calibration.accounts, clean_until_us, seed)
+    other.step(before(calibration.exchanges, clean_until_us), clean_until_us)
+    watch.calibrate(other)
+
+
+def reason_silent(watch: Watch) -> str:
+    """Say why a watch can accuse or refuse nobody; empty where it can."""
+    return watch.cannot_fire() if isinstance(watch, Calibrated) else ""
+
+
 def judged(watch: Watch, exchanges: pa.Table) -> Judged:
     """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
     if exchanges.num_rows == 0:
         return Judged(())
     last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()
-    return Judged(merged(watch.step(exchanges, hour_after(last)) if last is not None else ()))
+    cases = merged(watch.step(exchanges, hour_after(last)) if last is not None else ())
+    return Judged(cases, cannot_fire=reason_silent(watch))
 
 
 def merged(said: Sequence[Accusation]) -> tuple[Accusation, ...]:

@@ -11,15 +11,16 @@ Source: Liu, Ting, Zhou 2008; its usual place is in vendors' anomaly rules. Fift
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.calibration import Clean, Leveled
 from stillwatch.range.defences.forest import SAMPLE, Forest, grow
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, Hourly
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
 
 NAME = "isolation_forest"
 LEAST = 5  # exchanges of an account in a day
@@ -77,7 +78,7 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
     return who[enough], np.stack(columns, axis=1)[enough]
 
 
-class _IsolationForest:
+class _IsolationForest(Leveled):
     def __init__(self, clean_until_us: int, seed: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.seed = seed
@@ -103,6 +104,17 @@ class _IsolationForest:
         if hour.until_us % DAY_US == 0:
             told += self._close(hour)
         return told
+
+    def calibrate(self, other: Any) -> None:
+        """Take the forest and the level of other people's clean days."""
+        if other.hours:  # of the last clean day
+            other._close(other.hours[-1])
+        super().calibrate(other)
+        self.forest = other.forest
+
+    def cannot_fire(self) -> str:
+        """Say why no day can be alarmed; empty where one can."""
+        return "too few clean account-days to grow on" if self.forest is None else super().cannot_fire()
 
     def _close(self, now: Hour) -> list[Accusation]:
         """Judge the day that is over: at midnight, or where its last hour was silent, with the next hour."""
@@ -141,4 +153,4 @@ class _IsolationForest:
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_IsolationForest(clean_until_us, seed, dial).see)
+    return HourlyLevel(_IsolationForest(clean_until_us, seed, dial))

@@ -12,6 +12,7 @@ Source: the published limits of providers are of this form (requests per minute 
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +51,16 @@ class LimitWatch(Hourly):
         """Take a new accounts table in place of the old one."""
         self.tier = tiers_of(accounts)
 
+    def calibrate(self, other: Any) -> None:
+        """Take the limits of other people's clean days."""
+        self.limits = other.set_limits()
+
+    def cannot_fire(self) -> str:
+        """Say why nothing can be refused; empty where something can."""
+        limits = self.set_limits() if self.limits is None else self.limits
+        finite = any(np.isfinite(most) for pair in limits.values() for most in pair)
+        return "" if finite else f"{len(self.days)} clean account-days are too few for a limit"
+
     def _learn(self, hour: Hour) -> Sequence[Accusation]:
         if hour.until_us > self.clean_until_us:
             return ()
@@ -78,6 +89,8 @@ class LimitWatch(Hourly):
     def _limit(self, counts: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> float:
         logs = np.log(np.array([counts[at] for at in keys], float))
         drawn = level(logs, self.dial * len(keys) / 10_000 / 2)
+        if not np.isfinite(drawn):
+            return float("inf")
         return float(np.floor(np.exp(min(drawn, 50.0)) + 1e-9))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
@@ -103,13 +116,11 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
     return LimitWatch(accounts, clean_until_us, dial)
 
 
-def judge(
-    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
-) -> Judged:
+def judge(watch: LimitWatch, exchanges: pa.Table) -> Judged:
     """Ask of every exchange after the clean days whether it would have been refused."""
-    watch = open_watch(accounts, clean_until_us, seed, dial)
     if exchanges.num_rows == 0:
         return Judged(())
+    clean_until_us = watch.clean_until_us
     table = in_order(record(exchanges))
     ts = table["time"].cast(pa.int64())
     clean = pc.less(ts, clean_until_us)
@@ -122,4 +133,4 @@ def judge(
         strict=True,
     )
     refused = [key for key, account, at in rows if watch.refuses(account, at)]
-    return Judged((), frozenset(refused))
+    return Judged((), frozenset(refused), watch.cannot_fire())

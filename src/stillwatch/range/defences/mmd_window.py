@@ -15,15 +15,16 @@ Source: Liu, Guo, Dong, "An Embarrassingly Simple Detector for Model Extraction 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.spatial.distance import pdist
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.calibration import Clean, Leveled
 from stillwatch.range.defences.embedding import embed
-from stillwatch.range.defences.hours import HOUR_US, Hour, Hourly
+from stillwatch.range.defences.hours import HOUR_US, Hour, HourlyLevel
 
 NAME = "mmd_window"
 WINDOW = 1500  # exchanges
@@ -67,7 +68,7 @@ def mean_within(y: np.ndarray, gamma: float) -> float:
     return float((own.sum() - own.trace()) / max(len(y) * (len(y) - 1), 1))
 
 
-class _MmdWindow:
+class _MmdWindow(Leveled):
     def __init__(self, clean_until_us: int, seed: int, dial: float, window: int) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.window = window
@@ -116,6 +117,17 @@ class _MmdWindow:
             told += self._window(hour)
         return told
 
+    def calibrate(self, other: Any) -> None:
+        """Take the levels of clean windows of other people, each against their own sample."""
+        super().calibrate(other)
+        self.witnesses = list(other.witnesses)
+
+    def cannot_fire(self) -> str:
+        """Say why no window can be alarmed; empty where one can."""
+        if self.reference is not None and len(self.reference) < LEAST_REFERENCE:
+            return f"{len(self.reference)} clean exchanges to compare with, {LEAST_REFERENCE} are the least"
+        return super().cannot_fire()
+
     def _learn(self, vectors: np.ndarray) -> None:
         """Keep a uniform sample: those whose random rank is among the least."""
         self.sample.append(vectors)
@@ -138,7 +150,8 @@ class _MmdWindow:
         enough = many >= FEWEST
         if self.levels is None:
             self.clean.score(self.windows, score)
-            self.witnesses += mean[enough].tolist()
+            if not self.clean.adopted:
+                self.witnesses += mean[enough].tolist()
             return []
         if score <= self.levels[0]:
             self.case = None
@@ -154,4 +167,4 @@ class _MmdWindow:
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_MmdWindow(clean_until_us, seed, dial, WINDOW).see)
+    return HourlyLevel(_MmdWindow(clean_until_us, seed, dial, WINDOW))

@@ -19,9 +19,9 @@ import pyarrow as pa
 from scipy import stats
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean
+from stillwatch.range.defences.calibration import Clean, Leveled
 from stillwatch.range.defences.embedding import WIDTH, embed
-from stillwatch.range.defences.hours import Hour, Hourly
+from stillwatch.range.defences.hours import Hour, HourlyLevel
 
 NAME = "prada"
 LEAST = 100  # distances before anything is said (section 5.2)
@@ -82,7 +82,7 @@ def normality(distances: np.ndarray) -> float:
     return float(stats.shapiro(kept).statistic)
 
 
-class _Prada:
+class _Prada(Leveled):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None
@@ -119,4 +119,4 @@ class _Prada:
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_Prada(clean_until_us, dial).see)
+    return HourlyLevel(_Prada(clean_until_us, dial))

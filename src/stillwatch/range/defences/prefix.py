@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, Hourly
+from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
 
 NAME = "prefix"
 LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question
@@ -44,7 +44,7 @@ def keys_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
     return np.stack(columns, axis=1), list(names)
 
 
-class _Prefix:
+class _Prefix(Leveled):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None
@@ -128,4 +128,4 @@ class _Prefix:
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_Prefix(clean_until_us, dial).see)
+    return HourlyLevel(_Prefix(clean_until_us, dial))

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, before, refused
-from stillwatch.range.defences.hours import DAY_US, record
+from stillwatch.range.defences import Accusation
+from stillwatch.range.defences.allowance import AllowanceWatch, judge
+from stillwatch.range.defences.hours import DAY_US, before, record
+
+__all__ = ["NAME", "ReasoningAllowanceWatch", "judge", "open_watch"]
 
 NAME = "reasoning_allowance"
 USUAL = (
@@ -61,12 +63,10 @@ class ReasoningAllowanceWatch(AllowanceWatch):
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether the account has had its allowance of this day. The last answer may pass it."""
-        if at_us >= self.clean_until_us and self.allowances is None:
-            self.allowances = Allowances.of(self._days(), self.share, self.growth)
         return self.counts(model) and super().refuses(account, at_us)
 
-    def _days(self) -> dict[str, int]:
-        """Every account's busiest clean day, in tokens of models that reason."""
+    def busiest(self) -> dict[str, int]:
+        """Each account's busiest clean day, in output tokens of models that reason."""
         days: dict[tuple[str, int], int] = {}
         for (account, day, model), tokens in self._taken.items():
             days[account, day] = days.get((account, day), 0) + tokens * (model in self._reason)
@@ -82,10 +82,3 @@ def open_watch(
 ) -> ReasoningAllowanceWatch:
     """Begin anew. The budget of false cases does not move it: it makes no case."""
     return ReasoningAllowanceWatch(clean_until_us)
-
-
-def judge(
-    exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float
-) -> Judged:
-    """Ask of every exchange after the clean days whether it would have been refused."""
-    return Judged((), frozenset(refused(open_watch(accounts, clean_until_us, seed, dial), exchanges)))

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 import stillwatch.range.defences as room
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Defence, Judged, Watch
-from stillwatch.range.defences.hours import judged
+from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, Judged, Watch
+from stillwatch.range.defences.hours import judged, set_thresholds
 from stillwatch.range.defences.together import Together
 from stillwatch.range.strangers import raised
 
@@ -51,11 +51,18 @@ class Bound:
         """Begin anew."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
-    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
-        """Judge a whole log, by the module's own way or hour by hour."""
-        if self._judge is not None:
-            return self._judge(exchanges, accounts, clean_until_us, seed, self.dial)
-        return judged(self.open_watch(accounts, clean_until_us, seed), exchanges)
+    def judge(
+        self,
+        exchanges: pa.Table,
+        accounts: pa.Table | None,
+        clean_until_us: int,
+        seed: int,
+        calibration: CalibrationLog | None = None,
+    ) -> Judged:
+        """Judge a whole log, by the module's own `judge(watch, exchanges)` or hour by hour."""
+        watch = self.open_watch(accounts, clean_until_us, seed)
+        set_thresholds(self, watch, calibration, clean_until_us, seed)
+        return (self._judge or judged)(watch, exchanges)
 
 
 def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:
@@ -82,6 +89,11 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
     if name not in found:
         raise InputError(f"{name!r} is no defence: {', '.join(names())} or an ablation of stillwatch")
     return found[name]
+
+
+def has_threshold(name: str) -> bool:
+    """Whether a defence has a threshold that is set on clean days."""
+    return isinstance(defence(name).open_watch(None, 0, 0), Calibrated)
 
 
 def names() -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences import Accusation, CalibrationLog, Judged
 from stillwatch.range.defences.hours import HOUR_US, in_order, merged, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
@@ -135,8 +135,18 @@ class Scanned:
         """Begin anew. Nothing is set on the clean days, nothing is left to chance."""
         return ScanWatch(LiveScan(self._options(), keep=KEEP, accounts=known(accounts)), self.firm_alone)
 
-    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
-        """Judge a log with one scan; for firm accounts alone with one every half day."""
+    def judge(
+        self,
+        exchanges: pa.Table,
+        accounts: pa.Table | None,
+        clean_until_us: int,
+        seed: int,
+        calibration: CalibrationLog | None = None,
+    ) -> Judged:
+        """Judge a log with one scan; for firm accounts alone with one every half day.
+
+        Nothing is set on clean days, so that `calibration` is not used.
+        """
         log = build(batches(exchanges), Sketcher())
         if len(log) == 0:
             return Judged(())

@@ -5,10 +5,12 @@ It knows what none of them looks for, nor their names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from stillwatch.range.defences import Accusation, Defence, Judged, Watch
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Defence, Judged, Watch
+from stillwatch.range.defences.hours import reason_silent
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Watches:
             if (enrol := getattr(watch, "enrol", None)) is not None:
                 enrol(accounts)
 
+    def calibrate(self, other: Any) -> None:
+        """Take the thresholds of a watch of the same parts that was given other people's clean days."""
+        for watch, one in zip(self.watches, other.watches, strict=True):
+            if isinstance(watch, Calibrated):
+                watch.calibrate(one)
+
+    def cannot_fire(self) -> str:
+        """Say which part can do nothing, and why: the name of them all promises each."""
+        return "; ".join(filter(None, map(reason_silent, self.watches)))
+
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
         """Count an answer's tokens."""
         for watch in self.watches:
@@ -49,8 +61,20 @@ class Together:
         """Begin anew, all of them."""
         return Watches(tuple(part.open_watch(accounts, clean_until_us, seed) for part in self.parts))
 
-    def judge(self, exchanges: pa.Table, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Judged:
+    def judge(
+        self,
+        exchanges: pa.Table,
+        accounts: pa.Table | None,
+        clean_until_us: int,
+        seed: int,
+        calibration: CalibrationLog | None = None,
+    ) -> Judged:
         """Judge a whole log: each by itself, over all that was sent."""
-        found = [part.judge(exchanges, accounts, clean_until_us, seed) for part in self.parts]
+        found = [part.judge(exchanges, accounts, clean_until_us, seed, calibration) for part in self.parts]
         refused = frozenset[str]().union(*(judged.refused for judged in found))
-        return Judged(tuple(case for judged in found for case in judged.cases), refused)
+        silent = "; ".join(
+            f"{part.NAME}: {judged.cannot_fire}"
+            for part, judged in zip(self.parts, found, strict=True)
+            if judged.cannot_fire
+        )
+        return Judged(tuple(case for judged in found for case in judged.cases), refused, silent)

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean
-from stillwatch.range.defences.hours import DAY_US, Hour, Hourly
+from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.hours import DAY_US, Hour, HourlyLevel
 
 NAME = "volume"
 AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth
 
 
-class _Volume:
+class _Volume(Leveled):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None
@@ -62,4 +62,4 @@ class _Volume:
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
-    return Hourly(_Volume(clean_until_us, dial).see)
+    return HourlyLevel(_Volume(clean_until_us, dial))

@@ -40,6 +40,7 @@ def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
         measured, key=lambda x: x.out_share.mean if x.out_share else 1.0, default=None
     )
     if best is None or best.out is None or best.out_share is None:
+        lines = tuple(x for x in lines if not x.silent)
         named = sum(1 for x in lines if x.honest_named is not None and x.honest_named.mean > 0)
         return f"Nobody distils here, and {named} of {len(lines)} defences name honest accounts."
     got, without = (

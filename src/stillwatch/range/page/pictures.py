@@ -206,6 +206,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def collateral(lines: Sequence[Line]) -> Grid | None:
     """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
+    lines = [x for x in lines if not x.silent]
     hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})
     if not hurt:
         return None
@@ -215,7 +216,8 @@ def collateral(lines: Sequence[Line]) -> Grid | None:
         for x in lines:
             told = next((k for k in x.kinds if k.kind == kind), None)
             share = told.named.mean if told else 0.0
-            row.append((round(12 * math.sqrt(share), 2), percent(share) if share else ""))
+            cases = f", {told.false_cases:,}" if told and told.false_cases else ""
+            row.append((round(12 * math.sqrt(share), 2), percent(share) + cases if share else ""))
         cells.append(tuple(row))
     return Grid(tuple(hurt), tuple(called(x.defence) for x in lines), tuple(cells))
 

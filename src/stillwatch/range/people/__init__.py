@@ -87,4 +87,5 @@ class Sent:
     talks: np.ndarray | None = None  # requests with the same number are turns of one conversation
     end_users: list[str | None] | None = None
     tools: int = 0
+    models: list[str] | None = None  # of each request, where it is not the account's own
     more: dict[str, float] = field(default_factory=dict)

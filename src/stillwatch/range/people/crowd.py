@@ -104,7 +104,8 @@ def part(
         age = (BEGIN - who.created).total_seconds() / 86400
         town.began[who.account] = min(max(0.0, -age), 0.9 * scene.days)
         sent = HABITS[who.kind](who, int(count), town)
-        tables.append(_table(who, sent, scene.days, new_day, rng))
+        visible = KINDS[who.kind].visible_tokens
+        tables.append(exchanges_of(who, sent, scene.days, new_day, rng, visible))
     about = [
         {name: list(v) if isinstance(v := getattr(p, name), tuple) else v for name in ACCOUNTS.names}
         for p in people
@@ -128,7 +129,15 @@ def _one(value: object, count: int, kind: pa.DataType) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), count)
 
 
-def _table(who: Person, sent: Sent, days: int, new_day: float, rng: np.random.Generator) -> pa.Table:
+def exchanges_of(
+    who: Person,
+    sent: Sent,
+    days: int,
+    new_day: float,
+    rng: np.random.Generator,
+    visible_tokens: float,
+    first_midnight: datetime = BEGIN,
+) -> pa.Table:
     """What one account sent as rows: tokens, status and latency are made here."""
     n = len(sent.prompts)
     day = np.clip(sent.days, 0.0, days - 1e-9)
@@ -137,10 +146,12 @@ def _table(who: Person, sent: Sent, days: int, new_day: float, rng: np.random.Ge
     keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
     if keen:
         model = np.where((model == "mira-think") & (day >= new_day), "mira-think-2", model)
+    if sent.models is not None:
+        model = np.array(sent.models)
     thinks = np.char.startswith(model, "mira-think")
     systems = sent.systems or [None] * n
     letters = np.array([len(p) + len(s or "") for p, s in zip(sent.prompts, systems, strict=True)])
-    visible = rng.lognormal(np.log(KINDS[who.kind].visible_tokens), 0.7, n).astype(int) + 1
+    visible = rng.lognormal(np.log(visible_tokens), 0.7, n).astype(int) + 1
     thought = np.where(thinks, np.minimum(28_000, rng.lognormal(np.log(700.0), 1.1, n)), 0).astype(int)
     refused = rng.random(n) < 0.004
     visible, thought = (
@@ -164,7 +175,7 @@ def _table(who: Person, sent: Sent, days: int, new_day: float, rng: np.random.Ge
                 first.setdefault(int(t), c) for t, c in zip(sent.talks, conversation, strict=True)
             ]
     pace = np.vectorize(MS_PER_TOKEN.get)(model)
-    begin = np.datetime64(BEGIN.replace(tzinfo=None), "us").astype(np.int64)
+    begin = np.datetime64(first_midnight.replace(tzinfo=None), "us").astype(np.int64)
     columns = {
         "exchange_id": pa.array(_ids("req_", n, 22, rng)),
         "time": pa.array(begin + (day * 86_400_000_000).astype(np.int64)).cast(pa.timestamp("us", "UTC")),

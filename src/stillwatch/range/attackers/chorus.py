@@ -1,0 +1,79 @@
+"""A masked chorus: accounts with a wrapper each that send cheap requests in the same wrapper to other models.
+
+Knows: docs/evidence.md; that a group is tested on the model, limit and temperature that its wording has most
+often. Does: every account has a wrapper of its own and an honest account's limit and temperature. An eighth
+of the requests have temperature 0. Beside every wanted request go `mask` cheap ones of the same words to
+another model, so that the commonest model is not the wanted one. Stopped accounts are replaced.
+Cannot: hide how many different questions one model answers, nor what its accounts spend on that model.
+Source: the masked chorus of an independent attack on this project, 2026; 1.3 cheap requests are its figure.
+"""
+
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+import numpy as np
+
+from stillwatch.errors import InputError
+from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers.crew import HOUR_US
+from stillwatch.range.attackers.play import Crews, Led
+from stillwatch.range.market import Market
+
+NAME = "chorus"
+OTHER_MODELS = ("mira-mini", "mira-large")  # an account keeps to one of them
+ZERO_OF = 8  # one request in so many has temperature 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How many accounts, how fast, and how many requests beside each wanted one."""
+
+    accounts: int = 20
+    per_account_day: float = 50.0
+    mask: float = 1.3  # cheap requests for each wanted one; 0: none
+    words: str = "own"  # or any other of `Means.words`
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mask <= 1000:
+            raise InputError(f"mask = {self.mask:g}; give a number from 0 to 1,000")
+        self.means()
+
+    def means(self) -> Means:
+        """What the accounts do, masking aside."""
+        return Means(
+            accounts=self.accounts,
+            per_account_day=self.per_account_day,
+            hours="human",
+            words=self.words,
+            spread_settings=True,
+        )
+
+
+class Chorus(Led):
+    """One crew, and the cheap requests beside what it sends."""
+
+    def __init__(self, crews: Crews, settings: Settings) -> None:
+        super().__init__(crews)
+        self._mask = settings.mask
+        self._crew = crews.send(settings.means(), crews.brief.goal)
+
+    def hour(self, at_us: int) -> list[Try]:
+        rng, market = self._crews.rng, self._crews.market
+        tries: list[Try] = []
+        for wanted in self._crews.hour(at_us):
+            zero = crc32(f"{wanted.account} {wanted.at_us}".encode()) % ZERO_OF == 0
+            tries.append(replace(wanted, temperature=0.0) if zero else wanted)
+            other = OTHER_MODELS[market.held[wanted.account].voice % len(OTHER_MODELS)]
+            for _ in range(int(self._mask) + (rng.random() < self._mask % 1)):
+                moment = at_us + int(rng.integers(HOUR_US))
+                tries.append(replace(wanted, at_us=moment, item=None, model=other, dropped=False))
+        return tries
+
+    @property
+    def given_up(self) -> bool:
+        return super().given_up or self._crew.finished
+
+
+def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+    """Begin a campaign."""
+    return Chorus(Crews(brief, market, rng), settings or Settings())

@@ -1,0 +1,50 @@
+"""One account at full speed that asks bare questions: nothing is shared, nothing is fixed around them.
+
+Knows: that wording is what detection reads. Does: as `loud`, without a template; with `temperature` every
+request has that one. Cannot: hide its volume, or that it never follows up.
+Source: the smallest change to `loud`; an independent attack on this project, 2026.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stillwatch.errors import InputError
+from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers.crew import BURST_PER_HOUR
+from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers.repeated import Repeated
+from stillwatch.range.market import Market
+
+NAME = "loud_bare"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How fast, and at which temperature."""
+
+    per_hour: float = BURST_PER_HOUR
+    temperature: float | None = None  # None: the account's own
+
+    def __post_init__(self) -> None:
+        if not 0 < self.per_hour <= 1e6 or not 0 <= (self.temperature or 0.0) <= 2:
+            raise InputError("give `per_hour` above 0 and a temperature from 0 to 2")
+
+
+class LoudBare(Repeated):
+    """One account without words of its own."""
+
+    def __init__(self, crews: Crews, settings: Settings) -> None:
+        super().__init__(crews, Means(accounts=1, per_account_day=24 * settings.per_hour, words="bare"))
+        self._temperature = settings.temperature
+
+    def hour(self, at_us: int) -> list[Try]:
+        tries = super().hour(at_us)
+        if self._temperature is None:
+            return tries
+        return [replace(t, temperature=self._temperature) for t in tries]
+
+
+def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+    """Begin a campaign."""
+    return LoudBare(Crews(brief, market, rng), settings or Settings())

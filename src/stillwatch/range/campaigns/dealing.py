@@ -1,0 +1,130 @@
+"""Two ways in which a pool's queue differs from one that is dealt at random: topics stick, failures move.
+
+`sticky`: a share of the items is dealt by topic, so that one account asks all of a topic. Who sends how much
+and when stays as the shape has it; only the texts change places. `retries`: what was turned away at one
+account is asked again word for word at another one within minutes. It knows no shape and no defence.
+
+Published: routing by subject and session affinity are options of common gateways; a task queue asks again
+what failed. Made up: that a topic is a word that some but not many of the items have; the minutes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.range.campaigns import Plan, Request
+
+WORD = re.compile(r"[^\W\d_]{4,}")
+LEAST_ITEMS, MOST_SHARE = (
+    3,
+    0.2,
+)  # of the items that have a topic's word: rarer is no topic, commoner is wording
+FAILS = 0.006  # share of requests that the service turns away, as in any composed scene (rows.py)
+RETRY_MINUTES = (0.2, 8.0)
+MOST_RETRIES = 3
+ANSWERED, BUSY = 200, 429
+
+
+def topics_of(prompts: Sequence[str]) -> list[str]:
+    """Give each prompt's topic: the commonest of its words that is no common word; empty where it has none.
+
+    >>> topics_of(["solve the equation", "an equation of mine", "this equation now", "cook rice"])[:3]
+    ['', '', '']
+    """
+    words = [set(WORD.findall(prompt.lower())) for prompt in prompts]
+    count = Counter(word for some in words for word in some)
+    most = MOST_SHARE * len(prompts)
+    return [
+        max((w for w in some if LEAST_ITEMS <= count[w] <= most), key=lambda w: (count[w], w), default="")
+        for some in words
+    ]
+
+
+def stick(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+    """Deal `plan.sticky` of the items by topic: each such topic to one account, or to as few as hold it."""
+    by: dict[tuple[object, ...], list[int]] = {}
+    for n, r in enumerate(sent):
+        if r.talk is None and r.turn == 1:  # the turns of a talk stay where they are
+            pool = r.account // plan.accounts  # shapes with bans have one pool after the other
+            by.setdefault((pool, r.system is None, r.refused, r.model, r.status, r.dropped), []).append(n)
+    dealt = list(sent)
+    for places in by.values():
+        prompts = _dealt(
+            [sent[n].account for n in places], [sent[n].prompt for n in places], plan.sticky, rng
+        )
+        for n, prompt in zip(places, prompts, strict=True):
+            dealt[n] = replace(sent[n], prompt=prompt)
+    return dealt
+
+
+def _dealt(
+    accounts: Sequence[int], prompts: Sequence[str], share: float, rng: np.random.Generator
+) -> list[str]:
+    """Give the prompt of each place, so that so large a share of them lies with its topic's account."""
+    items: dict[str, list[str]] = {}
+    for prompt, topic in zip(prompts, topics_of(prompts), strict=True):
+        items.setdefault(topic, []).append(prompt)
+    free = items.pop("", [])
+    room = Counter(accounts)
+    given: dict[int, list[str]] = {account: [] for account in room}
+    stuck = 0
+    names = sorted(items)
+    for name in (names[i] for i in rng.permutation(len(names))):
+        mine = items[name]
+        if stuck >= share * len(prompts):
+            free += mine
+            continue
+        stuck += len(mine)
+        while mine:
+            account = max(room, key=lambda a: (room[a], -a))
+            taken, mine = mine[: room[account]], mine[room[account] :]
+            given[account] += taken
+            room[account] -= len(taken)
+    free = [free[i] for i in rng.permutation(len(free))]
+    for account, n in room.items():
+        given[account] += [free.pop() for _ in range(n)]
+    for account, some in given.items():
+        given[account] = [some[i] for i in rng.permutation(len(some))]
+    return [given[account].pop() for account in accounts]
+
+
+def retry(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+    """Let some requests fail, and ask `plan.retries` of those again at another account within minutes.
+
+    What a shape itself has turned away or answered is left as it is.
+    """
+    out: list[Request] = []
+    for request in sent:
+        if request.status is not None:
+            out.append(request)
+            continue
+        tries = [replace(request, status=ANSWERED)]
+        while rng.random() < FAILS and len(tries) <= MOST_RETRIES:
+            tries[-1] = replace(tries[-1], status=BUSY)
+            if rng.random() >= plan.retries:
+                break
+            tries.append(_elsewhere(plan, tries[-1], rng))
+        out += tries
+    return out
+
+
+def _elsewhere(plan: Plan, failed: Request, rng: np.random.Generator) -> Request:
+    """The same words at another account of the same pool, minutes later."""
+    pool, place = divmod(failed.account, plan.accounts)
+    if plan.accounts > 1:
+        place = (place + 1 + int(rng.integers(plan.accounts - 1))) % plan.accounts
+    day = failed.day + float(rng.uniform(*RETRY_MINUTES)) / 1440
+    talk = failed.talk if plan.accounts == 1 else None  # a conversation is of one account
+    return replace(failed, account=pool * plan.accounts + place, day=day, status=ANSWERED, talk=talk)
+
+
+def deal(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+    """Apply what the plan says of both; without them nothing is drawn."""
+    if plan.sticky:
+        sent = stick(plan, sent, rng)
+    if plan.retries:
+        sent = retry(plan, sent, rng)
+    return sent

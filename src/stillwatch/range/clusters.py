@@ -1,0 +1,40 @@
+"""Figures that are about the same people count once: clusters of logs by whose honest traffic they hold.
+
+Two logs with people in common are one cluster, and so is whatever hangs together by that. It knows no figure.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stillwatch.range.outcome import ScoredPeople
+
+
+def clusters(people: Sequence[Sequence[ScoredPeople]]) -> list[int]:
+    """Give each item's cluster, numbered from 0 in the order of the items.
+
+    >>> a, b, c = ScoredPeople("x", 0.0, 0.5), ScoredPeople("x", 0.5, 1.0), ScoredPeople("x", 0.4, 0.6)
+    >>> clusters([[a], [b], [a]]), clusters([[a], [b], [c]])
+    ([0, 1, 0], [0, 0, 0])
+    """
+    found = list(range(len(people)))
+    for n, mine in enumerate(people):
+        for m in range(n):
+            if found[m] != found[n] and any(a.overlaps(b) for a in mine for b in people[m]):
+                gone, stays = max(found[n], found[m]), min(found[n], found[m])
+                found = [stays if x == gone else x for x in found]
+    numbers = {x: k for k, x in enumerate(dict.fromkeys(found))}
+    return [numbers[x] for x in found]
+
+
+def means(values: Sequence[float | None], of: Sequence[int]) -> list[float]:
+    """Give the mean of each cluster's values; None is no value, and a cluster without one is left out.
+
+    >>> means([1.0, 2.0, 5.0, None], [0, 0, 1, 2])
+    [1.5, 5.0]
+    """
+    by: dict[int, list[float]] = {}
+    for value, cluster in zip(values, of, strict=True):
+        if value is not None:
+            by.setdefault(cluster, []).append(value)
+    return [float(np.mean(some)) for some in by.values()]

@@ -1,0 +1,95 @@
+"""Which of a base's honest people are scored with which seed, and who is left to set thresholds on.
+
+Seeds of one scene share nobody, as far as the base has enough people. A base is a ring: each organisation,
+each shared card and each lone account has a place on it by a keyed hash of its name. A seed has an arc of
+that ring, the next seed the next one. Past the seeds that a base carries the arcs come again, and bounds
+count their people once (`ScoredPeople.overlaps`). This module composes nothing and knows no defence.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.population import Population
+from stillwatch.range.scenes import Scene
+
+KEY = b"stillwatch range: people of a seed"
+LEAST_ACCOUNTS = 150  # honest accounts of one seed; fewer make no scene
+
+
+@dataclass(frozen=True)
+class Part:
+    """An arc of a base's ring, from `low` up to `high`; `seeds` such arcs lie beside each other."""
+
+    low: float
+    high: float
+    seeds: int = 1
+
+
+def carried(scene: Scene, accounts: int) -> tuple[float, int]:
+    """Give the share of a base's honest accounts that one seed has, and how many seeds share nobody.
+
+    A scene that does not say its share gets one that suits the seeds it lists: at least half of the base is
+    left out, so that there are people to set thresholds on.
+
+    >>> from stillwatch.range.scenes import People
+    >>> carried(Scene("s", (1, 2, 3), people=People("sample")), 600)
+    (0.3333333333333333, 3)
+    """
+    share = scene.people.keep_accounts
+    if share is None:
+        seeds = max(2, min(len(scene.seeds), accounts // LEAST_ACCOUNTS))
+        return 1 / seeds, seeds
+    return share, max(1, int(1 / share + 1e-9)) if share else 1
+
+
+def part_of(scene: Scene, seed: int, accounts: int) -> Part:
+    """Give the arc of a seed: the scene's own seeds in their order, any other by its number."""
+    share, seeds = carried(scene, accounts)
+    place = scene.seeds.index(seed) if seed in scene.seeds else seed
+    low = place % seeds * share
+    return Part(low, low + share, seeds)
+
+
+def calibration_part(part: Part) -> Part:
+    """Give the arc beside a seed's: the next seed's people, or where there is one seed, all that are left."""
+    share = part.high - part.low
+    if part.seeds == 1:
+        return Part(part.high, 1.0 + part.low)
+    low = part.high if part.high + share <= 1 + 1e-9 else 0.0
+    return Part(low, low + share, part.seeds)
+
+
+def scored_people(scene: Scene, seed: int, part: Part | None) -> ScoredPeople:
+    """Say whose account-days a seed's bounds are about; people from scratch are new with each seed."""
+    if part is None:
+        return ScoredPeople(f"{scene.name} {seed}")
+    return ScoredPeople(scene.people.base or "", part.low, part.high)
+
+
+def seed_place(scene: Scene, seed: int, calibrates: bool) -> tuple[int, int]:
+    """Give a seed's place among the scene's seeds and those who calibrate, and how many places there are."""
+    places = len(scene.seeds) + 1
+    if calibrates:
+        return len(scene.seeds), places
+    return (scene.seeds.index(seed) if seed in scene.seeds else seed % len(scene.seeds)), places
+
+
+def place_of(unit: str) -> float:
+    """Give a unit's place on the ring, in [0, 1): the same for every seed, scene and machine."""
+    digest = hashlib.blake2b(unit.encode(), digest_size=8, key=KEY).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+def people_in(people: Population, part: Part, drop_kinds: tuple[str, ...] = ()) -> Population:
+    """Take the people of an arc, whole organisations and classes at a time."""
+    unit = {r["account"]: r["org"] or r["payment"] or r["account"] for r in people.accounts.to_pylist()}
+    chosen = [
+        row["account"]
+        for row in people.truth.select(["account", "kind"]).to_pylist()
+        if row["kind"] not in drop_kinds
+        and part.low <= place_of(unit.get(row["account"], row["account"])) < part.high
+    ]
+    return people.only(pa.array(chosen, pa.string()))
