@@ -42,9 +42,9 @@ What is made
 
 --sticky S
     For every campaign of two accounts or more. Its units (a conversation, or a single exchange) are clustered
-    by content (TF-IDF without words of more than 30 % of the units, spherical k-means, three topics an
-    account). Topics that hold a share S of the units are sticky: each has one home account, and the
-    units go there as far as it has places for units of that length. All other units are dealt at random.
+    by content (TF-IDF without words of more than 30 % of the units, spherical k-means, --topics an account,
+    three unless given). Topics that hold a share S of the units are sticky: each has one home account, and
+    the units go there as far as it has places for units of that length. All other units are dealt at random.
     Places keep account, time, model, settings; only prompt and input_tokens move, and the system text where
     one account of the campaign has several.
 
@@ -621,8 +621,10 @@ def cling(texts: Sequence[str], accounts: Sequence[str], groups: Sequence[str]) 
 # --- sticky pools ----------------------------------------------------------------------------------------
 
 
-def make_sticky(table: pa.Table, campaigns: dict[int, str], share: float, seed: int) -> tuple[pa.Table, dict]:
-    """Deal the texts of each campaign anew, so that topics of a share `share` of the units stick."""
+def make_sticky(
+    table: pa.Table, campaigns: dict[int, str], share: float, each: int, seed: int
+) -> tuple[pa.Table, dict]:
+    """Deal the texts of each campaign anew: `each` topics an account, a share `share` of the units sticks."""
     accounts = table["account"].to_pylist()
     conversations = table["conversation"].to_pylist()
     prompts, systems = table["prompt"].to_pylist(), table["system"].to_pylist()
@@ -641,7 +643,7 @@ def make_sticky(table: pa.Table, campaigns: dict[int, str], share: float, seed: 
             units[accounts[row], conversations[row] or f"row {row}"].append(row)
         places = list(units.values())
         texts = ["\n".join(prompts[row] or "" for row in unit) for unit in places]
-        topics = cluster(tfidf(texts), 3 * len(names), rng)
+        topics = cluster(tfidf(texts), each * len(names), rng)
         assigned = deal(places, [accounts[unit[0]] for unit in places], topics, share, rng)
         for place, unit in assigned:
             source[places[place]] = places[unit]
@@ -852,9 +854,13 @@ def make_variant(world: World, options: argparse.Namespace) -> tuple[dict, list[
         variant["people"], selves = done.report, done.selves
     if options.sticky is not None:
         world.exchanges, report = make_sticky(
-            world.exchanges, world.campaign_rows(), options.sticky, options.seed
+            world.exchanges, world.campaign_rows(), options.sticky, options.topics, options.seed
         )
-        variant["sticky"] = {"share": options.sticky, "campaigns": report}
+        variant["sticky"] = {
+            "share": options.sticky,
+            "topics_an_account": options.topics,
+            "campaigns": report,
+        }
     if options.retries:
         world.exchanges, labels, counts = add_retries(
             world.exchanges, world.campaign_rows(), world.truth_of(), options.seed
@@ -923,6 +929,7 @@ def parser() -> argparse.ArgumentParser:
     world.add_argument("out", type=Path)
     world.add_argument("--people", type=Path, metavar="FILE", help="what `collect` wrote")
     world.add_argument("--sticky", type=float, metavar="S", help="share of a pool's texts whose topic sticks")
+    world.add_argument("--topics", type=int, default=3, metavar="N", help="topics an account, for --sticky")
     world.add_argument("--retries", action="store_true", help="ask again what failed")
     world.add_argument("--disjoint", type=int, metavar="SEED", help="keep half of the honest accounts")
     world.add_argument("--seed", type=int, default=1)
