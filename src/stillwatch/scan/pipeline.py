@@ -38,11 +38,15 @@ from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 
 Tell = Callable[[str, int, int | None], None]
-FREE_MAIL = frozenset(  # domains at which anybody gets an address
-    "126.com 163.com aol.com fastmail.com gmail.com gmx.de gmx.net hey.com hotmail.com icloud.com laposte.net "
-    "libero.it live.com mail.com mail.ru me.com msn.com naver.com outlook.com pm.me proton.me protonmail.com "
-    "qq.com seznam.cz tuta.io tutanota.com web.de wp.pl yahoo.com yandex.ru yopmail.com zoho.com".split()
-)
+# fmt: off
+FREE_MAIL = frozenset((  # domains at which anybody gets an address
+    "126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net",
+    "hey.com", "hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com",
+    "mail.ru", "me.com", "msn.com", "naver.com", "outlook.com", "pm.me", "proton.me",
+    "protonmail.com", "qq.com", "seznam.cz", "tuta.io", "tutanota.com", "web.de", "wp.pl",
+    "yahoo.com", "yandex.ru", "yopmail.com", "zoho.com",
+))
+# fmt: on
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
 
