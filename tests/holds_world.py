@@ -72,19 +72,27 @@ def queue(
     night: float = 0.0,
     bursts: float = 0.0,
     budget: int = Holds.refused_minutes_per_day,
+    delay_s: int = 2,
+    sticky: float = 0.0,
 ) -> Door:
-    """One queue over all accounts: what one is refused, another is asked at once."""
+    """One queue over all accounts: what one is refused, another is asked after `delay_s`.
+
+    sticky: this share of the jobs has an account of its own, and moves only when that one is refused.
+    """
     door, until = Door(drawn, budget), dict.fromkeys(drawn.accounts, 0)
     times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
     for text, begin_us in enumerate(times.tolist(), start=1):
         at_us = begin_us
         while ready := [a for a, end_us in until.items() if end_us <= at_us]:
             account = ready[rng.integers(len(ready))]
+            own = drawn.accounts[text // 40 % len(drawn.accounts)]  # forty jobs on one topic
+            if at_us == begin_us and own in ready and rng.random() < sticky:
+                account = own
             wait_us = door.asks(at_us, account, text)
             if wait_us is None:
                 break
             until[account] = wait_us
-            at_us += 2 * SECOND_US
+            at_us += delay_s * SECOND_US
     return door
 
 

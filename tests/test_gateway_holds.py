@@ -2,6 +2,7 @@
 longer, more often or for other reasons than the terms and the candidates say."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.holds import all_held, end, follow
+from stillwatch.gateway.control.migrations import MIGRATIONS
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, derive, open_folder
@@ -300,6 +302,15 @@ def test_findings_that_cannot_be_read_change_nothing(folder: Folder) -> None:
         found.step(NOW + 20 * SECOND_US)
         assert "findings" in found.errors
         assert [one.why_ended for one in all_held(state)] == [None]
+
+
+def test_a_state_of_the_version_before_is_brought_to_the_new_shape(folder: Folder) -> None:
+    with sqlite3.connect(folder.state) as db:
+        MIGRATIONS[0](db)
+        db.execute("PRAGMA user_version = 1")
+    with State(folder.state, folder.secret()) as state:
+        assert all_held(state) == []
+        assert load_tables(folder.state).holds == {}
 
 
 def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:

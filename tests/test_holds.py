@@ -11,8 +11,8 @@ from scipy.stats import binom
 
 from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
-from stillwatch.scan.failover import failover_evidence, failover_reason
-from stillwatch.scan.holds import focal_counts, holds_evidence, holds_reason
+from stillwatch.scan.failover import Repeat, failover_evidence, failover_reason
+from stillwatch.scan.holds import account_p_values, focal_counts, holds_evidence, holds_reason
 from stillwatch.stats.interference import interference
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
@@ -101,6 +101,22 @@ def test_who_does_not_shift_is_not_found() -> None:
             for seed in range(60)
         ]
         assert sum(p <= 0.05 for p in found) <= binom.ppf(0.9995, 60, 0.05), sorted(found)[:8]
+
+
+def test_an_account_has_a_p_value_of_its_own() -> None:
+    drawn = schedule(3, 16)
+    door = queue(drawn, np.random.default_rng(3), 100)
+    found = account_p_values(log_of(door.rows), drawn, drawn.end_us)
+    assert set(found) == set(drawn.focal)
+    assert sum(p <= 0.05 for p in found.values()) >= len(found) - 1
+    assert account_p_values(log_of(door.rows), drawn, drawn.start_us) == {}
+    honest = [
+        p
+        for seed in range(12)
+        for one in [people(schedule(seed, 16), np.random.default_rng(seed), 100)]
+        for p in account_p_values(log_of(one.rows), one.drawn, one.drawn.end_us).values()
+    ]
+    assert sum(p <= 0.05 for p in honest) <= binom.ppf(0.9995, len(honest), 0.05), sorted(honest)[:8]
 
 
 def test_nothing_is_said_between_looks_nor_of_a_schedule_that_was_cut_short() -> None:
@@ -231,6 +247,7 @@ def test_a_repeat_by_the_same_account_a_late_one_and_one_before_are_none() -> No
     retried = [(at + k * 1_000_000, "acct-00", 429, 1) for k in range(3)] + [(at + minute, "acct-01", 200, 1)]
     found = failover_evidence(log_of(retried), named())
     assert (found.refused, found.repeated) == (1, 1)  # an SDK's own retries are one refusal
+    assert found.repeats == (Repeat("acct-00", at, "acct-01", at + minute),)
 
 
 def test_a_class_that_shares_its_questions_is_not_accused_for_refusals() -> None:

@@ -1,7 +1,7 @@
 """`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The terms begin them."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -161,4 +161,5 @@ def _result(one: Tested) -> dict[str, Any]:
         "text": one.holds.text,
         "failover_p_value": one.failover.p_value,
         "failover_text": one.failover.text,
+        "repeats": [asdict(repeat) for repeat in one.failover.repeats],
     }

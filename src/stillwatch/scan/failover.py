@@ -25,6 +25,16 @@ NOTHING = "No text of this group was refused: nothing can be said from refusals.
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """One refused text that another account asked: what can be shown to both, and checked by a person."""
+
+    refused: str  # the account
+    refused_us: int
+    repeated_by: str
+    repeated_us: int
+
+
+@dataclass(frozen=True)
 class FailoverEvidence:
     """How often a group's refused texts came again from another of its accounts."""
 
@@ -33,6 +43,7 @@ class FailoverEvidence:
     repeated: int  # of these, asked by another account of the group within minutes
     rate_elsewhere: float  # the same among accounts outside the group; any other account counts
     text: str
+    repeats: tuple[Repeat, ...] = ()  # in the order of time; with one account it is a coincidence, not a tie
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,15 @@ class _Texts:
     """One row for each run of requests in which an account asks one text."""
 
     begin_us: np.ndarray
+    account: np.ndarray  # (n,) code
+    asked_us: np.ndarray  # from when on another account may repeat it: the first refusal, or the begin
     refused: np.ndarray  # (n,) bool
-    repeated: np.ndarray  # (n,) bool
+    by: np.ndarray  # (n,) which row repeats it first, -1: none
+
+    @property
+    def repeated(self) -> np.ndarray:
+        """(n,) bool: whether another account asks the text soon after."""
+        return self.by >= 0
 
 
 def failover_evidence(
@@ -79,7 +97,7 @@ def failover_evidence(
             f"group within {within_us // 60_000_000} minutes; outside the group "
             f"{rate:.1%} are (p = {p_value:.2g})."
         )
-    return FailoverEvidence(p_value, refused, repeated, rate, text)
+    return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))
 
 
 def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
@@ -91,7 +109,8 @@ def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
 def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
     chosen = np.flatnonzero(rows & (log["exact"] != 0))
     if len(chosen) == 0:
-        return _Texts(np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, bool))
+        nothing = np.zeros(0, np.int64)
+        return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
     ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
     status = log["status"][chosen]
     failed = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
@@ -105,17 +124,17 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
     run = np.cumsum(new) - 1
     refused = np.zeros(len(begin), bool)
     refused[run[failed]] = True
-    asked_us = ts[begin].copy()  # from when on another account may repeat it: its first refusal, or its begin
+    asked_us = ts[begin].copy()
     first_failed = np.flatnonzero(failed)[::-1]
     asked_us[run[first_failed]] = ts[first_failed]
-    again = _asked_by_another(exact[begin], account[begin], ts[begin], asked_us, within_us)
-    return _Texts(ts[begin], refused, again)
+    by = _first_other(exact[begin], account[begin], ts[begin], asked_us, within_us)
+    return _Texts(ts[begin], account[begin], asked_us, refused, by)
 
 
 @njit(cache=True, nogil=True)
-def _asked_by_another(exact, account, begin_us, asked_us, within_us):
-    """(runs,) bool: whether another account begins a run of the same text soon after. Sorted by text."""
-    again = np.zeros(len(exact), np.bool_)
+def _first_other(exact, account, begin_us, asked_us, within_us):
+    """(runs,) the first run of the same text by another account soon after, -1: none. Sorted by text."""
+    by = np.full(len(exact), -1, np.int64)
     low = 0
     while low < len(exact):
         high = low
@@ -127,11 +146,25 @@ def _asked_by_another(exact, account, begin_us, asked_us, within_us):
             at = np.searchsorted(times, asked_us[k], side="right")
             while at < len(times) and times[at] <= asked_us[k] + within_us:
                 if account[order[at]] != account[k]:
-                    again[k] = True
+                    by[k] = order[at]
                     break
                 at += 1
         low = high
-    return again
+    return by
+
+
+def _repeats(log: ExchangeLog, texts: _Texts) -> tuple[Repeat, ...]:
+    found = np.flatnonzero(texts.refused & texts.repeated)
+    found = found[np.argsort(texts.asked_us[found], kind="stable")]
+    return tuple(
+        Repeat(
+            log.accounts[texts.account[k]],
+            int(texts.asked_us[k]),
+            log.accounts[texts.account[texts.by[k]]],
+            int(texts.begin_us[texts.by[k]]),
+        )
+        for k in found
+    )
 
 
 def _strata(texts: _Texts) -> list[Stratum]:

@@ -61,6 +61,23 @@ def holds_evidence(
     return HoldsEvidence(p_value, text, focal, day)
 
 
+def account_p_values(log: ExchangeLog, schedule: HoldSchedule, until_us: int) -> dict[str, float]:
+    """Give each focal account's own p-value: whether it alone reacts when others are held.
+
+    It is of the last look that is due, times the number of looks; empty before the first. An account is told
+    this, never its group's. Held accounts have none: nothing of theirs is tested.
+    """
+    due, factor = schedule.looks(until_us), len(looks(schedule.days))
+    if not due:
+        return {}
+    counts = focal_counts(log, schedule.focal, schedule, due[-1])
+    held = np.array([schedule.block(window) for window in due[-1]])
+    return {
+        account: min(1.0, factor * interference(counts[:, :, [place]], held).p_value)
+        for place, account in enumerate(schedule.focal)
+    }
+
+
 def holds_reason(evidence: HoldsEvidence, bits: float) -> Reason:
     """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
     return Reason(NAME, evidence.text, bits, n=len(evidence.focal))
