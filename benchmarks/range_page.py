@@ -98,6 +98,11 @@ def shoot(run: Path, target: Path) -> None:
         browser.close()
 
 
+def _silent(told: list[Line], scene: str, parts: bool) -> list[str]:
+    """What could not fire, and why."""
+    return [] if parts else [note for x in told if x.scene == scene and (note := words.silent(x))]
+
+
 def main() -> None:
     """Write the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -127,7 +132,8 @@ def main() -> None:
         *(part_by_part(told, chief) if asked.parts else table(told, chief)),
         "",
         *([] if asked.parts else ["Stillwatch, scene by scene:", "", *by_scene(told, "stillwatch"), ""]),
-        *(note for x in told if (note := words.silent(x)) and x.scene == chief and not asked.parts),
+        *(f"- {note}" for note in _silent(told, chief, asked.parts)),
+        "",
         *([asked.note, ""] if asked.note else []),
     ]
     if CHROMIUM.exists() and not asked.parts:
