@@ -13,7 +13,7 @@ from stillwatch.cli.main import app
 from stillwatch.range import words
 from stillwatch.range.attackers.registry import attacker
 from stillwatch.range.cells import CELLS
-from stillwatch.range.compose import calibration_log, compose_scene, honest_side, whom
+from stillwatch.range.compose import calibration_log, compose_scene, honest_side, scored_people_of
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import contest_of_json, fought, thinned
 from stillwatch.range.defences.registry import defence, has_threshold, names
@@ -65,7 +65,7 @@ def test_nobody_who_is_scored_is_calibrated_on(name: str) -> None:
 def test_parts_lie_beside_each_other(share: float | None) -> None:
     scene = parse_scene('name = "s"\nseeds = [4, 5, 9]\n[population]\nbase = "sample"\n')
     scene = replace(scene, people=replace(scene.people, keep_accounts=share))
-    people = {seed: whom(scene, seed) for seed in (4, 5, 9, 10)}
+    people = {seed: scored_people_of(scene, seed) for seed in (4, 5, 9, 10)}
     part = part_of(scene, 4, 600)
     distinct = [a.overlaps(b) for a, b in itertools.combinations([people[s] for s in (4, 5, 9)], 2)]
     assert part.seeds == {None: 3, 0.3: 3, 0.5: 2, 0.85: 1}[share]

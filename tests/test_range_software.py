@@ -15,7 +15,7 @@ import pytest
 
 from stillwatch.errors import InputError
 from stillwatch.range import compose
-from stillwatch.range.compose import calibration_log, compose_scene, crowds, honest_side
+from stillwatch.range.compose import calibration_log, compose_scene, honest_side, make_crowds
 from stillwatch.range.people.customers import NEW_MODEL, customers
 from stillwatch.range.people.selves import OwnTexts
 from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software, releases
@@ -285,7 +285,7 @@ def test_real_peoples_texts_are_for_local_use_and_disjoint_over_seeds(
 
     def whose(seed: int, *, calibrates: bool = False) -> set[str]:
         beside = honest_side(parse_scene(SCENE), 1).people
-        prompts = crowds(scene, seed, beside, calibrates=calibrates)[1].exchanges["prompt"].to_pylist()
+        prompts = make_crowds(scene, seed, beside, calibrates=calibrates)[1].exchanges["prompt"].to_pylist()
         return {f"a{n}" for n in range(6) for prompt in prompts if f"author {n} wrote" in prompt}
 
     one, two, three = whose(1), whose(2), whose(9, calibrates=True)

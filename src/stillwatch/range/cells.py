@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.range.attackers import registry as attackers
-from stillwatch.range.compose import calibration_log, compose_scene, whom
+from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thinned
 from stillwatch.range.defences import CalibrationLog, Judged
@@ -165,7 +165,7 @@ def judge(
         scene=scene.name,
         seed=seed,
         defence=name,
-        people=whom(scene, seed),
+        people=scored_people_of(scene, seed),
     )
     return outcome.as_dict()
 

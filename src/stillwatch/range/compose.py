@@ -106,9 +106,9 @@ def honest_side(scene: Scene, seed: int) -> Side:
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
         people = gathered(crowd(scene, seed))
-        return _scratch(scene, joined([people, *crowds(scene, seed, people)]), rng)
+        return _scratch(scene, join_populations([people, *make_crowds(scene, seed, people)]), rng)
     people, spare = _redrawn(scene, seed)
-    people = joined([people, *crowds(scene, seed, people)])
+    people = join_populations([people, *make_crowds(scene, seed, people)])
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -184,7 +184,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
             sent = {account: n for one in robbed for account, n in one.stolen.items()}
             truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
-        for part in chain(crowds(scene, seed, first), parts):
+        for part in chain(make_crowds(scene, seed, first), parts):
             spill.add(part.exchanges)
             accounts.append(part.accounts)
             truth.append(part.truth)
@@ -232,11 +232,11 @@ def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
         base = find_base(scene)
         part = calibration_part(part_of(scene, seed, honest_accounts(base)))
         people = people_in(read_population(base), part, scene.people.drop_kinds)
-    people = joined([people, *crowds(scene, other, people, calibrates=True)])
+    people = join_populations([people, *make_crowds(scene, other, people, calibrates=True)])
     return CalibrationLog(people.exchanges, people.accounts)
 
 
-def crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = False) -> list[Population]:
+def make_crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = False) -> list[Population]:
     """Make the customers of the scene's programs, on the calendar of the people `beside` them.
 
     Raises:
@@ -256,7 +256,7 @@ def crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = Fa
     return made
 
 
-def joined(parts: list[Population]) -> Population:
+def join_populations(parts: list[Population]) -> Population:
     """Put populations of one calendar together, in the columns of the first."""
     first = parts[0]
     if len(parts) == 1:
@@ -268,7 +268,7 @@ def joined(parts: list[Population]) -> Population:
     return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
 
 
-def whom(scene: Scene, seed: int) -> ScoredPeople:
+def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
     """Say which honest people are scored with a seed."""
     if scene.people.base is None:
         return scored_people(scene, seed, None)

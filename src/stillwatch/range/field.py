@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.compose import calibration_log, honest_side, whom
+from stillwatch.range.compose import calibration_log, honest_side, scored_people_of
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor
 from stillwatch.range.market import LEAST_OUTPUT
@@ -67,7 +67,7 @@ def field_of(scene: Scene, seed: int) -> Field:
         tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
         _owners(people.exchanges, people.accounts, people.begin),
         calibration_log(scene, seed),
-        whom(scene, seed),
+        scored_people_of(scene, seed),
     )
 
 

@@ -28,14 +28,14 @@ class Part:
     seeds: int = 1
 
 
-def carried(scene: Scene, accounts: int) -> tuple[float, int]:
+def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
     """Give the share of a base's honest accounts that one seed has, and how many seeds share nobody.
 
     A scene that does not say its share gets one that suits the seeds it lists: at least half of the base is
     left out, so that there are people to set thresholds on.
 
     >>> from stillwatch.range.scenes import People
-    >>> carried(Scene("s", (1, 2, 3), people=People("sample")), 600)
+    >>> share_and_seeds(Scene("s", (1, 2, 3), people=People("sample")), 600)
     (0.3333333333333333, 3)
     """
     share = scene.people.keep_accounts
@@ -47,7 +47,7 @@ def carried(scene: Scene, accounts: int) -> tuple[float, int]:
 
 def part_of(scene: Scene, seed: int, accounts: int) -> Part:
     """Give the arc of a seed: the scene's own seeds in their order, any other by its number."""
-    share, seeds = carried(scene, accounts)
+    share, seeds = share_and_seeds(scene, accounts)
     place = scene.seeds.index(seed) if seed in scene.seeds else seed
     low = place % seeds * share
     return Part(low, low + share, seeds)

@@ -94,7 +94,7 @@ class Clean:
         return f"its clean days have {len(self.scores)} units, {LEAST_UNITS} are the least"
 
 
-class Leveled:
+class WithLevel:
     """A defence's state with one level that `Clean` sets."""
 
     clean: Clean

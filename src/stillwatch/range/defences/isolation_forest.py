@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.forest import SAMPLE, Forest, grow
 from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
 
@@ -78,7 +78,7 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
     return who[enough], np.stack(columns, axis=1)[enough]
 
 
-class _IsolationForest(Leveled):
+class _IsolationForest(WithLevel):
     def __init__(self, clean_until_us: int, seed: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.seed = seed

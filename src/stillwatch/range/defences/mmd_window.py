@@ -22,7 +22,7 @@ import pyarrow as pa
 from scipy.spatial.distance import pdist
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.hours import HOUR_US, Hour, HourlyLevel
 
@@ -68,7 +68,7 @@ def mean_within(y: np.ndarray, gamma: float) -> float:
     return float((own.sum() - own.trace()) / max(len(y) * (len(y) - 1), 1))
 
 
-class _MmdWindow(Leveled):
+class _MmdWindow(WithLevel):
     def __init__(self, clean_until_us: int, seed: int, dial: float, window: int) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.window = window

@@ -19,7 +19,7 @@ import pyarrow as pa
 from scipy import stats
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.embedding import WIDTH, embed
 from stillwatch.range.defences.hours import Hour, HourlyLevel
 
@@ -82,7 +82,7 @@ def normality(distances: np.ndarray) -> float:
     return float(stats.shapiro(kept).statistic)
 
 
-class _Prada(Leveled):
+class _Prada(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None

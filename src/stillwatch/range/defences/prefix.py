@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
 
 NAME = "prefix"
@@ -44,7 +44,7 @@ def keys_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
     return np.stack(columns, axis=1), list(names)
 
 
-class _Prefix(Leveled):
+class _Prefix(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None

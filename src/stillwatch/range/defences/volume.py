@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.defences import Accusation, Watch
-from stillwatch.range.defences.calibration import Clean, Leveled
+from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.hours import DAY_US, Hour, HourlyLevel
 
 NAME = "volume"
 AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth
 
 
-class _Volume(Leveled):
+class _Volume(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None
