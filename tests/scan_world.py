@@ -162,7 +162,7 @@ def habits(rng: random.Random) -> dict[str, Any]:
         "model": rng.choice(MODELS),
         "temperature": rng.choice((None, 0.0, 0.3, 0.7, 1.0)),
         "max_tokens": rng.choice((None, 256, 512, 1024, 4096)),
-        "user_agent": rng.choice(("py/1.2", "py/1.3", "node/4", "curl/8")),
+        "user_agent": rng.choice(("python-requests/2.31", "py/1.3", "node/4", "curl/8")),
     }
 
 
@@ -244,7 +244,7 @@ def pool(
                 status=200,
                 turn=1,
                 output_tokens=rng.randint(900, 3000),
-                user_agent="py/1.2",
+                user_agent="python-requests/2.31",
                 finish_reason="stop",
             )
         crowd.known.append(

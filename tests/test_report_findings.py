@@ -12,7 +12,7 @@ from stillwatch.report.findings import evidence_json, findings_json, load, schem
 from test_report_world import HOSTILE, empty, result
 
 KEYS = {
-    "": ["stillwatch", "scanned", "judged", "campaigns", "accounts"],
+    "": ["stillwatch", "scanned", "judged", "campaigns", "accounts", "leads"],
     "scanned": ["exchanges", "accounts", "first", "last", "rejected", "seconds"],
     "campaign": [
         "id",

@@ -31,7 +31,7 @@ from stillwatch.scan.explanations import Products, one_customer, share_instrumen
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
 from stillwatch.stats.dealing import coded
-from stillwatch.stats.exchangeability import NOTHING, Hands
+from stillwatch.stats.exchangeability import Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
 HOUR_US = 3_600_000_000
@@ -45,7 +45,7 @@ CORRELATION_FLOOR = (0.03, 0.08, 0.08)
 # And at most: past it, groups staged to look of one mind would hide a campaign among them.
 CORRELATION_CEILING = (0.08, 0.15, 0.15)
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
-ALPHA_CEILING = 3e-3  # of a test of settings; content must speak for one source besides
+ALPHA_CEILING = 2e-3  # of a test of settings; content must speak for one source besides
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
@@ -414,11 +414,12 @@ class _Watcher:
         log, members, rows = self.log, candidate.matching, candidate.rows
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
         users = self.products.users(self.party, members, begin, end)
-        if users and not share_instruments(self.known, self._accounts(users)):
-            members -= users.keys()
-            if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
-                return Judgement(NOTHING, software_text(users, len(candidate.matching)))
         name_of = self.names.party_name
+        if users and not share_instruments(self.known, self._accounts(users)):
+            every, members = members, members - users.keys()
+            if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
+                content = content_of(log, rows, self.party, every, name_of)
+                return Judgement(content, software_text(users, len(every)))
         content = content_of(log, rows, self.party, members, name_of)
         part = members if len(members) < len(candidate.matching) else None
         if content.hands is Hands.ONE:
