@@ -30,7 +30,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import Campaign, Harvest, Scanned, ScanResult
+from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import failover_evidence
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
@@ -213,10 +213,15 @@ def finding(candidate: str, accounts: tuple[str, ...], p_value: float = 1e-3) ->
     return Campaign(candidate, at, p_value, 9.0, accounts, taken, taken, (), (), firm=accounts)
 
 
-def hand_over(folder: Folder, *campaigns: Campaign) -> None:
+def lead(number: str, accounts: tuple[str, ...], hands: str = "open") -> Lead:
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    return Lead(number, at, 1e-4, accounts, 10 + len(accounts), hands, "why it is no finding")
+
+
+def hand_over(folder: Folder, *campaigns: Campaign, leads: tuple[Lead, ...] = ()) -> None:
     at = datetime(2026, 11, 25, tzinfo=UTC)
     scanned = Scanned(len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
-    result = ScanResult("test", scanned, campaigns, ())
+    result = ScanResult("test", scanned, campaigns, (), leads=leads)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
 
@@ -272,6 +277,39 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         hand_over(folder, finding("sw-1", names("a")), finding("sw-3", names("a", 9)))
         found.step(NOW + 4 * SECOND_US)
         assert len(all_held(state)) == 1
+
+
+def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Folder) -> None:
+    hand_over(folder, leads=(lead("lead-1", names("a")), lead("lead-2", names("b"), "many")))
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        (one,) = all_held(state)  # what reads as of many people is held by nobody
+        assert (one.schedule.candidate, one.schedule.accounts) == ("lead-1", names("a"))
+        later = (
+            ((), (lead("lead-1", names("a", 24)),)),  # it grows
+            ((), (lead("lead-1", names("a", 5)),)),  # others leave it: the id is the same
+            ((finding("sw-1", (*names("a", 12), *names("c", 30))),), ()),  # it becomes a finding
+            ((), (lead("lead-7", names("a", 8)),)),  # it falls apart: one part has half of its accounts
+        )
+        for second, (campaigns, leads) in enumerate(later, 1):
+            hand_over(folder, *campaigns, leads=leads)
+            found.step(NOW + second * SECOND_US)
+            assert not found.errors
+            assert all_held(state) == [one], second
+        assert set(load_tables(folder.state).holds) == one.schedule.held
+        hand_over(folder, leads=(lead("lead-7", names("a", 7)),))
+        found.step(NOW + 20 * SECOND_US)
+        assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
+
+
+def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: Folder) -> None:
+    hand_over(folder, leads=(lead("lead-1", names("a")),))
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        hand_over(folder, leads=(lead("lead-1", names("a"), "many"),))
+        found.step(NOW + SECOND_US)
+        assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
+        assert load_tables(folder.state).holds == {}
 
 
 def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:

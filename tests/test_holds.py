@@ -1,6 +1,7 @@
 """Randomised holds, and refusals in the log: exact under honest traffic of every shape; a queue shows."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import product
 
 import numpy as np
@@ -11,12 +12,13 @@ from scipy.stats import binom
 
 from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
+from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import Repeat, failover_evidence, failover_reason
-from stillwatch.scan.holds import account_p_values, focal_counts, holds_evidence, holds_reason
+from stillwatch.scan.holds import account_p_values, candidates, focal_counts, holds_evidence, holds_reason
 from stillwatch.stats.interference import interference
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
-from stillwatch.terms.holds import DAY_US, exempt, looks
+from stillwatch.terms.holds import DAY_US, Candidate, exempt, looks
 
 WINDOWS, BLOCKS, FOCAL = 24, 8, 8
 
@@ -199,6 +201,29 @@ def test_counts_of_an_empty_log_and_of_strangers() -> None:
     assert focal_counts(strangers, drawn.focal, drawn, windows).sum() == 0
     one = log_of([(drawn.start_us + drawn.block_us, drawn.focal[0], 429, 1)])
     assert focal_counts(one, drawn.focal, drawn, windows)[0, 1].tolist() == [1, 0]
+
+
+def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_permitted() -> None:
+    at, taken = datetime(2026, 11, 25, tzinfo=UTC), Harvest(10, 100)
+
+    def lead(hands: str) -> Lead:
+        return Lead(f"lead-{hands}", at, 1e-4, ("a", "b", "c"), 9, hands, "why")
+
+    def finding(name: str, accounts: tuple[str, ...], permitted: str | None = None) -> Campaign:
+        return Campaign(name, at, 1e-3, 9.0, accounts, taken, taken, (), (), suppressed_by=permitted)
+
+    result = ScanResult(
+        "test",
+        Scanned(1, 1, at, at, 0, 0.0),
+        (finding("sw-1", ("d", "e")), finding("sw-2", ("f",)), finding("sw-3", ("g", "h"), "a permission")),
+        (),
+        leads=(lead("many"), lead("one"), lead("open")),
+    )
+    assert candidates(result) == (
+        Candidate("lead-one", 1e-4, ("a", "b", "c")),
+        Candidate("lead-open", 1e-4, ("a", "b", "c")),
+        Candidate("sw-1", 1e-3, ("d", "e")),
+    )
 
 
 # --- refusals that are in the log already ---

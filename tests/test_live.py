@@ -31,6 +31,7 @@ from stillwatch.scan.alarms import NEVER, Alarm, Alarms
 from stillwatch.scan.carried import AlarmThen, Carried, Names
 from stillwatch.scan.live import HOUR_US, Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
+from test_scan import release
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "range"
@@ -285,6 +286,42 @@ def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -
     grown = next(c for c in late.campaigns if set(first.accounts) & set(c.accounts))
     assert grown.id != first.id
     assert live.stable_id(grown.id) == first.id
+
+
+@pytest.fixture(scope="module")
+def customers() -> tuple[set[str], pa.Table, pa.Table]:
+    """Customers of one program, who are a lead from their first days on, among honest people."""
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    theirs = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
+    return theirs, sketched(crowd.table()), crowd.accounts()
+
+
+def test_leads_of_pieces_through_restarts_are_those_of_one_scan(
+    customers: tuple[set[str], pa.Table, pa.Table], tmp_path: Path
+) -> None:
+    theirs, table, accounts = customers
+    result, _ = replayed(table, accounts, some_hours(table, 5, 1), seed=1, path=tmp_path / "live.npz")
+    assert any(set(lead.accounts) & theirs for lead in result.leads)
+    assert result.leads == once(table, accounts).leads
+
+
+def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotten(
+    customers: tuple[set[str], pa.Table, pa.Table],
+) -> None:
+    theirs, table, accounts = customers
+    live = LiveScan(OPTIONS, accounts=accounts, keep=Keep(days=3))
+    since, ids, sizes = 0, set(), []
+    for until in range(START_US + 8 * DAY_US, START_US + 15 * DAY_US, DAY_US):
+        live.add(between(table, since, until))
+        since = until
+        found = [lead for lead in live.tick(until, until).leads if set(lead.accounts) & theirs]
+        ids.update(lead.id for lead in found)
+        sizes += [frozenset(lead.accounts) for lead in found]
+    (alarm,) = (a for a in live._states[-1].alarms if a.first_account in theirs)
+    assert len(sizes) >= 5
+    assert any(alarm.first_account not in names for names in sizes)  # it is gone, and the id stays
+    assert len(ids) == 1
 
 
 def test_a_follower_is_followed_when_the_oldest_have_to_go(

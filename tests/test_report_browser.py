@@ -2,12 +2,13 @@
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stillwatch.report.page import write_page
-from test_report_world import empty, result
+from test_report_world import empty, leads, result
 
 pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -38,7 +39,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("pages")
-    made = {"full": result(), "empty": empty()}
+    made = {"full": replace(result(), leads=leads(12)), "empty": empty()}
     return {name: write_page(r, root / name).as_uri() for name, r in made.items()}
 
 

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from stillwatch.errors import InputError
 from stillwatch.report.findings import evidence_json, findings_json, load, schema, to_text, write
-from test_report_world import HOSTILE, empty, result
+from test_report_world import HOSTILE, empty, leads, result
 
 KEYS = {
     "": ["stillwatch", "scanned", "judged", "campaigns", "accounts", "leads"],
@@ -27,6 +27,7 @@ KEYS = {
         "suppressed_by",
     ],
     "account": ["account", "p_value", "campaign", "kind_of_use"],
+    "lead": ["id", "since", "p_value", "accounts", "exchanges", "hands", "text"],
 }
 
 
@@ -104,6 +105,14 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
         assert by_id[c.id].tested == c.tested
         assert set(by_id[c.id].links) == set(c.links)
     assert sorted(p.name for p in paths.findings.parent.iterdir()) == ["evidence.json", "findings.json"]
+
+
+def test_leads_are_read_back(tmp_path: Path) -> None:
+    made = dataclasses.replace(result(300), leads=leads(4))
+    Draft202012Validator(schema()).validate(findings_json(made))
+    assert [list(lead) for lead in findings_json(made)["leads"]] == [KEYS["lead"]] * 4
+    write(made, tmp_path)
+    assert load(tmp_path).leads == made.leads
 
 
 def test_floats_are_cut_to_digits_that_survive_another_order_of_summing() -> None:

@@ -3,6 +3,7 @@ import dataclasses
 import hashlib
 import html.parser
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from stillwatch.report.folded import MARKS, SHARED, fold
 from stillwatch.report.meter import MILESTONES, meter
-from stillwatch.report.page import FULL, ROWS, headline, render, write_page
+from stillwatch.report.page import FULL, LEADS, ROWS, headline, render, write_page
 from stillwatch.report.timeline import BARS, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import Harvest, Link
-from test_report_world import HOSTILE, START, campaign, empty, hours, result
+from test_report_world import HOSTILE, START, campaign, empty, hours, leads, result
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff"
 
@@ -133,6 +134,22 @@ def test_the_headline_counts_open_campaigns_only() -> None:
     )
     assert headline(empty()) == "No campaign found in 0 exchanges of 0 accounts."
     assert "no proof that there is none" in render(empty())
+
+
+def test_leads_stand_apart_and_are_no_accusation() -> None:
+    found = replace(result(300), leads=leads(LEADS + 2))
+    page = render(found)
+    section = page[page.index('<section id="leads"') : page.index('<section id="accounts"')]
+    assert 'href="#leads"' in page
+    assert "accuses nobody" in section
+    assert section.count('<tr><th scope="row"') == LEADS
+    assert "2 more leads in findings.json" in section
+    assert "<script" not in section
+    assert headline(found) == headline(result(300))
+    assert headline(replace(empty(), leads=leads(2))) == (
+        "No campaign found in 0 exchanges of 0 accounts. 2 leads (they accuse nobody)."
+    )
+    assert 'id="leads"' not in render(result(300))
 
 
 def test_the_page_is_the_same_whatever_order_its_parts_came_in(tmp_path: Path) -> None:

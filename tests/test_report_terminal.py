@@ -8,9 +8,9 @@ from rich.console import Console
 
 from stillwatch.errors import InputError
 from stillwatch.report.explain import explain, print_explanation
-from stillwatch.report.terminal import print_result, progress
+from stillwatch.report.terminal import LEADS, print_result, progress
 from stillwatch.report.visible import visible
-from test_report_world import HOSTILE, empty, result
+from test_report_world import HOSTILE, empty, leads, result
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -62,6 +62,39 @@ def test_an_empty_scan_is_said_to_be_one() -> None:
     made = console()
     print_result(empty(), made)
     assert "No campaign found in 0 exchanges of 0 accounts." in printed(made)
+
+
+@pytest.mark.parametrize("width", [80, 110, 160])
+def test_leads_are_a_short_table_that_accuses_nobody(width: int) -> None:
+    made = console(width)
+    print_result(dataclasses.replace(empty(), leads=leads(LEADS + 3)), made)
+    text = printed(made)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert f"{LEADS + 3} leads (they accuse nobody)" in text.split("Scanned")[0]  # in the headline
+    assert text.startswith("No campaign found")
+    table = text[text.rindex("leads (they accuse nobody)") :]
+    assert table.count("lead-0") == LEADS
+    assert "... 3 more in findings.json" in table
+    assert table.index("lead-0012") < table.index("lead-0011")  # the most exchanges first
+    assert "03-04 12:00" in table
+
+
+def test_beside_campaigns_leads_are_not_in_the_headline(tmp_path) -> None:
+    made = console()
+    print_result(dataclasses.replace(result(300), leads=leads(1)), made, tmp_path / "index.html")
+    text = printed(made)
+    assert "lead" not in text.split("Scanned")[0]
+    assert "1 lead (it accuses nobody)" in text
+    assert text.index("Strongest reason") < text.index("1 lead (it") < text.index("Suppressed campaigns")
+    assert "Next: stillwatch explain c-7f3a19" in text
+    made = console()
+    print_result(dataclasses.replace(empty(), leads=leads(1)), made, tmp_path / "index.html")
+    assert "Next: stillwatch explain lead-0000" in printed(made)
+    made = console()
+    print_result(result(300), made)
+    assert "lead" not in printed(made)
 
 
 def test_the_page_is_named_on_one_line(tmp_path) -> None:
@@ -152,18 +185,70 @@ def test_a_hostile_name_is_found_as_it_is_and_as_it_is_shown(name: str) -> None:
 @pytest.mark.parametrize(
     ("subject", "says"),
     [
-        ("cust-99999", r"no such account or campaign in this report; near it: cust-"),
+        ("cust-99999", r"no such account, campaign or lead in this report; near it: cust-"),
         ("c-7f3a18", r"near it: .*c-7f3a19"),
         ("zzzzzz", "no name is near it"),
         ("acct_04", r"300 subjects begin so \(acct_040000, "),
         ("bad\x1b[2Jname", r"bad\\x1b\[2Jname: no such"),
-        ("campaign:org1-key-05", "no such account or campaign"),
+        ("campaign:org1-key-05", "no such account, campaign or lead"),
     ],
 )
 def test_an_unknown_subject_is_refused_with_names_near_it(subject: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as refused:
         explain(result(300), subject)
     assert "\x1b" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "content", "wanting"),
+    [
+        (0, "as it does with people", "no candidates for holds"),
+        (1, "as if it came from one source", "Shared payment"),
+        (2, "too few sessions", "More sessions"),
+    ],
+)
+def test_a_lead_is_explained(number: int, content: str, wanting: str) -> None:
+    with_leads = dataclasses.replace(result(300), leads=leads(3))
+    lead = with_leads.leads[number]
+    e = explain(with_leads, lead.id)
+    assert (e.sort, e.leads, e.campaign) == ("lead", (lead,), None)
+    made = console(200)
+    print_explanation(e, made)
+    text = " ".join(printed(made).split())
+    for words in (
+        f"Lead {lead.id}: it accuses nobody",
+        "since 2026-03-04T",
+        "p = 2.0e-05 of its settings alone",
+        content,
+        "Why it is no finding",
+        "What could turn it into a finding",
+        wanting,
+        visible(lead.accounts[0], 200),
+    ):
+        assert words in text
+    assert ("Randomised holds" in text) == (lead.hands != "many")
+    assert "\x1b" not in text
+
+
+def test_an_account_in_a_lead_is_said_to_be_accused_of_nothing() -> None:
+    with_leads = dataclasses.replace(result(300), leads=leads(3))
+    made = console()
+    print_explanation(explain(with_leads, "cust-0005"), made)
+    text = printed(made)
+    assert text.count("which accuses nobody") == 1
+    assert "It is in lead lead-0001, which accuses nobody." in text
+    assert "It is in no campaign." in text
+    assert "in lead" not in said("cust-0005")
+
+
+def test_a_lead_and_an_account_of_one_name_are_told_apart() -> None:
+    made = result(300)
+    account = dataclasses.replace(made.accounts[0], account="lead-0001", campaign=None)
+    shadow = dataclasses.replace(made, accounts=(*made.accounts, account), leads=leads(3))
+    with pytest.raises(InputError, match="write lead:NAME or account:NAME"):
+        explain(shadow, "lead-0001")
+    assert explain(shadow, "lead:lead-0001").sort == "lead"
+    assert explain(shadow, "account:lead-0001").sort == "account"
 
 
 def test_an_account_that_hides_behind_a_campaigns_name_can_be_asked_for() -> None:

@@ -11,6 +11,7 @@ from stillwatch.scan import (
     Gap,
     Harvest,
     Hour,
+    Lead,
     Link,
     Reason,
     Scanned,
@@ -271,6 +272,26 @@ def result(many: int = 25_000) -> ScanResult:
             "The log has no client addresses: two accounts on one network look like strangers.",
             "7 days of history before the first campaign: p-values below 1e-9 rest on the fitted tail.",
         ),
+    )
+
+
+def leads(many: int) -> tuple[Lead, ...]:
+    """Leads with four accounts each, in order of time; the later, the more exchanges."""
+    hands = ("many", "one", "open")
+    return tuple(
+        Lead(
+            f"lead-{k:04d}",
+            START + timedelta(days=3, hours=k),
+            2e-5,
+            (*(f"cust-{4 * k + i:04d}" for i in range(3)), HOSTILE[k % 3] + str(k)),
+            40 + k,
+            hands[k % 3],
+            "40 of 44 accounts run notequiz"
+            + HOSTILE[0]
+            + HOSTILE[8]
+            + ", whose defaults explain equal settings",
+        )
+        for k in range(many)
     )
 
 

@@ -619,6 +619,43 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
         assert len(lead.accounts) >= 30
 
 
+def test_a_lead_keeps_its_id_while_it_grows() -> None:
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
+    table, found = crowd.table(), []
+    for day in (8.0, 14.0):
+        until = pa.scalar(START + timedelta(days=day), RECORD.field("time").type)
+        leads = scan(table.filter(pc.less(table["time"], until)), crowd.accounts()).leads
+        assert len({lead.id for lead in leads}) == len(leads)
+        found += [lead for lead in leads if set(lead.accounts) & customers]
+    early, late = found
+    assert early.id == late.id
+    assert early.id.startswith("lead-")
+    assert early.since == late.since
+    assert len(early.accounts) < len(late.accounts)
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_lead_says_whether_its_refused_texts_are_asked_again_elsewhere(moves: bool) -> None:
+    """A pool that runs one program: what one account is refused, another asks two minutes later."""
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
+    rng = random.Random(5)
+    for row in [row for row in crowd.rows if row["account"] in customers and rng.random() < 0.05]:
+        row["status"] = 429
+        hour = (row["time"] - START) / timedelta(hours=1) + 2 / 60
+        other = rng.choice(sorted(customers - {row["account"]})) if moves else row["account"]
+        same = {k: v for k, v in row.items() if k not in ("exchange_id", "time", "account", "prompt")}
+        crowd.says(other, hour, row["prompt"], **same | {"status": 200})
+    result = scan(crowd.table(), crowd.accounts())
+    assert not named(result) & customers
+    (lead,) = [lead for lead in result.leads if set(lead.accounts) & customers]
+    assert "run notequiz, whose defaults" in lead.text
+    assert ("refused texts were asked word for word by another account" in lead.text) == moves
+
+
 def test_cheap_requests_to_other_models_hide_no_pool() -> None:
     """The commonest model by tokens: 1.3 short requests to others beside each wanted one change nothing."""
     crowd = Crowd(14)

@@ -1,4 +1,4 @@
-"""`stillwatch explain`: why an account or a campaign was named, out of a report. It scans nothing."""
+"""`stillwatch explain`: why an account, a campaign or a lead stands in a report. It scans nothing."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +15,18 @@ Examples:
   stillwatch explain acct_4112b93e705092
 
   stillwatch explain sw-1f0c22aa90 --report report
+
+  stillwatch explain lead-5b0c93ad11 --report report
 """
 
 
 def explain_command(
-    subject: Annotated[str, typer.Argument(help="An account or a campaign, or the beginning of its name.")],
+    subject: Annotated[
+        str, typer.Argument(help="An account, a campaign or a lead, or the beginning of its name.")
+    ],
     report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = FOLDER,
 ) -> None:
-    """Show the evidence on an account or a campaign, link by link, with the numbers and their baselines."""
+    """Show the evidence on an account, a campaign or a lead, with the numbers and their baselines."""
     print_explanation(explain(load(report), subject), Console())
 
 

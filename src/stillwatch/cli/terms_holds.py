@@ -43,7 +43,7 @@ def holds_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
     report: Annotated[
-        Path, typer.Option(metavar="DIR", help="A scan's report: its findings are the candidates.")
+        Path, typer.Option(metavar="DIR", help="A scan's report: its leads and findings are the candidates.")
     ],
     accounts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Accounts: organisations and permissions.")
@@ -78,7 +78,7 @@ def holds_command(
     if as_json:
         print(json.dumps(_plain(terms.holds, costs), indent=1))
     elif not costs:
-        print(f"{report}: names nobody: nobody would be held")
+        print(f"{report}: has no leads or findings of two accounts: nobody would be held")
     else:
         _show(terms.holds, costs)
     if rejects.count:

@@ -212,7 +212,8 @@ class Detector:
 
 def _who(result: ScanResult) -> tuple[object, ...]:
     """Whom a result names: what is handed over at once where it changed."""
-    return result.campaigns, result.followers, result.alone
+    leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
+    return result.campaigns, result.followers, result.alone, leads
 
 
 class _Pulse(threading.Thread):

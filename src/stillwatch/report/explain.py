@@ -1,4 +1,6 @@
-"""Why an account or a campaign stands where it stands, with the numbers. It knows only what the report holds.
+"""Why an account, a campaign or a lead stands where it stands, with the numbers.
+
+It knows only what the report holds.
 
 Blind to: anything the scan did not keep. It repeats evidence and ranks p-values; it weighs nothing anew.
 """
@@ -19,7 +21,7 @@ from stillwatch.report.folded import fold
 from stillwatch.report.meter import outlook
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
-from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.assemble import TEST_NAME, clues
 from stillwatch.scan.curve import cited
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
@@ -27,6 +29,32 @@ from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed
 NO_LINK = "No link of its own is recorded: it was named with the campaign as a whole."
+LEAD_ACCOUNTS = 200  # accounts of a lead printed
+HANDS = {
+    "many": "what is asked clings to accounts as it does with people: many hands",
+    "one": "what is asked does not cling to accounts, as if it came from one source",
+    "open": "not tested, or too few sessions to tell one source from many",
+}
+SESSIONS = "More sessions, an hour apart and of the same accounts, in which no text clings to its account."
+PAYMENT = (
+    "Shared payment, where one product's defaults explain the settings: at least half of its users pay with "
+    "an instrument that another of them uses, and no single instrument pays for most of the group."
+)
+HOLDS = (
+    "Randomised holds of a gateway ([holds] in its terms), in which accounts that are not held take over "
+    "what the others were refused. `stillwatch holds test` says so; a person decides on it."
+)
+# What could turn a lead into a finding, by what its content says.
+WANTING = {
+    "many": (
+        "More sessions in which what is asked does not cling to accounts, in the whole group or in a part. "
+        "As long as it does, its accounts are no candidates for holds.",
+    ),
+    "one": (PAYMENT, HOLDS),
+    "open": (SESSIONS, PAYMENT, HOLDS),
+}
+Sort = Literal["campaign", "lead", "account"]
+SORTS: tuple[Sort, ...] = ("campaign", "lead", "account")
 CONTROL = {"provider": "observed by us", "client": "chosen by the client"}
 
 
@@ -35,7 +63,7 @@ class Explanation:
     """Everything the report holds about one subject."""
 
     subject: str
-    sort: Literal["campaign", "account"]
+    sort: Sort
     campaign: Campaign | None  # the campaign itself, or the one the account is named in
     verdict: AccountVerdict | None  # of an account
     named_at: datetime | None
@@ -43,6 +71,7 @@ class Explanation:
     links: tuple[Link, ...]  # of a campaign all, of an account its own; most bits first
     compared_with: tuple[str, ...]  # sentences: what the account's own p-value means, and what ties it
     cannot_claim: tuple[str, ...]
+    leads: tuple[Lead, ...] = ()  # the lead itself, or those the account is in
 
 
 def _near(wanted: str, names: Iterable[str]) -> list[str]:
@@ -52,15 +81,16 @@ def _near(wanted: str, names: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(wanted, close or pool[:20_000], n=NEAR, cutoff=0.5)
 
 
-def _find(result: ScanResult, subject: str) -> tuple[Literal["campaign", "account"], str]:
+def _find(result: ScanResult, subject: str) -> tuple[Sort, str]:
     """Find a subject by exact name, by its name as shown, or by a prefix that only one name has.
 
     Raises: InputError, with near names, where there is none or more than one.
     """
-    wanted, sorts = subject, {"campaign", "account"}
-    names: list[tuple[Literal["campaign", "account"], str]] = [("campaign", c.id) for c in result.campaigns]
+    wanted, sorts = subject, set(SORTS)
+    names: list[tuple[Sort, str]] = [("campaign", c.id) for c in result.campaigns]
+    names += [("lead", lead.id) for lead in result.leads]
     names += [("account", a.account) for a in result.accounts]
-    for sort in ("campaign", "account"):
+    for sort in SORTS:
         if subject.startswith(f"{sort}:") and ("account", subject) not in names:
             wanted, sorts = subject.removeprefix(f"{sort}:"), {sort}
     names = [n for n in names if n[0] in sorts]
@@ -71,15 +101,15 @@ def _find(result: ScanResult, subject: str) -> tuple[Literal["campaign", "accoun
         return found[0]
     shown = visible(subject, 80)
     if found and exact:
-        raise InputError(
-            f"{shown}: both a campaign and an account have this name; write campaign:NAME or account:NAME"
-        )
+        several = [sort for sort in SORTS if any(sort == of for of, _ in found)]
+        forms = " or ".join(f"{sort}:NAME" for sort in several)
+        raise InputError(f"{shown}: more than one has this name ({', '.join(several)}); write {forms}")
     if found:
         some = ", ".join(visible(n, 80) for _, n in sorted(found)[:NEAR])
         raise InputError(f"{shown}: {len(found):,} subjects begin so ({some}{', ...' * (len(found) > NEAR)})")
     near = _near(wanted, (n for _, n in names))
     hint = f"near it: {', '.join(visible(n, 80) for n in near)}" if near else "no name is near it"
-    raise InputError(f"{shown}: no such account or campaign in this report; {hint}")
+    raise InputError(f"{shown}: no such account, campaign or lead in this report; {hint}")
 
 
 def _rank(p: float, among: list[float], whom: str) -> str:
@@ -161,6 +191,11 @@ def explain(result: ScanResult, subject: str) -> Explanation:
             else _compared(result, verdict)
         ),
         cannot_claim=result.cannot_claim,
+        leads=tuple(
+            lead
+            for lead in result.leads
+            if (sort == "lead" and lead.id == name) or (sort == "account" and name in lead.accounts)
+        ),
     )
 
 
@@ -220,6 +255,8 @@ def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
     console.print(Text(f"  p-value {amounts.p_value(v.p_value, plain=True)}"))
     for sentence in e.compared_with:
         console.print(Text("  ") + safe(sentence, console, 400))
+    for lead in e.leads:
+        console.print(Text("  It is in lead ") + safe(lead.id, console, 60) + Text(", which accuses nobody."))
     if e.campaign is None:
         console.print(Text("  It is in no campaign."))
         return
@@ -252,9 +289,33 @@ def _print_campaign(c: Campaign, console: Console) -> None:
     console.print(Text("  ") + safe(cited(c.harvest.exchanges), console, 400))
 
 
+def _print_lead(lead: Lead, console: Console) -> None:
+    console.print(
+        Text("Lead ", style="bold") + safe(lead.id, console, 60, "bold") + Text(": it accuses nobody")
+    )
+    sizes = f"{amounts.counted(len(lead.accounts), 'account')}, {amounts.counted(lead.exchanges, 'exchange')}"
+    console.print(Text(f"  {sizes} with the group's wording, since {amounts.iso(lead.since)}"))
+    console.print(
+        Text(
+            f"  p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
+            "that choose independently would act so alike. Users of one program's defaults do not choose "
+            "independently."
+        )
+    )
+    console.print(Text(f"  Content: {HANDS.get(lead.hands, 'unknown')}"))
+    print_list("Why it is no finding", [lead.text], console)
+    print_list("What could turn it into a finding", WANTING.get(lead.hands, ()), console)
+    names = list(lead.accounts[:LEAD_ACCOUNTS])
+    more = len(lead.accounts) - len(names)
+    print_list("Accounts", names + ([f"and {more:,} more in findings.json"] if more else []), console)
+
+
 def print_explanation(explanation: Explanation, console: Console) -> None:
     """Print an explanation: the subject, reasons and links with their numbers, what speaks against."""
     e = explanation
+    if e.sort == "lead":
+        for lead in e.leads:
+            _print_lead(lead, console)
     if e.verdict is not None:
         _print_account(e, e.verdict, console)
     if e.campaign is not None:

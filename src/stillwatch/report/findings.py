@@ -71,6 +71,11 @@ def campaigns_by_harvest(result: ScanResult) -> list[Campaign]:
     return sorted(result.campaigns, key=lambda c: (-c.harvest.exchanges, -c.harvest.output_tokens, c.id))
 
 
+def leads_by_exchanges(result: ScanResult) -> list[Lead]:
+    """Order leads as people are shown them: the most exchanges first, then by id."""
+    return sorted(result.leads, key=lambda lead: (-lead.exchanges, lead.id))
+
+
 def _reasons(campaign: Campaign) -> list[Reason]:
     return sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector, r.text))
 

@@ -13,18 +13,19 @@ from pathlib import Path
 from jinja2 import Environment
 
 from stillwatch.report import amounts, sheet
-from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, write_atomically
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges, write_atomically
 from stillwatch.report.folded import Folded, fold
 from stillwatch.report.meter import Meter, meter, outlook
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
-from stillwatch.scan import AccountVerdict, Campaign, Link, Reason, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.measured import MEASURED, TITLE
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
 RHYTHM = timedelta(days=3)  # scan.limits looks for gaps from here on
 ROWS = 400  # campaigns in the table at the top
+LEADS = 25  # leads in their table
 HEAVY = 25  # heavy honest accounts
 LINKS = 12  # single links shown for a campaign
 REASONS = 20
@@ -73,6 +74,8 @@ class View:
     suppressed: tuple[CampaignView, ...]
     rows: tuple[tuple[Campaign, str | None], ...]  # every open campaign, with the anchor of its part
     rows_left_out: int
+    leads: tuple[Lead, ...]  # most exchanges first
+    leads_left_out: int
     accounts: int
     exchanges: int
     output_tokens: int
@@ -89,18 +92,22 @@ def started(campaign: Campaign) -> datetime:
 
 
 def headline(result: ScanResult) -> str:
-    """Say in one sentence how many campaigns, over how many accounts, took how much, since when."""
+    """Say in one sentence how many campaigns, over how many accounts, took how much, since when.
+
+    Leads are counted only where there is no campaign.
+    """
     found = [c for c in result.campaigns if c.suppressed_by is None]
     s = result.scanned
     if not found:
         scope = f"{amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
         of_groups = [w.removeprefix("groups: ") for w in result.judged.why if w.startswith("groups: ")]
         why = "; ".join(of_groups[:1])
+        leads = f" {leads_counted(result)}." if result.leads else ""
         if not result.judged.lacks:
-            return f"No campaign found in {scope}{f'; but {why}' if why else ''}."
+            return f"No campaign found in {scope}{f'; but {why}' if why else ''}.{leads}"
         if not result.judged.lone:
-            return f"Could not judge {scope}: {why}."
-        return f"Could not judge groups: {why}. No lone payer found in {scope}."
+            return f"Could not judge {scope}: {why}.{leads}"
+        return f"Could not judge groups: {why}. No lone payer found in {scope}.{leads}"
     accounts = len({a for c in found for a in c.accounts})
     taken = sum(c.harvest.exchanges for c in found)
     tokens = sum(c.harvest.output_tokens for c in found)
@@ -111,6 +118,12 @@ def headline(result: ScanResult) -> str:
         f"{amounts.counted(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
         f"since {since.day} {since:%B %Y}."
     )
+
+
+def leads_counted(result: ScanResult) -> str:
+    """Count the leads, and say that they are no accusation."""
+    accuse = "it accuses" if len(result.leads) == 1 else "they accuse"
+    return f"{amounts.counted(len(result.leads), 'lead')} ({accuse} nobody)"
 
 
 def _campaign_view(
@@ -172,6 +185,8 @@ def view(result: ScanResult) -> View:
         suppressed=tuple(look(c, len(found) + i + 1) for i, c in enumerate(quiet[:FULL])),
         rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(found[:ROWS])),
         rows_left_out=max(0, len(found) - ROWS),
+        leads=tuple(leads_by_exchanges(result)[:LEADS]),
+        leads_left_out=max(0, len(result.leads) - LEADS),
         accounts=len({a for c in found for a in c.accounts}),
         exchanges=sum(c.harvest.exchanges for c in found),
         output_tokens=sum(c.harvest.output_tokens for c in found),

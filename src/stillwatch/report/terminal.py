@@ -15,14 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from stillwatch.report import amounts
-from stillwatch.report.findings import FINDINGS, campaigns_by_harvest
-from stillwatch.report.page import headline, started
+from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges
+from stillwatch.report.page import headline, leads_counted, started
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.curve import cited
 from stillwatch.scan.measured import MEASURED, TITLE
 
 ROWS = 30  # campaigns shown; the rest are counted
+LEADS = 10  # leads shown; the rest are counted
 EXAMPLES = 5  # rejected lines and gaps shown
 WIDE = 130  # columns from which the strongest reason fits into the table
 
@@ -87,6 +88,31 @@ def _print_table(campaigns: list[Campaign], console: Console) -> None:
         print_list("Strongest reason", reasons, console)
 
 
+def _print_leads(result: ScanResult, console: Console) -> None:
+    """Print where to look further, or nothing where there is no lead."""
+    if not result.leads:
+        return
+    table = plain_table(console)
+    table.add_column("lead", overflow="fold")
+    for name in ("accounts", "exchanges"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("since", no_wrap=True)
+    table.add_column("why it is no finding", overflow="fold", ratio=1)
+    for lead in leads_by_exchanges(result)[:LEADS]:
+        table.add_row(
+            safe(lead.id, console, 24, "bold"),
+            amounts.count(len(lead.accounts)),
+            amounts.count(lead.exchanges),
+            lead.since.strftime("%m-%d %H:%M"),
+            safe(lead.text, console, 500),
+        )
+    console.print()
+    console.print(Text(leads_counted(result), style="bold"))
+    console.print(table)
+    if len(result.leads) > LEADS:
+        console.print(Text(f"... {len(result.leads) - LEADS:,} more in {FINDINGS}"))
+
+
 def print_list(title: str, lines: Sequence[str], console: Console) -> None:
     """Print sentences under a title, or nothing where there is none."""
     if not lines:
@@ -119,6 +145,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
         console.print(
             safe(f"The largest took {amounts.counted(most, 'exchange')}. {cited(most)}", console, 400)
         )
+    _print_leads(result, console)
     suppressed = [
         f"{c.id}: {c.title} Suppressed by: {c.suppressed_by}" for c in ordered if c.suppressed_by is not None
     ]
@@ -140,8 +167,9 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if page is not None:
         console.print()
         console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)
-        if found:
-            words = f"Next: stillwatch explain {found[0].id} --report {shlex.quote(str(page.parent))}"
+        subjects = [c.id for c in found] or [lead.id for lead in leads_by_exchanges(result)]
+        if subjects:
+            words = f"Next: stillwatch explain {subjects[0]} --report {shlex.quote(str(page.parent))}"
             console.print(safe(words, console, 1000), soft_wrap=True)
 
 

@@ -127,13 +127,13 @@ class Lead:
     It accuses nobody. It is where to look further: by a person, or by the gateway's holds.
     """
 
-    id: str
+    id: str  # stays when the group grows
     since: datetime  # when enough evaluations agreed
     p_value: float  # of its settings
     accounts: tuple[str, ...]
     exchanges: int  # of them, with the group's wording
     hands: str  # what its content says: "many", "one" or "open"
-    text: str  # why it is no finding
+    text: str  # why it is no finding, and what its refused texts show, if anything
 
 
 @dataclass(frozen=True)

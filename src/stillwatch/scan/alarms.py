@@ -75,6 +75,7 @@ class Alarm:
     lead_us: int = NEVER  # since when enough looks agree that its settings are too alike
     judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
     exchanges: int = 0  # that the content test was asked of, and more
+    first_account: str = ""  # of those counted at its first look: it stays when others come and go
     _own: tuple[int, np.ndarray] | None = field(
         default=None, repr=False, compare=False
     )  # after how many looks
@@ -211,6 +212,21 @@ class Alarms:
             named &= alarm.judgement.part
         for p in sorted(named):
             self._count(p, number, until_us, min(needed, NAMED_AFTER))
+
+    def mark_first_accounts(self, account: Callable[[int], str]) -> None:
+        """Write down one account of each new alarm, which no other alarm of the same first look has.
+
+        account: gives a party's account. The least name is taken, as codes differ between logs.
+        """
+        taken = {(alarm.looked_at_us[0], alarm.first_account) for alarm in self._all if alarm.first_account}
+        for alarm in self._all:
+            if alarm.first_account:
+                continue
+            first_look_us = alarm.looked_at_us[0]
+            free = [name for name in map(account, alarm.looks) if (first_look_us, name) not in taken]
+            if free:
+                alarm.first_account = min(free)
+                taken.add((first_look_us, alarm.first_account))
 
     def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
         """Name parties that take up a raised alarm's stock and do little else."""

@@ -3,6 +3,7 @@
 What is kept of an alarm's accounts is decided here, with the whole log in sight; when they were named is not.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Lead, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
-from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign, id_of
+from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
+from stillwatch.scan.failover import failover_evidence, is_refusal
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
@@ -31,6 +33,7 @@ Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
+FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
 
@@ -203,7 +206,23 @@ def _lead(
     hands = alarm.judgement.content.hands if alarm.judgement else Hands.OPEN
     since = moment(min(alarm.lead_us, alarm.at_us))
     carrying = len(_marked_rows(world, rows, own))
-    return Lead(id_of(names), since, alarm.p_value, names, carrying, str(hands), doubt)
+    text = doubt + _failover_text(world, accounts, names)
+    return Lead(lead_id(alarm), since, alarm.p_value, names, carrying, str(hands), text)
+
+
+def lead_id(alarm: Alarm) -> str:
+    """Give a lead's id, which stays when its accounts change: a schedule of holds goes by it."""
+    what = f"{alarm.lead_us} {alarm.looked_at_us[0]} {alarm.first_account}"
+    digest = hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.lead")
+    return f"lead-{digest.hexdigest()}"
+
+
+def _failover_text(world: World, accounts: np.ndarray, names: tuple[str, ...]) -> str:
+    """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
+    if not is_refusal(world.log["status"][world.rows_of(accounts)]).any():
+        return ""
+    evidence = failover_evidence(world.log, names)
+    return f". {evidence.text}" if evidence.p_value <= FAILOVER_P_VALUE else ""
 
 
 def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, Kind]) -> np.ndarray:

@@ -38,6 +38,7 @@ class AlarmThen:
     lead_us: int = NEVER
     judgement: Judgement | None = None
     exchanges: int = 0
+    first_account: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class Names:
                 alarm.lead_us,
                 self._renamed(alarm.judgement, self.party_name),
                 alarm.exchanges,
+                alarm.first_account,
             )
             for alarm in alarms.every
         )
@@ -164,6 +166,7 @@ class Names:
                     then.lead_us,
                     self._renamed(then.judgement, self.party),
                     then.exchanges,
+                    then.first_account,
                 )
                 for then in carried.alarms
             ],

@@ -106,6 +106,12 @@ def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
     return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
 
 
+def is_refusal(status: np.ndarray) -> np.ndarray:
+    """(exchanges,) bool: those that were refused for a reason that another account may not have."""
+    refused: np.ndarray = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
+    return refused
+
+
 def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
     chosen = np.flatnonzero(rows & (log["exact"] != 0))
     if len(chosen) == 0:
@@ -113,7 +119,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
         return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
     ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
     status = log["status"][chosen]
-    failed = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
+    failed = is_refusal(status)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[

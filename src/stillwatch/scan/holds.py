@@ -84,15 +84,19 @@ def holds_reason(evidence: HoldsEvidence, bits: float) -> Reason:
 
 
 def candidates(result: ScanResult) -> tuple[Candidate, ...]:
-    """Give the groups of a scan that holds could tell more about: findings of two or more accounts.
+    """Give the groups of a scan that holds could tell more about: leads and findings of two or more accounts.
 
-    This is the one place that says what a lead is. Findings that a permission suppresses are none.
+    Leads whose content is that of many people are none, nor are findings that a permission suppresses.
     """
-    return tuple(
+    leads = tuple(
+        Candidate(lead.id, lead.p_value, lead.accounts) for lead in result.leads if lead.hands != "many"
+    )
+    findings = tuple(
         Candidate(campaign.id, campaign.p_value, campaign.accounts)
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
+    return leads + findings
 
 
 def focal_counts(

@@ -256,6 +256,7 @@ class _Watcher:
             self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
+        self.alarms.mark_first_accounts(self.names.party_name)
         for alarm in self.alarms.raised if self.follows else ():
             self._follow(alarm, hour)
 

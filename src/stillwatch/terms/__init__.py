@@ -239,7 +239,7 @@ class Holds:
     accounts_at_least: int = 8  # a smaller candidate could not show anything
     accounts_at_most: int = 200
     candidates_at_once: int = 5
-    p_value_at_most: float = 1.0  # of the lead that makes a candidate
+    p_value_at_most: float = 1.0  # of the lead or finding that is the candidate
     exempt_accounts: tuple[str, ...] = ()
     exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation
     message: str = "This account is paused for some minutes. Try again after the time in Retry-After."

@@ -100,7 +100,7 @@ class HoldSchedule:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lead: accounts that may be one hand."""
+    """Accounts that may be one hand: a lead or a finding of the scan."""
 
     candidate: str
     p_value: float
@@ -125,7 +125,7 @@ def choose(
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
 ) -> list[Choice]:
-    """Say of each candidate whether the terms let it be held, the strongest lead first.
+    """Say of each candidate whether the terms let it be held, the one of the least p-value first.
 
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
     mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.

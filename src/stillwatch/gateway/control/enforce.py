@@ -164,9 +164,9 @@ class Enforcer:
             return
         if last[:2] == (self._handed.sign, terms) and now_us - last[2] < LOOK_AGAIN_US:
             return
-        leads = candidates(replace(self._handed.result, campaigns=tuple(self._handed.campaigns())))
-        orgs = {account: org for account, org, _ in self.state.accounts()} if leads else {}
-        holds.follow(self.state, terms, leads, orgs, now_us=now_us, tell=self.tell)
+        groups = candidates(replace(self._handed.result, campaigns=tuple(self._handed.campaigns())))
+        orgs = {account: org for account, org, _ in self.state.accounts()} if groups else {}
+        holds.follow(self.state, terms, groups, orgs, now_us=now_us, tell=self.tell)
         self._held = (self._handed.sign, terms, now_us)
 
     def _take_steps(self, now_us: int) -> None:

@@ -17,6 +17,7 @@ from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule, choose, plan
 PURPOSE = b"holds"
 WHO = "stillwatch"
 REST_US = 30 * DAY_US  # an account is in no other schedule for so long
+SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
 COLUMNS = "candidate, accounts, start_us, days, block_minutes, blocks_per_window, key, ended_us"
 
 
@@ -80,15 +81,14 @@ def follow(
 ) -> None:
     """End what the terms or the detector no longer want held, and begin what they do.
 
-    `candidates`: every lead there is now; one that is gone from them is dropped. `orgs`: of known accounts.
+    `candidates`: every one there is now; one that is gone from them is dropped. `orgs`: of known accounts.
     """
-    leads, ever = tuple(candidates), all_held(state)
-    named = {lead.candidate for lead in leads}
+    candidates, ever = tuple(candidates), all_held(state)
     running = []
     for one in ever:
         if one.why_ended is not None:
             continue
-        why = _why_over(one.schedule, terms, named, now_us)
+        why = _why_over(one.schedule, terms, candidates, now_us)
         if why is None:
             running.append(one.schedule)
         else:
@@ -103,19 +103,19 @@ def follow(
         if one.why_ended is not None and one.schedule.end_us + REST_US > now_us
         for account in one.schedule.accounts
     }
-    fresh = [lead for lead in leads if lead.candidate not in known]
+    fresh = [one for one in candidates if one.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
-        lead = choice.candidate
+        chosen = choice.candidate
         if choice.why_not is not None:
             continue
         if terms.holds.mode == "on":
-            _begin(state, terms, lead, now_us)
-            tell(f"holds of {lead.candidate} begin: {len(lead.accounts):,} accounts")
-        elif _note_dry_run(state, lead, now_us):
-            tell(f"dry run: holds of {lead.candidate} would begin: {len(lead.accounts):,} accounts")
+            _begin(state, terms, chosen, now_us)
+            tell(f"holds of {chosen.candidate} begin: {len(chosen.accounts):,} accounts")
+        elif _note_dry_run(state, chosen, now_us):
+            tell(f"dry run: holds of {chosen.candidate} would begin: {len(chosen.accounts):,} accounts")
 
 
-def _why_over(one: HoldSchedule, terms: Terms, named: set[str], now_us: int) -> str | None:
+def _why_over(one: HoldSchedule, terms: Terms, candidates: tuple[Candidate, ...], now_us: int) -> str | None:
     holds = terms.holds
     if now_us >= one.end_us:
         return "its days are over"
@@ -124,9 +124,15 @@ def _why_over(one: HoldSchedule, terms: Terms, named: set[str], now_us: int) -> 
     shape = (one.days, one.block_minutes, one.blocks_per_window)
     if shape != (holds.days, holds.block_minutes, holds.blocks_per_window):
         return "the terms have another schedule"
-    if one.candidate not in named:
+    if not any(_is_of(one, candidate) for candidate in candidates):
         return "it is no candidate any more"
     return None
+
+
+def _is_of(one: HoldSchedule, candidate: Candidate) -> bool:
+    """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
+    shared = len(set(one.accounts).intersection(candidate.accounts))
+    return one.candidate == candidate.candidate or shared >= SAME_GROUP * len(one.accounts)
 
 
 def _begin(state: State, terms: Terms, one: Candidate, now_us: int) -> None:
