@@ -13,7 +13,7 @@ from scipy.stats import binom
 from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
-from stillwatch.scan.failover import Repeat, failover_evidence, failover_reason
+from stillwatch.scan.failover import Repeat, failover_evidence, failover_least_p_value, failover_reason
 from stillwatch.scan.holds import account_p_values, candidates, focal_counts, holds_evidence, holds_reason
 from stillwatch.stats.interference import interference
 from stillwatch.stats.subsets import Stratum, subset_tail
@@ -255,6 +255,18 @@ def test_what_one_was_refused_and_another_asks_is_evidence() -> None:
     assert found.refused >= 10
     assert found.rate_elsewhere == 0.0
     assert failover_reason(found, 5.0).n == found.refused
+
+
+def test_the_groups_own_refusals_bound_the_p_value_from_below() -> None:
+    rng = np.random.default_rng(2)
+    for moves in (0.0, 0.1, 0.5):
+        honest = refusals(rng, 1_000, 0.05, moves=0.05, prefix="people")
+        log = log_of(refusals(rng, 400, 0.05, moves=moves) + honest)
+        theirs = np.isin(np.array(log.accounts)[log["account"]], named())
+        least = failover_least_p_value(log, np.flatnonzero(theirs))
+        assert least <= failover_evidence(log, named()).p_value
+        assert (least < 0.01) == (moves > 0.1)
+    assert failover_least_p_value(log, np.zeros(0, np.int64)) == 1.0
 
 
 def test_a_repeat_by_the_same_account_a_late_one_and_one_before_are_none() -> None:

@@ -23,7 +23,7 @@ from stillwatch.scan import Campaign, Lead, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
-from stillwatch.scan.failover import failover_evidence, is_refusal
+from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
@@ -219,7 +219,7 @@ def lead_id(alarm: Alarm) -> str:
 
 def _failover_text(world: World, accounts: np.ndarray, names: tuple[str, ...]) -> str:
     """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
-    if not is_refusal(world.log["status"][world.rows_of(accounts)]).any():
+    if failover_least_p_value(world.log, world.rows_of(accounts)) > FAILOVER_P_VALUE:
         return ""
     evidence = failover_evidence(world.log, names)
     return f". {evidence.text}" if evidence.p_value <= FAILOVER_P_VALUE else ""

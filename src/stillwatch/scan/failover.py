@@ -100,16 +100,22 @@ def failover_evidence(
     return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))
 
 
+def failover_least_p_value(log: ExchangeLog, rows: np.ndarray, within_us: int = WITHIN_US) -> float:
+    """Bound the p-value of `failover_evidence` from below by the group's exchanges alone.
+
+    Most groups show nothing: this spares them the count over the rest of the log. rows: all of the group's.
+    """
+    inside = np.zeros(len(log), bool)
+    inside[rows] = True
+    ours = _texts(log, inside, within_us)
+    refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
+    return rate_tail(repeated, refused, LEAST_RATE) if refused else 1.0
+
+
 def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
     """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
     share = evidence.repeated / evidence.refused if evidence.refused else 0.0
     return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
-
-
-def is_refusal(status: np.ndarray) -> np.ndarray:
-    """(exchanges,) bool: those that were refused for a reason that another account may not have."""
-    refused: np.ndarray = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
-    return refused
 
 
 def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
@@ -119,7 +125,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
         return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
     ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
     status = log["status"][chosen]
-    failed = is_refusal(status)
+    failed = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[
