@@ -23,7 +23,7 @@ from stillwatch.report.losses import losses, secrets
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
-from stillwatch.scan.judged import could_not_judge
+from stillwatch.scan.coverage import could_not_judge
 from stillwatch.scan.pipeline import Options, run
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"

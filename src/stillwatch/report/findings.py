@@ -21,10 +21,10 @@ from stillwatch.scan import (
     AccountVerdict,
     BenignAlternative,
     Campaign,
+    Coverage,
     Gap,
     Harvest,
     Hour,
-    Judged,
     Lead,
     Link,
     OwnTie,
@@ -324,15 +324,15 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             Lead(**dict(one, since=datetime.fromisoformat(one["since"]), accounts=tuple(one["accounts"])))
             for one in f.get("leads", ())
         ),
-        judged=_judged(f.get("judged")),
+        judged=_coverage(f.get("judged")),
     )
 
 
-def _judged(told: dict[str, Any] | None) -> Judged:
+def _coverage(told: dict[str, Any] | None) -> Coverage:
     """What could be judged; a report of an earlier version does not say."""
     if told is None:
-        return Judged()
-    return Judged(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
+        return Coverage()
+    return Coverage(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
 
 
 def _own(account: dict[str, Any], ties: dict[str, Any]) -> float | None:

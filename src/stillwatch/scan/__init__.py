@@ -191,8 +191,8 @@ class Loner:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Which rules could judge anything in the log, see `scan.judged`."""
+class Coverage:
+    """Which rules could judge anything in the log, see `scan.coverage`."""
 
     groups: bool = True  # whether the rule for groups could run, if only in part
     lone: bool = True
@@ -212,4 +212,4 @@ class ScanResult:
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
-    judged: Judged = Judged()
+    judged: Coverage = Coverage()

@@ -50,7 +50,8 @@ class Products:
         others = (everyone - inside + 0.5) / max(active - len(mine) + 1, 1)
         share = np.clip(others, 0, 1)
         tail = binom.sf(inside - 1, len(mine), share)
-        vendor = (inside >= LEAST_USERS) & (tail * len(self.names) < RARE)
+        tried = int((everyone > 0).sum())  # products in use then: later ones must not count
+        vendor = (inside >= LEAST_USERS) & (tail * tried < RARE)
         return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
 
 

@@ -30,8 +30,8 @@ from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanRe
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.carried import Carried
+from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
-from stillwatch.scan.judged import judged
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
@@ -205,7 +205,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
-        judged=judged(log, *party_payer, watched.untested_settings),
+        judged=coverage(log, *party_payer, watched.untested_settings),
     )
 
 

@@ -15,8 +15,8 @@ from scan_world import START, Crowd, log_of, scene
 from stillwatch.cli.main import app
 from stillwatch.report.findings import load, schema
 from stillwatch.report.page import headline, render
-from stillwatch.scan import Judged, ScanResult
-from stillwatch.scan.judged import could_not_judge
+from stillwatch.scan import Coverage, ScanResult
+from stillwatch.scan.coverage import could_not_judge
 from stillwatch.scan.pipeline import scan_log
 
 Row = dict[str, Any]
@@ -51,7 +51,7 @@ def scan(path: Path, *words: str) -> tuple[int, str, ScanResult]:
 
 def test_a_log_that_can_be_judged_is_exit_code_0(tmp_path: Path) -> None:
     code, shown, result = scan(log(tmp_path / "log.jsonl", lambda one: one))
-    assert (code, result.judged) == (0, Judged())
+    assert (code, result.judged) == (0, Coverage())
     assert shown.startswith("No campaign found in 40 exchanges of 12 accounts. Scanned")
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.detectors.lone_harvest import HOUR_US, LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import Judged, ScanResult
+from stillwatch.scan import Coverage, ScanResult
 from stillwatch.scan.parts import TESTED
 
 MODEL, TEXTS, ACCOUNTS = "model", "texts", "accounts"
 
 
-def judged(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: Collection[str]) -> Judged:
+def coverage(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: Collection[str]) -> Coverage:
     """Say which rules could run.
 
     party, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
@@ -57,7 +57,7 @@ def judged(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: Col
             f"a heavy payer is ranked among at least {LEAST_PEERS} other heavy ones and the log has "
             f"{heavy:,} in all"
         )
-    return Judged(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))
+    return Coverage(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))
 
 
 def could_not_judge(result: ScanResult) -> bool:
