@@ -5,7 +5,7 @@ What is kept of an alarm's accounts is decided here, with the whole log in sight
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,8 @@ Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
+UNTIED = "its accounts share no wording of their own that could be shown to each of them"
+TIED_SHARE = 0.01  # of the accounts outside a finding that may be tied to it as strongly as one inside
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
@@ -94,10 +96,13 @@ def campaigns(
             continue
         if len(kept) < len(accounts):
             accounts, rows = kept, rows[np.isin(log["account"][rows], kept)]
-        actor = Actor(accounts, rows, own, dict(alarm.p_settings))
+        actor = _tied(Actor(accounts, rows, own, dict(alarm.p_settings)), world)
+        if len(actor.accounts) < LEAST_PARTIES:
+            leads.append(_lead(alarm, world, accounts, rows, own, UNTIED))
+            continue
         reason = _group_reason(alarm, watched, log)
         found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
-        taken.update(accounts.tolist())
+        taken.update(actor.accounts.tolist())
     for sighting in sightings:
         accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
         if taken & set(accounts.tolist()):
@@ -166,6 +171,23 @@ def _one_source(
         if len(part) >= LEAST_PARTIES and not one_customer(known, np.array(sorted(part))):
             kept |= part
     return np.array(sorted(kept), np.int32), doubt
+
+
+def _tied(actor: Actor, world: World) -> Actor:
+    """The actor with those accounts alone that its own wording ties, each by itself.
+
+    Nobody is named for what can be shown of the group only.
+    """
+    outside = np.ones(len(world.log.accounts), bool)
+    outside[actor.accounts] = False
+    ties = own_ties(actor, world, outside)
+    tied = [a for a, tie in ties.items() if tie.carrying and tie.as_strong <= TIED_SHARE * tie.unnamed]
+    if len(tied) == len(actor.accounts):
+        return actor
+    accounts = np.array(sorted(tied), np.int32)
+    return replace(
+        actor, accounts=accounts, rows=actor.rows[np.isin(world.log["account"][actor.rows], accounts)]
+    )
 
 
 def _products(world: World) -> Products:
