@@ -5,7 +5,7 @@ What is kept of an alarm's accounts is decided here, with the whole log in sight
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Lead, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
-from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
+from stillwatch.scan.explanations import Products, one_customer, share_instruments
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.own_tie import own_ties
@@ -33,8 +33,7 @@ Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
-UNTIED = "its accounts share no wording of their own that could be shown to each of them"
-TIED_SHARE = 0.01  # of the accounts outside a finding that may be tied to it as strongly as one inside
+SOFTWARE = "nearly all of its accounts run one product, whose defaults explain equal settings"
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
@@ -90,16 +89,13 @@ def campaigns(
         rows = _rows_since(world, accounts, own, alarm.at_us)
         if len(rows) == 0:
             continue
-        kept, doubt = _one_source(world, accounts, rows, own)
-        if len(kept) < LEAST_PARTIES:
+        others = _without_software(world, accounts)
+        doubt = _doubt(world, others, rows, own) if len(others) >= LEAST_PARTIES else SOFTWARE
+        if doubt:
             leads.append(_lead(alarm, world, accounts, rows, own, doubt))
             continue
-        if len(kept) < len(accounts):
-            accounts, rows = kept, rows[np.isin(log["account"][rows], kept)]
-        actor = _tied(Actor(accounts, rows, own, dict(alarm.p_settings)), world)
-        if len(actor.accounts) < LEAST_PARTIES:
-            leads.append(_lead(alarm, world, accounts, rows, own, UNTIED))
-            continue
+        accounts, rows = others, rows[np.isin(log["account"][rows], others)]
+        actor = Actor(accounts, rows, own, dict(alarm.p_settings))
         reason = _group_reason(alarm, watched, log)
         found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
         taken.update(actor.accounts.tolist())
@@ -145,53 +141,32 @@ def campaigns(
     return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id))
 
 
-def _one_source(
-    world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray
-) -> tuple[np.ndarray, str]:
-    """Of an alarm's accounts those that are of one source by all that the log holds, and why others are not.
-
-    rows: their exchanges since they took the wording up. Those that carry none of it count for nothing.
-    """
-    log, known = world.log, world.known
-    rows = _marked_rows(world, rows, own)
-    doubt, every = "", accounts
-    users = world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))
-    if users and not share_instruments(known, np.array(sorted(users))):
-        doubt = software_text(users, len(accounts))
-        accounts = np.setdiff1d(accounts, np.array(sorted(users), np.int32))
-    name_of = log.accounts.__getitem__
-    content = content_of(log, rows, log["account"], accounts.tolist(), name_of)
-    if content.hands is not Hands.MANY:
-        explanation = one_customer(known, accounts)
-        return (accounts[:0] if explanation else accounts), explanation or doubt
-    doubt = many_hands_text(content)
-    kept: set[int] = set()
-    for part, _ in one_source_parts(log, rows, log["account"], every.tolist(), name_of, LEAST_PARTIES):
-        part = part & set(accounts.tolist())
-        if len(part) >= LEAST_PARTIES and not one_customer(known, np.array(sorted(part))):
-            kept |= part
-    return np.array(sorted(kept), np.int32), doubt
-
-
-def _tied(actor: Actor, world: World) -> Actor:
-    """The actor with those accounts alone that its own wording ties, each by itself.
-
-    Nobody is named for what can be shown of the group only.
-    """
-    outside = np.ones(len(world.log.accounts), bool)
-    outside[actor.accounts] = False
-    ties = own_ties(actor, world, outside)
-    tied = [a for a, tie in ties.items() if tie.carrying and tie.as_strong <= TIED_SHARE * tie.unnamed]
-    if len(tied) == len(actor.accounts):
-        return actor
-    accounts = np.array(sorted(tied), np.int32)
-    return replace(
-        actor, accounts=accounts, rows=actor.rows[np.isin(world.log["account"][actor.rows], accounts)]
+def _without_software(world: World, accounts: np.ndarray) -> np.ndarray:
+    """The accounts but for users of a product that they use far more than the log does."""
+    log = world.log
+    users = np.array(
+        sorted(world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))), np.int32
     )
+    return accounts if share_instruments(world.known, users) else np.setdiff1d(accounts, users)
 
 
 def _products(world: World) -> Products:
     return Products(world.log)
+
+
+def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> str:
+    """Why an alarm's accounts may be many hands after all, by everything that the log holds of them, or "".
+
+    rows: their exchanges since they took the wording up. Those that carry none of it count for nothing. A
+    group of which a part is of one source keeps all that the watch has named.
+    """
+    log = world.log
+    rows = _marked_rows(world, rows[np.isin(world.log["account"][rows], accounts)], own)
+    told = (log, rows, log["account"], accounts.tolist(), log.accounts.__getitem__)
+    content = content_of(*told)
+    if content.hands is Hands.MANY and not one_source_parts(*told, LEAST_PARTIES):
+        return many_hands_text(content)
+    return one_customer(world.known, accounts)
 
 
 def many_hands_text(content: ContentTest) -> str:

@@ -5,9 +5,8 @@ know how a look is made.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,8 @@ class AlarmThen:
     devoted: tuple[str, ...]
     tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
     lead_us: int = NEVER
-    judgement: Judgement | None = None
+    judgement: Judgement | None = None  # its part by name, in `part`
+    part: tuple[str, ...] | None = None
     exchanges: int = 0
     first_account: str = ""
 
@@ -131,7 +131,8 @@ class Names:
                 tuple(sorted(self.party_name(p) for p in alarm.devoted)),
                 alarm.tested,
                 alarm.lead_us,
-                self._renamed(alarm.judgement, self.party_name),
+                None if alarm.judgement is None else replace(alarm.judgement, part=None),
+                self._part(alarm.judgement),
                 alarm.exchanges,
                 alarm.first_account,
             )
@@ -139,12 +140,17 @@ class Names:
         )
         return then, {self.party_name(p): number for p, number in alarms.owner.items()}
 
-    @staticmethod
-    def _renamed(judgement: Judgement | None, other: Callable[[Any], Any]) -> Judgement | None:
-        """A judgement whose part is told by names, or by the codes of this log."""
+    def _part(self, judgement: Judgement | None) -> tuple[str, ...] | None:
+        """The part of a group that a judgement is of, by name."""
         if judgement is None or judgement.part is None:
-            return judgement
-        return replace(judgement, part=frozenset(other(one) for one in judgement.part))
+            return None
+        return tuple(sorted(map(self.party_name, judgement.part)))
+
+    def _judgement(self, then: AlarmThen) -> Judgement | None:
+        """A judgement with its part by the codes of this log."""
+        if then.judgement is None or then.part is None:
+            return then.judgement
+        return replace(then.judgement, part=frozenset(map(self.party, then.part)))
 
     def alarms(self, carried: Carried) -> Alarms:
         """Alarms by the codes of this log."""
@@ -164,7 +170,7 @@ class Names:
                     {self.party(name) for name in then.devoted},
                     then.tested,
                     then.lead_us,
-                    self._renamed(then.judgement, self.party),
+                    self._judgement(then),
                     then.exchanges,
                     then.first_account,
                 )

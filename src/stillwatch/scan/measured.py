@@ -1,29 +1,29 @@
-"""What the alarm was worth on worlds by other authors, for the report, `explain` and the alert of a case.
+"""What the alarm is worth on worlds by other authors, for the report, `explain` and the alert of a case.
 
-The figures are those of commit 671234a at the default dial. They are replaced when they are measured again.
-Source: README.md, "How good".
+At the default dial; replaced when measured again. Source: README.md, "How good",
+`benchmarks/other_worlds.py` and `benchmarks/levels.py`.
 """
 
 EXPOSED = (
-    "On worlds by other authors (commit 671234a) the alarm found 30 of 58 campaigns at 0.9 % of the traffic "
-    "and 3 of 42 at 0.1 % (second author), and 13 of 40 (third author)."
+    "On worlds by two other authors the alarm exposes 14 of 32 campaigns (dev-c, dev-d, fourth). The ones "
+    "that it misses are mostly small, or share no new wording. Three of these worlds were looked at while it "
+    "was built."
 )
 INNOCENTS = (
-    "There it made 1.9 to 5.9 false cases per 10,000 account-days, and named a fifth to a third of the "
-    "honest accounts. Most of these use one vendor's software with its defaults: coding agents, plug-ins, "
-    "CI bots, test harnesses, classes."
+    "There it named none of 18,897 honest accounts, without and beside campaigns; on the first author's "
+    "scenes 16 of 4,420. Before it asked whether content clings to accounts (commit 671234a) it named a "
+    "quarter to two thirds there. Unseen worlds have not been measured again."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
 TITLE = "How far to trust a finding"
-# `Campaign.firm` says which accounts are firm. Elsewhere: benchmarks/levels.py on the second author's worlds
-# dev-c-quiet, dev-c and dev-d; in development: docs/actors.md.
+# `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two independent classes of evidence tie it. Of the accounts that group findings named at "
-    "this level, 2,376 of 2,444 were honest on a second author's worlds, and 0 of 1,084 in development."
+    "this level, 0 of 137 were honest on worlds by other authors, and 0 of 943 on the first author's scenes."
 )
 LOOSE = (
     "Level: named, not firm. Fewer than two independent classes of evidence tie it. Of the accounts that "
-    "group findings named at this level, 743 of 758 were honest on a second author's worlds, and 10 of 93 in "
-    "development."
+    "group findings named at this level, 0 of 36 were honest on worlds by other authors, and 16 of 89 on the "
+    "first author's scenes."
 )
