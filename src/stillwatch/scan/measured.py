@@ -5,7 +5,7 @@ At the default dial; replaced when measured again. Source: README.md, "How good"
 """
 
 EXPOSED = (
-    "On worlds by two other authors the alarm exposes 14 of 32 campaigns (dev-c, dev-d, fourth). The ones "
+    "On worlds by other authors the alarm exposes 14 of 32 campaigns (dev-c, dev-d, fourth). The ones "
     "that it misses are mostly small, or share no new wording. Three of these worlds were looked at while it "
     "was built."
 )
