@@ -97,7 +97,7 @@ def account_content(
         return NOTHING
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
-    means, stay, counted = _dealt(
+    means, stay, counted = _permuted_means(
         likeness, account.astype(np.int64), at_us, a, b, block, order, DEALS, apart_us
     )
     dealt = means[1:]
@@ -193,7 +193,7 @@ def _likeness(begin, term, weight):
 
 
 @njit(cache=True, nogil=True)
-def _dealt(likeness, account, at, a, b, block, order, deals, apart_us):
+def _permuted_means(likeness, account, at, a, b, block, order, deals, apart_us):
     """Mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks.
 
     Returns (deals + 1,) means, how many dealt pairs still share a label as before, and how many there were.
