@@ -221,6 +221,23 @@ def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, 
     context.close()
 
 
+def test_a_key_typed_right_after_the_help_is_closed_counts(browser: Browser, served: Served) -> None:
+    context = browser.new_context()
+    watched = enter(context, served)
+    page = watched.page
+    page.goto(f"{served.address}/queue?state=all&suppressed=all")
+    # In the frame in which a dialog closes, its button still has the focus and is where the key arrives.
+    page.evaluate("""() => {
+        const help = document.querySelector("#keys");
+        help.showModal();
+        help.close();
+        help.querySelector("button").dispatchEvent(new KeyboardEvent("keydown", { key: "j", bubbles: true }));
+    }""")
+    assert page.locator("tr.at").count() == 1
+    watched.clean()
+    context.close()
+
+
 def test_the_queue_is_worked_without_a_mouse(browser: Browser, served: Served) -> None:
     context = browser.new_context()
     watched = enter(context, served, "anna")

@@ -2,7 +2,8 @@
 // Keys, local times on hover, focus after a swap. Every page can be read without it.
 (() => {
   const rows = () => [...document.querySelectorAll("table.rows tbody tr")];
-  const typing = (el) => el.closest("input, select, textarea, dialog, [contenteditable]") !== null;
+  // A dialog that was just closed keeps the focus for a frame: only an open one takes the keys.
+  const typing = (el) => el.closest("input, select, textarea, dialog[open], [contenteditable]") !== null;
   function move(step) {
     const all = rows();
     if (!all.length) return;
