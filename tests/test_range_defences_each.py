@@ -403,9 +403,7 @@ def test_steps_and_one_scan_name_the_same_accounts_at_the_same_hours() -> None:
     assert len(planted & at.keys()) >= 30
     assert at.keys() >= expected.keys()
     assert len(at.keys() - expected.keys()) <= 2  # named in passing
-    late = [at[account] - when for account, when in expected.items() if at[account] > when]
-    assert len(late) <= 1  # what a case keeps at the log's end is decided with the whole log in sight
-    assert all(by <= DAY_US // 24 for by in late)
+    assert all(at[account] <= when for account, when in expected.items())
 
 
 @pytest.mark.slow

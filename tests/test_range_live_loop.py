@@ -10,11 +10,10 @@ from stillwatch.range.live import LiveError
 from stillwatch.range.live.run import ARM, MANIFEST, TAKEN, run_live
 from stillwatch.range.scenes import parse_scene
 
-# all of a seed's people: with a quarter of them 50 accounts are no population to find a pool of 40 in
 SCENE = """name = "small"
 [population]
 base = "sample"
-keep_accounts = 1.0
+keep_accounts = 0.25
 [[campaign]]
 name = "pool"
 shape = "wrapped_pool"
@@ -22,7 +21,7 @@ accounts = 40
 exchanges = 400
 start = 8.0
 days = 1.0
-pipelines = ["reasoning_sft_math"]
+pipelines = ["clock"]
 [live]
 arms = ["block"]
 teacher = "arithmetic"

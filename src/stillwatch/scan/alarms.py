@@ -68,7 +68,8 @@ class Alarm:
     p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
     # stock markers and how many looks held them; below 0 a marker that the log does not hold any more
     markers: Counter[int] = field(default_factory=Counter)
-    looks: Counter[int] = field(default_factory=Counter)  # party -> looks that named it
+    # party -> looks that had it, those before it was named not counted once it is
+    looks: Counter[int] = field(default_factory=Counter)
     looked_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
     tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
@@ -86,6 +87,11 @@ class Alarm:
         if self._own is None or self._own[0] != looks:
             self._own = looks, np.array([m for m in lasting(self.markers) if m >= 0], np.int64)
         return self._own[1]
+
+    def name(self, party: int, at_us: int) -> None:
+        """Name a party, unless it is named. Whether later looks confirm it is counted from here on."""
+        if party not in self.named:
+            self.named[party], self.looks[party] = at_us, 1
 
     def confirmed(self) -> dict[int, int]:
         """The named parties that later looks kept naming; a party named in passing is let go."""
@@ -235,7 +241,7 @@ class Alarms:
             if self._owner.setdefault(p, number) == number:
                 alarm.looks[p] += 1
                 alarm.devoted.add(p)
-                alarm.named.setdefault(p, until_us)
+                alarm.name(p, until_us)
 
     def split(self, part: Candidate) -> None:
         """Give a part that is told apart an alarm of its own; its parties stay named since they were."""
@@ -269,4 +275,4 @@ class Alarms:
         if self._owner.setdefault(p, number) == number:
             alarm.looks[p] += 1
             if alarm.looks[p] >= needed and alarm.at_us != NEVER:
-                alarm.named.setdefault(p, until_us)
+                alarm.name(p, until_us)

@@ -37,6 +37,9 @@ from stillwatch.stats.groups import combine, concentration_tail, within_correlat
 HOUR_US = 3_600_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
+# A pool that has most of a small log's links is one community below a resolution of one only: at 1, the two
+# halves of a graph that has no parts are as good as the whole (Reichardt and Bornholdt 2006).
+LOOSEST = 0.5
 MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
@@ -208,7 +211,7 @@ class _Watcher:
             from_us = until - WINDOW_US
             graph = window.moved(from_us, until)
             counted, dominant = self._posture(self.hot, until, from_us)
-            looked_at: tuple[float, ...] = RESOLUTIONS
+            looked_at: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
             if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
                 looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
             found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in looked_at)
