@@ -84,6 +84,7 @@ def campaigns(
         # an alarm stands: who was named alone before stays alone
         earlier = [named_at[int(a)] <= alone_at.get(int(payer[a]), NEVER) for a in accounts]
         accounts = _carrying(world, accounts[np.array(earlier, bool)], own)
+        accounts = _using_stock(watched, party, accounts)
         if len(accounts) < LEAST_PARTIES:
             continue
         rows = _rows_since(world, accounts, own, alarm.at_us)
@@ -279,6 +280,20 @@ def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray
     carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
     usual = float(np.median(carried))
     return accounts[carried >= least_carried(len(own), usual)]
+
+
+def _using_stock(watched: Watched, party: np.ndarray, accounts: np.ndarray) -> np.ndarray:
+    """The accounts that used at least one marker that is mostly theirs, by the whole log; all where none is.
+
+    A group without a stock is a chain of links: an account may hang on one link to a neighbour, and have
+    nothing that the others have.
+    """
+    members = np.unique(party[accounts]).astype(np.int32)
+    own = watched.stock.own(members, 0, NEVER)
+    if not len(own):
+        return accounts
+    using = members[watched.stock.entries(own, members, 0, NEVER) > 0]
+    return accounts[np.isin(party[accounts], using)]
 
 
 def least_carried(own: int, usual: float) -> float:

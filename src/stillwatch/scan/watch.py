@@ -61,6 +61,7 @@ class Watched:
     alarms: tuple[Alarm, ...]
     leads: tuple[Alarm, ...]
     spread: Spread
+    stock: Stock
     party: np.ndarray  # (exchanges,) int32
     values: np.ndarray  # (settings, exchanges) int32 codes
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
@@ -122,6 +123,7 @@ def watch(
         tuple(watcher.alarms.raised),
         tuple(watcher.alarms.leads),
         watcher.spread,
+        watcher.stock,
         watcher.party,
         watcher.values,
         watcher.codes,
