@@ -63,8 +63,8 @@ def serve(
         with State(folder.state) as state:
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
-            casework = Casework(folder, settings.cases, State(folder.state), tell)
-            enforcer = Enforcer(folder, State(folder.state), watched, tell, lambda: casework.said)
+            casework = Casework(folder, settings.cases, state, tell)
+            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said)
             admin = AdminServer(create_app(desk, casework), settings, door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
