@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,11 @@ LOCK = "lock"
 
 
 @contextmanager
-def sole_instance(folder: Folder) -> Iterator[None]:
-    """Hold the folder for one gateway alone. Raises: FolderError naming the process that has it."""
+def sole_instance(folder: Folder) -> Iterator[Callable[[], str | None]]:
+    """Hold the folder for one gateway alone; what is given says whether it is still the folder that is held.
+
+    Raises: FolderError naming the process that has it.
+    """
     handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -24,7 +27,17 @@ def sole_instance(folder: Folder) -> Iterator[None]:
             raise FolderError(f"{folder.path}: is served already, by process {running_pid(folder)}") from why
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
+        held = os.fstat(handle)
+
+        def trouble() -> str | None:
+            try:
+                if os.path.samestat(held, os.stat(folder.path / LOCK)):
+                    return None
+            except OSError:
+                return f"{folder.path}: is gone while it is served; put it back, or start the gateway anew"
+            return f"{folder.path}: was replaced while it is served; start the gateway anew"
+
+        yield trouble
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # and with it the lock goes, however this ended

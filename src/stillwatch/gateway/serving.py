@@ -52,7 +52,7 @@ def serve(
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
-    with sole_instance(folder):
+    with sole_instance(folder) as folder_trouble:
         watched = open_terms(folder, keeps_history=True)
         bind(settings.host, settings.port, "port").close()  # the workers take it, each for itself
         if settings.hooks_port is not None:
@@ -78,6 +78,7 @@ def serve(
                     **enforcer.says(),
                     "admin": admin.error,
                     "cases": casework.error,
+                    "folder": folder_trouble(),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),

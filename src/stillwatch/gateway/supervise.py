@@ -207,7 +207,13 @@ class Supervisor:
         }
         trouble = None
         try:
-            heartbeat.beat(self.folder.run / "supervisor.json", now_us, children=children, **self.extra())
+            heartbeat.beat(
+                self.folder.run / "supervisor.json",
+                now_us,
+                stopping=self._stops > 0,
+                children=children,
+                **self.extra(),
+            )
         except OSError as why:  # a full disk must not end the supervisor
             trouble = f"cannot write its heartbeat: {why.strerror}"
         if trouble is not None and trouble != self._trouble:
@@ -218,6 +224,7 @@ class Supervisor:
 
     def drain(self) -> None:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
+        self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
         self._end(first, signal.SIGTERM, DRAIN_S)

@@ -98,7 +98,7 @@ class Gateway:
 
     def health(self, now_us: int) -> Sequence[Part]:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"
-        found = health(self._desk.folder, self._desk.settings, now_us, refuses)
+        found = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
         return [Part(p.name, p.status, p.text) for p in found.parts]
 
     def gaps(self) -> Sequence[Lost]:

@@ -32,7 +32,7 @@ from stillwatch.gateway.path.upstream import Pool, Target
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 
-TABLES_S = 0.25  # how soon a new key or standing counts
+TABLES_S = 0.1  # how soon a new key or standing counts
 TERMS_S = 1.0
 DRAIN_S = 30.0
 DRAWS_S = 5.0  # that second answers may take longer than the clients
@@ -101,16 +101,17 @@ class Worker:
             notes=Notes(folder.run),
         )
         self._stopped = loop.create_future()
+        self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
 
     async def serve(self) -> None:
         """Serve until told to stop."""
+        self._tables()  # before the first client: a change that was made until now is in force
         server = await self.loop.create_server(
             lambda: Client(self.gate, Exchange, knows),
             sock=listening(self.settings.host, self.settings.port),
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
-        self._tables()
         self._second()
         await self._stopped
         server.close()
@@ -141,6 +142,8 @@ class Worker:
         if found is not None:
             self.gate.tables = found
             self.gate.counters[PLACE["reloads_tables"]] += 1
+        if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
+            self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 
     def _second(self) -> None:
@@ -154,6 +157,11 @@ class Worker:
         for client in list(self.gate.clients):
             client.sweep(now)
         self.gate.pool.sweep(now, self.settings.upstream_timeout_s)
+        self._beat()
+        self.loop.call_later(TERMS_S, self._second)
+
+    def _beat(self) -> None:
+        self._beaten = self.follower.error or ""
         with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside
             heartbeat.beat(
                 self.folder.run / f"worker-{self.number}.json",
@@ -163,11 +171,11 @@ class Worker:
                 terms_version=self.gate.terms.version,
                 terms_error=self.terms.error,
                 tables_revision=self.gate.tables.revision,
+                tables_generation=self.gate.tables.generation,
                 tables_error=self.follower.error,
                 waiting_bytes=self.gate.log.waiting_bytes,
                 coin=self.coins.error,
             )
-        self.loop.call_later(TERMS_S, self._second)
 
 
 def main(folder: str, number: int) -> None:
