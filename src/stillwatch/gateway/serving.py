@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,7 +24,7 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.probe import bind
+from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.supervise import Supervisor
 
@@ -54,7 +55,7 @@ def serve(
     """
     with sole_instance(folder) as folder_trouble:
         watched = open_terms(folder, keeps_history=True)
-        bind(settings.host, settings.port, "port").close()  # the workers take it, each for itself
+        bind(settings.host, settings.port, "port").close()  # each worker gets a socket at it
         if settings.hooks_port is not None:
             bind(settings.hooks_host, settings.hooks_port, "hooks_port").close()
         door = bind(settings.admin_host, settings.admin_port, "admin_port")
@@ -82,6 +83,7 @@ def serve(
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
+                doors=_doors(settings),
             )
             supervisor.catch_signals()
             threads = [enforcer.start(), casework.start(), admin.start()]
@@ -94,6 +96,16 @@ def serve(
                 for thread in threads:
                     thread.join(10.0)
         heartbeat.clear(folder.run)
+
+
+def _doors(settings: Settings) -> dict[str, Callable[[], socket.socket]]:
+    """How the sockets are made at which clients wait, also while a process is replaced."""
+    doors: dict[str, Callable[[], socket.socket]] = {
+        f"worker-{k}": partial(listening, settings.host, settings.port) for k in range(settings.workers)
+    }
+    if settings.hooks_port is not None:
+        doors["hooks"] = partial(listening, settings.hooks_host, settings.hooks_port)
+    return doors
 
 
 def _url(host: str, port: int) -> str:

@@ -28,7 +28,8 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Pool, Target
-from stillwatch.gateway.path.worker import TABLES_S, TERMS_S, listening
+from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
+from stillwatch.gateway.probe import BACKLOG, given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import Settings
 
@@ -143,7 +144,8 @@ class Hooks:
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
             lambda: Client(gate, lambda _, client, request: Answer(world, client, request), _knows),
-            sock=listening(self.settings.hooks_host, self.settings.hooks_port),
+            sock=given_door(self.settings.hooks_host, self.settings.hooks_port),
+            backlog=BACKLOG,
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
