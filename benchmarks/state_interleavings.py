@@ -2,6 +2,7 @@
 """Whether a key, revocation, block or standing can be lost or come back, whatever happens to the processes.
 
     python benchmarks/state_interleavings.py --n 1000 --seed 1
+    python benchmarks/state_interleavings.py --cases --n 1000    # the same for the database of cases
 
 Each interleaving lets one to five things happen at once to a real `stillwatch serve` with two workers: writes
 by the command line and by the admin port, a worker or the whole tree killed, orderly restarts, a command
@@ -193,7 +194,7 @@ class World:
             text = answer.read()
             return answer.status, json.loads(text) if text.startswith((b"{", b"[")) else text
         except (OSError, http.client.HTTPException, ValueError):
-            return 0, None
+            return -1, None  # no answer
         finally:
             connection.close()
 
@@ -273,6 +274,7 @@ class World:
     def _count(self, what: str, code: int) -> None:
         self.outcome.did[what] += 1
         self.outcome.not_confirmed += code in NOT_IN_FORCE
+        self.answers.append(f"{what}: {code}")
 
     def _written(self, key_id: str, code: int, key: str, what: str) -> bool:
         """Whether it was answered with success; then it must be in force at once, wherever one asks."""
@@ -325,6 +327,7 @@ class World:
     def step(self) -> None:
         """Let some things happen at once, then compare."""
         self._unsure: set[str] = set()
+        self.answers: list[str] = []
         live = [k for k, (_, _, revoked) in self.facts.keys.items() if not revoked]
         chosen = self.random.sample(live, min(3, len(live)))
         draw = self.random.random()
@@ -402,6 +405,77 @@ class World:
         self.stop(signal.SIGKILL)
 
 
+# Writes records to the cases without pause, and says each that was answered with success.
+WRITER = """
+import sys
+from pathlib import Path
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.store import Store
+from stillwatch.gateway.heartbeat import utc_us
+with Store(sys.argv[1]) as store:
+    attach(store, Path(sys.argv[2]))
+    for k in range(int(sys.argv[3])):
+        store.look("ann", "looked", f"case-{sys.argv[4]}-{k}", {}, utc_us())
+        print(f"case-{sys.argv[4]}-{k}", flush=True)
+"""
+
+
+def interleave_cases(n: int, seed: int, seconds: float = 86_400) -> Outcome:
+    """Let processes write to one database of cases, be killed and close it, beside one that has it open."""
+    from sqlalchemy import text  # here: the gateway's part needs none of it
+
+    from stillwatch.cases.audit.trail import attach
+    from stillwatch.cases.store import Store
+    from stillwatch.gateway.heartbeat import utc_us
+
+    draws, outcome, said = random.Random(seed), Outcome(), set()
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory(prefix="stillwatch-cases-") as made:
+        path, key = Path(made) / "cases.db", Path(made) / "audit.key"
+        url = f"sqlite:///{path}"
+
+        def attached() -> Store:
+            store = Store(url)
+            attach(store, key)
+            return store
+
+        def look(store: Store, subject: str) -> None:
+            store.look("ben", "looked", subject, {}, utc_us())
+            said.add(subject)
+
+        store = attached()
+        while outcome.interleavings < n and time.monotonic() < end:
+            number = outcome.interleavings
+            words = [sys.executable, "-c", WRITER, url, str(key), str(draws.randint(1, 8)), str(number)]
+            # a new interpreter takes a second to begin: several interleavings share one
+            other = subprocess.Popen(words, stdout=subprocess.PIPE, text=True) if number % 5 == 0 else None
+            if draws.random() < 0.5:
+                attached().close()  # a second handle in this process, opened and closed
+                outcome.did["second handles"] += 1
+            look(store, f"mine-{number}")
+            if other is not None:
+                if draws.random() < 0.5:
+                    time.sleep(draws.uniform(0, 3))
+                    other.kill()
+                    outcome.did["writers killed"] += 1
+                said |= set(other.communicate(timeout=120)[0].split("\n")[:-1])
+                outcome.did["writers"] += 1
+            look(store, f"mine-too-{number}")
+            if draws.random() < 0.1:
+                store.close()
+                store = attached()
+                outcome.did["restarts"] += 1
+            with attached() as fresh, fresh.reading() as db:
+                kept = list(db.execute(text("SELECT subject FROM audit_records")).scalars())
+            outcome.wrong += [f"record lost: {one}" for one in said - set(kept)]
+            outcome.wrong += [
+                f"record doubled: {one}" for one, k in Counter(kept).items() if k > 1 and "-" in one
+            ]
+            outcome.interleavings += 1
+        store.close()
+    return outcome
+
+
 def _cmdline(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -420,7 +494,7 @@ def interleave(n: int, seed: int, seconds: float = 86_400, tell: bool = False) -
                 seen = len(world.outcome.wrong)
                 world.step()
                 for text in world.outcome.wrong[seen:] if tell else ():
-                    print(f"  {world.outcome.interleavings}: {text}", flush=True)
+                    print(f"  {world.outcome.interleavings}: {text}; after {world.answers}", flush=True)
                 if tell and world.outcome.interleavings % 50 == 0:
                     print(world.outcome, flush=True)
         finally:
@@ -432,10 +506,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--n", type=int, default=1_000, help="interleavings")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cases", action="store_true", help="try the database of cases instead")
     parser.add_argument("--minutes", type=float, default=1_440.0, help="end after so long, whatever was done")
     asked = parser.parse_args()
     began = time.monotonic()
-    found = interleave(asked.n, asked.seed, asked.minutes * 60, tell=True)
+    if asked.cases:
+        found = interleave_cases(asked.n, asked.seed, asked.minutes * 60)
+    else:
+        found = interleave(asked.n, asked.seed, asked.minutes * 60, tell=True)
     print(f"seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} minutes: {found}")
     sys.exit(1 if found.wrong else 0)
 

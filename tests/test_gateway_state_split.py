@@ -419,6 +419,13 @@ def test_it_is_not_ready_before_a_worker_serves_and_from_the_signal_on(folder: F
 # --- all of it at once ---
 
 
+def test_random_interleavings_of_writers_lose_no_record_of_the_cases() -> None:
+    from state_interleavings import interleave_cases
+
+    found = interleave_cases(10, seed=2)
+    assert not found.wrong, found.wrong
+
+
 @pytest.mark.slow
 def test_random_interleavings_lose_nothing_and_bring_nothing_back() -> None:
     from state_interleavings import interleave

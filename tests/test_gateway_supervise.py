@@ -345,7 +345,7 @@ CHILDREN = {"children": {"worker-0": {"pid": 1, "restarts": 0, "ended": ""}}}
     ("change", "overall", "part", "told"),
     [
         ({}, "ok", "workers", "1 of 1 serve"),
-        ({"worker-0": None}, "failing", "workers", "nobody is served"),
+        ({"worker-0": None}, "failing", "workers", "none of 1 gives a sign that it serves"),
         ({"worker-0": {"capture": "disk full"}}, "degraded", "capture", "not written down: disk full"),
         ({"worker-0": {"terms_error": "terms.toml:3: bad"}}, "degraded", "terms", "terms.toml:3: bad"),
         ({"worker-0": {"tables_error": "corrupt"}}, "degraded", "standings", "the last good ones stay"),
