@@ -90,6 +90,9 @@ class Gateway:
         except StateError as refused:
             raise ConsoleError(str(refused)) from refused
 
+    def in_force(self) -> bool:
+        return self._desk.takes_effect()
+
     def terms(self) -> InForce:
         watched = self._desk.watched
         entries = History(terms_history(self._desk.folder)).entries
