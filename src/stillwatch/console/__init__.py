@@ -200,7 +200,7 @@ class Deployment(Protocol):
         ...
 
     def in_force(self) -> bool:
-        """Whether everybody who serves goes by every step that was taken; waits a second for those who do not."""
+        """Say whether every worker goes by the steps that were taken; waits a second for those who do not."""
         ...
 
     def terms(self) -> InForce:
