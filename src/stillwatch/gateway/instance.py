@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from stillwatch.terms.history import History
 from stillwatch.terms.reload import Watched
 
 LOCK = "lock"
+LOOK_S = 0.2  # `running_pid` of another process takes the lock for less
 
 
 @contextmanager
@@ -21,10 +23,16 @@ def sole_instance(folder: Folder) -> Iterator[Callable[[], str | None]]:
     """
     handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as why:
-            raise FolderError(f"{folder.path}: is served already, by process {running_pid(folder)}") from why
+        until = time.monotonic() + LOOK_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as why:  # held, or somebody looks in this moment whether it is
+                if time.monotonic() > until:
+                    text = f"{folder.path}: is served already, by process {running_pid(folder)}"
+                    raise FolderError(text) from why
+                time.sleep(0.01)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         held = os.fstat(handle)

@@ -109,8 +109,9 @@ class State:
 
     def close(self) -> None:
         with self._lock:
-            if self._db is not None and self._ids == database_ids(self.path):  # else the log is another's
-                fold_log(self._db)
+            with suppress(StateError):
+                if self._db is not None and self._ids == self._files():  # else the log is another's
+                    fold_log(self._db)
             self._close()
 
     def __enter__(self) -> Self:
@@ -139,7 +140,7 @@ class State:
             db.execute("PRAGMA foreign_keys = ON")
             migrate(db, self.path)
             self._keeper = Keeper(self.path)
-            self._ids = database_ids(self.path)
+            self._ids = self._files()
             if not _is_known(db, read_mark(self.path)):
                 self._note_copy(db)
             self._seen = _revision(db)
@@ -151,6 +152,13 @@ class State:
             raise
         return db
 
+    def _files(self) -> tuple[FileId | None, ...]:
+        """Say which files lie at the path now. Raises: StateError where that cannot be told."""
+        try:
+            return database_ids(self.path)
+        except OSError as why:
+            raise StateError(f"{self.path}: cannot be reached: {why.strerror}") from why
+
     def _close(self) -> None:
         if self._db is not None:
             self._db.close()
@@ -160,7 +168,7 @@ class State:
 
     def _opened(self) -> sqlite3.Connection:
         """Give the connection to the file that lies at the path now. Raises: StateError where none does."""
-        now = database_ids(self.path)
+        now = self._files()
         if self._db is not None and now == self._ids:
             return self._db
         if now[0] is None:
@@ -249,7 +257,7 @@ class State:
                 yield db, now + 1
                 version, event = Version(str(_meta(db, GENERATION)), now + 1), _last_event(db)
                 db.execute("COMMIT")
-            if database_ids(self.path) != self._ids:
+            if self._files() != self._ids:
                 raise StateError(
                     f"{self.path}: was replaced while this was written, so it may be lost; do it again"
                 )
