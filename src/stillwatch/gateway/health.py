@@ -12,7 +12,7 @@ from typing import Any, Literal
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import PutBack, State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import Settings
@@ -202,18 +202,19 @@ def _stored(folder: Folder, state: State | None, now_us: int) -> Part:
     text = f"every worker goes by keys and standings of revision {version.revision}"
     if put_back is None:
         return Part("standings", OK, text)
+    text += f"; {put_back_text(put_back)}"
+    return Part("standings", DEGRADED if now_us - put_back.at_us < PUT_BACK_LATELY_US else OK, text)
+
+
+def put_back_text(put_back: PutBack) -> str:
+    """Say what it means that a copy was put in the place of the state."""
     until = "" if put_back.last_us is None else f" of {_when(put_back.last_us)}"
     missing = put_back.known_revision - put_back.revision
-    lost = (
-        f"{missing} later changes are missing"
-        if missing > 0
-        else "later changes are missing, if there were any"
+    later = f"{missing} later changes are" if missing > 0 else "later changes, if there were any, are"
+    return (
+        f"state.db is a copy{until} that was put back {_when(put_back.at_us)}: {later} missing, "
+        "and keys that were revoked since work again"
     )
-    text += (
-        f"; state.db is a copy{until} that was put back {_when(put_back.at_us)}: {lost} "
-        "(keys that were revoked since work again)"
-    )
-    return Part("standings", DEGRADED if now_us - put_back.at_us < PUT_BACK_LATELY_US else OK, text)
 
 
 def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:

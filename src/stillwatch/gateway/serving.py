@@ -22,6 +22,7 @@ from stillwatch.gateway.control.casework import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.probe import bind, listening
@@ -62,6 +63,9 @@ def serve(
         settings.save(folder.settings)
         heartbeat.clear(folder.run)
         with State(folder.state) as state:
+            put_back = state.put_back()
+            if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
+                tell(f"warning: {put_back_text(put_back)}")
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
             casework = Casework(folder, settings.cases, state, tell)
