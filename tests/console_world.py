@@ -104,6 +104,9 @@ class Gateway:
         found = self.open.pop(proposal)
         return self.act(found.accounts, Standing(found.step, now_us, why), who, why, now_us)
 
+    def in_force(self) -> bool:
+        return True
+
     def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
         del self.open[proposal]
 

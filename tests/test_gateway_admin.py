@@ -98,8 +98,10 @@ def _filled(desk: Desk) -> None:
 
 def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token: str) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")
-    assert out.get("/health").status_code in (200, 503)
-    paths = [path for path in app.openapi()["paths"] if path != "/health"]
+    without_token = ("/health", "/livez", "/readyz")
+    for path in without_token:
+        assert out.get(path).status_code in (200, 503)
+    paths = [path for path in app.openapi()["paths"] if path not in without_token]
     assert len(paths) > 15
     for path in paths:
         for given in (None, "Bearer ", f"Bearer {token[:-1]}", f"Basic {token}", f"Bearer {token}x"):

@@ -4,7 +4,6 @@ Every change is one transaction, with its record on the audit trail in it. Write
 carries the number of its transaction as the case's revision: who changes a case says which one they saw.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from stillwatch.cases import Case, CaseError, Missing, Stale, State, Unreachable, Verdict, tables
 from stillwatch.cases.migrations import MIGRATIONS, migrate
+from stillwatch.sqlite_file import Keeper, create, database_ids
 
 BUSY_MS = 10_000
 PAGE = 100
@@ -81,15 +81,20 @@ class Store:
         self.url = checked(url)
         self.trail = trail
         self.engine = _engine(self.url)
+        self._file: _File | None = None
         try:
             with self._refusals():
                 migrate(self.engine, "cases", MIGRATIONS)
+                if self.url.get_backend_name() == "sqlite":
+                    self._file = _File(Path(str(self.url.database)))
         except BaseException:
             self.engine.dispose()
             raise
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,6 +111,8 @@ class Store:
     def reading(self) -> Iterator[Connection]:
         """Lend a connection that sees one moment's state."""
         with self._refusals(), self.engine.connect() as db:
+            if self._file is not None:
+                self._file.check()
             yield db
 
     @contextmanager
@@ -117,6 +124,8 @@ class Store:
         Raises: Missing where there is no such case; Stale where it is not at the revision `if_revision`.
         """
         with self._refusals(), self.engine.connect().execution_options(writes=True) as db, db.begin():
+            if self._file is not None:
+                self._file.check()
             lock = select(tables.meta.c.value).where(tables.meta.c.name == "revision").with_for_update()
             before = db.execute(lock).scalar_one()
             if case is not None:
@@ -128,6 +137,8 @@ class Store:
                 return
             meta = tables.meta
             db.execute(update(meta).where(meta.c.name == "revision").values(value=before + 1))
+        if self._file is not None:
+            self._file.check()
 
     def look(
         self,
@@ -220,7 +231,7 @@ def _engine(url: URL) -> Engine:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
     path = Path(str(url.database))
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite, which would make it 0644
+        create(path)
     except OSError as why:
         raise CaseError(f"{path}: cannot be opened: {why.strerror}") from why
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
@@ -237,6 +248,29 @@ def _engine(url: URL) -> Engine:
         db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+class _File:
+    """The files of a SQLite database that is open, and the reader that keeps its log (see `sqlite_file`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._keeper = Keeper(path)
+        except sqlite3.Error as why:
+            raise CaseError(f"{path}: cannot be opened: {why}") from why
+        self._ids = database_ids(path)
+
+    def check(self) -> None:
+        """Refuse to go on with files that do not lie at the path any more. Raises: Unreachable."""
+        if database_ids(self._path) != self._ids:
+            raise Unreachable(
+                f"{self._path}: it, or its -wal or -shm, was replaced or removed while it was open; "
+                "what was written last may be lost: start this process anew, and look"
+            )
+
+    def close(self) -> None:
+        self._keeper.close()
 
 
 def _refusal(name: str, why: DBAPIError) -> Unreachable:

@@ -1,13 +1,16 @@
 """What the verbs on a gateway's folder share: which folder, who asks, durations, rows. It is no verb itself.
 
-They write to `state.db` under SQLite's own lock, as the gateway does: whether it runs makes no difference,
-and workers heed a change within a second. Who may write into the folder needs no further permission.
+They write to `state.db` under SQLite's own lock, as the gateway does, whether it runs or not. Where it runs,
+a change waits until every worker goes by it, or says that one does not. Who may write into the folder needs
+no further permission.
 """
 
 import os
 import pwd
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +19,7 @@ import typer
 
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
+from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 
@@ -24,6 +28,7 @@ FOLDER_VARIABLE = "STILLWATCH_FOLDER"
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LONGEST_S = 315_360_000  # ten years
 PAGE = 1_000
+NOT_IN_FORCE = 3  # the exit code for "done, but": a worker does not go by it yet
 
 AtFolder = Annotated[Path, typer.Option("--folder", help="The gateway's folder.", envvar=FOLDER_VARIABLE)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,6 +43,26 @@ def opened(folder: Path) -> State:
             f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
         )
     return State(found.state, found.secret())
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[State]:
+    """Open a folder's state for a change, and see to it that what was changed is in force at the end.
+
+    Ends with exit code NOT_IN_FORCE where it is not within a second. Raises: InputError where there is none.
+    """
+    with opened(folder) as state:
+        before = state.version()
+        yield state
+        version = state.version()
+    if version == before:
+        return
+    try:
+        wait_until_in_force(Folder(folder.resolve()), version)
+    except NotInForce as why:
+        sys.stdout.flush()
+        print(f"stillwatch: {one_line(str(why))}", file=sys.stderr)
+        raise typer.Exit(NOT_IN_FORCE) from why
 
 
 def whoami() -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, opened, table, when, whoami
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, opened, table, when, whoami
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import build
@@ -125,14 +125,14 @@ def end_command(
     """End a candidate's holds now: its accounts are served within a second, and it is never held again."""
     if not why.strip():
         raise InputError("--why is empty; say why")
-    with opened(folder) as state:
+    with changing(folder) as state:
         found = {one.number: one for one in all_held(state)}.get(number)
         if found is None:
             raise InputError(f"there is no schedule {number}; `stillwatch holds list` shows them")
         if found.why_ended is not None:
             raise InputError(f"schedule {number} has ended already: {found.why_ended}")
         end(state, number, why, now_us=utc_us(), who=whoami())
-    print(f"{number}: ended")
+        print(f"{number}: ended")
 
 
 def _plain(one: Held) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from stillwatch.cli.folder import (
     AsJson,
     AtFolder,
     DryRun,
+    changing,
     opened,
     span_s,
     table,
@@ -75,7 +76,7 @@ def issue_command(
     """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere."""
     now_us = utc_us()
     expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
-    with opened(folder) as state:
+    with changing(folder) as state:
         if dry_run:
             _tell({"account": account, "org": org, "expires": when(expires_us)}, as_json, "would be issued")
             return
@@ -113,7 +114,7 @@ def revoke_command(
 ) -> None:
     """End a key now: within a second no worker takes it any more."""
     key_id = _id_of(key)
-    with opened(folder) as state:
+    with changing(folder) as state:
         if not dry_run:
             state.revoke(key_id, now_us=utc_us(), who=whoami())
         _tell(_plain(state.key(key_id)), as_json, "would be revoked" if dry_run else "is revoked")
@@ -132,7 +133,7 @@ def rotate_command(
     now_us, key_id = utc_us(), _id_of(key)
     overlap_us = 1_000_000 * span_s(overlap, "--overlap")
     expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
-    with opened(folder) as state:
+    with changing(folder) as state:
         if dry_run:
             _tell(
                 _plain(state.key(key_id)) | {"ends": when(now_us + overlap_us)}, as_json, "would be replaced"

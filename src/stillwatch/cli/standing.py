@@ -14,6 +14,7 @@ from stillwatch.cli.folder import (
     AsJson,
     AtFolder,
     DryRun,
+    changing,
     opened,
     span_s,
     table,
@@ -163,13 +164,13 @@ def set_command(
     set_to = Standing(to, now_us, why, None, output_tokens_per_hour, until_us)
     if not why.strip() and not dry_run:
         raise InputError("--why is missing: the next reader of the log has nothing else")
-    with opened(folder) as state:
+    with changing(folder) as state:
         hits = reach(state, Folder(folder.resolve()), names, to, now_us)
         action = None
         if not dry_run:
             pairs = [(name, set_to) for name in names]
             action = actions.act(state, pairs, who=whoami(), why=why, now_us=now_us)
-    _tell_done(action, to, hits, as_json)
+        _tell_done(action, to, hits, as_json)
 
 
 @app.command("undo", epilog=UNDO_EXAMPLES)
@@ -183,17 +184,19 @@ def undo_command(
     """Take an action back: what lay below it stands again, exactly. An undo can be undone too."""
     if not why.strip() and not dry_run:
         raise InputError("--why is missing: the next reader of the log has nothing else")
-    with opened(folder) as state:
+    with changing(folder) as state:
         touched = actions.accounts_of(state, action)
         number = None
         if not dry_run:
             number = actions.undo(state, action, who=whoami(), why=why, now_us=utc_us())
-    if as_json:
-        print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
-        return
-    did = "would take" if number is None else "takes"
-    what = "it" if number is None else f"action {number}"
-    print(f"{what} {did} back action {action}, of {counted(len(touched), 'account')}: {_names(touched)}")
+        did = "would take" if number is None else "takes"
+        what = "it" if number is None else f"action {number}"
+        if as_json:
+            print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
+        else:
+            print(
+                f"{what} {did} back action {action}, of {counted(len(touched), 'account')}: {_names(touched)}"
+            )
 
 
 @app.command("log", epilog=LOG_EXAMPLES)
@@ -268,13 +271,13 @@ def approve_command(
     """Take the step that a proposal asks for. Says whom it hits, first with --dry-run."""
     now_us = utc_us()
     until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
-    with opened(folder) as state:
+    with changing(folder) as state:
         names, step = proposals.would_change(state, proposal)
         hits = reach(state, Folder(folder.resolve()), names, step, now_us)
         action = None
         if not dry_run:
             action = _approve(state, proposal, why, now_us, until_us)
-    _tell_done(action, step, hits, as_json)
+        _tell_done(action, step, hits, as_json)
 
 
 def _approve(state: State, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:

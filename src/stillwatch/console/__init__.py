@@ -199,6 +199,10 @@ class Deployment(Protocol):
         """Close a proposal: that step is not asked for on these accounts again."""
         ...
 
+    def in_force(self) -> bool:
+        """Say whether every worker goes by the steps that were taken; waits a second for those who do not."""
+        ...
+
     def terms(self) -> InForce:
         """Give the terms in force with their history."""
         ...

@@ -230,6 +230,7 @@ DONE = {
     "appealed": "The appeal is kept.",
     "decided": "The appeal is decided.",
     "undone": "It is taken back.",
+    "late": "It is written down, but not in force on every worker yet. Health says why.",
     "acted": "The step is taken. It can be undone below.",
     "asked": "The step waits for a second person.",
     "refused": "It is refused; nothing was done.",

@@ -52,6 +52,9 @@ class ReportFolder:
     def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
         self._no()
 
+    def in_force(self) -> bool:
+        return True  # nothing is taken here
+
     def terms(self) -> InForce:
         self._no()
 

@@ -30,3 +30,4 @@ class Tables:
     keys: dict[str, KeyEntry] = field(default_factory=dict)  # by key_id
     standings: dict[str, Standing] = field(default_factory=dict)  # by account
     holds: dict[str, HoldSchedule] = field(default_factory=dict)  # by account: those that may be held
+    generation: str = field(default="", compare=False)  # of the state; see `control.mark`

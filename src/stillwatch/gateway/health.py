@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
+from stillwatch.gateway.control.state import PutBack, State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import Settings
@@ -21,6 +24,7 @@ FAILING: Status = "failing"
 FRESH_US = 15_000_000
 RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
 GAP_LATELY_US = 3_600_000_000
+PUT_BACK_LATELY_US = 3_600_000_000
 LOW_DISK_BYTES = 1 << 30
 LOW_DISK_SHARE = 0.02
 
@@ -41,11 +45,15 @@ class Health:
     parts: tuple[Part, ...]
 
 
-def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = False) -> Health:
+def health(
+    folder: Folder, settings: Settings, now_us: int, refuses: bool = False, state: State | None = None
+) -> Health:
     """Look at every part; what cannot be read is itself worth a sentence. It raises nothing.
 
-    refuses: the terms would rather serve nobody than not write down.
+    refuses: the terms would rather serve nobody than not write down; state: what the workers should go by. A
+    change that is on its way to them is waited for, a second at most.
     """
+    standings = _stored(folder, state, now_us)
     workers = [heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers)]
     live = [says for says in workers if _fresh(says, now_us)]
     supervisor = heartbeat.read(folder.run / "supervisor.json")
@@ -59,7 +67,7 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
         *_coin(live),
-        _state(live, supervisor),
+        _state(live, supervisor, standings),
         _supervisor(supervisor, now_us),
         _gaps(folder, now_us),
         _disk(folder),
@@ -67,6 +75,14 @@ def health(folder: Folder, settings: Settings, now_us: int, refuses: bool = Fals
     statuses = {part.status for part in parts}
     overall = FAILING if FAILING in statuses else DEGRADED if DEGRADED in statuses else OK
     return Health(overall, now_us, parts)
+
+
+def unready(folder: Folder, settings: Settings, now_us: int) -> str | None:
+    """Say why no new client should be sent here; None while they are served. It raises nothing."""
+    if heartbeat.read(folder.run / "supervisor.json").get("stopping"):
+        return "it stops"
+    says = (heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers))
+    return None if any(_fresh(one, now_us) for one in says) else "no worker gives a sign that it serves"
 
 
 def _fresh(says: dict[str, Any], now_us: int) -> bool:
@@ -77,7 +93,7 @@ def _fresh(says: dict[str, Any], now_us: int) -> bool:
 def _workers(live: list[dict[str, Any]], wanted: int) -> Part:
     text = f"{len(live)} of {wanted} serve"
     if not live:
-        return Part("workers", FAILING, f"{text}; nobody is served")
+        return Part("workers", FAILING, f"none of {wanted} gives a sign that it serves")
     return Part("workers", OK if len(live) == wanted else DEGRADED, text)
 
 
@@ -161,12 +177,44 @@ def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
     return Part("terms", OK, f"version {shown} in force")
 
 
-def _state(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
+def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: Part) -> Part:
     errors = [str(says["tables_error"]) for says in live if says.get("tables_error")]
     errors += [f"{part}: {why}" for part, why in _enforcer(supervisor).items() if part != "terms"]
     if errors:
         return Part("standings", DEGRADED, f"the last good ones stay; {errors[0]}")
-    return Part("standings", OK, "keys and standings are up to date")
+    return stored
+
+
+def _stored(folder: Folder, state: State | None, now_us: int) -> Part:
+    """Compare what the workers go by with what is written down."""
+    if state is None:
+        return Part("standings", OK, "keys and standings can be read")
+    try:
+        version, put_back = state.version(), state.put_back()
+        wait_until_in_force(folder, version)
+        late = behind(folder, version)
+    except NotInForce as why:
+        return Part("standings", DEGRADED, str(why))
+    except (StillwatchError, OSError) as why:
+        return Part("standings", DEGRADED, f"the workers keep the last good ones; {why}")
+    if late:
+        return Part("standings", DEGRADED, "; ".join(late))
+    text = f"every worker goes by keys and standings of revision {version.revision}"
+    if put_back is None:
+        return Part("standings", OK, text)
+    text += f"; {put_back_text(put_back)}"
+    return Part("standings", DEGRADED if now_us - put_back.at_us < PUT_BACK_LATELY_US else OK, text)
+
+
+def put_back_text(put_back: PutBack) -> str:
+    """Say what it means that a copy was put in the place of the state."""
+    until = "" if put_back.last_us is None else f" of {_when(put_back.last_us)}"
+    missing = put_back.known_revision - put_back.revision
+    later = f"{missing} later changes are" if missing > 0 else "later changes, if there were any, are"
+    return (
+        f"state.db is a copy{until} that was put back {_when(put_back.at_us)}: {later} missing, "
+        "and keys that were revoked since work again"
+    )
 
 
 def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +226,10 @@ def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
 def _supervisor(says: dict[str, Any], now_us: int) -> Part:
     if not _fresh(says, now_us):
         return Part("supervisor", DEGRADED, "gives no sign: a process that ends is not started again")
+    if says.get("stopping"):
+        return Part("supervisor", FAILING, "stops: new clients are refused, open streams end")
+    if says.get("folder"):
+        return Part("supervisor", DEGRADED, str(says["folder"]))
     children = says.get("children", {})
     down = [f"{name} ({child['ended']})" for name, child in sorted(children.items()) if child["pid"] is None]
     if down:

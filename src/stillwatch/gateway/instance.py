@@ -2,7 +2,8 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +12,40 @@ from stillwatch.terms.history import History
 from stillwatch.terms.reload import Watched
 
 LOCK = "lock"
+LOOK_S = 0.2  # `running_pid` of another process takes the lock for less
 
 
 @contextmanager
-def sole_instance(folder: Folder) -> Iterator[None]:
-    """Hold the folder for one gateway alone. Raises: FolderError naming the process that has it."""
+def sole_instance(folder: Folder) -> Iterator[Callable[[], str | None]]:
+    """Hold the folder for one gateway alone; what is given says whether it is still the folder that is held.
+
+    Raises: FolderError naming the process that has it.
+    """
     handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as why:
-            raise FolderError(f"{folder.path}: is served already, by process {running_pid(folder)}") from why
+        until = time.monotonic() + LOOK_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as why:  # held, or somebody looks in this moment whether it is
+                if time.monotonic() > until:
+                    text = f"{folder.path}: is served already, by process {running_pid(folder)}"
+                    raise FolderError(text) from why
+                time.sleep(0.01)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
+        held = os.fstat(handle)
+
+        def trouble() -> str | None:
+            try:
+                if os.path.samestat(held, os.stat(folder.path / LOCK)):
+                    return None
+            except OSError:
+                return f"{folder.path}: is gone while it is served; put it back, or start the gateway anew"
+            return f"{folder.path}: was replaced while it is served; start the gateway anew"
+
+        yield trouble
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # and with it the lock goes, however this ended

@@ -1,12 +1,17 @@
 """Looks from outside: is a port free, does the gateway answer, is the upstream there. It changes nothing."""
 
 import errno
+import os
 import selectors
 import socket
 import time
 from urllib.parse import urlsplit
 
+from stillwatch.gateway.folder import FolderError
 from stillwatch.gateway.settings import SettingsError
+
+BACKLOG = 4096
+DOOR_VARIABLE = "STILLWATCH_DOOR"  # number of the descriptor of a socket that listens
 
 _REQUEST = b"GET / HTTP/1.1\r\nhost: stillwatch\r\nuser-agent: stillwatch-probe\r\nconnection: close\r\n\r\n"
 _CONNECTING = (0, errno.EINPROGRESS)
@@ -34,6 +39,35 @@ def bind(host: str, port: int, what: str) -> socket.socket:
             ) from why
         raise SettingsError(f"{host}:{port} ({what}): cannot listen there: {why.strerror}") from why
     return taken
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket of one worker alone; the kernel shares connections out among the workers.
+
+    Raises: FolderError naming the address where it is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError as why:
+        found.close()
+        raise FolderError(f"{host}:{port}: cannot listen: {why.strerror}; give another --port") from why
+    found.setblocking(False)
+    return found
+
+
+def given_door(host: str, port: int) -> socket.socket:
+    """The socket that the supervisor holds for this process; one of our own where it gave none."""
+    given = os.environ.pop(DOOR_VARIABLE, None)
+    if given is None:
+        return listening(host, port)
+    found = socket.socket(fileno=int(given))
+    found.setblocking(False)
+    return found
 
 
 def port_answers(host: str, port: int, tries: int, patience_s: float = 5.0) -> bool:

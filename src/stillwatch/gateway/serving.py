@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,9 +22,10 @@ from stillwatch.gateway.control.casework import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.probe import bind
+from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import Settings
 from stillwatch.gateway.supervise import Supervisor
 
@@ -52,19 +54,22 @@ def serve(
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
-    with sole_instance(folder):
+    with sole_instance(folder) as folder_trouble:
         watched = open_terms(folder, keeps_history=True)
-        bind(settings.host, settings.port, "port").close()  # the workers take it, each for itself
+        bind(settings.host, settings.port, "port").close()  # each worker gets a socket at it
         if settings.hooks_port is not None:
             bind(settings.hooks_host, settings.hooks_port, "hooks_port").close()
         door = bind(settings.admin_host, settings.admin_port, "admin_port")
         settings.save(folder.settings)
         heartbeat.clear(folder.run)
         with State(folder.state) as state:
+            put_back = state.put_back()
+            if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
+                tell(f"warning: {put_back_text(put_back)}")
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
-            casework = Casework(folder, settings.cases, State(folder.state), tell)
-            enforcer = Enforcer(folder, State(folder.state), watched, tell, lambda: casework.said)
+            casework = Casework(folder, settings.cases, state, tell)
+            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said)
             admin = AdminServer(create_app(desk, casework), settings, door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
@@ -78,9 +83,11 @@ def serve(
                     **enforcer.says(),
                     "admin": admin.error,
                     "cases": casework.error,
+                    "folder": folder_trouble(),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
+                doors=_doors(settings),
             )
             supervisor.catch_signals()
             threads = [enforcer.start(), casework.start(), admin.start()]
@@ -93,6 +100,16 @@ def serve(
                 for thread in threads:
                     thread.join(10.0)
         heartbeat.clear(folder.run)
+
+
+def _doors(settings: Settings) -> dict[str, Callable[[], socket.socket]]:
+    """How the sockets are made at which clients wait, also while a process is replaced."""
+    doors: dict[str, Callable[[], socket.socket]] = {
+        f"worker-{k}": partial(listening, settings.host, settings.port) for k in range(settings.workers)
+    }
+    if settings.hooks_port is not None:
+        doors["hooks"] = partial(listening, settings.hooks_host, settings.hooks_port)
+    return doors
 
 
 def _url(host: str, port: int) -> str:

@@ -6,6 +6,7 @@ worker is never ended for silence alone, only when the port it shares does not a
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,9 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from stillwatch.cases.exports.targets import NAME as ALERTS
+from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.probe import port_answers
+from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 
 STUCK_S = 15.0  # without a heartbeat
@@ -25,6 +27,7 @@ FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
 STEADY_S = 60.0  # lived that long: the next restart is at once again
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 WORKER_LONGEST_DELAY_S = 5.0  # serving waits for it
+AT_ONCE_S = 0.0  # a worker's first restart: clients wait at its socket
 DRAIN_S = 32.0  # a worker has 30 s for its streams
 CLOSE_S = 20.0  # recorder and detector finish what they hold
 TICK_S = 0.25
@@ -70,7 +73,9 @@ class Supervisor:
     children: list[Child] = field(default_factory=list)
     extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
     ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
+    doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # what listens for whom
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
+    _open: dict[str, socket.socket] = field(default_factory=dict)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
     _beaten_s: float = 0.0
@@ -79,7 +84,10 @@ class Supervisor:
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "probe"))
 
     def __post_init__(self) -> None:
-        workers = [Child(f"worker-{k}", WORKER_LONGEST_DELAY_S) for k in range(self.settings.workers)]
+        workers = [
+            Child(f"worker-{k}", WORKER_LONGEST_DELAY_S, delay_s=AT_ONCE_S)
+            for k in range(self.settings.workers)
+        ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
         alerts = [Child("alerts")] if (self.folder.path / ALERTS).exists() else []
         self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector"), *alerts]
@@ -90,7 +98,8 @@ class Supervisor:
         """SIGTERM and SIGINT: finish; a second one: now. SIGHUP changes nothing: files are watched anyway."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
-        signal.signal(signal.SIGHUP, lambda *_: self._wake.set())
+        for number in (signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda *_: self._wake.set())
 
     def stop(self) -> None:
         self._stops += 1
@@ -108,18 +117,18 @@ class Supervisor:
             self.drain()
         finally:
             self._end(self.children, signal.SIGKILL, 5.0)
+            self._close_doors()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def step(self, now_s: float, now_us: int) -> None:
         """Look at each child once and do what is due."""
         for child in self.children:
-            if child.process is None:
-                if now_s >= child.start_at_s:
-                    self._start(child, now_s)
-            elif child.process.poll() is not None:
+            if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now_s)
-            else:
+            if child.process is not None:
                 self._look(child, now_s)
+            elif now_s >= child.start_at_s:
+                self._start(child, now_s)
         if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
             self.ready()
             self.ready = None
@@ -132,14 +141,18 @@ class Supervisor:
         if not child.is_worker:
             environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
         try:
+            door = self._door(child)
+            if door is not None:
+                environment[DOOR_VARIABLE] = str(door.fileno())
             child.process = subprocess.Popen(
                 [*self.command, child.name, str(self.folder.path), str(os.getpid())],
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                pass_fds=() if door is None else (door.fileno(),),
                 start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor alone
             )
-        except OSError as why:  # no memory, no process to be had: the others go on
-            self._later(child, now_s, f"could not be started: {why.strerror}")
+        except (OSError, StillwatchError) as why:  # no memory, no process to be had: the others go on
+            self._later(child, now_s, f"could not be started: {why}")
             return
         child.started_s, child.beat, child.beat_s = now_s, "", None
 
@@ -148,16 +161,30 @@ class Supervisor:
         code = child.process.returncode
         child.process = None
         if now_s - child.started_s >= STEADY_S:
-            child.delay_s = FIRST_DELAY_S
+            child.delay_s = AT_ONCE_S if child.is_worker else FIRST_DELAY_S
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         self._later(child, now_s, how)
 
     def _later(self, child: Child, now_s: float, how: str) -> None:
         child.ended = how
         child.restarts += 1
+        others = any(c.is_worker and c is not child and c.lives() for c in self.children)
+        if child.delay_s > FIRST_DELAY_S and child.name in self._open and others:
+            self._open.pop(child.name).close()  # it ends again and again: the others get its clients
         child.start_at_s = now_s + child.delay_s
-        self.tell(f"{child.name}: {how}; starts again in {child.delay_s:.1f} s")
-        child.delay_s = min(child.delay_s * 2, child.longest_delay_s)
+        when = f"in {child.delay_s:.1f} s" if child.delay_s else "at once"
+        self.tell(f"{child.name}: {how}; starts again {when}")
+        child.delay_s = min(max(child.delay_s * 2, FIRST_DELAY_S), child.longest_delay_s)
+
+    def _door(self, child: Child) -> socket.socket | None:
+        """Give the socket of a process that listens. It outlives the process: clients wait there."""
+        if child.name in self.doors and child.name not in self._open:
+            self._open[child.name] = self.doors[child.name]()
+        return self._open.get(child.name)
+
+    def _close_doors(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
 
     def _look(self, child: Child, now_s: float) -> None:
         says = heartbeat.read(self.folder.run / f"{child.name}.json")
@@ -207,7 +234,13 @@ class Supervisor:
         }
         trouble = None
         try:
-            heartbeat.beat(self.folder.run / "supervisor.json", now_us, children=children, **self.extra())
+            heartbeat.beat(
+                self.folder.run / "supervisor.json",
+                now_us,
+                stopping=self._stops > 0,
+                children=children,
+                **self.extra(),
+            )
         except OSError as why:  # a full disk must not end the supervisor
             trouble = f"cannot write its heartbeat: {why.strerror}"
         if trouble is not None and trouble != self._trouble:
@@ -218,6 +251,8 @@ class Supervisor:
 
     def drain(self) -> None:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
+        self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
+        self._close_doors()
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
         self._end(first, signal.SIGTERM, DRAIN_S)

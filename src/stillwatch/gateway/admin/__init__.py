@@ -5,6 +5,7 @@ Everything goes through `state` and the folder's files, as the command line does
 
 from dataclasses import dataclass
 
+from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
@@ -21,3 +22,15 @@ class Desk:
     state: State
     watched: Watched
     findings: Findings
+
+    def take_effect(self) -> None:
+        """Wait until what is written down is in force. Raises: NotInForce where it is not within a second."""
+        wait_until_in_force(self.folder, self.state.version())
+
+    def takes_effect(self) -> bool:
+        """The same, where whoever asked needs the answer in any case."""
+        try:
+            self.take_effect()
+        except NotInForce:
+            return False
+        return True

@@ -21,6 +21,7 @@ ERRORS = {
     413: "too large",
     422: "not what the description asks for",
     503: "state.db or a file of the detector cannot be read now",
+    504: "written down, but not in force on every worker within a second; the message names those",
 }
 
 

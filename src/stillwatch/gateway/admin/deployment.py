@@ -90,6 +90,9 @@ class Gateway:
         except StateError as refused:
             raise ConsoleError(str(refused)) from refused
 
+    def in_force(self) -> bool:
+        return self._desk.takes_effect()
+
     def terms(self) -> InForce:
         watched = self._desk.watched
         entries = History(terms_history(self._desk.folder)).entries
@@ -98,7 +101,7 @@ class Gateway:
 
     def health(self, now_us: int) -> Sequence[Part]:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"
-        found = health(self._desk.folder, self._desk.settings, now_us, refuses)
+        found = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
         return [Part(p.name, p.status, p.text) for p in found.parts]
 
     def gaps(self) -> Sequence[Lost]:

@@ -18,13 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.reached import NotInForce
 from stillwatch.gateway.control.state import Missing, Stale, State
 from stillwatch.gateway.settings import Settings
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
 CODES = {
     400: "bad_request", 401: "unauthorised", 404: "not_found", 405: "wrong_method", 409: "conflict",
-    413: "too_large", 421: "bad_host", 422: "invalid", 500: "failed", 503: "unavailable",
+    413: "too_large", 421: "bad_host", 422: "invalid", 500: "failed", 503: "unavailable", 504: "not_in_force",
 }  # fmt: skip
 HEADERS = {
     "cache-control": "no-store",
@@ -153,6 +154,8 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
 
 
 async def _refused(_: Request, why: StillwatchError) -> JSONResponse:
+    if isinstance(why, NotInForce):
+        return problem(504, str(why))
     status = 404 if isinstance(why, Missing) else 409 if isinstance(why, Stale | StateError) else 503
     return problem(status, str(why))
 

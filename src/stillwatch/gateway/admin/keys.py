@@ -19,7 +19,8 @@ def routes(desk: Desk) -> APIRouter:
     def issued(key: str) -> KeyIssued:
         found = forms.parse(key)
         assert found is not None
-        return KeyIssued(key=key, **KeyShown.of(state.key(found[0])).model_dump())
+        shown = KeyShown.of(state.key(found[0])).model_dump()
+        return KeyIssued(key=key, in_force=desk.takes_effect(), **shown)
 
     @to.get("/v1/keys")
     def list_keys(
@@ -49,6 +50,7 @@ def routes(desk: Desk) -> APIRouter:
     def revoke_key(key_id: KeyId, body: Write) -> KeyShown:
         """End a key now. Doing it twice is no error."""
         state.revoke(key_id, now_us=utc_us(), who=body.by, if_revision=body.if_revision)
+        desk.take_effect()
         return KeyShown.of(state.key(key_id))
 
     @to.post("/v1/keys/{key_id}/rotate", status_code=201)

@@ -9,6 +9,7 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
     LARGEST,
     AccountFound,
+    Alive,
     CampaignShown,
     EventShown,
     GapShown,
@@ -16,13 +17,14 @@ from stillwatch.gateway.admin.shapes import (
     Name,
     Page,
     PartShown,
+    Ready,
     always_iso,
     name_of,
 )
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.reach import MOST_NAMED
 from stillwatch.gateway.control.state import Missing
-from stillwatch.gateway.health import FAILING, Health, health
+from stillwatch.gateway.health import FAILING, Health, health, unready
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import Handed, gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
@@ -44,7 +46,7 @@ class MetricsText(PlainTextResponse):
 def look(desk: Desk) -> Health:
     """Look at how the gateway does now."""
     refuses = desk.watched.terms.capture.on_failure == "refuse"
-    return health(desk.folder, desk.settings, utc_us(), refuses)
+    return health(desk.folder, desk.settings, utc_us(), refuses, desk.state)
 
 
 def open_routes(desk: Desk) -> APIRouter:
@@ -61,6 +63,17 @@ def open_routes(desk: Desk) -> APIRouter:
             parts=[PartShown(name=p.name, status=p.status, text=p.text) for p in found.parts],
         )
         return JSONResponse(shown.model_dump(), 503 if found.status == FAILING else 200)
+
+    @to.get("/livez")
+    def show_alive() -> Alive:
+        """Answer while the gateway's process lives, also while it stops."""
+        return Alive()
+
+    @to.get("/readyz", response_model=Ready, responses={503: {"model": Ready, "description": "send nothing"}})
+    def show_ready() -> JSONResponse:
+        """Say whether new clients are served: not before a worker serves, and not from SIGTERM on."""
+        why = unready(desk.folder, desk.settings, utc_us())
+        return JSONResponse(Ready(ready=why is None, why=why).model_dump(), 503 if why else 200)
 
     return to
 

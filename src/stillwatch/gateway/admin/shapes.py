@@ -52,7 +52,7 @@ class Write(In):
 class Trouble(BaseModel):
     code: Literal[
         "bad_host", "bad_request", "unauthorised", "not_found", "wrong_method", "conflict", "too_large",
-        "invalid", "failed", "unavailable",
+        "invalid", "failed", "unavailable", "not_in_force",
     ]  # fmt: skip
     message: str
 
@@ -121,6 +121,7 @@ class KeyShown(BaseModel):
 
 class KeyIssued(KeyShown):
     key: Annotated[str, Field(description="Shown here and never again.")]
+    in_force: Annotated[bool, Field(description="Every worker takes it already.")]
 
 
 # --- standings ---
@@ -444,6 +445,15 @@ class HealthShown(BaseModel):
     status: Literal["ok", "degraded", "failing"]
     at: str
     parts: list[PartShown]
+
+
+class Alive(BaseModel):
+    alive: Literal[True] = True
+
+
+class Ready(BaseModel):
+    ready: bool
+    why: str | None
 
 
 def name_of(step: Step) -> StepName:

@@ -80,6 +80,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
                 now_us=now_us,
                 if_revision=body.if_revision,
             )
+            desk.take_effect()
         return Done(dry_run=body.dry_run, action=action, reach=ReachShown.of(hits), revision=state.revision())
 
     @to.get("/v1/standings/log", tags=["standings"])
@@ -109,6 +110,7 @@ def _actions(to: APIRouter, desk: Desk) -> None:
         number = actions.undo(
             state, action, who=body.by, why=body.why, now_us=utc_us(), if_revision=body.if_revision
         )
+        desk.take_effect()
         return Done(dry_run=False, action=number, reach=None, revision=state.revision())
 
 
@@ -144,6 +146,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
                 until_us=None if body.for_s is None else now_us + body.for_s * 1_000_000,
                 if_revision=body.if_revision,
             )
+            desk.take_effect()
         return Done(dry_run=body.dry_run, action=action, reach=ReachShown.of(hits), revision=state.revision())
 
     @to.post("/v1/proposals/{proposal}/dismiss", tags=["proposals"])

@@ -55,10 +55,7 @@ class Said:
 
 
 class Casework:
-    """One gateway's door to its cases. Safe to share between threads; the database is opened at first use.
-
-    state: one of its own, which it closes.
-    """
+    """One gateway's door to its cases. Safe to share between threads; the database is opened at first use."""
 
     def __init__(self, folder: Folder, url: str | None, state: State, tell: Callable[[str], None]) -> None:
         self.folder, self.state, self._tell = folder, state, tell
@@ -160,7 +157,6 @@ class Casework:
                 self._note(f"{type(why).__name__}: {why}")
             else:
                 self.error = None
-        self.state.close()
         if self._store is not None:
             self._store.close()
 

@@ -96,7 +96,6 @@ class Enforcer:
                 self.step(clock.now_us())
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
                 self._note("enforcer", f"{type(why).__name__}: {why}")
-        self.state.close()
 
     # --- its parts ---
 

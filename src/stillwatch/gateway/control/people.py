@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.gateway.control.migrations import StateError
+from stillwatch.sqlite_file import reader
 from stillwatch.terms import Permission
 
 ACCOUNTS_FILE = "accounts.parquet"
@@ -38,7 +39,7 @@ def _issued(state: Path) -> list[tuple[str, str | None, int]]:
     if not state.exists():
         return []
     try:
-        db = sqlite3.connect(f"{state.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
+        db = reader(state, 1.0)
         try:
             return list(db.execute("SELECT account, org, created_us FROM accounts"))
         finally:

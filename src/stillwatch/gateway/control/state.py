@@ -1,25 +1,30 @@
 """`state.db`: who may come in, what stands for whom, and who changed it. The one door for writing to it.
 
-SQLite in WAL mode with full synchronisation: what was answered is on the disk. The supervisor, the admin port
-and the command line all write through here, each in short transactions under SQLite's own lock; nothing is
-cached, so they need not know of each other. It does not know what a worker does with it (see `tables`).
+SQLite in WAL mode with full synchronisation: what was answered is on the disk. The supervisor with its admin
+port, and each command of the command line, open it once, and write in short transactions under SQLite's own
+lock; nothing is cached, so they need not know of each other. A process opens it once, and by `sqlite_file`
+alone (there: why). The file that lies at the path is the truth: whoever has another one open takes that one
+up, and a copy that was put back begins a new generation, with an event that says so. It does not know what a
+worker does with it (see `tables`).
 """
 
 import json
-import os
 import re
+import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from stillwatch.gateway.control import keys
+from stillwatch.gateway.control.mark import OLD_LOG, Mark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
 from stillwatch.gateway.folder import Folder
+from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log
 
 BUSY_MS = 5_000
 LONGEST_NAME = 200
@@ -27,9 +32,14 @@ _UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line break
 NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
 _NAME = re.compile(NAME_PATTERN)
 ADMIN_TOKEN = "admin_token"
+GENERATION, PUT_BACK = "generation", "put_back"  # names in `meta`
 _DAMAGED = (
     "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
     "state.db-wal and state.db-shm with it), or move it away to begin with no keys and standings"
+)
+_OVERWRITTEN = (
+    "{path}: went back from revision {seen} to {now}: another file was written over it while it was in use; "
+    "stop `stillwatch serve`, put a whole copy in its place, start again"
 )
 
 
@@ -64,8 +74,18 @@ class Event:
     detail: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class PutBack:
+    """A copy of the state was put in its place."""
+
+    at_us: int
+    revision: int  # of the copy
+    known_revision: int  # that the state had had, as far as is known
+    last_us: int | None  # when the copy's last event was
+
+
 class State:
-    """One writer of `state.db`; any number may be open at once. Safe to share between threads.
+    """The one handle of a process on `state.db`. Safe to share between threads; close it at the end.
 
     Raises: StateError where the file cannot be used.
     """
@@ -74,24 +94,11 @@ class State:
         self.path = path
         self._secret = secret
         self._lock = threading.RLock()
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # before SQLite, which would make it 0644
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as why:
-            raise StateError(f"{path}: cannot be opened: {why}") from why
-        try:
-            _use_wal(self._db)
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            migrate(self._db, path)
-        except sqlite3.Error as why:
-            self._db.close()
-            raise _refusal(path, why) from why
-        except StateError:
-            self._db.close()
-            raise
+        self._db: sqlite3.Connection | None = None
+        self._keeper: Keeper | None = None
+        self._ids: tuple[FileId | None, ...] = ()  # of the files that are open
+        self._seen = 0  # revision
+        self._open()
 
     @property
     def secret(self) -> bytes:
@@ -102,7 +109,10 @@ class State:
 
     def close(self) -> None:
         with self._lock:
-            self._db.close()
+            with suppress(StateError):
+                if self._db is not None and self._ids == self._files():  # else the log is another's
+                    fold_log(self._db)
+            self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,44 +120,165 @@ class State:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # --- the file ---
+
+    def _open(self) -> sqlite3.Connection:
+        mark = read_mark(self.path)
+        if mark is not None and mark.old_log:
+            raise StateError(OLD_LOG.format(path=self.path))
+        try:
+            create(self.path)
+            db = sqlite3.connect(
+                self.path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as why:
+            raise StateError(f"{self.path}: cannot be opened: {why}") from why
+        self._db = db
+        try:
+            _use_wal(db)
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            migrate(db, self.path)
+            self._keeper = Keeper(self.path)
+            self._ids = self._files()
+            if not _is_known(db, read_mark(self.path)):
+                self._note_copy(db)
+            self._seen = _revision(db)
+        except sqlite3.Error as why:
+            self._close()
+            raise _refusal(self.path, why) from why
+        except BaseException:
+            self._close()
+            raise
+        return db
+
+    def _files(self) -> tuple[FileId | None, ...]:
+        """Say which files lie at the path now. Raises: StateError where that cannot be told."""
+        try:
+            return database_ids(self.path)
+        except OSError as why:
+            raise StateError(f"{self.path}: cannot be reached: {why.strerror}") from why
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        if self._keeper is not None:
+            self._keeper.close()
+        self._db, self._keeper, self._ids = None, None, ()
+
+    def _opened(self) -> sqlite3.Connection:
+        """Give the connection to the file that lies at the path now. Raises: StateError where none does."""
+        now = self._files()
+        if self._db is not None and now == self._ids:
+            return self._db
+        if now[0] is None:
+            raise StateError(
+                f"{self.path}: is gone; put it back, or stop `stillwatch serve` and start it anew"
+            )
+        if self._db is not None and now[0] == self._ids[0] and now[1] is None:
+            with suppress(sqlite3.Error):  # what only the deleted log holds is saved
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._close()
+        return self._open()
+
+    def _note_copy(self, db: sqlite3.Connection) -> None:
+        """Where this is not the database that the mark tells of, begin a new generation and say so."""
+        with self._transaction(db, "BEGIN IMMEDIATE"):
+            mark = read_mark(self.path)  # under the lock: another process may have done it
+            if _is_known(db, mark):
+                return
+            generation, revision = _meta(db, GENERATION), _revision(db)
+            event = _last_event(db)
+            if mark is None and (generation is None or revision == 0):  # new, or from before there were marks
+                now = Version(generation or secrets.token_hex(8), revision)
+            else:
+                mark = mark or Mark(Version("", revision), event, intact=False, old_log=False)
+                now = Version(secrets.token_hex(8), max(revision, mark.version.revision) + 1)
+                event = self._write_put_back(db, now, revision, mark, event)
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (GENERATION, now.generation))
+            db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now.revision,))
+            write_mark(self.path, now, event)  # before others may look: they would note the copy once more
+            db.execute("COMMIT")
+
+    def _write_put_back(
+        self, db: sqlite3.Connection, now: Version, revision: int, mark: Mark, event: int
+    ) -> int:
+        """Put on record that a copy was put back; give the event's number, one that was never used."""
+        last_us = db.execute("SELECT max(at_us) FROM events").fetchone()[0]
+        now_us, number = time.time_ns() // 1_000, max(event, mark.event) + 1
+        detail = {"revision": revision, "known_revision": mark.version.revision, "last_us": last_us}
+        db.execute(
+            "INSERT INTO events (event, at_us, who, what, subject, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            (number, now_us, "stillwatch", "state put back", now.generation, json.dumps(detail)),
+        )
+        db.execute(
+            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (PUT_BACK, json.dumps({"at_us": now_us, **detail}))
+        )
+        return number
+
+    # --- transactions ---
+
+    @contextmanager
+    def _transaction(self, db: sqlite3.Connection, begin: str) -> Iterator[None]:
+        try:
+            db.execute(begin)
+            yield
+        except sqlite3.Error as why:
+            raise _refusal(self.path, why) from why
+        finally:
+            if db.in_transaction:
+                with suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for reading one moment's state."""
         with self._lock:
-            try:
-                self._db.execute("BEGIN")
-                yield self._db
-            except sqlite3.Error as why:
-                raise _refusal(self.path, why) from why
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+            db = self._opened()
+            with self._transaction(db, "BEGIN"):
+                yield db
 
     @contextmanager
     def writing(self, if_revision: int | None = None) -> Iterator[tuple[sqlite3.Connection, int]]:
         """Lend the connection for one transaction, with the revision that its rows shall carry.
 
-        Raises: Stale when `if_revision` is not the present one; StateError when it cannot be written.
+        Raises: Stale when `if_revision` is not the present one; StateError when it cannot be written, or was
+        written to a file that does not lie at the path any more.
         """
         with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                now = _revision(self._db)
+            db = self._opened()
+            with self._transaction(db, "BEGIN IMMEDIATE"):
+                now = _revision(db)
+                if now < self._seen:
+                    raise StateError(_OVERWRITTEN.format(path=self.path, seen=self._seen, now=now))
                 if if_revision is not None and if_revision != now:
                     raise Stale(f"this was asked for at revision {if_revision}, it is {now} now: look again")
-                self._db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now + 1,))
-                yield self._db, now + 1
-                self._db.execute("COMMIT")
-            except sqlite3.Error as why:
-                raise _refusal(self.path, why) from why
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now + 1,))
+                yield db, now + 1
+                version, event = Version(str(_meta(db, GENERATION)), now + 1), _last_event(db)
+                db.execute("COMMIT")
+            if self._files() != self._ids:
+                raise StateError(
+                    f"{self.path}: was replaced while this was written, so it may be lost; do it again"
+                )
+            self._seen = version.revision
+            write_mark(self.path, version, event)
 
     def revision(self) -> int:
         """Give the number of the last change."""
         with self.reading() as db:
             return _revision(db)
+
+    def version(self) -> Version:
+        """Say what the state is now: what workers that are up to date go by."""
+        with self.reading() as db:
+            return Version(str(_meta(db, GENERATION)), _revision(db))
+
+    def put_back(self) -> PutBack | None:
+        """Say when a copy was last put in the place of the state; None: never."""
+        with self.reading() as db:
+            found = _meta(db, PUT_BACK)
+        return None if found is None else PutBack(**json.loads(found))
 
     # --- keys ---
 
@@ -356,6 +487,20 @@ def _meta(db: sqlite3.Connection, name: str) -> Any:
 
 def _revision(db: sqlite3.Connection) -> int:
     return int(_meta(db, "revision"))
+
+
+def _last_event(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(event), 0) FROM events").fetchone()[0])
+
+
+def _is_known(db: sqlite3.Connection, mark: Mark | None) -> bool:
+    """Tell whether this is the database that the mark tells of, as new as it was then or newer."""
+    return (
+        mark is not None
+        and mark.intact
+        and mark.version.generation == _meta(db, GENERATION)
+        and mark.version.revision <= _revision(db)
+    )
 
 
 def _account(db: sqlite3.Connection, account: str, org: str | None, now_us: int, revision: int) -> None:

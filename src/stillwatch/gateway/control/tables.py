@@ -5,13 +5,14 @@ of newer revisions are read. Whatever goes wrong with the file, the last good ta
 depend on it once it has begun.
 """
 
-import os
 import sqlite3
 from pathlib import Path
 
 from stillwatch.gateway import KeyEntry, Tables
 from stillwatch.gateway.control.holds import COLUMNS, schedule_of
+from stillwatch.gateway.control.mark import OLD_LOG, read_mark
 from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
+from stillwatch.sqlite_file import FileId, database_ids, reader
 from stillwatch.terms import Standing, Step
 
 NONE = Tables(revision=-1)
@@ -46,7 +47,7 @@ class Follower:
         self.tables = NONE
         self.error: str | None = f"{path}: not read yet"
         self._db: sqlite3.Connection | None = None
-        self._file = (0, 0)
+        self._files: tuple[FileId | None, ...] = ()
         self._seen = -1
 
     def poll(self) -> Tables | None:
@@ -62,19 +63,18 @@ class Follower:
         self._drop()
 
     def _poll(self) -> Tables | None:
-        found = os.stat(self.path)
-        file = (found.st_dev, found.st_ino)
-        known = self.tables
-        if self._db is None or file != self._file:
+        files, known = database_ids(self.path), self.tables
+        if self._db is None or files != self._files:
             self._drop()
             self._db = _open(self.path)
-            if file != self._file:
+            if files[:1] != self._files[:1]:
                 known = NONE  # the first time, or a back-up was put in its place
         seen = self._db.execute("PRAGMA data_version").fetchone()[0]
         if seen == self._seen:
             return None
         tables = _read(self._db, known)
-        self._seen, self._file, self.error = seen, file, None  # only now: a failed read is tried again
+        self._files = database_ids(self.path)  # the first to read may have made the log
+        self._seen, self.error = seen, None  # only now: a failed read is tried again
         if tables is self.tables:
             return None
         self.tables = tables
@@ -88,18 +88,17 @@ class Follower:
 
 def _open(path: Path) -> sqlite3.Connection:
     """No waiting: a worker's event loop asks, and it asks again soon."""
-    # A worker polls from the thread it was made in or from none at all: SQLite itself is serialised.
-    db = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
-        uri=True,
-        timeout=0,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    shape = db.execute("PRAGMA user_version").fetchone()[0]
-    if shape != len(MIGRATIONS):
+    mark = read_mark(path)
+    if mark is not None and mark.old_log:
+        raise StateError(OLD_LOG.format(path=path))
+    db = reader(path, 0)
+    try:
+        shape = db.execute("PRAGMA user_version").fetchone()[0]
+        if shape != len(MIGRATIONS):
+            raise StateError(f"has shape {shape}, this version reads {len(MIGRATIONS)}")
+    except BaseException:
         db.close()
-        raise StateError(f"has shape {shape}, this version reads {len(MIGRATIONS)}")
+        raise
     return db
 
 
@@ -107,10 +106,11 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
     """What is newer than `old`, put over it; everything when the file is older than what we have."""
     db.execute("BEGIN")
     try:
-        revision = int(db.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0])
-        if revision == old.revision:
+        meta = dict(db.execute("SELECT name, value FROM meta WHERE name IN ('revision', 'generation')"))
+        revision, generation = int(meta["revision"]), str(meta.get("generation", ""))
+        if (revision, generation) == (old.revision, old.generation):
             return old
-        if revision < old.revision:
+        if revision < old.revision or generation != old.generation:
             old = NONE
         keys = dict(old.keys)
         for key_id, digest, account, number, org, disabled, expires_us in db.execute(_KEYS, (old.revision,)):
@@ -129,6 +129,6 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
                     holds[account] = schedule
                 elif account in holds and holds[account].key == schedule.key:
                     del holds[account]
-        return Tables(revision, keys, standings, holds)
+        return Tables(revision, keys, standings, holds, generation)
     finally:
         db.execute("ROLLBACK")

@@ -28,7 +28,8 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Pool, Target
-from stillwatch.gateway.path.worker import TABLES_S, TERMS_S, listening
+from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
+from stillwatch.gateway.probe import BACKLOG, given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import Settings
 
@@ -130,6 +131,7 @@ class Hooks:
         joins = Joins(gate, folder.path / "held")
         self.world = World(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
         self._number()
+        self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
         self._stopped = loop.create_future()
         self._seconds = 0
         self._chores: set[asyncio.Task[None]] = set()
@@ -138,14 +140,15 @@ class Hooks:
         """Serve until told to stop."""
         gate, world = self.world.gate, self.world
         await world.joins.begin()
+        self._tables()
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
             lambda: Client(gate, lambda _, client, request: Answer(world, client, request), _knows),
-            sock=listening(self.settings.hooks_host, self.settings.hooks_port),
+            sock=given_door(self.settings.hooks_host, self.settings.hooks_port),
+            backlog=BACKLOG,
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
-        self._tables()
         self._second()
         await self._stopped
         server.close()
@@ -176,11 +179,13 @@ class Hooks:
             self.world.gate.tables = found
             self._number()
             self.world.gate.counters[PLACE["reloads_tables"]] += 1
+        if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
+            self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 
     def _second(self) -> None:
         """What is done once a second: terms, calls that have waited long enough, timeouts, heartbeat."""
-        world, gate = self.world, self.world.gate
+        gate = self.world.gate
         new = self.terms.poll()
         if new is not None:
             gate.set_terms(new)
@@ -192,6 +197,12 @@ class Hooks:
         now = self.loop.time()
         for client in list(gate.clients):
             client.sweep(now)
+        self._beat()
+        self.loop.call_later(TERMS_S, self._second)
+
+    def _beat(self) -> None:
+        gate, world = self.world.gate, self.world
+        self._beaten = self.follower.error or ""
         try:
             heartbeat.beat(
                 self.folder.run / "hooks.json",
@@ -201,6 +212,7 @@ class Hooks:
                 terms_version=gate.terms.version,
                 terms_error=self.terms.error,
                 tables_revision=gate.tables.revision,
+                tables_generation=gate.tables.generation,
                 tables_error=self.follower.error,
                 waiting_bytes=gate.log.waiting_bytes,
                 waiting_calls=len(world.joins),
@@ -208,7 +220,6 @@ class Hooks:
             )
         except OSError as why:  # a full disk stops no decision; that it fails is seen from outside
             gate.capture_error = gate.capture_error or f"heartbeat: {why.strerror}"
-        self.loop.call_later(TERMS_S, self._second)
 
     async def _chore(self) -> None:
         world = self.world

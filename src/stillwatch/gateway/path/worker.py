@@ -8,7 +8,6 @@ import gc
 import os
 import resource
 import signal
-import socket
 import ssl
 import sys
 from contextlib import suppress
@@ -19,7 +18,7 @@ import uvloop
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
-from stillwatch.gateway.folder import Folder, FolderError
+from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
@@ -29,33 +28,14 @@ from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.server import Client
 from stillwatch.gateway.path.upstream import Pool, Target
+from stillwatch.gateway.probe import BACKLOG, given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 
-TABLES_S = 0.25  # how soon a new key or standing counts
+TABLES_S = 0.1  # how soon a new key or standing counts
 TERMS_S = 1.0
 DRAIN_S = 30.0
 DRAWS_S = 5.0  # that second answers may take longer than the clients
-BACKLOG = 4096
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket of this worker alone; the kernel shares connections out among the workers.
-
-    Raises: FolderError naming the address where it is taken.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        found.bind((host, port))
-        found.listen(BACKLOG)
-    except OSError as why:
-        found.close()
-        raise FolderError(f"{host}:{port}: cannot listen: {why.strerror}; give another --port") from why
-    found.setblocking(False)
-    return found
 
 
 def trust(settings: Settings) -> ssl.SSLContext | None:
@@ -101,16 +81,18 @@ class Worker:
             notes=Notes(folder.run),
         )
         self._stopped = loop.create_future()
+        self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
 
     async def serve(self) -> None:
         """Serve until told to stop."""
+        self._tables()  # before the first client: a change that was made until now is in force
         server = await self.loop.create_server(
             lambda: Client(self.gate, Exchange, knows),
-            sock=listening(self.settings.host, self.settings.port),
+            sock=given_door(self.settings.host, self.settings.port),
+            backlog=BACKLOG,  # asyncio would make it 100
         )
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
-        self._tables()
         self._second()
         await self._stopped
         server.close()
@@ -141,6 +123,8 @@ class Worker:
         if found is not None:
             self.gate.tables = found
             self.gate.counters[PLACE["reloads_tables"]] += 1
+        if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
+            self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 
     def _second(self) -> None:
@@ -154,6 +138,11 @@ class Worker:
         for client in list(self.gate.clients):
             client.sweep(now)
         self.gate.pool.sweep(now, self.settings.upstream_timeout_s)
+        self._beat()
+        self.loop.call_later(TERMS_S, self._second)
+
+    def _beat(self) -> None:
+        self._beaten = self.follower.error or ""
         with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside
             heartbeat.beat(
                 self.folder.run / f"worker-{self.number}.json",
@@ -163,11 +152,11 @@ class Worker:
                 terms_version=self.gate.terms.version,
                 terms_error=self.terms.error,
                 tables_revision=self.gate.tables.revision,
+                tables_generation=self.gate.tables.generation,
                 tables_error=self.follower.error,
                 waiting_bytes=self.gate.log.waiting_bytes,
                 coin=self.coins.error,
             )
-        self.loop.call_later(TERMS_S, self._second)
 
 
 def main(folder: str, number: int) -> None:

@@ -1,0 +1,77 @@
+"""`state.mark`: what `state.db` had come to, kept beside it, so that a copy put in its place is noticed.
+
+The mark names the database and itself by file: any copy of the folder, however it was made, is made of other
+files than those that its mark names. It is written after each change. One that is lost or late can only make
+the folder look older than it is, never newer. It knows no keys and no standings.
+"""
+
+import json
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.sqlite_file import FileId, file_id
+
+NAME = "state.mark"
+OLD_LOG = (
+    "{path}: was replaced, but state.db-wal beside it is the log of the one before; stop `stillwatch serve`, "
+    "delete state.db-wal and state.db-shm, start again"
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which state somebody goes by. Revisions grow within a generation; a copy put back begins a new one."""
+
+    generation: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the database had come to when the mark was written."""
+
+    version: Version
+    event: int  # number of the last event
+    intact: bool  # the database and the mark are the files that the mark names
+    old_log: bool  # the write-ahead log is the one of another database than lies there now
+
+
+def read_mark(state: Path) -> Mark | None:
+    """Read the mark of a database; None where there is none that can be read."""
+    path = state.with_name(NAME)
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        named = {name: FileId(*map(int, found[name])) for name in ("database", "mark")}
+        log = found["log"] and FileId(*map(int, found["log"]))
+        version = Version(str(found["generation"]), int(found["revision"]))
+        same = named["database"] == file_id(state)
+        here = _log(state)
+        old_log = not same and log is not None and log == file_id(here) and here.stat().st_size > 0
+        return Mark(version, int(found["event"]), same and named["mark"] == file_id(path), old_log)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_mark(state: Path, version: Version, event: int) -> None:
+    """Write the mark anew. Where that cannot be done the last one stays."""
+    beside = state.with_name(f".{NAME}.{os.getpid()}.{threading.get_ident()}")
+    with suppress(OSError):
+        try:
+            beside.touch(0o600)
+            files = {"database": file_id(state), "log": file_id(_log(state)), "mark": file_id(beside)}
+            named = {
+                name: None if found is None else [found.inode, found.born_ns] for name, found in files.items()
+            }
+            told = {"generation": version.generation, "revision": version.revision, "event": event, **named}
+            beside.write_text(json.dumps(told) + "\n", encoding="ascii")
+            os.replace(beside, state.with_name(NAME))
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _log(state: Path) -> Path:
+    return state.with_name(f"{state.name}-wal")

@@ -1,0 +1,77 @@
+"""Which of a gateway's processes go by the state as it is now, by what each of them says of itself.
+
+A worker says so at once when it has taken up a change, and every second. One that is being started reads the
+state before it takes its first client. It changes nothing.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control.mark import Version
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.instance import running_pid
+
+PATIENCE_S = 1.0  # a change is in force everywhere by then, or whoever made it is told that it is not
+AGAIN_S = 0.02
+
+
+class NotInForce(StillwatchError):
+    """A change is written down, but not every process that serves clients goes by it."""
+
+
+def wait_until_in_force(folder: Folder, version: Version, patience_s: float = PATIENCE_S) -> None:
+    """Wait until every process that serves goes by this version, or a later one.
+
+    Raises: NotInForce naming those that do not within `patience_s`.
+    """
+    until = time.monotonic() + patience_s
+    while late := behind(folder, version) if running_pid(folder) is not None else []:
+        if time.monotonic() >= until:
+            raise NotInForce(
+                f"it is written down as revision {version.revision}, but not in force everywhere: "
+                f"{'; '.join(late)}. It counts there as soon as they read it: see /health"
+            )
+        time.sleep(AGAIN_S)
+
+
+def behind(folder: Folder, version: Version) -> list[str]:
+    """Name the processes that live and do not go by this version, or a later one, each with what it has."""
+    return [text for name, says in _living(folder.run) if (text := _lag(name, says, version))]
+
+
+def _living(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted([*run.glob("worker-*.json"), *run.glob("hooks.json")]):
+        says = heartbeat.read(path)
+        pid = says.get("pid")
+        if isinstance(pid, int) and _lives(pid):
+            yield path.stem, says
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and not a corpse that its parent has not looked at yet."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    except OSError:  # no /proc here
+        return True
+    return stat.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
+
+
+def _lag(name: str, says: dict[str, Any], version: Version) -> str | None:
+    if says.get("tables_error"):
+        return f"{name} cannot read the state ({says['tables_error']})"
+    revision = says.get("tables_revision")
+    if says.get("tables_generation") != version.generation:
+        return f"{name} goes by another state (revision {revision})"
+    if not isinstance(revision, int) or revision < version.revision:
+        return f"{name} goes by revision {revision}"
+    return None
