@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import parse_qs
 
 import msgspec
 
-from stillwatch.exchanges.apis import FREE, MODEL, SYSTEM, TEXTS, TOOL, USER, Api, Voice, all_apis
+from stillwatch.exchanges.apis import FREE, MODEL, SILENT, SYSTEM, TEXTS, TOOL, USER, Api, Voice, all_apis
 from stillwatch.exchanges.messages import REDACTED
 
 UNKNOWN = Api(
@@ -40,6 +41,8 @@ LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_u
 LONG = 64  # characters: what is longer than an id is text, under whatever key
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
+_NAME = re.compile(rb'name="([^"]*)"')
+SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
 
@@ -255,7 +258,43 @@ def _decoded(value: str) -> str | None:
 _URLSAFE = str.maketrans("-_", "+/")
 
 
-def strings_of(raw: bytes) -> str | None:
+def bytes_text(raw: bytes, kind: str) -> RequestText:
+    """Read a body that is no JSON: a form, a text, or JSON that no decoder opens. `kind`: its content type.
+
+    Pictures, sound and PDFs hold no text that is read here.
+    """
+    if "form-data" in kind and raw.startswith(b"--"):
+        border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
+        new = _joined(text for part in raw.split(border) if (text := _part(part)))
+    elif "urlencoded" in kind:
+        fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
+        return request_text(fields)
+    elif raw.lstrip()[:1] in (b"{", b"["):
+        new = _strings(raw)
+    else:
+        new = _plain(raw)
+    return RequestText(new, None, None, None, None, (Piece(USER, new, -1),) if new else ())
+
+
+def _part(part: bytes) -> str | None:
+    """The text in one part of a form."""
+    head, gap, rest = part.partition(b"\r\n\r\n")
+    name = _NAME.search(head)
+    if not gap or (name and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
+        return None
+    return _plain(rest.removesuffix(b"\r\n"))
+
+
+def _plain(raw: bytes) -> str | None:
+    if b"\0" in raw[:4096]:
+        return None
+    try:
+        return raw.decode("utf-8").strip() or None
+    except UnicodeDecodeError:
+        return None
+
+
+def _strings(raw: bytes) -> str | None:
     """The strings in some JSON that no decoder opens, being nested too deeply or damaged."""
     found = []
     for match in _STRING.finditer(raw):
