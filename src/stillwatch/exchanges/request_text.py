@@ -150,7 +150,7 @@ def put_together(pieces: tuple[Piece, ...], is_new: list[bool], api: str | None)
 def pieces_of(body: object, api: Api) -> Iterator[Piece]:
     """All that may be text in a body, in the order in which a model reads it. Linear in its size."""
     if not isinstance(body, dict):
-        yield from _walk([(body, USER, "content", False, -1)], api, [0])
+        yield from _walk((body, USER, "content", False, -1), api, [0])
         return
     voice, places, turns = USER, [], [0]
     ranks = {key: n for n, key in enumerate(api.places)}
@@ -168,55 +168,71 @@ def pieces_of(body: object, api: Api) -> Iterator[Piece]:
         told = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
         free = low in api.free and place is None
-        yield from _walk([(value, told, low, free, beside)], api, turns)
+        yield from _walk((value, told, low, free, beside), api, turns)
 
 
-_Frame = tuple[object, Voice, str, bool, int]
+_Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
 
 
-def _walk(stack: list[_Frame], api: Api, turns: list[int]) -> Iterator[Piece]:
-    """Every text below some values; `turns` holds how many there were before. A stack of its own: how deep a
+def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
+    """Every text below a value; `turns` holds how many there were before. A stack of its own: how deep a
     client nests is no bound."""
+    stack: list[Iterator[_Value]] = [iter((value,))]
     while stack:
-        value, voice, key, free, turn = stack.pop()
-        kind = type(value)
-        if kind is str:
-            text = _text(value, key, free or key in api.texts)  # type: ignore[arg-type]
-            if text:
-                yield Piece(voice, text, turn)
-        elif kind is list:
-            if not value:
-                continue
-            if key in api.turns and turn < 0 and not free:
-                first, turns[0] = turns[0], turns[0] + len(value)  # type: ignore[arg-type]
-                stack.extend(
-                    [
-                        (value[n], voice, "content", False, first + n)  # type: ignore[index]
-                        for n in range(len(value) - 1, -1, -1)  # type: ignore[arg-type]
-                    ]
-                )
-            elif type(value[0]) is int and (free or key in api.texts):  # type: ignore[index]
-                numbers = " ".join([str(one) for one in value if type(one) is int])  # type: ignore[attr-defined]
-                yield Piece(voice, numbers, turn)  # tokens in the place of a text
-            else:
-                stack.extend([(one, voice, key, free, turn) for one in reversed(value)])  # type: ignore[call-overload]
-        elif kind is dict:
-            if free:
-                for name in reversed(value):  # type: ignore[call-overload]
-                    stack.append((value[name], voice, "", True, turn))  # type: ignore[index]
-                    stack.append((name, voice, "", True, turn))
-                continue
-            named = [(name.lower(), inner) for name, inner in value.items()]  # type: ignore[attr-defined]
-            voice, as_text = _voice(named, voice, api)
-            if voice == MODEL and turn >= 0:
-                yield Piece(MODEL, "", turn)
-            for low, inner in reversed(named):
-                if low not in api.silent:
-                    name = "content" if as_text and low in BLOBS else low
-                    opens = low in api.free and type(inner) is not str
-                    stack.append((inner, api.keys.get(low, voice), name, opens, turn))
-        elif free and kind in (int, float):
-            yield Piece(voice, str(value), turn)
+        for found, voice, key, free, turn in stack[-1]:
+            if isinstance(found, str):
+                text = _text(found, key, free or key in api.texts)
+                if text:
+                    yield Piece(voice, text, turn)
+            elif isinstance(found, list) and found:
+                if key in api.turns and turn < 0 and not free:
+                    first, turns[0] = turns[0], turns[0] + len(found)
+                    stack.append(_turns(found, voice, first))
+                    break
+                if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
+                    yield Piece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
+                    continue
+                stack.append(_elements(found, voice, key, free, turn))
+                break
+            elif isinstance(found, dict) and found:
+                if free:
+                    stack.append(_free(found, voice, turn))
+                    break
+                named = [(name.lower(), inner) for name, inner in found.items()]
+                voice, as_text = _voice(named, voice, api)
+                if voice == MODEL and turn >= 0:
+                    yield Piece(MODEL, "", turn)
+                stack.append(_fields(named, voice, as_text, turn, api))
+                break
+            elif free and type(found) in (int, float):
+                yield Piece(voice, str(found), turn)
+        else:
+            stack.pop()
+
+
+def _turns(found: list[object], voice: Voice, first: int) -> Iterator[_Value]:
+    for turn, one in enumerate(found, first):
+        yield one, voice, "content", False, turn
+
+
+def _elements(found: list[object], voice: Voice, key: str, free: bool, turn: int) -> Iterator[_Value]:
+    for one in found:
+        yield one, voice, key, free, turn
+
+
+def _free(found: dict[str, object], voice: Voice, turn: int) -> Iterator[_Value]:
+    for name, inner in found.items():
+        yield name, voice, "", True, turn
+        yield inner, voice, "", True, turn
+
+
+def _fields(
+    named: list[tuple[str, object]], voice: Voice, as_text: bool, turn: int, api: Api
+) -> Iterator[_Value]:
+    for low, inner in named:
+        if low not in api.silent:
+            name = "content" if as_text and low in BLOBS else low
+            yield inner, api.keys.get(low, voice), name, low in api.free and type(inner) is not str, turn
 
 
 def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voice, bool]:

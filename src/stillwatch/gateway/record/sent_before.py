@@ -82,13 +82,13 @@ class SentBefore:
         self._put(whole)
         before, found = "", []
         for match in _LINES.finditer(system):
-            line = match[0]
+            line = match[0].strip()
             name = self._name(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
             if not self._holds(name):
                 found.append(line)
                 self._put(name)
-        return None if begins else "".join(found).strip() or None
+        return None if begins else "\n".join(found).strip() or None
 
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
