@@ -192,6 +192,12 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
                 if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
                     yield Piece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
                     continue
+                if type(found[0]) is str and all(type(one) is str for one in found):
+                    certain = free or key in api.texts
+                    texts = [text for one in found if (text := _text(one, key, certain))]
+                    if texts:
+                        yield Piece(voice, "\n".join(texts), turn)
+                    continue
                 stack.append(_elements(found, voice, key, free, turn))
                 break
             elif isinstance(found, dict) and found:

@@ -109,5 +109,6 @@ def _add(row: Row, beside: dict[str, object]) -> None:
         row["outcome"] = beside["outcome"]
         if row["outcome"] == "refused":
             row["served_model"] = None
-    if row.get("prompt") is None and beside.get("asked") is not None:
-        row |= request_text(beside["asked"]).row()
+    if isinstance(beside.get("asked"), dict):  # all that the client sent of text, not the messages alone
+        said = request_text(beside["asked"]).row()
+        row |= {name: value for name, value in said.items() if value is not None}

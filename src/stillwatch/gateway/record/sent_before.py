@@ -14,7 +14,9 @@ it knows nothing: the first request of each conversation then counts as new as a
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
 from stillwatch.exchanges.request_text import BESIDE, Piece, RequestText, put_together, split
@@ -26,6 +28,7 @@ MOST_ROOM = (1 << ROOM_BITS) - 1
 CHARACTERS_A_TOKEN = 8  # at most, in answers; 4 is usual
 GROWTH = 4  # characters a byte of a reply, which may have come compressed
 SLACK = 200  # characters: wrappings of an answer in the client's history
+MOST_LINES = 10_000  # of a system text; what stands after them is one
 _LINES = re.compile(r"[^\n.!?]+[\n.!?]*|[\n.!?]+")
 
 
@@ -81,8 +84,7 @@ class SentBefore:
         self._put(first)
         self._put(whole)
         before, found = "", []
-        for match in _LINES.finditer(system):
-            line = match[0].strip()
+        for line in _lines(system):
             name = self._name(who, SYSTEM, before, line)
             before = (before + line)[-CONTEXT:]
             if not self._holds(name):
@@ -116,6 +118,16 @@ class SentBefore:
             return False
         self._slots[at] -= characters
         return True
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The sentences and lines of a text."""
+    end = 0
+    for match in islice(_LINES.finditer(text), MOST_LINES):
+        end = match.end()
+        yield match[0].strip()
+    if end < len(text):
+        yield text[end:]
 
 
 def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
