@@ -100,7 +100,7 @@ def row(
         "worker": worker,
         "received": intent.time_us,
         "family": intent.family,
-        "shape": text.api or (None if text is NOTHING else UNKNOWN_SHAPE),
+        "shape": text.api or (UNKNOWN_SHAPE if text.new else None),
     }
     return checked
 
