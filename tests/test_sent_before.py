@@ -55,7 +55,16 @@ def test_a_window_that_slides_repeats_no_question(account):
         turns.append(user(question + " Please explain at length." * 10))
         account.asks(*turns)
         turns.append(model(ANSWER))
-    assert account.asks(*turns[2:], user("And in short?")).new == "And in short?"
+    last = "And what of all that holds to this day?"
+    assert account.asks(*turns[2:], user(last)).new == last
+
+
+def test_a_word_that_goes_on_is_taken_with_what_it_follows(account):
+    for question in QUESTIONS:
+        account.asks(user(question))
+        assert account.asks(user(question), model("ok"), user("go on")).new == f"{question}\ngo on"
+    chinese = "\u8bf7\u7ed9\u6211\u89e3\u91ca\u4e00\u4e0b\u8fd9\u4e9b\u6cb3\u6d41"
+    assert account.asks(user(question), model("ok"), user(chinese)).new == chinese
 
 
 def test_a_tool_result_and_several_messages_are_new(account):

@@ -123,10 +123,14 @@ def split(pieces: Iterable[Piece], api: str | None) -> RequestText:
     Fooled by: an answer that the client made up. Who knows what was sent before asks `Earlier`.
     """
     found = tuple(pieces)
-    spoken = [n for n, piece in enumerate(found) if piece.voice in (USER, TOOL)]
-    last = spoken[-1] if spoken else 0
-    begin = next((n + 1 for n in range(last - 1, -1, -1) if found[n].voice == MODEL), 0)
-    return put_together(found, [n >= begin and piece.turn != BESIDE for n, piece in enumerate(found)], api)
+    return put_together(found, since_last_answer(found), api)
+
+
+def since_last_answer(pieces: tuple[Piece, ...]) -> list[bool]:
+    """Of each piece, whether it follows the last answer that anything follows."""
+    last = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=0)
+    begin = next((n + 1 for n in range(last - 1, -1, -1) if pieces[n].voice == MODEL), 0)
+    return [n >= begin and piece.turn != BESIDE for n, piece in enumerate(pieces)]
 
 
 BESIDE = -2  # the turn of a piece that no model is asked by

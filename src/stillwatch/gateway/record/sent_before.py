@@ -8,6 +8,8 @@ A message in the model's voice is the model's only where it follows what was sen
 than what was then answered; else the client made it up, and it is as new as the rest. So a question does not
 hide before, or in, an answer that was never given.
 
+"Continue" is no question of its own: with so short a text what it follows is taken again.
+
 Only keyed hashes are held, in a table of fixed size that forgets the oldest by overwriting. After a restart
 it knows nothing: the first request of each conversation then counts as new as a whole, once.
 """
@@ -18,8 +20,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
+from stillwatch.actors.markers import LEAST_WORDS
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
-from stillwatch.exchanges.request_text import BESIDE, Piece, RequestText, put_together, split
+from stillwatch.exchanges.request_text import BESIDE, Piece, RequestText, put_together, since_last_answer
 
 SLOTS = 1 << 21  # of 8 bytes
 CONTEXT = 256  # characters by which a message is known, with what stands before it
@@ -65,8 +68,10 @@ class SentBefore:
             self._put(name)
         if last is not None:
             self._give(last, answered)
-        anew = any(is_new)
-        parted = put_together(pieces, is_new, found.api) if anew else split(found.pieces, found.api)
+        if not any(is_new):  # the same again: as it would be without a memory
+            is_new = since_last_answer(pieces)
+        _reach_back(pieces, is_new)
+        parted = put_together(pieces, is_new, found.api)
         told = self._new_lines(who, found.system)
         if told:  # what the application says anew is asked anew
             parted = replace(parted, new=told if parted.new is None else f"{told}\n{parted.new}")
@@ -118,6 +123,23 @@ class SentBefore:
             return False
         self._slots[at] -= characters
         return True
+
+
+def _reach_back(pieces: tuple[Piece, ...], is_new: list[bool]) -> None:
+    """Where what is new is too short to be a question of its own, count what it follows as new with it."""
+    words = sum(_words(piece.text) for piece, new in zip(pieces, is_new, strict=True) if new)
+    for n in range(len(pieces) - 1, -1, -1):
+        if words >= LEAST_WORDS:
+            return
+        if not is_new[n] and pieces[n].voice in (USER, TOOL) and pieces[n].turn != BESIDE:
+            is_new[n] = True
+            words += _words(pieces[n].text)
+
+
+def _words(text: str) -> int:
+    """About how many words; in scripts without spaces two characters are one."""
+    head = text[:CONTEXT]
+    return len(head.split()) + sum(character > "\u2e7f" for character in head) // 2
 
 
 def _lines(text: str) -> Iterator[str]:
