@@ -20,7 +20,7 @@ RECORD = pa.schema(
         ("conversation", pa.string()),
         ("turn", pa.int32()),
         ("system", pa.string()),
-        ("prompt", pa.string()),  # the last user message
+        ("prompt", pa.string()),  # what is new: all that the model is to answer now
         ("tools", pa.int32()),  # how many tools the request offered
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
@@ -37,6 +37,7 @@ RECORD = pa.schema(
         ("finish_reason", pa.string()),
         ("latency_ms", pa.int64()),
         ("completion", pa.string()),
+        ("earlier", pa.string()),  # what came along: earlier turns; last, so that ids stay what they were
     ]
 )
 

@@ -4,7 +4,8 @@ Source: ai.google.dev/api/generate-content (read 2026-11).
 """
 
 from stillwatch.exchanges.formats import Json, Row
-from stillwatch.exchanges.messages import count, dig, first, message_text, talk
+from stillwatch.exchanges.messages import count, dig, first, message_text
+from stillwatch.exchanges.request_text import request_text
 
 
 def _get(obj: object, camel: str, snake: str) -> object:
@@ -14,12 +15,6 @@ def _get(obj: object, camel: str, snake: str) -> object:
 def exchange(request: Json, response: Json) -> Row:
     """The record's fields that the two bodies hold."""
     config = _get(request, "generationConfig", "generation_config")
-    contents = request.get("contents")
-    turns = contents if isinstance(contents, list) else [contents]
-    said = talk(
-        [{**turn, "role": turn.get("role", "user")} for turn in turns if isinstance(turn, dict)],
-        message_text(_get(request, "systemInstruction", "system_instruction")),
-    )
     usage = _get(response, "usageMetadata", "usage_metadata")
     answer = dig(response, "candidates", 0)
     parts = dig(answer, "content", "parts")
@@ -27,9 +22,7 @@ def exchange(request: Json, response: Json) -> Row:
     ended = _get(answer, "finishReason", "finish_reason")
     return {
         "model": first(request.get("model"), _get(response, "modelVersion", "model_version")),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
+        **request_text(request).row(),
         "tools": count(request.get("tools")),
         "temperature": dig(config, "temperature"),
         "top_p": _get(config, "topP", "top_p"),

@@ -1,31 +1,17 @@
-"""Chat messages, in the shapes the APIs write them: the last user message, the system text, the turn.
+"""The text of one message, as answers hold it, and small helpers for bodies that are decoded JSON.
 
-OpenAI chat and Responses, Anthropic, Bedrock Converse and OpenTelemetry parts. It does not know log formats.
+What a *request* holds, `request_text` reads. It does not know log formats.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
 
-SYSTEM_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text")
 DEEP = 6  # how deep text may lie inside parts
-REDACTED = {
-    "redacted-by-litellm",
-    "__REDACTED__",
-}  # LiteLLM and OpenInference with message logging off: no text
-
-
-@dataclass(frozen=True)
-class Talk:
-    """What the record keeps of a list of messages."""
-
-    prompt: str | None
-    system: str | None
-    turn: int | None  # how many user messages so far
+REDACTED = frozenset(("redacted-by-litellm", "__REDACTED__"))  # LiteLLM, OpenInference: no text, no prompt
 
 
 def text_of(content: object, depth: int = 0) -> str | None:
@@ -55,37 +41,6 @@ def message_text(message: object) -> str | None:
         if message.get(key) is not None:
             return text_of(message[key])
     return None
-
-
-def talk(messages: object, system: object = None) -> Talk:
-    """Read a conversation. `system` is the text that some APIs keep beside the messages.
-
-    A plain text is one user message. A message that holds tool results only is no user message.
-    """
-    system_texts = [text for text in [text_of(system)] if text]
-    if isinstance(messages, str):
-        return Talk(text_of(messages), "\n".join(system_texts) or None, 1)
-    if isinstance(messages, dict):
-        messages = messages.get("messages", [messages])
-    if not isinstance(messages, list):
-        return Talk(None, "\n".join(system_texts) or None, None)
-    prompt: str | None = None
-    turn = 0
-    for message in messages:
-        if isinstance(
-            message, str
-        ):  # a batch of texts (completions, embeddings): the last one stands for them
-            prompt, turn = message, turn + 1
-            continue
-        if not isinstance(message, dict):
-            continue
-        role = message.get("role")
-        said = message_text(message)
-        if role in SYSTEM_ROLES and said:
-            system_texts.append(said)
-        elif role == "user" and said is not None:
-            prompt, turn = said, turn + 1
-    return Talk(prompt, "\n".join(system_texts) or None, turn or None)
 
 
 def from_text(value: object) -> object:

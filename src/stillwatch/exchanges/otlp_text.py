@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk, text_of, whole
+from stillwatch.exchanges.messages import dig, first, from_text, message_text, text_of, whole
+from stillwatch.exchanges.request_text import RequestText, is_conversation, messages_text
 
 Attributes = dict[str, object]
 Events = Iterable[tuple[int, str, Attributes, object]]
@@ -21,7 +22,7 @@ MESSAGE_EVENTS = {
 }
 
 
-def request_of(found: Attributes, events: Events) -> tuple[Talk, int | None]:
+def request_of(found: Attributes, events: Events) -> tuple[RequestText, int | None]:
     """What was asked, and how many tools were offered."""
     events = list(events)
     everything = _with_events(found, events)
@@ -32,11 +33,11 @@ def request_of(found: Attributes, events: Events) -> tuple[Talk, int | None]:
     if messages is None:
         raw = first(*(everything.get(name) for name in INPUT[1:]))
         messages = _parts(raw)
-        if talk(messages).prompt is None:  # a prompt that is JSON itself, not messages in JSON
+        if not is_conversation(messages):  # a prompt that is JSON itself, not messages in JSON
             messages = raw
     tools = from_text(first(*(everything.get(name) for name in TOOLS)))
     offered = len(tools) if isinstance(tools, list) else _count(everything, "llm.tools.")
-    return talk(messages, system), offered
+    return messages_text(messages, system, tools), offered
 
 
 def completion_of(found: Attributes, events: Events) -> tuple[str | None, object]:

@@ -17,7 +17,7 @@ from stillwatch.exchanges import RECORD, ids
 from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
 from stillwatch.text.kernel import CONTENT, PHRASES
 
-TEXTS = ("system", "prompt", "completion")
+TEXTS = ("system", "prompt", "completion", "earlier")
 OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
 FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
 FORM_NOW = b"2"  # to be raised when the kernel comes to sketch the same text otherwise
@@ -44,6 +44,8 @@ SKETCHES = pa.schema(
     ]
 )
 SINCE_FORM_2 = ("prompt_content",)
+# of what came along with the prompt; null in files of before
+EARLIER = pa.schema([("earlier_words", pa.int32())])
 # what a gateway knows beside the record
 EXTRA = pa.schema(
     [
@@ -56,10 +58,11 @@ EXTRA = pa.schema(
         ("worker", pa.int32()),
         ("received", pa.timestamp("us", tz="UTC")),  # on the gateway's clock
         ("family", pa.string()),  # of the model that was asked for
+        ("shape", pa.string()),  # the API whose table read the request; "unknown": its text was walked
     ]
 )
 PLAIN = pa.schema([field for field in RECORD if field.name not in TEXTS])
-SKETCHED = pa.schema([*PLAIN, *SKETCHES, *EXTRA, *(RECORD.field(name) for name in TEXTS)])
+SKETCHED = pa.schema([*PLAIN, *SKETCHES, *EARLIER, *EXTRA, *(RECORD.field(name) for name in TEXTS)])
 
 # sketch column -> its name among a log's columns
 COLUMN_OF = {
@@ -96,6 +99,8 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
     arrays = [given]
     arrays += [record.column(field.name) for field in PLAIN if field.name != "exchange_id"]
     arrays += [_stored(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
+    earlier = sketcher(record.column("earlier"), 0, 0)
+    arrays.append(pa.array(earlier.words, pa.int32()))
     arrays += [_column(batch, field) for field in EXTRA]
     arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
     return pa.RecordBatch.from_arrays(arrays, schema=schema_under(sketcher))

@@ -57,6 +57,7 @@ MARKS = pa.schema([("exchange_id", pa.string()), ("campaign", pa.string())])
 NEW_FIELDS = (
     "stolen",
     "sticky",
+    "place",
     "retries",
 )  # of a plan: written only where set, so that older worlds keep their bytes
 

@@ -17,6 +17,7 @@ from stillwatch.range.campaigns import Plan, Request, accounts_of
 from stillwatch.range.campaigns.dealing import deal
 from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.identity import LEAST_AGE, Donor, Identity, identities
+from stillwatch.range.placing import Captured
 from stillwatch.range.population import DONOR_KINDS, Population
 from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
 from stillwatch.range.stock import Corpora
@@ -101,6 +102,10 @@ def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = Non
     sent = [r for r in sent if r.covert or r.account not in stolen]  # the owner's own talk is cover enough
     rows = [exchange_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
     join_turns(sent, rows)
+    if plan.place != "message":
+        captured = Captured()
+        for r, row in sorted(zip(sent, rows, strict=True), key=lambda pair: pair[1]["time"]):
+            captured.put(row, plan.place if r.covert else "message")
     total, taken = np.zeros(len(whose)), np.zeros(len(whose))
     for r in sent:
         total[r.account] += 1

@@ -10,6 +10,7 @@ import pyarrow as pa
 from stillwatch.range.attackers import Try
 from stillwatch.range.campaigns import Plan, Request
 from stillwatch.range.market import Held
+from stillwatch.range.placing import Captured
 from stillwatch.range.rows import exchange_row
 
 DAY_US = 86_400_000_000
@@ -24,6 +25,7 @@ class Recorder:
     ) -> None:
         self.schema, self._begin, self._new_model_day, self._rng = schema, begin, new_model_day, rng
         self._begin_us = int(begin.timestamp() * 1_000_000)
+        self._captured = Captured()
         self._talks: dict[str, tuple[str | None, int]] = {}  # conversation and tokens so far
 
     def row(self, t: Try, held: Held, failed: bool) -> dict[str, Any]:
@@ -43,6 +45,8 @@ class Recorder:
         who = replace(held.who, account=t.account, donor=donor)
         row = exchange_row(request, who, PLAN, self._begin, self._new_model_day, self._rng)
         row["time"] = datetime.fromtimestamp(t.at_us / 1e6, UTC)
+        if t.place != "message":
+            self._captured.put(row, t.place)
         if t.talk is not None:
             conversation, history = self._talks.get(t.talk, (row["conversation"], 0))
             row["conversation"] = conversation

@@ -18,6 +18,7 @@ from stillwatch.range.costs import Prices
 from stillwatch.range.people import KINDS
 from stillwatch.range.people.selves import authors_file
 from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software
+from stillwatch.range.placing import PLACES
 from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
@@ -297,6 +298,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
         stolen=table.share("stolen", usual.get("stolen", 0.0)),
         sticky=table.share("sticky", usual.get("sticky", 0.0)),
         retries=table.share("retries", usual.get("retries", 0.0)),
+        place=table.choice("place", usual.get("place", "message"), PLACES),
     )
     attacker = table.name("attacker", "fixed")
     table.done()

@@ -111,7 +111,8 @@ class Shelf:
 def _merge(files: list[Path]) -> None:
     """One file in the place of many. Cut short, it leaves rows twice: a search counts each exchange once."""
     name = f"{files[0].stem.partition('-')[0]}-{files[-1].stem.rpartition('-')[2]}.parquet"
-    tables = [pq.read_table(path) for path in files]
+    newest = pq.read_schema(files[-1])  # an older version's files may lack columns
+    tables = [pq.read_table(path, schema=newest) for path in files]
     _write(files[0].with_name(name), pa.concat_tables(tables).combine_chunks())
     for path in files:
         if path.name != name:

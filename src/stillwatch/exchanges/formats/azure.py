@@ -16,7 +16,8 @@ from datetime import datetime
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import Talk, dig, first, from_text, message_text, talk
+from stillwatch.exchanges.messages import dig, first, from_text, message_text
+from stillwatch.exchanges.request_text import NOTHING, messages_text, recognise
 
 LLM, GATEWAY, DIAGNOSTICS = "llm", "gateway", "diagnostics"
 CATEGORIES = {
@@ -144,7 +145,7 @@ class Azure:
             self.gateway.items()
         ):  # bodies logged by the gateway itself, no LLM table
             request = from_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
-            if isinstance(request, dict) and any(name in request for name in ("messages", "prompt", "input")):
+            if isinstance(request, dict) and recognise(request):
                 answer = from_text(first(caller.get("responsebody"), caller.get("backendresponsebody")))
                 row = exchange(request, answer if isinstance(answer, dict) else {})
                 yield row | _caller(key, caller)
@@ -163,16 +164,15 @@ def _caller(key: str, caller: Json) -> Row:
 
 
 def _joined(key: str, held: Pieces, caller: Json) -> Row:
-    said = _talk(_whole(held.request))
+    asked = _whole(held.request)
+    said = NOTHING if asked is None else messages_text(asked)
     answer = _whole(held.response)
     row = _caller(key, caller)
     if held.time:
         row["time"] = _time(held.time)
     return row | {
         "model": first(held.head.get("modelname"), held.head.get("deploymentname")),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
+        **said.row(),
         "input_tokens": held.head.get("prompttokens"),
         "output_tokens": held.head.get("completiontokens"),
         "stream": held.head.get("isstreamcompletion"),
@@ -202,10 +202,6 @@ def _whole(pieces: dict[int, object]) -> object:
             return [message for part in each if isinstance(part, list) for message in part]
         return None if text.lstrip()[:1] in ("[", "{") else text
     return value
-
-
-def _talk(request: object) -> Talk:
-    return Talk(None, None, None) if request is None else talk(request)
 
 
 def _answer(answer: object) -> str | None:

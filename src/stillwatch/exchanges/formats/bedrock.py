@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion, first_text
-from stillwatch.exchanges.messages import Talk, count, dig, first, from_text, joined, talk, text_of
+from stillwatch.exchanges.messages import count, dig, first, from_text, joined, text_of
+from stillwatch.exchanges.request_text import request_text
 
 
 def sniff(obj: Json) -> bool:
@@ -30,7 +31,6 @@ def rows(obj: Json) -> Iterator[Item]:
     body = from_text(dig(obj, "input", "inputBodyJson"))
     answer = from_text(dig(obj, "output", "outputBodyJson"))
     chunks = answer if isinstance(answer, list) else None
-    said = _said(body)
     account, session = _who(dig(obj, "identity", "arn"), obj.get("accountId"))
     config = dig(body, "inferenceConfig")
     operation = obj.get("operation")
@@ -43,9 +43,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "operation": "embeddings" if "embed" in str(obj.get("modelId")) else "chat",
         "model": obj.get("modelId"),
         "conversation": first(*(dig(about, key) for key in ("conversation_id", "session_id", "sessionId"))),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
+        **request_text(body).row(),
         "tools": count(first(dig(body, "toolConfig", "tools"), dig(body, "tools"))),
         "input_tokens": first(dig(obj, "input", "inputTokenCount"), dig(answer, "usage", "inputTokens")),
         "output_tokens": first(dig(obj, "output", "outputTokenCount"), dig(answer, "usage", "outputTokens")),
@@ -74,14 +72,6 @@ def _who(arn: object, account_id: object) -> tuple[object, str | None]:
         if not role.endswith(":assumed-role"):
             return role, session
     return first(arn, account_id), None
-
-
-def _said(body: object) -> Talk:
-    if not isinstance(body, dict):
-        return Talk(None, None, None)
-    if body.get("messages") is not None:  # Converse, Anthropic messages, Nova
-        return talk(body["messages"], body.get("system"))
-    return talk(first(body.get("prompt"), body.get("inputText")))  # Llama, Anthropic text, Mistral; Titan
 
 
 def _titan(body: object, key: str) -> object:

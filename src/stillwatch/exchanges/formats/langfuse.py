@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import completion
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, message_text, talk
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, message_text
+from stillwatch.exchanges.request_text import messages_text
 
 ACCOUNT = ("account", "user_api_key_hash", "user_api_key_alias", "user_api_key_team_id", "organization_id")
 
@@ -29,7 +30,7 @@ def rows(obj: Json) -> Iterator[Item]:
     asked = from_text(_get(obj, "modelParameters", "model_parameters"))
     usage = first(from_text(_get(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    said = talk(request, dig(request, "system"))
+    said = messages_text(request, dig(request, "system"), dig(request, "tools"))
     user = _get(obj, "userId", "user_id")
     account = first(*(dig(metadata, key) for key in ACCOUNT), user)
     if account is None:
@@ -43,9 +44,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "operation": "embeddings" if str(obj.get("type")).upper() == "EMBEDDING" else "chat",
         "model": first(_get(obj, "model", "provided_model_name"), dig(asked, "model")),
         "conversation": _get(obj, "sessionId", "session_id"),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
+        **said.row(),
         "tools": count(dig(request, "tools")),
         "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens")),
         "output_tokens": first(dig(usage, "output"), dig(usage, "completionTokens")),

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, talk, text_of, whole
+from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, text_of, whole
+from stillwatch.exchanges.request_text import messages_text
 
 _NO_ZONE = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?$")
 
@@ -35,7 +36,8 @@ def rows(obj: Json) -> Iterator[Item]:
     messages = from_text(obj.get("messages"))
     if spend_log and (not messages or messages == {}):
         messages = first(dig(asked, "messages"), dig(asked, "input"), dig(asked, "prompt"))
-    said = talk(messages, first(dig(asked, "system"), dig(asked, "instructions")))
+    tools = first(dig(asked, "tools"), dig(asked, "functions"))
+    said = messages_text(messages, first(dig(asked, "system"), dig(asked, "instructions")), tools)
     usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
     row: Row = {
         "exchange_id": first(
@@ -55,10 +57,8 @@ def rows(obj: Json) -> Iterator[Item]:
         "operation": _operation(obj.get("call_type")),
         "model": first(obj.get("model_group"), obj.get("model")),
         "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
-        "tools": count(first(dig(asked, "tools"), dig(asked, "functions"))),
+        **said.row(),
+        "tools": count(tools),
         "input_tokens": obj.get("prompt_tokens"),
         "output_tokens": obj.get("completion_tokens"),
         "reasoning_tokens": dig(usage, "completion_tokens_details", "reasoning_tokens"),

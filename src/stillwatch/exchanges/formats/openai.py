@@ -16,10 +16,10 @@ from stillwatch.exchanges.messages import (
     format_name,
     from_text,
     joined,
-    talk,
     text_of,
     whole,
 )
+from stillwatch.exchanges.request_text import only_places, request_text
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -68,7 +68,8 @@ def _body(value: object) -> dict[str, object]:
 def rows(obj: Json) -> Iterator[Item]:
     batch = "custom_id" in obj
     request = _body(first(obj.get("body"), obj.get("params")) if batch else obj.get("request"))
-    if not request and not batch and obj.get("request") is None:
+    flat = not request and not batch and obj.get("request") is None
+    if flat:
         request = {name: from_text(value) for name, value in obj.items() if name not in NO_BODY}
     if not request:
         raise Refused(
@@ -77,6 +78,8 @@ def rows(obj: Json) -> Iterator[Item]:
         )
     response = _body(first(obj.get("response"), dig(obj, "result", "message")))  # OpenAI; Anthropic batches
     row = exchange(request, response)
+    if flat:  # the line's other fields are no part of the body
+        row |= request_text(only_places(request)).row()
     for name in BESIDE:
         names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()))
         beside = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
@@ -130,10 +133,11 @@ def exchange(request: Json, response: Json) -> Row:
 
 def asked(request: Json) -> Row:
     """The fields that the request holds."""
-    said = talk(
-        first(request.get("messages"), request.get("input"), request.get("prompt")),
-        first(request.get("system"), request.get("instructions")),
-    )
+    return settings(request) | request_text(request).row()
+
+
+def settings(request: Json) -> Row:
+    """The fields that the request holds, but for its texts."""
     return {
         "model": first(request.get("model")),
         "end_user": first(
@@ -142,9 +146,6 @@ def asked(request: Json) -> Row:
         "conversation": first(request.get("conversation"), dig(request, "conversation", "id"))
         if not isinstance(request.get("conversation"), dict)
         else dig(request, "conversation", "id"),
-        "turn": said.turn,
-        "system": said.system,
-        "prompt": said.prompt,
         "tools": count(first(request.get("tools"), request.get("functions"))),
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),

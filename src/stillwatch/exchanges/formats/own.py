@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
-from stillwatch.exchanges.messages import message_text, talk, text_of
+from stillwatch.exchanges.messages import message_text, text_of
+from stillwatch.exchanges.request_text import messages_text
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "exchange_id": ("request_id", "id", "requestid"),
@@ -136,11 +137,8 @@ def rows(obj: Json) -> Iterator[Item]:
     if isinstance(shape, dict):
         row["response_format"] = shape.get("type")
     if isinstance(row.get("prompt"), list | dict):  # messages, or the parts of one
-        said = talk(row["prompt"])
-        row["prompt"] = said.prompt if said.turn else text_of(row["prompt"])
-        row |= {
-            name: value for name, value in (("system", said.system), ("turn", said.turn)) if name not in row
-        }
+        said = messages_text(row["prompt"]).row()
+        row |= {name: value for name, value in said.items() if name == "prompt" or name not in row}
     for name in ("system", "completion"):
         if isinstance(row.get(name), list | dict):
             row[name] = message_text(row[name]) or text_of(row[name])

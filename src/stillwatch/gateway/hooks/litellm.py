@@ -11,7 +11,8 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.litellm import rows as rows_of
-from stillwatch.exchanges.messages import dig, first, from_text, talk
+from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.request_text import request_text
 from stillwatch.exchanges.sketched import OUTCOMES
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import Asked, Reply
@@ -108,10 +109,6 @@ def _add(row: Row, beside: dict[str, object]) -> None:
         row["outcome"] = beside["outcome"]
         if row["outcome"] == "refused":
             row["served_model"] = None
-    if row.get("prompt") is None and beside.get("asked") is not None:
-        asked = beside["asked"]
-        said = talk(
-            first(dig(asked, "messages"), dig(asked, "input"), dig(asked, "prompt")),
-            first(dig(asked, "system"), dig(asked, "instructions")),
-        )
-        row |= {"prompt": said.prompt, "system": said.system, "turn": said.turn}
+    if isinstance(beside.get("asked"), dict):  # all that the client sent of text, not the messages alone
+        said = request_text(beside["asked"]).row()
+        row |= {name: value for name, value in said.items() if value is not None}

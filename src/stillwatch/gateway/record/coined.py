@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from stillwatch.coin import Answer, Pair, Unpaired
-from stillwatch.exchanges.messages import message_text, text_of
+from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
+from stillwatch.exchanges.request_text import BESIDE, request_text
 from stillwatch.gateway.path.reply import Ratios, Stream, facts_of_json
 from stillwatch.gateway.record.said import words_of
 
@@ -40,6 +41,8 @@ class Drawn:
 
 
 NAMES = ("first", "second")
+OFFERS = ("tools", "functions", "response_format", "text")  # no message
+ROLES: dict[Voice, str] = {SYSTEM: "system", USER: "user", MODEL: "assistant", TOOL: "tool"}
 
 
 def record(drawn: Drawn) -> Pair | Unpaired:
@@ -92,16 +95,17 @@ def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
         asked = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
         raise ValueError("its body cannot be read") from why
-    found: list[dict[str, str]] = []
-    before = text_of(asked.get("system")) or text_of(asked.get("instructions"))
-    if before:
-        found.append({"role": "system", "content": before})
-    said = next((asked[k] for k in ("messages", "input", "prompt") if asked.get(k)), None)
-    for one in said if isinstance(said, list) else [said]:
-        text = message_text(one)
-        if text:
-            role = one.get("role") if isinstance(one, dict) else None
-            found.append({"role": role if isinstance(role, str) else "user", "content": text})
+    found: list[tuple[tuple[Voice, int], list[str]]] = []
+    said = {key: value for key, value in asked.items() if key not in OFFERS}
+    for voice, text, turn in request_text(said).pieces:
+        if text and turn != BESIDE:
+            if not found or found[-1][0] != (voice, turn):
+                found.append(((voice, turn), []))
+            found[-1][1].append(text)
     if not found:
         raise ValueError("has no text")
-    return tuple({k: v.encode("utf-8", "replace").decode() for k, v in one.items()} for one in found)
+    found.sort(key=lambda one: one[0] != (SYSTEM, -1))  # what stands beside the messages comes first
+    return tuple(
+        {"role": ROLES[voice], "content": "\n".join(texts).encode("utf-8", "replace").decode()}
+        for (voice, _), texts in found
+    )

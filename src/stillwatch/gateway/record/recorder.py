@@ -29,6 +29,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.gate import Gap
 from stillwatch.gateway.record import rows, segments, wal
 from stillwatch.gateway.record.entries import Intent, Outcome, intent, outcome
+from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000
@@ -68,6 +69,7 @@ class Recorder:
         self._written_for: int | None = 0  # what a range asked for last
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
+        self._before = SentBefore(derive(self._secret, b"sent-before"))
         self._shelf = Shelf(folder.path)
         self._readers: dict[tuple[int, int], wal.Reader] = {}
         self._open: dict[tuple[int, int], _Open] = {}
@@ -81,7 +83,7 @@ class Recorder:
         self._since = 0.0
         self._gaps = _gaps_in(folder.gaps)
         self._new_gaps: list[Gap] = []  # read, and not in their file yet
-        self.written = self.unknown = self.quarantined = 0
+        self.written = self.unknown = self.quarantined = self.unknown_shapes = 0
         self.last_time_us = 0
         self._retention: Retention | None = None
         segments.sweep(folder)
@@ -181,13 +183,14 @@ class Recorder:
         self._open_bytes -= len(was.body or b"")
         reply = b"".join((*was.reply, rest))
         try:
-            made = [rows.row(key[0], key[1], was.intent, body, ended, reply)]
+            made = [rows.row(key[0], key[1], was.intent, body, ended, reply, self._before)]
             if was.intent.operation == "other" and ended.outcome != "refused":
-                made += rows.batched(key[0], key[1], was.intent, body, ended)
+                made += rows.batched(key[0], key[1], was.intent, body, ended, self._before)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]
         for row in made:
+            self.unknown_shapes += row.get("shape") == rows.UNKNOWN_SHAPE
             self._add(row, was.intent.keep_text)
         self.last_time_us = max(self.last_time_us, was.intent.time_us)
 
@@ -405,6 +408,7 @@ def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
             written=recorder.written,
             unknown=recorder.unknown,
             quarantined=recorder.quarantined,
+            unknown_shapes=recorder.unknown_shapes,
             last_time_us=recorder.last_time_us,
             error=error,
             **recorder.lag(),

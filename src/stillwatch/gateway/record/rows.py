@@ -13,13 +13,15 @@ import pyarrow as pa
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.openai import asked, completion
+from stillwatch.exchanges.formats.openai import completion, settings
+from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import Intent, Outcome
+from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
 RECORDED_AS = {
@@ -28,6 +30,7 @@ RECORDED_AS = {
 }  # fmt: skip
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
+UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason")
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
@@ -44,9 +47,24 @@ def exchange_id(worker: int, number: int) -> str:
     return f"sw{worker}-{number:x}"
 
 
-def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome, reply: bytes) -> Row:
-    """The record's fields and EXTRA's, unchecked values already left out."""
-    said = asked(_request(intent, body)) if body else {}
+def row(
+    worker: int,
+    number: int,
+    intent: Intent,
+    body: bytes,
+    outcome: Outcome,
+    reply: bytes,
+    before: SentBefore | None = None,
+) -> Row:
+    """The record's fields and EXTRA's, unchecked values already left out.
+
+    `before` tells what is new in the request; without it all after the model's last answer is.
+    """
+    found, text = _request(intent, body) if body else ({}, NOTHING)
+    if before is not None:
+        room = room_of(outcome.output_tokens, outcome.delivered_bytes)
+        text = before.text(intent.account, text, room)
+    said = settings(found) | text.row() if body else {}
     if reply:
         said["completion"] = completion(_reply(intent, outcome, reply))
     known: Row = {
@@ -82,11 +100,19 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
         "worker": worker,
         "received": intent.time_us,
         "family": intent.family,
+        "shape": text.api or (UNKNOWN_SHAPE if text.new else None),
     }
     return checked
 
 
-def batched(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome) -> list[Row]:
+def batched(
+    worker: int,
+    number: int,
+    intent: Intent,
+    body: bytes,
+    outcome: Outcome,
+    before: SentBefore | None = None,
+) -> list[Row]:
     """The questions in a batch, each a row of its own at the time of the upload.
 
     OpenAI's is an uploaded file of lines, Anthropic's one request. Their answers are fetched later: tokens
@@ -104,7 +130,7 @@ def batched(worker: int, number: int, intent: Intent, body: bytes, outcome: Outc
     found = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
         one = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
-        found.append(row(worker, number, one, msgspec.json.encode(asks), ended, b""))
+        found.append(row(worker, number, one, msgspec.json.encode(asks), ended, b"", before))
         found[-1]["exchange_id"] = f"{exchange_id(worker, number)}.{k}"
     return found
 
@@ -142,14 +168,19 @@ def foreign(worker: int, number: int, said: Row) -> Row:
     }  # fmt: skip
 
 
-def _request(intent: Intent, body: bytes) -> dict[str, object]:
+def _request(intent: Intent, body: bytes) -> tuple[dict[str, object], RequestText]:
+    """The request's own fields, and its text: also of what is no JSON object."""
     try:
         if intent.coding:
             body = inflate(body, intent.coding, INFLATED)
+    except BadRequest:  # refused at the door
+        return {}, NOTHING
+    try:
         found = msgspec.json.decode(body)  # the worker has looked at it strictly
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, BadRequest):  # an upload, a form
-        return {}
-    return found if isinstance(found, dict) else {}
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
+        return {}, NOTHING if is_batch(body) else bytes_text(body, intent.kind)
+    text = NOTHING if intent.operation == "other" and is_batch(body) else request_text(found, intent.target)
+    return found if isinstance(found, dict) else {}, text
 
 
 def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:

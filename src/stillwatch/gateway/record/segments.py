@@ -17,7 +17,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stillwatch.exchanges.sketched import without_texts
+from stillwatch.exchanges.sketched import TEXTS, without_texts
 from stillwatch.gateway.folder import Folder
 
 CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
@@ -278,7 +278,8 @@ def hour_path_files(folder: Folder, hour: datetime) -> Iterator[Path]:
 
 def _without_texts(one: Segment) -> int:
     metadata = pq.read_metadata(one.path)
-    texts = pq.read_table(one.path, columns=["prompt", "system", "completion"])
+    held = set(pq.read_schema(one.path).names)
+    texts = pq.read_table(one.path, columns=[name for name in TEXTS if name in held])
     if metadata.num_rows == 0 or all(column.null_count == len(column) for column in texts.columns):
         return 0
     table = pq.read_table(one.path)

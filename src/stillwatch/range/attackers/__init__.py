@@ -13,6 +13,7 @@ import numpy as np
 from stillwatch.errors import InputError
 from stillwatch.range.costs import AccountKind
 from stillwatch.range.market import Market
+from stillwatch.range.placing import PLACES
 
 Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
 WORDS = ("bare", "template", "wrapped", "own", "reworded", "model")
@@ -35,11 +36,17 @@ class Means:
     decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
     cover: float = 0.0  # share of all requests that are honest talk, paid
     drop: float = 0.0  # share of streams that are cut off once most of the answer is there
+    place: str = "message"  # where in a request the question stands: one of `placing.PLACES`
     replace: bool = True  # buy new accounts for stopped ones
     wait_days: float = 0.0  # after half the group is stopped
 
     def __post_init__(self) -> None:
-        for name, known in (("words", WORDS), ("hours", HOURS), ("kind", KINDS)):
+        for name, known in (
+            ("words", WORDS),
+            ("hours", HOURS),
+            ("kind", KINDS),
+            ("place", tuple(PLACES)),
+        ):
             if getattr(self, name) not in known:
                 raise InputError(f"means: {name} = {getattr(self, name)!r}; known are {', '.join(known)}")
         for name in ("decoys", "cover", "drop"):
@@ -74,6 +81,7 @@ class Try:
     talk: str | None = None  # cover: the conversation it belongs to
     turn: int = 1
     dropped: bool = False
+    place: str = "message"
 
 
 @dataclass(frozen=True, slots=True)

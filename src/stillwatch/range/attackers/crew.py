@@ -179,6 +179,7 @@ class Crew:
             talk,
             turn,
             dropped=item is not None and self._rng.random() < self.means.drop,
+            place=self.means.place if talk is None else "message",
         )
 
     def _cover(self, held: Held, hour_us: int) -> list[Try]:

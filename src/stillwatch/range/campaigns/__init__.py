@@ -37,6 +37,7 @@ class Plan:
     stolen: float = 0.0  # share of the accounts that are honest people's own, whose keys were taken
     sticky: float = 0.0  # share of the items that are dealt by topic, each topic to one account
     retries: float = 0.0  # share of failed requests that are asked again at another account within minutes
+    place: str = "message"  # where in a request the question stands: one of `placing.PLACES`
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,10 @@ FIELDS = (
     "completion_tokens", "startTime", "endTime", "model", "model_group", "api_base", "end_user",
     "requester_ip_address", "user_agent", "messages", "response", "model_parameters", "error_information",
 )  # fmt: skip
-ASKED = ("messages", "input", "prompt", "system", "instructions")  # where a request's texts are
+ASKED = (  # where a request's texts are
+    "messages", "input", "prompt", "system", "instructions", "suffix", "contents", "systemInstruction",
+    "tools", "functions", "response_format", "text", "documents", "prediction", "query", "inputs",
+)  # fmt: skip
 OPERATIONS = {
     "acompletion": "chat", "completion": "chat", "aresponses": "responses", "responses": "responses",
     "anthropic_messages": "messages", "atext_completion": "completions", "text_completion": "completions",
@@ -667,7 +670,9 @@ def _texts(value: Any) -> Any:
 
 def _is_media(part: Any) -> bool:
     kind = part.get("type") if isinstance(part, dict) else None
-    return isinstance(kind, str) and any(word in kind for word in ("image", "audio", "file", "video"))
+    if not isinstance(kind, str) or not any(word in kind for word in ("image", "audio", "file", "video")):
+        return False
+    return "data:text/" not in str(part)[:2000]  # a file of text is text
 
 
 def _beside(data: dict[str, Any]) -> list[str]:

@@ -1,0 +1,338 @@
+"""What a model reads in a request: what is new, what came before, and what the application says.
+
+The one reader of requests, for logs and for the gateway. What the APIs' bodies look like stands in `apis/`;
+a body, or a key, that no table knows is walked all the same. It does not know accounts: without a memory of
+what one has sent before, all that follows the model's last answer is new.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+import msgspec
+
+from stillwatch.exchanges.apis import FREE, MODEL, SILENT, SYSTEM, TEXTS, TOOL, USER, Api, Voice, all_apis
+from stillwatch.exchanges.messages import REDACTED
+
+UNKNOWN = Api(
+    name="unknown",
+    order=0,
+    paths=(),
+    marks=(),
+    places={},
+    turns=("messages", "contents", "history", "chat_history", "turns", "items"),
+    free=FREE - {"input", "result"},
+)
+MESSAGES = Api(  # what a log keeps of a chat request: its messages, and the system text beside them
+    name="messages",
+    order=0,
+    paths=(),
+    marks=(),
+    places={"system": SYSTEM, "messages": USER, "tools": SYSTEM},
+    turns=("messages",),
+    texts=TEXTS | {"system", "messages"},
+)
+BLOBS = frozenset(("data", "bytes", "file_data", "b64_json", "image", "audio", "result"))
+LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
+LONG = 64  # characters: what is longer than an id is text, under whatever key
+_PROSE = re.compile(r"\s|[^\x00-\x7f]")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
+_NAME = re.compile(rb'name="([^"]*)"')
+SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+
+
+class Piece(NamedTuple):
+    """Some text of a request."""
+
+    voice: Voice
+    text: str  # empty: the model's turn, without words
+    turn: int  # which turn of the conversation; -1 for what stands beside it
+
+
+@dataclass(frozen=True)
+class RequestText:
+    """What a request holds of each. None: nothing."""
+
+    new: str | None  # what the model is to answer now: the record's `prompt`
+    earlier: str | None  # what came along: earlier turns, the model's own words
+    system: str | None  # instructions, and what the offered tools say of themselves
+    turn: int | None  # user messages so far
+    api: str | None  # the table it was read by; None: no table knows this shape
+    pieces: tuple[Piece, ...] = ()
+
+    def row(self) -> dict[str, object]:
+        """The record's fields."""
+        return {"turn": self.turn, "system": self.system, "prompt": self.new, "earlier": self.earlier}
+
+
+NOTHING = RequestText(None, None, None, None, None)
+
+
+def request_text(body: object, path: str = "") -> RequestText:
+    """Read a request's body, decoded from JSON, and the path it went to where that is known."""
+    api = recognise(body, path)
+    return split(pieces_of(body, api or UNKNOWN), api.name if api else None)
+
+
+def messages_text(messages: object, system: object = None, tools: object = None) -> RequestText:
+    """Read a list of messages, or one, or a plain text, and what some APIs keep beside them."""
+    if isinstance(messages, dict):
+        messages = messages.get("messages", [messages])
+    body = {"system": system, "tools": tools, "messages": messages}
+    return split(pieces_of(body, MESSAGES), MESSAGES.name)
+
+
+def recognise(body: object, path: str = "") -> Api | None:
+    """The API whose request this is, by its path, else by the keys of its body. The path alone is no proof:
+    a body without any key that the table knows is nobody's."""
+    if not isinstance(body, Mapping):
+        return None
+    keys = {key.lower() for key in body}
+    path = path.partition("?")[0].rstrip("/").lower()
+    if path:
+        for api in all_apis():
+            if path.endswith(api.paths) and not keys.isdisjoint(api.places):
+                return api
+    return next((api for api in all_apis() if not keys.isdisjoint(api.marks)), None)
+
+
+def only_places(body: Mapping[str, object]) -> dict[str, object]:
+    """Of a body that lies among other things, the keys that its API's table names."""
+    api = recognise(body) or UNKNOWN
+    return {key: value for key, value in body.items() if key.lower() in api.places}
+
+
+def is_conversation(value: object) -> bool:
+    """Whether a value is messages, and not a text that happens to be JSON."""
+    if isinstance(value, dict):
+        return isinstance(value.get("messages"), list) or "role" in value or "content" in value
+    return isinstance(value, list) and any(
+        isinstance(one, dict) and not {"role", "content", "parts", "text"}.isdisjoint(one) for one in value
+    )
+
+
+def split(pieces: Iterable[Piece], api: str | None) -> RequestText:
+    """Tell new from earlier without a memory: all that follows the model's last answer is new.
+
+    What the model is to go on with, a last turn in its own voice, is new too: the client wrote it.
+    Fooled by: an answer that the client made up. Who knows what was sent before asks `Earlier`.
+    """
+    found = tuple(pieces)
+    return put_together(found, since_last_answer(found), api)
+
+
+def since_last_answer(pieces: tuple[Piece, ...]) -> list[bool]:
+    """Of each piece, whether it follows the last answer that anything follows."""
+    last = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=0)
+    begin = next((n + 1 for n in range(last - 1, -1, -1) if pieces[n].voice == MODEL), 0)
+    return [n >= begin and piece.turn != BESIDE for n, piece in enumerate(pieces)]
+
+
+BESIDE = -2  # the turn of a piece that no model is asked by
+
+
+def put_together(pieces: tuple[Piece, ...], is_new: list[bool], api: str | None) -> RequestText:
+    """The texts, where it is known of each piece whether it is new. System texts stay apart."""
+    said = [(piece, new) for piece, new in zip(pieces, is_new, strict=True) if piece.text]
+    users = {piece.turn for piece in pieces if piece.voice == USER and piece.turn >= 0 and piece.text}
+    alone = not users and any(piece.voice == USER for piece in pieces)
+    return RequestText(
+        _joined(piece.text for piece, new in said if new and piece.voice != SYSTEM),
+        _joined(piece.text for piece, new in said if not new and piece.voice != SYSTEM),
+        _joined(piece.text for piece, _ in said if piece.voice == SYSTEM),
+        len(users) or (1 if alone else None),
+        api,
+        pieces,
+    )
+
+
+def pieces_of(body: object, api: Api) -> Iterator[Piece]:
+    """All that may be text in a body, in the order in which a model reads it. Linear in its size."""
+    if not isinstance(body, dict):
+        yield from _walk((body, USER, "content", False, -1), api, [0])
+        return
+    voice, places, turns = USER, [], [0]
+    ranks = {key: n for n, key in enumerate(api.places)}
+    for key, value in body.items():
+        low = key.lower()
+        place = api.places.get(low)
+        if low == "role" and isinstance(value, str):
+            voice = api.roles.get(value.lower(), USER)
+        if place is None and low in api.silent:
+            continue
+        # the model's words beside the conversation, then its turns, then what is asked beside them
+        rank = (place != MODEL, low not in api.turns, ranks.get(low, len(ranks)))
+        places.append((rank, low, value, place))
+    for _, low, value, place in sorted(places, key=lambda one: one[0]):
+        told = voice if place is None or place == USER else place
+        beside = BESIDE if place == MODEL else -1
+        free = low in api.free and place is None
+        yield from _walk((value, told, low, free, beside), api, turns)
+
+
+_Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
+
+
+def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
+    """Every text below a value; `turns` holds how many there were before. A stack of its own: how deep a
+    client nests is no bound."""
+    stack: list[Iterator[_Value]] = [iter((value,))]
+    while stack:
+        for found, voice, key, free, turn in stack[-1]:
+            if isinstance(found, str):
+                text = _text(found, key, free or key in api.texts)
+                if text:
+                    yield Piece(voice, text, turn)
+            elif isinstance(found, list) and found:
+                if key in api.turns and turn < 0 and not free:
+                    first, turns[0] = turns[0], turns[0] + len(found)
+                    stack.append(_turns(found, voice, first))
+                    break
+                if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
+                    yield Piece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
+                    continue
+                if type(found[0]) is str and all(type(one) is str for one in found):
+                    certain = free or key in api.texts
+                    texts = [text for one in found if (text := _text(one, key, certain))]
+                    if texts:
+                        yield Piece(voice, "\n".join(texts), turn)
+                    continue
+                stack.append(_elements(found, voice, key, free, turn))
+                break
+            elif isinstance(found, dict) and found:
+                if free:
+                    stack.append(_free(found, voice, turn))
+                    break
+                named = [(name.lower(), inner) for name, inner in found.items()]
+                voice, as_text = _voice(named, voice, api)
+                if voice == MODEL and turn >= 0:
+                    yield Piece(MODEL, "", turn)
+                stack.append(_fields(named, voice, as_text, turn, api))
+                break
+            elif free and type(found) in (int, float):
+                yield Piece(voice, str(found), turn)
+        else:
+            stack.pop()
+
+
+def _turns(found: list[object], voice: Voice, first: int) -> Iterator[_Value]:
+    for turn, one in enumerate(found, first):
+        yield one, voice, "content", False, turn
+
+
+def _elements(found: list[object], voice: Voice, key: str, free: bool, turn: int) -> Iterator[_Value]:
+    for one in found:
+        yield one, voice, key, free, turn
+
+
+def _free(found: dict[str, object], voice: Voice, turn: int) -> Iterator[_Value]:
+    for name, inner in found.items():
+        yield name, voice, "", True, turn
+        yield inner, voice, "", True, turn
+
+
+def _fields(
+    named: list[tuple[str, object]], voice: Voice, as_text: bool, turn: int, api: Api
+) -> Iterator[_Value]:
+    for low, inner in named:
+        if low not in api.silent:
+            name = "content" if as_text and low in BLOBS else low
+            yield inner, api.keys.get(low, voice), name, low in api.free and type(inner) is not str, turn
+
+
+def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voice, bool]:
+    """Whose voice an object is, and whether it says that what it holds is plain text."""
+    as_text = False
+    for low, value in named:
+        if type(value) is str:
+            if low == "role":
+                voice = api.roles.get(value.lower(), USER if voice == MODEL else voice)
+            elif low == "type":
+                lowered = value.lower()
+                voice = api.types.get(lowered, voice)
+                as_text = as_text or lowered == "text"
+    return voice, as_text
+
+
+def _text(value: str, key: str, certain: bool) -> str | None:
+    """The text that a string is, or holds; None for ids, links and pictures."""
+    if value.startswith("data:"):
+        head, comma, rest = value.partition(",")
+        if comma and len(head) < 256:
+            return _decoded(rest) if head.endswith(";base64") else rest if key not in LINKS else None
+    if key in LINKS or value in REDACTED:
+        return None
+    if key in BLOBS and len(value) >= 16 and _BASE64.fullmatch(value):
+        return _decoded(value)
+    return value if certain or len(value) > LONG or _PROSE.search(value) else None
+
+
+def _decoded(value: str) -> str | None:
+    """The text in base64, or None where it is none: a picture, a sound, a PDF."""
+    try:
+        raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
+        return None if b"\0" in raw[:512] else raw.decode("utf-8")
+    except (binascii.Error, ValueError):
+        return None
+
+
+_URLSAFE = str.maketrans("-_", "+/")
+
+
+def bytes_text(raw: bytes, kind: str) -> RequestText:
+    """Read a body that is no JSON: a form, a text, or JSON that no decoder opens. `kind`: its content type.
+
+    Pictures, sound and PDFs hold no text that is read here.
+    """
+    if "form-data" in kind and raw.startswith(b"--"):
+        border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
+        new = _joined(text for part in raw.split(border) if (text := _part(part)))
+    elif "urlencoded" in kind:
+        fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
+        return request_text(fields)
+    elif raw.lstrip()[:1] in (b"{", b"["):
+        new = _strings(raw)
+    else:
+        new = _plain(raw)
+    return RequestText(new, None, None, None, None, (Piece(USER, new, -1),) if new else ())
+
+
+def _part(part: bytes) -> str | None:
+    """The text in one part of a form."""
+    head, gap, rest = part.partition(b"\r\n\r\n")
+    name = _NAME.search(head)
+    if not gap or (name and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
+        return None
+    return _plain(rest.removesuffix(b"\r\n"))
+
+
+def _plain(raw: bytes) -> str | None:
+    if b"\0" in raw[:4096]:
+        return None
+    try:
+        return raw.decode("utf-8").strip() or None
+    except UnicodeDecodeError:
+        return None
+
+
+def _strings(raw: bytes) -> str | None:
+    """The strings in some JSON that no decoder opens, being nested too deeply or damaged."""
+    found = []
+    for match in _STRING.finditer(raw):
+        try:
+            text = msgspec.json.decode(match[0], type=str)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            text = match[1].decode("utf-8", "replace")
+        if len(text) > LONG or _PROSE.search(text):
+            found.append(text)
+    return _joined(found)
+
+
+def _joined(texts: Iterable[str]) -> str | None:
+    found = list(texts)
+    return "\n".join(found) if found else None

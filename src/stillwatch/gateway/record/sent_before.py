@@ -1,0 +1,180 @@
+"""What each account has sent before: so that a request's new text is told from what came along again.
+
+Chat APIs keep no state: every request repeats the conversation. A message counts as sent before where the
+account sent it after the same words: the message and what stands before it, 256 characters in all. Told so,
+one word in many small messages is new whenever what it belongs to is.
+
+A message in the model's voice is the model's only where it follows what was sent before and is no longer
+than what was then answered; else the client made it up, and it is as new as the rest. So a question does not
+hide before, or in, an answer that was never given.
+
+"Continue" is no question of its own: with so short a text what it follows is taken again.
+
+Only keyed hashes are held, in a table of fixed size that forgets the oldest by overwriting. After a restart
+it knows nothing: the first request of each conversation then counts as new as a whole, once.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from stillwatch.actors.markers import LEAST_WORDS
+from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
+from stillwatch.exchanges.request_text import BESIDE, Piece, RequestText, put_together, since_last_answer
+
+SLOTS = 1 << 21  # of 8 bytes
+CONTEXT = 256  # characters by which a message is known, with what stands before it
+ROOM_BITS = 24  # of a slot: characters of answers that were given there; above it, which message it is
+MOST_ROOM = (1 << ROOM_BITS) - 1
+CHARACTERS_A_TOKEN = 8  # at most, in answers; 4 is usual
+GROWTH = 4  # characters a byte of a reply, which may have come compressed
+SLACK = 200  # characters: wrappings of an answer in the client's history
+MOST_LINES = 10_000  # of a system text; what stands after them is one
+_LINES = re.compile(r"[^\n.!?]+[\n.!?]*|[\n.!?]+")
+
+
+class SentBefore:
+    """The memory of one recorder. Bounded; `slots` must be a power of two."""
+
+    def __init__(self, key: bytes, slots: int = SLOTS) -> None:
+        self._key = key[:64]
+        self._mask = slots - 1
+        self._shift = slots.bit_length() - 1
+        self._slots = memoryview(bytearray(8 * slots)).cast("Q")
+
+    def text(self, account: str, found: RequestText, answered: int) -> RequestText:
+        """What is new in a request of an account, which the model answered with so many characters."""
+        who = account.encode("utf-8", "surrogatepass")
+        pieces = _merged(found.pieces)
+        spoken = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=-1)
+        is_new = [False] * len(pieces)
+        before, known, anchor, last = "", False, None, None
+        for n, (voice, text, turn) in enumerate(pieces):
+            if not text or voice == SYSTEM or turn == BESIDE:
+                continue
+            name = self._name(who, voice, before, text)
+            before = (before + text)[-CONTEXT:]
+            last = name
+            if self._holds(name):
+                known, anchor = True, anchor if voice == MODEL and anchor is not None else name
+                continue
+            answer = voice == MODEL and known and n < spoken and anchor is not None
+            if answer and self._take(anchor, len(text)):  # type: ignore[arg-type]
+                self._put(name)
+                continue
+            is_new[n], known = True, False
+            self._put(name)
+        if last is not None:
+            self._give(last, answered)
+        if not any(is_new):  # the same again: as it would be without a memory
+            is_new = since_last_answer(pieces)
+        _reach_back(pieces, is_new)
+        parted = put_together(pieces, is_new, found.api)
+        told = self._new_lines(who, found.system)
+        if told:  # what the application says anew is asked anew
+            parted = replace(parted, new=told if parted.new is None else f"{told}\n{parted.new}")
+        return parted
+
+    def _new_lines(self, who: bytes, system: str | None) -> str | None:
+        """The sentences of a system text that the account has not sent before; of its first one, none."""
+        if system is None:
+            return None
+        whole = self._name(who, SYSTEM, "", system)
+        if self._holds(whole):
+            return None
+        first = self._name(who, SYSTEM, "", "")
+        begins = not self._holds(first)
+        self._put(first)
+        self._put(whole)
+        before, found = "", []
+        for line in _lines(system):
+            name = self._name(who, SYSTEM, before, line)
+            before = (before + line)[-CONTEXT:]
+            if not self._holds(name):
+                found.append(line)
+                self._put(name)
+        return None if begins else "\n".join(found).strip() or None
+
+    def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
+        short = CONTEXT - len(text)
+        said = before[-short:] + text if short > 0 else text
+        raw = b"%d\0%b\0%b\0%b" % (len(who), who, voice.encode(), said.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(hashlib.blake2b(raw, digest_size=8, key=self._key).digest(), "little")
+
+    def _tag(self, name: int) -> int:
+        return (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
+
+    def _holds(self, name: int) -> bool:
+        return self._slots[name & self._mask] >> ROOM_BITS == self._tag(name) >> ROOM_BITS
+
+    def _put(self, name: int) -> None:
+        self._slots[name & self._mask] = self._tag(name)
+
+    def _give(self, name: int, characters: int) -> None:
+        at = name & self._mask
+        room = self._slots[at] & MOST_ROOM if self._holds(name) else 0
+        self._slots[at] = self._tag(name) | min(room + characters, MOST_ROOM)
+
+    def _take(self, name: int, characters: int) -> bool:
+        at = name & self._mask
+        if not self._holds(name) or self._slots[at] & MOST_ROOM < characters:
+            return False
+        self._slots[at] -= characters
+        return True
+
+
+def _reach_back(pieces: tuple[Piece, ...], is_new: list[bool]) -> None:
+    """Where what is new is too short to be a question of its own, count what it follows as new with it."""
+    words = sum(_words(piece.text) for piece, new in zip(pieces, is_new, strict=True) if new)
+    for n in range(len(pieces) - 1, -1, -1):
+        if words >= LEAST_WORDS:
+            return
+        if not is_new[n] and pieces[n].voice in (USER, TOOL) and pieces[n].turn != BESIDE:
+            is_new[n] = True
+            words += _words(pieces[n].text)
+
+
+def _words(text: str) -> int:
+    """About how many words; in scripts without spaces two characters are one."""
+    head = text[:CONTEXT]
+    return len(head.split()) + sum(character > "\u2e7f" for character in head) // 2
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The sentences and lines of a text."""
+    end = 0
+    for match in islice(_LINES.finditer(text), MOST_LINES):
+        end = match.end()
+        yield match[0].strip()
+    if end < len(text):
+        yield text[end:]
+
+
+def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
+    """How many characters an answer can have had."""
+    if not delivered_bytes:
+        return 0
+    most = GROWTH * delivered_bytes if output_tokens is None else CHARACTERS_A_TOKEN * output_tokens
+    return most + SLACK
+
+
+def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Messages whole: the parts of one, in one voice, are one text."""
+    found: list[Piece] = []
+    parts: list[str] = []
+
+    def close() -> None:
+        if parts:
+            found.append(found.pop()._replace(text="\n".join(parts)))
+            parts.clear()
+
+    for piece in pieces:
+        if not found or found[-1].voice != piece.voice or found[-1].turn != piece.turn:
+            close()
+            found.append(piece)
+        if piece.text:
+            parts.append(piece.text)
+    close()
+    return tuple(found)

@@ -1,0 +1,35 @@
+"""The naive pool, whose questions stand where a capture may not look.
+
+Knows: that a log of prompts may hold the last message of the user and no more. Does: what `naive` does, with
+each question in one `place` of the request (a tool's result, before a constant last message, in the system
+message, in a prompt's variable, in an answer that was never given). Cannot: keep the model from reading it.
+Source: an attack on this project, 2026 (`evade_capture.py`), against which nothing of such a pool was named.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stillwatch.range.attackers import Brief, Play
+from stillwatch.range.attackers.naive import MEANS
+from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers.repeated import Repeated
+from stillwatch.range.market import Market
+
+NAME = "hidden"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the questions stand."""
+
+    place: str = "tool_result"
+
+    def __post_init__(self) -> None:
+        replace(MEANS, place=self.place)  # says what is wrong
+
+
+def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+    """Begin a campaign."""
+    means = replace(MEANS, place=(settings or Settings()).place)
+    return Repeated(Crews(brief, market, rng), means)

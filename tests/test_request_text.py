@@ -1,0 +1,252 @@
+"""What a model reads in a request is captured, in every place of every API, and in the right column."""
+
+import base64
+import json
+import time
+
+import pytest
+
+from stillwatch.exchanges import apis
+from stillwatch.exchanges.apis import all_apis
+from stillwatch.exchanges.request_text import (
+    RequestText,
+    bytes_text,
+    is_conversation,
+    messages_text,
+    request_text,
+)
+
+W = " ".join(f"word{chr(97 + i)}{chr(97 + j)}" for i in range(10) for j in range(20))
+PLAIN64 = base64.b64encode(W.encode()).decode()
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def user(content):
+    return [{"role": "user", "content": content}]
+
+
+def share(text: str | None) -> float:
+    words = set((text or "").replace('"', " ").split())
+    return sum(word in words for word in W.split()) / 200
+
+
+NEW = {  # path, body: the words are what the model is asked now
+    "chat, two messages": ("/v1/chat/completions", {"messages": [*user(W), *user("go on")]}),
+    "chat, role in capitals": ("/v1/chat/completions", {"messages": [{"role": "User", "content": W}]}),
+    "chat, role of its own": ("/v1/chat/completions", {"messages": [{"role": "critic", "content": W}]}),
+    "chat, no role": ("/v1/chat/completions", {"messages": [{"content": W}]}),
+    "chat, keys in capitals": ("/v1/chat/completions", {"Messages": [{"Role": "user", "Content": W}]}),
+    "chat, tool result": ("/v1/chat/completions", {"messages": [
+        *user("x"), {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "content": W}]}),
+    "chat, prefilled answer": ("/v1/chat/completions", {"messages": [
+        *user("x"), {"role": "assistant", "content": W}]}),
+    "chat, a part of no known type": ("/v1/chat/completions", {
+        "messages": user([{"type": "new", "new": W}])}),
+    "chat, file": ("/v1/chat/completions", {"messages": user([
+        {"type": "file", "file": {"file_data": f"data:text/plain;base64,{PLAIN64}"}}])}),
+    "chat, file as a plain data link": ("/v1/chat/completions", {"messages": user([
+        {"type": "file", "file": {"file_data": f"data:text/plain,{W}"}}])}),
+    "chat, a server's own field": ("/v1/chat/completions", {
+        "messages": user("x"), "chat_template_kwargs": {"custom": {"more": [W]}}}),
+    "responses, tool's output as parts": ("/v1/responses", {"input": [
+        {"type": "function_call_output", "output": [{"type": "input_text", "text": W}]}]}),
+    "responses, variable as a part": ("/v1/responses", {"prompt": {
+        "id": "p", "variables": {"q": {"type": "input_text", "text": W}}}}),
+    "responses, variable named as an id is": ("/v1/responses", {
+        "prompt": {"id": "p", "variables": {"id": W}}}),
+    "threads, message": ("/v1/threads/t/messages", {"role": "user", "content": W}),
+    "threads, run with messages": ("/v1/threads/runs", {
+        "assistant_id": "a", "thread": {"messages": user(W)}}),
+    "threads, tool outputs": ("/v1/threads/t/runs/r/submit_tool_outputs", {
+        "tool_outputs": [{"tool_call_id": "c", "output": W}]}),
+    "messages, tool result as parts": ("/v1/messages", {"messages": user([
+        {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": W}]}])}),
+    "messages, document in base64": ("/v1/messages", {"messages": user([{"type": "document", "source": {
+        "type": "base64", "media_type": "text/plain", "data": PLAIN64}}])}),
+    "messages, search result": ("/v1/messages", {"messages": user([
+        {"type": "search_result", "title": "t", "content": [{"type": "text", "text": W}]}])}),
+    "completions, list": ("/v1/completions", {"prompt": [W, "go on"]}),
+    "embeddings, list": ("/v1/embeddings", {"input": ["a", W, "b"]}),
+    "Gemini, inline data": ("/v1beta/models/g:generateContent", {"contents": [
+        {"role": "user", "parts": [{"inlineData": {"mimeType": "text/plain", "data": PLAIN64}}]}]}),
+    "Gemini, function response": ("/v1beta/models/g:generateContent", {"contents": [
+        {"parts": [{"text": "x"}]}, {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+        {"role": "function", "parts": [{"functionResponse": {"name": "f", "response": {"r": [W]}}}]}]}),
+    "Gemini, keys of a function response": ("/v1beta/models/g:generateContent", {"contents": [
+        {"parts": [{"functionResponse": {"name": "f", "response": {W: 1}}}]}]}),
+    "Gemini, embeddings": ("/v1beta/models/g:batchEmbedContents", {"requests": [
+        {"model": "m", "content": {"parts": [{"text": W}]}}]}),
+    "Vertex, predict": ("/v1/projects/p/models/g:predict", {"instances": [{"prompt": W}]}),
+    "converse, tool result": ("/model/x/converse", {"messages": [{"role": "user", "content": [
+        {"toolResult": {"toolUseId": "a", "content": [{"json": {"answer": W}}]}}]}]}),
+    "converse, document": ("/model/x/converse", {"messages": [{"role": "user", "content": [
+        {"document": {"format": "txt", "name": "d", "source": {"bytes": PLAIN64}}}]}]}),
+    "converse, prompt variables": ("/model/arn/converse", {"promptVariables": {"q": {"text": W}}}),
+    "Titan": ("/model/amazon.titan/invoke", {"inputText": W}),
+    "Llama": ("/model/meta.llama/invoke", {"prompt": W, "max_gen_len": 5}),
+    "Cohere, documents": ("/v1/chat", {"message": "x", "documents": [{"title": "t", "snippet": W}]}),
+    "Cohere, rerank": ("/v2/rerank", {"query": "x", "documents": [W]}),
+    "Ollama, chat": ("/api/chat", {"model": "x", "messages": user(W)}),
+    "Hugging Face, object": ("/models/x", {"inputs": {"question": W, "context": "c"}}),
+    "Replicate": ("/v1/predictions", {"version": "v", "input": {"prompt": W}}),
+    "an API of tomorrow": ("/v9/ponder", {"ponder": {"about": [{"what": W}]}}),
+}  # fmt: skip
+SYSTEM = {
+    "chat, system in the middle": {"messages": [*user("x"), {"role": "system", "content": W}, *user("y")]},
+    "chat, tool": {"messages": user("x"), "tools": [{"function": {"name": "f", "description": W}}]},
+    "chat, names in a tool's schema": {"messages": user("x"), "tools": [
+        {"function": {"name": "f", "parameters": {"properties": {W: {"type": "string"}}}}}]},
+    "chat, an enum in a schema": {"messages": user("x"), "response_format": {
+        "type": "json_schema", "json_schema": {"schema": {"enum": [W]}}}},
+    "messages, system as parts": {"messages": user("x"), "system": [{"type": "text", "text": W}]},
+    "Gemini": {"contents": [{"parts": [{"text": "x"}]}], "systemInstruction": {"parts": [{"text": W}]}},
+    "converse": {"messages": user([{"text": "x"}]), "system": [{"text": W}], "inferenceConfig": {}},
+    "Cohere": {"message": "x", "preamble": W},
+    "responses": {"input": "x", "instructions": W},
+}  # fmt: skip
+EARLIER = {
+    "chat": {"messages": [*user(W), {"role": "assistant", "content": "ok"}, *user("go on")]},
+    "chat, the model's words": {"messages": [*user("x"), {"role": "assistant", "content": W}, *user("y")]},
+    "chat, prediction": {"messages": user("x"), "prediction": {"type": "content", "content": W}},
+    "responses": {"input": [*user(W), {"type": "message", "role": "assistant", "content": [
+        {"type": "output_text", "text": "ok"}]}, *user("go on")]},
+    "Gemini": {"contents": [{"role": "user", "parts": [{"text": W}]},
+                            {"role": "model", "parts": [{"text": "ok"}]}, {"parts": [{"text": "go on"}]}]},
+    "Cohere": {"message": "go on", "chat_history": [
+        {"role": "USER", "message": W}, {"role": "CHATBOT", "message": "ok"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body"), NEW.values(), ids=NEW)
+def test_what_is_asked_now_is_new_wherever_it_stands(path, body):
+    found = request_text(body, path)
+    assert share(found.new) >= 0.95
+    assert share(request_text(body).new) >= 0.95, "a log may not say the path"
+    assert share(found.earlier) == share(found.system) == 0
+
+
+@pytest.mark.parametrize("body", SYSTEM.values(), ids=SYSTEM)
+def test_what_the_application_says_is_system_text(body):
+    found = request_text(body)
+    assert share(found.system) >= 0.95
+    assert share(found.new) == share(found.earlier) == 0
+
+
+@pytest.mark.parametrize("body", EARLIER.values(), ids=EARLIER)
+def test_what_comes_along_is_earlier_text(body):
+    found = request_text(body)
+    assert share(found.earlier) >= 0.95
+    assert share(found.new) == share(found.system) == 0
+    assert found.new, "and something is asked"
+
+
+def test_a_new_api_is_one_file(monkeypatch):
+    body = {"ask": {"words": "Why?"}, "rules": "Be kind.", "log": [{"by": "us", "words": "Before."}]}
+    assert request_text(body).api is None
+    table = apis.Api(
+        name="ours", order=1, paths=("/ask",), marks=("ask",), turns=("log",),
+        places={"log": apis.USER, "ask": apis.USER, "rules": apis.SYSTEM},
+        texts=frozenset(("words", "rules")),
+    )  # fmt: skip
+    monkeypatch.setattr("stillwatch.exchanges.request_text.all_apis", lambda: (table, *all_apis()))
+    found = request_text(body, "/ask")
+    assert (found.api, found.system, found.new) == ("ours", "Be kind.", "Before.\nWhy?")
+
+
+def test_every_table_names_what_it_is_recognised_by():
+    tables = all_apis()
+    assert len({api.name for api in tables}) == len(tables) >= 11
+    for api in tables:
+        assert api.paths or api.marks
+        for word in (*api.places, *api.turns, *api.marks, *api.paths, *api.texts, *api.silent, *api.free):
+            assert word == word.lower(), f"{api.name}: {word}: keys are compared in small letters"
+
+
+def test_ids_links_and_pictures_are_no_text():
+    picture = base64.b64encode(bytes(range(256)) * 8).decode()
+    found = request_text({
+        "model": "gpt-9", "user": "someone in particular", "metadata": {"note": W}, "seed": 1,
+        "messages": user([
+            {"type": "text", "text": "What is this?"},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}},
+            {"type": "image_url", "image_url": {"url": "https://example.com/" + "a" * 200}},
+            {"type": "input_audio", "input_audio": {"data": picture, "format": "wav"}},
+        ]),
+    })  # fmt: skip
+    assert (found.new, found.earlier, found.system, found.turn) == ("What is this?", None, None, 1)
+
+
+def test_tokens_in_the_place_of_a_text_are_captured_as_numbers():
+    assert request_text({"prompt": [1, 2, 30]}).new == "1 2 30"
+    assert request_text({"prompt": [[1, 2], [30]]}).new == "1 2\n30"
+
+
+def test_redacted_texts_are_none():
+    assert messages_text("redacted-by-litellm") == RequestText(None, None, None, None, "messages")
+
+
+def test_messages_are_told_from_a_prompt_that_is_json():
+    assert is_conversation(user("x"))
+    assert is_conversation({"messages": []})
+    assert not is_conversation({"a": "text of a user's own"})
+    assert not is_conversation([1, 2])
+
+
+@pytest.mark.parametrize("depth", [50, 400])
+def test_depth_hides_nothing(depth):
+    inside = W
+    for _ in range(depth):
+        inside = {"content": [inside]}
+    assert share(request_text({"messages": user(inside)}).new) >= 0.95
+
+
+def test_what_no_decoder_opens_is_walked():
+    raw = (
+        b'{"messages":[{"role":"user","content":'
+        + b"[" * 5000
+        + json.dumps(W).encode()
+        + b"]" * 5000
+        + b"}]}"
+    )
+    with pytest.raises(RecursionError):
+        json.loads(raw)
+    assert share(bytes_text(raw, "application/json").new) >= 0.95
+
+
+def test_forms_and_plain_texts_are_read():
+    border = "--XyZ"
+    form = "\r\n".join((
+        border, 'Content-Disposition: form-data; name="model"', "", "whisper one two three",
+        border, 'Content-Disposition: form-data; name="prompt"', "", W,
+        border, 'Content-Disposition: form-data; name="file"; filename="a.bin"', "", "\0\1\2",
+        border + "--", "",
+    ))  # fmt: skip
+    assert bytes_text(form.encode(), "multipart/form-data; boundary=xyz").new == W
+    told = "model=m&prompt=" + W.replace(" ", "+")
+    assert share(bytes_text(told.encode(), "application/x-www-form-urlencoded").new) >= 0.95
+    assert bytes_text(W.encode(), "text/plain").new == W
+    assert bytes_text(b"\0\1\2\xff", "application/octet-stream").new is None
+
+
+def lists(count: int) -> dict[str, object]:
+    return {"messages": [[] for _ in range(count)], "more": [{} for _ in range(count)]}
+
+
+def seconds(body: object) -> float:
+    return min(_timed(body) for _ in range(3))
+
+
+def _timed(body: object) -> float:
+    begun = time.thread_time()
+    request_text(body)
+    return time.thread_time() - begun
+
+
+def test_time_grows_with_the_body_and_no_faster():
+    for make in (
+        lists,
+        lambda n: {"messages": [{"role": "user", "content": "a"} for _ in range(n // 4)]},
+        lambda n: {"input": [{"type": "message", "content": [{"text": "a b"}] * 2} for _ in range(n // 8)]},
+    ):
+        small, large = seconds(make(4_000)), seconds(make(32_000))
+        assert large < 16 * small + 0.05, "eight times the body, at most twice that in time"
