@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from stillwatch.gateway import Tables, clock
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
@@ -72,6 +73,7 @@ class Gate:
         upstream_host: str = "",
         coins: Coins | None = None,
         notes: Notes | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
@@ -79,6 +81,7 @@ class Gate:
         self.upstream_key = upstream_key
         self.coins = coins
         self.notes = notes or Notes(None)
+        self.owners = owners or Owners(None)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections

@@ -17,6 +17,8 @@ from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.batch import MOST, MOST_N, MOST_TOKENS, Batch, begins, begun
+from stillwatch.gateway.path.objects import in_upload
+from stillwatch.gateway.path.references import NONE, References, in_value
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -64,6 +66,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     most: int | None = None  # output tokens that it allows one answer, where it says
     batch: Batch | None = None  # what it uploads or begins
     background: bool = False  # answered at once, worked off and fetched later
+    references: References = NONE  # stored objects that it names
 
 
 def operation_of(target: str) -> str:
@@ -121,6 +124,9 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
         facts = Facts(operation, names, batch=begun(None) if starts else _uploaded(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
+    if form or (not facts.is_json and batches.is_batch(body)):
+        references = _beside(kind if form else "", body)
+        facts = msgspec.structs.replace(facts, references=references)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
@@ -159,7 +165,8 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
-        return Facts(operation, _distinct(*named, *_lines(body)), is_json=True, batch=found)
+        names = _distinct(*named, *_lines(body))
+        return Facts(operation, names, is_json=True, batch=found, references=in_value(asked))
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -190,6 +197,7 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         min(most, MOST_TOKENS) if type(most) is int and most > 0 else None,
         begun(asked) if starts else _uploaded(body) if operation == "other" else None,
         operation == "responses" and asked.get("background") is True,
+        references=in_value(asked),
     )
 
 
@@ -199,6 +207,16 @@ def _uploaded(body: bytes) -> Batch | None:
     except batches.TooMany:
         what = f"an upload may hold {batches.MOST_LINES:,} questions"
         raise BadRequest(400, "too_many_questions", what) from None
+
+
+def _beside(form: str, body: bytes) -> References:
+    """Objects that a form's fields and an uploaded batch's questions name."""
+    fields = naming.form_fields(form, body) if form else []
+    lines = list(batches.lines_of(body)) if batches.is_batch(body) else []
+    try:
+        return in_upload(fields, lines)
+    except ValueError as why:
+        raise BadRequest(400, "bad_question", f"a question of the upload {why}") from None
 
 
 def _include(asked: dict[str, object]) -> bool:

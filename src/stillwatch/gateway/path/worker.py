@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder, FolderError
@@ -99,6 +100,7 @@ class Worker:
             upstream_host=target.host,
             coins=self.coins,
             notes=Notes(folder.run),
+            owners=Owners(folder.objects),
         )
         self._stopped = loop.create_future()
 
@@ -130,6 +132,7 @@ class Worker:
             await asyncio.sleep(0.05)
         self.coins.close()
         self.gate.log.close()
+        self.gate.owners.close()
         self.gate.pool.close()
 
     def _stop(self) -> None:
