@@ -11,6 +11,7 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.counters import GAUGES, NAMES, read_all
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
+from stillwatch.gateway.histograms import text_of_all
 from stillwatch.gateway.settings import Settings
 from stillwatch.terms import Step
 
@@ -54,7 +55,7 @@ def metrics(folder: Folder, settings: Settings, health: Health, by_step: dict[St
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
     found.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
     found += _disk(folder)
-    return "".join(_text(metric) for metric in found)
+    return "".join(_text(metric) for metric in found) + text_of_all(folder.run)
 
 
 def _counted(run: Path) -> Iterator[Metric]:

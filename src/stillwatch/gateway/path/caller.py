@@ -38,6 +38,7 @@ class Caller:
     kind: str  # content type, lower case
     coding: str  # content encoding, lower case
     end_user: str | None
+    trace: bytes | None  # the traceparent that it came with
     passed: bytes  # the head's lines that go upstream, with the upstream's key
     named: tuple[str, ...]  # models that the head names
 
@@ -102,6 +103,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         (said.get(b"content-type") or b"").lower().decode("latin-1"),
         (said.get(b"content-encoding") or b"").strip().lower().decode("latin-1"),
         _text(end_user),
+        said.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
         name = "key_" + _name(gate, key)

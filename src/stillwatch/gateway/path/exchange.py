@@ -4,13 +4,17 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+import logging
 from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.gateway import logs
 from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
+from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.coins import Draw, Who, second
@@ -94,6 +98,8 @@ class Exchange:
         self._draw: Draw | None = None  # the coin, where this one gets two answers
         self._meant: Place | None = None  # what its target means, where accounts are kept apart
         self._listing: Listing | None = None  # a list, of which only the account's own objects are shown
+        self.trace = ""  # W3C's traceparent
+        self._code = ""  # of a refusal
         self._nothing = False  # there is nothing of its own in that list: the upstream is not asked
         self._target: str | None = None  # that is asked, where it is not the client's own
 
@@ -486,6 +492,7 @@ class Exchange:
                 return
             self._body = Refusal(self, gate.upstream_key.encode("latin-1"))  # of what was asked, it may be
             return
+        self._headers += self._ids()
         if self._warn:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
@@ -657,6 +664,8 @@ class Exchange:
             client.send_piece(data)
             return
         self._headed = True
+        if isinstance(self._body, Events):
+            self._observe(FIRST_TOKEN)
         length = self._length
         if isinstance(self._body, Whole) and self._body.length is not None:
             length = self._body.length
@@ -736,6 +745,9 @@ class Exchange:
             gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
+        self._observe(DURATION)
+        if gate.logs_requests:
+            self._log(outcome, rule)
         if not self.number:
             return
         now = gate.now_us()
@@ -746,6 +758,45 @@ class Exchange:
             found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
+
+    def _observe(self, metric: str) -> None:
+        seconds = (self.gate.now_us() - self.began_us) / 1e6
+        self.gate.histograms.observe(metric, self.operation, self.asked, self.status, seconds)
+
+    @property
+    def _exchange(self) -> str:
+        """The exchange's id, as its row has it; empty where nothing is written down of it."""
+        return exchange_id(self.gate.worker, self.number) if self.number else ""
+
+    def _ids(self) -> list[Header]:
+        """What ties a reply to its row, its line in the log and the client's own trace."""
+        self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
+        found = [(b"traceparent", self.trace.encode())]
+        if self.number:
+            found.append((b"x-stillwatch-exchange", self._exchange.encode()))
+        return found
+
+    def _log(self, outcome: str, rule: str | None) -> None:
+        """One line: whose, what, how it ended and why. No text, no key."""
+        who, found = self.caller, self._facts or _NOTHING
+        level = logging.WARNING if outcome == "upstream_error" else logging.INFO
+        if not logs.requests.isEnabledFor(level):
+            return
+        self._ids()
+        path = self.request.target.partition("?")[0]
+        logs.request(
+            level,
+            f"{self.request.method} {path[: logs.LONGEST]} {self.status} {outcome}",
+            exchange=self._exchange or None, traceparent=self.trace, outcome=outcome, status=self.status,
+            reason=self._code or None,
+            rule=rule or (self.decision.rule if self.caller is not None else None),
+            operation=self.operation, model=self.asked or None, served_model=found.served_model,
+            account=who.account if who else None, key_id=who.key_id or None if who else None,
+            address=who.address if who else self.client.peer, stream=self.facts.stream,
+            duration_ms=max(0, (self.gate.now_us() - self.began_us) // 1000),
+            input_tokens=found.input_tokens, output_tokens=found.output_tokens,
+            request_bytes=len(self.request.body), delivered_bytes=self.delivered,
+        )  # fmt: skip
 
     def _answer(
         self,
@@ -760,7 +811,9 @@ class Exchange:
         body = error_body(self.operation, status, code, message)
         client = self.client
         self.status = status
-        headers = error_headers(retry_after_s)
+        headers = [*error_headers(retry_after_s), *self._ids()]
+        headers.append((b"x-request-id", (self._exchange or self.trace[3:35]).encode()))
+        self._code = code
         client.send(client.head(status, REASONS.get(status, b"Error"), headers, len(body)))
         if self.request.method != "HEAD":
             client.send(body)

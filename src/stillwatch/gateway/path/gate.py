@@ -1,14 +1,16 @@
 """What the exchanges of one worker share: terms, tables, log, pool, budgets. It knows no client, no reply."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from stillwatch.gateway import Tables, clock
+from stillwatch.gateway import Tables, clock, logs
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
@@ -74,6 +76,7 @@ class Gate:
         coins: Coins | None = None,
         notes: Notes | None = None,
         owners: Owners | None = None,
+        histograms: Histograms | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
@@ -82,6 +85,8 @@ class Gate:
         self.coins = coins
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
+        self.histograms = histograms or Histograms(None)
+        self.logs_requests = logs.requests.isEnabledFor(logging.WARNING)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections

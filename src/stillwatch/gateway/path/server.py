@@ -1,6 +1,7 @@
 """The clients' side: a connection, its requests in order, the bytes that go back. It decides nothing."""
 
 import asyncio
+import logging
 import re
 import socket
 from collections import deque
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
+from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.upstream import Header
@@ -276,6 +278,9 @@ class Client(asyncio.Protocol):
 
     def _refuse(self, status: int, reason: bytes) -> None:
         """Answer what is no request, and hang up: what follows cannot be trusted."""
+        if self.gate.logs_requests:
+            why = reason.decode("ascii", "replace")
+            logs.request(logging.INFO, f"{status} refused", status=status, reason=why, address=self.peer)
         self._waiting.clear()
         self._close_after = True
         if self.now is None and not self.transport.is_closing():

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import uvloop
 
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import heartbeat, logs
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder, FolderError
+from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
@@ -76,6 +77,7 @@ class Worker:
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
         self.settings = Settings.load(folder.settings)
+        logs.configure(self.settings.log_format, self.settings.log_level, f"worker-{number}")
         self.terms = open_terms(folder, keeps_history=False)
         self.follower = Follower(folder.state)
         tables = self.follower.poll() or self.follower.tables
@@ -101,6 +103,7 @@ class Worker:
             coins=self.coins,
             notes=Notes(folder.run),
             owners=Owners(folder.objects),
+            histograms=Histograms(folder.run / f"worker-{number}.histograms"),
         )
         self._stopped = loop.create_future()
 
@@ -133,6 +136,7 @@ class Worker:
         self.coins.close()
         self.gate.log.close()
         self.gate.owners.close()
+        self.gate.histograms.flush()
         self.gate.pool.close()
 
     def _stop(self) -> None:
@@ -153,6 +157,7 @@ class Worker:
             self.gate.set_terms(new)
             self.gate.counters[PLACE["reloads_terms"]] += 1
         self.coins.poll(self.gate.terms.coin)
+        self.gate.histograms.flush()
         now = self.loop.time()
         for client in list(self.gate.clients):
             client.sweep(now)
