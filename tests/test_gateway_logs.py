@@ -52,7 +52,12 @@ def test_each_request_is_a_line_that_its_reply_names_and_no_line_has_a_text_or_a
         assert rows[line["exchange"]]["account"] == line["account"] == "acct_test"
     assert good.headers["traceparent"].split("-")[1] == TRACE
     assert good.headers["traceparent"] != PARENT  # a span of our own
-    assert (lines[2]["outcome"], lines[2]["reason"], lines[2]["rule"]) == ("refused", "model_banned", "ban:1")
+    why = [lines[2][name] for name in ("outcome", "reason", "rule")]
+    assert tuple(why) == (
+        "refused",
+        "model_banned",
+        "ban:deepseek",
+    )
     assert lines[3]["reason"] == "invalid_api_key"
     assert unknown.headers["x-request-id"] == lines[3]["traceparent"].split("-")[1]
     assert "exchange" not in lines[3]

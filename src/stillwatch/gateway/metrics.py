@@ -34,6 +34,7 @@ HELP = {
     "cut_budget": "Streams cut at the end of a budget.",
     "cut_model": "Replies cut because another model answered.",
     "model_mismatch": "Replies that named another model than was asked for.",
+    "shed_clients": "Connections without a request that were closed to make room for others.",
     "wal_bytes": "Bytes written to the logs.",
 }
 NOT_SUMMED = frozenset({"commits", "commit_us", "gap_since_us", "gap_exchanges"})

@@ -116,6 +116,8 @@ class Exchange:
             gate.counters[_REFUSED_KEY if why.status == 401 else _REFUSED_BODY] += 1
             self._answer(why.status, why.code, why.message)
             return
+        if not self.client.proven:
+            self.client.prove()
         try:
             self._read()
         except BadRequest as why:

@@ -77,6 +77,7 @@ class Gate:
         notes: Notes | None = None,
         owners: Owners | None = None,
         histograms: Histograms | None = None,
+        strangers: object = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
@@ -90,6 +91,9 @@ class Gate:
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
+        self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
+        self.door: Any = None  # what accepts them
+        self.held_bytes = 0  # of bodies
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}

@@ -125,6 +125,7 @@ class Listing:
 
     def __init__(self, target: str, is_mine: Callable[[list[str]], set[str]], strict: bool) -> None:
         self._is_mine, self.strict = is_mine, strict
+        self._target = target
         self._path, _, query = target.partition("?")
         self._fields = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS)
         given = dict(self._fields)
@@ -139,7 +140,7 @@ class Listing:
     def first(self) -> str:
         """The target that is asked first: with pages that are large enough."""
         if self._limit is None or self._limit >= PAGE:
-            return self._path + (f"?{urlencode(self._fields)}" if self._fields else "")
+            return self._target
         return self._with("limit", str(PAGE))
 
     def _with(self, name: str, value: str) -> str:

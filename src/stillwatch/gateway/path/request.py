@@ -41,6 +41,11 @@ REMEMBERED = 512  # characters of a target; longer ones would fill the memory
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
 FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
+MOST_QUOTES = 4_000_000
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others wait while each is looked at
+FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
+MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 
@@ -152,6 +157,8 @@ _targeted = lru_cache(1024)(_target)
 
 
 def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts: bool) -> Facts:
+    if len(body) > LOOKED_THROUGH and _holds_too_many(body):
+        raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
         asked = decode(body)
     except Refused as why:
@@ -217,6 +224,19 @@ def _beside(form: str, body: bytes) -> References:
         return in_upload(fields, lines)
     except ValueError as why:
         raise BadRequest(400, "bad_question", f"a question of the upload {why}") from None
+
+
+def _holds_too_many(body: bytes) -> bool:
+    """Whether reading it would take longer than others should wait; what stands within texts is no value."""
+    if body.count(b'"') > MOST_QUOTES:
+        return True
+    return _too_many(body) and _too_many(_STRING.sub(b"", body), len(body))
+
+
+def _too_many(body: bytes, size: int = 0) -> bool:
+    if body.count(b"[") + body.count(b"{") > max(FREE_VALUES, (size or len(body)) // BYTES_A_VALUE):
+        return True
+    return any(body.count(sign) > most for sign, most in MOST_SIGNS)
 
 
 def _include(asked: dict[str, object]) -> bool:

@@ -29,7 +29,7 @@ from stillwatch.gateway.path.caller import knows
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.server import Client
+from stillwatch.gateway.path.server import RESERVED_FILES, Client, Door, Strangers
 from stillwatch.gateway.path.upstream import Pool, Target
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
@@ -103,22 +103,24 @@ class Worker:
             coins=self.coins,
             notes=Notes(folder.run),
             owners=Owners(folder.objects),
+            strangers=Strangers(),
             histograms=Histograms(folder.run / f"worker-{number}.histograms"),
         )
         self._stopped = loop.create_future()
 
     async def serve(self) -> None:
         """Serve until told to stop."""
-        server = await self.loop.create_server(
-            lambda: Client(self.gate, Exchange, knows),
-            sock=listening(self.settings.host, self.settings.port),
-        )
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
+        self.gate.pool.most = min(self.gate.pool.most, most)
+        sock = listening(self.settings.host, self.settings.port)
+        door = Door(self.gate, sock, lambda: Client(self.gate, Exchange, knows), most)
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
         self._tables()
         self._second()
         await self._stopped
-        server.close()
+        door.close()
         self.gate.draining = True
         until = self.loop.time() + DRAIN_S
         while self.gate.clients and self.loop.time() < until:
