@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.gateway.child import ENTRIES
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.counters import read_all
 from stillwatch.gateway.folder import Folder, open_folder
@@ -67,6 +68,12 @@ class Running:
     @property
     def auth(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
+
+    def own(self, *names: str, account: str = "acct_test") -> None:
+        """Give stored objects to an account, as an administrator does."""
+        with Owners(self.folder.objects) as owners:
+            for name in names:
+                owners.assign(name, account, time.time_ns() // 1000)
 
     def start(self, name: str, **env: str) -> None:
         """Start one process (`worker-0`, `recorder`)."""

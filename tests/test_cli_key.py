@@ -49,6 +49,30 @@ def _proposed(folder: Folder, *accounts: str) -> int:
         return proposals.proposals(state)[0].proposal
 
 
+# --- objects ---
+
+
+def test_an_object_is_assigned_and_says_whose_it_is(folder: Folder) -> None:
+    typed(folder, "key", "issue", "acme")
+    assert "no owner" in str(typed(folder, "object", "show", "file-1", code=2).output)
+    typed(folder, "object", "assign", "file-1", "acme", "--dry-run")
+    typed(folder, "object", "show", "file-1", code=2)
+    typed(folder, "object", "assign", "file-1", "nobody", code=2)
+    typed(folder, "object", "assign", "file-1", code=2)
+    typed(folder, "object", "assign", "file 1", "acme", code=2)
+    assert "is now of acme" in typed(folder, "object", "assign", "file-1", "acme").stdout
+    shared = answer(folder, "object", "assign", "vs_1", "--everybody")
+    assert shared == {"name": "vs_1", "account": None, "everybody": True, "had": None}
+    listed = answer(folder, "object", "list")
+    assert [(one["name"], one["account"]) for one in listed] == [("file-1", "acme"), ("vs_1", None)]  # type: ignore[attr-defined]
+    assert "everybody" in typed(folder, "object", "list").stdout
+    with State(folder.state) as state:
+        assert [event.subject for event in state.events() if event.what == "object assigned"] == [
+            "vs_1",
+            "file-1",
+        ]
+
+
 # --- keys ---
 
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_world import Running, gateway
+import gateway_world
+from gateway_world import Running
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begins, begun, brought, uploaded
@@ -61,6 +62,15 @@ def files_api(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+@contextmanager
+def gateway(*args: Any, **settings: Any) -> Iterator[Running]:
+    """One whose account made every object that these tests ask for."""
+    with gateway_world.gateway(*args, **settings) as running:
+        ids = ("1", "f", "o", "p", "q", "r", "s", "t", "resp_1")
+        running.own(*ids, account=settings.get("account", "acct_test"))
+        yield running
 
 
 def openai_lines(*bodies: dict[str, Any]) -> str:

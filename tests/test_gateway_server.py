@@ -108,6 +108,10 @@ class Talk:
             loop=self.line,
             counters=memoryview(bytearray(8 * len(NAMES))).cast("q"),
             clients=set(),
+            strangers=set(),
+            door=None,
+            held_bytes=0,
+            logs_requests=False,
             terms=terms,
             draining=False,
         )

@@ -57,6 +57,11 @@ Examples:
 
   stillwatch key admin
 """
+METRICS_EXAMPLES = """
+Examples:
+
+  stillwatch key metrics > /etc/prometheus/stillwatch.token
+"""
 
 
 @app.callback()
@@ -148,6 +153,14 @@ def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     """Make a new token for the admin port; the old one stops working at once."""
     with opened(folder) as state:
         token = state.admin_token(now_us=utc_us(), renew=True, who=whoami())
+    print(json.dumps({"token": token}, indent=1) if as_json else token)
+
+
+@app.command("metrics", epilog=METRICS_EXAMPLES)
+def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+    """Make a new token that reads /metrics and nothing else; the old one stops working at once."""
+    with opened(folder) as state:
+        token = state.metrics_token(now_us=utc_us(), who=whoami())
     print(json.dumps({"token": token}, indent=1) if as_json else token)
 
 

@@ -70,6 +70,13 @@ def serve_command(
     upstream_timeout_s: Annotated[
         float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
     ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(help="debug, info (one line a request), warning or error.", show_default="warning"),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Start nothing; say whether all is in order.")
     ] = False,
@@ -87,6 +94,8 @@ def serve_command(
         "hooks_port": hooks_port,
         "workers": workers,
         "cases": cases,
+        "log_format": log_format,
+        "log_level": log_level,
         "upstream_ca": None if upstream_ca is None else str(Path(upstream_ca).resolve()),
         "upstream_timeout_s": upstream_timeout_s,
     }
@@ -108,12 +117,13 @@ def serve_command(
 
 def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Looked]) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
-    from stillwatch.gateway.control.enforce import log_line
+    from stillwatch.gateway.logs import configure, tell
     from stillwatch.gateway.serving import Started, serve
 
+    configure(settings.log_format, settings.log_level, "supervisor")
     for one in looked:
         if one.verdict == "warning":
-            log_line(f"warning: {one.what}: {one.text}")
+            tell(f"warning: {one.what}: {one.text}")
     environment = {name: value for name, value in os.environ.items() if name != UPSTREAM_KEY_VARIABLE}
     if key is not None:
         environment[UPSTREAM_KEY_VARIABLE] = key
@@ -131,7 +141,7 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
 
-    serve(folder, settings, environment=environment, tell=log_line, started=started)
+    serve(folder, settings, environment=environment, tell=tell, started=started)
 
 
 def _settings(folder: Folder, given: dict[str, Any]) -> Settings:

@@ -38,6 +38,10 @@ class Folder:
         return self.path / "state.db"
 
     @property
+    def objects(self) -> Path:
+        return self.path / "objects.db"
+
+    @property
     def wal(self) -> Path:
         return self.path / "wal"
 

@@ -11,6 +11,7 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.counters import GAUGES, NAMES, read_all
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
+from stillwatch.gateway.histograms import text_of_all
 from stillwatch.gateway.settings import Settings
 from stillwatch.terms import Step
 
@@ -33,6 +34,7 @@ HELP = {
     "cut_budget": "Streams cut at the end of a budget.",
     "cut_model": "Replies cut because another model answered.",
     "model_mismatch": "Replies that named another model than was asked for.",
+    "shed_clients": "Connections without a request that were closed to make room for others.",
     "wal_bytes": "Bytes written to the logs.",
 }
 NOT_SUMMED = frozenset({"commits", "commit_us", "gap_since_us", "gap_exchanges"})
@@ -54,7 +56,7 @@ def metrics(folder: Folder, settings: Settings, health: Health, by_step: dict[St
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
     found.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
     found += _disk(folder)
-    return "".join(_text(metric) for metric in found)
+    return "".join(_text(metric) for metric in found) + text_of_all(folder.run)
 
 
 def _counted(run: Path) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway.logs import FORMATS, LEVELS
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
@@ -40,6 +41,8 @@ class Settings:
     detector_memory_mb: int = 4096  # the detector is ended and started again above this
     hooks_port: int | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
+    log_format: str = "text"  # of what goes to standard error; "json": one object a line
+    log_level: str = "warning"  # "info": also one line a request
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
 
     def __post_init__(self) -> None:
@@ -60,6 +63,9 @@ class Settings:
             raise SettingsError(f"upstream_timeout_s is {self.upstream_timeout_s}; give 0 to 86,400 s")
         if self.detector_memory_mb < 256:
             raise SettingsError(f"detector_memory_mb is {self.detector_memory_mb}; it needs at least 256")
+        if self.log_format not in FORMATS or self.log_level not in LEVELS:
+            what = f"log_format is {self.log_format!r}, log_level {self.log_level!r}"
+            raise SettingsError(f"{what}; give one of {', '.join(FORMATS)}, and one of {', '.join(LEVELS)}")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
@@ -97,6 +103,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "detector_memory_mb": (int,),
     "hooks_port": (int, type(None)),
     "hooks_host": (str,),
+    "log_format": (str,),
+    "log_level": (str,),
     "cases": (str, type(None)),
 }
 

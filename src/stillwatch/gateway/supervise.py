@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
-from stillwatch.gateway import clock, heartbeat
+from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
@@ -132,12 +132,15 @@ class Supervisor:
         if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
             self.ready()
             self.ready = None
+            notify.ready()
         if now_s - self._beaten_s >= clock.pause_s(1.0):
             self._beaten_s = now_s
             self._say(now_us)
+            notify.alive()
 
     def _start(self, child: Child, now_s: float) -> None:
         environment = dict(self.environment)
+        environment.pop(notify.SOCKET, None)  # the supervisor alone speaks for them
         if not child.is_worker:
             environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
         try:
@@ -253,6 +256,7 @@ class Supervisor:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
         self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
         self._close_doors()
+        notify.stopping()
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
         self._end(first, signal.SIGTERM, DRAIN_S)
@@ -270,6 +274,7 @@ class Supervisor:
             self._wake.clear()
             if number != signal.SIGKILL:
                 self._say(heartbeat.utc_us())
+                notify.alive()
         for child in alive:
             if child.lives() and child.process is not None:
                 self.tell(f"{child.name}: did not end in time; it is killed")

@@ -58,6 +58,11 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
         inside.include_router(part.routes(desk))
     app.include_router(reading.open_routes(desk))
     app.include_router(inside)
+    app.include_router(
+        reading.metrics_routes(desk),
+        dependencies=[Depends(token(desk.state, metrics=True))],
+        responses={status: {"model": Problem, "description": text} for status, text in ERRORS.items()},
+    )
     if casework is not None:
         app.mount(PATH, Console(casework, Gateway(desk)))
         for way in ("/", PATH):

@@ -107,12 +107,16 @@ def allowed_hosts(settings: Settings) -> set[str]:
     return {"127.0.0.1", "localhost", "[::1]", f"[{own}]" if ":" in own else own, *settings.admin_names}
 
 
-def token(state: State) -> Callable[..., None]:
-    """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`."""
-    bearer = HTTPBearer(scheme_name="admin token", auto_error=False)
+def token(state: State, *, metrics: bool = False) -> Callable[..., None]:
+    """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`.
+
+    metrics: the token for metrics too.
+    """
+    bearer = HTTPBearer(scheme_name="metrics token" if metrics else "admin token", auto_error=False)
+    right = state.may_read_metrics if metrics else state.is_admin
 
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
-        if given is None or not state.is_admin(given.credentials):
+        if given is None or not right(given.credentials):
             text = "give the admin token as Authorization: Bearer; `stillwatch key admin` makes a new one"
             raise HTTPException(401, text, {"www-authenticate": "Bearer"})
 

@@ -78,6 +78,18 @@ def open_routes(desk: Desk) -> APIRouter:
     return to
 
 
+def metrics_routes(desk: Desk) -> APIRouter:
+    """Give the route that a token of its own may read."""
+    to = APIRouter()
+
+    @to.get("/metrics", tags=["health"], response_class=MetricsText)
+    def show_metrics() -> MetricsText:
+        """Give every number in Prometheus' text format."""
+        return MetricsText(metrics(desk.folder, desk.settings, look(desk), actions.by_step(desk.state)))
+
+    return to
+
+
 def routes(desk: Desk) -> APIRouter:
     """Give the routes that only read."""
     to = APIRouter()
@@ -88,11 +100,6 @@ def routes(desk: Desk) -> APIRouter:
 
 def _numbers(to: APIRouter, desk: Desk) -> None:
     state = desk.state
-
-    @to.get("/metrics", tags=["health"], response_class=MetricsText)
-    def show_metrics() -> MetricsText:
-        """Give every number in Prometheus' text format."""
-        return MetricsText(metrics(desk.folder, desk.settings, look(desk), actions.by_step(state)))
 
     @to.get("/v1/gaps", tags=["health"])
     def list_gaps(before: Before = None, limit: Limit = 100) -> Page[GapShown]:

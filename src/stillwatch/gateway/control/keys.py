@@ -17,6 +17,7 @@ from stillwatch.gateway.folder import derive
 PREFIX = "sk-sw-"
 ID_CHARACTERS, SECRET_CHARACTERS = 8, 40
 ADMIN_PREFIX = "sw-admin-"
+METRICS_PREFIX = "sw-metrics-"
 _LETTERS = string.ascii_letters + string.digits
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _KEY = re.compile(rf"{PREFIX}([a-z0-9]{{{ID_CHARACTERS}}})-([A-Za-z0-9]{{{SECRET_CHARACTERS}}})", re.ASCII)
@@ -54,6 +55,11 @@ def new_key() -> tuple[str, str, str]:
 def new_admin_token() -> str:
     """Make an admin token."""
     return ADMIN_PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
+
+
+def new_metrics_token() -> str:
+    """Make a token that reads metrics alone."""
+    return METRICS_PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(SECRET_CHARACTERS))
 
 
 def admin_digest(token: str, secret: bytes) -> bytes:

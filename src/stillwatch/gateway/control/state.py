@@ -31,7 +31,7 @@ LONGEST_NAME = 200
 _UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line breaks, changes of direction
 NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
 _NAME = re.compile(NAME_PATTERN)
-ADMIN_TOKEN = "admin_token"
+ADMIN_TOKEN, METRICS_TOKEN = "admin_token", "metrics_token"
 GENERATION, PUT_BACK = "generation", "put_back"  # names in `meta`
 _DAMAGED = (
     "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
@@ -391,6 +391,24 @@ class State:
             )
             write_event(db, now_us, who, "admin token made", "", {})
         return token
+
+    def metrics_token(self, *, now_us: int, who: str = "owner") -> str:
+        """Make a token that reads `/metrics` alone; the old one stops. Given here and never again."""
+        token = keys.new_metrics_token()
+        with self.writing() as (db, _):
+            db.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                (METRICS_TOKEN, keys.admin_digest(token, self.secret)),
+            )
+            write_event(db, now_us, who, "metrics token made", "", {})
+        return token
+
+    def may_read_metrics(self, token: str) -> bool:
+        """Tell whether this is the token for metrics, or the admin token."""
+        with self.reading() as db:
+            kept = _meta(db, METRICS_TOKEN)
+        found = isinstance(kept, bytes) and keys.same(kept, keys.admin_digest(token, self.secret))
+        return found or self.is_admin(token)
 
     def is_admin(self, token: str) -> bool:
         """Tell whether this is the admin token."""

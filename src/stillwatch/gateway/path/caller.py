@@ -15,7 +15,11 @@ from stillwatch.gateway.path.server import HOP, Client, Request
 from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
-NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect"}
+# also what some servers and frameworks take for the path or the method: they were decided on
+NOT_PASSED = HOP | {
+    b"host", b"accept-encoding", b"expect", b"x-original-url", b"x-rewrite-url", b"x-http-method-override",
+    b"x-http-method", b"x-method-override",
+}  # fmt: skip
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
 ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
 
@@ -34,6 +38,7 @@ class Caller:
     kind: str  # content type, lower case
     coding: str  # content encoding, lower case
     end_user: str | None
+    trace: bytes | None  # the traceparent that it came with
     passed: bytes  # the head's lines that go upstream, with the upstream's key
     named: tuple[str, ...]  # models that the head names
 
@@ -98,6 +103,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         (said.get(b"content-type") or b"").lower().decode("latin-1"),
         (said.get(b"content-encoding") or b"").strip().lower().decode("latin-1"),
         _text(end_user),
+        said.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
         name = "key_" + _name(gate, key)
@@ -203,13 +209,15 @@ def _passed(gate: Gate, request: Request, *, issued: bool) -> bytes:
     return b"".join(lines)
 
 
-def upstream_head(gate: Gate, request: Request, who: Caller, body: bytes, mark: str | None) -> bytes:
-    """The head that goes upstream."""
+def upstream_head(
+    gate: Gate, request: Request, who: Caller, body: bytes, mark: str | None, target: str | None = None
+) -> bytes:
+    """The head that goes upstream; `target` where it is not the client's own."""
     marked = b"x-stillwatch-mark: %s\r\n" % mark.encode("ascii", "replace") if mark else b""
     length = b""
     if body or request.method in ("POST", "PUT", "PATCH"):
         length = b"content-length: %d\r\n" % len(body)
-    target = gate.pool.target.path(request.target)
+    target = gate.pool.target.path(target or request.target)
     start = f"{request.method} {target} HTTP/1.1\r\n".encode("latin-1")
     return b"".join((start, who.passed, marked, length, b"\r\n"))
 

@@ -4,15 +4,34 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+import logging
+from contextlib import suppress
+
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.gateway import logs
+from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
+from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
+from stillwatch.gateway.path.objects import Listing, Place, place_of
+from stillwatch.gateway.path.passing import (
+    GENERATES,
+    Events,
+    Lines,
+    MadeInStream,
+    Plain,
+    Refusal,
+    Whole,
+    is_json,
+    is_lines,
+)
+from stillwatch.gateway.path.references import made_in, made_in_list
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, known, mints, operation_of, read
 from stillwatch.gateway.path.server import Client, Request
@@ -28,6 +47,11 @@ PART_BYTES = 32 << 10
 RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
 # of them asked at once would each find the budget unspent
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
+NOBODYS = "There is no object {} of this account."
+ADMINISTRATION = "The organisation's administration is not reached through this gateway."
+SHARED = "What all accounts stored cannot be drawn on; name files of this account instead."
+EMPTY = b'{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}'
+UNKNOWN = "The gateway cannot look up now whose this is. Try again soon."
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -72,6 +96,12 @@ class Exchange:
         self._facts: ReplyFacts | None = None
         self._served_name: str | None = None  # of a reply that was ended for it
         self._draw: Draw | None = None  # the coin, where this one gets two answers
+        self._meant: Place | None = None  # what its target means, where accounts are kept apart
+        self._listing: Listing | None = None  # a list, of which only the account's own objects are shown
+        self.trace = ""  # W3C's traceparent
+        self._code = ""  # of a refusal
+        self._nothing = False  # there is nothing of its own in that list: the upstream is not asked
+        self._target: str | None = None  # that is asked, where it is not the client's own
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -86,6 +116,8 @@ class Exchange:
             gate.counters[_REFUSED_KEY if why.status == 401 else _REFUSED_BODY] += 1
             self._answer(why.status, why.code, why.message)
             return
+        if not self.client.proven:
+            self.client.prove()
         try:
             self._read()
         except BadRequest as why:
@@ -132,6 +164,112 @@ class Exchange:
         self.facts = facts
         self.operation = self.facts.operation
         self.asked = self.facts.models[0] if self.facts.models else ""
+        self._keep_apart()
+
+    def _keep_apart(self) -> None:
+        """Refuse what is another account's, or nobody's. Raises: BadRequest.
+
+        With the upstream's own keys the upstream tells its accounts apart.
+        """
+        gate, request, who, uses = self.gate, self.request, self.caller, self.facts.references
+        assert who is not None
+        place = place_of(request.target)
+        if place.administration or uses.shared:
+            raise BadRequest(403, "path_not_allowed", ADMINISTRATION if place.administration else SHARED)
+        if gate.terms.identity.keys != "issued":
+            return
+        self._meant = place
+        reads = request.method in ("GET", "HEAD")
+        owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
+        if place.parent:
+            owned.append(place.parent)
+        if place.model and not reads and request.method != "POST":
+            owned.append(place.model)
+        elif place.model.startswith("ft:"):
+            named.append(place.model)
+        if owned or named:
+            try:
+                owners = gate.owners.owners({*owned, *named})
+            except OwnersError:
+                raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+            for name in owned:
+                if owners.get(name) not in (who.account, EVERYBODY):
+                    raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
+            for name in named:
+                if owners.get(name, EVERYBODY) not in (who.account, EVERYBODY):
+                    raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
+            if not (reads or request.target.partition("?")[0].endswith("/search")):
+                for name in (place.parent, place.model):
+                    if name and owners.get(name) == EVERYBODY:
+                        raise BadRequest(
+                            403, "not_yours", f"{name[:200]} is shared: it can be read and used."
+                        )
+        batch = self.facts.batch
+        if batch is not None and batch.begins and batch.files:
+            self._were_seen(batch.files)
+        if request.method == "GET" and place.lists and self.operation != "models" and not place.model:
+            self._listing = Listing(request.target, self._mine, bool(place.kind))
+            self._target = self._listing.first
+            with suppress(OwnersError):
+                self._nothing = bool(place.kind) and not gate.owners.has(who.account, place.kind)
+
+    def _were_seen(self, files: tuple[str, ...]) -> None:
+        """Refuse questions that were put together from parts: nobody has seen what they name."""
+        for name in files:
+            found = self.gate.owners.object(name)
+            if found is not None and found.kind == "built":
+                raise BadRequest(
+                    400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
+                )
+
+    def _mine(self, names: list[str]) -> set[str]:
+        who = self.caller
+        assert who is not None
+        try:
+            owners = self.gate.owners.owners(names)
+        except OwnersError as why:
+            raise ValueError("whose its objects are cannot be looked up now") from why
+        return {name for name in names if owners.get(name) in (who.account, EVERYBODY)}
+
+    @property
+    def _made(self) -> tuple[str, bool, bytes] | None:
+        """(kind, whether the reply is one, what an event that names one holds) of what a reply may bring."""
+        place, method, uses = self._meant, self.request.method, self.facts.references
+        if place is None or method in ("HEAD", "OPTIONS"):
+            return None
+        if self.operation == "responses" and method == "POST":
+            return None if uses.stored is False else ("responses", True, b'"id"')
+        if self.operation == "chat" and method == "POST":
+            if uses.stored:
+                return "completions", True, b'"id"'
+            return ("audio", False, b'"audio"') if uses.audio else None
+        if self.operation == "messages" and not place.kind:
+            return "containers", False, b'"container"'
+        if self.operation in GENERATES or self.operation == "embeddings" or not (place.kind or place.model):
+            return None
+        if method == "GET":
+            return place.kind, False, b'_id"'
+        within = place.parent and place.kind != "uploads"
+        return ("items" if within else place.kind or "batches"), True, b'"id"'
+
+    def learn(self, body: bytes) -> None:
+        """Note whose objects a whole reply names, before the client learns their names."""
+        made = self._made
+        if made is None or (self.operation == "messages" and made[2] not in body):
+            return
+        kind, itself, _ = made
+        self._note(made_in_list(body, kind) if self._listing else made_in(body, kind, itself))
+
+    def _note(self, found: list[tuple[str, str]]) -> None:
+        who = self.caller
+        assert who is not None
+        if found:
+            self.gate.owners.add(who.account, found, self.began_us)
+
+    def ask_page(self, target: str) -> None:
+        """Ask for a further page of a list: the reply goes on with it."""
+        self._target, self._retried = target, False
+        self._ask()
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
         """The first model that is not allowed decides; else the one that is asked for."""
@@ -226,18 +364,26 @@ class Exchange:
     def _forward(self) -> None:
         if not self.still_allowed():
             return
+        if self._nothing:
+            self.on_head(200, b"OK", [(b"content-type", b"application/json")])
+            self.on_data(EMPTY)
+            self.on_end()
+            return
         draw = None
         if self.gate.coins is not None and self.gate.coins.on and not self._retried:
             draw = self._draw = self._coin()
         if draw is not None and draw.served == 1:  # the other one is the first that is asked for
             draw.ask_other(*self._asked(0))
+        self._ask()
+        if draw is not None and draw.served == 0:
+            draw.ask_other(*self._asked(1))
+
+    def _ask(self) -> None:
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
             self.gate.pool.connect(self._connected)
         else:
             self._send(connection)
-        if draw is not None and draw.served == 0:
-            draw.ask_other(*self._asked(1))
 
     def _coin(self) -> Draw | None:
         """Throw the coin, where the terms want one of this exchange and it may be asked twice."""
@@ -279,7 +425,7 @@ class Exchange:
         body = request.body
         if self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
-        head = upstream_head(self.gate, request, who, body, self.decision.mark)
+        head = upstream_head(self.gate, request, who, body, self.decision.mark, self._target)
         return (second(head) if slot else head), body
 
     def _asks_usage(self) -> bool:
@@ -316,19 +462,26 @@ class Exchange:
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
         gate = self.gate
+        if self._body is not None:  # a further page of a list
+            if status // 100 != 2:
+                self.fail("upstream_error", "the upstream refused a further page of the list")
+            return
         self.status, self._reason, self._headers = status, reason, passed(headers)
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
         self._length = None
-        for name, value in headers:
-            lower = name.lower()
+        for field, value in headers:
+            lower = field.lower()
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
                 coding = value.lower().strip()
             elif lower == b"content-length":
                 self._length = int(value) if value.isdigit() else None
+            elif lower == b"location" and status // 100 == 2 and self._meant and self._meant.kind:
+                name = value.partition(b"?")[0].rpartition(b"/")[2].decode("utf-8", "replace")
+                self._note([(name, self._meant.kind)] if self.request.method == "POST" else [])
         self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
             if status == 401 or gate.upstream_key is None or coding not in (b"", b"identity"):
@@ -341,16 +494,24 @@ class Exchange:
                 return
             self._body = Refusal(self, gate.upstream_key.encode("latin-1"))  # of what was asked, it may be
             return
+        self._headers += self._ids()
         if self._warn:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
         looked_into = self.operation in GENERATES or self.operation == "models"
-        if coding not in (b"", b"identity"):
+        listing = self._listing
+        if listing is not None and (listing.strict or is_json(kind)):
+            if coding not in (b"", b"identity"):
+                self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
+            else:
+                self._body = Whole(self, looked_into, listing)
+        elif coding not in (b"", b"identity"):
             if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream"):
-            self._body = Events(self)
+            made = self._made
+            self._body = Events(self, None if made is None else MadeInStream(self._note, *made))
             gate.counters[_STREAMS] += 1
         elif looked_into or is_json(kind):
             self._body = Whole(self, looked_into)
@@ -370,6 +531,8 @@ class Exchange:
             self._draw.mine.on_end()
         if self.over or self._body is None or not self._body.end():
             return
+        if self.request.method == "DELETE" and self.status // 100 == 2:
+            self._forget()
         client = self.client
         self._finish_facts(True)
         if not self._headed:  # a reply without a body
@@ -380,6 +543,14 @@ class Exchange:
             client.send(client.last)
         self._end("complete")
         client.done()
+
+    def _forget(self) -> None:
+        """An object is no more."""
+        place = self._meant
+        name = "" if place is None else place.parent if place.is_object else place.model
+        with suppress(OwnersError):
+            if name:
+                self.gate.owners.forget(name)
 
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
 
@@ -413,6 +584,12 @@ class Exchange:
         """Whether a model is listed for this account."""
         who = self.caller
         assert who is not None
+        if model.startswith("ft:") and self._meant is not None:
+            with suppress(OwnersError):
+                if self.gate.owners.owners((model,)).get(model, who.account) not in (who.account, EVERYBODY):
+                    return False
+        if not self.gate.terms.models.hide_banned:
+            return True
         return self.gate.verdict(model, who.account, who.org, self.began_us).allow
 
     def still_allowed(self) -> bool:
@@ -489,6 +666,8 @@ class Exchange:
             client.send_piece(data)
             return
         self._headed = True
+        if isinstance(self._body, Events):
+            self._observe(FIRST_TOKEN)
         length = self._length
         if isinstance(self._body, Whole) and self._body.length is not None:
             length = self._body.length
@@ -568,6 +747,9 @@ class Exchange:
             gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
+        self._observe(DURATION)
+        if gate.logs_requests:
+            self._log(outcome, rule)
         if not self.number:
             return
         now = gate.now_us()
@@ -578,6 +760,45 @@ class Exchange:
             found.estimated, found.finish_reason, isinstance(body, Events) or self.facts.stream, rule,
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
+
+    def _observe(self, metric: str) -> None:
+        seconds = (self.gate.now_us() - self.began_us) / 1e6
+        self.gate.histograms.observe(metric, self.operation, self.asked, self.status, seconds)
+
+    @property
+    def _exchange(self) -> str:
+        """The exchange's id, as its row has it; empty where nothing is written down of it."""
+        return exchange_id(self.gate.worker, self.number) if self.number else ""
+
+    def _ids(self) -> list[Header]:
+        """What ties a reply to its row, its line in the log and the client's own trace."""
+        self.trace = self.trace or traceparent(self.caller.trace if self.caller else None)
+        found = [(b"traceparent", self.trace.encode())]
+        if self.number:
+            found.append((b"x-stillwatch-exchange", self._exchange.encode()))
+        return found
+
+    def _log(self, outcome: str, rule: str | None) -> None:
+        """One line: whose, what, how it ended and why. No text, no key."""
+        who, found = self.caller, self._facts or _NOTHING
+        level = logging.WARNING if outcome == "upstream_error" else logging.INFO
+        if not logs.requests.isEnabledFor(level):
+            return
+        self._ids()
+        path = self.request.target.partition("?")[0]
+        logs.request(
+            level,
+            f"{self.request.method} {path[: logs.LONGEST]} {self.status} {outcome}",
+            exchange=self._exchange or None, traceparent=self.trace, outcome=outcome, status=self.status,
+            reason=self._code or None,
+            rule=rule or (self.decision.rule if self.caller is not None else None),
+            operation=self.operation, model=self.asked or None, served_model=found.served_model,
+            account=who.account if who else None, key_id=who.key_id or None if who else None,
+            address=who.address if who else self.client.peer, stream=self.facts.stream,
+            duration_ms=max(0, (self.gate.now_us() - self.began_us) // 1000),
+            input_tokens=found.input_tokens, output_tokens=found.output_tokens,
+            request_bytes=len(self.request.body), delivered_bytes=self.delivered,
+        )  # fmt: skip
 
     def _answer(
         self,
@@ -592,7 +813,9 @@ class Exchange:
         body = error_body(self.operation, status, code, message)
         client = self.client
         self.status = status
-        headers = error_headers(retry_after_s)
+        headers = [*error_headers(retry_after_s), *self._ids()]
+        headers.append((b"x-request-id", (self._exchange or self.trace[3:35]).encode()))
+        self._code = code
         client.send(client.head(status, REASONS.get(status, b"Error"), headers, len(body)))
         if self.request.method != "HEAD":
             client.send(body)

@@ -1,13 +1,16 @@
 """What the exchanges of one worker share: terms, tables, log, pool, budgets. It knows no client, no reply."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from stillwatch.gateway import Tables, clock
+from stillwatch.gateway import Tables, clock, logs
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.counters import PLACE
+from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
@@ -72,6 +75,9 @@ class Gate:
         upstream_host: str = "",
         coins: Coins | None = None,
         notes: Notes | None = None,
+        owners: Owners | None = None,
+        histograms: Histograms | None = None,
+        strangers: object = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
@@ -79,9 +85,15 @@ class Gate:
         self.upstream_key = upstream_key
         self.coins = coins
         self.notes = notes or Notes(None)
+        self.owners = owners or Owners(None)
+        self.histograms = histograms or Histograms(None)
+        self.logs_requests = logs.requests.isEnabledFor(logging.WARNING)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
+        self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
+        self.door: Any = None  # what accepts them
+        self.held_bytes = 0  # of bodies
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}

@@ -122,15 +122,19 @@ def in_lines(body: bytes) -> list[str]:
 
 def in_form(kind: str, body: bytes) -> list[str]:
     """Models in the fields of a form, of either type. Raises: Ambiguous."""
+    return _named(form_fields(kind, body))
+
+
+def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
+    """The fields of a form, of either type, that are no files. Raises: Ambiguous."""
     if "urlencoded" in kind:
         if len(body) > MOST_FORM:
             raise Ambiguous(f"a form of this type may have {MOST_FORM:,} bytes; send JSON or multipart")
         try:
-            pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10_000)
+            return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10_000)
         except ValueError:
             raise Ambiguous("the form has too many fields") from None
-        return _named(pairs)
-    return _named(_fields(kind, body))
+    return _fields(kind, body)
 
 
 def _named(pairs: Iterable[tuple[str, str]]) -> list[str]:

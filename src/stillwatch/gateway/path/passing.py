@@ -4,6 +4,8 @@ A body is looked into before it is handed on: which model it names, what the acc
 take out of it. What is decided is the exchange's to carry out.
 """
 
+import re
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -11,11 +13,15 @@ import msgspec
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import brought
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.objects import Listing
+from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
     HEAD_LIMIT,
     JSON_LIMIT,
     ReplyFacts,
     Stream,
+    data_of,
+    events_in,
     facts_of_json,
     last_end,
     models_in,
@@ -25,6 +31,7 @@ from stillwatch.gateway.path.strip import SseStrip, strip_json
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
 GENERATES = frozenset(("chat", "completions", "responses", "messages"))
 _LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
+_ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"[^"\\]{1,512}"')  # of a reply too long to be read
 _CHUNKS, _STRIPPED, _CUT_BUDGET = PLACE["chunks"], PLACE["stripped"], PLACE["cut_budget"]
 
 
@@ -56,6 +63,11 @@ class Recipient(Protocol):
         """What the upstream says of what was sent to it and is worked off later."""
 
     def shown(self, model: str) -> bool: ...
+    def learn(self, body: bytes) -> None:
+        """Note whose objects a whole reply names, before the client learns their names."""
+
+    def ask_page(self, target: str) -> None:
+        """Ask for a further page of a list: the reply goes on with it."""
 
 
 class Plain:
@@ -101,9 +113,10 @@ class Refusal:
 class Whole:
     """One JSON value, held until it is there."""
 
-    def __init__(self, to: Recipient, looked_into: bool) -> None:
+    def __init__(self, to: Recipient, looked_into: bool, listing: Listing | None = None) -> None:
         self.to = to
-        self._must = to.strip or (looked_into and bool(to.gate.terms.bans))
+        self._listing = listing
+        self._must = to.strip or listing is not None or (looked_into and bool(to.gate.terms.bans))
         self._parts: list[bytes] = []
         self._size = 0
         self._facts: ReplyFacts | None = None
@@ -119,6 +132,8 @@ class Whole:
             return
         held, self._parts = b"".join(self._parts), []
         self.feed = self.to.deliver  # type: ignore[method-assign] # from here on as it comes
+        if (name := _ID_FIRST.match(held)) is not None:
+            self.to.learn(name[0] + b"}")
         self.to.deliver(held)
 
     def end(self) -> bool:
@@ -128,6 +143,11 @@ class Whole:
         if not to.still_allowed():
             return False
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        if self._listing is not None:
+            whole = self._page(self._listing, body)
+            if whole is None:
+                return False
+            body = whole
         if to.operation == "models":
             body = self._without_hidden(body)
         else:
@@ -143,13 +163,26 @@ class Whole:
             stripped = strip_json(body)
             to.gate.counters[_STRIPPED] += stripped != body
             body = stripped
+        to.learn(body)
         self.length = len(body)
         to.deliver(body)
         return True
 
+    def _page(self, listing: Listing, body: bytes) -> bytes | None:
+        """The list, where it is whole; None where a further page is asked for, or it cannot be shown."""
+        try:
+            whole, target = listing.take(body)
+        except ValueError as why:
+            self.to.fail("upstream_error", f"the upstream's list cannot be shown: {why}")
+            return None
+        if target is not None:
+            self._parts, self._size = [], 0
+            self.to.ask_page(target)
+        return whole
+
     def _without_hidden(self, body: bytes) -> bytes:
         """The list of models without those that may not be used; the same bytes where that is none."""
-        if not self.to.gate.terms.models.hide_banned:
+        if not self.to.gate.terms.models.hide_banned and b'"ft:' not in body:
             return body
         try:
             listed = msgspec.json.decode(body)
@@ -224,9 +257,10 @@ class Lines:
 class Events:
     """A stream. Whole events only until one has named the model; then bytes as they come, looked at."""
 
-    def __init__(self, to: Recipient) -> None:
+    def __init__(self, to: Recipient, made: "MadeInStream | None" = None) -> None:
         self.to = to
         self._stream = Stream(to.operation)
+        self._made = made
         self._strip = SseStrip() if to.strip else None
         self._held = b""
         self._needle = b""  # the model's field as this stream writes it
@@ -244,6 +278,8 @@ class Events:
 
     def _pass(self, data: bytes) -> None:
         to, within = self.to, True
+        if self._made is not None:
+            self._made.feed(data)
         if to.budgeted:
             data, within = self._within_budget(data)
         self._stream.feed(data)
@@ -299,6 +335,8 @@ class Events:
         rest, self._held = self._held, b""
         if rest and not all(self.to.served(name) for name in models_in(rest)):
             return False
+        if self._made is not None:
+            self._made.feed(rest + b"\n\n")
         self._stream.feed(rest)
         self.to.deliver(self._strip.feed(rest) + self._strip.finish() if self._strip else rest)
         return True
@@ -310,6 +348,31 @@ class Events:
 
     def facts(self, complete: bool) -> ReplyFacts:
         return self._stream.facts(self.to.gate.ratios, self.to.asked, complete)
+
+
+class MadeInStream:
+    """Objects that a stream's events name, noted as they pass. `needle`: what such an event holds."""
+
+    def __init__(
+        self, note: Callable[[list[tuple[str, str]]], None], kind: str, itself: bool, needle: bytes
+    ) -> None:
+        self._note, self._kind, self._itself, self._needle = note, kind, itself, needle
+        self._carry = b""
+
+    def feed(self, data: bytes) -> None:
+        held = self._carry + data if self._carry else data
+        end = last_end(held)
+        self._carry = held[end:] if len(held) - end < JSON_LIMIT else b""
+        if held.find(self._needle, 0, end) < 0:
+            return
+        found = [
+            one
+            for event in events_in(held[:end])
+            if self._needle in event
+            for one in made_in_event(data_of(event), self._kind, self._itself)
+        ]
+        if found:
+            self._note(found)
 
 
 def is_json(kind: bytes) -> bool:

@@ -293,11 +293,20 @@ def _object_at(data: bytes, at: int) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
+def events_in(data: bytes) -> list[bytes]:
+    """Whole events."""
+    return _EVENT_END.split(data)
+
+
+def data_of(event: bytes) -> bytes:
+    """An event's data, which may stand in several lines."""
+    return b"\n".join(line[5:] for line in _LINE_END.split(event) if line.startswith(b"data:"))
+
+
 def _usage_of_event(event: bytes) -> dict[str, object]:
-    """What an event says of its usage, in its own place; its data may stand in several lines."""
-    data = b"\n".join(line[5:] for line in _LINE_END.split(event) if line.startswith(b"data:"))
+    """What an event says of its usage, in its own place."""
     try:
-        said = _EVENT.decode(data)
+        said = _EVENT.decode(data_of(event))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     found: dict[str, object] = {}

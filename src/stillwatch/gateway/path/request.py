@@ -17,6 +17,8 @@ from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.batch import MOST, MOST_N, MOST_TOKENS, Batch, begins, begun
+from stillwatch.gateway.path.objects import in_upload
+from stillwatch.gateway.path.references import NONE, References, in_value
 
 OPERATIONS = (
     ("/chat/completions", "chat"),
@@ -39,6 +41,11 @@ REMEMBERED = 512  # characters of a target; longer ones would fill the memory
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
 FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
+MOST_QUOTES = 4_000_000
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others wait while each is looked at
+FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
+MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 
@@ -64,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     most: int | None = None  # output tokens that it allows one answer, where it says
     batch: Batch | None = None  # what it uploads or begins
     background: bool = False  # answered at once, worked off and fetched later
+    references: References = NONE  # stored objects that it names
 
 
 def operation_of(target: str) -> str:
@@ -121,6 +129,9 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
         facts = Facts(operation, names, batch=begun(None) if starts else _uploaded(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
+    if form or (not facts.is_json and batches.is_batch(body)):
+        references = _beside(kind if form else "", body)
+        facts = msgspec.structs.replace(facts, references=references)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
@@ -146,6 +157,8 @@ _targeted = lru_cache(1024)(_target)
 
 
 def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts: bool) -> Facts:
+    if len(body) > LOOKED_THROUGH and _holds_too_many(body):
+        raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
         asked = decode(body)
     except Refused as why:
@@ -159,7 +172,8 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
-        return Facts(operation, _distinct(*named, *_lines(body)), is_json=True, batch=found)
+        names = _distinct(*named, *_lines(body))
+        return Facts(operation, names, is_json=True, batch=found, references=in_value(asked))
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -190,6 +204,7 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         min(most, MOST_TOKENS) if type(most) is int and most > 0 else None,
         begun(asked) if starts else _uploaded(body) if operation == "other" else None,
         operation == "responses" and asked.get("background") is True,
+        references=in_value(asked),
     )
 
 
@@ -199,6 +214,29 @@ def _uploaded(body: bytes) -> Batch | None:
     except batches.TooMany:
         what = f"an upload may hold {batches.MOST_LINES:,} questions"
         raise BadRequest(400, "too_many_questions", what) from None
+
+
+def _beside(form: str, body: bytes) -> References:
+    """Objects that a form's fields and an uploaded batch's questions name."""
+    fields = naming.form_fields(form, body) if form else []
+    lines = list(batches.lines_of(body)) if batches.is_batch(body) else []
+    try:
+        return in_upload(fields, lines)
+    except ValueError as why:
+        raise BadRequest(400, "bad_question", f"a question of the upload {why}") from None
+
+
+def _holds_too_many(body: bytes) -> bool:
+    """Whether reading it would take longer than others should wait; what stands within texts is no value."""
+    if body.count(b'"') > MOST_QUOTES:
+        return True
+    return _too_many(body) and _too_many(_STRING.sub(b"", body), len(body))
+
+
+def _too_many(body: bytes, size: int = 0) -> bool:
+    if body.count(b"[") + body.count(b"{") > max(FREE_VALUES, (size or len(body)) // BYTES_A_VALUE):
+        return True
+    return any(body.count(sign) > most for sign, most in MOST_SIGNS)
 
 
 def _include(asked: dict[str, object]) -> bool:

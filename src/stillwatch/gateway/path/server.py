@@ -1,13 +1,16 @@
 """The clients' side: a connection, its requests in order, the bytes that go back. It decides nothing."""
 
 import asyncio
+import logging
 import re
 import socket
-from collections import deque
+from collections import Counter, deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httptools
 
+from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.upstream import Header
@@ -24,8 +27,16 @@ IDLE_S = 75.0  # of a kept connection
 STALLED_S = 300.0  # for a client that takes nothing
 SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
-TRUSTED_BYTES = 1 << 20  # a longer body is taken from those only whose key is known
-_CLIENTS, _BYTES_OUT = PLACE["open_clients"], PLACE["bytes_out"]
+TRUSTED_BYTES = 32 << 10  # a longer body is taken from those only whose key is known
+FIRST_BYTE_S = 10.0  # for the first byte of a connection
+RESERVED_FILES = (
+    64  # descriptors of a worker that are no connection: logs, databases, what is opened for a moment
+)
+ACCEPTED = 32  # connections at most that are accepted before others have their turn
+GRACE_S = 0.2  # a new connection has so long before it may be closed for another
+LOOKED_AT = 256  # connections, for one that makes room
+BODIES_BYTES = 512 << 20  # of all bodies that a worker holds
+_CLIENTS, _BYTES_OUT, _SHED = PLACE["open_clients"], PLACE["bytes_out"], PLACE["shed_clients"]
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HOP = frozenset(
@@ -100,6 +111,10 @@ class Client(asyncio.Protocol):
         self._close_after = self._paused = self._modern = False
         self.last_byte = self._slow_since = self._began = gate.loop.time()
         self.slow = False
+        self._made_at = gate.loop.time()
+        self.proven = False  # a request of it had a key that counts
+        self._held = 0  # bytes of bodies that it holds
+        self._length = 0  # of the body that its head announces
         self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
         self._reset()
 
@@ -108,7 +123,7 @@ class Client(asyncio.Protocol):
         self._headers: list[Header] = []
         self._keys: list[Header] = []
         self._body: list[bytes | bytearray] = []
-        self._size = self._head_size = 0
+        self._size = self._head_size = self._length = 0
         self._in_message = self._in_body = self._known = self._expects = False
 
     # --- asyncio ---------------------------------------------------------------------------------------
@@ -119,6 +134,7 @@ class Client(asyncio.Protocol):
         self.gate.clients.add(self)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self.gate.strangers.add(self)
         found = transport.get_extra_info("socket")
         if found is not None and found.family != socket.AF_UNIX:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -170,6 +186,10 @@ class Client(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gate.counters[_CLIENTS] -= 1
         self.gate.clients.discard(self)
+        self.gate.strangers.discard(self)
+        self.release(self._held)
+        if self.gate.door is not None:
+            self.gate.door.room()
         self._waiting.clear()
         self._parser = None  # each knows the other: nothing should wait for the collector
         now, self.now = self.now, None
@@ -216,8 +236,10 @@ class Client(asyncio.Protocol):
         elif kind == _EXPECT:
             self._headers.append((name, value))
             self._expects = value.lower() == b"100-continue"
-        elif int(value) > self.gate.terms.capture.max_body_bytes:
-            raise _TooMuch(413, b"Content Too Large")
+        else:
+            self._length = int(value)
+            if self._length > self.gate.terms.capture.max_body_bytes:
+                raise _TooMuch(413, b"Content Too Large")
 
     def on_headers_complete(self) -> None:
         self._in_body = True
@@ -227,8 +249,33 @@ class Client(asyncio.Protocol):
             raise _TooMuch(505, b"HTTP Version Not Supported")
         if len(self._headers) + len(self._keys) > HEAD_FIELDS:
             raise _TooMuch(431, b"Request Header Fields Too Large")
+        if self._length > TRUSTED_BYTES:
+            self._know()
         if self._expects and self.now is None:
             self.transport.write(CONTINUE)
+
+    def _know(self) -> None:
+        """Go on only where the head has a key that counts."""
+        if not self._known and self._knows is not None:
+            self._known = self._knows(self.gate, self.peer, self._read())
+            if not self._known:
+                raise _TooMuch(401, b"Unauthorized")
+
+    def prove(self) -> None:
+        """A request of it had a key that counts."""
+        self.proven = True
+        self.gate.strangers.discard(self)
+
+    def release(self, size: int) -> None:
+        """So many bytes of its bodies are held no more."""
+        self._held -= size
+        self.gate.held_bytes -= size
+
+    @property
+    def evictable(self) -> bool:
+        """Whether it may be closed for another: nothing of it is answered now."""
+        waits = self.now is None and not self._close_after and not self._waiting
+        return waits and self._made_at < self.gate.loop.time() - GRACE_S
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -240,10 +287,12 @@ class Client(asyncio.Protocol):
             if len(self._body) == PIECES:
                 self._body.append(bytearray())
             self._body[-1] += data
-        if self._size > TRUSTED_BYTES and not self._known and self._knows is not None:
-            self._known = self._knows(self.gate, self.peer, self._read())
-            if not self._known:
-                raise _TooMuch(401, b"Unauthorized")
+        self._held += len(data)
+        self.gate.held_bytes += len(data)
+        if self._size > TRUSTED_BYTES:
+            self._know()
+            if self.gate.held_bytes > BODIES_BYTES:
+                raise _TooMuch(503, b"Service Unavailable")
 
     def _read(self, body: bytes = b"") -> Request:
         return Request(
@@ -276,7 +325,11 @@ class Client(asyncio.Protocol):
 
     def _refuse(self, status: int, reason: bytes) -> None:
         """Answer what is no request, and hang up: what follows cannot be trusted."""
+        if self.gate.logs_requests:
+            why = reason.decode("ascii", "replace")
+            logs.request(logging.INFO, f"{status} refused", status=status, reason=why, address=self.peer)
         self._waiting.clear()
+        self._body = []
         self._close_after = True
         if self.now is None and not self.transport.is_closing():
             text = b'{"error": {"message": "%s", "type": "invalid_request_error", "code": null}}' % reason
@@ -345,6 +398,8 @@ class Client(asyncio.Protocol):
 
     def done(self) -> None:
         """The reply is whole: on to the next request."""
+        if self._request is not None:
+            self.release(len(self._request.body))
         self.now = self._request = None
         self.last_byte = self.gate.loop.time()
         if self._close_after:
@@ -358,6 +413,8 @@ class Client(asyncio.Protocol):
 
     def cut(self) -> None:
         """The reply cannot be finished: the client sees that it ends too early."""
+        if self._request is not None:
+            self.release(len(self._request.body))
         self.now = self._request = None
         self._close_after = True
         if self._bounded:
@@ -376,13 +433,113 @@ class Client(asyncio.Protocol):
             late = self._began < now - HEAD_S - self._size / SLOWEST
             if late or self.last_byte < now - HEAD_S:
                 self._refuse(408, b"Request Timeout")
-        elif self.last_byte < now - IDLE_S:
+        elif self.last_byte < now - (IDLE_S if self.proven else FIRST_BYTE_S):
             self.transport.close()
 
     def drain(self) -> None:
         """Take no further request."""
         if self.now is None:
             self.transport.close()
+
+
+class Strangers:
+    """Connections that have shown no key yet, the oldest first, and how many each address has."""
+
+    def __init__(self) -> None:
+        self._all: dict[Client, None] = {}
+        self._of: Counter[str] = Counter()
+
+    def add(self, client: "Client") -> None:
+        self._all[client] = None
+        self._of[client.peer] += 1
+
+    def discard(self, client: "Client") -> None:
+        if client in self._all:
+            del self._all[client]
+            self._of[client.peer] -= 1
+            if not self._of[client.peer]:
+                del self._of[client.peer]
+
+    def next(self) -> "Client | None":
+        """The one that goes first: of the oldest, one of the address that has most of them."""
+        oldest = [client for client in islice(self._all, LOOKED_AT) if client.evictable]
+        return max(oldest, key=lambda client: self._of[client.peer], default=None)
+
+
+class Door:
+    """Accepts connections, no more than the worker has descriptors for.
+
+    Where there is no room a connection that has shown no key makes room for a new one, then one that lies
+    idle; what is being answered is left alone, and who comes then waits in the kernel's queue.
+    """
+
+    def __init__(self, gate: Gate, sock: socket.socket, make: "Callable[[], Client]", most: int) -> None:
+        self._gate, self._sock, self._make, self._most = gate, sock, make, most
+        self._opening = 0  # accepted, and not yet a client
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = self._closed = False
+        gate.door = self
+        self.room()
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        self._closed = True
+        self._pause()
+        self._sock.close()
+
+    def room(self) -> None:
+        """There may be room again."""
+        if not (self._open or self._closed):
+            self._open = True
+            self._gate.loop.add_reader(self._sock, self._accept)
+
+    def _pause(self) -> None:
+        if self._open:
+            self._open = False
+            self._gate.loop.remove_reader(self._sock)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED):
+            if len(self._gate.clients) + self._opening >= self._most and not self._make_room():
+                self._pause()  # until a connection ends, or may be ended
+                self._gate.loop.call_later(GRACE_S / 4, self.room)
+                return
+            try:
+                made, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor after all: those that close make room
+                self._pause()
+                self._gate.loop.call_later(0.1, self.room)
+                return
+            made.setblocking(False)
+            self._opening += 1
+            task = self._gate.loop.create_task(self._connect(made))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, made: socket.socket) -> None:
+        try:
+            await self._gate.loop.connect_accepted_socket(self._make, made)
+        except OSError:
+            made.close()
+        finally:
+            self._opening -= 1
+
+    def _make_room(self) -> bool:
+        """Close one connection for another; it is gone in this moment."""
+        gate = self._gate
+        found = gate.strangers.next()
+        if found is None:
+            idle = (client for client in gate.clients if client.evictable and not client.slow)
+            found = min(idle, key=lambda client: client.last_byte, default=None)
+        if found is None:
+            return False
+        gate.counters[_SHED] += 1
+        gate.strangers.discard(found)
+        gate.clients.discard(found)
+        found.transport.abort()
+        return True
 
 
 class _TooMuch(Exception):

@@ -233,6 +233,7 @@ class Pool:
     ) -> None:
         self.target, self.loop, self.counters = target, loop, counters
         self._context = context
+        self.most = MOST
         self._idle: list[Connection] = []
         self.open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -249,8 +250,8 @@ class Pool:
 
     def connect(self, ready: Ready) -> None:
         """Open a connection; `ready` gets it, or None and why not."""
-        if len(self.open) + len(self._connecting) >= MOST:
-            ready(None, f"{MOST:,} connections to the upstream are open")
+        if len(self.open) + len(self._connecting) >= self.most:
+            ready(None, f"{self.most:,} connections to the upstream are open")
             return
         task = self.loop.create_task(self._connect(ready))
         self._connecting.add(task)

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import uvloop
 
-from stillwatch.gateway import heartbeat
+from stillwatch.gateway import heartbeat, logs
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import Follower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.histograms import Histograms
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
@@ -26,9 +28,9 @@ from stillwatch.gateway.path.caller import knows
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.server import Client
+from stillwatch.gateway.path.server import RESERVED_FILES, Client, Door, Strangers
 from stillwatch.gateway.path.upstream import Pool, Target
-from stillwatch.gateway.probe import BACKLOG, given_door
+from stillwatch.gateway.probe import given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 
@@ -55,6 +57,7 @@ class Worker:
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
         self.settings = Settings.load(folder.settings)
+        logs.configure(self.settings.log_format, self.settings.log_level, f"worker-{number}")
         self.terms = open_terms(folder, keeps_history=False)
         self.follower = Follower(folder.state)
         tables = self.follower.poll() or self.follower.tables
@@ -79,6 +82,9 @@ class Worker:
             upstream_host=target.host,
             coins=self.coins,
             notes=Notes(folder.run),
+            owners=Owners(folder.objects),
+            strangers=Strangers(),
+            histograms=Histograms(folder.run / f"worker-{number}.histograms"),
         )
         self._stopped = loop.create_future()
         self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
@@ -86,16 +92,16 @@ class Worker:
     async def serve(self) -> None:
         """Serve until told to stop."""
         self._tables()  # before the first client: a change that was made until now is in force
-        server = await self.loop.create_server(
-            lambda: Client(self.gate, Exchange, knows),
-            sock=given_door(self.settings.host, self.settings.port),
-            backlog=BACKLOG,  # asyncio would make it 100
-        )
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
+        self.gate.pool.most = min(self.gate.pool.most, most)
+        sock = given_door(self.settings.host, self.settings.port)
+        door = Door(self.gate, sock, lambda: Client(self.gate, Exchange, knows), most)
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self._stop)
         self._second()
         await self._stopped
-        server.close()
+        door.close()
         self.gate.draining = True
         until = self.loop.time() + DRAIN_S
         while self.gate.clients and self.loop.time() < until:
@@ -112,6 +118,8 @@ class Worker:
             await asyncio.sleep(0.05)
         self.coins.close()
         self.gate.log.close()
+        self.gate.owners.close()
+        self.gate.histograms.flush()
         self.gate.pool.close()
 
     def _stop(self) -> None:
@@ -134,6 +142,7 @@ class Worker:
             self.gate.set_terms(new)
             self.gate.counters[PLACE["reloads_terms"]] += 1
         self.coins.poll(self.gate.terms.coin)
+        self.gate.histograms.flush()
         now = self.loop.time()
         for client in list(self.gate.clients):
             client.sweep(now)

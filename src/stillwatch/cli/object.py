@@ -1,0 +1,131 @@
+"""`stillwatch object`: whose the files, batches, responses and threads at the upstream are."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, opened, table, when, whoami
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError
+from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.heartbeat import utc_us
+
+app = typer.Typer(
+    help="Objects stored at the upstream, and whose they are.", no_args_is_help=True, add_completion=False
+)
+ALL = "everybody"
+
+LIST_EXAMPLES = """
+Examples:
+
+  stillwatch object list --account acme
+
+  stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
+"""
+SHOW_EXAMPLES = """
+Examples:
+
+  stillwatch object show file-abc123
+"""
+ASSIGN_EXAMPLES = """
+Examples:
+
+  stillwatch object assign file-abc123 acme
+
+  stillwatch object assign vs_handbook --everybody
+"""
+
+
+@app.callback()
+def object_verbs() -> None:
+    """Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone."""
+
+
+@app.command("list", epilog=LIST_EXAMPLES)
+def list_command(
+    account: Annotated[str | None, typer.Option(help="Only objects of this account.")] = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """List the objects whose owner is known."""
+    found: list[Object] = []
+    with _owners(folder) as owners:
+        while len(page := owners.page(account, found[-1].name if found else "", PAGE)) == PAGE:
+            found += page
+        found += page
+    if as_json:
+        print(json.dumps([_plain(one) for one in found], indent=1))
+        return
+    rows = [
+        (one.name, one.account or f"({ALL})", one.kind, when(one.made_us) or "", when(one.until_us) or "")
+        for one in found
+    ]
+    table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")
+
+
+@app.command("show", epilog=SHOW_EXAMPLES)
+def show_command(
+    name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Say whose an object is."""
+    with _owners(folder) as owners:
+        found = owners.object(name)
+    if found is None:
+        raise InputError(
+            f"{one_line(name)} has no owner, so every account gets 404; "
+            "`stillwatch object assign ID ACCOUNT` gives it one"
+        )
+    whose = found.account or ALL
+    print(json.dumps(_plain(found), indent=1) if as_json else f"{one_line(name)} is of {one_line(whose)}")
+
+
+@app.command("assign", epilog=ASSIGN_EXAMPLES)
+def assign_command(
+    name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
+    account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Whose it shall be.")] = None,
+    everybody: Annotated[
+        bool, typer.Option("--everybody", help="All accounts may read and use it; none may change it.")
+    ] = False,
+    folder: AtFolder = FOLDER,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give an object to an account, whoever had it. It counts at once."""
+    if everybody == (account is not None):
+        raise InputError("give either an ACCOUNT or --everybody")
+    to = EVERYBODY if account is None else account
+    now_us = utc_us()
+    with opened(folder) as state, _owners(folder) as owners:
+        if to != EVERYBODY and to not in {known for known, _, _ in state.accounts()}:
+            raise InputError(
+                f"there is no account {one_line(to)}; `stillwatch key list` shows them, and "
+                "`stillwatch key issue ACCOUNT` makes one"
+            )
+        before = owners.object(name)
+        had = None if before is None else before.account or ALL
+        if not dry_run:
+            owners.assign(name, to, now_us)
+            detail = {"account": to or ALL, "had": had}
+            state.event(whoami(), "object assigned", name, detail, now_us=now_us)
+    if as_json:
+        print(json.dumps({"name": name, "account": to or None, "everybody": everybody, "had": had}, indent=1))
+        return
+    done = "would be" if dry_run else "is now"
+    of = f" (was of {one_line(had)})" if had else ""
+    print(f"{one_line(name)} {done} of {one_line(to or ALL)}{of}")
+
+
+def _owners(folder: Any) -> Owners:
+    with opened(folder):  # it is a gateway's folder
+        return Owners(Folder(folder.resolve()).objects)
+
+
+def _plain(one: Object) -> dict[str, Any]:
+    kept = {name: value for name, value in asdict(one).items() if not name.endswith("_us")}
+    kept |= {"account": one.account or None, "everybody": one.account == EVERYBODY}
+    return kept | {"since": when(one.made_us), "forgotten": when(one.until_us)}

@@ -1,0 +1,244 @@
+"""`objects.db`: which account made what lies stored at the upstream. It knows no requests.
+
+Behind one upstream key the upstream cannot tell the accounts apart, so the gateway remembers who made what. A
+name that is not in here belongs to nobody. The first account to make an object owns it; only an administrator
+gives it to another. Workers and the command line write at once, under SQLite's own lock.
+
+Written without waiting for the disk, but before the client learns the name: a killed process loses nothing, a
+power cut may lose the last moments. What is lost is out of everybody's reach until it is assigned.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from stillwatch.errors import StillwatchError
+
+ASSIGNED = "assigned"  # kind of what an administrator assigned: it may be of any
+EVERYBODY = ""  # owner of what all accounts may use and none may change: no account is called so
+DAY_US = 86_400_000_000
+PASSING = frozenset(("responses", "completions", "items", "audio", "runs"))  # kinds that upstreams let go of
+PASSING_US = 40 * DAY_US  # OpenAI keeps responses and completions for 30 days
+MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, what passes goes first, then the oldest
+TIDY = 10_000  # so many objects later what is over is let go
+TIDIED = 20_000  # rows at most in one go: others wait meanwhile
+WAIT_S = 0.5  # for another process's write
+MOST_WAITING = 100_000  # objects that could not be written yet
+LONGEST_NAME = 512
+_TABLE = (
+    """CREATE TABLE IF NOT EXISTS objects (
+        name TEXT PRIMARY KEY,
+        account TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        made_us INTEGER NOT NULL,
+        until_us INTEGER) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS objects_by_account ON objects (account, kind, made_us)",
+    "CREATE INDEX IF NOT EXISTS objects_by_end ON objects (until_us) WHERE until_us IS NOT NULL",
+)
+
+
+class OwnersError(StillwatchError):
+    """`objects.db` cannot be used."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object at the upstream. `account` is `EVERYBODY` for what all may use."""
+
+    name: str
+    account: str
+    kind: str  # the collection it lies in: "files", "batches", …
+    made_us: int
+    until_us: int | None  # it is forgotten then
+
+
+class Owners:
+    """Who owns what, over all workers and restarts. `path` None: nothing is owned."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._db: sqlite3.Connection | None = None
+        self._waiting: dict[str, tuple[str, str, int]] = {}
+        self._added = 0
+        self._since_tidy: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with suppress(OwnersError):
+            self._write_waiting()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def owners(self, names: Iterable[str]) -> dict[str, str]:
+        """Look up who owns each; names of nobody are left out. Raises: OwnersError."""
+        found: dict[str, str] = {}
+        for name in names:
+            if name in self._waiting:
+                found[name] = self._waiting[name][0]
+            elif (one := self.object(name)) is not None:
+                found[name] = one.account
+        return found
+
+    def object(self, name: str) -> Object | None:
+        """Look one up. Raises: OwnersError."""
+        try:
+            row = (
+                self._open()
+                .execute(
+                    "SELECT name, account, kind, made_us, until_us FROM objects WHERE name = ?", (_fit(name),)
+                )
+                .fetchone()
+            )
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+        return None if row is None else Object(*row)
+
+    def has(self, account: str, kind: str) -> bool:
+        """Whether an account has, or may use, anything of a kind. Raises: OwnersError."""
+        if any(one[0] == account for one in self._waiting.values()):
+            return True
+        kinds = (kind, ASSIGNED, "built" if kind == "files" else kind)
+        try:
+            row = self._open().execute(
+                "SELECT 1 FROM objects WHERE account IN (?, ?) AND kind IN (?, ?, ?) LIMIT 1",
+                (account, EVERYBODY, *kinds),
+            )
+            return row.fetchone() is not None
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+
+    def add(self, account: str, made: Iterable[tuple[str, str]], now_us: int) -> None:
+        """Note (name, kind) of what an account made. What has an owner keeps it.
+
+        What cannot be written now is remembered here and tried again with the next.
+        """
+        found = {_fit(name): kind for name, kind in made if name}
+        with suppress(OwnersError):
+            for name in self.owners(found):  # looking is cheaper than writing, and waits for nobody
+                del found[name]
+        for name, kind in found.items():
+            if len(self._waiting) < MOST_WAITING:
+                self._waiting.setdefault(name, (account, kind, now_us))
+        with suppress(OwnersError):
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if not self._waiting:
+            return
+        rows = [
+            (name, account, kind, at, at + PASSING_US if kind in PASSING else None)
+            for name, (account, kind, at) in self._waiting.items()
+        ]
+        try:
+            db = self._open()
+            if len(rows) == 1:
+                db.execute("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?)", rows[0])
+            else:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    db.executemany("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?)", rows)
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+        now_us = max(row[3] for row in rows)
+        self._since_tidy.update(row[1] for row in rows)
+        self._waiting.clear()
+        self._added += len(rows)
+        if self._added >= TIDY:
+            self._added = 0
+            with suppress(sqlite3.Error):
+                self._tidy(db, now_us)
+
+    def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
+        """Let go of what is over, and of what an account has too many of."""
+        over = "SELECT name FROM objects WHERE until_us < ? LIMIT ?"
+        db.execute(f"DELETE FROM objects WHERE name IN ({over})", (now_us, TIDIED))
+        accounts, self._since_tidy = self._since_tidy, set()
+        for account in accounts:
+            count = db.execute("SELECT count(*) FROM objects WHERE account = ?", (account,)).fetchone()[0]
+            if count > MOST_OF_ACCOUNT:
+                oldest = (
+                    "SELECT name FROM objects WHERE account = ? ORDER BY until_us IS NULL, made_us LIMIT ?"
+                )
+                db.execute(
+                    f"DELETE FROM objects WHERE name IN ({oldest})",
+                    (account, min(count - MOST_OF_ACCOUNT, TIDIED)),
+                )
+
+    def forget(self, name: str) -> None:
+        """Let go of what is no more. Raises: OwnersError."""
+        self._waiting.pop(name, None)
+        try:
+            self._open().execute("DELETE FROM objects WHERE name = ?", (_fit(name),))
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+
+    def assign(self, name: str, account: str, now_us: int) -> None:
+        """Give an object to an account, whoever had it. Raises: OwnersError."""
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or " " in name:
+            raise OwnersError(f"{name[:80]!a} is no object's id; give it as the upstream writes it")
+        try:
+            self._open().execute(
+                "INSERT INTO objects VALUES (?, ?, ?, ?, NULL) ON CONFLICT (name)"
+                " DO UPDATE SET account = excluded.account, until_us = NULL",
+                (name, account, ASSIGNED, now_us),
+            )
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+
+    def page(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Object]:
+        """List objects by name, those of one account or all, page by page. Raises: OwnersError."""
+        try:
+            rows = self._open().execute(
+                "SELECT name, account, kind, made_us, until_us FROM objects"
+                " WHERE name > ?1 AND (?2 IS NULL OR account = ?2) ORDER BY name LIMIT ?3",
+                (after, account, limit),
+            )
+            return [Object(*row) for row in rows]
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self.path is None:
+                raise OwnersError("nothing is remembered here of who made what")
+            try:
+                with suppress(FileExistsError):  # before SQLite, which would make it 0644
+                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
+            except (OSError, sqlite3.Error) as why:
+                raise self._refusal(why) from why
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("PRAGMA synchronous = NORMAL")
+                for statement in _TABLE:
+                    db.execute(statement)
+            except sqlite3.Error as why:
+                db.close()
+                raise self._refusal(why) from why
+            self._db = db
+        return self._db
+
+    def _refusal(self, why: Exception) -> OwnersError:
+        return OwnersError(
+            f"{self.path}: cannot be used: {why}; make room or give it back its rights, or put back the last "
+            "back-up (delete objects.db-wal and objects.db-shm with it)"
+        )
+
+
+def _fit(name: str) -> str:
+    """A name as it can be kept: half a surrogate cannot, and no upstream's id is so long."""
+    return name[:LONGEST_NAME].encode("utf-8", "replace").decode()

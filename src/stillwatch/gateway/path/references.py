@@ -1,0 +1,317 @@
+"""What bodies say of objects that lie stored at the upstream: those a request uses, those a reply brings.
+
+Data and pure functions; whose an object is, `control.owners` knows. A field is looked at wherever it stands,
+but in what is the user's own: metadata, a tool's arguments, schemas. There only a known object of another
+account counts.
+
+Blind to: an id inside a longer text, which no upstream resolves; what a stored prompt (`prompt.id`) uses.
+"""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.strict_json import decode
+from stillwatch.gateway.path.batch import is_batch
+
+LONGEST = 512  # characters of a name
+# A text in one of these fields names an object, which must be the account's own.
+FIELDS = frozenset(
+    ("file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file",
+     "training_files", "validation_file", "validation_files", "previous_response_id", "conversation",
+     "container", "container_id", "assistant_id", "thread_id", "vector_store_id", "vector_store_ids",
+     "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content")
+)  # fmt: skip
+BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
+ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
+_BARE = frozenset(("id", "type", "status"))
+OWN_DATA = frozenset(
+    ("metadata", "parameters", "input_schema", "schema", "json_schema", "arguments", "properties",
+     "variables", "extra_metadata", "attributes")
+)  # fmt: skip
+_TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
+# What evaluations may draw on that is everybody's.
+EVERYBODYS = frozenset(("stored_completions", "responses", "logs"))
+_OBJECT = re.compile(
+    r"(?:file|batch|resp|thread|asst|vs|vsfb|conv|cntr|container|skill|ftjob|eval|evalrun|msgbatch|upload|video"
+    r"|cfile|run)[-_][A-Za-z0-9]"
+)
+_NAMED = re.compile(
+    _OBJECT.pattern + r"|(?:msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
+)
+_PATHLIKE = re.compile(
+    r"(?:https?://[^\s?#]+/)?(?:files|cachedContents|batches|operations|tunedModels|corpora)/([\w-]+)"
+)
+_HINT = re.compile(rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00', re.IGNORECASE)
+_URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
+_FORM_LIST = re.compile(r"\[.*$")
+
+
+class References(msgspec.Struct, frozen=True, gc=False):
+    """Objects that a request names. `owned` must be the account's own, `named` must not be another's."""
+
+    owned: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    shared: bool = False  # it draws on what all accounts stored
+    stored: bool | None = None  # whether its answer shall be stored, where it says
+    audio: bool = False  # its answer may be sound, which has an id
+
+
+NONE = References()
+
+
+class Walk:
+    """Gathers references from any number of values."""
+
+    def __init__(self) -> None:
+        self.owned: dict[str, None] = {}
+        self.named: dict[str, None] = {}
+        self.shared = False
+
+    def found(self) -> References:
+        if not (self.owned or self.named or self.shared):
+            return NONE
+        return References(tuple(self.owned), tuple(self.named), self.shared)
+
+    def text(self, field: str, value: str, own: bool) -> None:
+        """A text in a field (in small letters)."""
+        if not value or len(value) > LONGEST:
+            if field in FIELDS and value:
+                self.owned[value[: LONGEST + 1]] = None  # of nobody
+            return
+        if not own and field in FIELDS:
+            at = _PATHLIKE.fullmatch(value)
+            self.owned[at[1] if at else value] = None
+        elif _NAMED.match(value):
+            strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
+            (self.owned if strict else self.named)[value] = None
+        elif field in ("fileuri", "file_uri") and (at := _PATHLIKE.fullmatch(value)):
+            self.owned[at[1]] = None
+
+    def value(self, value: object) -> None:
+        """Look at one JSON value."""
+        todo: list[tuple[Any, str, bool]] = [(value, "", False)]
+        while todo:
+            value, key, own = todo.pop()
+            if type(value) is list:
+                for inner in value:
+                    kind = type(inner)
+                    if kind is str:
+                        self.text(key, inner, own)
+                    elif kind is dict or kind is list:
+                        todo.append((inner, key, own))
+                continue
+            if type(value) is not dict:
+                continue
+            own_input = value.get("type") in _TOOL_USE
+            if not own:
+                self._by_id(value, key)
+            for name, inner in value.items():
+                kind = type(inner)
+                if kind is str:
+                    if len(inner) <= LONGEST or name not in ("content", "text"):
+                        self.text(name if name.islower() else folded(name), inner, own)
+                elif kind is dict or kind is list:
+                    field = name if name.islower() else folded(name)
+                    mine = own or field in OWN_DATA or (own_input and field == "input")
+                    todo.append((inner, field, mine))
+
+    def _by_id(self, value: dict[str, Any], key: str) -> None:
+        kind = value.get("type")
+        if key in ("source", "data_source_config") and kind in EVERYBODYS:
+            self.shared = True
+        name = value.get("id")
+        if not isinstance(name, str) or not name:
+            return
+        bare = key in ITEMS and (
+            kind == "item_reference"
+            or value.keys() <= _BARE
+            or (kind == "image_generation_call" and not value.get("result"))
+        )
+        if key in BY_ID or bare or kind == "file_id":
+            self.owned[name[: LONGEST + 1]] = None
+
+
+def folded(key: str) -> str:
+    """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
+    return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
+
+
+def in_value(asked: object) -> References:
+    """Objects that a JSON body names."""
+    walk = Walk()
+    walk.value(asked)
+    found = walk.found()
+    if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
+        stored = asked.get("store")
+        found = msgspec.structs.replace(
+            found,
+            stored=stored if isinstance(stored, bool) else None,
+            audio=asked.get("audio") is not None,
+        )
+    return found
+
+
+def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
+    """Objects that a form's or a query's fields name."""
+    for name, value in fields:
+        walk.text(folded(_FORM_LIST.sub("", name.strip())), value.strip(), False)
+
+
+def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
+    """Objects that a batch's uploaded questions name; gives the paths that they ask.
+
+    Raises: ValueError for a question that two parsers could read differently.
+    """
+    paths: dict[str, None] = {}
+    for line in lines:
+        for url in _URL.findall(line):
+            paths[url.decode("utf-8", "replace")] = None
+        if not _HINT.search(line):
+            continue
+        try:
+            asked = decode(line)
+        except Refused as why:
+            if is_batch(line):
+                raise ValueError(str(why)) from None
+            continue
+        if isinstance(asked, dict) and "custom_id" in asked:
+            walk.value({name: inner for name, inner in asked.items() if name != "custom_id"})
+            for name, inner in asked.items():
+                if folded(name) == "url" and isinstance(inner, str):
+                    paths[inner] = None
+    return list(paths)
+
+
+# --- replies -----------------------------------------------------------------------------------------------
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Reply(msgspec.Struct):
+    """Where a reply names what was made for it. The rest may be the client's own words, said back to it."""
+
+    id: msgspec.Raw = _NULL
+    name: msgspec.Raw = _NULL
+    output_file_id: msgspec.Raw = _NULL
+    error_file_id: msgspec.Raw = _NULL
+    fine_tuned_model: msgspec.Raw = _NULL
+    thread_id: msgspec.Raw = _NULL
+    container_id: msgspec.Raw = _NULL
+    result_files: msgspec.Raw = _NULL
+    file: msgspec.Raw = _NULL
+    conversation: msgspec.Raw = _NULL
+    container: msgspec.Raw = _NULL
+    tool_resources: msgspec.Raw = _NULL
+    output: msgspec.Raw = _NULL
+    choices: msgspec.Raw = _NULL
+    data: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL  # an event's
+    item: msgspec.Raw = _NULL
+    message: msgspec.Raw = _NULL
+    delta: msgspec.Raw = _NULL
+    audio: msgspec.Raw = _NULL
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
+_T = TypeVar("_T")
+_SIMPLE = (
+    ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
+    ("thread_id", "threads"), ("container_id", "containers"),
+)  # fmt: skip
+
+
+class _Search(msgspec.Struct):
+    vector_store_ids: list[str] = []
+
+
+class _Resources(msgspec.Struct):
+    file_search: _Search | None = None
+
+
+def _read(raw: msgspec.Raw, kind: type[_T]) -> _T | None:
+    if bytes(raw) == b"null":
+        return None
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
+    """(name, kind) of every object that a JSON reply says was made. `itself`: also what it is."""
+    try:
+        reply = _REPLY.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return []
+    found: list[tuple[str, str]] = []
+    _gather(reply, kind, itself, found)
+    return found
+
+
+def _gather(reply: _Reply, kind: str, itself: bool, found: list[tuple[str, str]]) -> None:
+    if itself:
+        if name := _read(reply.id, str):
+            found.append((name, kind))
+        if (path := _read(reply.name, str)) and (at := _PATHLIKE.fullmatch(path)):
+            found.append((at[1], kind))
+        for one in _read(reply.data, list[_Reply]) or ():  # items of a conversation
+            if name := _read(one.id, str):
+                found.append((name, "items"))
+    for field, its in _SIMPLE:
+        if name := _read(getattr(reply, field), str):
+            found.append((name, its))
+    found += [(name, "files") for name in _read(reply.result_files, list[str]) or ()]
+    for inner, its in ((reply.file, "built" if kind == "uploads" else kind),
+                       (reply.conversation, "conversations"), (reply.container, "containers"),
+                       (reply.audio, "audio")):  # fmt: skip
+        one_inside = _read(inner, _Reply)
+        if one_inside is not None:
+            _gather(_Reply(id=one_inside.id, name=one_inside.name), its, True, found)
+    resources = _read(reply.tool_resources, _Resources)
+    if resources is not None and resources.file_search is not None:
+        found += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
+    for item in _read(reply.output, list[_Reply]) or ():
+        _gather(_Reply(id=item.id, container_id=item.container_id), "items", True, found)
+    for choice in _read(reply.choices, list[_Reply]) or ():
+        for part in (choice.message, choice.delta):
+            said = _read(part, _Reply)
+            if said is not None:
+                _gather(_Reply(audio=said.audio), "audio", False, found)
+
+
+def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
+    """The same of each element of a list."""
+    try:
+        reply = _REPLY.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return []
+    found: list[tuple[str, str]] = []
+    for one in _read(reply.data, list[_Reply]) or ():
+        _gather(one, kind, False, found)
+    return found
+
+
+def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
+    """The same of one event of a stream, whose object may lie in `response`, `message`, `item` or bare."""
+    try:
+        event = _REPLY.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return []
+    found: list[tuple[str, str]] = []
+    within = _read(event.response, _Reply)
+    if within is not None:
+        _gather(_Reply(id=within.id, conversation=within.conversation), kind, itself, found)
+        return found
+    item = _read(event.item, _Reply)
+    if item is not None:
+        _gather(_Reply(id=item.id, container_id=item.container_id), "items", True, found)
+        return found
+    for inner in (event.message, event.delta):
+        said = _read(inner, _Reply)
+        if said is not None:
+            _gather(_Reply(container=said.container), kind, False, found)
+    _gather(event, kind, itself, found)
+    return found
