@@ -37,6 +37,8 @@ RECORD = pa.schema(
         ("finish_reason", pa.string()),
         ("latency_ms", pa.int64()),
         ("completion", pa.string()),
+        # what else the request held: earlier turns, tool results. Only where there is a completion
+        ("other_input", pa.string()),
     ]
 )
 

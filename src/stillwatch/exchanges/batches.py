@@ -9,7 +9,7 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges import ids as row_ids
 from stillwatch.exchanges.formats import Row
 
-TEXTS = ("system", "prompt", "completion")
+TEXTS = ("system", "prompt", "completion", "other_input")
 ALWAYS = ("time", "account")
 ID = RECORD.get_field_index("exchange_id")
 

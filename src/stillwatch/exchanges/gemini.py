@@ -30,6 +30,7 @@ def exchange(request: Json, response: Json) -> Row:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": count(request.get("tools")),
         "temperature": dig(config, "temperature"),
         "top_p": _get(config, "topP", "top_p"),

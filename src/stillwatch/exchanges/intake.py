@@ -132,6 +132,8 @@ class Intake:
             else:
                 assert isinstance(item, dict)
                 notes: list[str] = []
+                if item.get("completion") is None:
+                    item.pop("other_input", None)  # nothing of it is kept: it need not be carried
                 try:
                     row = tidy(item, self.clock, notes)
                 except Refused as why:

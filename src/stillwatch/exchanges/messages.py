@@ -12,6 +12,9 @@ from stillwatch.exchanges.strict_json import decode
 
 SYSTEM_ROLES = ("system", "developer")
 TEXT_PARTS = ("text", "input_text", "output_text")
+HOLDING = (  # keys under which an API writes text that a request holds
+    "text", "content", "parts", "thinking", "output", "toolResult", "response", "result",
+)  # fmt: skip
 DEEP = 6  # how deep text may lie inside parts
 REDACTED = {
     "redacted-by-litellm",
@@ -26,6 +29,7 @@ class Talk:
     prompt: str | None
     system: str | None
     turn: int | None  # how many user messages so far
+    other_input: str | None = None  # what else came: earlier turns, tool results
 
 
 def text_of(content: object, depth: int = 0) -> str | None:
@@ -57,6 +61,17 @@ def message_text(message: object) -> str | None:
     return None
 
 
+def all_text(content: object, depth: int = 0) -> list[str]:
+    """Every text in a message's content, tool results and thinking among them."""
+    if isinstance(content, str):
+        return [] if content in REDACTED else [content]
+    if isinstance(content, list):
+        return [text for inner in content for text in all_text(inner, depth + 1)]
+    if not isinstance(content, dict) or depth > DEEP:
+        return []
+    return [text for key in HOLDING for text in all_text(content.get(key), depth + 1)]
+
+
 def talk(messages: object, system: object = None) -> Talk:
     """Read a conversation. `system` is the text that some APIs keep beside the messages.
 
@@ -71,11 +86,14 @@ def talk(messages: object, system: object = None) -> Talk:
         return Talk(None, "\n".join(system_texts) or None, None)
     prompt: str | None = None
     turn = 0
+    others: list[list[str]] = []  # of each message but the system's
+    last = 0  # where the prompt's own stands among them
     for message in messages:
         if isinstance(
             message, str
         ):  # a batch of texts (completions, embeddings): the last one stands for them
-            prompt, turn = message, turn + 1
+            prompt, turn, last = message, turn + 1, len(others)
+            others.append([message])
             continue
         if not isinstance(message, dict):
             continue
@@ -84,8 +102,13 @@ def talk(messages: object, system: object = None) -> Talk:
         if role in SYSTEM_ROLES and said:
             system_texts.append(said)
         elif role == "user" and said is not None:
-            prompt, turn = said, turn + 1
-    return Talk(prompt, "\n".join(system_texts) or None, turn or None)
+            prompt, turn, last = said, turn + 1, len(others)
+        if role not in SYSTEM_ROLES:
+            others.append(all_text(message))
+    if turn:  # of the prompt's own message only what is no part of the prompt: tool results beside it
+        others[last] = [text for text in others[last] if text not in prompt] if prompt else others[last]
+    other = "\n".join(text for texts in others for text in texts)
+    return Talk(prompt, "\n".join(system_texts) or None, turn or None, other or None)
 
 
 def from_text(value: object) -> object:

@@ -173,6 +173,7 @@ def _joined(key: str, held: Pieces, caller: Json) -> Row:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "input_tokens": held.head.get("prompttokens"),
         "output_tokens": held.head.get("completiontokens"),
         "stream": held.head.get("isstreamcompletion"),

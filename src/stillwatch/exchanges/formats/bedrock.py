@@ -46,6 +46,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": count(first(dig(body, "toolConfig", "tools"), dig(body, "tools"))),
         "input_tokens": first(dig(obj, "input", "inputTokenCount"), dig(answer, "usage", "inputTokens")),
         "output_tokens": first(dig(obj, "output", "outputTokenCount"), dig(answer, "usage", "outputTokens")),

@@ -46,6 +46,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": count(dig(request, "tools")),
         "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens")),
         "output_tokens": first(dig(usage, "output"), dig(usage, "completionTokens")),

@@ -58,6 +58,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": count(first(dig(asked, "tools"), dig(asked, "functions"))),
         "input_tokens": obj.get("prompt_tokens"),
         "output_tokens": obj.get("completion_tokens"),

@@ -145,6 +145,7 @@ def asked(request: Json) -> Row:
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": count(first(request.get("tools"), request.get("functions"))),
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),

@@ -213,6 +213,7 @@ def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Eve
         "turn": said.turn,
         "system": said.system,
         "prompt": said.prompt,
+        "other_input": said.other_input,
         "tools": tools,
         "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
         "finish_reason": first(dig(found.get("gen_ai.response.finish_reasons"), 0), ended),

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
-from stillwatch.exchanges.messages import message_text, talk, text_of
+from stillwatch.exchanges.messages import all_text, message_text, talk, text_of
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "exchange_id": ("request_id", "id", "requestid"),
@@ -139,8 +139,16 @@ def rows(obj: Json) -> Iterator[Item]:
         said = talk(row["prompt"])
         row["prompt"] = said.prompt if said.turn else text_of(row["prompt"])
         row |= {
-            name: value for name, value in (("system", said.system), ("turn", said.turn)) if name not in row
+            name: value
+            for name, value in (
+                ("system", said.system),
+                ("turn", said.turn),
+                ("other_input", said.other_input),
+            )
+            if name not in row
         }
+    if isinstance(row.get("other_input"), list | dict):
+        row["other_input"] = "\n".join(all_text(row["other_input"])) or None
     for name in ("system", "completion"):
         if isinstance(row.get(name), list | dict):
             row[name] = message_text(row[name]) or text_of(row[name])

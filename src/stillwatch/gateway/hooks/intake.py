@@ -23,7 +23,7 @@ from stillwatch.gateway.record.wal import GAP, ROW, frame
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
-TEXTS = frozenset(("system", "prompt", "completion"))
+TEXTS = frozenset(("system", "prompt", "completion", "other_input"))
 DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
 CHARGED_US = 3_600_000_000  # tokens of an older exchange count against no limit that runs now
 _CAPTURED, _UNCAPTURED = PLACE["captured"], PLACE["uncaptured"]
@@ -125,6 +125,7 @@ class Intake:
             row["family"] = verdict.family
         if not keep_text:
             row.pop("completion", None)
+            row.pop("other_input", None)
         return row
 
     def _charge(self, rows: Iterable[Row], now_us: int) -> None:

@@ -206,7 +206,7 @@ class Recorder:
         self._waiting += 1
         self._rows.append(row)
         self._keep.append(keep_text)
-        for name in TEXTS:
+        for name in (*TEXTS, "other_input"):
             self._text_bytes += len(row.get(name) or "")  # type: ignore[arg-type]
         if self._text_bytes >= SKETCH_BYTES:
             self._sketch()

@@ -49,6 +49,8 @@ def row(worker: int, number: int, intent: Intent, body: bytes, outcome: Outcome,
     said = asked(_request(intent, body)) if body else {}
     if reply:
         said["completion"] = completion(_reply(intent, outcome, reply))
+    if said.get("completion") is None:
+        said.pop("other_input", None)  # it is compared with answers, where they are kept
     known: Row = {
         "exchange_id": exchange_id(worker, number),
         "time": intent.time_us,
