@@ -1,6 +1,18 @@
-"""A natural experiment in the log: do answers to accounts of a group come back in requests of its others?
+"""Answers given to one account of the group that come back in requests of another: one operation.
 
 Nobody need be held for it, and who never got an answer cannot be tied by it. It forms no groups.
+
+Null: two, and both must be rejected; the larger p-value counts. (1) Whose requests quote an answer given to
+    the group has nothing to do with the group: of the parties whose requests brought passages on that day,
+    each is as likely, or likely by how many it brought, whichever gives the group more. A party is counted
+    once as quoting and once as answered, so that no customer who quotes many, a judge or a scrapbook, can
+    carry the test. (2) What the group's accounts share are texts that both know. Then the request is as
+    likely before the answer as the exchanges of the two accounts lie in time; each pair counts once.
+Blind to: answers that are reworded, translated or shorter than some sixty words; one account that handles the
+    answers of all the others; exchanges whose completion is not in the log.
+Fooled by: people who pass answers on to each other, such as a class or a team of annotators: it shows that
+    answers pass, not that one hand passes them. So it makes no account firm.
+Source: issue 10, direction 4; the exact tail of independent, unequal trials (Poisson binomial).
 """
 
 # mypy: allow-untyped-defs
@@ -10,22 +22,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.echo import Echoes, answered_us, echoes
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import Reason
 
 NAME = "echo"
 CONTROL = "provider"  # who was answered what, the client does not choose; what it quotes, it does
+CLASS = "answers"
 DAY_US = 86_400_000_000
+ECHO_P_VALUE = 1e-2  # at most: then a lead or a finding quotes it
+PAIR_BITS = 6.0  # of one pair, at most: one answer may have been passed on
 
 
 @dataclass(frozen=True)
 class Echo:
     """One answer that came back: what can be shown to both accounts, and checked by a person."""
 
-    answered: str  # the account
-    answered_us: int
-    quoted_by: str
+    answered: int  # the account's code
+    answered_us: int  # when it asked
+    quoted_by: int
     quoted_us: int
     passages: int  # of the answer, that the request holds
 
@@ -40,7 +55,7 @@ class EchoEvidence:
     inside: int  # of these, accounts of the group
     expected: float  # of these, if whose requests quote had nothing to do with the group
     earlier: int  # pairs of the group in which the request was there before the answer
-    tied: tuple[str, ...]  # accounts that quote another's answer and whose answer another quotes
+    tied: tuple[int, ...]  # codes of accounts that quote another's answer and whose answer another quotes
     text: str
     echoes: tuple[Echo, ...] = ()  # the first of each pair, in the order of time
 
@@ -54,18 +69,7 @@ def echo_evidence(
     """Test whether answers given to a group come back in the group; None where none does.
 
     party: (accounts,) who counts as one, else each account; found: the log's echoes under it, where they are
-    known already. Two nulls must both be rejected; the larger p-value counts.
-
-    Null: (1) whose requests quote an answer given to the group has nothing to do with the group: of the
-        parties whose requests brought passages on that day, each is as likely, or likely by how many it
-        brought, whichever gives the group more. A party is counted once as quoting and once as answered, so
-        that no customer who quotes many, a judge or a scrapbook, can carry the test. (2) What the group's
-        accounts share are texts that both know. Then the request is as likely before the answer as the
-        exchanges of the two accounts lie in time; each of their pairs counts once.
-    Blind to: what `actors.echo` is blind to; one account that handles the answers of all the others.
-    Fooled by: answers that a group's people pass on to each other, such as a class: `tied` asks that an
-        account gives and takes; an account whose published answers are copied gives and takes nothing.
-    Source: issue 10, direction 4; the exact tail of independent, unequal trials (Poisson binomial).
+    known already. The nulls are this module's.
     """
     party = np.arange(len(log.accounts), dtype=np.int32) if party is None else party
     found = echoes(log, party) if found is None else found
@@ -91,7 +95,7 @@ def echo_evidence(
     first = _first_of_each_pair(log, giver, taker, found, forward)
     tied_parties = np.intersect1d(giver[forward], taker[forward])
     both = np.isin(party, tied_parties) & members
-    tied = tuple(name for k, name in enumerate(log.accounts) if both[k])
+    tied = tuple(np.flatnonzero(both).tolist())
     pair = giver.astype(np.int64) << 32 | taker
     earlier = len(np.unique(pair[within[~found.forward[within]]]))
     text = (
@@ -106,10 +110,35 @@ def echo_evidence(
     )
 
 
-def echo_reason(evidence: EchoEvidence, bits: float) -> Reason:
-    """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
-    share, chance = evidence.inside / evidence.quoting, evidence.expected / evidence.quoting
-    return Reason(NAME, evidence.text, bits, share, chance, n=evidence.quoting)
+def group_evidence(world: World, accounts: np.ndarray) -> EchoEvidence | None:
+    """Give the evidence of some accounts, by code; None where what came back may be chance."""
+    log = world.log
+    names = [log.accounts[a] for a in accounts]
+    evidence = echo_evidence(log, names, party_of(world), world.once(echoes_in))
+    return evidence if evidence is not None and evidence.p_value <= ECHO_P_VALUE else None
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Accounts of the actor in whose requests answers to others of them come back, beside chance."""
+    evidence = group_evidence(world, actor.accounts)
+    if evidence is None:
+        return None
+    bits = float(min(MOST_BITS, -np.log2(max(evidence.p_value, 1e-300))))
+    each = min(PAIR_BITS, bits)
+    return Weighed(
+        bits,
+        evidence.text,
+        evidence.inside / evidence.quoting,
+        evidence.expected / evidence.quoting,
+        None,
+        evidence.quoting,
+        tuple(Tie(e.quoted_by, each, _pair_text(e), e.answered, firm=False) for e in evidence.echoes),
+    )
+
+
+def _pair_text(echo: Echo) -> str:
+    hours = (echo.quoted_us - echo.answered_us) / 3_600_000_000
+    return f"{echo.passages} passages of an answer to one came {hours:.1f} hours later in the other's request"
 
 
 def _who_quotes(
@@ -197,9 +226,9 @@ def _first_of_each_pair(
         a, b = int(found.answer[k]), int(found.request[k])
         first.append(
             Echo(
-                log.accounts[log["account"][a]],
+                int(log["account"][a]),
                 int(log["ts_us"][a]),
-                log.accounts[log["account"][b]],
+                int(log["account"][b]),
                 int(log["ts_us"][b]),
                 int(found.passages[k]),
             )
