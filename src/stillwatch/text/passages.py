@@ -23,6 +23,7 @@ from stillwatch.text.keyed import mix, siphash_word
 RUN = 8  # words of a passage
 REACH = 8  # passages on either side among which a kept one is the least: two kept ones are 9 words apart
 DIFFERENT = 4  # words of letters in a passage, at least, that are not the same
+HELD = 31  # a mask: words and runs at hand, at least RUN + 2 * REACH of them
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash: odd, 2^64 / golden ratio
 BACKSLASH = 92
 ESCAPED = (110, 114, 116, 34, 92, 47)  # n r t " \ /: what may follow a backslash in JSON
@@ -64,16 +65,15 @@ def _word(data, i, end):
 
 
 @njit(cache=True, nogil=True)
-def _plain(words, letters, last):
-    """Whether the run that ends at a word has fewer different words of letters than a passage needs."""
+def _plain(words, letters, first):
+    """Whether a run has fewer different words of letters than a passage needs."""
     seen = 0
-    for k in range(last - RUN + 1, last + 1):
-        at = k % RUN
-        if not letters[at]:
+    for k in range(first, first + RUN):
+        if not letters[k & HELD]:
             continue
         again = False
-        for q in range(last - RUN + 1, k):
-            again |= words[q % RUN] == words[at]
+        for q in range(first, k):
+            again |= words[q & HELD] == words[k & HELD]
         seen += not again
     return seen < DIFFERENT
 
@@ -85,56 +85,51 @@ def passages(data, offsets, key0, key1, out):
     data: (bytes,) uint8; offsets: (texts + 1,) int64; out: (texts, k) uint32, zeroed by the caller, 0 where
     there are fewer.
     """
-    keep = out.shape[1]
     power = _last_power()
-    words = np.zeros(RUN, np.uint64)
-    letters = np.zeros(RUN, np.bool_)
-    width = 2 * REACH + 1
-    runs = np.zeros(width, np.uint64)  # the last runs' hashes, 0 for one that is no passage
-    best = np.zeros(keep, np.uint64)
+    words = np.zeros(HELD + 1, np.uint64)
+    letters = np.zeros(HELD + 1, np.bool_)
+    runs = np.zeros(HELD + 1, np.uint64)  # the last runs' hashes, by their first word
+    best = np.zeros(out.shape[1], np.uint64)
     for t in range(len(offsets) - 1):
         i, end = offsets[t], offsets[t + 1]
         rolled = np.uint64(0)
-        n = made = count = 0
-        words[:] = 0
+        n = count = 0
         while i < end:
             h, i, of_letters = _word(data, i, end)
             if h == np.uint64(0):
                 continue
-            at = n % RUN
-            rolled = rolled * FACTOR + h - words[at] * power
-            words[at] = h
-            letters[at] = of_letters
+            rolled = rolled * FACTOR + h
+            if n >= RUN:
+                rolled -= words[(n - RUN) & HELD] * power
+            words[n & HELD] = h
+            letters[n & HELD] = of_letters
             n += 1
-            if n < RUN:
-                continue
-            run = mix(rolled ^ key0)
-            runs[made % width] = np.uint64(0) if _plain(words, letters, n - 1) else run
-            made += 1
+            made = n - RUN + 1
+            if made >= 1:
+                runs[(made - 1) & HELD] = mix(rolled ^ key0)
             if made > REACH:
-                count = _keep(runs, made, made - 1 - REACH, best, count)
+                count = _keep(runs, words, letters, made, made - 1 - REACH, best, count)
+        made = n - RUN + 1
         for middle in range(max(0, made - REACH), made):
-            count = _keep(runs, made, middle, best, count)
+            count = _keep(runs, words, letters, made, middle, best, count)
         for k in range(count):
             p = np.uint32(siphash_word(key0, key1, best[k]) >> np.uint64(32))
             out[t, k] = p if p != np.uint32(0) else np.uint32(1)
 
 
 @njit(cache=True, nogil=True)
-def _keep(runs, made, middle, best, count):
+def _keep(runs, words, letters, made, middle, best, count):
     """Take a run among the least ones if it is the least of its neighbours; how many are kept then."""
-    width = len(runs)
-    g = runs[middle % width]
-    if g == np.uint64(0) or (count == len(best) and g >= best[count - 1]):
+    g = runs[middle & HELD]
+    if count == len(best) and g >= best[count - 1]:
         return count
     for k in range(max(0, middle - REACH), min(made, middle + REACH + 1)):
-        other = runs[k % width]
-        if k != middle and other != np.uint64(0) and other <= g:
+        if k != middle and runs[k & HELD] <= g:
             return count
     j = count - 1
     while j >= 0 and best[j] > g:
         j -= 1
-    if j >= 0 and best[j] == g:
+    if (j >= 0 and best[j] == g) or _plain(words, letters, middle):
         return count
     count = min(count + 1, len(best))
     for q in range(count - 1, j + 1, -1):
