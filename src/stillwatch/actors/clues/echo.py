@@ -99,11 +99,10 @@ def echo_evidence(
     pair = giver.astype(np.int64) << 32 | taker
     earlier = len(np.unique(pair[within[~found.forward[within]]]))
     text = (
-        f"Answers given to its accounts came back in requests of others of them, in {len(first):,} directed "
-        f"pairs; nobody else had been answered or had brought these passages. Of {quoting:,} accounts that "
-        f"quote its answers {inside:,} are its own, where chance gives {chances.sum():.1f}; in {earlier:,} "
-        f"pairs the request was there before the answer (p = {p_value:.2g}). Answers pass between its "
-        f"accounts, as in one operation; people who pass them on look the same."
+        f"In {len(first):,} directed pairs of its accounts an answer to one came back in a request of the "
+        f"other, and nobody else was answered or had brought it; of {quoting:,} accounts that quote its answers "
+        f"{inside:,} are its own, {chances.sum():.1f} by chance; {earlier:,} pairs had the text before "
+        f"(p = {p_value:.2g}). People who pass answers on look the same."
     )
     return EchoEvidence(
         p_value, len(first), quoting, inside, float(chances.sum()), earlier, tied, text, first
