@@ -1,23 +1,29 @@
 """Who is tied by answers that come back: honest crowds and pools of tests/echo_world.py, by group.
 
-    python benchmarks/echo.py --runs 30 --page docs/evidence.md
+    python benchmarks/echo.py [--runs 30] [--page docs/evidence.md] [--cost]
 
-Made-up texts; the rules were fixed before the first run. `tied` gives and takes.
+Made-up texts; the rules were fixed before the first run. Give and take: an account quotes another's answer,
+and its own is quoted. With `--cost` what it costs on 100,000 exchanges, in CPU time.
 """
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from echo_world import Exchanges, classroom, honest, pool  # noqa: E402 - the tests' own world
 from pages import put  # noqa: E402
+from scan_world import SKETCHER  # noqa: E402
 from stillwatch.actors.clues.echo import echo_evidence  # noqa: E402
 from stillwatch.actors.echo import echoes  # noqa: E402
+from stillwatch.exchanges.log import build  # noqa: E402
 
 LEVELS = (0.001, 0.01)
 POOLS = {
@@ -72,12 +78,58 @@ def table(runs: int) -> list[str]:
     return lines
 
 
+def _renamed(table: pa.Table, copy: int) -> pa.Table:
+    """Give the same exchanges with other words, ids and accounts: copies share nothing."""
+    for name in ("prompt", "completion", "other_input"):
+        words = pc.replace_substring_regex(table[name], r"\b([a-z])", rf"x{copy}\1")
+        table = table.set_column(table.schema.get_field_index(name), name, words)
+    for name in ("exchange_id", "account"):
+        named = pc.binary_join_element_wise(table[name], str(copy), "-")
+        table = table.set_column(table.schema.get_field_index(name), name, named)
+    return table
+
+
+def cost(exchanges: int = 100_000) -> list[str]:
+    """Give what passages and echoes cost, in lines."""
+    world = Exchanges(1)
+    world.people("person", 400, 25)
+    pool(world, 40, 25)
+    one = world.table()
+    copies = -(-exchanges // len(one))
+    log = pa.concat_tables([_renamed(one, copy) for copy in range(copies)]).slice(0, exchanges)
+    bare = log
+    for name in ("completion", "other_input"):
+        nothing = pa.nulls(len(log), pa.string())
+        bare = bare.set_column(bare.schema.get_field_index(name), name, nothing)
+    spent = {}
+    for _ in range(2):  # the first compiles
+        for name, table in (("without", bare), ("with", log)):
+            begun = time.process_time()
+            built = build(table.to_batches(65_536), SKETCHER, threads=1)
+            spent[name] = time.process_time() - begun
+        begun = time.process_time()
+        found = echoes(built, np.arange(len(built.accounts), dtype=np.int32))
+        spent["echoes"] = time.process_time() - begun
+    bytes_each = (built.answered.nbytes + built.brought.nbytes) / exchanges
+    text = sum(
+        pc.sum(pc.binary_length(log[name])).as_py() for name in ("prompt", "completion", "other_input")
+    )
+    each = {name: seconds / exchanges * 1e6 for name, seconds in spent.items()}
+    kilobytes = text / exchanges / 1e3
+    return [
+        f"{exchanges:,} exchanges of {kilobytes:.1f} KB: sketches {each['without']:.1f} us each, "
+        f"passages {each['with'] - each['without']:.1f} us more, echoes {each['echoes']:.1f} us; "
+        f"{bytes_each:.0f} bytes each, {len(found):,} echoes"
+    ]
+
+
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__)
     given.add_argument("--runs", type=int, default=30)
     given.add_argument("--page", type=Path, help="a page with the table between two marks")
+    given.add_argument("--cost", action="store_true", help="what it costs, instead of whom it ties")
     told = given.parse_args()
-    made = table(told.runs)
+    made = cost() if told.cost else table(told.runs)
     if told.page is None:
         print("\n".join(made))
     else:

@@ -100,9 +100,12 @@ class Exchanges:
                         history += f"\n{asked}\n{said}"
         return names
 
-    def log(self) -> ExchangeLog:
+    def table(self) -> pa.Table:
         columns = [pa.array([row.get(f.name) for row in self.rows], f.type) for f in RECORD]
-        return build(pa.table(columns, schema=RECORD).to_batches(5000), SKETCHER, threads=1)
+        return pa.table(columns, schema=RECORD)
+
+    def log(self) -> ExchangeLog:
+        return build(self.table().to_batches(5000), SKETCHER, threads=1)
 
     def party(self, log: ExchangeLog) -> np.ndarray:
         first: dict[str, int] = {}

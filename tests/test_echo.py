@@ -145,10 +145,6 @@ def test_a_row_keeps_its_id() -> None:
     assert ids.derive(with_it) == ids.derive(without)
 
 
-def table(rows: list[dict]) -> pa.Table:
-    return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in RECORD], schema=RECORD)
-
-
 def test_a_log_without_completions_holds_nothing_of_it() -> None:
     world = Exchanges(1)
     world.people("p", 5)
@@ -168,7 +164,7 @@ def test_sketched_and_growing_logs_hold_the_same_passages() -> None:
     for row in rows[:40]:
         row["completion"] = None  # a first batch without any
     key = Sketcher(b"a key of sixteen bytes")
-    batches = table(rows).to_batches(40)
+    batches = world.table().to_batches(40)
     plain = build(batches, key, threads=1)
     stored = [sketch_batch(batch, key) for batch in batches]
     assert stored[0].column("answered_passages").null_count == len(stored[0])

@@ -100,9 +100,9 @@ def echo_evidence(
     earlier = len(np.unique(pair[within[~found.forward[within]]]))
     text = (
         f"In {len(first):,} directed pairs of its accounts an answer to one came back in a request of the "
-        f"other, and nobody else was answered or had brought it; of {quoting:,} accounts that quote its answers "
-        f"{inside:,} are its own, {chances.sum():.1f} by chance; {earlier:,} pairs had the text before "
-        f"(p = {p_value:.2g}). People who pass answers on look the same."
+        f"other, and nobody else was answered or had brought it; of {quoting:,} accounts that quote its "
+        f"answers {inside:,} are its own, {chances.sum():.1f} by chance; {earlier:,} pairs had the text "
+        f"before (p = {p_value:.2g}). People who pass answers on look the same."
     )
     return EchoEvidence(
         p_value, len(first), quoting, inside, float(chances.sum()), earlier, tied, text, first
