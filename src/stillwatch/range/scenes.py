@@ -297,6 +297,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
         stolen=table.share("stolen", usual.get("stolen", 0.0)),
         sticky=table.share("sticky", usual.get("sticky", 0.0)),
         retries=table.share("retries", usual.get("retries", 0.0)),
+        cleaned=table.share("cleaned", usual.get("cleaned", 0.0)),
     )
     attacker = table.name("attacker", "fixed")
     table.done()
