@@ -162,9 +162,23 @@ def started_together(crowd: Crowd) -> list[str]:
     return members(crowd, hours=lambda k: [100 + k / 10 + 3 * j for j in range(8)])
 
 
+def answers_handed_on(crowd: Crowd) -> list[str]:
+    """What one account is answered, another has cleaned."""
+    rng = crowd.rng
+    people(crowd, completion="ok")
+    names = members(crowd, completion="ok")
+    for k in range(120):
+        asks, cleans = rng.sample(names, 2)
+        answer = sentence(rng, 120)
+        crowd.says(asks, 100 + k / 4, completion=answer)
+        crowd.says(cleans, 101 + k / 4, f"clean this trace: {answer}", completion="done")
+    return names
+
+
 SEEN: dict[str, Case] = {
     "complementary_load": throttled_and_taken_over,
     "complementary_parts": one_list_dealt_out,
+    "echo": answers_handed_on,
     "even_shares": equal_shares,
     "pivot": moved_at_once,
     "reappearance": silenced_and_replaced,
@@ -338,9 +352,35 @@ def phased_in(crowd: Crowd) -> list[str]:
     return members(crowd, hours=lambda k: np.linspace(9 * k, 191, 8).tolist())
 
 
+def one_judge(crowd: Crowd) -> list[str]:
+    """One of them judges what all the others were answered."""
+    rng = crowd.rng
+    people(crowd, completion="ok")
+    judge, *names = members(crowd, completion="ok")
+    for k in range(100):
+        answer = sentence(rng, 120)
+        crowd.says(names[k % len(names)], 100 + k / 4, completion=answer)
+        crowd.says(judge, 101 + k / 4, f"rate this: {answer}", completion="7")
+    return [judge, *names]
+
+
+def texts_they_all_know(crowd: Crowd) -> list[str]:
+    """The model recites them to some, and others have them at hand: now the one is first, now the other."""
+    rng = crowd.rng
+    people(crowd, completion="ok")
+    names = members(crowd, completion="ok")
+    for _ in range(60):
+        told, has = rng.sample(names, 2)
+        text = sentence(rng, 120)
+        crowd.says(told, 100 + rng.uniform(0, 80), completion=text)
+        crowd.says(has, 100 + rng.uniform(0, 80), f"sum up: {text}", completion="ok")
+    return names
+
+
 ALIKE: dict[str, tuple[Case, ...]] = {
     "complementary_load": (own_retries, a_busy_pool, nobody_repeats),
     "complementary_parts": (a_class_with_one_assignment, nobody_repeats),
+    "echo": (one_judge, texts_they_all_know),
     "even_shares": (uneven_shares,),
     "pivot": (everybody_moves, a_model_that_was_there, models_no_longer_named),
     "reappearance": (come_and_go_evenly, gone_with_the_log),

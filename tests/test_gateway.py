@@ -155,6 +155,16 @@ def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
         assert rows[0]["completion"] == rows[1]["completion"] == whole
 
 
+def test_answers_are_sketched_without_their_texts_where_the_terms_say_so(up: Upstream) -> None:
+    for more, kept in (("", False), ("sketch_answers = true\n", True)):
+        with gateway(up.url, f"version = 1\n[retention]\ntext_days = 0\n{more}") as g:
+            ask(g, max_tokens=400, headers={"x-tokens": "200"})
+            ask(g, stream=True, max_tokens=400, headers={"x-tokens": "200"})
+            for row in g.rows(2):
+                assert row["completion"] is row["prompt"] is None
+                assert (row["answered_passages"] is not None) == kept
+
+
 def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
     with gateway(up.url) as g:
         assert ask(g, model="m" * 100_000).status_code == 403

@@ -7,7 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from stillwatch.actors.clues.echo import echo_evidence
 from stillwatch.errors import InputError
+from stillwatch.exchanges.log import build
+from stillwatch.exchanges.read import read
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.range.campaigns import Plan, Request, dealing
 from stillwatch.range.campaigns.dealing import deal, retry, stick, topics_of
 from stillwatch.range.campaigns.shapes import requests_of
@@ -159,6 +164,30 @@ def test_a_scene_says_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     text = (folder / "scene.toml").read_text()
     assert "sticky = 0.7" in text
     assert "sticky" not in (compose_scene(parse_scene(SCENE), 1, tmp_path / "b") / "scene.toml").read_text()
+
+
+def test_answers_come_back_from_another_account(tmp_path: Path) -> None:
+    folder = compose_scene(parse_scene(SCENE + "cleaned = 0.3\n"), 1, tmp_path)
+    table = pq.read_table(folder / "exchanges.parquet")
+    rows = {row["exchange_id"]: row for row in table.to_pylist()}
+    assert all((row["completion"] is None) == (row["status"] != 200) for row in rows.values())
+    marks = pq.read_table(folder / "truth_exchanges.parquet")["exchange_id"].to_pylist()
+    taken = [rows[name] for name in marks]
+    by_answer = {row["completion"]: row for row in taken if row["completion"]}
+    cleaning = [row for row in taken if row["prompt"].startswith("RAW TRACE")]
+    assert 0.2 * 600 < len(cleaning) < 0.4 * 600
+    for row in cleaning:
+        of = by_answer[row["prompt"].split("\n")[1]]
+        assert of["account"] != row["account"]
+        assert of["time"] < row["time"]
+    log = build(read([folder / "exchanges.parquet"], rejects=Rejects()), Sketcher(), threads=1)
+    pool = sorted({row["account"] for row in taken})
+    evidence = echo_evidence(log, pool)
+    assert evidence is not None
+    assert evidence.p_value < 1e-2
+    assert {log.accounts[one.answered] for one in evidence.echoes} <= set(pool)
+    plain = compose_scene(parse_scene(SCENE), 1, tmp_path / "b") / "exchanges.parquet"
+    assert "completion" not in pq.read_schema(plain).names
 
 
 @pytest.mark.parametrize("line", ["sticky = 1.5", 'retries = "all"'])

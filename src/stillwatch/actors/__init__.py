@@ -46,6 +46,7 @@ class World:
     use_marker: np.ndarray  # (uses,) int32
     marker_kind: np.ndarray  # (markers,) int8 into spread.KINDS
     entrants: np.ndarray  # (markers,) int32 parties that ever took a marker up
+    party: np.ndarray | None = None  # (accounts,) int32 who counts as one; None: each account
     counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, count: Callable[..., Any], *more: Any) -> Any:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from stillwatch.exchanges import RECORD
 
 Words = NDArray[np.uint64]
+UNNAMED = ("exchange_id", "earlier")  # the second came later: a row keeps the id that it always got
 
 _K1 = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _K2 = np.uint64(0xD6E8FEB86659FD93)  # odd multiplier of the rrmxmx mixer (Pelle Evensen, 2018)
@@ -63,13 +64,13 @@ def _numbers(state: Words, values: Words, valid: NDArray[np.bool_]) -> None:
 
 
 def derive(batch: pa.RecordBatch) -> pa.Array:
-    """Ids for a batch in the RECORD schema, from every column but `exchange_id`; null columns add nothing."""
+    """Ids for a batch in the RECORD schema, from every column but UNNAMED; null columns add nothing."""
     rows = batch.num_rows
     state = np.empty((rows, 2), dtype=np.uint64)
     state[:, 0], state[:, 1] = 1, 2
     for index, field in enumerate(RECORD):
         column = batch.column(index)
-        if field.name == "exchange_id" or column.null_count == rows:
+        if field.name in UNNAMED or column.null_count == rows:
             continue
         valid = column.is_valid().to_numpy(zero_copy_only=False)
         name = np.where(

@@ -17,9 +17,11 @@ from stillwatch.exchanges.log import (
     CODED,
     CODED_AS,
     MATRICES,
+    PASSAGES,
     Codes,
     Columns,
     ExchangeLog,
+    Growing,
     closed,
     coded,
     columns_of,
@@ -67,7 +69,7 @@ class KeptLog:
         part = columns_of(batch, coded(batch, self.codes), self.sketcher)
         if batch.num_rows:
             self._has |= said(batch)
-            self._order = tuple(part)
+            self._order += tuple(name for name in part if name not in self._order)
             self._ids_since.update(part["id"].tolist())
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
@@ -91,10 +93,18 @@ class KeptLog:
 
     def columns(self, names: Iterable[str]) -> Columns:
         """Columns of what was merged last, the phrases among them."""
-        return {name: getattr(self.log, name) if name in MATRICES else self.log[name] for name in names}
+        of_log = (*MATRICES, *PASSAGES)
+        return {
+            name: getattr(self.log, name) if name in of_log else self.log[name]
+            for name in names
+            if name not in PASSAGES or len(getattr(self.log, name))
+        }
 
     def _together(self, parts: list[Columns]) -> Columns:
-        return {name: np.concatenate([part[name] for part in parts]) for name in self._order}
+        grown = Growing()
+        for part in parts:
+            grown.add(part)
+        return grown.whole()
 
     def forget(self, before_us: int) -> None:
         """Let the exchanges before a moment go, and the names that nobody else has."""
@@ -156,7 +166,7 @@ class KeptLog:
         told = {
             "names": {name: sorted(code.index) for name, code in self.codes.items()},
             "has": sorted(self._has),
-            "order": self._order,
+            "order": list(self.columns(self._order)),
             "duplicates": self.duplicates,
             "forgotten_us": self.forgotten_us,
             "key": self.sketcher.fingerprint,

@@ -44,6 +44,7 @@ NUMBERS: dict[str, tuple[type, int]] = {
 RECORD_NAMES = frozenset(RECORD.names)
 STEP = 16  # a column that is full grows by one such part
 MATRICES = ("phrases", "system_phrases", "content")  # columns of several values a row
+PASSAGES = ("answered", "brought")  # the same, in logs with completions only
 CODED = ("account", "model", "user_agent", "client_ip")
 CODED_AS = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
 
@@ -61,6 +62,9 @@ class ExchangeLog:
     duplicates: int  # exchanges seen more than once, kept once
     content: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, i) content words
     agents: tuple[str, ...] = ()
+    # passages of the answers and of what came in the requests; no rows where no exchange has a completion
+    answered: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, j)
+    brought: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, k)
 
     def __len__(self) -> int:
         return len(self.columns["ts_us"])
@@ -83,11 +87,13 @@ class Growing:
     def add(self, part: Columns) -> None:
         end = self.length + len(part["ts_us"])
         for name, values in part.items():
-            column = self.columns.setdefault(name, np.empty((0, *values.shape[1:]), values.dtype))
+            self.columns.setdefault(name, np.empty((0, *values.shape[1:]), values.dtype))
+        for name, column in self.columns.items():
             if end > len(column):
                 room = end + end // STEP  # the system moves pages, not bytes, when a large array grows
-                column.resize((room, *values.shape[1:]), refcheck=False)
-            column[self.length : end] = values
+                column.resize((room, *column.shape[1:]), refcheck=False)  # filled with 0
+            if name in part:
+                column[self.length : end] = part[name]
         self.length = end
 
     def whole(self) -> Columns:
@@ -257,9 +263,12 @@ def closed(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> Ex
                 flat[:kept] = flat[order]
             column.resize((kept, *column.shape[1:]), refcheck=False)
     phrases, system_phrases, content = (columns.pop(name) for name in MATRICES)
+    passages = {name: columns.pop(name) for name in PASSAGES if name in columns}
     accounts, models = names["account"][0], names["model"][0]
     agents = names["user_agent"][0]
-    return ExchangeLog(columns, phrases, system_phrases, accounts, models, has, total - kept, content, agents)
+    return ExchangeLog(
+        columns, phrases, system_phrases, accounts, models, has, total - kept, content, agents, **passages
+    )
 
 
 def _order(columns: Columns) -> np.ndarray:

@@ -16,7 +16,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
-TALK = ("prompt", "system", "completion")  # may be a list of messages, or of parts
+TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 

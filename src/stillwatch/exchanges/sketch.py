@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from stillwatch.text.classes import CLASSES
 from stillwatch.text.kernel import CONTENT, PHRASES, sketch
 from stillwatch.text.keyed import hash_texts
+from stillwatch.text.passages import passages
 from stillwatch.text.phrase_table import phrase_table
 
 SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
@@ -91,6 +92,19 @@ class Sketcher:
         once = self(coded.dictionary, phrases, content)
         at = coded.indices.to_numpy()
         return Sketches(**{name: column[at] for name, column in vars(once).items()})
+
+    def passages(self, texts: pa.Array, keep: int) -> np.ndarray:
+        """(n, keep) uint32 of each text's passages, 0 where it has fewer; each distinct text once."""
+        texts = _whole(texts)
+        probe = texts.slice(0, PROBE)
+        if len(texts) > PROBE and len(probe.unique()) <= PROBE // 2:
+            coded = pc.fill_null(texts, "").dictionary_encode()
+            found: np.ndarray = self.passages(coded.dictionary, keep)[coded.indices.to_numpy()]
+            return found
+        data, offsets = _utf8(texts)
+        out = np.zeros((len(texts), keep), np.uint32)
+        passages(data, offsets, self._key0, self._key1, out)
+        return out
 
     def hashes(self, texts: pa.Array) -> np.ndarray:
         """(n,) uint64 keyed hash of each text's bytes, case and space included; 0 for null and empty."""

@@ -18,6 +18,8 @@ from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
 from stillwatch.text.kernel import CONTENT, PHRASES
 
 TEXTS = ("system", "prompt", "completion", "earlier")
+ANSWERED = 12  # passages kept of an answer
+BROUGHT = {"prompt": 16, "earlier": 16, "system": 8}  # and of each text of its request
 OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
 FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
 FORM_NOW = b"2"  # to be raised when the kernel comes to sketch the same text otherwise
@@ -61,8 +63,17 @@ EXTRA = pa.schema(
         ("shape", pa.string()),  # the API whose table read the request; "unknown": its text was walked
     ]
 )
+# passages of the answer and of what came in its request: null where files have no completions, or are older
+PASSAGES = pa.schema(
+    [
+        ("answered_passages", pa.list_(pa.uint32(), ANSWERED)),
+        ("brought_passages", pa.list_(pa.uint32(), sum(BROUGHT.values()))),
+    ]
+)
 PLAIN = pa.schema([field for field in RECORD if field.name not in TEXTS])
-SKETCHED = pa.schema([*PLAIN, *SKETCHES, *EARLIER, *EXTRA, *(RECORD.field(name) for name in TEXTS)])
+SKETCHED = pa.schema(
+    [*PLAIN, *SKETCHES, *EARLIER, *EXTRA, *(RECORD.field(name) for name in TEXTS), *PASSAGES]
+)
 
 # sketch column -> its name among a log's columns
 COLUMN_OF = {
@@ -76,6 +87,8 @@ COLUMN_OF = {
     "prompt_content": "content",
     "system_exact": "system",
     "system_phrases": "system_phrases",
+    "answered_passages": "answered",
+    "brought_passages": "brought",
 }
 
 
@@ -103,6 +116,12 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
     arrays.append(pa.array(earlier.words, pa.int32()))
     arrays += [_column(batch, field) for field in EXTRA]
     arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
+    arrays += [
+        _stored(made[COLUMN_OF[field.name]], field)
+        if COLUMN_OF[field.name] in made
+        else pa.nulls(record.num_rows, field.type)
+        for field in PASSAGES
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema_under(sketcher))
 
 
@@ -147,7 +166,29 @@ def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]
     """A log's sketch columns from a batch with texts."""
     prompt = sketcher(batch.column("prompt"))
     system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES, 0)
-    return {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
+    made = {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
+    return made | _passages(batch, sketcher)
+
+
+def _passages(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
+    """The passages of rows with a completion, 0 in the others; no column where no row has one."""
+    answered = batch.column("completion").is_valid()
+    some = answered.true_count
+    if not some:
+        return {}
+    whole = some == batch.num_rows
+    at = slice(None) if whole else np.flatnonzero(answered.to_numpy(zero_copy_only=False))
+    batch = batch.select(["completion", *BROUGHT])
+    batch = batch if whole else batch.filter(answered)
+    parts = {
+        "answered": sketcher.passages(batch.column("completion"), ANSWERED),
+        "brought": np.hstack([sketcher.passages(batch.column(of), keep) for of, keep in BROUGHT.items()]),
+    }
+    made = {}
+    for name, found in parts.items():
+        made[name] = np.zeros((len(answered), found.shape[1]), np.uint32)
+        made[name][at] = found
+    return made
 
 
 def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
@@ -158,6 +199,10 @@ def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
         if field.name in held
         else np.zeros((batch.num_rows, field.type.list_size), np.uint32)
         for field in SKETCHES
+    } | {
+        COLUMN_OF[field.name]: _values(batch.column(field.name), field)
+        for field in PASSAGES
+        if field.name in held and batch.column(field.name).null_count < batch.num_rows
     }
 
 
@@ -179,5 +224,11 @@ def _stored(values: np.ndarray, field: pa.Field) -> pa.Array:
 def _values(column: pa.Array, field: pa.Field) -> np.ndarray:
     if not pa.types.is_fixed_size_list(field.type):
         return np.asarray(column.cast(field.type).to_numpy(zero_copy_only=False))
-    flat: Any = column.cast(field.type).flatten().to_numpy(zero_copy_only=False)
-    return np.ascontiguousarray(flat.reshape(len(column), field.type.list_size))
+    column = column.cast(field.type)
+    flat: Any = column.flatten().to_numpy(zero_copy_only=False)  # without those of null rows
+    found = np.ascontiguousarray(flat.reshape(-1, field.type.list_size))
+    if column.null_count == 0:
+        return found
+    out = np.zeros((len(column), field.type.list_size), found.dtype)
+    out[column.is_valid().to_numpy(zero_copy_only=False)] = found
+    return out

@@ -241,7 +241,7 @@ CONVERT: dict[str, Callable[[object], object]] = {
 # else `"seed": 1e300` would be a cloak.
 CHOSEN = (
     "end_user", "user_agent", "conversation", "tools", "temperature", "top_p", "max_tokens", "n", "seed",
-    "top_logprobs", "stream", "response_format",
+    "top_logprobs", "stream", "response_format", "earlier",
 )  # fmt: skip
 
 

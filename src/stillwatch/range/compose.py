@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
+from stillwatch.range.answers import with_answers
 from stillwatch.range.campaigns import Plan, accounts_of
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.inject import Injection, Side, inject, victims_of
@@ -59,6 +60,7 @@ NEW_FIELDS = (
     "sticky",
     "place",
     "retries",
+    "cleaned",
 )  # of a plan: written only where set, so that older worlds keep their bytes
 
 
@@ -92,6 +94,8 @@ def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) 
     folder = out / f"{scene.name}-{seed}"
     exchanges = (scene.people.exchanges or 0) + sum(plan.exchanges for plan in scene.plans)
     if exchanges > LARGE and scene.people.base is None:
+        if any(plan.cleaned for plan in scene.plans):
+            raise InputError(f"{scene.name}: `cleaned` needs answers, for {LARGE:,} exchanges at most")
         return _stream(scene, seed, folder, tell or (lambda phase, done, total: None))
     side = honest_side(scene, seed)
     made = list(_injections(scene, side))
@@ -293,6 +297,9 @@ def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:
 
 def _write(people: Population, made: list[Injection], folder: Path, about: str) -> Path:
     exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
+    used = any(row["completion"] is not None for m in made for row in m.rows)
+    if used and "completion" not in exchanges.column_names:
+        exchanges = exchanges.append_column("completion", pa.nulls(len(exchanges), pa.string()))
     if made:
         exchanges = pa.concat_tables(
             [exchanges, pa.Table.from_pylist([r for m in made for r in m.rows], exchanges.schema)]
@@ -304,6 +311,8 @@ def _write(people: Population, made: list[Injection], folder: Path, about: str) 
             [truth, pa.Table.from_pylist([r for m in made for r in m.truth], truth.schema)]
         )
         truth = _robbed(truth, exchanges, made)
+    if used:
+        exchanges = with_answers(exchanges)
     folder.mkdir(parents=True, exist_ok=True)
     keys = [("time", "ascending"), ("exchange_id", "ascending")]
     pq.write_table(exchanges.sort_by(keys), folder / "exchanges.parquet", compression="zstd")

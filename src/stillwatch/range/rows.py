@@ -66,6 +66,7 @@ def exchange_row(
         "turn": r.turn,
         "system": r.system,
         "prompt": r.prompt,
+        "completion": r.answer if status == 200 else None,  # only in scenes that hold answers
         "tools": r.tools,
         "input_tokens": max(1, int((len(text) - wide) * rng.normal(0.26, 0.01) + wide * 0.8)),
         "output_tokens": output,

@@ -299,6 +299,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
         sticky=table.share("sticky", usual.get("sticky", 0.0)),
         retries=table.share("retries", usual.get("retries", 0.0)),
         place=table.choice("place", usual.get("place", "message"), PLACES),
+        cleaned=table.share("cleaned", usual.get("cleaned", 0.0)),
     )
     attacker = table.name("attacker", "fixed")
     table.done()

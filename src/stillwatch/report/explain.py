@@ -7,7 +7,7 @@ Blind to: anything the scan did not keep. It repeats evidence and ranks p-values
 
 import bisect
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -17,11 +17,12 @@ from rich.text import Text
 
 from stillwatch.errors import InputError
 from stillwatch.report import amounts
+from stillwatch.report.findings import FINDINGS
 from stillwatch.report.folded import fold
 from stillwatch.report.meter import outlook
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
-from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult
 from stillwatch.scan.assemble import TEST_NAME, clues
 from stillwatch.scan.curve import cited
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
@@ -257,11 +258,24 @@ def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
         console.print(Text("  ") + safe(sentence, console, 400))
     for lead in e.leads:
         console.print(Text("  It is in lead ") + safe(lead.id, console, 60) + Text(", which accuses nobody."))
+        mine = [one for one in lead.echoes if e.subject in (one.answered, one.quoted_by)]
+        _print_echoes(mine, console)
     if e.campaign is None:
         console.print(Text("  It is in no campaign."))
         return
     at = f", at {amounts.iso(e.named_at)}" if e.named_at else ""
     console.print(Text("  Named in campaign ") + safe(e.campaign.id, console, 60) + Text(at))
+
+
+def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
+    """Print answers that came back in requests of other accounts of the lead, or nothing."""
+    shown = [
+        f"{one.quoted_by} sent at {amounts.iso(one.quoted_at)} what {one.answered} asked for at "
+        f"{amounts.iso(one.answered_at)} ({one.passages} passages of the answer)"
+        for one in echoes[:LINKS]
+    ]
+    more = [f"and {len(echoes) - LINKS:,} more pairs in {FINDINGS}"] if len(echoes) > LINKS else []
+    print_list("Answers that came back in requests of another account", shown + more, console)
 
 
 def _whose(c: Campaign) -> str:
@@ -305,6 +319,7 @@ def _print_lead(lead: Lead, console: Console) -> None:
     console.print(Text(f"  Content: {HANDS.get(lead.hands, 'unknown')}"))
     print_list("Why it is no finding", [lead.text], console)
     print_list("What could turn it into a finding", WANTING.get(lead.hands, ()), console)
+    _print_echoes(lead.echoes, console)
     names = list(lead.accounts[:LEAD_ACCOUNTS])
     more = len(lead.accounts) - len(names)
     print_list("Accounts", names + ([f"and {more:,} more in findings.json"] if more else []), console)

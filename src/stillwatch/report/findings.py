@@ -22,6 +22,7 @@ from stillwatch.scan import (
     BenignAlternative,
     Campaign,
     Coverage,
+    Echo,
     Gap,
     Harvest,
     Hour,
@@ -148,9 +149,14 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
                 "hands": lead.hands,
                 "text": lead.text,
             }
+            | ({"echoes": [_echo_json(one) for one in lead.echoes]} if lead.echoes else {})
             for lead in result.leads
         ],
     }
+
+
+def _echo_json(one: Echo) -> dict[str, Any]:
+    return asdict(one) | {"answered_at": iso(one.answered_at), "quoted_at": iso(one.quoted_at)}
 
 
 def _campaign_evidence(c: Campaign) -> dict[str, Any]:
@@ -320,12 +326,19 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for g in e["gaps"]
         ),
         cannot_claim=tuple(e["cannot_claim"]),
-        leads=tuple(
-            Lead(**dict(one, since=datetime.fromisoformat(one["since"]), accounts=tuple(one["accounts"])))
-            for one in f.get("leads", ())
-        ),
+        leads=tuple(_lead(one) for one in f.get("leads", ())),
         judged=_coverage(f.get("judged")),
     )
+
+
+def _lead(told: dict[str, Any]) -> Lead:
+    at = datetime.fromisoformat
+    echoes = tuple(
+        Echo(**dict(one, answered_at=at(one["answered_at"]), quoted_at=at(one["quoted_at"])))
+        for one in told.get("echoes", ())
+    )
+    accounts = tuple(told["accounts"])
+    return Lead(**dict(told, since=at(told["since"]), accounts=accounts, echoes=echoes))
 
 
 def _coverage(told: dict[str, Any] | None) -> Coverage:

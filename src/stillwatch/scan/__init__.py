@@ -46,6 +46,17 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Echo:
+    """One answer that came back in a request of another account: what can be shown to both and checked."""
+
+    answered: str  # the account
+    answered_at: datetime  # when it asked
+    quoted_by: str
+    quoted_at: datetime
+    passages: int  # of the answer, that the request holds
+
+
+@dataclass(frozen=True)
 class BenignAlternative:
     """What would make this honest, and what was found when that was checked."""
 
@@ -133,7 +144,8 @@ class Lead:
     accounts: tuple[str, ...]
     exchanges: int  # of them, with the group's wording
     hands: str  # what its content says: "many", "one" or "open"
-    text: str  # why it is no finding, and what its refused texts show, if anything
+    text: str  # why it is no finding, and what its refused texts and its echoes show, if anything
+    echoes: tuple[Echo, ...] = ()  # of each pair of its accounts the first, where they are more than chance
 
 
 @dataclass(frozen=True)

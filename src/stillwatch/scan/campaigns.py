@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.actors import Actor, Known, World
+from stillwatch.actors.clues.echo import group_evidence
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import Spread
@@ -19,7 +20,7 @@ from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
-from stillwatch.scan import Campaign, Lead, Reason, SettingTest
+from stillwatch.scan import Campaign, Echo, Lead, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.explanations import Products, one_customer, share_instruments
@@ -205,7 +206,22 @@ def _lead(
     since = moment(min(alarm.lead_us, alarm.at_us))
     carrying = len(_marked_rows(world, rows, own))
     text = doubt + _failover_text(world, accounts, names)
-    return Lead(lead_id(alarm), since, alarm.p_value, names, carrying, str(hands), text)
+    # quoted, and no way to a finding: people who pass answers on to each other show the same (docs/lab.md)
+    echo = group_evidence(world, accounts)
+    echoes: tuple[Echo, ...] = ()
+    if echo is not None:
+        text += f". {echo.text}"
+        echoes = tuple(
+            Echo(
+                log.accounts[one.answered],
+                moment(one.answered_us),
+                log.accounts[one.quoted_by],
+                moment(one.quoted_us),
+                one.passages,
+            )
+            for one in echo.echoes
+        )
+    return Lead(lead_id(alarm), since, alarm.p_value, names, carrying, str(hands), text, echoes)
 
 
 def lead_id(alarm: Alarm) -> str:

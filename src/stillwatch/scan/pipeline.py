@@ -176,6 +176,7 @@ def scan_log(
             watched.spread.marker,
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
+            party,
         )
         found, leads = campaigns(
             engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts

@@ -141,6 +141,7 @@ class Retention:
 
     text_days: int = 0  # prompts and answers themselves; 0: never written
     sketch_days: int = 30
+    sketch_answers: bool = False  # passages of answers are kept, so that one that comes back is seen
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def retention(table: Table) -> Retention:
     kept = Retention(
         text_days=table.whole("text_days", Retention.text_days, 0, 3650),
         sketch_days=table.whole("sketch_days", Retention.sketch_days, 1, 3650),
+        sketch_answers=table.flag("sketch_answers", Retention.sketch_answers),
     )
     if kept.text_days > kept.sketch_days:
         table.wrong(

@@ -124,7 +124,9 @@ def _keep(
     """Count exchanges that carry a mark, each once, whatever files it stands in."""
     rows = sorted(hits)
     carrying = batch.take(pa.array(rows, pa.int64()))
-    record = pa.RecordBatch.from_arrays([carrying.column(one.name) for one in RECORD], schema=RECORD)
+    held = set(carrying.schema.names)  # sketched exchanges lack a column of texts
+    columns = [carrying.column(f.name) if f.name in held else pa.nulls(len(rows), f.type) for f in RECORD]
+    record = pa.RecordBatch.from_arrays(columns, schema=RECORD)
     names = pc.coalesce(record.column("exchange_id"), ids.derive(record)).to_pylist()
     for row, name, account in zip(rows, names, record.column("account").to_pylist(), strict=True):
         if name in found.ids:

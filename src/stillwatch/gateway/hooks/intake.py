@@ -123,7 +123,7 @@ class Intake:
         if "family" not in row and isinstance(model, str):
             verdict = self.gate.verdict(model, str(row["account"]), None, now_us)
             row["family"] = verdict.family
-        if not keep_text:
+        if not (keep_text or self.gate.terms.retention.sketch_answers):
             row.pop("completion", None)
         return row
 

@@ -82,9 +82,10 @@ class Exchange:
         self.delivered = self.status = 0
         self._body: Plain | Whole | Lines | Events | Refusal | None = None
         self._headed = False  # the reply's head is with the client
-        self._kept: list[bytes] = []  # of the reply, where texts are kept
+        self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
         self._kept_size = 0
         self._keep_text = False
+        self._keep_reply = False
         self._place = self._charged = self._spent_before = 0
         self._batch = self._promised = 0  # output tokens that a batch which it begins may bring; was charged
         self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
@@ -313,7 +314,9 @@ class Exchange:
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
         assert who is not None
-        self._keep_text = gate.terms.retention.text_days > 0
+        retention = gate.terms.retention
+        self._keep_text = retention.text_days > 0
+        self._keep_reply = self._keep_text or retention.sketch_answers  # the recorder lets the text go
         return pack(
             Intent(
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
@@ -660,7 +663,7 @@ class Exchange:
             return
         client = self.client
         self.delivered += len(data)
-        if self._keep_text:
+        if self._keep_reply:
             self._keep(data)
         if self._headed:
             client.send_piece(data)

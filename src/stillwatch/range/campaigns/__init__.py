@@ -38,6 +38,7 @@ class Plan:
     sticky: float = 0.0  # share of the items that are dealt by topic, each topic to one account
     retries: float = 0.0  # share of failed requests that are asked again at another account within minutes
     place: str = "message"  # where in a request the question stands: one of `placing.PLACES`
+    cleaned: float = 0.0  # share of its answers that another of its accounts sends back to be cleaned
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Request:
     status: int | None = None  # None: as the service happens to answer
     dropped: bool = False  # the client hung up in the middle of the stream
     tools: int = 0
+    answer: str | None = None  # what came back, where the campaign uses it again
 
 
 Requests = Callable[[Plan, Corpora, np.random.Generator, float], list[Request]]

@@ -1,11 +1,13 @@
-"""Two ways in which a pool's queue differs from one that is dealt at random: topics stick, failures move.
+"""Ways in which a pool's queue differs from one dealt at random: topics stick, failures and answers move.
 
 `sticky`: a share of the items is dealt by topic, so that one account asks all of a topic. Who sends how much
 and when stays as the shape has it; only the texts change places. `retries`: what was turned away at one
-account is asked again word for word at another one within minutes. It knows no shape and no defence.
+account is asked again word for word at another one within minutes. `cleaned`: a share of the answers comes
+back from another account, to be cleaned. It knows no shape and no defence.
 
 Published: routing by subject and session affinity are options of common gateways; a task queue asks again
-what failed. Made up: that a topic is a word that some but not many of the items have; the minutes.
+what failed; cleaners of reasoning traces (`trace_cleaning.py`). Made up: that a topic is a word that some but
+not many of the items have; the minutes and hours; that any account cleans.
 """
 
 import re
@@ -15,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stillwatch.range.answers import answer
 from stillwatch.range.campaigns import Plan, Request
 
 WORD = re.compile(r"[^\W\d_]{4,}")
@@ -26,6 +29,10 @@ FAILS = 0.006  # share of requests that the service turns away, as in any compos
 RETRY_MINUTES = (0.2, 8.0)
 MOST_RETRIES = 3
 ANSWERED, BUSY = 200, 429
+CLEANED_HOURS = (0.2, 12.0)
+ORDER = (
+    "RAW TRACE {n}\n{answer}\n\nRemove loops and false starts, keep every step that matters, end with VALID."
+)
 
 
 def topics_of(prompts: Sequence[str]) -> list[str]:
@@ -121,10 +128,30 @@ def _elsewhere(plan: Plan, failed: Request, rng: np.random.Generator) -> Request
     return replace(failed, account=pool * plan.accounts + place, day=day, status=ANSWERED, talk=talk)
 
 
+def clean(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+    """Send so large a share of the answers back from another account, hours later, to be cleaned."""
+    out: list[Request] = []
+    for request in sent:
+        if request.status not in (None, ANSWERED) or request.refused or rng.random() >= plan.cleaned:
+            out.append(request)
+            continue
+        trace = answer(plan.visible_tokens * rng.lognormal(0, 0.5), rng)
+        order = ORDER.format(n=rng.integers(1000, 9999), answer=trace)
+        day = request.day + float(rng.uniform(*CLEANED_HOURS)) / 24
+        again = replace(_elsewhere(plan, request, rng), prompt=order, day=day, turn=1, talk=None)
+        out += [
+            replace(request, answer=trace, status=ANSWERED),
+            replace(again, answer=f"{trace} VALID", system=None),
+        ]
+    return out
+
+
 def deal(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
-    """Apply what the plan says of both; without them nothing is drawn."""
+    """Apply what the plan says of them; without them nothing is drawn."""
     if plan.sticky:
         sent = stick(plan, sent, rng)
     if plan.retries:
         sent = retry(plan, sent, rng)
+    if plan.cleaned:
+        sent = clean(plan, sent, rng)
     return sent

@@ -1,0 +1,235 @@
+"""Answers given to one account of the group that come back in requests of another: one operation.
+
+Nobody need be held for it, and who never got an answer cannot be tied by it. It forms no groups.
+
+Null: two, and both must be rejected; the larger p-value counts. (1) Whose requests quote an answer given to
+    the group has nothing to do with the group: of the parties whose requests brought passages on that day,
+    each is as likely, or likely by how many it brought, whichever gives the group more. A party is counted
+    once as quoting and once as answered, so that no customer who quotes many, a judge or a scrapbook, can
+    carry the test. (2) What the group's accounts share are texts that both know. Then the request is as
+    likely before the answer as the exchanges of the two accounts lie in time; each pair counts once.
+Blind to: answers that are reworded, translated or shorter than some sixty words; one account that handles the
+    answers of all the others; exchanges whose completion is not in the log.
+Fooled by: people who pass answers on to each other, such as a class or a team of annotators: it shows that
+    answers pass, not that one hand passes them. So it makes no account firm.
+Source: issue 10, direction 4; the exact tail of independent, unequal trials (Poisson binomial).
+"""
+
+# mypy: allow-untyped-defs
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
+from stillwatch.exchanges.log import ExchangeLog
+
+NAME = "echo"
+CONTROL = "provider"  # who was answered what, the client does not choose; what it quotes, it does
+CLASS = "answers"
+DAY_US = 86_400_000_000
+ECHO_P_VALUE = 1e-2  # at most: then a lead or a finding quotes it
+PAIR_BITS = 6.0  # of one pair, at most: one answer may have been passed on
+
+
+@dataclass(frozen=True)
+class Echo:
+    """One answer that came back: what can be shown to both accounts, and checked by a person."""
+
+    answered: int  # the account's code
+    answered_us: int  # when it asked
+    quoted_by: int
+    quoted_us: int
+    passages: int  # of the answer, that the request holds
+
+
+@dataclass(frozen=True)
+class EchoEvidence:
+    """How often answers to a group's accounts come back in requests of its other accounts."""
+
+    p_value: float
+    pairs: int  # of an answered and a quoting account of the group, directed, each once
+    quoting: int  # accounts, in the group or not, that quote answers given to it, as the test counts them
+    inside: int  # of these, accounts of the group
+    expected: float  # of these, if whose requests quote had nothing to do with the group
+    earlier: int  # pairs of the group in which the request was there before the answer
+    tied: tuple[int, ...]  # codes of accounts that quote another's answer and whose answer another quotes
+    text: str
+    echoes: tuple[Echo, ...] = ()  # the first of each pair, in the order of time
+
+
+def echo_evidence(
+    log: ExchangeLog,
+    accounts: Iterable[str],
+    party: np.ndarray | None = None,
+    found: Echoes | None = None,
+) -> EchoEvidence | None:
+    """Test whether answers given to a group come back in the group; None where none does.
+
+    party: (accounts,) who counts as one, else each account; found: the log's echoes under it, where they are
+    known already. The nulls are this module's.
+    """
+    party = np.arange(len(log.accounts), dtype=np.int32) if party is None else party
+    found = echoes(log, party) if found is None else found
+    if not len(found):
+        return None
+    named = set(accounts)
+    code = {name: k for k, name in enumerate(log.accounts)}
+    members = np.zeros(len(log.accounts), bool)
+    members[[code[name] for name in named if name in code]] = True
+    ours = np.zeros(len(log.accounts), bool)  # by party
+    ours[party[members]] = True
+    giver = party[log["account"][found.answer]]
+    taker = party[log["account"][found.request]]
+    given = np.flatnonzero(ours[giver])
+    within = given[ours[taker[given]]]
+    forward = within[found.forward[within]]
+    if not len(forward):
+        return None
+    quoting, inside, chances = _who_quotes(log, party, ours, found, given[found.forward[given]])
+    by_group = _tail(chances, inside)
+    after, orders = _which_first(log, party, found, within)
+    p_value = max(by_group, _tail(orders, after))
+    first = _first_of_each_pair(log, giver, taker, found, forward)
+    tied_parties = np.intersect1d(giver[forward], taker[forward])
+    both = np.isin(party, tied_parties) & members
+    tied = tuple(np.flatnonzero(both).tolist())
+    pair = giver.astype(np.int64) << 32 | taker
+    earlier = len(np.unique(pair[within[~found.forward[within]]]))
+    text = (
+        f"In {len(first):,} directed pairs of its accounts an answer to one came back in a request of the "
+        f"other, and nobody else was answered or had brought it; of {quoting:,} accounts that quote its "
+        f"answers {inside:,} are its own, {chances.sum():.1f} by chance; {earlier:,} pairs had the text "
+        f"before (p = {p_value:.2g}). People who pass answers on look the same."
+    )
+    return EchoEvidence(
+        p_value, len(first), quoting, inside, float(chances.sum()), earlier, tied, text, first
+    )
+
+
+def group_evidence(world: World, accounts: np.ndarray) -> EchoEvidence | None:
+    """Give the evidence of some accounts, by code; None where what came back may be chance."""
+    log = world.log
+    names = [log.accounts[a] for a in accounts]
+    evidence = echo_evidence(log, names, party_of(world), world.once(echoes_in))
+    return evidence if evidence is not None and evidence.p_value <= ECHO_P_VALUE else None
+
+
+def weigh(actor: Actor, world: World) -> Weighed | None:
+    """Accounts of the actor in whose requests answers to others of them come back, beside chance."""
+    evidence = group_evidence(world, actor.accounts)
+    if evidence is None:
+        return None
+    bits = float(min(MOST_BITS, -np.log2(max(evidence.p_value, 1e-300))))
+    each = min(PAIR_BITS, bits)
+    return Weighed(
+        bits,
+        evidence.text,
+        evidence.inside / evidence.quoting,
+        evidence.expected / evidence.quoting,
+        None,
+        evidence.quoting,
+        tuple(Tie(e.quoted_by, each, _pair_text(e), e.answered, firm=False) for e in evidence.echoes),
+    )
+
+
+def _pair_text(echo: Echo) -> str:
+    hours = (echo.quoted_us - echo.answered_us) / 3_600_000_000
+    return f"{echo.passages} passages of an answer to one came {hours:.1f} hours later in the other's request"
+
+
+def _who_quotes(
+    log: ExchangeLog, party: np.ndarray, ours: np.ndarray, found: Echoes, given: np.ndarray
+) -> tuple[int, int, np.ndarray]:
+    """Accounts that quote the group's answers, those of them inside, and each one's chance to be inside."""
+    day = log["ts_us"] // DAY_US
+    who = party[log["account"]]
+    brought = np.count_nonzero(log.brought, axis=1)
+    order = given[np.lexsort((found.answer[given], log["ts_us"][found.request[given]]))]
+    givers: set[int] = set()
+    takers: set[int] = set()
+    requests: set[int] = set()
+    chances, inside = [], 0
+    for k in order.tolist():
+        a, b = int(who[found.answer[k]]), int(who[found.request[k]])
+        if a in givers or b in takers or int(found.request[k]) in requests:
+            continue
+        low, high = np.searchsorted(day, [day[found.request[k]], day[found.request[k]] + 1])
+        there = np.bincount(who[low:high], brought[low:high], minlength=len(ours))
+        there[[a, *takers]] = 0.0
+        active = there > 0
+        by_number = (active & ours).sum() / max(1, active.sum())
+        by_amount = there[ours].sum() / max(1.0, there.sum())
+        chances.append(max(by_number, by_amount))
+        inside += bool(ours[b])
+        givers.add(a)
+        takers.add(b)
+        requests.add(int(found.request[k]))
+    return len(chances), inside, np.array(chances)
+
+
+def _which_first(
+    log: ExchangeLog, party: np.ndarray, found: Echoes, within: np.ndarray
+) -> tuple[int, np.ndarray]:
+    """In how many pairs of the group the answer came first, and each pair's chance of that."""
+    who = party[log["account"]]
+    there_us = answered_us(log)
+    times = {True: there_us, False: log["ts_us"]}
+    begun = np.minimum(there_us[found.answer[within]], log["ts_us"][found.request[within]])
+    rows = {
+        True: np.flatnonzero(np.any(log.answered, axis=1)),
+        False: np.flatnonzero(np.any(log.brought, axis=1)),
+    }
+    of: dict[tuple[int, bool], np.ndarray] = {}
+    for kind, mine in rows.items():
+        mine = mine[np.isin(who[mine], who[np.r_[found.answer[within], found.request[within]]])]
+        for one in np.unique(who[mine]).tolist():
+            of[one, kind] = np.sort(times[kind][mine[who[mine] == one]])
+    givers: set[int] = set()
+    takers: set[int] = set()
+    pairs: set[frozenset[int]] = set()
+    chances, after = [], 0
+    for k in within[np.lexsort((found.answer[within], begun))].tolist():
+        a, b = int(who[found.answer[k]]), int(who[found.request[k]])
+        if a in givers or b in takers or frozenset((a, b)) in pairs:
+            continue
+        givers.add(a)
+        takers.add(b)
+        pairs.add(frozenset((a, b)))
+        later = len(of[a, True]) and np.searchsorted(of[a, True], of[b, False], side="left")
+        chances.append(float(np.mean(later)) / len(of[a, True]))
+        after += bool(found.forward[k])
+    return after, np.array(chances)
+
+
+def _tail(chances: np.ndarray, seen: int) -> float:
+    """P(at least `seen` of independent trials with these chances)."""
+    sums = np.ones(1)
+    for chance in chances:
+        sums = np.convolve(sums, (1.0 - chance, chance))
+    return float(min(1.0, sums[seen:].sum()))
+
+
+def _first_of_each_pair(
+    log: ExchangeLog, giver: np.ndarray, taker: np.ndarray, found: Echoes, forward: np.ndarray
+) -> tuple[Echo, ...]:
+    order = forward[np.lexsort((found.answer[forward], found.request[forward]))]  # rows are in order of time
+    seen: set[tuple[int, int]] = set()
+    first = []
+    for k in order.tolist():
+        if (pair := (int(giver[k]), int(taker[k]))) in seen:
+            continue
+        seen.add(pair)
+        a, b = int(found.answer[k]), int(found.request[k])
+        first.append(
+            Echo(
+                int(log["account"][a]),
+                int(log["ts_us"][a]),
+                int(log["account"][b]),
+                int(log["ts_us"][b]),
+                int(found.passages[k]),
+            )
+        )
+    return tuple(first)

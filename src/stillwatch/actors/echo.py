@@ -1,0 +1,158 @@
+"""Echoes: what one party was answered comes back in a request of another.
+
+The provider knows what it answered, to whom and when. A passage that it answered to one party alone, and that
+nobody's request brought before, can only come from that answer or from a text that both know. A log without
+completions has no echoes. It does not know which accounts are suspected.
+
+Null: what came in a request was not taken from the answer. It is then a text that both know, and comes as
+    often before it is answered as after (`Echoes.forward` is false for those). Three passages must agree, so
+    that one phrase makes no echo.
+Blind to: answers that are reworded, translated or shorter than some sixty words; a quarter or less of a long
+    answer; an answer inside a request of many thousand words; exchanges whose completion is not in the log.
+Fooled by: a text that the model recites to one customer and another has at hand; answers that people pass on.
+Source: issue 10, direction 4.
+"""
+
+# mypy: allow-untyped-defs
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from stillwatch.actors import World
+from stillwatch.exchanges.log import ExchangeLog
+
+LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
+MOST_QUOTING = 2  # parties beside the answered one: what more of them quote is public
+MOST_ENTRIES = (
+    2 + 2 * MOST_QUOTING
+)  # of one passage: the answered party and those who quote may answer and bring
+BROUGHT, ANSWERED = 0, 1
+
+
+@dataclass(frozen=True)
+class Echoes:
+    """A pair of an answer and a request of another party that share passages, one a row, in no order.
+
+    forward: the answer was there first, and nobody's request had brought the passages before. Else the
+    request came first: a text that both know, by which it is judged how often that happens.
+    """
+
+    answer: np.ndarray  # (n,) row of the log
+    request: np.ndarray  # (n,) row of the log
+    passages: np.ndarray  # (n,) that they share
+    forward: np.ndarray  # (n,) bool
+
+    def __len__(self) -> int:
+        return len(self.answer)
+
+
+_NO_ROWS = np.zeros(0, np.int64)
+NONE = Echoes(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.zeros(0, bool))
+
+
+def echoes_in(world: World) -> Echoes:
+    """The log's echoes, for `World.once`."""
+    return echoes(world.log, party_of(world))
+
+
+def party_of(world: World) -> np.ndarray:
+    """(accounts,) who counts as one."""
+    if world.party is not None:
+        return world.party
+    return np.arange(len(world.log.accounts), dtype=np.int32)
+
+
+def answered_us(log: ExchangeLog) -> np.ndarray:
+    """(exchanges,) when an answer was there: nobody can have taken it before."""
+    taken: np.ndarray = log["ts_us"] + np.maximum(log["latency_ms"].astype(np.int64), 0) * 1000
+    return taken
+
+
+def echoes(log: ExchangeLog, party: np.ndarray) -> Echoes:
+    """Find every echo between parties. Time grows with the log's passages, n log n of those that return."""
+    if not len(log.answered) or not len(log.brought):
+        return NONE
+    row, kind, passage = _returning(log)
+    if not len(row):
+        return NONE
+    who = party[log["account"][row]]
+    when = np.where(kind == ANSWERED, answered_us(log)[row], log["ts_us"][row])
+    order = np.lexsort((row, when, kind, who, passage))
+    row, kind, passage, who, when = (column[order] for column in (row, kind, passage, who, when))
+    same = (passage[1:] == passage[:-1]) & (who[1:] == who[:-1]) & (kind[1:] == kind[:-1])
+    row, kind, passage, who, when = (  # a party's first of each sort
+        column[np.r_[True, ~same]] for column in (row, kind, passage, who, when)
+    )
+    answer, request, forward = _pairs(passage, who, kind, when, row)
+    key = (answer.astype(np.int64) << 32 | request) << 1 | forward
+    found, count = np.unique(key, return_counts=True)
+    found, count = found[count >= LEAST_PASSAGES], count[count >= LEAST_PASSAGES]
+    return Echoes(found >> 33, found >> 1 & 0xFFFFFFFF, count, (found & 1).astype(bool))
+
+
+def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, sort, passage) of every passage that stands both in an answer and in a request."""
+    size = 1 << 16
+    while size < 8 * len(log) and size < 1 << 28:
+        size *= 2
+    seen = np.zeros(size, np.uint8)
+    _mark(log.answered, seen, 1)
+    _mark(log.brought, seen, 2)
+    columns = {BROUGHT: log.brought, ANSWERED: log.answered}
+    at = {kind: np.nonzero((seen[of & (size - 1)] == 3) & (of != 0)) for kind, of in columns.items()}
+    row = np.concatenate([at[kind][0] for kind in columns])
+    kinds = np.repeat(np.array(list(columns), np.int8), [len(at[kind][0]) for kind in columns])
+    return row, kinds, np.concatenate([of[at[kind]] for kind, of in columns.items()])
+
+
+@njit(cache=True, nogil=True)
+def _mark(column, seen, bit):
+    for row in range(column.shape[0]):
+        for k in range(column.shape[1]):
+            if column[row, k] != 0:
+                seen[column[row, k] & (len(seen) - 1)] |= bit
+
+
+@njit(cache=True, nogil=True)
+def _pairs(passage, who, kind, when, row):
+    """(answer, request, forward) of each passage that was answered to one party and is quoted by few.
+
+    Sorted by passage, party and sort, each once. What repeats its own request is no answer.
+    """
+    answer = np.zeros(MOST_QUOTING * len(row), np.int64)
+    request = np.zeros(MOST_QUOTING * len(row), np.int64)
+    forward = np.zeros(MOST_QUOTING * len(row), np.int64)
+    n = 0
+    low = 0
+    while low < len(passage):
+        high = low
+        while high < len(passage) and passage[high] == passage[low]:
+            high += 1
+        begin, low = low, high
+        if high - begin < 2 or high - begin > MOST_ENTRIES:
+            continue
+        original = -1
+        originals = quoting = 0
+        first = np.int64(0x7FFFFFFFFFFFFFFF)
+        for k in range(begin, high):
+            if kind[k] == ANSWERED:
+                repeats = k > begin and who[k - 1] == who[k] and when[k - 1] <= when[k]
+                if not repeats:
+                    originals += 1
+                    original = k
+        if originals != 1:
+            continue
+        for k in range(begin, high):
+            if kind[k] == BROUGHT and who[k] != who[original]:
+                quoting += 1
+                first = min(first, when[k])
+        if quoting == 0 or quoting > MOST_QUOTING:
+            continue
+        after = first > when[original]
+        for k in range(begin, high):
+            if kind[k] == BROUGHT and who[k] != who[original] and (after or when[k] == first):
+                answer[n], request[n], forward[n] = row[original], row[k], after
+                n += 1
+    return answer[:n], request[:n], forward[:n]
