@@ -73,7 +73,9 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert tested["p_value"] <= 0.01
     assert tested["failover_p_value"] < 1e-6
     assert len(tested["focal"]) == 8
-    assert "8 accounts of the group were held" in run(folder, "test")[1]
+    assert len(tested["named"]) >= 12
+    assert tested["accounts_alone"].keys() == set(schedule(0, 16).accounts)
+    assert "8 of 16 accounts asked" in run(folder, "test")[1]
     assert run(folder, "end", "9", "--why", "?")[0] != 0
     assert run(folder, "end", "1", "--why", " ")[0] != 0
     assert run(folder, "end", "1", "--why", "testers")[0] == 0

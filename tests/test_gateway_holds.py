@@ -140,9 +140,11 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
             assert by_candidate[row["rule"]].hold_end_us(row["account"], at_us) is not None
         log = found.log()
         end_us = start_us + 7 * DAY_US
-        shows = holds_evidence(log, queue, by_candidate["holds:sw-queue-00"], end_us)
-        silent = holds_evidence(log, people, by_candidate["holds:sw-people-00"], end_us)
-        assert shows.p_value <= 0.01, shows.text
+        shows = holds_evidence(log, by_candidate["holds:sw-queue-00"], end_us)
+        silent = holds_evidence(log, by_candidate["holds:sw-people-00"], end_us)
+        assert shows.found_us is not None, shows.text
+        assert len(shows.named_us) >= 8
+        assert not silent.named_us
         assert silent.p_value > 0.05, silent.text
         # the same refusals, as a natural experiment
         assert failover_evidence(log, queue).p_value < 1e-6
@@ -319,7 +321,7 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         first, second = all_held(state)
         found.step(first.schedule.end_us)
         assert {one.why_ended for one in all_held(state)} == {"its days are over"}
-        assert all_held(state)[0].schedule.looks(NOW * 2) == first.schedule.looks(NOW * 2)  # nothing is lost
+        assert all_held(state)[0].schedule.windows(NOW * 2) == first.schedule.windows(NOW * 2)
         assert second.schedule.candidate == "sw-2"
     with State(folder.state, folder.secret()) as state:
         follow(state, loads(ON), [Candidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=lambda _: None)

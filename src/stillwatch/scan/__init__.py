@@ -96,6 +96,16 @@ class OwnTie:
 
 
 @dataclass(frozen=True)
+class OwnReaction:
+    """What refusals show of one account by itself, see `scan.holds`."""
+
+    refused: int  # new texts of it that were refused
+    repeated: int  # of these, asked later by an account of another customer in the group
+    taken_over: int  # texts that others were refused and that it asked later
+    p_value: float
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -112,6 +122,7 @@ class Campaign:
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
     firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
     own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
+    own_reactions: dict[str, OwnReaction] = field(default_factory=dict)  # where refusals made the finding
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     tested: tuple[

@@ -36,6 +36,7 @@ from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
+from stillwatch.terms.holds import HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 # fmt: off
@@ -62,6 +63,7 @@ class Options:
     now: datetime | None = None
     keep_text: bool = False
     parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
+    held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
 
@@ -160,7 +162,7 @@ def scan_log(
         )
 
     watched = None if options.every_account else watching()
-    if watched is not None and _nothing_found(log, known, payer, watched, parts):
+    if watched is not None and not options.held and _nothing_found(log, known, payer, watched, parts):
         return _result(log, known, (party, payer), watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
@@ -178,7 +180,17 @@ def scan_log(
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
         )
         found, leads = campaigns(
-            engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
+            engine,
+            world,
+            watched,
+            party,
+            payer,
+            features,
+            kinds,
+            tell,
+            alone=LONE_HARVEST in parts,
+            held=options.held,
+            until_us=until_us,
         )
     verdicts = _verdicts(log, features, kinds, found)
     return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads))
@@ -341,5 +353,7 @@ def _verdicts(
 
 def _own(case: Campaign, account: str) -> float | None:
     """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
+    if account in case.own_reactions:
+        return case.own_reactions[account].p_value
     tie = case.own_ties.get(account)
     return None if tie is None else tie.p_value

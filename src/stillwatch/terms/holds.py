@@ -64,11 +64,10 @@ class HoldSchedule:
         """Give the block, from 0, that is drawn in a window. `window`: counted from the epoch."""
         return self._draw("window", str(window)) * self.blocks_per_window >> 64
 
-    def looks(self, until_us: int) -> list[range]:
-        """Give the windows of each look at the test that is due by a time, the last look last."""
-        first = self.start_us // self.window_us
-        ends = [self.start_us + day * DAY_US for day in looks(self.days)]
-        return [range(first, end // self.window_us) for end in ends if end <= min(until_us, self.end_us)]
+    def windows(self, until_us: int) -> range:
+        """Give the windows that are over by a time, counted from the epoch."""
+        end_us = max(self.start_us, min(until_us, self.end_us))
+        return range(self.start_us // self.window_us, end_us // self.window_us)
 
     def hold_end_us(self, account: str, now_us: int) -> int | None:
         """Say until when an account is held now, or None where it is not.
@@ -193,11 +192,3 @@ def exempt(
     live = [entry for entry in permissions if entry.expires_us > now_us]
     return any(e.account == account or (e.org is not None and e.org == org) for e in live)
 
-
-def looks(days: int) -> tuple[int, ...]:
-    """Give the days after which the test is read. More looks would need a stricter level.
-
-    >>> looks(7), looks(1)
-    ((2, 4, 7), (1,))
-    """
-    return tuple(sorted({max(1, days * 2 // 7), max(1, days * 4 // 7), days}))
