@@ -14,7 +14,8 @@ from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, peopl
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import Repeat, failover_evidence, failover_least_p_value, failover_reason
-from stillwatch.scan.holds import candidates, holds_evidence, holds_reason, request_counts
+from stillwatch.scan.candidates import candidates
+from stillwatch.scan.holds import holds_evidence, holds_reason, request_counts
 from stillwatch.stats.interference import likely_true, load_wealth, p_values, pair_wealth
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
@@ -294,10 +295,12 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
         (),
         leads=(lead("many"), lead("one"), lead("open")),
     )
-    assert candidates(result) == (
-        Candidate("lead-one", 1e-4, ("a", "b", "c")),
-        Candidate("lead-open", 1e-4, ("a", "b", "c")),
-        Candidate("sw-1", 1e-3, ("d", "e")),
+    weak = (Candidate("wording-1", 0.1, ("i", "j", "k"), 0.01), Candidate("sw-1", 1.0, ("d", "e"), 0.01))
+    assert candidates(replace(result, weak=weak)) == (
+        Candidate("lead-one", 1e-4, ("a", "b", "c"), 9.0),
+        Candidate("lead-open", 1e-4, ("a", "b", "c"), 9.0),
+        Candidate("sw-1", 1e-3, ("d", "e"), 10.0),
+        weak[0],
     )
 
 

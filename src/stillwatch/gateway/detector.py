@@ -221,7 +221,8 @@ class Detector:
 def _who(result: ScanResult) -> tuple[object, ...]:
     """Whom a result names: what is handed over at once where it changed."""
     leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
-    return result.campaigns, result.followers, result.alone, leads
+    weak = tuple((one.candidate, one.accounts) for one in result.weak)
+    return result.campaigns, result.followers, result.alone, leads, weak
 
 
 class _Pulse(threading.Thread):

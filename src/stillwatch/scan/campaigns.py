@@ -21,6 +21,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Lead, OwnReaction, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
+from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.explanations import Products, one_customer, share_instruments
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
@@ -29,7 +30,7 @@ from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, ho
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
-from stillwatch.terms.holds import HoldSchedule
+from stillwatch.terms.holds import Candidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
@@ -68,8 +69,8 @@ def campaigns(
     alone: bool = True,
     held: Sequence[HoldSchedule] = (),
     until_us: int = NEVER,
-) -> tuple[list[Campaign], list[Lead]]:
-    """Every alarm as a campaign, in the order of the alarms, and the groups that remain leads.
+) -> tuple[list[Campaign], list[Lead], tuple[Candidate, ...]]:
+    """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
 
     party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
     alone: whether payers that harvest alone are looked for; held: the gateway's schedules of holds, which
@@ -154,7 +155,28 @@ def campaigns(
             leads.append(_lead(alarm, world, accounts, rows, own, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
-    return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id))
+    return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id)), _weak(
+        world, watched, shown, party, payer, found_campaigns, leads
+    )
+
+
+def _weak(
+    world: World,
+    watched: Watched,
+    shown: list[tuple[HoldSchedule, HoldsEvidence]],
+    party: np.ndarray,
+    payer: np.ndarray,
+    found: list[Campaign],
+    leads: list[Lead],
+) -> tuple[Candidate, ...]:
+    """Groups that only holds could tell more of. What the log or holds have judged is in none."""
+    log = world.log
+    code = {name: k for k, name in enumerate(log.accounts)}
+    judged = [a for group in (*found, *leads) for a in group.accounts]
+    judged += [a for schedule, _ in shown for a in schedule.accounts]
+    groups = [(p_value, np.flatnonzero(np.isin(party, members))) for p_value, members in watched.groups]
+    weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code])
+    return with_shares(log, still_open(shown) + weak)
 
 
 def _shown(

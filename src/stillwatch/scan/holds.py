@@ -9,16 +9,17 @@ Fooled by: an honest client that goes on with accounts of its own that nothing s
 Source: stats/interference.py; docs/holds.md
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import OwnReaction, Reason, ScanResult
+from stillwatch.scan import OwnReaction, Reason
 from stillwatch.stats.interference import likely_true, load_wealth, p_values, pair_wealth
-from stillwatch.terms.holds import Candidate, HoldSchedule
+from stillwatch.terms.holds import HoldSchedule
 
 NAME = "holds"
 CONTROL = "provider"  # who is held, and when, the client cannot choose
@@ -142,8 +143,9 @@ def _repeats(
     rank = np.array([place.get(account, -1) for account in log.accounts] + [-1])[log["account"]]
     rows = np.flatnonzero((rank >= 0) & (log["exact"] != 0))
     rows = rows[np.argsort(log["ts_us"][rows], kind="stable")]
-    pair = np.unique(np.stack([log["exact"][rows], rank[rows].astype(np.uint64)]), axis=1, return_index=True)
-    rows = rows[np.sort(pair[1])]
+    known = np.unique(log["exact"][rows], return_inverse=True)[1].astype(np.int64)
+    first = np.unique(known * len(place) + rank[rows], return_index=True)[1]
+    rows = rows[np.sort(first)]
     who, text, at_us = rank[rows], log["exact"][rows], log["ts_us"][rows]
     is_held = np.array([account in schedule.held for account in schedule.accounts])
     block = (at_us - windows.start * schedule.window_us) // schedule.block_us
@@ -152,8 +154,8 @@ def _repeats(
     np.add.at(asked.reshape(len(place), -1), (who[inside], block[inside]), 1)
     found: list[tuple[int, int, int, int]] = []
     order = np.argsort(text, kind="stable")  # of one text in the order of time
-    begins = np.flatnonzero(np.r_[True, np.diff(text[order]) != 0]) if len(order) else np.zeros(0, np.int64)
-    for low, high in zip(begins.tolist(), [*begins[1:].tolist(), len(order)], strict=True):
+    bounds = [0, *(np.flatnonzero(np.diff(text[order])) + 1).tolist(), len(order)]
+    for low, high in pairwise(bounds):
         same = order[low:high].tolist()
         for k, one in enumerate(same):
             if not inside[one]:
@@ -229,22 +231,6 @@ def holds_reason(evidence: HoldsEvidence) -> Reason:
     refused = sum(one.refused for one in evidence.own.values())
     moved = sum(one.repeated for one in evidence.own.values())
     return Reason(NAME, evidence.text, bits, moved / refused if refused else None, n=refused)
-
-
-def candidates(result: ScanResult) -> tuple[Candidate, ...]:
-    """Give the groups of a scan that holds could tell more about: leads and findings of two or more accounts.
-
-    Leads whose content is that of many people are none, nor are findings that a permission suppresses.
-    """
-    leads = tuple(
-        Candidate(lead.id, lead.p_value, lead.accounts) for lead in result.leads if lead.hands != "many"
-    )
-    findings = tuple(
-        Candidate(campaign.id, campaign.p_value, campaign.accounts)
-        for campaign in result.campaigns
-        if campaign.suppressed_by is None and len(campaign.accounts) > 1
-    )
-    return leads + findings
 
 
 def request_counts(log: ExchangeLog, schedule: HoldSchedule, windows: range) -> np.ndarray:

@@ -36,7 +36,7 @@ from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
-from stillwatch.terms.holds import HoldSchedule
+from stillwatch.terms.holds import Candidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 # fmt: off
@@ -179,7 +179,7 @@ def scan_log(
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
         )
-        found, leads = campaigns(
+        found, leads, weak = campaigns(
             engine,
             world,
             watched,
@@ -193,7 +193,7 @@ def scan_log(
             until_us=until_us,
         )
     verdicts = _verdicts(log, features, kinds, found)
-    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads))
+    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads), weak)
 
 
 def _result(
@@ -204,6 +204,7 @@ def _result(
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
     leads: tuple[Lead, ...] = (),
+    weak: tuple[Candidate, ...] = (),
 ) -> ScanResult:
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
@@ -217,6 +218,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
+        weak=weak,
         judged=coverage(log, *party_payer, watched.untested_settings),
     )
 

@@ -99,11 +99,12 @@ class HoldSchedule:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Accounts that may be one hand: a lead or a finding of the scan."""
+    """Accounts that may be one hand: a lead or a finding of the scan, or a weaker group."""
 
     candidate: str
     p_value: float
     accounts: tuple[str, ...]
+    share: float = 0.0  # of all requests, lately
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,31 @@ def choose(
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
     mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.
     """
-    permissions, running = tuple(permissions), tuple(running)
+    permissions, running, candidates = tuple(permissions), tuple(running), tuple(candidates)
     taken = {account for schedule in running for account in schedule.accounts} | set(resting)
     places = terms.candidates_at_once - len(running)
+    held_now = {schedule.candidate for schedule in running}
+    cost = sum(_refused_share(terms, one.share) for one in candidates if one.candidate in held_now)
     found = []
     for one in sorted(candidates, key=lambda c: (c.p_value, c.candidate)):
         spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
         left = replace(one, accounts=tuple(sorted(set(one.accounts) - set(spared))))
-        why_not = _why_not(terms, left, taken, places)
+        why_not = _why_not(terms, left, taken, places, cost)
         if why_not is None:
             taken.update(left.accounts)
             places -= 1
+            cost += _refused_share(terms, left.share)
         found.append(Choice(left, spared, why_not))
     return found
 
 
-def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str | None:
+def _refused_share(terms: Holds, share: float) -> float:
+    """Give the share of all requests that holds of a candidate refuse: half of its accounts, a block of each
+    window. The day's budget of an account makes it less."""
+    return share / 2 / terms.blocks_per_window
+
+
+def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int, cost: float) -> str | None:
     many = len(one.accounts)
     if one.p_value > terms.p_value_at_most:
         return f"its p-value {one.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
@@ -156,6 +166,9 @@ def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str 
         return "one of its accounts is, or lately was, in another candidate's schedule"
     if places <= 0:
         return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
+    if cost + _refused_share(terms, one.share) > terms.refused_share_at_most:
+        most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
+        return f"with it {cost + _refused_share(terms, one.share):.2%} of all requests would be refused ({most})"
     return None
 
 
