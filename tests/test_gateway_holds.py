@@ -222,7 +222,7 @@ def lead(number: str, accounts: tuple[str, ...], hands: str = "open") -> Lead:
 
 def hand_over(folder: Folder, *campaigns: Campaign, leads: tuple[Lead, ...] = ()) -> None:
     at = datetime(2026, 11, 25, tzinfo=UTC)
-    scanned = Scanned(len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
+    scanned = Scanned(100_000 + len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
     result = ScanResult("test", scanned, campaigns, (), leads=leads)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
@@ -256,10 +256,10 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
     with enforcer(folder, ON) as (found, state):
         found.step(NOW)
         assert all_held(state) == []  # no findings yet
-        hand_over(folder, finding("sw-1", names("a")), finding("sw-2", names("b", 5)))
+        hand_over(folder, finding("sw-1", names("a")), finding("sw-2", names("b", 3)))
         found.step(NOW + 1)
         found.step(NOW + SECOND_US)
-        (one,) = all_held(state)  # five accounts are too few
+        (one,) = all_held(state)  # three accounts are too few
         assert one.schedule.accounts == names("a")
         assert one.begun_us == NOW + 1 < one.schedule.start_us
         tables = load_tables(folder.state)

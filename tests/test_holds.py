@@ -154,8 +154,17 @@ def test_a_person_with_two_accounts_makes_no_finding_known_or_not() -> None:
         assert known.own[mine].repeated == known.own[other].taken_over == 0
         unknown = evidence(door)
         assert unknown.own[mine].repeated > 0
-        assert unknown.p_value > 1e-2
+        assert unknown.p_value > 1e-2, seed
         assert unknown.found_us is None
+
+
+def test_several_persons_with_two_accounts_each_are_no_group() -> None:
+    for seed in range(6):
+        drawn = schedule(seed, 16)
+        found = evidence(moved(seed, dict(zip(sorted(drawn.held), drawn.focal, strict=True))))
+        assert found.p_value < 1e-6  # eight pairs do react
+        assert not found.named_us
+        assert found.found_us is None
 
 
 def test_customers_beside_a_queue_in_one_candidate_are_not_named() -> None:
@@ -297,9 +306,9 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
     )
     weak = (Candidate("wording-1", 0.1, ("i", "j", "k"), 0.01), Candidate("sw-1", 1.0, ("d", "e"), 0.01))
     assert candidates(replace(result, weak=weak)) == (
-        Candidate("lead-one", 1e-4, ("a", "b", "c"), 9.0),
-        Candidate("lead-open", 1e-4, ("a", "b", "c"), 9.0),
-        Candidate("sw-1", 1e-3, ("d", "e"), 10.0),
+        Candidate("lead-one", 1e-4, ("a", "b", "c"), 9.0, 1),
+        Candidate("lead-open", 1e-4, ("a", "b", "c"), 9.0, 1),
+        Candidate("sw-1", 1e-3, ("d", "e"), 10.0, 3),
         weak[0],
     )
 

@@ -17,6 +17,10 @@ from stillwatch.scan.holds import HoldsEvidence
 from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
 
 LEAST_ACCOUNTS = 3
+# Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
+# well, and a finding needs no further evidence.
+RANK = {"refusals": 0, "wording": 2}
+LEAD, FOUND = 1, 3
 MOST_WEAK = 40  # of the log's weak groups, those of least p-value
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
 FUTILE_WINDOWS = 24  # two days: a schedule whose best bet never gained by then is given up
@@ -30,12 +34,12 @@ def candidates(result: ScanResult) -> tuple[Candidate, ...]:
     """
     total = max(1, result.scanned.exchanges)
     leads = tuple(
-        Candidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total)
+        Candidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total, LEAD)
         for lead in result.leads
         if lead.hands != "many"
     )
     findings = tuple(
-        Candidate(campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total)
+        Candidate(campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total, FOUND)
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
@@ -49,7 +53,7 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Cand
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        Candidate(schedule.candidate, 1.0, schedule.accounts)
+        Candidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
         for schedule, evidence in held
         if schedule.ended_us is None
         and not (evidence.windows >= FUTILE_WINDOWS and evidence.p_value > FUTILE_P_VALUE)
@@ -72,13 +76,13 @@ def weak_groups(
         ("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)
     ] + [("wording", p_value, codes) for p_value, codes in communities]
     chosen: list[Candidate] = []
-    for sort, p_value, codes in sorted(found, key=lambda one: (one[1], one[0], one[2].tolist())):
+    for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
         kept = [int(code) for code in codes if int(code) not in without]
         if len({int(payer[code]) for code in kept}) < LEAST_ACCOUNTS or len(kept) < 0.5 * len(codes):
             continue
         without.update(kept)
         names = tuple(sorted(log.accounts[code] for code in kept))
-        chosen.append(Candidate(_id(sort, names), p_value, names))
+        chosen.append(Candidate(_id(sort, names), p_value, names, rank=RANK[sort]))
     return tuple(chosen[:MOST_WEAK])
 
 

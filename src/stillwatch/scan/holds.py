@@ -15,6 +15,8 @@ from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
@@ -23,9 +25,7 @@ from stillwatch.terms.holds import HoldSchedule
 
 NAME = "holds"
 CONTROL = "provider"  # who is held, and when, the client cannot choose
-# Of one schedule, however often it is read. Five at once for a week each are 260 a year: 0.026 false findings
-# a year if none of the groups ever were one hand.
-LEVEL = 1e-4
+LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold no hand one is expected to lie
 FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most, however they depend
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
 REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
@@ -39,7 +39,7 @@ class HoldsEvidence:
     text: str
     windows: int  # that are over, with the time in which what was refused may be asked again
     found_us: int | None = None  # since when it is a finding
-    own: Mapping[str, OwnReaction] = field(default_factory=dict)  # every account of the schedule
+    own: Mapping[str, OwnReaction] = field(default_factory=dict)  # accounts of the schedule, and who took over
     named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
 
 
@@ -49,8 +49,8 @@ class _Repeats:
 
     window: np.ndarray
     block: np.ndarray
-    asked_by: np.ndarray  # place of the held account in the schedule's accounts
-    repeated_by: np.ndarray  # place of the other account
+    asked_by: np.ndarray  # place of the held account among those that are tested
+    repeated_by: np.ndarray  # place of the other account, which is never held
 
 
 def holds_evidence(
@@ -59,36 +59,37 @@ def holds_evidence(
     until_us: int,
     party_of: Mapping[str, str] = MappingProxyType({}),
 ) -> HoldsEvidence:
-    """Test from the log whether accounts of a schedule take over what the others are refused.
+    """Test from the log whether accounts take over what a schedule's held accounts are refused.
 
     `until_us`: until when the log is complete; `party_of`: of accounts that are known to be one customer.
     Two bets share the wealth: that texts which a held account asks in a drawn block are asked by an account
-    of another party within `REPEAT_WITHIN_US` (`pair_wealth`), and that the focal accounts ask more in drawn
-    blocks (`load_wealth`). It may be read at any time; nothing is lost by having looked before.
+    of another customer within `REPEAT_WITHIN_US` (`pair_wealth`), and that the schedule's other accounts ask
+    more in drawn blocks (`load_wealth`). Who takes a text over need not be in the schedule: whoever is not
+    held by it is tested. It may be read at any time; nothing is lost by having looked before.
 
-    The group's p-value is the largest that any one party, left out, leaves. So one person who goes on with
-    another of his accounts makes no finding. A finding needs p <= `LEVEL` and `LEAST_NAMED` parties whose
-    own evidence is enough, false ones at most `FALSE_SHARE` of them.
+    The group's p-value is the largest that any two customers leave when what passes between them is left out,
+    and what the one's load shows. So one person who goes on with another of his accounts makes no finding. A
+    finding needs p <= `LEVEL` and `LEAST_NAMED` customers whose own evidence is enough, false ones at most
+    `FALSE_SHARE` of them, and whom refused texts connect: two such persons are no group.
 
     Null, Blind to, Fooled by, Source: `stats.interference`.
     """
-    accounts = schedule.accounts
-    parties = [party_of.get(account, account) for account in accounts]
     windows = schedule.windows(until_us - REPEAT_WITHIN_US)
     if not len(windows):
-        own = {account: OwnReaction(0, 0, 0, 1.0) for account in accounts}
+        own = {account: OwnReaction(0, 0, 0, 1.0) for account in schedule.accounts}
         return HoldsEvidence(1.0, "Holds show nothing yet: no window is over.", 0, own=own)
     held = np.array([schedule.block(window) for window in windows])
-    asked, repeats = _repeats(log, schedule, windows, parties)
-    load = _focal_scores(log, schedule, windows, parties)
+    accounts, asked, repeats = _repeats(log, schedule, windows, party_of)
+    parties = [party_of.get(account, account) for account in accounts]
+    load = _focal_scores(log, schedule, windows, parties, len(accounts))
     numbers = np.unique(parties, return_inverse=True)[1]
     group = p_values(_least_wealth(repeats, load, numbers, held, schedule))
     alone = p_values(_own_wealth(repeats, load, held, schedule))
     ends = [(window + 1) * schedule.window_us + REPEAT_WITHIN_US for window in windows]
     found_us, named_us = None, {}
     for k in np.flatnonzero(group <= LEVEL).tolist():
-        chosen = np.flatnonzero(likely_true(alone[:, k], FALSE_SHARE))
-        if found_us is None and len(set(numbers[chosen].tolist())) < LEAST_NAMED:
+        chosen = _connected(likely_true(alone[:, k], FALSE_SHARE), repeats, held, numbers, k)
+        if not len(chosen):
             continue
         found_us = ends[k] if found_us is None else found_us
         for place in chosen.tolist():
@@ -99,11 +100,26 @@ def holds_evidence(
     return HoldsEvidence(p_value, text, len(windows), found_us, own, named_us)
 
 
+def _connected(
+    chosen: np.ndarray, repeats: _Repeats, held: np.ndarray, numbers: np.ndarray, last: int
+) -> np.ndarray:
+    """Give of some accounts those that texts refused by window `last` connect, `LEAST_NAMED` customers or more
+    in a piece."""
+    drawn = (repeats.block == held[repeats.window]) & (repeats.window <= last)
+    a, b = repeats.asked_by[drawn], repeats.repeated_by[drawn]
+    inside = chosen[a] & chosen[b]
+    ties = coo_array((np.ones(int(inside.sum())), (a[inside], b[inside])), shape=(len(chosen),) * 2)
+    piece = connected_components(ties, directed=False)[1]
+    big = [one for one in np.unique(piece[chosen]) if len(set(numbers[piece == one].tolist())) >= LEAST_NAMED]
+    connected: np.ndarray = np.flatnonzero(chosen & np.isin(piece, big))
+    return connected
+
+
 def own_text(own: OwnReaction) -> str:
     """Say one account's own evidence from holds."""
     return (
         f"of its {own.refused:,} texts that a drawn hold refused, {own.repeated:,} were asked by other "
-        f"accounts of the group within {REPEAT_WITHIN_US // 3_600_000_000} hours; it asked {own.taken_over:,} "
+        f"customers within {REPEAT_WITHIN_US // 3_600_000_000} hours; it asked {own.taken_over:,} "
         f"that others were refused (its own p = {own.p_value:.2g})"
     )
 
@@ -127,36 +143,40 @@ def _text(
     return (
         f"In {len(held):,} holds of {schedule.block_minutes} minutes {len(schedule.held):,} of "
         f"{len(schedule.accounts):,} accounts asked {refused:,} new texts; {moved:,} of these were asked by "
-        f"accounts of other customers in the group{more}. Beside them, {elsewhere:,} texts at times that were "
+        f"accounts of other customers{more}. Beside them, {elsewhere:,} texts at times that were "
         f"not drawn: {others:,} such (p = {p_value:.2g})."
     )
 
 
 def _repeats(
-    log: ExchangeLog, schedule: HoldSchedule, windows: range, parties: list[str]
-) -> tuple[np.ndarray, _Repeats]:
-    """Count what held accounts asked first, (accounts, windows, blocks), and list what was asked again.
+    log: ExchangeLog, schedule: HoldSchedule, windows: range, party_of: Mapping[str, str]
+) -> tuple[tuple[str, ...], np.ndarray, _Repeats]:
+    """Give the accounts that are tested, what of them held ones asked first, (accounts, windows, blocks), and
+    what was asked again: the schedule's accounts come first, then whoever else ever asked a text after one.
 
     An account's first request of a text counts alone: its own retries are no repeats.
     """
-    place = {account: k for k, account in enumerate(schedule.accounts)}
-    rank = np.array([place.get(account, -1) for account in log.accounts] + [-1])[log["account"]]
-    rows = np.flatnonzero((rank >= 0) & (log["exact"] != 0))
+    held_by_name = [code for code, account in enumerate(log.accounts) if account in schedule.held]
+    is_held = np.zeros(len(log.accounts) + 1, bool)
+    is_held[held_by_name] = True
+    low, high = np.searchsorted(
+        log["ts_us"], [windows.start * schedule.window_us, windows.stop * schedule.window_us]
+    )
+    mine = np.flatnonzero(is_held[log["account"][low:high]]) + low
+    texts = np.unique(log["exact"][mine])
+    rows = np.flatnonzero(np.isin(log["exact"], texts[texts != 0]) & (log["account"] >= 0))
     rows = rows[np.argsort(log["ts_us"][rows], kind="stable")]
     known = np.unique(log["exact"][rows], return_inverse=True)[1].astype(np.int64)
-    first = np.unique(known * len(place) + rank[rows], return_index=True)[1]
-    rows = rows[np.sort(first)]
-    who, text, at_us = rank[rows], log["exact"][rows], log["ts_us"][rows]
-    is_held = np.array([account in schedule.held for account in schedule.accounts])
+    rows = rows[np.sort(np.unique(known * len(is_held) + log["account"][rows], return_index=True)[1])]
+    who, text, at_us = log["account"][rows], log["exact"][rows], log["ts_us"][rows]
     block = (at_us - windows.start * schedule.window_us) // schedule.block_us
     inside = is_held[who] & (block >= 0) & (block < len(windows) * schedule.blocks_per_window)
-    asked = np.zeros((len(place), len(windows), schedule.blocks_per_window), np.int64)
-    np.add.at(asked.reshape(len(place), -1), (who[inside], block[inside]), 1)
+    party = [party_of.get(account, account) for account in log.accounts]
     found: list[tuple[int, int, int, int]] = []
     order = np.argsort(text, kind="stable")  # of one text in the order of time
     bounds = [0, *(np.flatnonzero(np.diff(text[order])) + 1).tolist(), len(order)]
-    for low, high in pairwise(bounds):
-        same = order[low:high].tolist()
+    for begin, end in pairwise(bounds):
+        same = order[begin:end].tolist()
         for k, one in enumerate(same):
             if not inside[one]:
                 continue
@@ -164,17 +184,26 @@ def _repeats(
             for other in same[k + 1 :]:
                 if at_us[other] > at_us[one] + REPEAT_WITHIN_US:
                     break
-                if parties[who[other]] != parties[who[one]] and not is_held[who[other]]:
+                if not is_held[who[other]] and party[who[other]] != party[who[one]]:
                     found.append((window, within, int(who[one]), int(who[other])))
-    columns = np.array(found, np.int64).reshape(-1, 4).T
-    return asked, _Repeats(*columns)
+    inner = set(schedule.accounts)
+    others = sorted({log.accounts[one[3]] for one in found} - inner)
+    accounts = (*schedule.accounts, *others)
+    place = {account: k for k, account in enumerate(accounts)}
+    at = np.array([place.get(account, -1) for account in log.accounts] + [-1])
+    asked = np.zeros((len(accounts), len(windows), schedule.blocks_per_window), np.int64)
+    np.add.at(asked.reshape(len(accounts), -1), (at[who[inside]], block[inside]), 1)
+    window, within, by, again = np.array(found, np.int64).reshape(-1, 4).T
+    return accounts, asked, _Repeats(window, within, at[by], at[again])
 
 
 def _focal_scores(
-    log: ExchangeLog, schedule: HoldSchedule, windows: range, parties: list[str]
+    log: ExchangeLog, schedule: HoldSchedule, windows: range, parties: list[str], many: int
 ) -> np.ndarray:
-    """(accounts, windows, blocks) square roots of counts; 0 for held accounts and customers who have one."""
-    counts = np.sqrt(request_counts(log, schedule, windows))
+    """(accounts, windows, blocks) square roots of counts of focal accounts; 0 for all others, and for
+    customers of whom an account is held."""
+    counts = np.zeros((many, len(windows), schedule.blocks_per_window))
+    counts[: len(schedule.accounts)] = np.sqrt(request_counts(log, schedule, windows))
     of_held = {parties[k] for k, account in enumerate(schedule.accounts) if account in schedule.held}
     counts[[party in of_held for party in parties]] = 0.0
     return counts
@@ -183,26 +212,31 @@ def _focal_scores(
 def _least_wealth(
     repeats: _Repeats, load: np.ndarray, numbers: np.ndarray, held: np.ndarray, schedule: HoldSchedule
 ) -> np.ndarray:
-    """(windows,) the least wealth that any party leaves when it is left out."""
+    """(windows,) the least wealth that is left when two customers' dealings are left out.
+
+    Of a customer's load the whole is left out, of its repeats those of one other customer's texts.
+    """
+    blocks = schedule.blocks_per_window
     count = int(numbers.max()) + 1
-    shape = (count, len(held), schedule.blocks_per_window)
-    theirs = np.zeros(shape, np.int64)
-    for side in (repeats.asked_by, repeats.repeated_by):
-        np.add.at(theirs, (numbers[side], repeats.window, repeats.block), 1)
-    every = np.zeros(shape[1:], np.int64)
+    every = np.zeros((len(held), blocks), np.int64)
     np.add.at(every, (repeats.window, repeats.block), 1)
-    loads = np.zeros(shape)
+    couple = numbers[repeats.asked_by] * count + numbers[repeats.repeated_by]
+    couples, which = np.unique(couple, return_inverse=True)
+    theirs = np.zeros((len(couples) + 1, len(held), blocks), np.int64)  # the last: nobody's
+    np.add.at(theirs, (which, repeats.window, repeats.block), 1)
+    pairs: np.ndarray = pair_wealth(every - theirs > 0, held).min(axis=0)
+    loads = np.zeros((count, len(held), blocks))
     np.add.at(loads, numbers, load)
-    pairs = pair_wealth(every - theirs > 0, held)
-    least: np.ndarray = ((pairs + load_wealth(load.sum(axis=0) - loads, held)) / 2).min(axis=0)
-    return least
+    busy = np.r_[loads[loads.any(axis=(1, 2))], np.zeros((1, len(held), blocks))]
+    rest: np.ndarray = load_wealth(load.sum(axis=0) - busy, held).min(axis=0)
+    return (pairs + rest) / 2
 
 
 def _own_wealth(
     repeats: _Repeats, load: np.ndarray, held: np.ndarray, schedule: HoldSchedule
 ) -> np.ndarray:
     """(accounts, windows) each account's own wealth, from what is its part alone."""
-    happened = np.zeros((len(schedule.accounts), len(held), schedule.blocks_per_window), bool)
+    happened = np.zeros((len(load), len(held), schedule.blocks_per_window), bool)
     for side in (repeats.asked_by, repeats.repeated_by):
         happened[side, repeats.window, repeats.block] = True
     wealth = pair_wealth(happened, held)

@@ -105,6 +105,7 @@ class Candidate:
     p_value: float
     accounts: tuple[str, ...]
     share: float = 0.0  # of all requests, lately
+    rank: int = 1  # the least comes first
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def choose(
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
 ) -> list[Choice]:
-    """Say of each candidate whether the terms let it be held, the one of the least p-value first.
+    """Say of each candidate whether the terms let it be held, the one of the least rank, then p-value, first.
 
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
     mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.
@@ -136,7 +137,7 @@ def choose(
     held_now = {schedule.candidate for schedule in running}
     cost = sum(_refused_share(terms, one.share) for one in candidates if one.candidate in held_now)
     found = []
-    for one in sorted(candidates, key=lambda c: (c.p_value, c.candidate)):
+    for one in sorted(candidates, key=lambda c: (c.rank, c.p_value, c.candidate)):
         spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
         left = replace(one, accounts=tuple(sorted(set(one.accounts) - set(spared))))
         why_not = _why_not(terms, left, taken, places, cost)

@@ -117,6 +117,7 @@ def follow(
             tell(f"holds of {one.schedule.candidate} ended: {why}")
     if terms.holds.mode == "off":
         return
+    ever = all_held(state)  # those that have ended just now rest, too
     known = {one.schedule.candidate for one in ever}
     resting = {
         account
