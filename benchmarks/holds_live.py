@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A live replay of whole worlds in which holds run and everybody reacts: what they find, and whom they hurt.
 
-    python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12] [--json FILE]
+    python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12]
 
-The world's log is played hour by hour. Every `--step-h` hours the live scan looks (`LiveScan`), its candidates
-go to the gateway's own `follow` over a real state file under terms that say `on`, and the schedules that it
-begins refuse requests by `HoldSchedule` and the terms' budgets until the next step. What is refused, and what
-people and campaigns do about it, is in the log that the next look sees. No HTTP is spoken here:
+Every `--step-h` hours the live scan looks (`LiveScan`), its candidates go to the gateway's own `follow` over
+a real state file under terms that say `on`, and the schedules that it begins refuse requests by
+`HoldSchedule` and the terms' budgets until the next step. What is refused, and what people and campaigns do
+about it, is in the log that the next look sees. No HTTP is spoken here:
 `tests/test_gateway_holds.py` does that on a small scene.
 
 The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and `Rules`
@@ -260,7 +260,9 @@ class Play:
             for one in found:
                 self.seen.setdefault(one.candidate, (now_us, one.accounts))
             follow(state, terms, found, orgs, now_us=now_us, tell=lambda text: None)
-            running = [s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us]
+            running = [
+                s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
+            ]
             self.held = {account: s for s in running for account in s.held}
             for schedule in running:
                 self.harm.scheduled |= {a for a in schedule.accounts if a not in self.campaign}
@@ -292,7 +294,9 @@ class Play:
         false = 0
         for accounts in groups:
             theirs = [a for a in accounts if a in self.campaign]
-            honest |= {a for a in accounts if a not in self.campaign and self.kind[a] != "synthetic_permitted"}
+            honest |= {
+                a for a in accounts if a not in self.campaign and self.kind[a] != "synthetic_permitted"
+            }
             if 2 * len(theirs) < len(accounts):
                 false += 1
                 continue
@@ -307,7 +311,7 @@ class Play:
         live: LiveScan,
         held: tuple[HoldSchedule, ...],
     ) -> dict[str, object]:
-        log = live._kept.merged()  # noqa: SLF001 - the replay's own log, whole
+        log = live._kept.merged()
         by_log = [c.accounts for c in result.campaigns if not c.own_reactions and c.suppressed_by is None]
         by_holds = [c.accounts for c in result.campaigns if c.own_reactions and c.suppressed_by is None]
         by_failover = []
@@ -351,7 +355,9 @@ def line(row: dict) -> str:
     cells = [row["world"]]
     for name in ("log", "log and failover", "log and holds"):
         one = row[name]
-        cells.append(f"{len(one['exposed'])} of {row['campaigns']} ({one['false_cases']}, {one['honest_named']})")
+        cells.append(
+            f"{len(one['exposed'])} of {row['campaigns']} ({one['false_cases']}, {one['honest_named']})"
+        )
     cells.append(f"{len(row['candidates'])} of {row['campaigns']}")
     cells.append(f"{row['schedules']['all']} ({row['schedules']['mostly honest']})")
     cells.append(f"{harm['refused'] / harm['honest_requests']:.3%}")
@@ -361,8 +367,8 @@ def line(row: dict) -> str:
 
 
 HEADS = (
-    "| world | found from the log (false cases, honest named) | with refusals in the log, were they to convict "
-    "| with holds | campaigns with a candidate | schedules (mostly honest) | honest requests refused "
+    "| world | found from the log (false cases, honest named) | with refusals in the log, were they to "
+    "convict | with holds | campaigns with a candidate | schedules (mostly honest) | honest requests refused "
     "| lost | honest accounts ever refused |"
 )
 

@@ -21,7 +21,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.enforce import Enforcer
-from stillwatch.gateway.control.holds import all_held, end, follow
+from stillwatch.gateway.control.holds import all_held, end, follow, schedules_in
 from stillwatch.gateway.control.migrations import MIGRATIONS
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.control.tables import load_tables
@@ -33,6 +33,7 @@ from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import failover_evidence
 from stillwatch.scan.holds import holds_evidence
+from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
 from stillwatch.terms.load import loads
 from upstream import Upstream
@@ -146,6 +147,11 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
         assert len(shows.named_us) >= 8
         assert not silent.named_us
         assert silent.p_value > 0.05, silent.text
+        # and so a scan of what the gateway kept names accounts of the queue, and nobody else
+        (case,) = scan_log(log, options=Options(held=tuple(drawn))).campaigns
+        assert set(case.accounts) <= set(queue)
+        assert len(case.accounts) >= 8
+        assert case.own_reactions.keys() == set(case.accounts)
         # the same refusals, as a natural experiment
         assert failover_evidence(log, queue).p_value < 1e-6
         assert failover_evidence(log, people).p_value == 1.0
@@ -332,6 +338,25 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         assert all_held(state)[-1].schedule.end_us == NOW + 5
         end(state, all_held(state)[-1].number, "again", now_us=NOW + 9)
         assert all_held(state)[-1].schedule.end_us == NOW + 5  # it had ended
+
+
+def test_weak_groups_are_handed_over_and_held(folder: Folder) -> None:
+    weak = (
+        Candidate("refusals-1", 1e-5, names("w", 4), 0.001, 0),
+        Candidate("wording-1", 0.1, names("v", 9), 0.5, 2),
+    )
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    result = ScanResult("test", Scanned(100_000, 100, at, at, 0, 0.0), (), (), weak=weak)
+    write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
+    write(result, folder.detector)
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        assert not found.errors
+        assert [one.schedule.candidate for one in all_held(state)] == [
+            "refusals-1"
+        ]  # the other costs too much
+        assert schedules_in(folder.state) == (all_held(state)[0].schedule,)
+    assert schedules_in(folder.path / "nowhere.db") == ()
 
 
 def test_findings_that_cannot_be_read_change_nothing(folder: Folder) -> None:

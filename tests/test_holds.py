@@ -13,8 +13,14 @@ from scipy.stats import binom
 from holds_world import HOUR_US, MINUTE_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
-from stillwatch.scan.failover import Repeat, failover_evidence, failover_least_p_value, failover_reason
-from stillwatch.scan.candidates import candidates
+from stillwatch.scan.candidates import candidates, still_open, weak_groups, with_shares
+from stillwatch.scan.failover import (
+    Repeat,
+    failover_evidence,
+    failover_least_p_value,
+    failover_reason,
+    refusal_groups,
+)
 from stillwatch.scan.holds import holds_evidence, holds_reason, request_counts
 from stillwatch.stats.interference import likely_true, load_wealth, p_values, pair_wealth
 from stillwatch.stats.subsets import Stratum, subset_tail
@@ -421,3 +427,40 @@ def test_both_read_the_columns_of_a_log_that_was_built_from_texts() -> None:
     found = failover_evidence(crowd.log(), named())
     assert (found.refused, found.repeated) == (9, 9)
     assert found.p_value < 1e-4
+
+
+def ties(rows) -> list[set[str]]:
+    log = log_of(rows)
+    found = refusal_groups(log, np.arange(len(log.accounts)))
+    return [{log.accounts[code] for code in codes} for _, codes in found]
+
+
+def test_customers_are_tied_by_what_the_one_was_refused_and_the_other_asked() -> None:
+    at, hour = START_US, 3_600_000_000
+    chain = [(at, "a", 429, 1), (at + hour, "b", 200, 1), (at, "b", 500, 2), (at + 9 * hour, "c", 200, 2)]
+    assert ties(chain) == [{"a", "b", "c"}]
+    for row in (
+        (at + 13 * hour, "d", 200, 3),  # too late
+        (at - hour, "d", 200, 3),  # before
+        (at + hour, "e", 200, 3),  # its own retry
+    ):
+        assert ties([*chain, (at, "e", 429, 3), row]) == [{"a", "b", "c"}]
+    exercise = [(at + k, f"s{k}", 429 if k < 3 else 200, 7) for k in range(9)]
+    assert ties(exercise) == []  # a class asks it
+    log = log_of([*chain, *exercise])
+    weak = weak_groups(log, np.arange(len(log.accounts)), [(1e-9, np.array([3, 4, 5, 6]))], ())
+    assert [one.accounts for one in weak] == [("a", "b", "c"), ("s0", "s1", "s2", "s3")]
+    assert weak_groups(log, np.zeros(len(log.accounts), int), [], ()) == ()  # one customer
+    assert sum(one.share for one in with_shares(log, weak)) == pytest.approx(8 / 13)
+
+
+def test_a_weak_group_is_held_on_until_nothing_was_shown_for_two_days() -> None:
+    drawn = schedule(1, 16)
+    log = log_of(people(drawn, np.random.default_rng(1), 8).rows)
+    for hours, many in ((30, 1), (70, 0)):
+        shown = holds_evidence(log, drawn, drawn.start_us + hours * HOUR_US)
+        assert len(still_open([(drawn, shown)])) == many
+    moving = log_of(queue(drawn, np.random.default_rng(1), 8).rows)
+    shown = holds_evidence(moving, drawn, drawn.start_us + 70 * HOUR_US)
+    assert [one.candidate for one in still_open([(drawn, shown)])] == [drawn.candidate]
+    assert still_open([(replace(drawn, ended_us=drawn.end_us), shown)]) == ()

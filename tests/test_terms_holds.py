@@ -131,9 +131,8 @@ def test_the_terms_choose_whom_to_hold() -> None:
 
 def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     terms = Holds(refused_share_at_most=0.001)  # half of a candidate, a block in eight: a sixteenth of it
-    groups = [replace(lead(name, 9, p, k), share=share) for k, (name, p, share) in
-              enumerate((("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001)))]  # fmt: skip
-    groups = [replace(one, accounts=tuple(f"{one.candidate}{k}" for k in range(9))) for one in groups]
+    told = (("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001))
+    groups = [Candidate(name, p, tuple(f"{name}{k}" for k in range(9)), share) for name, p, share in told]
     chosen = choose(terms, groups, {}, (), NOW)
     assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["one", "tiny"]
     assert "refused_share_at_most = 0.001" in (chosen[0].why_not or "")

@@ -21,8 +21,8 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
 from stillwatch.scan import Campaign, Lead, OwnReaction, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
-from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import Products, one_customer, share_instruments
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
@@ -155,8 +155,10 @@ def campaigns(
             leads.append(_lead(alarm, world, accounts, rows, own, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
-    return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id)), _weak(
-        world, watched, shown, party, payer, found_campaigns, leads
+    return (
+        found_campaigns,
+        sorted(leads, key=lambda lead: (lead.since, lead.id)),
+        _weak(world, watched, shown, party, payer, found_campaigns, leads),
     )
 
 

@@ -72,9 +72,9 @@ def weak_groups(
     by new wording at the last hour; left_out: codes that must not be in one.
     """
     without = set(left_out)
-    found = [
-        ("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)
-    ] + [("wording", p_value, codes) for p_value, codes in communities]
+    found = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
+        ("wording", p_value, codes) for p_value, codes in communities
+    ]
     chosen: list[Candidate] = []
     for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
         kept = [int(code) for code in codes if int(code) not in without]

@@ -39,7 +39,9 @@ class HoldsEvidence:
     text: str
     windows: int  # that are over, with the time in which what was refused may be asked again
     found_us: int | None = None  # since when it is a finding
-    own: Mapping[str, OwnReaction] = field(default_factory=dict)  # accounts of the schedule, and who took over
+    own: Mapping[str, OwnReaction] = field(
+        default_factory=dict
+    )  # accounts of the schedule, and who took over
     named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
 
 
@@ -103,8 +105,7 @@ def holds_evidence(
 def _connected(
     chosen: np.ndarray, repeats: _Repeats, held: np.ndarray, numbers: np.ndarray, last: int
 ) -> np.ndarray:
-    """Give of some accounts those that texts refused by window `last` connect, `LEAST_NAMED` customers or more
-    in a piece."""
+    """Give of some accounts those that texts refused by window `last` connect, in pieces of `LEAST_NAMED`."""
     drawn = (repeats.block == held[repeats.window]) & (repeats.window <= last)
     a, b = repeats.asked_by[drawn], repeats.repeated_by[drawn]
     inside = chosen[a] & chosen[b]
@@ -232,9 +233,7 @@ def _least_wealth(
     return (pairs + rest) / 2
 
 
-def _own_wealth(
-    repeats: _Repeats, load: np.ndarray, held: np.ndarray, schedule: HoldSchedule
-) -> np.ndarray:
+def _own_wealth(repeats: _Repeats, load: np.ndarray, held: np.ndarray, schedule: HoldSchedule) -> np.ndarray:
     """(accounts, windows) each account's own wealth, from what is its part alone."""
     happened = np.zeros((len(load), len(held), schedule.blocks_per_window), bool)
     for side in (repeats.asked_by, repeats.repeated_by):
@@ -254,7 +253,9 @@ def _own(
     moved = np.bincount(by[0][0], minlength=len(accounts))
     taken = np.bincount(by[1], minlength=len(accounts))
     return {
-        account: OwnReaction(int(refused[k]), int(min(moved[k], refused[k])), int(taken[k]), float(p_value[k]))
+        account: OwnReaction(
+            int(refused[k]), int(min(moved[k], refused[k])), int(taken[k]), float(p_value[k])
+        )
         for k, account in enumerate(accounts)
     }
 

@@ -169,7 +169,9 @@ def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int, cost: f
         return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
     if cost + _refused_share(terms, one.share) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
-        return f"with it {cost + _refused_share(terms, one.share):.2%} of all requests would be refused ({most})"
+        return (
+            f"with it {cost + _refused_share(terms, one.share):.2%} of all requests would be refused ({most})"
+        )
     return None
 
 
@@ -205,4 +207,3 @@ def exempt(
         return True
     live = [entry for entry in permissions if entry.expires_us > now_us]
     return any(e.account == account or (e.org is not None and e.org == org) for e in live)
-
