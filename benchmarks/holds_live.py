@@ -27,12 +27,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.gateway.control.holds import follow, schedules_in
 from stillwatch.gateway.control.state import State
 from stillwatch.scan import ScanResult
 from stillwatch.scan.candidates import candidates
-from stillwatch.scan.failover import failover_evidence
-from stillwatch.scan.holds import LEVEL
+from stillwatch.scan.failover import failover_evidence, failover_least_p_value
+from stillwatch.scan.holds import LEVEL, holds_evidence
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
 from stillwatch.terms import Holds, Permission, Terms
@@ -318,8 +319,10 @@ class Play:
         for since_us, accounts in self.seen.values():
             later = log["ts_us"] >= since_us  # what formed a candidate must not convict it
             part = replace(log, columns={name: column[later] for name, column in log.columns.items()})
-            evidence = failover_evidence(part, accounts)
-            if evidence.p_value <= LEVEL:
+            rows = np.flatnonzero(np.isin(np.array(log.accounts)[part["account"]], accounts))
+            if failover_least_p_value(part, rows) > LEVEL:
+                continue
+            if failover_evidence(part, accounts).p_value <= LEVEL:
                 by_failover.append(accounts)
         honest = sum(a not in self.campaign for a in self.kind)
         row: dict[str, object] = {"world": self.name, "campaigns": len(self.members), "honest": honest}
@@ -340,6 +343,11 @@ class Play:
             for c in missed
         }  # fmt: skip
         row["candidates"] = {c: sorted(covered[c]) for c in sorted(covered)}
+        row["schedules of campaigns"] = [
+            self._told(log, schedule)
+            for schedule in held
+            if 2 * sum(a in self.campaign for a in schedule.accounts) >= len(schedule.accounts)
+        ]
         honest_only = [s for s in held if sum(a in self.campaign for a in s.accounts) * 2 < len(s.accounts)]
         row["schedules"] = {"all": len(held), "mostly honest": len(honest_only)}
         harm = asdict(self.harm)
@@ -347,6 +355,17 @@ class Play:
             "honest_requests": self.honest_requests
         }
         return row
+
+    def _told(self, log: ExchangeLog, schedule: HoldSchedule) -> str:
+        inside = Counter(self.campaign[a] for a in schedule.accounts if a in self.campaign)
+        (campaign, many), *_ = inside.most_common(1)
+        shown = holds_evidence(log, schedule, int(log["ts_us"][-1]))
+        begun = (schedule.start_us - int(self.at_us[0])) / DAY_US
+        return (
+            f"{campaign}: {many} of {len(self.members[campaign])} and {len(schedule.accounts) - many} others, "
+            f"{schedule.candidate.partition('-')[0]}, from day {begun:.1f}, {shown.windows} windows, "
+            f"p {shown.p_value:.1g}, {len(shown.named_us)} named"
+        )
 
 
 def line(row: dict) -> str:

@@ -177,7 +177,8 @@ def _weak(
     judged = [a for group in (*found, *leads) for a in group.accounts]
     judged += [a for schedule, _ in shown for a in schedule.accounts]
     groups = [(p_value, np.flatnonzero(np.isin(party, members))) for p_value, members in watched.groups]
-    weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code])
+    schedules = [schedule for schedule, _ in shown]
+    weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code], schedules)
     return with_shares(log, still_open(shown) + weak)
 
 

@@ -21,7 +21,7 @@ LEAST_ACCOUNTS = 3
 # well, and a finding needs no further evidence.
 RANK = {"refusals": 0, "wording": 2}
 LEAD, FOUND = 1, 3
-MOST_WEAK = 40  # of the log's weak groups, those of least p-value
+MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
 FUTILE_WINDOWS = 24  # two days: a schedule whose best bet never gained by then is given up
 FUTILE_P_VALUE = 0.5
@@ -65,13 +65,16 @@ def weak_groups(
     payer: np.ndarray,
     communities: Iterable[tuple[float, np.ndarray]],
     left_out: Iterable[int],
+    held: Iterable[HoldSchedule] = (),
 ) -> tuple[Candidate, ...]:
     """Give groups that nothing else has raised: by refusals that others took over, and by shared wording.
 
     payer: (accounts,) who counts as one; communities: p-value of its settings and account codes of each group
-    by new wording at the last hour; left_out: codes that must not be in one.
+    by new wording at the last hour; left_out: codes that must not be in one; held: all schedules there were.
     """
     without = set(left_out)
+    running = sum(one.ended_us is None and one.candidate.startswith("wording-") for one in held)
+    places = {"refusals": len(log.accounts), "wording": MOST_WORDING - running}
     found = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
         ("wording", p_value, codes) for p_value, codes in communities
     ]
@@ -81,9 +84,12 @@ def weak_groups(
         if len({int(payer[code]) for code in kept}) < LEAST_ACCOUNTS or len(kept) < 0.5 * len(codes):
             continue
         without.update(kept)
+        if places[sort] <= 0:
+            continue
+        places[sort] -= 1
         names = tuple(sorted(log.accounts[code] for code in kept))
         chosen.append(Candidate(_id(sort, names), p_value, names, rank=RANK[sort]))
-    return tuple(chosen[:MOST_WEAK])
+    return tuple(chosen)
 
 
 def with_shares(log: ExchangeLog, found: Iterable[Candidate]) -> tuple[Candidate, ...]:
