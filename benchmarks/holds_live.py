@@ -361,9 +361,10 @@ class Play:
         (campaign, many), *_ = inside.most_common(1)
         shown = holds_evidence(log, schedule, int(log["ts_us"][-1]))
         begun = (schedule.start_us - int(self.at_us[0])) / DAY_US
+        sort = schedule.candidate.split("-")[0]
         return (
-            f"{campaign}: {many} of {len(self.members[campaign])} and {len(schedule.accounts) - many} others, "
-            f"{schedule.candidate.partition('-')[0]}, from day {begun:.1f}, {shown.windows} windows, "
+            f"{campaign}: {many} of {len(self.members[campaign])}, {len(schedule.accounts) - many} others, "
+            f"{sort}, from day {begun:.1f}, {shown.windows} windows, "
             f"p {shown.p_value:.1g}, {len(shown.named_us)} named"
         )
 
