@@ -28,6 +28,7 @@ CONTROL = "provider"  # who is held, and when, the client cannot choose
 LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold no hand one is expected to lie
 FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most, however they depend
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
+MOST_ASKERS = 50  # accounts that ever asked a text: a greeting or an exercise says nothing
 REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
 
 
@@ -88,7 +89,8 @@ def holds_evidence(
     group = p_values(_least_wealth(repeats, load, numbers, held, schedule))
     alone = p_values(_own_wealth(repeats, load, held, schedule))
     ends = [(window + 1) * schedule.window_us + REPEAT_WITHIN_US for window in windows]
-    found_us, named_us = None, {}
+    found_us: int | None = None
+    named_us: dict[str, int] = {}
     for k in np.flatnonzero(group <= LEVEL).tolist():
         chosen = _connected(likely_true(alone[:, k], FALSE_SHARE), repeats, held, numbers, k)
         if not len(chosen):
@@ -178,6 +180,8 @@ def _repeats(
     bounds = [0, *(np.flatnonzero(np.diff(text[order])) + 1).tolist(), len(order)]
     for begin, end in pairwise(bounds):
         same = order[begin:end].tolist()
+        if len(same) > MOST_ASKERS:
+            continue
         for k, one in enumerate(same):
             if not inside[one]:
                 continue
@@ -194,8 +198,8 @@ def _repeats(
     at = np.array([place.get(account, -1) for account in log.accounts] + [-1])
     asked = np.zeros((len(accounts), len(windows), schedule.blocks_per_window), np.int64)
     np.add.at(asked.reshape(len(accounts), -1), (at[who[inside]], block[inside]), 1)
-    window, within, by, again = np.array(found, np.int64).reshape(-1, 4).T
-    return accounts, asked, _Repeats(window, within, at[by], at[again])
+    columns = np.array(found, np.int64).reshape(-1, 4).T
+    return accounts, asked, _Repeats(columns[0], columns[1], at[columns[2]], at[columns[3]])
 
 
 def _focal_scores(
