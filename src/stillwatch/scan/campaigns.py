@@ -174,7 +174,8 @@ def _weak(
     """Groups that only holds could tell more of. What the log or holds have judged is in none."""
     log = world.log
     code = {name: k for k, name in enumerate(log.accounts)}
-    judged = [a for group in (*found, *leads) for a in group.accounts]
+    judged = [a for campaign in found for a in campaign.accounts]
+    judged += [a for lead in leads for a in lead.accounts]
     judged += [a for schedule, _ in shown for a in schedule.accounts]
     groups = [(p_value, np.flatnonzero(np.isin(party, members))) for p_value, members in watched.groups]
     schedules = [schedule for schedule, _ in shown]
