@@ -111,9 +111,7 @@ def cost(exchanges: int = 100_000) -> list[str]:
         found = echoes(built, np.arange(len(built.accounts), dtype=np.int32))
         spent["echoes"] = time.process_time() - begun
     bytes_each = (built.answered.nbytes + built.brought.nbytes) / exchanges
-    text = sum(
-        pc.sum(pc.binary_length(log[name])).as_py() for name in ("prompt", "completion", "earlier")
-    )
+    text = sum(pc.sum(pc.binary_length(log[name])).as_py() for name in ("prompt", "completion", "earlier"))
     each = {name: seconds / exchanges * 1e6 for name, seconds in spent.items()}
     kilobytes = text / exchanges / 1e3
     return [

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from holds_world import START_US, queue, schedule
+from holds_world import START_US, Client, people, queue, schedule
+from stillwatch.cases.claims import RAISING
 from stillwatch.cli.main import app
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.sketch import Sketcher
@@ -18,6 +19,10 @@ from stillwatch.gateway.control.holds import all_held, follow
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.record import segments
+from stillwatch.report.explain import explain
+from stillwatch.report.findings import load
+from stillwatch.scan import ScanResult
+from stillwatch.scan.holds import LEVEL
 from stillwatch.terms.holds import Candidate, HoldSchedule
 from stillwatch.terms.load import loads
 
@@ -38,9 +43,9 @@ def folder(tmp_path: Path) -> Folder:
     return made
 
 
-def put(folder: Folder, drawn: HoldSchedule) -> None:
-    """What the queue asked, as the recorder writes it."""
-    door = queue(drawn, np.random.default_rng(1), 12)
+def put(folder: Folder, drawn: HoldSchedule, client: Client = queue) -> None:
+    """What the clients asked, as the recorder writes it."""
+    door = client(drawn, np.random.default_rng(1), 12)
     rows = [
         {
             "exchange_id": f"x{number}",
@@ -73,7 +78,9 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert tested["p_value"] <= 0.01
     assert tested["failover_p_value"] < 1e-6
     assert len(tested["focal"]) == 8
-    assert "8 accounts of the group were held" in run(folder, "test")[1]
+    assert len(tested["named"]) >= 12
+    assert tested["accounts_alone"].keys() == set(schedule(0, 16).accounts)
+    assert "8 of 16 accounts asked" in run(folder, "test")[1]
     assert run(folder, "end", "9", "--why", "?")[0] != 0
     assert run(folder, "end", "1", "--why", " ")[0] != 0
     assert run(folder, "end", "1", "--why", "testers")[0] == 0
@@ -98,6 +105,39 @@ def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
     assert again.held == drawn.held
     windows = range(drawn.start_us // drawn.window_us, drawn.end_us // drawn.window_us)
     assert [again.block(w) for w in windows] == [drawn.block(w) for w in windows]
+
+
+def scanned(folder: Folder, out: Path) -> ScanResult:
+    done = CliRunner().invoke(app, ["scan", str(folder.path), "--out", str(out)])
+    assert done.exit_code in (0, 4), done.output
+    return load(out)
+
+
+def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_path: Path) -> None:
+    """The texts have no wording in common and there are no settings: only the holds tell."""
+    result = scanned(folder, tmp_path / "report")
+    (found,) = result.campaigns
+    assert [r.detector for r in found.reasons if r.detector in RAISING] == ["holds"]
+    assert len(found.accounts) >= 12
+    assert found.p_value <= LEVEL
+    assert set(found.own_reactions) == set(found.accounts)
+    # nobody is told the group's p-value as his own
+    mine = {v.account: v.p_value for v in result.accounts if v.campaign == found.id}
+    assert mine == pytest.approx({a: one.p_value for a, one in found.own_reactions.items()})
+    assert min(mine.values()) > found.p_value
+    told = explain(result, found.accounts[0])
+    assert any("randomised holds show of this account" in line for line in told.compared_with)
+    assert not any("lone payer" in line for line in told.compared_with)
+
+
+def test_a_scan_does_not_accuse_people_who_were_held(folder: Folder, tmp_path: Path) -> None:
+    with State(folder.state, folder.secret()) as state:
+        drawn = all_held(state)[0].schedule
+    for segment in folder.segments.rglob("*"):
+        if segment.is_file():
+            segment.unlink()
+    put(folder, drawn, people)
+    assert scanned(folder, tmp_path / "report").campaigns == ()
 
 
 def test_a_folder_in_which_nobody_was_held(tmp_path: Path) -> None:

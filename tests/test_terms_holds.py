@@ -86,7 +86,7 @@ def test_the_table_is_read_and_every_problem_has_its_line() -> None:
         "t.toml:6",
     ]
     with pytest.raises(TermsError, match="accounts_at_most"):
-        loads("version = 1\n[holds]\naccounts_at_most = 5")
+        loads("version = 1\n[holds]\naccounts_at_least = 6\naccounts_at_most = 5")
 
 
 def test_what_the_owner_may_have_overlooked() -> None:
@@ -114,7 +114,7 @@ def test_the_terms_choose_whom_to_hold() -> None:
     terms = Holds(accounts_at_most=20, candidates_at_once=2, p_value_at_most=0.05, exempt_orgs=("x",))
     orgs = {"a000": "x", "a100": "y"}
     leads = [
-        lead("few", 7), lead("many", 21, first=20), lead("weak", 9, 0.06, 50), lead("one", 9, 0.001),
+        lead("few", 3), lead("many", 21, first=20), lead("weak", 9, 0.06, 50), lead("one", 9, 0.001),
         lead("overlaps", 9, 0.002, 8), lead("two", 9, 0.02, 100), lead("late", 9, 0.03, 200),
     ]  # fmt: skip
     found = {choice.candidate.candidate: choice for choice in choose(terms, leads, orgs, (), NOW)}
@@ -127,6 +127,19 @@ def test_the_terms_choose_whom_to_hold() -> None:
     running = [plan(terms, "old", [f"a{k:03}" for k in range(100, 110)], NOW, b"k" * 32)]
     again = choose(terms, leads, orgs, (), NOW, running)
     assert [c.candidate.candidate for c in again if c.why_not is None] == ["one"]
+
+
+def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
+    terms = Holds(refused_share_at_most=0.001)  # half of a candidate, a block in eight: a sixteenth of it
+    told = (("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001))
+    groups = [Candidate(name, p, tuple(f"{name}{k}" for k in range(9)), share) for name, p, share in told]
+    chosen = choose(terms, groups, {}, (), NOW)
+    assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["one", "tiny"]
+    assert "refused_share_at_most = 0.001" in (chosen[0].why_not or "")
+    # what runs already is counted
+    running = [plan(terms, "one", groups[1].accounts, NOW, b"k" * 32)]
+    again = choose(terms, groups, {}, (), NOW, running)
+    assert "two" not in [c.candidate.candidate for c in again if c.why_not is None]
 
 
 @pytest.fixture

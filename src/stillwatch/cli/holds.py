@@ -34,7 +34,7 @@ Examples:
 
   stillwatch holds test
 
-  stillwatch holds test --json | jq '.[] | {candidate, p_value}'
+  stillwatch holds test --json | jq '.[] | {candidate, p_value, named}'
 
 Exit codes: 0 printed; 2 nothing could be read.
 """
@@ -83,10 +83,15 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 
 @app.command("test", epilog=TEST_EXAMPLES)
 def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Test from the captured exchanges whether focal accounts react when the others are held."""
+    """Test from the captured exchanges whether accounts take over what the others are refused.
+
+    It may be run at any time: the test allows for being looked at. `accounts_alone` is what each account may
+    be told; the group's p-value is nobody's own.
+    """
     now_us = utc_us()
     with opened(folder) as state:
         found = all_held(state)
+        orgs = {account: org for account, org, _ in state.accounts() if org}
     if not found:
         print("[]" if as_json else "nobody has been held")
         return
@@ -104,7 +109,7 @@ def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None
     tested = [
         Tested(
             one,
-            holds_evidence(log, one.schedule.accounts, one.schedule, now_us),
+            holds_evidence(log, one.schedule, now_us, orgs),
             failover_evidence(log, one.schedule.accounts),
         )
         for one in found
@@ -157,7 +162,10 @@ def _plain(one: Held) -> dict[str, Any]:
 def _result(one: Tested) -> dict[str, Any]:
     return {
         "p_value": one.holds.p_value,
-        "focal": one.holds.focal,
+        "found_at": None if one.holds.found_us is None else when(one.holds.found_us),
+        "named": sorted(one.holds.named_us),
+        "accounts_alone": {account: asdict(own) for account, own in sorted(one.holds.own.items())},
+        "focal": one.held.schedule.focal,
         "text": one.holds.text,
         "failover_p_value": one.failover.p_value,
         "failover_text": one.failover.text,

@@ -16,6 +16,9 @@ from stillwatch.cli.casewords import words_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sources import is_gateway
+from stillwatch.gateway.control.holds import schedules_in
+from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.report.findings import FOLDER, findings_json, to_text, write
@@ -36,7 +39,7 @@ Examples:
 
   stillwatch scan logs/ --accounts accounts.csv --out report
 
-  stillwatch scan stillwatch-serve    (a gateway's folder: its segments, under its own key)
+  stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
 
   stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
 
@@ -87,6 +90,11 @@ def scan_command(
         key=sketch_key([Path(log) for log in logs], key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
+        held=tuple(
+            schedule
+            for folder in (Folder(Path(log)) for log in logs if is_gateway(Path(log)))
+            for schedule in schedules_in(folder.state)
+        ),
     )
     dead_letters = out / "rejected.jsonl"
     _prepare(out, dead_letters)

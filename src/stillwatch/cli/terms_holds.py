@@ -17,8 +17,8 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.report.findings import load as load_report
 from stillwatch.report.terminal import progress
+from stillwatch.scan.candidates import candidates
 from stillwatch.scan.hold_cost import HoldCost, hold_cost
-from stillwatch.scan.holds import candidates
 from stillwatch.terms import Holds, Permission
 from stillwatch.terms.holds import DAY_US, Choice, choose
 from stillwatch.terms.load import load

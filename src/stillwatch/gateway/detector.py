@@ -22,6 +22,7 @@ from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.parquet import DAMAGED
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import clock, heartbeat
+from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.control.people import accounts_table, write_accounts
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
@@ -89,6 +90,7 @@ class Detector:
         begun_us = self._now_us()
         error = self._read()
         self._know_accounts()
+        self._know_holds()
         if self._live.exchanges:
             result = self._live.tick(self._now_us(), self._complete_until_us(begun_us))
             self._hand_over(result)
@@ -154,6 +156,12 @@ class Detector:
             self._accounts = table
             self._live.accounts = table if table.num_rows else None
 
+    def _know_holds(self) -> None:
+        """Whom the gateway held, and when: a full look takes it for evidence."""
+        held = schedules_in(self.folder.state)
+        if held != self._live.options.held:
+            self._live.options = replace(self._live.options, held=held)
+
     def _complete_until_us(self, read_us: int) -> int:
         """Until when every exchange has come, as far as can be told. What comes later all the same is late,
         and looked at again.
@@ -213,7 +221,8 @@ class Detector:
 def _who(result: ScanResult) -> tuple[object, ...]:
     """Whom a result names: what is handed over at once where it changed."""
     leads = tuple((lead.id, lead.hands, lead.accounts) for lead in result.leads)
-    return result.campaigns, result.followers, result.alone, leads
+    weak = tuple((one.candidate, one.accounts) for one in result.weak)
+    return result.campaigns, result.followers, result.alone, leads, weak
 
 
 class _Pulse(threading.Thread):

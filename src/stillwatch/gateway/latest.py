@@ -15,6 +15,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import Campaign, Follower, Harvest, Loner, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
+from stillwatch.terms.holds import Candidate
 
 HANDOVER = "handover.json"
 BLOCK = 1 << 16
@@ -97,7 +98,8 @@ def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, An
         for f in result.followers
     ]
     alone = [asdict(loner) | {"named_at": loner.named_at.isoformat()} for loner in result.alone]
-    return {"first_ids": first_ids, "followers": followers, "alone": alone}
+    weak = [asdict(one) for one in result.weak]
+    return {"first_ids": first_ids, "followers": followers, "alone": alone, "weak": weak}
 
 
 class Findings:
@@ -147,7 +149,10 @@ class Findings:
                 for f in told["followers"]
             )
             alone = tuple(Loner(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ()))
-            now = replace(result, followers=followers, alone=alone)
+            weak = tuple(
+                Candidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
+            )
+            now = replace(result, followers=followers, alone=alone, weak=weak)
             return Handed(sign, now, dict(told["first_ids"]))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why

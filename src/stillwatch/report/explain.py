@@ -22,7 +22,7 @@ from stillwatch.report.folded import fold
 from stillwatch.report.meter import outlook
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
-from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
 from stillwatch.scan.assemble import TEST_NAME, clues
 from stillwatch.scan.curve import cited
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
@@ -141,10 +141,12 @@ def _compared(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
 
 def _own_tie(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
     """What ties this very account, in sentences: its own p-value's meaning, its evidence, who controls it."""
-    if not any(r.detector == TEST_NAME for r in campaign.reasons):
+    if not {r.detector for r in campaign.reasons} & {TEST_NAME, holds.NAME}:
         return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
-    tie = campaign.own_ties.get(account)
-    if tie is None or tie.p_value is None:
+    tie, reaction = campaign.own_ties.get(account), campaign.own_reactions.get(account)
+    if reaction is not None:
+        lines = [f"What randomised holds show of this account: {holds.own_text(reaction)}."]
+    elif tie is None or tie.p_value is None:
         lines = ["It has no p-value of its own: no wording that others of the group share ties it."]
     else:
         lines = [
@@ -279,7 +281,7 @@ def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
 
 
 def _whose(c: Campaign) -> str:
-    alone = not any(r.detector == TEST_NAME for r in c.reasons)
+    alone = not {r.detector for r in c.reasons} & {TEST_NAME, holds.NAME}
     return "the payer's" if alone else "the group's, not any account's"
 
 

@@ -28,6 +28,7 @@ from stillwatch.scan import (
     Hour,
     Lead,
     Link,
+    OwnReaction,
     OwnTie,
     Reason,
     Scanned,
@@ -181,6 +182,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "since": {a: iso(c.since[a]) for a in sorted(c.since)},
         "firm": list(c.firm),
         "own_ties": {a: list(astuple(c.own_ties[a])) for a in sorted(c.own_ties)},
+        "own_reactions": {a: list(astuple(c.own_reactions[a])) for a in sorted(c.own_reactions)},
         "tested": [asdict(one) for one in c.tested],
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
@@ -296,6 +298,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         since={a: at(t) for a, t in e.get("since", {}).items()},
         firm=tuple(e.get("firm", f["accounts"])),
         own_ties={a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
+        own_reactions={a: OwnReaction(*one) for a, one in e.get("own_reactions", {}).items()},
         links=tuple(Link(*k) for k in e["links"]),
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         tested=tuple(SettingTest(**one) for one in e.get("tested", ())),

@@ -7,6 +7,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stillwatch.terms.holds import Candidate
+
 
 @dataclass(frozen=True)
 class Harvest:
@@ -107,6 +109,16 @@ class OwnTie:
 
 
 @dataclass(frozen=True)
+class OwnReaction:
+    """What refusals show of one account by itself, see `scan.holds`."""
+
+    refused: int  # new texts of it that were refused
+    repeated: int  # of these, asked later by an account of another customer in the group
+    taken_over: int  # texts that others were refused and that it asked later
+    p_value: float
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -123,6 +135,7 @@ class Campaign:
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
     firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
     own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
+    own_reactions: dict[str, OwnReaction] = field(default_factory=dict)  # where refusals made the finding
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
     tested: tuple[
@@ -224,4 +237,5 @@ class ScanResult:
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
+    weak: tuple[Candidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     judged: Coverage = Coverage()

@@ -14,11 +14,11 @@ import pyarrow as pa
 import stillwatch.actors.clues
 import stillwatch.detectors
 from stillwatch.actors import Actor, Clue, Weighed, World
-from stillwatch.detectors import Detector, Population
+from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import Record, Subject, permitted_synthetic, red_team
-from stillwatch.scan import Campaign, Link, OwnTie, Reason, SettingTest
+from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
@@ -52,6 +52,7 @@ def campaign(
     first_reason: Reason,
     tested: tuple[SettingTest, ...] = (),
     own_ties: Mapping[int, OwnTie] = MappingProxyType({}),
+    own_reactions: Mapping[str, OwnReaction] = MappingProxyType({}),
     features: Features,
     population: Population,
 ) -> Campaign:
@@ -110,8 +111,9 @@ def campaign(
         title=_title(actor, world, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
         since=_since(actor, world),
-        firm=_firm(accounts, names, classes) if first_reason.detector == TEST_NAME else accounts,
+        firm=accounts if first_reason.detector == lone_harvest.NAME else _firm(accounts, names, classes),
         own_ties={names[a]: tie for a, tie in sorted(own_ties.items())},
+        own_reactions=dict(own_reactions),
         links=tuple(sorted(links, key=lambda k: (-k.bits, k.a, k.clue, k.b))),
         timeline=timeline(log, actor.rows),
         tested=tested,

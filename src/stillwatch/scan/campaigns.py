@@ -4,8 +4,8 @@ What is kept of an alarm's accounts is decided here, with the whole log in sight
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +20,18 @@ from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import Engine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import Kind
-from stillwatch.scan import Campaign, Echo, Lead, Reason, SettingTest
+from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import Products, one_customer, share_instruments
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
+from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
+from stillwatch.terms.holds import Candidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
@@ -38,6 +41,7 @@ SOFTWARE = "nearly all of its accounts run one product, whose defaults explain e
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
+SAME_GROUP = 0.5  # of a lead's accounts in a schedule of holds, or in a finding: then it is the same group
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _Found:
     named_at_us: dict[int, int]
     reason: Reason
     tested: tuple[SettingTest, ...] = ()
+    own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
 
 
 def campaigns(
@@ -63,11 +68,14 @@ def campaigns(
     tell: Tell,
     *,
     alone: bool = True,
-) -> tuple[list[Campaign], list[Lead]]:
-    """Every alarm as a campaign, in the order of the alarms, and the groups that remain leads.
+    held: Sequence[HoldSchedule] = (),
+    until_us: int = NEVER,
+) -> tuple[list[Campaign], list[Lead], tuple[Candidate, ...]]:
+    """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
 
     party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
-    alone: whether payers that harvest alone are looked for.
+    alone: whether payers that harvest alone are looked for; held: the gateway's schedules of holds, which
+    make findings of groups that the log alone leaves open; until_us: until when the log is complete.
     """
     log = world.log
     found: list[_Found] = []
@@ -101,6 +109,13 @@ def campaigns(
         reason = _group_reason(alarm, watched, log)
         found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
         taken.update(actor.accounts.tolist())
+    # --- here what holds have shown makes a finding of a group that the log leaves open ---
+    shown = _shown(world, held, payer, until_us)
+    for schedule, evidence in shown:
+        by_holds = _found_by_holds(world, schedule, evidence, payer, excused | taken)
+        if by_holds is not None:
+            found.append(by_holds)
+            taken.update(by_holds.actor.accounts.tolist())
     for sighting in sightings:
         accounts = np.flatnonzero(payer == sighting.payer).astype(np.int32)
         if taken & set(accounts.tolist()):
@@ -128,6 +143,7 @@ def campaigns(
                 first_reason=f.reason,
                 tested=f.tested,
                 own_ties=own_ties(f.actor, world, unnamed) if f.reason.detector == TEST_NAME else {},
+                own_reactions=f.own_reactions,
                 features=row,
                 population=population,
             )
@@ -140,7 +156,86 @@ def campaigns(
         if len(accounts) >= LEAST_PARTIES and len(rows):
             leads.append(_lead(alarm, world, accounts, rows, own, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
-    return found_campaigns, sorted(leads, key=lambda lead: (lead.since, lead.id))
+    leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
+    return (
+        found_campaigns,
+        sorted(leads, key=lambda lead: (lead.since, lead.id)),
+        _weak(world, watched, shown, party, payer, found_campaigns, leads),
+    )
+
+
+def _weak(
+    world: World,
+    watched: Watched,
+    shown: list[tuple[HoldSchedule, HoldsEvidence]],
+    party: np.ndarray,
+    payer: np.ndarray,
+    found: list[Campaign],
+    leads: list[Lead],
+) -> tuple[Candidate, ...]:
+    """Groups that only holds could tell more of. What the log or holds have judged is in none."""
+    log = world.log
+    code = {name: k for k, name in enumerate(log.accounts)}
+    judged = [a for campaign in found for a in campaign.accounts]
+    judged += [a for lead in leads for a in lead.accounts]
+    judged += [a for schedule, _ in shown for a in schedule.accounts]
+    groups = [(p_value, np.flatnonzero(np.isin(party, members))) for p_value, members in watched.groups]
+    schedules = [schedule for schedule, _ in shown]
+    weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code], schedules)
+    return with_shares(log, still_open(shown) + weak)
+
+
+def _shown(
+    world: World, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
+) -> list[tuple[HoldSchedule, HoldsEvidence]]:
+    log = world.log
+    if not held or len(log) == 0:
+        return []
+    until_us = min(until_us, int(log["ts_us"][-1]))
+    customers = {name: log.accounts[payer[code]] for code, name in enumerate(log.accounts)}
+    return [(one, holds_evidence(log, one, until_us, customers)) for one in held]
+
+
+def _found_by_holds(
+    world: World, schedule: HoldSchedule, evidence: HoldsEvidence, payer: np.ndarray, left_out: set[int]
+) -> _Found | None:
+    """Give the finding that holds of a group make, of those accounts alone whose own part shows it.
+
+    None where they make none, where too few customers are left of it, or where it is openly one customer.
+    """
+    if evidence.found_us is None:
+        return None
+    log = world.log
+    code = {name: k for k, name in enumerate(log.accounts)}
+    named = {code[name]: at_us for name, at_us in evidence.named_us.items() if code[name] not in left_out}
+    accounts = np.array(sorted(named), np.int32)
+    if len(set(payer[accounts].tolist())) < LEAST_NAMED or one_customer(world.known, accounts):
+        return None
+    rows = world.rows_of(accounts)
+    rows = rows[log["ts_us"][rows] >= schedule.start_us]
+    actor = Actor(accounts, rows, np.zeros(0, np.int64), {})
+    own = {log.accounts[a]: evidence.own[log.accounts[a]] for a in named}
+    return _Found(
+        actor, evidence.found_us, evidence.p_value, named, holds_reason(evidence), own_reactions=own
+    )
+
+
+def _is_found(lead: Lead, found: list[Campaign]) -> bool:
+    """Whether holds have made a finding of most of a lead."""
+    mine = set(lead.accounts)
+    by_holds = [c for c in found if c.own_reactions]
+    return any(len(mine.intersection(c.accounts)) >= SAME_GROUP * len(mine) for c in by_holds)
+
+
+def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> Lead:
+    """Add to a lead what holds of it have shown so far."""
+    mine = set(lead.accounts)
+    told = [
+        evidence.text
+        for schedule, evidence in shown
+        if evidence.windows and len(mine.intersection(schedule.accounts)) >= SAME_GROUP * len(mine)
+    ]
+    return replace(lead, text=". ".join([lead.text, *told])) if told else lead
 
 
 def _without_software(world: World, accounts: np.ndarray) -> np.ndarray:

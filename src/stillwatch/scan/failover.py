@@ -1,12 +1,13 @@
 """A natural experiment in the log: is what one account was refused asked word for word by another soon?
 
-Nobody need be held for it: rate limits, bans and outages are in the log already. It forms no groups.
+Nobody need be held for it: rate limits, bans and outages are in the log already.
 """
 
 # mypy: allow-untyped-defs
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -21,6 +22,8 @@ WITHIN_US = 10 * 60_000_000
 STRATUM_US = 6 * 3_600_000_000
 # of honest failures that another account repeats: ../shared/range, issue 10, direction 2
 LEAST_RATE = 0.008
+HOURS_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
+FEW_CUSTOMERS = 3  # that ever asked one text: a class and a benchmark have more
 NOTHING = "No text of this group was refused: nothing can be said from refusals."
 
 
@@ -112,10 +115,63 @@ def failover_least_p_value(log: ExchangeLog, rows: np.ndarray, within_us: int = 
     return rate_tail(repeated, refused, LEAST_RATE) if refused else 1.0
 
 
+def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """Give groups of accounts that take over what the others are refused: p-value and account codes of each.
+
+    Two customers are tied when the one asks what the other was refused within `HOURS_US`, in a text that at
+    most `FEW_CUSTOMERS` ever asked. Groups are what ties connect. The p-value is that of so many repeats at
+    the rate `LEAST_RATE`; as the group was made of them it orders groups and proves nothing.
+    payer: (accounts,) who counts as one.
+    """
+    chosen = np.flatnonzero((log["exact"] != 0) & (log["account"] >= 0))
+    failed = _failed(log["status"])
+    texts = np.unique(log["exact"][chosen[failed[chosen]]])
+    rows = chosen[np.isin(log["exact"][chosen], texts)]
+    rows = rows[np.lexsort((log["ts_us"][rows], log["exact"][rows]))]
+    text, who, at_us = log["exact"][rows], payer[log["account"][rows]], log["ts_us"][rows]
+    root = np.arange(len(payer))
+    ties: list[tuple[int, int]] = []
+    bounds = [0, *(np.flatnonzero(text[1:] != text[:-1]) + 1).tolist(), len(rows)]
+    for low, high in pairwise(bounds):
+        customers = who[low:high]
+        if not 1 < len(set(customers.tolist())) <= FEW_CUSTOMERS:
+            continue
+        for k in range(low, high):
+            later = np.flatnonzero((customers != who[k]) & (at_us[low:high] > at_us[k]))
+            if failed[rows[k]] and len(later) and at_us[low + later[0]] <= at_us[k] + HOURS_US:
+                ties.append((int(who[k]), int(customers[later[0]])))
+    for a, b in ties:
+        root[_top(root, a)] = _top(root, b)
+    refused = np.bincount(payer[log["account"][chosen[failed[chosen]]]], minlength=len(payer))
+    groups: dict[int, set[int]] = {}
+    for pair in ties:
+        groups.setdefault(_top(root, pair[0]), set()).update(pair)
+    found = []
+    for top, customers in sorted(groups.items()):
+        moved = sum(_top(root, a) == top for a, _ in ties)
+        tried = int(refused[list(customers)].sum())
+        codes = np.flatnonzero(np.isin(payer, list(customers)))
+        found.append((rate_tail(min(moved, tried), tried, LEAST_RATE), codes))
+    return found
+
+
+def _top(root: np.ndarray, code: int) -> int:
+    """Give the representative of what a code is connected to."""
+    while root[code] != code:
+        root[code] = root[root[code]]
+        code = int(root[code])
+    return code
+
+
 def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
     """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
     share = evidence.repeated / evidence.refused if evidence.refused else 0.0
     return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
+
+
+def _failed(status: np.ndarray) -> np.ndarray:
+    failed: np.ndarray = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
+    return failed
 
 
 def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
@@ -125,7 +181,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
         return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
     ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
     status = log["status"][chosen]
-    failed = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
+    failed = _failed(status)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[

@@ -36,6 +36,7 @@ from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
+from stillwatch.terms.holds import Candidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 # fmt: off
@@ -62,6 +63,7 @@ class Options:
     now: datetime | None = None
     keep_text: bool = False
     parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
+    held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
 
@@ -160,7 +162,7 @@ def scan_log(
         )
 
     watched = None if options.every_account else watching()
-    if watched is not None and _nothing_found(log, known, payer, watched, parts):
+    if watched is not None and not options.held and _nothing_found(log, known, payer, watched, parts):
         return _result(log, known, (party, payer), watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
@@ -178,11 +180,21 @@ def scan_log(
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
             party,
         )
-        found, leads = campaigns(
-            engine, world, watched, party, payer, features, kinds, tell, alone=LONE_HARVEST in parts
+        found, leads, weak = campaigns(
+            engine,
+            world,
+            watched,
+            party,
+            payer,
+            features,
+            kinds,
+            tell,
+            alone=LONE_HARVEST in parts,
+            held=options.held,
+            until_us=until_us,
         )
     verdicts = _verdicts(log, features, kinds, found)
-    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads))
+    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads), weak)
 
 
 def _result(
@@ -193,6 +205,7 @@ def _result(
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
     leads: tuple[Lead, ...] = (),
+    weak: tuple[Candidate, ...] = (),
 ) -> ScanResult:
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
@@ -206,6 +219,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
+        weak=weak,
         judged=coverage(log, *party_payer, watched.untested_settings),
     )
 
@@ -342,5 +356,7 @@ def _verdicts(
 
 def _own(case: Campaign, account: str) -> float | None:
     """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
+    if account in case.own_reactions:
+        return case.own_reactions[account].p_value
     tie = case.own_ties.get(account)
     return None if tie is None else tie.p_value

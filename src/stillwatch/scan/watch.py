@@ -68,6 +68,7 @@ class Watched:
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
     untested_settings: tuple[str, ...]
+    groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, parties
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def watch(
         tuple(watcher.base),
         watcher.tests,
         watcher.untested,
+        tuple(watcher.groups),
     )
 
 
@@ -146,6 +148,7 @@ class _Watcher:
     ) -> None:
         self.log, self.dial, self.forgotten_us, self.known = log, dial, forgotten_us, known
         self.party_of_account = party
+        self.groups: list[tuple[float, np.ndarray]] = []
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
         self.follows = FOLLOW in parts
         self.party = party[log["account"]]
@@ -235,6 +238,7 @@ class _Watcher:
         quiet: list[list[Choice]] = [[] for _ in SETTINGS]
         seen: set[bytes] = set()
         candidates = []
+        self.groups = []
         for begin, member in found:
             value, having = (a.T.tolist() for a in commonest(hour.dominant, begin, member))
             for g in range(len(begin) - 1):
@@ -250,6 +254,7 @@ class _Watcher:
                 if remember and len(suspected.intersection(members.tolist())) < 0.2 * len(members):
                     self._remember(quiet, value[g], having[g], len(members))
                 p_members = combine(tails)
+                self.groups.append((p_members, members))
                 if p_members >= MAYBE:
                     continue
                 candidate = self._test(members, hour, p_members, value[g], having[g], tails)

@@ -237,7 +237,8 @@ class Holds:
     block_minutes: int = 15  # one hold's length
     blocks_per_window: int = 8  # of so many blocks one is drawn: one in eight is three hours of a day
     refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
-    accounts_at_least: int = 8  # a smaller candidate could not show anything
+    refused_share_at_most: float = 0.002  # of all requests, by all holds that run
+    accounts_at_least: int = 4  # a smaller candidate could not show anything
     accounts_at_most: int = 200
     candidates_at_once: int = 5
     p_value_at_most: float = 1.0  # of the lead or finding that is the candidate

@@ -136,6 +136,7 @@ def _holds(old: Terms, new: Terms) -> Iterator[Change]:
         ("block_minutes", OTHER),
         ("blocks_per_window", LOOSER),
         ("refused_minutes_per_day", STRICTER),
+        ("refused_share_at_most", STRICTER),
         ("accounts_at_least", LOOSER),
         ("accounts_at_most", STRICTER),
         ("candidates_at_once", STRICTER),

@@ -64,11 +64,10 @@ class HoldSchedule:
         """Give the block, from 0, that is drawn in a window. `window`: counted from the epoch."""
         return self._draw("window", str(window)) * self.blocks_per_window >> 64
 
-    def looks(self, until_us: int) -> list[range]:
-        """Give the windows of each look at the test that is due by a time, the last look last."""
-        first = self.start_us // self.window_us
-        ends = [self.start_us + day * DAY_US for day in looks(self.days)]
-        return [range(first, end // self.window_us) for end in ends if end <= min(until_us, self.end_us)]
+    def windows(self, until_us: int) -> range:
+        """Give the windows that are over by a time, counted from the epoch."""
+        end_us = max(self.start_us, min(until_us, self.end_us))
+        return range(self.start_us // self.window_us, end_us // self.window_us)
 
     def hold_end_us(self, account: str, now_us: int) -> int | None:
         """Say until when an account is held now, or None where it is not.
@@ -100,11 +99,13 @@ class HoldSchedule:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Accounts that may be one hand: a lead or a finding of the scan."""
+    """Accounts that may be one hand: a lead or a finding of the scan, or a weaker group."""
 
     candidate: str
     p_value: float
     accounts: tuple[str, ...]
+    share: float = 0.0  # of all requests, lately
+    rank: int = 1  # the least comes first
 
 
 @dataclass(frozen=True)
@@ -125,27 +126,36 @@ def choose(
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
 ) -> list[Choice]:
-    """Say of each candidate whether the terms let it be held, the one of the least p-value first.
+    """Say of each candidate whether the terms let it be held, the one of the least rank, then p-value, first.
 
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
     mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.
     """
-    permissions, running = tuple(permissions), tuple(running)
+    permissions, running, candidates = tuple(permissions), tuple(running), tuple(candidates)
     taken = {account for schedule in running for account in schedule.accounts} | set(resting)
     places = terms.candidates_at_once - len(running)
+    held_now = {schedule.candidate for schedule in running}
+    cost = sum(_refused_share(terms, one.share) for one in candidates if one.candidate in held_now)
     found = []
-    for one in sorted(candidates, key=lambda c: (c.p_value, c.candidate)):
+    for one in sorted(candidates, key=lambda c: (c.rank, c.p_value, c.candidate)):
         spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
         left = replace(one, accounts=tuple(sorted(set(one.accounts) - set(spared))))
-        why_not = _why_not(terms, left, taken, places)
+        why_not = _why_not(terms, left, taken, places, cost)
         if why_not is None:
             taken.update(left.accounts)
             places -= 1
+            cost += _refused_share(terms, left.share)
         found.append(Choice(left, spared, why_not))
     return found
 
 
-def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str | None:
+def _refused_share(terms: Holds, share: float) -> float:
+    """Give the share of all requests that holds of a candidate refuse: half of its accounts, a block of each
+    window. The day's budget of an account makes it less."""
+    return share / 2 / terms.blocks_per_window
+
+
+def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int, cost: float) -> str | None:
     many = len(one.accounts)
     if one.p_value > terms.p_value_at_most:
         return f"its p-value {one.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
@@ -157,6 +167,11 @@ def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int) -> str 
         return "one of its accounts is, or lately was, in another candidate's schedule"
     if places <= 0:
         return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
+    if cost + _refused_share(terms, one.share) > terms.refused_share_at_most:
+        most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
+        return (
+            f"with it {cost + _refused_share(terms, one.share):.2%} of all requests would be refused ({most})"
+        )
     return None
 
 
@@ -192,12 +207,3 @@ def exempt(
         return True
     live = [entry for entry in permissions if entry.expires_us > now_us]
     return any(e.account == account or (e.org is not None and e.org == org) for e in live)
-
-
-def looks(days: int) -> tuple[int, ...]:
-    """Give the days after which the test is read. More looks would need a stricter level.
-
-    >>> looks(7), looks(1)
-    ((2, 4, 7), (1,))
-    """
-    return tuple(sorted({max(1, days * 2 // 7), max(1, days * 4 // 7), days}))

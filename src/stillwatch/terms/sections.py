@@ -121,6 +121,7 @@ def holds(table: Table) -> Holds:
         block_minutes=table.whole("block_minutes", Holds.block_minutes, 5, 60),
         blocks_per_window=table.whole("blocks_per_window", Holds.blocks_per_window, 4, 48),
         refused_minutes_per_day=table.whole("refused_minutes_per_day", Holds.refused_minutes_per_day, 1, 60),
+        refused_share_at_most=table.share("refused_share_at_most", Holds.refused_share_at_most),
         accounts_at_least=table.whole("accounts_at_least", Holds.accounts_at_least, 4, 10_000),
         accounts_at_most=table.whole("accounts_at_most", Holds.accounts_at_most, 4, 10_000),
         candidates_at_once=table.whole("candidates_at_once", Holds.candidates_at_once, 1, 100),

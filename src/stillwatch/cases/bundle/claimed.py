@@ -6,6 +6,7 @@ from typing import Any
 
 from stillwatch.cases.bundle import verify
 from stillwatch.detectors import lone_harvest
+from stillwatch.scan import holds
 from stillwatch.scan.assemble import TEST_NAME
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
@@ -49,6 +50,8 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
 def _why_not(name: str, told: Collection[str]) -> str:
     if name == "finding.p_value" and lone_harvest.NAME in told:
         name = f"reason.{lone_harvest.NAME}.p"
+    if name == "finding.p_value" and holds.NAME in told:
+        name = f"reason.{holds.NAME}.p"
     if name == f"reason.{TEST_NAME}.bits":
         name = "finding.p_value"
     kind, _, rest = name.partition(".")

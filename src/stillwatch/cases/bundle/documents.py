@@ -15,6 +15,7 @@ from typing import Any
 
 from stillwatch.detectors import lone_harvest
 from stillwatch.features.definitions import FEATURES
+from stillwatch.scan import holds
 from stillwatch.scan.assemble import TEST_NAME, clues, detectors
 
 PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "numba", "sqlalchemy", "cryptography")
@@ -31,7 +32,7 @@ UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 def sources(told: Iterable[str]) -> dict[str, bytes]:
     """Give the source of each detector and clue that spoke, and of the alarm's test, by file name."""
-    spoke: list[Any] = [*clues(), *detectors(), lone_harvest]
+    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds]
     named = {one.NAME: one for one in spoke}
     modules = [named[name] for name in sorted(set(told)) if name in named]
     if TEST_NAME in told:

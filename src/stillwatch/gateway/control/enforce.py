@@ -18,7 +18,7 @@ from stillwatch.gateway.control.casework import Said
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
-from stillwatch.scan.holds import candidates
+from stillwatch.scan.candidates import candidates
 from stillwatch.terms import Terms
 from stillwatch.terms.reload import Watched
 

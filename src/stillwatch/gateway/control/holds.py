@@ -7,8 +7,11 @@ now; nothing else is kept, so every hold can be recomputed from this table. It t
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
+from stillwatch.errors import InputError
 from stillwatch.gateway.control.state import State, write_event
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import Terms
@@ -58,6 +61,24 @@ def all_held(state: State) -> list[Held]:
         ]
 
 
+def schedules_in(path: Path) -> tuple[HoldSchedule, ...]:
+    """Give every schedule in a state file, oldest first; none where there is no such file.
+
+    Nothing is written: the detector and scans of a folder, or of a copy of it, read it so.
+    Raises: InputError where it cannot be read.
+    """
+    if not path.exists():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'holds'").fetchone():
+                return ()  # of a version before there were holds
+            rows = db.execute(f"SELECT {COLUMNS} FROM holds ORDER BY number").fetchall()
+    except sqlite3.Error as why:
+        raise InputError(f"{path}: its schedules of holds cannot be read: {why}") from why
+    return tuple(schedule_of(*row) for row in rows)
+
+
 def end(state: State, number: int, why: str, *, now_us: int, who: str = WHO) -> None:
     """End a schedule now. One that has ended stays as it is."""
     with state.writing() as (db, revision):
@@ -96,6 +117,7 @@ def follow(
             tell(f"holds of {one.schedule.candidate} ended: {why}")
     if terms.holds.mode == "off":
         return
+    ever = all_held(state)  # those that have ended just now rest, too
     known = {one.schedule.candidate for one in ever}
     resting = {
         account

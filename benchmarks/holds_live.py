@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""A live replay of whole worlds in which holds run and everybody reacts: what they find, and whom they hurt.
+
+    python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12]
+
+Every `--step-h` hours the live scan looks (`LiveScan`), its candidates go to the gateway's own `follow` over
+a real state file under terms that say `on`, and the schedules that it begins refuse requests by
+`HoldSchedule` and the terms' budgets until the next step. What is refused, and what people and campaigns do
+about it, is in the log that the next look sees. No HTTP is spoken here:
+`tests/test_gateway_holds.py` does that on a small scene.
+
+The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and `Rules`
+has their numbers. Truth is used to play the actors and to score; the code under test sees the log alone.
+"""
+
+import argparse
+import heapq
+import json
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.gateway.control.holds import follow, schedules_in
+from stillwatch.gateway.control.state import State
+from stillwatch.scan import ScanResult
+from stillwatch.scan.candidates import candidates
+from stillwatch.scan.failover import failover_evidence, failover_least_p_value
+from stillwatch.scan.holds import LEVEL, holds_evidence
+from stillwatch.scan.live import Keep, LiveScan
+from stillwatch.scan.pipeline import Options
+from stillwatch.terms import Holds, Permission, Terms
+from stillwatch.terms.holds import DAY_US, MINUTE_US, HoldSchedule
+
+HOUR_US = 60 * MINUTE_US
+SECOND_US = 1_000_000
+IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")
+FAILED = (403, 408, 429, 500, 502, 503, 504, 529)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What clients do about a refusal. Sources: docs/holds.md."""
+
+    sdk_retries: int = 2  # OpenAI's and Anthropic's SDKs; Retry-After beyond a minute is not waited for
+    sdk_backoff_s: tuple[float, float] = (0.5, 1.0)  # doubled each time, less up to a quarter
+    # what an honest account does when its SDK has given up; each account has one habit
+    again_when_it_may: float = 0.35  # word for word, within two hours of the hold's end
+    other_provider: float = 0.15  # a router's fallback: it is not seen here any more
+    by_hand: float = 0.10  # once more within 1 to 5 minutes, then it is left
+    # the rest gives the request up
+    leaves: float = 0.3  # of refused people go away for an hour: what they would have asked is not asked
+    second_account: float = 0.02  # of honest accounts belong to somebody who goes on with another one
+    campaigns_in_minutes: float = 0.7  # of campaigns take failed work over within minutes, the others later
+    minutes: float = 2.0  # mean of an exponential delay
+    hours: tuple[float, float] = (1.0, 8.0)  # even
+
+
+@dataclass
+class Harm:
+    refused: int = 0  # an honest request, its SDK's retries not counted
+    with_retries: int = 0
+    lost: int = 0  # of the honest requests, those never answered here, and those not asked any more
+    accounts: set[str] = field(default_factory=set)
+    scheduled: set[str] = field(default_factory=set)
+    campaign_refused: int = 0
+
+
+class Play:
+    """One world, played."""
+
+    def __init__(self, folder: Path, seed: int, terms: Terms, step_h: float) -> None:
+        self.name, self.terms, self.step_us = folder.name, terms, int(step_h * HOUR_US)
+        self.rng = np.random.default_rng(seed)
+        self.rules = Rules()
+        self.table = pq.read_table(folder / "exchanges.parquet").combine_chunks()
+        self.known = pq.read_table(folder / "accounts.parquet")
+        truth = pq.read_table(folder / "truth.parquet").to_pylist()
+        self.campaign = {row["account"]: row["campaign"] for row in truth if row["campaign"]}
+        self.kind = {row["account"]: row["kind"] for row in truth}
+        self.members: dict[str, list[str]] = defaultdict(list)
+        for account, campaign in sorted(self.campaign.items()):
+            self.members[campaign].append(account)
+        of_truth = pq.read_table(folder / "truth_exchanges.parquet").to_pylist()
+        self.covert = {row["exchange_id"] for row in of_truth if row.get("campaign")}
+        self.at_us = self.table["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        self.account = self.table["account"].to_pylist()
+        self.status = self.table["status"].to_numpy()
+        self.id = self.table["exchange_id"].to_pylist()
+        self.identity = {account: k for k, account in enumerate(self.account)}
+        self.minutes_until = {
+            campaign: self.rng.random() < self.rules.campaigns_in_minutes for campaign in sorted(self.members)
+        }
+        self.habit = self._habits()
+        self.harm = Harm()
+        self.held: dict[str, HoldSchedule] = {}
+        self.spent: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self.told_until: dict[str, int] = {}
+        self.away_until: dict[str, int] = {}
+        self.queue: list[tuple[int, int, str, int, int]] = []  # time, tie, account, row, attempt
+        self.ties = 0
+        self.honest_requests = 0
+        self.seen: dict[str, tuple[int, tuple[str, ...]]] = {}  # candidate -> first seen, accounts
+
+    def _habits(self) -> dict[str, str]:
+        rules, names = self.rules, sorted(a for a in self.kind if a not in self.campaign)
+        draw = self.rng.random(len(names))
+        habit = {}
+        for name, x in zip(names, draw.tolist(), strict=True):
+            for sort in ("again_when_it_may", "other_provider", "by_hand"):
+                if (x := x - getattr(rules, sort)) < 0:
+                    break
+            else:
+                sort = "gives_up"
+            habit[name] = sort
+        self.partner: dict[str, str] = {}
+        by_kind: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            if self.rng.random() < rules.second_account:
+                by_kind[self.kind[name]].append(name)
+        for several in by_kind.values():
+            for a, b in zip(several[::2], several[1::2], strict=False):
+                self.partner[a], self.partner[b] = b, a
+        return habit
+
+    # --- one span of the log ---
+
+    def put(self, at_us: int, account: str, row: int, attempt: int) -> None:
+        self.ties += 1
+        heapq.heappush(self.queue, (at_us, self.ties, account, row, attempt))
+
+    def play(self, begin: int, end: int, until_us: int) -> pa.Table:
+        """Play rows begin to end of the world, and what is due of reactions; gives the log's new rows."""
+        for row in range(begin, end):
+            self.put(int(self.at_us[row]), self.account[row], row, 0)
+        rows: list[tuple[int, str, int, int]] = []  # time, account, template, status
+        while self.queue and self.queue[0][0] < until_us:
+            at_us, _, account, row, attempt = heapq.heappop(self.queue)
+            honest = account not in self.campaign
+            if attempt == 0 and self.away_until.get(account, 0) > at_us:
+                self.harm.lost += 1
+                continue
+            if attempt == 0 and honest:
+                self.honest_requests += 1
+            hold_us = self._refused(account, at_us)
+            failed = hold_us is not None or (attempt == 0 and int(self.status[row]) in FAILED)
+            status = 429 if hold_us is not None else int(self.status[row]) if attempt == 0 else 200
+            rows.append((at_us, account, row, status))
+            if hold_us is not None:
+                if honest:
+                    self.harm.with_retries += 1
+                    self.harm.accounts.add(account)
+                    self.harm.refused += attempt == 0
+                else:
+                    self.harm.campaign_refused += 1
+            if failed:
+                self._react(at_us, account, row, attempt, hold_us, honest)
+        return self._written(rows)
+
+    def _refused(self, account: str, at_us: int) -> int | None:
+        schedule = self.held.get(account)
+        hold_us = None if schedule is None else schedule.hold_end_us(account, at_us)
+        if hold_us is None:
+            return None
+        spent, minute = self.spent[(account, at_us // DAY_US)], at_us // MINUTE_US
+        if minute not in spent and len(spent) >= self.terms.holds.refused_minutes_per_day:
+            return None
+        spent.add(minute)
+        return hold_us
+
+    def _react(
+        self, at_us: int, account: str, row: int, attempt: int, hold_us: int | None, honest: bool
+    ) -> None:
+        rules, rng = self.rules, self.rng
+        if hold_us is not None and attempt % 10 < rules.sdk_retries:
+            wait_s = rules.sdk_backoff_s[attempt % 10] * (1 - 0.25 * rng.random())
+            self.put(at_us + int(wait_s * SECOND_US), account, row, attempt + 1)
+            return
+        if not honest:
+            if self.id[row] in self.covert:
+                self._taken_over(at_us, account, row, attempt, hold_us)
+            return
+        if hold_us is None or attempt >= 10:
+            self.harm.lost += hold_us is not None
+            return  # honest failures that were in the log already are answered there as its author wrote
+        if account in self.partner:
+            self.put(at_us + int(rng.uniform(0.2, 10) * MINUTE_US), self.partner[account], row, 10)
+            return
+        habit = self.habit.get(account, "gives_up")
+        if habit == "again_when_it_may":
+            self.put(hold_us + int(rng.uniform(0, 2) * HOUR_US), account, row, 10)
+        elif habit == "by_hand":
+            self.put(at_us + int(rng.uniform(1, 5) * MINUTE_US), account, row, 10)
+        else:
+            self.harm.lost += 1
+        if rng.random() < rules.leaves:
+            self.away_until[account] = at_us + HOUR_US
+
+    def _taken_over(self, at_us: int, account: str, row: int, attempt: int, hold_us: int | None) -> None:
+        """Another account of the campaign does the work; one alone waits until it may."""
+        if hold_us is not None:
+            self.told_until[account] = hold_us
+        campaign = self.campaign[account]
+        if self.minutes_until[campaign]:
+            then_us = at_us + 5 * SECOND_US + int(self.rng.exponential(self.rules.minutes) * MINUTE_US)
+        else:
+            then_us = at_us + int(self.rng.uniform(*self.rules.hours) * HOUR_US)
+        others = [a for a in self.members[campaign] if a != account and a in self.identity]
+        ready = [a for a in others if self.told_until.get(a, 0) <= then_us]
+        if ready:
+            self.put(then_us, ready[self.rng.integers(len(ready))], row, 10)
+        elif not others:
+            self.put(max(then_us, hold_us or 0), account, row, 10)
+
+    def _written(self, rows: list[tuple[int, str, int, int]]) -> pa.Table:
+        template = self.table.take(pa.array([row for _, _, row, _ in rows], pa.int64()))
+        who = self.table.take(pa.array([self.identity[account] for _, account, _, _ in rows], pa.int64()))
+        put = {name: who[name] for name in IDENTITY}
+        put["time"] = pa.array([at for at, *_ in rows], pa.timestamp("us", "UTC"))
+        put["status"] = pa.array([status for *_, status in rows], template["status"].type)
+        ids = [f"{self.id[row]}@{at}" for at, _, row, _ in rows]
+        put["exchange_id"] = pa.array(ids, template["exchange_id"].type)
+        for name, column in put.items():
+            template = template.set_column(template.schema.get_field_index(name), name, column)
+        return template
+
+    # --- the whole ---
+
+    def run(self, folder: Path) -> dict[str, object]:
+        begun = time.perf_counter()
+        state = State(folder / "state.db", bytes(range(32)))
+        live = LiveScan(Options(threads=2), keep=Keep(), accounts=self.known)
+        rows = self.known.to_pylist()
+        orgs = {row["account"]: row["org"] for row in rows}
+        last_us = int(self.at_us[-1]) + 30 * DAY_US
+        permissions = tuple(
+            Permission(kind, "the accounts table", last_us, account=row["account"])
+            for row in rows
+            for kind in row["permissions"] or ()
+        )
+        terms = Terms(1, holds=self.terms.holds, permissions=permissions)
+        first_us = int(self.at_us[0])
+        covered: dict[str, set[str]] = defaultdict(set)
+        begin, result = 0, None
+        now_us = (first_us // HOUR_US) * HOUR_US + 4 * DAY_US
+        while begin < len(self.at_us):
+            end = int(np.searchsorted(self.at_us, now_us))
+            live.add(self.play(begin, end, now_us))
+            begin = end
+            live.options = Options(threads=2, held=schedules_in(folder / "state.db"))
+            result = live.tick(now_us, now_us)
+            found = candidates(result)
+            self._cover(covered, found, result)
+            for one in found:
+                self.seen.setdefault(one.candidate, (now_us, one.accounts))
+            follow(state, terms, found, orgs, now_us=now_us, tell=lambda text: None)
+            running = [
+                s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
+            ]
+            self.held = {account: s for s in running for account in s.held}
+            for schedule in running:
+                self.harm.scheduled |= {a for a in schedule.accounts if a not in self.campaign}
+            spent = time.perf_counter() - begun
+            print(
+                f"  {self.name} day {(now_us - first_us) / DAY_US:.1f}: {len(result.campaigns)} findings, "
+                f"{len(result.leads)} leads, {len(found)} candidates, {len(running)} held, {spent:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            now_us += self.step_us
+        assert result is not None
+        told = self._scored(result, covered, live, schedules_in(folder / "state.db"))
+        state.close()
+        return told | {"seconds": round(time.perf_counter() - begun)}
+
+    def _cover(self, covered: dict[str, set[str]], found: tuple, result: ScanResult) -> None:
+        """Note which campaigns have a candidate of at least half of their accounts that is mostly theirs."""
+        for one in found:
+            inside = Counter(self.campaign[a] for a in one.accounts if a in self.campaign)
+            for campaign, many in inside.items():
+                if 2 * many >= len(one.accounts) and 2 * many >= len(self.members[campaign]):
+                    covered[campaign].add(one.candidate.partition("-")[0])
+
+    def _exposed(self, groups: list[tuple[str, ...]]) -> tuple[set[str], set[str], int]:
+        """Give exposed campaigns, honest accounts named, and false cases."""
+        named: dict[str, set[str]] = defaultdict(set)
+        honest: set[str] = set()
+        false = 0
+        for accounts in groups:
+            theirs = [a for a in accounts if a in self.campaign]
+            honest |= {
+                a for a in accounts if a not in self.campaign and self.kind[a] != "synthetic_permitted"
+            }
+            if 2 * len(theirs) < len(accounts):
+                false += 1
+                continue
+            for account in theirs:
+                named[self.campaign[account]].add(account)
+        return {c for c, own in named.items() if 2 * len(own) >= len(self.members[c])}, honest, false
+
+    def _scored(
+        self,
+        result: ScanResult,
+        covered: dict[str, set[str]],
+        live: LiveScan,
+        held: tuple[HoldSchedule, ...],
+    ) -> dict[str, object]:
+        log = live._kept.merged()
+        by_log = [c.accounts for c in result.campaigns if not c.own_reactions and c.suppressed_by is None]
+        by_holds = [c.accounts for c in result.campaigns if c.own_reactions and c.suppressed_by is None]
+        by_failover = []
+        for since_us, accounts in self.seen.values():
+            later = log["ts_us"] >= since_us  # what formed a candidate must not convict it
+            part = replace(log, columns={name: column[later] for name, column in log.columns.items()})
+            rows = np.flatnonzero(np.isin(np.array(log.accounts)[part["account"]], accounts))
+            if failover_least_p_value(part, rows) > LEVEL:
+                continue
+            if failover_evidence(part, accounts).p_value <= LEVEL:
+                by_failover.append(accounts)
+        honest = sum(a not in self.campaign for a in self.kind)
+        row: dict[str, object] = {"world": self.name, "campaigns": len(self.members), "honest": honest}
+        for name, groups in (
+            ("log", by_log),
+            ("log and failover", by_log + by_failover),
+            ("log and holds", by_log + by_holds),
+        ):
+            exposed, named, false = self._exposed(groups)
+            row[name] = {"exposed": sorted(exposed), "honest_named": len(named), "false_cases": false}
+        missed = sorted(set(self.members) - set(self._exposed(by_log + by_holds)[0]))
+        in_schedule = {
+            c: max((sum(a in s.accounts for a in self.members[c]) for s in held), default=0) for c in missed
+        }
+        row["missed"] = {
+            c: {"accounts": len(self.members[c]), "in one schedule": in_schedule[c],
+                "moves": "minutes" if self.minutes_until[c] else "hours"}
+            for c in missed
+        }  # fmt: skip
+        row["candidates"] = {c: sorted(covered[c]) for c in sorted(covered)}
+        row["schedules of campaigns"] = [
+            self._told(log, schedule)
+            for schedule in held
+            if 2 * sum(a in self.campaign for a in schedule.accounts) >= len(schedule.accounts)
+        ]
+        honest_only = [s for s in held if sum(a in self.campaign for a in s.accounts) * 2 < len(s.accounts)]
+        row["schedules"] = {"all": len(held), "mostly honest": len(honest_only)}
+        harm = asdict(self.harm)
+        row["harm"] = {k: len(v) if isinstance(v, set) else v for k, v in harm.items()} | {
+            "honest_requests": self.honest_requests
+        }
+        return row
+
+    def _told(self, log: ExchangeLog, schedule: HoldSchedule) -> str:
+        inside = Counter(self.campaign[a] for a in schedule.accounts if a in self.campaign)
+        (campaign, many), *_ = inside.most_common(1)
+        shown = holds_evidence(log, schedule, int(log["ts_us"][-1]))
+        begun = (schedule.start_us - int(self.at_us[0])) / DAY_US
+        sort = schedule.candidate.split("-")[0]
+        return (
+            f"{campaign}: {many} of {len(self.members[campaign])}, {len(schedule.accounts) - many} others, "
+            f"{sort}, from day {begun:.1f}, {shown.windows} windows, "
+            f"p {shown.p_value:.1g}, {len(shown.named_us)} named"
+        )
+
+
+def line(row: dict) -> str:
+    """Write one world as a row of the table."""
+    harm = row["harm"]
+    cells = [row["world"]]
+    for name in ("log", "log and failover", "log and holds"):
+        one = row[name]
+        cells.append(
+            f"{len(one['exposed'])} of {row['campaigns']} ({one['false_cases']}, {one['honest_named']})"
+        )
+    cells.append(f"{len(row['candidates'])} of {row['campaigns']}")
+    cells.append(f"{row['schedules']['all']} ({row['schedules']['mostly honest']})")
+    cells.append(f"{harm['refused'] / harm['honest_requests']:.3%}")
+    cells.append(f"{harm['lost'] / harm['honest_requests']:.3%}")
+    cells.append(f"{harm['accounts']:,} of {row['honest']:,} ({harm['accounts'] / row['honest']:.1%})")
+    return f"| {' | '.join(cells)} |"
+
+
+HEADS = (
+    "| world | found from the log (false cases, honest named) | with refusals in the log, were they to "
+    "convict | with holds | campaigns with a candidate | schedules (mostly honest) | honest requests refused "
+    "| lost | honest accounts ever refused |"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("worlds", type=Path, nargs="+", help="folders of worlds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--step-h", type=float, default=12.0)
+    parser.add_argument("--at-once", type=int, default=10, help="candidates_at_once of the terms")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    options = parser.parse_args()
+    terms = Terms(1, holds=Holds(mode="on", candidates_at_once=options.at_once))
+    rows = []
+    for folder in options.worlds:
+        with tempfile.TemporaryDirectory() as place:
+            rows.append(Play(folder, options.seed, terms, options.step_h).run(Path(place)))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print("\n".join([HEADS, "|" + "---|" * 9, *map(line, rows)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Groups that holds could tell more about: leads, findings, and groups too weak to be either.
+
+A weak group accuses nobody and is shown to nobody as a suspect: it is where an experiment is worth its harm.
+Whatever formed it never convicts it, as holds are a new experiment. It decides nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import ScanResult
+from stillwatch.scan.failover import refusal_groups
+from stillwatch.scan.holds import HoldsEvidence
+from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
+
+LEAST_ACCOUNTS = 3
+# Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
+# well, and a finding needs no further evidence.
+RANK = {"refusals": 0, "wording": 2}
+LEAD, FOUND = 1, 3
+MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
+SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
+FUTILE_WINDOWS = 24  # two days: a schedule whose best bet never gained by then is given up
+FUTILE_P_VALUE = 0.5
+
+
+def candidates(result: ScanResult) -> tuple[Candidate, ...]:
+    """Give the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
+
+    Leads whose content is that of many people are none, nor are findings that a permission suppresses.
+    """
+    total = max(1, result.scanned.exchanges)
+    leads = tuple(
+        Candidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total, LEAD)
+        for lead in result.leads
+        if lead.hands != "many"
+    )
+    findings = tuple(
+        Candidate(campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total, FOUND)
+        for campaign in result.campaigns
+        if campaign.suppressed_by is None and len(campaign.accounts) > 1
+    )
+    known = {one.candidate for one in (*leads, *findings)}
+    return leads + findings + tuple(one for one in result.weak if one.candidate not in known)
+
+
+def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Candidate, ...]:
+    """Give the groups that are held now as candidates, but for those whose holds have shown nothing for long.
+
+    So a weak group goes on being held when the wording that formed it is no longer new.
+    """
+    return tuple(
+        Candidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
+        for schedule, evidence in held
+        if schedule.ended_us is None
+        and not (evidence.windows >= FUTILE_WINDOWS and evidence.p_value > FUTILE_P_VALUE)
+    )
+
+
+def weak_groups(
+    log: ExchangeLog,
+    payer: np.ndarray,
+    communities: Iterable[tuple[float, np.ndarray]],
+    left_out: Iterable[int],
+    held: Iterable[HoldSchedule] = (),
+) -> tuple[Candidate, ...]:
+    """Give groups that nothing else has raised: by refusals that others took over, and by shared wording.
+
+    payer: (accounts,) who counts as one; communities: p-value of its settings and account codes of each group
+    by new wording at the last hour; left_out: codes that must not be in one; held: all schedules there were.
+    """
+    without = set(left_out)
+    running = sum(one.ended_us is None and one.candidate.startswith("wording-") for one in held)
+    places = {"refusals": len(log.accounts), "wording": MOST_WORDING - running}
+    found = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
+        ("wording", p_value, codes) for p_value, codes in communities
+    ]
+    chosen: list[Candidate] = []
+    for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
+        kept = [int(code) for code in codes if int(code) not in without]
+        if len({int(payer[code]) for code in kept}) < LEAST_ACCOUNTS or len(kept) < 0.5 * len(codes):
+            continue
+        without.update(kept)
+        if places[sort] <= 0:
+            continue
+        places[sort] -= 1
+        names = tuple(sorted(log.accounts[code] for code in kept))
+        chosen.append(Candidate(_id(sort, names), p_value, names, rank=RANK[sort]))
+    return tuple(chosen)
+
+
+def with_shares(log: ExchangeLog, found: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Give candidates with their share of the log's latest requests: what holds of them would cost."""
+    if len(log) == 0:
+        return tuple(found)
+    begin = np.searchsorted(log["ts_us"], int(log["ts_us"][-1]) - SHARE_DAYS * DAY_US)
+    counts = np.bincount(log["account"][begin:], minlength=len(log.accounts))
+    of: Mapping[str, int] = dict(zip(log.accounts, counts.tolist(), strict=True))
+    total = max(1, len(log) - int(begin))
+    return tuple(replace(one, share=sum(of.get(a, 0) for a in one.accounts) / total) for one in found)
+
+
+def _id(sort: str, names: tuple[str, ...]) -> str:
+    digest = hashlib.blake2b(digest_size=5, person=b"stillwatch.group")
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
+    return f"{sort}-{digest.hexdigest()}"
