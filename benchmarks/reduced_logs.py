@@ -40,8 +40,8 @@ HEADS = (
     "leads (accounts)", "of them with a campaign", "campaigns in a lead or a finding", "exit", "headline",
 )  # fmt: skip
 NOTES = (
-    "*Of them with a campaign*: leads of whose accounts at least half are of campaigns. *In a lead or a finding*:",
-    "campaigns of which half of the accounts stand in one lead or in findings. Leads accuse nobody.",
+    "*Of them with a campaign*: leads of whose accounts at least half are of campaigns. *In a lead or a",
+    "finding*: campaigns of which half of the accounts stand in one lead or in findings. Leads accuse nobody.",
     "Exit 4: could not judge.",
 )
 
@@ -92,7 +92,7 @@ def headline_of(printed: str) -> str:
 
 
 def campaigns_seen(world: World, findings: dict) -> tuple[int, int]:
-    """Count leads that are mostly of campaigns, and campaigns half of which stands in a lead or in findings."""
+    """Count leads mostly of campaigns, and campaigns of which half stands in a lead or in findings."""
     truth = pq.read_table(world.folder / "truth.parquet", columns=["account", "campaign"]).to_pylist()
     of = {row["account"]: row["campaign"] for row in truth if row["campaign"] is not None}
     members = {name: {a for a, c in of.items() if c == name} for name in set(of.values())}

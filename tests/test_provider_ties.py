@@ -19,7 +19,9 @@ BARE = ("model", "max_tokens", "temperature")
 def without(table: pa.Table, *names: str) -> pa.Table:
     for name in names:
         at = table.column_names.index(name)
-        table = table.set_column(at, table.schema.field(at), pa.nulls(len(table), table.schema.field(at).type))
+        table = table.set_column(
+            at, table.schema.field(at), pa.nulls(len(table), table.schema.field(at).type)
+        )
     return table
 
 
@@ -71,7 +73,9 @@ def test_accounts_that_sign_up_together_are_a_lead() -> None:
 def test_a_log_that_names_models_has_no_leads_of_this_kind() -> None:
     crowd, _ = world()
     for table in (crowd.table(), without(crowd.table(), "max_tokens", "temperature")):
-        assert all("names no model" not in lead.text for lead in scan_log(log_of(table), crowd.accounts()).leads)
+        assert all(
+            "names no model" not in lead.text for lead in scan_log(log_of(table), crowd.accounts()).leads
+        )
 
 
 @pytest.mark.parametrize("kind", ["payment", "created"])

@@ -152,7 +152,7 @@ class Detector:
         if self._accounts is None or not table.equals(self._accounts):
             write_accounts(table, self.folder.detector)
             self._accounts = table
-            self._live.accounts = table if table.num_rows else None
+            self._live.accounts = table
 
     def _complete_until_us(self, read_us: int) -> int:
         """Until when every exchange has come, as far as can be told. What comes later all the same is late,

@@ -205,7 +205,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
-        judged=coverage(log, *party_payer, watched.untested_settings),
+        judged=coverage(log, *party_payer, watched.untested_settings, leads),
     )
 
 

@@ -82,6 +82,6 @@ class ProviderTies:
 def lead_text(tie: str, p_value: float) -> str:
     """Say why a group that the provider's knowledge ties is a lead, and no finding."""
     return (
-        f"the log names no model, so that the strongest test of a group could not be made; its accounts share "
+        "the log names no model, so that the strongest test of a group could not be made; its accounts share "
         f"new wording, and {tie} (p {p_value:.2g}): a class, an event or a reseller would be tied so too"
     )
