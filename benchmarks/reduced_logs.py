@@ -41,8 +41,8 @@ HEADS = (
 )  # fmt: skip
 NOTES = (
     "*Of them with a campaign*: leads of whose accounts at least half are of campaigns. *In a lead or a",
-    "finding*: campaigns of which half of the accounts stand in one lead or in findings. Leads accuse nobody.",
-    "Exit 4: could not judge.",
+    "finding*: campaigns of which half of the accounts stand in one lead or in findings. Leads accuse",
+    "nobody. Exit 4: could not judge.",
 )
 
 
