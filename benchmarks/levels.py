@@ -153,8 +153,8 @@ def main() -> None:
         "",
         *by_kind(every),
         "",
-        f"False among all group findings: {bound(every.cases['group findings', True], findings)}. Variants of a",
-        "world share its campaigns and most of its people, so that these worlds are fewer than they look.",
+        f"False among all group findings: {bound(every.cases['group findings', True], findings)}. Variants",
+        "of a world share its campaigns and most of its people: these worlds are fewer than they look.",
         f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}, default dial: "
         "`python benchmarks/levels.py`.",
     ]
