@@ -31,7 +31,7 @@ from stillwatch.range.scenes import Scene, read_scene, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
-DEFENCES = ("none", "stillwatch", "allowance", "stillwatch+allowance")
+DEFENCES = ("none", "stillwatch", "ceiling", "allowance", "stillwatch+allowance")
 LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacker takes for 10,000 and more
 ENOUGH = 3_000  # up to so many the scene's own questions suffice
 USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
@@ -40,9 +40,9 @@ HEADS = (
     "honest requests refused", "honest accounts stopped",
 )  # fmt: skip
 NOTES = (
-    "Means over seeds, with Student's 95 % interval; * the goal was not reached on some seed. *Accounts*:",
-    "bought or stolen in all. *Stopped*: those of them that detection stopped. Undefended rows are the",
-    "attacker's price.",
+    "Over seeds: both values of two, the mean of more with Student's 95 % interval. * the goal was not",
+    "reached on some seed. *Accounts*: bought or stolen in all. *Stopped*: those of them that detection",
+    "stopped. Undefended rows are the attacker's price. A row that is not there was not fought.",
 )
 
 
@@ -82,14 +82,13 @@ def number(x: float) -> str:
 
 
 def shown(values: list[float]) -> str:
-    """Write a mean with its interval, where that is not the mean itself."""
+    """Write one value, two as they are, or the mean of more with Student's interval."""
+    if len({number(value) for value in values}) == 1:
+        return number(values[0])
+    if len(values) == 2:
+        return " to ".join(number(value) for value in sorted(values))
     told = over_seeds(values, least=0)
-    if told is None:
-        return "-"
-    low, high = told.low, told.high
-    if low is None or high is None or number(low) == number(high):
-        return number(told.mean)
-    return f"{number(told.mean)} [{number(low)}, {number(high)}]"
+    return f"{number(told.mean)} [{number(told.low or 0)}, {number(told.high or 0)}]" if told else "-"
 
 
 def row(lines: list[dict]) -> tuple[str, ...]:
@@ -121,22 +120,17 @@ def row(lines: list[dict]) -> tuple[str, ...]:
 
 
 def extended(lines: list[dict], goal: int) -> str:
-    """Say what a larger goal takes by the rate of the largest that was fought.
+    """Say what a larger goal takes as so many copies of what was fought, side by side.
 
-    A limit is a rate for each account, so that ten times as much is ten times the days. Against detection it
-    is a lower bound: ten times the traffic is seen no later.
+    Against limits that is exact, as they are a rate for each account. Against detection it holds for copies
+    that have nothing in common.
     """
-    got = [t for t in lines if t["out"] > 0]
+    got = [t for t in lines if t["out"] > 0 and not t["cannot_fire"]]
     if not got:
         return "nothing gets out"
-    mean = sum(t["days"] / t["out"] for t in got) / len(got) * goal
-    usd = sum(t["usd"] / t["out"] for t in got) / len(got) * goal
-    accounts = sum(t["accounts"] for t in got) / len(got)
-    scaled = sum(t["accounts"] / t["out"] for t in got) / len(got) * goal
-    bought = (
-        f"{number(scaled)} accounts" if max(t["stopped"] for t in got) else f"{number(accounts)} accounts"
-    )
-    return f"{number(mean)} days, {bought}, ${number(usd)}"
+    accounts, usd = (sum(t[name] / t["out"] for t in got) / len(got) * goal for name in ("accounts", "usd"))
+    days = sum(t["days"] for t in got) / len(got)
+    return f"{number(accounts)} accounts, {number(max(days, 1 / 24))} days, ${number(usd)}"
 
 
 def printed(lines: list[dict], most: int) -> list[str]:
@@ -146,19 +140,19 @@ def printed(lines: list[dict], most: int) -> list[str]:
         groups[told["asked"], told["goal"], told["defence"]].append(told)
     table = [HEADS, ("---",) * len(HEADS), *(row(some) for some in groups.values())]
     out = ["| " + " | ".join(cells) + " |" for cells in table] + ["", *NOTES, ""]
-    largest = max(told["goal"] for told in lines)
     out += [
-        f"**{most:,} answers**, not replayed: by the rate of the largest goal above ({largest:,}). Against",
-        "limits that is exact, as they are a rate for each account; against detection it is a lower bound.",
+        f"**{most:,} answers**, not replayed: copies, side by side, of the largest goal that was fought.",
+        "Against limits that is exact, as they are a rate for each account; against detection it holds for",
+        "copies that have nothing in common.",
         "",
         "| attacker | " + " | ".join(DEFENCES) + " |",
         "| " + " | ".join(["---"] * (1 + len(DEFENCES))) + " |",
     ]
     for who in dict.fromkeys(told["asked"] for told in lines):
-        cells = [
-            extended(groups[who, largest, against], most) if groups.get((who, largest, against)) else "-"
-            for against in DEFENCES
-        ]
+        cells = []
+        for against in DEFENCES:
+            fought_for = [goal for name, goal, other in groups if (name, other) == (who, against)]
+            cells.append(extended(groups[who, max(fought_for), against], most) if fought_for else "-")
         out.append(f"| {who} | " + " | ".join(cells) + " |")
     return out
 
@@ -173,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--defences", default=",".join(DEFENCES))
     top.add_argument("--attackers", default="", help="else all that ship")
     top.add_argument("--out", type=Path, required=True, help="a line for each contest; those there are kept")
+    top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
     top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
     return top
 
@@ -205,6 +200,8 @@ def main() -> None:
             for against in asked.defences.split(","):
                 for name in who:
                     at = (asked.base, name, goal, against, seed, asked.days)
+                    if at not in known and asked.print:
+                        continue
                     if at not in known:
                         field = field or field_for(scene, seed, goal)
                         known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
