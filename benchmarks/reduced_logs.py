@@ -5,13 +5,14 @@
     python benchmarks/reduced_logs.py dev-c --lacking "nothing;model"   # two rows of one world
 
 Each world of `other_worlds.py` is written again without columns and scanned by a process of its own, at the
-default dial. The same scorer judges. The headline is the first line that the scan prints; exit code 4 says
+default dial. The same scorer judges. The headline is how the first sentence of the scan begins; exit code 4 says
 that the scan could not judge. It does not know why a column is missing in a real log.
 """
 
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -86,9 +87,13 @@ def scanned(world: World, lacks: str) -> Reduced:
 
 
 def headline_of(printed: str) -> str:
-    """Give the first sentence that a scan prints."""
+    """Give how the first sentence begins that a scan prints: what it says, without how much.
+
+    >>> headline_of("Could not judge groups: the log names no model. No lone payer found.")
+    'Could not judge groups'
+    """
     first = " ".join(printed.split("\n\n", 1)[0].split())
-    return first.partition(". ")[0].rstrip(".")
+    return re.split(r": | in | have | has ", first, maxsplit=1)[0]
 
 
 def campaigns_seen(world: World, findings: dict) -> tuple[int, int]:
