@@ -103,9 +103,9 @@ def _people(software: Software, days: int, begin: datetime, rng: np.random.Gener
     if software.kind in ("agency", "annotation", "saas"):
         return _organisation(software, days, begin, rng)
     if software.kind == "reseller":  # no organisation is registered: free mail, one card, one server
-        people = people_of("small_dev", software.accounts, begin, days, rng)
-        card = people[0].payment or token(rng, 16)
-        return [replace(p, org=None, payment=card, addresses=people[0].addresses) for p in people]
+        owned = people_of("small_dev", software.accounts, begin, days, rng)
+        card = owned[0].payment or token(rng, 16)
+        return [replace(p, org=None, payment=card, addresses=owned[0].addresses) for p in owned]
     if software.kind != "class":
         return people_of("small_dev", software.accounts, begin, days, rng)
     people: list[Person] = []
