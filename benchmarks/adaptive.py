@@ -21,6 +21,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from stillwatch.range.attackers import Means
 from stillwatch.range.attackers.registry import attacker, names
@@ -28,9 +30,9 @@ from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import Rules, contest_of
 from stillwatch.range.costs import Cost
 from stillwatch.range.defences.allowance import AllowanceWatch, refused
+from stillwatch.range.defences.ceiling import CeilingWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
-from stillwatch.range.population import read_population
 from stillwatch.range.scenes import Scene, read_scene, shipped
 
 DEFENCES = (
@@ -133,28 +135,33 @@ def table(lines: list[dict]) -> None:
 
 
 def honest(scenes: list[str]) -> None:
-    """Whom an allowance touches: it is set on the first week, and applied to the second."""
+    """Whom an allowance and a ceiling touch: they are set on the first week, and applied to the second."""
     shared = Path(os.environ.get("STILLWATCH_RANGE", Path(__file__).parents[2] / "shared" / "range"))
     for name in scenes:
-        folder = Path("sample") if name == "sample" else shared / name
-        people = read_population(folder)
-        clean = int(people.begin.timestamp() * 1_000_000) + 7 * DAY_US
-        watch = AllowanceWatch(clean)
-        gone = set(refused(watch, people.exchanges))
-        ids, whose = people.exchanges["exchange_id"].to_pylist(), people.exchanges["account"].to_pylist()
-        touched = Counter(account for key, account in zip(ids, whose, strict=True) if key in gone)
-        columns = (people.truth["account"].to_pylist(), people.truth["kind"].to_pylist())
-        kind = dict(zip(*columns, strict=True))
-        kinds = Counter(kind[account] for account in touched)
-        asked = Counter()
-        for account, count in touched.items():
-            asked[kind[account]] += count
-        after = int((people.exchanges["time"].cast(pa.int64()).to_numpy() >= clean).sum())
-        usual, more = watch.allowances.usual, len(watch.allowances.more)
-        print(f"{name}: {usual:,} output tokens a day, {more} accounts have more")
-        print(f"  touched: {len(touched)} of {len(set(whose))} accounts, {len(gone)} of {after} requests")
-        print("  " + ", ".join(f"{k}: {n} accounts, {asked[k]} requests" for k, n in kinds.most_common()))
-        print("  " + "  ".join(watch.allowances.terms().splitlines(keepends=True)[:4]))
+        folder = Path(name) if Path(name).is_dir() else shared / name
+        truth = pq.read_table(folder / "truth.parquet", columns=["account", "kind", "campaign"]).to_pylist()
+        kind = {row["account"]: row["kind"] for row in truth if row["campaign"] is None}
+        exchanges = pq.read_table(folder / "exchanges.parquet")
+        exchanges = exchanges.filter(pc.is_in(exchanges["account"], value_set=pa.array(list(kind))))
+        times = exchanges["time"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        clean = (int(times.min()) // DAY_US + 7) * DAY_US
+        ids, whose = exchanges["exchange_id"].to_pylist(), exchanges["account"].to_pylist()
+        after = int((times >= clean).sum())
+        for rule, watch in (("allowance", AllowanceWatch(clean)), ("ceiling", CeilingWatch(clean))):
+            gone = set(refused(watch, exchanges))
+            touched = Counter(account for key, account in zip(ids, whose, strict=True) if key in gone)
+            kinds = Counter(kind[account] for account in touched)
+            asked = Counter()
+            for account, count in touched.items():
+                asked[kind[account]] += count
+            found = watch.allowances
+            print(
+                f"{name}, {rule}: {found.usual:,} output tokens a day, {len(found.more)} accounts have more, "
+                f"{len(found.vouch)} would need a person's word"
+            )
+            print(f"  touched: {len(touched)} of {len(set(whose))} accounts, {len(gone)} of {after} requests")
+            told = [f"{k}: {n} accounts, {asked[k]} requests" for k, n in kinds.most_common()]
+            print("  " + ", ".join(told), flush=True)
 
 
 ASKS = (

@@ -1,62 +1,166 @@
-"""How many of the accounts that group findings name are honest, at each level, where the truth is known.
+#!/usr/bin/env python3
+"""How often each level of an accusation is wrong: lead, named, firm; by world and by kind of honest use.
 
-    python benchmarks/levels.py ../shared/range/dev-c-quiet ../shared/range/dev-c ../shared/range/dev-d
+    python benchmarks/levels.py --fourth FOLDER --people FOLDER --page docs/evidence.md
+    python benchmarks/levels.py dev-c dev-d
 
-A world is a folder with exchanges.parquet, accounts.parquet and truth.parquet (account, campaign). Levels are
-those of `explain ACCOUNT`: firm, where two independent classes of evidence tie the account, and named.
+Worlds are those of `other_worlds.py`, scanned at the default dial. A lead or a finding is false if fewer than
+half of its accounts are a campaign's. An account is *firm* where two independent classes of evidence tie it,
+*named* where a group finding names it with fewer, *lead* where it stands in a lead alone. Findings of lone
+payers are counted apart: they have no levels. Bounds are exact (Clopper and Pearson 1934), one-sided, 97.5 %;
+they take accounts for independent, which those of one crowd are not: the number of crowds stands beside them.
 """
 
+import argparse
+import os
 import sys
+import tempfile
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 import pyarrow.parquet as pq
+from scipy.stats import beta
 
+from other_worlds import DEVELOPMENT, PERMITTED, ROOT, World, chosen, code_here, report_of, worlds_in
+from pages import around, put
+from stillwatch.report.findings import load
+from stillwatch.scan import ScanResult
 from stillwatch.scan.assemble import TEST_NAME
-from stillwatch.scan.pipeline import run
+
+BEGIN, END = "<!-- levels -->", "<!-- /levels -->"
+LEVELS = ("lead", "named", "firm", "lone payer")
 
 
-def counted(world: Path) -> tuple[Counter[tuple[str, bool]], dict[bool, list[float | None]]]:
-    """Named accounts by level and by whether they are honest, and their own p-values by the latter."""
-    truth = pq.read_table(world / "truth.parquet", columns=["account", "campaign"]).to_pylist()
-    honest = {row["account"]: not row["campaign"] for row in truth}
-    found = run([world / "exchanges.parquet"], accounts=world / "accounts.parquet")
-    levels: Counter[tuple[str, bool]] = Counter()
-    own: dict[bool, list[float | None]] = {True: [], False: []}
-    for campaign in found.campaigns:
-        if not any(reason.detector == TEST_NAME for reason in campaign.reasons):
+@dataclass
+class Counted:
+    """Of some worlds: findings and leads that are false, and honest accounts by level and kind."""
+
+    cases: Counter[tuple[str, bool]] = field(default_factory=Counter)  # (what, false)
+    accounts: Counter[tuple[str, bool]] = field(default_factory=Counter)  # (level, honest)
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, level) of honest accounts
+    there: Counter[str] = field(default_factory=Counter)  # honest accounts of each kind
+
+    def add(self, other: "Counted") -> None:
+        for mine, more in zip(vars(self).values(), vars(other).values(), strict=True):
+            mine.update(more)
+
+
+def counted(world: World, result: ScanResult) -> Counted:
+    """Count a world's leads and findings against its truth. Permitted synthetic data is left out."""
+    truth = pq.read_table(world.folder / "truth.parquet", columns=["account", "kind", "campaign"]).to_pylist()
+    kind = {r["account"]: r["kind"] for r in truth if r["campaign"] is None and r["kind"] != PERMITTED}
+    taken = {r["account"] for r in truth if r["campaign"] is not None}
+    out = Counted(there=Counter(kind.values()))
+    level: dict[str, str] = {}
+    for lead in result.leads:
+        out.cases["leads", 2 * sum(a in taken for a in lead.accounts) < len(lead.accounts)] += 1
+        level |= dict.fromkeys(lead.accounts, "lead")
+    for case in result.campaigns:
+        if case.suppressed_by is not None:
             continue
-        firm = set(campaign.firm)
-        for account in campaign.accounts:
-            levels["firm" if account in firm else "named", honest[account]] += 1
-            own[honest[account]].append(campaign.own_ties[account].p_value)
-    return levels, own
+        group = any(reason.detector == TEST_NAME for reason in case.reasons)
+        false = 2 * sum(a in taken for a in case.accounts) < len(case.accounts)
+        out.cases["group findings" if group else "lone payers", false] += 1
+        firm = set(case.firm)
+        for account in case.accounts:
+            level[account] = "lone payer" if not group else "firm" if account in firm else "named"
+    for account, which in level.items():
+        if account in taken or account in kind:
+            out.accounts[which, account in kind] += 1
+            out.kinds[kind.get(account, ""), which] += 1
+    return out
+
+
+def bound(wrong: int, of: int) -> str:
+    """Write a count of errors with the highest rate that it allows.
+
+    >>> bound(0, 100)
+    '0 of 100 (≤ 3.6 %)'
+    """
+    most = 1.0 if wrong >= of else float(beta.ppf(0.975, wrong + 1, of - wrong))
+    return f"{wrong:,} of {of:,} (≤ {most:.1%})".replace("%)", " %)") if of else "none"
+
+
+def by_world(rows: list[tuple[str, str, Counted]]) -> list[str]:
+    """Give the table of false leads and findings, and of honest accounts at each level."""
+    heads = (
+        "world", "author", "leads: false", "group findings: false", "lone payers: false",
+        "accounts in leads: honest", "named, not firm: honest", "firm: honest",
+    )  # fmt: skip
+    lines = [heads, ("---",) * len(heads)]
+    for name, author, of in rows:
+        cases = [
+            bound(of.cases[what, True], of.cases[what, True] + of.cases[what, False])
+            for what in ("leads", "group findings", "lone payers")
+        ]
+        levels = [
+            bound(of.accounts[which, True], of.accounts[which, True] + of.accounts[which, False])
+            for which in ("lead", "named", "firm")
+        ]
+        lines.append((name, author, *cases, *levels))
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def by_kind(of: Counted) -> list[str]:
+    """Give the table of honest accounts of each kind, by the level that they reached."""
+    heads = ("kind of honest use", "accounts", *(f"at *{which}*" for which in LEVELS))
+    lines = [heads, ("---",) * len(heads)]
+    reached = {k for k, _ in of.kinds if k}
+    for kind in sorted(of.there, key=lambda k: (-sum(of.kinds[k, w] for w in LEVELS), k)):
+        if kind in reached:
+            lines.append((kind, f"{of.there[kind]:,}", *(f"{of.kinds[kind, w]:,}" for w in LEVELS)))
+    rest = [kind for kind in of.there if kind not in reached]
+    lines.append((f"{len(rest)} other kinds", f"{sum(of.there[k] for k in rest):,}", *["0"] * len(LEVELS)))
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
+    top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
+    top.add_argument("--shared", type=Path, default=shared, help="where dev-a to dev-d lie")
+    top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
+    top.add_argument("--people", type=Path, metavar="FOLDER", help="variants of worlds by selves.py")
+    top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
+    top.add_argument("--reports", type=Path, metavar="FOLDER", help="keep reports; use those that are there")
+    return top
 
 
 def main() -> None:
-    """Print a row for each world and level."""
-    total: Counter[tuple[str, bool]] = Counter()
-    print("| world | level | named in group findings | honest among them |\n|---|---|---|---|")
-    for world in map(Path, sys.argv[1:]):
-        levels, own = counted(world)
-        total += levels
-        _rows(world.name, levels)
-        for honest, whom in ((True, "honest"), (False, "campaign")):
-            some = [p for p in own[honest] if p is not None]
-            if some:
-                print(
-                    f"{world.name}: own p-value of {whom} accounts: "
-                    f"{len(own[honest]) - len(some)} have none; median of the others {median(some):.2g}",
-                    file=sys.stderr,
-                )
-    _rows("all", total)
-
-
-def _rows(world: str, levels: Counter[tuple[str, bool]]) -> None:
-    for level in ("firm", "named"):
-        of = levels[level, True] + levels[level, False]
-        print(f"| {world} | {level} | {of:,} | {levels[level, True]:,} |", flush=True)
+    """Scan, count, print; put the tables into a page."""
+    options = parser().parse_args()
+    if options.page:
+        around(options.page, BEGIN, END)
+    code = code_here()
+    rows: list[tuple[str, str, Counted]] = []
+    others, first, every = Counted(), Counted(), Counted()
+    with tempfile.TemporaryDirectory() as temporary:
+        reports = (options.reports or Path(temporary)).resolve()
+        reports.mkdir(parents=True, exist_ok=True)
+        for world in chosen(worlds_in(options.shared, options.fourth, options.people), options.worlds):
+            one = counted(world, load(report_of(code, world, reports)))
+            seen = ", development" if world.name.startswith(DEVELOPMENT) else ""
+            rows.append((world.name, f"{world.author}{seen}", one))
+            print("  ".join(by_world(rows[-1:])[-1].split("|")), file=sys.stderr, flush=True)
+            (first if world.author == "first" else others).add(one)
+            every.add(one)
+    findings = every.cases["group findings", True] + every.cases["group findings", False]
+    lines = [
+        *by_world(
+            [*rows, ("**all by other authors**", "", others), ("**all by the first author**", "", first)]
+        ),
+        "",
+        *by_kind(every),
+        "",
+        f"False among all group findings: {bound(every.cases['group findings', True], findings)}. Variants",
+        "of a world share its campaigns and most of its people: these worlds are fewer than they look.",
+        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}, default dial: "
+        "`python benchmarks/levels.py`.",
+    ]
+    print("\n".join(lines))
+    if options.page:
+        put(options.page, BEGIN, END, lines)
 
 
 if __name__ == "__main__":

@@ -210,7 +210,12 @@ def digest_of(world: World) -> str:
 
 
 def scanned(code: Code, world: World, reports: Path) -> dict:
-    """Give findings.json of a world by some code; a report of both that is there is not made again."""
+    """Give findings.json of a world by some code."""
+    return json.loads((report_of(code, world, reports) / "findings.json").read_text("utf-8"))
+
+
+def report_of(code: Code, world: World, reports: Path) -> Path:
+    """Give the folder of a world's report by some code; one that is there is not made again."""
     out = reports / (code.tree or "changed") / f"{world.name}-{digest_of(world)}"
     findings = out / "findings.json"
     if not code.tree or not findings.exists():
@@ -223,7 +228,7 @@ def scanned(code: Code, world: World, reports: Path) -> dict:
         )
         if done.returncode not in SCANNED:
             raise SystemExit(f"{world.name}: the scan gave {done.returncode}: {done.stderr.strip()[-500:]}")
-    return json.loads(findings.read_text("utf-8"))
+    return out
 
 
 def compose_fourth(people: Path, shared: Path, out: Path) -> Path:

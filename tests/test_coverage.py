@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -117,10 +118,32 @@ def test_prompts_of_a_word_or_two_are_said_to_share_no_wording(tmp_path: Path) -
     assert shown.startswith("Could not judge groups: the prompts are too short to share wording.")
 
 
-def test_one_model_for_everybody_is_said_and_is_not_lacking(tmp_path: Path) -> None:
+def test_one_model_for_everybody_tells_as_little_as_none(tmp_path: Path) -> None:
     code, shown, result = scan(log(tmp_path / "log.jsonl", lambda one: one | {"model": "m"}))
-    assert (code, result.judged.groups, result.judged.lacks) == (0, True, ())
-    assert "No campaign found in 40 exchanges of 12 accounts; but model, output limit" in shown
+    assert (code, result.judged.groups, result.judged.lacks) == (4, False, ("model",))
+    assert shown.startswith("Could not judge groups: the log names one model, and no output limit")
+    varied = log(tmp_path / "more.jsonl", lambda one: one | {"model": "m", "max_tokens": len(one["account"])})
+    code, shown, result = scan(varied)
+    assert (code, result.judged.groups, result.judged.lacks) == (4, True, ("model",))
+    assert "the log names one model, and output limit and temperature alone show few groups" in shown
+
+
+def test_without_an_accounts_table_a_group_is_a_lead_and_the_scan_could_not_judge(tmp_path: Path) -> None:
+    """A class looks like a pool, and only the accounts table tells them apart."""
+    planted = scene(1, people=300)
+    exchanges, accounts = tmp_path / "log.parquet", tmp_path / "accounts.parquet"
+    pq.write_table(planted.table, exchanges)
+    pq.write_table(planted.accounts, accounts)
+    code, shown, result = scan(exchanges)
+    assert (code, result.campaigns, result.judged.lacks) == (4, (), ("accounts table",))
+    assert shown.startswith(
+        "Could not judge groups: 1 group acts like one hand, but no accounts table was given"
+    )
+    assert "1 lead (it accuses nobody)" in shown
+    (lead,) = result.leads
+    assert len(set(lead.accounts) & set(planted.pools["p0"])) >= 36
+    code, _, result = scan(exchanges, "--accounts", str(accounts))
+    assert (code, len(result.campaigns)) == (0, 1)
 
 
 def test_what_is_found_is_found_whatever_is_lacking() -> None:

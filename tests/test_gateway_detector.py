@@ -111,10 +111,16 @@ def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fol
 # --- segments in, findings out ---
 
 
-def test_the_campaigns_are_those_of_one_scan_of_the_folder(watched: tuple[Folder, Detector]) -> None:
+def test_the_campaigns_are_those_of_one_scan_of_the_folder(
+    watched: tuple[Folder, Detector], tmp_path: Path
+) -> None:
+    """The gateway has issued no key, so that what it knows of these accounts is nothing."""
     folder, _ = watched
     key = derive(folder.secret(), PURPOSE)
-    whole = run([folder.segments], options=Options(key=key, threads=1))
+    pq.write_table(pa.table({"account": ["somebody else"]}), tmp_path / "accounts.parquet")
+    whole = run(
+        [folder.segments], accounts=tmp_path / "accounts.parquet", options=Options(key=key, threads=1)
+    )
     assert whole.campaigns
     assert named(folder) == sorted(c.accounts for c in whole.campaigns)
 

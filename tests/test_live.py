@@ -306,6 +306,21 @@ def test_leads_of_pieces_through_restarts_are_those_of_one_scan(
     assert result.leads == once(table, accounts).leads
 
 
+def test_leads_by_what_the_provider_knows_are_those_of_one_scan(tmp_path: Path) -> None:
+    crowd = Crowd(21)
+    honest(crowd, 200, 10.0)
+    members = set(pool(crowd, "p", many=40))
+    for record in crowd.known:
+        if record["account"] in members:
+            record["payment"] = "card-of-the-pool"
+    for row in crowd.rows:
+        row["model"] = row["max_tokens"] = row["temperature"] = None
+    table, accounts = sketched(crowd.table()), crowd.accounts()
+    result, _ = replayed(table, accounts, some_hours(table, 5, 1), seed=1, path=tmp_path / "live.npz")
+    assert any(len(set(lead.accounts) & members) >= 36 for lead in result.leads)
+    assert result.leads == once(table, accounts).leads
+
+
 def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotten(
     customers: tuple[set[str], pa.Table, pa.Table],
 ) -> None:
@@ -511,7 +526,7 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     told, owner = here.told(Alarms(alarms, {0: 0, 4: 0}))
     stored = msgspec.json.decode(msgspec.json.encode(Carried(alarms=told, owner=owner)), type=Carried)
     assert stored == Carried(alarms=told, owner=owner)
-    again = there.told(there.alarms(stored))
+    again = there.told(there.alarms(stored.alarms, stored.owner))
     assert again == (told, owner)
     before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested
     for one in before:

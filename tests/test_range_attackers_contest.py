@@ -285,7 +285,7 @@ def oracle(
     usual = order[int(np.ceil(share * (len(order) - 1)))]
     gone = set()
     for (account, d), theirs in day.items():
-        left = max(usual, growth * busiest.get(account, 0))
+        left = max(usual, min(growth * busiest.get(account, 0), growth * usual))
         for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
             if d >= clean_day and left <= 0:
                 gone.add(row["exchange_id"])

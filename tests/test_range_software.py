@@ -193,14 +193,34 @@ def test_most_harnesses_try_the_new_model_when_it_comes_out() -> None:
     assert np.median(first) < 10.4
 
 
-@pytest.mark.parametrize("kind", ["agency", "annotation"])
+@pytest.mark.parametrize("kind", ["agency", "annotation", "saas"])
 def test_teams_are_one_organisation_on_one_card(kind: str) -> None:
     people = made(program(kind, accounts=20))
     about = people.accounts.to_pylist()
     assert len({row["org"] for row in about}) == 1
     assert len({row["payment"] for row in about}) == 1
     addresses = {row["client_ip"] for row in rows(people)}
-    assert (len(addresses) <= 2) == (kind == "agency")
+    assert (len(addresses) <= 2) == (kind != "annotation")
+
+
+def test_a_resellers_customers_are_dealt_over_accounts_on_one_card() -> None:
+    people = made(program("reseller", accounts=20))
+    about = people.accounts.to_pylist()
+    assert {row["org"] for row in about} == {None}
+    assert len({row["payment"] for row in about}) == 1
+    assert len({row["email_domain"] for row in about}) > 1
+    assert len({row["system"] for row in rows(people)}) == 1
+    models = [len({row["model"] for row in some}) for some in by_account(people).values()]
+    assert np.median(models) >= 3  # the customers choose
+
+
+def test_a_product_names_its_many_end_users() -> None:
+    people = made(program("saas", accounts=4, exchanges=300.0))
+    assert len({row["org"] for row in people.accounts.to_pylist()}) == 1
+    for some in by_account(people).values():
+        users = Counter(row["end_user"] for row in some)
+        assert None not in users
+        assert 20 <= len(users) <= 60
 
 
 def test_annotators_share_one_queue_and_no_item() -> None:

@@ -46,8 +46,8 @@ Examples:
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
 Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
-lacks texts, models or accounts, and nothing was found; 2 could not scan; 1 only with --fail-on-campaign,
-when a campaign was found.
+lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2 could not
+scan; 1 only with --fail-on-campaign, when a campaign was found.
 """
 
 

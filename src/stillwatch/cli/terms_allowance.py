@@ -31,6 +31,8 @@ Examples:
 
   stillwatch terms allowance stillwatch-serve --report stillwatch-report
 
+  stillwatch terms allowance logs/*.parquet --ceiling     # refuses next to nobody; slows one loud account
+
 Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
 """
 
@@ -44,6 +46,9 @@ def allowance_command(
     growth: Annotated[
         float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
     ] = GROWTH,
+    ceiling: Annotated[
+        bool, typer.Option("--ceiling", help="Only a ceiling: 3 times the busiest day of any account.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
     ] = None,
@@ -74,14 +79,21 @@ def allowance_command(
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
         )
-    found = Allowances.of(busiest, share, growth)
+    found = Allowances.ceiling(busiest) if ceiling else Allowances.of(busiest, share, growth)
     if as_json:
-        print(json.dumps({"output_tokens_per_day": found.usual, "accounts": found.more}, indent=1))
+        told = {"output_tokens_per_day": found.usual, "accounts": found.more, "vouch": found.vouch}
+        print(json.dumps(told, indent=1))
     else:
         print(found.terms(), end="")
         errors.print(
-            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. Look at those: "
-            "a thief in the log has set its own limit.",
+            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. "
+            + (
+                "The busiest has set the ceiling: look at it."
+                if ceiling
+                else "Look at those: a thief in the log has set its own limit. "
+                f"{len(found.vouch):,} would need more than {growth:g} times what everybody has: "
+                "vouch for them or not."
+            ),
             markup=False,
         )
     if rejects.count:

@@ -34,6 +34,8 @@ class DuckDBEngine:
         try:
             self._connection = duckdb.connect(":memory:", config=settings)
             self._connection.execute("SET enable_external_access = false")  # only once the spill place is set
+            # a query of two seconds would write its bar to stdout, into what --json prints
+            self._connection.execute("SET enable_progress_bar = false")
         except duckdb.Error as error:
             self._spill.cleanup()
             raise EngineError(f"DuckDB does not start: {error}") from error

@@ -154,7 +154,7 @@ class Detector:
         if self._accounts is None or not table.equals(self._accounts):
             write_accounts(table, self.folder.detector)
             self._accounts = table
-            self._live.accounts = table if table.num_rows else None
+            self._live.accounts = table
 
     def _know_holds(self) -> None:
         """Whom the gateway held, and when: a full look takes it for evidence."""

@@ -153,7 +153,7 @@ class Lead:
 
     id: str  # stays when the group grows
     since: datetime  # when enough evaluations agreed
-    p_value: float  # of its settings
+    p_value: float  # of its settings, or of what payment and sign-up tie
     accounts: tuple[str, ...]
     exchanges: int  # of them, with the group's wording
     hands: str  # what its content says: "many", "one" or "open"
@@ -221,7 +221,7 @@ class Coverage:
 
     groups: bool = True  # whether the rule for groups could run, if only in part
     lone: bool = True
-    lacks: tuple[str, ...] = ()  # of "texts", "model", "accounts": what the rule for groups did not have
+    lacks: tuple[str, ...] = ()  # of "texts", "model", "accounts", "accounts table": what groups needed
     why: tuple[str, ...] = ()  # what a rule could not judge, or only in part, for people
 
 

@@ -5,7 +5,7 @@ know how a look is made.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -55,6 +55,8 @@ class Carried:
     quiet: tuple[tuple[tuple[Choice, ...], ...], ...] = ()
     alarms: tuple[AlarmThen, ...] = ()
     owner: dict[str, int] = field(default_factory=dict)  # account -> number of its alarm
+    tied: tuple[AlarmThen, ...] = ()  # groups that the provider's knowledge ties; states before have none
+    tied_owner: dict[str, int] = field(default_factory=dict)
 
 
 class Names:
@@ -152,7 +154,7 @@ class Names:
             return then.judgement
         return replace(then.judgement, part=frozenset(map(self.party, then.part)))
 
-    def alarms(self, carried: Carried) -> Alarms:
+    def alarms(self, alarms: Iterable[AlarmThen], owner: Mapping[str, int]) -> Alarms:
         """Alarms by the codes of this log."""
         return Alarms(
             [
@@ -174,9 +176,9 @@ class Names:
                     then.exchanges,
                     then.first_account,
                 )
-                for then in carried.alarms
+                for then in alarms
             ],
-            {self.party(name): number for name, number in carried.owner.items()},
+            {self.party(name): number for name, number in owner.items()},
         )
 
     # --- the population's shares ------------------------------------------------------------------------

@@ -10,17 +10,24 @@ import numpy as np
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.detectors.lone_harvest import HOUR_US, LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import Coverage, ScanResult
+from stillwatch.scan import Coverage, Lead, ScanResult
+from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
 
-MODEL, TEXTS, ACCOUNTS = "model", "texts", "accounts"
+MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"
 
 
-def coverage(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: Collection[str]) -> Coverage:
+def coverage(
+    log: ExchangeLog,
+    party: np.ndarray,
+    payer: np.ndarray,
+    untested: Collection[str],
+    leads: Collection[Lead] = (),
+) -> Coverage:
     """Say which rules could run.
 
     party, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
-    one value in the whole log.
+    one value in the whole log; leads: the groups that are no finding.
     """
     prompts = any(column.any() for column in (log.phrases, log["head"], log["tail"]))
     system = bool(log.system_phrases.any() or log["system"].any())
@@ -32,15 +39,17 @@ def coverage(log: ExchangeLog, party: np.ndarray, payer: np.ndarray, untested: C
     if not prompts and not system:
         groups.append(silent)
         lacks += [] if texts else [TEXTS]
-    same = set(TESTED.values()) <= set(untested)
-    if MODEL not in log.has:
+    named = "names no model" if MODEL not in log.has else "names one model" if MODEL in untested else ""
+    if named:
         lacks.append(MODEL)
-    if MODEL not in log.has and same:
-        groups.append("the log names no model, and no output limit or temperature that varies")
-    elif MODEL not in log.has:
-        partly.append("the log names no model, and output limit and temperature alone show few groups")
-    elif same:
-        partly.append("model, output limit and temperature are the same in the whole log")
+        if set(TESTED.values()) <= set(untested):
+            groups.append(f"the log {named}, and no output limit or temperature that varies")
+        else:
+            partly.append(f"the log {named}, and output limit and temperature alone show few groups")
+    if unchecked := sum(lead.text.startswith(UNCHECKED) for lead in leads):
+        lacks.append(TABLE)
+        are = "1 group acts" if unchecked == 1 else f"{unchecked:,} groups act"
+        partly.append(f"{are} like one hand, but {UNCHECKED} (--accounts)")
     if (parties := len(np.unique(party))) < LEAST_PARTIES:
         lacks.append(ACCOUNTS)
         groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has {parties:,}")

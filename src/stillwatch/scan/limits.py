@@ -49,8 +49,8 @@ def cannot_claim(
     if known is None:
         said.append(
             "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were "
-            "not checked: one organisation's own accounts may be taken for a pool, a permitted user for a "
-            "lone harvest."
+            "not checked: a group that acts like one hand stays a lead, and a permitted user may be taken "
+            "for a lone harvest."
         )
     if "status" not in log.has:
         said.append("The log has no status: every exchange was counted as answered.")

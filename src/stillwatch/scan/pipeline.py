@@ -220,7 +220,7 @@ def _result(
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
         weak=weak,
-        judged=coverage(log, *party_payer, watched.untested_settings),
+        judged=coverage(log, *party_payer, watched.untested_settings, leads),
     )
 
 

@@ -30,6 +30,7 @@ from stillwatch.scan.carried import Carried, Choice, Names
 from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
+from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.stats.dealing import coded
 from stillwatch.stats.exchangeability import Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
@@ -122,7 +123,7 @@ def watch(
         progress(len(steps), len(steps))
     return Watched(
         tuple(watcher.alarms.raised),
-        tuple(watcher.alarms.leads),
+        watcher.leads(),
         watcher.spread,
         watcher.stock,
         watcher.party,
@@ -178,7 +179,10 @@ class _Watcher:
         self.correlation = list(carried.correlation or CORRELATION_FLOOR)
         self.base_due = carried.base_due_us
         self.active_per_day = carried.active_per_day
-        self.alarms = self.names.alarms(carried)
+        self.alarms = self.names.alarms(carried.alarms, carried.owner)
+        # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
+        self.tied = self.names.alarms(carried.tied, carried.tied_owner)
+        self.ties = None if known is None else ProviderTies(known, party)
         self.tests = carried.tests
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
@@ -186,6 +190,7 @@ class _Watcher:
     def carried(self, until_us: int) -> Carried:
         """What the next look takes over, by name."""
         alarms, owner = self.names.told(self.alarms)
+        tied, tied_owner = self.names.told(self.tied)
         return Carried(
             until_us,
             self.names.shares(self.base),
@@ -197,7 +202,18 @@ class _Watcher:
             tuple(self.quiet),
             alarms,
             owner,
+            tied,
+            tied_owner,
         )
+
+    def leads(self) -> tuple[Alarm, ...]:
+        """Groups whose settings are too alike, then those that the provider's knowledge ties.
+
+        Of the latter those whose parties belong mostly to an alarm of the former are left out.
+        """
+        known = frozenset().union(*(a.looks for a in (*self.alarms.raised, *self.alarms.leads)))
+        others = [a for a in self.tied.leads if len(known.intersection(a.looks)) < 0.5 * len(a.looks)]
+        return (*self.alarms.leads, *others)
 
     def steps(self, until_us: int) -> np.ndarray:
         """The hours at which something new could be seen, from the next one on to the last full one."""
@@ -266,9 +282,42 @@ class _Watcher:
             self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
+        if self.ties is not None and not self.tested[0]:
+            self._look_at_ties(self.ties, hour, found, alpha)
         self.alarms.mark_first_accounts(self.names.party_name)
+        self.tied.mark_first_accounts(self.names.party_name)
         for alarm in self.alarms.raised if self.follows else ():
             self._follow(alarm, hour)
+
+    def _look_at_ties(
+        self, ties: ProviderTies, hour: _Hour, found: list[tuple[np.ndarray, np.ndarray]], alpha: float
+    ) -> None:
+        """Make leads of the hour's groups that payment or sign-up tie."""
+        row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
+        active = np.unique(self.party[row_lo:row_hi])
+        text: dict[frozenset[int], str] = {}
+        candidates = []
+        for begin, member in found:
+            for g in range(len(begin) - 1):
+                members = member[begin[g] : begin[g + 1]]
+                who = frozenset(members.tolist())
+                if who in text:
+                    continue
+                p_value, tie = ties.tail(members, active)
+                text[who] = lead_text(tie, p_value)
+                if p_value < alpha:
+                    own = self.stock.own(members, hour.since_us, hour.until_us)
+                    rows = self._hot_of(sorted(who), hour)
+                    candidates.append(Candidate(p_value, who, who, who, (), (), (), own, (), rows))
+
+        def judge(candidate: Candidate) -> Judgement:
+            content = content_of(
+                self.log, candidate.rows, self.party, candidate.matching, self.names.party_name
+            )
+            return Judgement(content, text[candidate.matching])
+
+        for candidate, _ in chosen(candidates, alpha, lambda parts: False):
+            self.tied.look(candidate, hour.until_us, alpha, judge)
 
     def _follow(self, alarm: Alarm, hour: _Hour) -> None:
         """Name whoever takes up a raised alarm's stock and does little else."""

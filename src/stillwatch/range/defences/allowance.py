@@ -26,6 +26,7 @@ NAME = "allowance"
 USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
 NONE = 2**62  # tokens: more than anybody takes
 GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
+CEILING = 3.0  # times the busiest clean day of any account: a ceiling that next to nobody reaches
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,21 @@ class Allowances:
 
     usual: int
     more: dict[str, int]
+    vouch: dict[str, int] = field(default_factory=dict)  # what their own days say, where that is above `more`
+
+    @classmethod
+    def ceiling(cls, busiest: dict[str, int], times: float = CEILING) -> "Allowances":
+        """Set one ceiling for everybody, by the busiest clean day of any account."""
+        return cls(round(times * max(busiest.values())) if busiest else NONE, {})
 
     @classmethod
     def of(
         cls, busiest: dict[str, int], share: float = USUAL, growth: float = GROWTH, usual: int | None = None
     ) -> "Allowances":
         """Set them by every account's busiest clean day. Without clean days there is no allowance.
+
+        An account's own days give it `growth` times everybody's at most: some dollars on a small model's
+        tokens would else buy it thousands of a large one's. `vouch` holds the rest, for a person to grant.
 
         usual: where everybody's allowance is known from other people's clean days.
         """
@@ -48,14 +58,18 @@ class Allowances:
                 return cls(NONE, {})
             most = np.array(sorted(busiest.values()), float)
             usual = round(float(np.quantile(most, share, method="higher")))
-        more = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
-        return cls(usual, more)
+        own = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
+        most_of_all = round(growth * usual)
+        vouch = {name: tokens for name, tokens in own.items() if tokens > most_of_all}
+        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in own.items()}, vouch)
 
     def terms(self) -> str:
         """The part of terms.toml that says so."""
         lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
         for name in sorted(self.more):
             lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
+            if name in self.vouch:
+                lines.append(f"# its own days say {self.vouch[name]:_}: write that if you vouch for it")
         return "\n".join(lines) + "\n"
 
 

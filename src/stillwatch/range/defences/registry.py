@@ -28,6 +28,7 @@ FIRST = (
     "limits",
     "allowance",
     "reasoning_allowance",
+    "ceiling",
     "volume",
     "prada",
     "mmd_window",

@@ -2,7 +2,8 @@
 
 Each has an account, card, network and hours of their own, installs the program when it reaches them, keeps
 its defaults or not, and gets its updates. A class shares a campus, a mail domain and its assignments as well,
-an agency one card and address, annotators one card and a queue of items that is dealt out over them.
+an agency one card and address, annotators one card and a queue of items that is dealt out over them. A
+reseller deals its customers' requests over accounts on its card; a product's accounts have many end users.
 It knows no campaign, and no detector was looked at to set a figure here.
 """
 
@@ -27,13 +28,16 @@ from stillwatch.range.population import Population
 
 VISIBLE_TOKENS = {
     "plugin": 350.0, "coding_agent": 420.0, "class": 260.0, "evaluation": 110.0, "agency": 500.0,
-    "annotation": 4.0,
+    "annotation": 4.0, "reseller": 400.0, "saas": 120.0,
 }  # fmt: skip
 OTHER_MODELS = (("mira-mini", 0.4), ("mira-large", 0.35), ("mira-think", 0.25))
 OTHER_LIMITS = (None, 512, 2048, 4096, 16384)
 OTHER_TEMPERATURES = (None, 0.2, 0.3, 0.5, 1.0)
 NEVER_UPDATED = 0.05  # share of customers who stay with the version that they have
 MOST_STEPS = 14  # of a coding session
+RESOLD_CUSTOMERS = 12  # of a reseller, for each of its accounts
+END_USERS = 60  # of a product, on each of its accounts
+DEALT = ("annotation", "reseller")  # kinds with one queue that is dealt out over the accounts
 NEW_MODEL = "mira-think-2"
 FIRST_EDITION = 800_000_000  # of the texts that classes and harnesses use
 
@@ -65,7 +69,7 @@ def customers(
     """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
-    shared = _shared(software, supply)
+    shared = _shared(software, supply, rng)
     people = _people(software, days, begin, rng)
     tables, used = [], []
     for n, who in enumerate(people):
@@ -73,7 +77,7 @@ def customers(
         customer = _customer(software, who, OwnTexts(rng, author), days, begin, rng)
         if customer.begin >= days:
             continue  # not yet a customer
-        queue = shared[n :: len(people)] if software.kind == "annotation" else shared
+        queue = shared[n :: len(people)] if software.kind in DEALT else shared
         sent = SENDING[software.kind](customer, software, versions, queue, days, new_model_day, rng)
         if not sent.prompts:
             continue
@@ -95,9 +99,13 @@ def customers(
 
 
 def _people(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
-    """Unrelated people; a class, an agency and a team of annotators have an organisation in common."""
-    if software.kind in ("agency", "annotation"):
+    """Unrelated people; a class, an agency, a product and a team of annotators have something in common."""
+    if software.kind in ("agency", "annotation", "saas"):
         return _organisation(software, days, begin, rng)
+    if software.kind == "reseller":  # no organisation is registered: free mail, one card, one server
+        owned = people_of("small_dev", software.accounts, begin, days, rng)
+        card = owned[0].payment or token(rng, 16)
+        return [replace(p, org=None, payment=card, addresses=owned[0].addresses) for p in owned]
     if software.kind != "class":
         return people_of("small_dev", software.accounts, begin, days, rng)
     people: list[Person] = []
@@ -128,7 +136,7 @@ def _organisation(software: Software, days: int, begin: datetime, rng: np.random
         for p in people
     ]
     joint = [replace(p, payment=joint[0].payment) for p in joint]
-    if software.kind == "agency":
+    if software.kind in ("agency", "saas"):
         return [replace(p, addresses=like.addresses) for p in joint]
     return [replace(p, created=start - timedelta(days=float(rng.uniform(0, 4)))) for p in joint]
 
@@ -185,12 +193,17 @@ def _other(choices: tuple[Value, ...], but: Value, rng: np.random.Generator) -> 
     return others[int(rng.integers(len(others)))]
 
 
-def _shared(software: Software, supply: Supply) -> tuple[str, ...]:
+def _shared(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
     """What customers get from one source: a course's assignments, or the items of a project.
 
     An assignment has three exercises; there is a first one and one for each update. A project's items are
-    short texts of its client, and each goes to one annotator.
+    short texts of its client, and each goes to one annotator. A reseller's are the requests of its customers
+    in the order in which they come; each goes to the next account.
     """
+    if software.kind == "reseller":
+        writers = [OwnTexts(rng) for _ in range(RESOLD_CUSTOMERS * software.accounts)]
+        asked = software.accounts * round(4 * software.exchanges)
+        return tuple(writers[i].passage(10, 80) for i in rng.integers(len(writers), size=asked))
     if software.kind == "annotation":
         items = software.accounts * round(4 * software.exchanges)
         return tuple(supply.questions.deal()[0] for _ in range(items))
@@ -332,7 +345,32 @@ def _annotation(
     return Sent(at, prompts, [r.system for r in releases_of])
 
 
+def _reseller(
+    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
+    new_model_day: float, rng: np.random.Generator,
+) -> Sent:  # fmt: skip
+    """This account's part of the reseller's queue; customers choose their models."""
+    sent = _annotation(customer, software, versions, shared, days, new_model_day, rng)
+    usual = (rng.random(len(sent.prompts)) < software.keep_model).tolist()
+    models = [software.model if kept else _other_model(software.model, rng) for kept in usual]
+    return replace(sent, models=models)
+
+
+def _saas(
+    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
+    new_model_day: float, rng: np.random.Generator,
+) -> Sent:  # fmt: skip
+    """What a product's users write, in the product's words; each request names its end user."""
+    count = _count(software, customer, days, rng)
+    at = sitting_days(count, customer.begin, float(days), rng)
+    users = [(f"u_{token(rng, 8)}", OwnTexts(rng)) for _ in range(END_USERS)]
+    asking = rng.integers(END_USERS, size=count)
+    forms = [customer.release(float(day), versions).wording for day in at]
+    prompts = [form.replace("{q}", users[i][1].passage(8, 60)) for form, i in zip(forms, asking, strict=True)]
+    return Sent(at, prompts, end_users=[users[i][0] for i in asking])
+
+
 SENDING: dict[str, Sending] = {
     "plugin": _plugin, "coding_agent": _coding_agent, "class": _class, "evaluation": _evaluation,
-    "agency": _plugin, "annotation": _annotation,
+    "agency": _plugin, "annotation": _annotation, "reseller": _reseller, "saas": _saas,
 }  # fmt: skip

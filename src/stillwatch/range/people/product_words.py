@@ -26,6 +26,14 @@ LEADS = {
         "Guideline of project {name}. Judge each item by it and by nothing else.",
         "Project {name}. You pre-label items; a person checks every label.",
     ),
+    "reseller": (
+        "You are reached through {name}. Answer the customer.",
+        "{name} passes on a question of one of its customers.",
+    ),
+    "saas": (
+        "A user of our product wrote the text below. Draft the reply that our product shows.",
+        "Fill in the form of our product from what the user wrote.",
+    ),
 }
 RULES_OF = {
     "plugin": (
@@ -69,8 +77,20 @@ RULES_OF = {
         "An item in another language is labelled all the same.", "Leave out what you cannot read: other.",
         "Names of persons are no reason for a label.", "Do not explain.",
     ),
+    "reseller": (
+        "Do not name the model.", "Reply in the customer's language.", "No legal advice.",
+        "Send billing questions to support.",
+    ),
+    "saas": (
+        "Keep it below eighty words.", "No promises about dates.", "Leave unknown fields empty.",
+        "Use the user's first name.", "Do not mention other products.", "Dates as in the text.",
+        "Say what happens next.", "One language throughout.",
+    ),
 }  # fmt: skip
-RULES_SHOWN = {"plugin": 4, "coding_agent": 22, "class": 4, "evaluation": 0, "agency": 4, "annotation": 5}
+RULES_SHOWN = {
+    "plugin": 4, "coding_agent": 22, "class": 4, "evaluation": 0, "agency": 4, "annotation": 5, "reseller": 2,
+    "saas": 5,
+}  # fmt: skip
 TOOLS = (
     ("list_dir", "Lists a folder. Parameters: path (required), deep (optional, true or false)."),
     ("read_file", "Gives a file's content. Parameters: path (required), from and to (optional lines)."),

@@ -21,8 +21,10 @@ import numpy as np
 
 from stillwatch.range.people import product_words as w
 
-Kind = Literal["plugin", "coding_agent", "class", "evaluation", "agency", "annotation"]
-CROWD_KINDS: tuple[Kind, ...] = ("plugin", "coding_agent", "class", "evaluation", "agency", "annotation")
+Kind = Literal["plugin", "coding_agent", "class", "evaluation", "agency", "annotation", "reseller", "saas"]
+CROWD_KINDS: tuple[Kind, ...] = (
+    "plugin", "coding_agent", "class", "evaluation", "agency", "annotation", "reseller", "saas",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,14 @@ DEFAULTS: dict[Kind, Software] = {
         model="mira-mini", keep_model=0.97, max_tokens=300, keep_max_tokens=0.98, temperature=0.0,
         keep_temperature=0.98,
     ),
+    "reseller": Software(
+        "", "reseller", accounts=24, exchanges=60.0, spread=0.3, released=-60.0, growth=0.3, keep_model=0.5,
+        max_tokens=2048, keep_max_tokens=1.0, temperature=None, keep_temperature=1.0,
+    ),
+    "saas": Software(
+        "", "saas", accounts=6, exchanges=400.0, spread=0.5, released=-200.0, updates=(6.0,), growth=0.1,
+        keep_model=0.9, max_tokens=800, temperature=0.3, keep_max_tokens=1.0, keep_temperature=1.0,
+    ),
 }  # fmt: skip
 
 
@@ -117,12 +127,12 @@ def _release(software: Software, version: str, lead: str, rules: str, rng: np.ra
     name = software.name
     system: str | None = None
     wording = "{q}"
-    if software.kind in ("plugin", "agency"):
+    if software.kind in ("plugin", "agency", "saas"):
         wording = f"{lead} {rules}\n\n{{q}}"
     elif software.kind == "coding_agent":
         tools = "\n".join(f"## {tool}\n{about}" for tool, about in w.TOOLS)
         system = f"{lead.format(name=name)} (version {version})\n\n{rules}\n\n# Tools\n{tools}"
-    elif software.kind in ("class", "annotation"):
+    elif software.kind in ("class", "annotation", "reseller"):
         system = f"{lead.format(name=name)} {rules}"
     else:
         wording = f"{w.SHOTS}\n\nQuestion: {{q}}\nAnswer:"

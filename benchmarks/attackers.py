@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""What each attacker that ships gets: undefended, with detection, with limits, with both. One table.
+
+    python benchmarks/attackers.py --out build/attackers.jsonl --page docs/range-attackers.md
+    python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
+
+Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends
+with its goal, with the money ($5 an answer wanted), or after --days. A goal of 100,000 is not replayed: see
+`extended`. Each contest is a line of --out at once; a second run makes what is missing. It does not know what
+an attacker's time is worth: answers per dollar and answers per day stand side by side.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections import defaultdict
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from other_worlds import code_here
+from pages import around, put
+from stillwatch.range.attackers.registry import attacker, names
+from stillwatch.range.compose import honest_side
+from stillwatch.range.contest import Rules, contest
+from stillwatch.range.costs import Prices
+from stillwatch.range.defences.registry import defence
+from stillwatch.range.field import Field, field_of
+from stillwatch.range.interval import over_seeds
+from stillwatch.range.scenes import Scene, read_scene, shipped
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
+DEFENCES = ("none", "stillwatch", "ceiling", "allowance", "stillwatch+allowance")
+LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacker takes for 10,000 and more
+ENOUGH = 3_000  # up to so many the scene's own questions suffice
+USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
+HEADS = (
+    "attacker", "wants", "defence", "got", "days", "answers a day", "answers a dollar", "accounts", "stopped",
+    "honest requests refused", "honest accounts stopped",
+)  # fmt: skip
+NOTES = (
+    "Over seeds: both values of two, the mean of more with Student's 95 % interval. * the goal was not",
+    "reached on some seed. *Accounts*: bought or stolen in all. *Stopped*: those of them that detection",
+    "stopped. Undefended rows are the attacker's price. A row that is not there was not fought.",
+)
+
+
+def scene_of(base: str) -> Scene:
+    """Give the scene `calm` among the people of a base."""
+    scene = read_scene(shipped()["calm"])
+    return replace(scene, people=replace(scene.people, base=base))
+
+
+def field_for(scene: Scene, seed: int, goal: int) -> Field:
+    """Draw a seed's honest side, with questions enough for a goal: those of every pipeline at hand."""
+    if goal <= ENOUGH:
+        return field_of(scene, seed)
+    scene = replace(scene, stock=os.environ["STILLWATCH_RANGE"])
+    field, side = field_of(scene, seed), honest_side(scene, seed)
+    items = sorted({item.question for many in side.corpora.pipelines.values() for item in many})
+    return replace(field, items=tuple(items[i] for i in side.rng.permutation(len(items))))
+
+
+def fought(field: Field, base: str, seed: int, goal: int, days: float, who: str, against: str) -> dict:
+    """Fight one contest; give its line."""
+    begun = time.process_time()
+    name = LARGER.get(who, who) if goal > ENOUGH else who
+    rules, prices = Rules(goal=goal, max_days=days), Prices(usd=USD_AN_ANSWER * goal)
+    told = asdict(contest(field, defence(against), attacker(name), seed, rules, prices))
+    told.pop("history")
+    return told | {
+        "base": base,
+        "asked": who,
+        "max_days": days,
+        "cpu_s": round(time.process_time() - begun, 1),
+    }
+
+
+def number(x: float) -> str:
+    return f"{x:,.0f}" if abs(x) >= 99.5 else f"{x:.2g}"
+
+
+def shown(values: list[float]) -> str:
+    """Write one value, two as they are, or the mean of more with Student's interval."""
+    if len({number(value) for value in values}) == 1:
+        return number(values[0])
+    if len(values) == 2:
+        return " to ".join(number(value) for value in sorted(values))
+    told = over_seeds(values, least=0)
+    return f"{number(told.mean)} [{number(told.low or 0)}, {number(told.high or 0)}]" if told else "-"
+
+
+def row(lines: list[dict]) -> tuple[str, ...]:
+    """Write the seeds of one attacker against one defence as a line of the table."""
+    first = lines[0]
+    mark = "" if all(t["reached"] for t in lines) else " *"
+    refused = [100 * t["honest_refused"] / max(1, t["honest_requests"]) for t in lines]
+    if silent := first["cannot_fire"]:
+        return (
+            first["attacker"],
+            f"{first['goal']:,}",
+            first["defence"],
+            f"cannot fire: {silent}",
+            *[""] * 7,
+        )
+    return (
+        first["attacker"],
+        f"{first['goal']:,}",
+        first["defence"],
+        shown([t["out"] for t in lines]) + mark,
+        shown([t["days"] for t in lines]),
+        shown([t["out"] / max(t["days"], 1 / 24) for t in lines]),
+        shown([t["out"] / max(t["usd"], 0.01) for t in lines]),
+        shown([t["accounts"] for t in lines]),
+        shown([t["stopped"] for t in lines]),
+        shown(refused) + " %",
+        shown([t["honest_stopped"] for t in lines]),
+    )
+
+
+def extended(lines: list[dict], goal: int) -> str:
+    """Say what a larger goal takes as so many copies of what was fought, side by side.
+
+    Against limits that is exact, as they are a rate for each account. Against detection it holds for copies
+    that have nothing in common.
+    """
+    got = [t for t in lines if t["out"] > 0 and not t["cannot_fire"]]
+    if not got:
+        return "nothing gets out"
+    accounts, usd = (sum(t[name] / t["out"] for t in got) / len(got) * goal for name in ("accounts", "usd"))
+    days = sum(t["days"] for t in got) / len(got)
+    return f"{number(accounts)} accounts, {number(max(days, 1 / 24))} days, ${number(usd)}"
+
+
+def printed(lines: list[dict], most: int) -> list[str]:
+    """Give the lines of both tables."""
+    groups: dict[tuple[str, int, str], list[dict]] = defaultdict(list)
+    for told in lines:
+        groups[told["asked"], told["goal"], told["defence"]].append(told)
+    table = [HEADS, ("---",) * len(HEADS), *(row(some) for some in groups.values())]
+    out = ["| " + " | ".join(cells) + " |" for cells in table] + ["", *NOTES, ""]
+    out += [
+        f"**{most:,} answers**, not replayed: copies, side by side, of the largest goal that was fought.",
+        "Against limits that is exact, as they are a rate for each account; against detection it holds for",
+        "copies that have nothing in common.",
+        "",
+        "| attacker | " + " | ".join(DEFENCES) + " |",
+        "| " + " | ".join(["---"] * (1 + len(DEFENCES))) + " |",
+    ]
+    for who in dict.fromkeys(told["asked"] for told in lines):
+        cells = []
+        for against in DEFENCES:
+            fought_for = [goal for name, goal, other in groups if (name, other) == (who, against)]
+            cells.append(extended(groups[who, max(fought_for), against], most) if fought_for else "-")
+        out.append(f"| {who} | " + " | ".join(cells) + " |")
+    return out
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--base", default="dev-a", help="whose people: sample, or a world of $STILLWATCH_RANGE")
+    top.add_argument("--seeds", default="1,2,3")
+    top.add_argument("--goals", default="1000,10000")
+    top.add_argument("--extended", type=int, default=100_000, help="a goal that is not replayed")
+    top.add_argument("--days", type=float, default=14.0)
+    top.add_argument("--defences", default=",".join(DEFENCES))
+    top.add_argument("--attackers", default="", help="else all that ship")
+    top.add_argument("--out", type=Path, required=True, help="a line for each contest; those there are kept")
+    top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
+    top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
+    return top
+
+
+def main() -> None:
+    """Fight what is missing, print the tables, put them into a page."""
+    asked = parser().parse_args()
+    os.environ.setdefault("STILLWATCH_RANGE", str(ROOT.parent / "shared" / "range"))
+    if asked.page:
+        around(asked.page, BEGIN, END)
+    who = asked.attackers.split(",") if asked.attackers else list(names())
+    done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
+
+    def key(told: dict) -> tuple:
+        return (
+            told["base"],
+            told["asked"],
+            told["goal"],
+            told["defence"],
+            told["seed"],
+            told["max_days"],
+        )
+
+    known = {key(told): told for told in done}
+    lines = []
+    scene = scene_of(asked.base)
+    for seed in map(int, asked.seeds.split(",")):
+        for goal in map(int, asked.goals.split(",")):
+            field: Field | None = None
+            for against in asked.defences.split(","):
+                for name in who:
+                    at = (asked.base, name, goal, against, seed, asked.days)
+                    if at not in known and asked.print:
+                        continue
+                    if at not in known:
+                        field = field or field_for(scene, seed, goal)
+                        known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
+                        with asked.out.open("a") as file:
+                            file.write(json.dumps(known[at]) + "\n")
+                        told = known[at]
+                        print(
+                            f"seed {seed}: {name} for {goal:,} against {against}: {told['out']:,} in "
+                            f"{told['days']:.2f} days by {told['accounts']} accounts, "
+                            f"{told['stopped']} stopped, ${told['usd']:,.0f}, {told['cpu_s']} CPU-s",
+                            flush=True,
+                        )
+                    lines.append(known[at])
+    order = {name: n for n, name in enumerate(who)}
+    rank = {name: n for n, name in enumerate(asked.defences.split(","))}
+    lines.sort(key=lambda told: (order[told["asked"]], told["goal"], rank[told["defence"]], told["seed"]))
+    code = code_here()
+    text = [
+        *printed(lines, asked.extended),
+        "",
+        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `calm` among the "
+        f"people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
+        "`python benchmarks/attackers.py`.",
+    ]
+    print("\n".join(text))
+    if asked.page:
+        put(asked.page, BEGIN, END, text)
+
+
+if __name__ == "__main__":
+    main()

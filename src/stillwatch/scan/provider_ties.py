@@ -1,0 +1,87 @@
+"""Whether a group that shares new wording is also tied by what the provider knows: payment and sign-up.
+
+Asked only where the log names no model, or one, so that the strongest test of settings is missing. It makes
+leads and never a finding: a class, an event or a reseller is tied in the same way.
+
+Null: wording and payment are independent: a group's payment instruments are a random sample of those of the
+    accounts that were active in the window (hypergeometric, times the instruments that could have been the
+    commonest); sign-ups as in the clue `signup_burst`. The smaller p-value, times two.
+Blind to: one card and one sign-up day for each account.
+Fooled by: a class, a hackathon, a reseller, a launch: they sign up or pay together.
+Source: FIELD.md signal 15 (Anthropic 2026-02: "shared payment methods").
+"""
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from stillwatch.actors import Known
+from stillwatch.actors.clues.signup_burst import BURST_US, CORRELATION
+from stillwatch.stats.groups import concentration_tail
+
+LEAST_SHARE = 0.5  # of a group's accounts, that an instrument shared in it pays for, or that sign up together
+LEAST_TIED = 3
+
+
+class ProviderTies:
+    """What the provider knows of a log's accounts, by party. Organisations are one party and tie nobody."""
+
+    def __init__(self, known: Known, parties: np.ndarray) -> None:
+        """parties: (accounts,) whose party each account is; a party goes by one of its accounts."""
+        single = np.array([not org for org in known.org], bool)
+        name = [pays if alone else "" for pays, alone in zip(known.payment, single.tolist(), strict=True)]
+        number = {pays: k for k, pays in enumerate(dict.fromkeys(filter(None, name)))}
+        self._payment = np.array([number.get(pays, -1) for pays in name], np.int64)
+        self._created_us = np.where(single, known.created_us, 0)
+        self._instruments = len(number)
+        self._last = len(parties)
+
+    def tail(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+        """Give the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
+
+        members: (n,) parties; active: (m,) every party of the window, members included.
+        """
+        members = members[members < self._last]
+        ties = [self._paid(members, active), self._signed_up(members, active)]
+        p_value, text = min(ties, key=lambda tie: tie[0])
+        return min(1.0, len(ties) * p_value), text
+
+    def _paid(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+        mine, every = self._payment[members], self._payment[active]
+        mine, every = mine[mine >= 0], every[every >= 0]
+        if len(mine) < LEAST_TIED:
+            return 1.0, ""
+        inside = np.bincount(mine, minlength=self._instruments)
+        behind = np.bincount(every, minlength=self._instruments)
+        shared = np.flatnonzero(inside >= 2)
+        together = int(inside[shared].sum())
+        if together < max(LEAST_TIED, LEAST_SHARE * len(members)):
+            return 1.0, ""
+        tails = hypergeom.sf(inside[shared] - 1, len(every), behind[shared], len(mine))
+        p_value = min(1.0, float(tails.min()) * int((behind >= 2).sum()))
+        instruments = f"{len(shared)} payment instrument{'s' if len(shared) > 1 else ''}"
+        return p_value, f"{instruments} pay for {together:,} of {len(members):,} accounts"
+
+    def _signed_up(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+        times = np.sort(self._created_us[members])
+        times = times[times > 0]
+        others = self._created_us[np.setdiff1d(active, members)]
+        others = others[others > 0]
+        if len(times) < LEAST_TIED or not len(others):
+            return 1.0, ""
+        within = np.searchsorted(times, times + BURST_US, side="right") - np.arange(len(times))
+        k = int(np.argmax(within))
+        begin, count = times[k], int(within[k])
+        if count < max(LEAST_TIED, LEAST_SHARE * len(members)):
+            return 1.0, ""
+        inside = int(((others >= begin) & (others <= begin + BURST_US)).sum())
+        share = round((inside + 0.5) / (len(others) + 1), 6)
+        p_value = min(1.0, len(times) * concentration_tail(count, len(times), share, CORRELATION))
+        return p_value, f"{count:,} of {len(members):,} accounts signed up within two days of each other"
+
+
+def lead_text(tie: str, p_value: float) -> str:
+    """Say why a group that the provider's knowledge ties is a lead, and no finding."""
+    return (
+        "the log names no model, so that the strongest test of a group could not be made; its accounts share "
+        f"new wording, and {tie} (p {p_value:.2g}): a class, an event or a reseller would be tied so too"
+    )
