@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway bench-prove screenshots lock wheel clean distclean
+.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway bench-state bench-prove screenshots lock wheel clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
 
 bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx and LiteLLM's proxy, in turns
 	$(BIN)/python benchmarks/gateway.py
+
+bench-state: $(VENV)/.dev ## Let 1,000 things happen to the gateway's state; see that none is lost
+	$(BIN)/python benchmarks/state_interleavings.py --n 1000
+	$(BIN)/python benchmarks/state_interleavings.py --cases --n 1000
 
 # In a folder of their own, without what they pull in beyond what they import here.
 PEERS := knowlyr-modelaudit==0.4.1 model-equality-testing==0.0.2 matplotlib contourpy cycler fonttools kiwisolver \

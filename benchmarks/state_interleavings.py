@@ -126,9 +126,7 @@ class CommandLine:
         return -9, ""
 
     def close(self) -> None:
-        assert self._parent.stdin is not None
-        self._parent.stdin.close()
-        self._parent.wait(10)
+        self._parent.communicate(timeout=10)  # it ends when nothing more comes
 
 
 class World:

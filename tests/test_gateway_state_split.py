@@ -31,6 +31,8 @@ from stillwatch.gateway.settings import Settings
 from stillwatch.terms import Standing, Step
 from stillwatch.terms.load import default_text
 
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
 NOW = 1_795_600_000_000_000
 
 
