@@ -37,7 +37,6 @@ _TABLE = (
         made_us INTEGER NOT NULL,
         until_us INTEGER) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS objects_by_account ON objects (account, kind, made_us)",
-    "CREATE INDEX IF NOT EXISTS objects_by_end ON objects (until_us) WHERE until_us IS NOT NULL",
 )
 
 
@@ -164,10 +163,14 @@ class Owners:
 
     def _tidy(self, db: sqlite3.Connection, now_us: int) -> None:
         """Let go of what is over, and of what an account has too many of."""
-        over = "SELECT name FROM objects WHERE until_us < ? LIMIT ?"
-        db.execute(f"DELETE FROM objects WHERE name IN ({over})", (now_us, TIDIED))
+        kinds = ", ".join(f"'{kind}'" for kind in sorted(PASSING))
+        over = (
+            f"SELECT name FROM objects WHERE account = ? AND kind IN ({kinds}) AND made_us < ?"
+            " AND until_us IS NOT NULL LIMIT ?"
+        )
         accounts, self._since_tidy = self._since_tidy, set()
         for account in accounts:
+            db.execute(f"DELETE FROM objects WHERE name IN ({over})", (account, now_us - PASSING_US, TIDIED))
             count = db.execute("SELECT count(*) FROM objects WHERE account = ?", (account,)).fetchone()[0]
             if count > MOST_OF_ACCOUNT:
                 oldest = (
@@ -224,6 +227,7 @@ class Owners:
             try:
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = NORMAL")
+                db.execute("PRAGMA wal_autocheckpoint = 4000")
                 for statement in _TABLE:
                     db.execute(statement)
             except sqlite3.Error as why:
