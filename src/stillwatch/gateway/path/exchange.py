@@ -265,7 +265,8 @@ class Exchange:
         who = self.caller
         assert who is not None
         if found:
-            self.gate.owners.add(who.account, found, self.began_us)
+            new = self.request.method == "POST"
+            self.gate.owners.add(who.account, found, self.began_us, expected_new=new)
 
     def ask_page(self, target: str) -> None:
         """Ask for a further page of a list: the reply goes on with it."""

@@ -112,6 +112,7 @@ class Client(asyncio.Protocol):
         self.last_byte = self._slow_since = self._began = gate.loop.time()
         self.slow = False
         self._made_at = gate.loop.time()
+        self._answered = False  # a request of it, whatever the answer
         self.proven = False  # a request of it had a key that counts
         self._held = 0  # bytes of bodies that it holds
         self._length = 0  # of the body that its head announces
@@ -401,6 +402,7 @@ class Client(asyncio.Protocol):
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None
+        self._answered = True
         self.last_byte = self.gate.loop.time()
         if self._close_after:
             self.transport.close()
@@ -433,7 +435,7 @@ class Client(asyncio.Protocol):
             late = self._began < now - HEAD_S - self._size / SLOWEST
             if late or self.last_byte < now - HEAD_S:
                 self._refuse(408, b"Request Timeout")
-        elif self.last_byte < now - (IDLE_S if self.proven else FIRST_BYTE_S):
+        elif self.last_byte < now - (IDLE_S if self._answered else FIRST_BYTE_S):
             self.transport.close()
 
     def drain(self) -> None:
