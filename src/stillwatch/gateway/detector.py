@@ -158,7 +158,11 @@ class Detector:
 
     def _know_holds(self) -> None:
         """Whom the gateway held, and when: a full look takes it for evidence."""
-        held = schedules_in(self.folder.state)
+        try:
+            held = schedules_in(self.folder.state)
+        except StillwatchError as why:
+            self.error = str(why)
+            return
         if held != self._live.options.held:
             self._live.options = replace(self._live.options, held=held)
 
