@@ -5,8 +5,8 @@
     python benchmarks/reduced_logs.py dev-c --lacking "nothing;model"   # two rows of one world
 
 Each world of `other_worlds.py` is written again without columns and scanned by a process of its own, at the
-default dial. The same scorer judges. The headline is how the first sentence of the scan begins; exit code 4 says
-that the scan could not judge. It does not know why a column is missing in a real log.
+default dial. The same scorer judges. The headline is how the first sentence of the scan begins; exit code 4
+says that the scan could not judge. It does not know why a column is missing in a real log.
 """
 
 import argparse
