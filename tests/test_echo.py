@@ -244,6 +244,7 @@ def topic(seed: int, late: bool) -> tuple[Exchanges, list[str]]:
     return world, names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 def test_texts_that_both_know_give_no_small_p_value(late: bool) -> None:
     """A group of its own, so that only the order of time can speak; also where accounts join one by one."""
