@@ -14,6 +14,7 @@ It decides nothing: what is counted, limited, looked into and forwarded follows 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -28,9 +29,8 @@ UNCOUNTED = frozenset(
 )  # no budget of output tokens holds these up
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "*")
 REMEMBERED, LONGEST = 4_096, 512  # targets, and characters of one
-MOST_SEGMENTS = 64  # of a path: trying templates takes the square of it
+MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # a path with more is in no line: trying templates would take long
 _PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _SLASHES = re.compile(r"/{2,}")
 _PART = re.compile(r"\{([a-z_]+)(\.\.\.)?\}")
 _LITERAL = re.compile(r"[^/{}*]+")
@@ -93,14 +93,14 @@ class Operations:
         return found
 
     def _find(self, method: str, path: str) -> Found | None:
-        if path.count("/") > MOST_SEGMENTS:
+        if path.count("/") > MOST_SEGMENTS or len(path) > LONGEST_PATH:
             return None
+        ends = [path[at:] for at, letter in enumerate(path) if letter == "/"]
         rests = [path[end:] for one in self._beginnings if (end := one.length(path)) is not None]
         for line, template in self._tails.get(path[path.rfind("/") + 1 :].lower(), self._tails[None]):
             if line.method not in (method, "*"):
                 continue
-            whole = line.by_owner or line.path.startswith("**")
-            for one in (path,) if whole else rests:
+            for one in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
                 if (ids := template.ids(one)) is not None:
                     return Found(line, ids)
         return None
@@ -138,15 +138,10 @@ def plain(target: str) -> str:
     """
     path = target.partition("?")[0]
     if "%" in path:
-        path = unquoted(path)
+        path = unquote(path)
     if ";" in path:
         path = _PARAMETERS.sub("", path)
     return _SLASHES.sub("/", path.replace("\\", "/")).rstrip("/ \t\r\n\0")
-
-
-def unquoted(path: str) -> str:
-    """A path without escapes."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), path)
 
 
 def wrong_path(path: str) -> str | None:
@@ -163,7 +158,7 @@ def pattern_of(path: str, named: bool = True) -> str:
     """A template as a regular expression. Only names of models hold colons: elsewhere one begins a verb."""
     found, at = [], 0
     if path.startswith("**"):
-        found, at = [".*?"], 2
+        at = 2
     for part in _PART.finditer(path):
         found.append(re.escape(path[at : part.start()]))
         letters = "[^/]+" if part[1] in ("model", "any") else "[^/:]+"
@@ -194,8 +189,14 @@ def read(text: str) -> Operations:
             raise ValueError(f"line {number}: give api, method, path, what it does, operation, object")
         if why := wrong_path(words[2]):
             raise ValueError(f"line {number}: {words[2]}: {why}")
-        lines.append(Operation(*words))
+        lines.append(Operation(*words[:4], *words[4:]))  # type: ignore[arg-type]
     return Operations(lines, prefixes)
 
 
+def does_of(name: str) -> str:
+    """What an operation of this name does, where nothing else is known of a request."""
+    return _DOES_OF.get(name, "unknown")
+
+
 OPERATIONS = read(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8"))
+_DOES_OF = {line.name: line.does for line in reversed(OPERATIONS.lines) if line.name != "other"}

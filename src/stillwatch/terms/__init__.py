@@ -9,6 +9,7 @@ from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from stillwatch.errors import StillwatchError
+from stillwatch.exchanges.operations import Operation
 
 MIB = 1 << 20
 
@@ -54,7 +55,9 @@ class Ask:
 
     account: str
     end_user: str | None
-    operation: str  # "chat", "responses", "completions", "embeddings", "messages", "models", "other"
+    operation: (
+        str  # "chat", "responses", "messages", ...: exchanges/operations.txt; "other" where it has no name
+    )
     model: str | None  # as the client wrote it
     stream: bool = False
     n: int = 1
@@ -62,6 +65,7 @@ class Ask:
     body_bytes: int = 0
     org: str | None = None  # of the account, where the key says so: limits and exceptions may name it
     batch_tokens: int | None = 0  # that a batch which it begins may bring; None: nobody knows
+    does: str = ""  # one of `operations.DOES`, "unknown"; "": what the operation's name says
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ class Capture:
     on_failure: str = "serve"  # with the gap recorded; or "refuse"
     ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
     max_body_bytes: int = 32 * MIB
-    unknown_paths: str = "pass"  # or "refuse": what is sent to paths that the gateway does not understand
+    unknown_paths: str = "refuse"  # or "pass": what stands in no line of the table of operations
 
 
 @dataclass(frozen=True)
@@ -334,4 +338,5 @@ class Terms:
     bans: tuple[Ban, ...] = ()
     exceptions: tuple[ModelException, ...] = ()
     permissions: tuple[Permission, ...] = ()
+    operations: tuple[Operation, ...] = ()  # the owner's own, looked at before the table's
     tests: tuple[TermsTest, ...] = ()

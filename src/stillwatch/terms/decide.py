@@ -7,6 +7,7 @@ never come here.
 
 from typing import Any
 
+from stillwatch.exchanges.operations import NAMES_A_MODEL, UNCOUNTED, does_of
 from stillwatch.terms import (
     Ask,
     Decision,
@@ -26,11 +27,6 @@ from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
-NAMES_A_MODEL = frozenset({"chat", "responses", "completions", "embeddings", "messages"})
-NO_OUTPUT = frozenset(
-    {"models", "embeddings"}
-)  # operations that yield no tokens: budgets do not hold them up
-HELD = frozenset({"chat", "responses", "completions", "messages"})  # operations that a hold may refuse
 
 
 def model_verdict(
@@ -181,7 +177,8 @@ def decide(
     if step is Step.VERIFY:
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
-    refused = _too_much(terms, limits, ask) or _limited(limits, ask, spent, now_us)
+    does = ask.does or does_of(ask.operation)
+    refused = _too_much(terms, limits, ask) or _limited(limits, does, spent, now_us)
     refused = refused or _batch(batch_limit(limits), ask, spent, now_us)
     if refused is not None:
         return refused
@@ -193,7 +190,7 @@ def decide(
             return Decision(True, output_tokens_left=left)
         return Decision(True, verdict.rule, output_tokens_left=left, warn=verdict.warn)
     budget = throttle_budget(terms, standing) - spent.output_tokens_hour
-    if budget <= 0 and ask.operation not in NO_OUTPUT:
+    if budget <= 0 and does not in UNCOUNTED:
         wait_s = _until(HOUR_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     if _batch(max(0, budget), ask, spent, now_us) is not None:
@@ -217,7 +214,7 @@ def _held(terms: Terms, hold: Hold, ask: Ask, spent: Spent, now_us: int) -> Deci
     if (
         holds.mode != "on"
         or now_us >= hold.until_us
-        or ask.operation not in HELD
+        or (ask.does or does_of(ask.operation)) != "generates"
         or (spent.held_minutes_day >= holds.refused_minutes_per_day and not spent.held_this_minute)
         or exempt(holds, ask.account, ask.org, terms.permissions, now_us)
     ):
@@ -240,7 +237,7 @@ def throttle_budget(terms: Terms, standing: Standing) -> int:
 
 
 def _verdict(terms: Terms, ask: Ask, now_us: int) -> ModelVerdict | None:
-    if ask.model is None and ask.operation not in NAMES_A_MODEL:
+    if ask.model is None and (ask.does or does_of(ask.operation)) not in NAMES_A_MODEL:
         return None  # nothing here names a model: a listing, a file
     return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
 
@@ -265,9 +262,9 @@ def _too_much(terms: Terms, limits: Limits, ask: Ask) -> Decision | None:
     return None
 
 
-def _limited(limits: Limits, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+def _limited(limits: Limits, does: str, spent: Spent, now_us: int) -> Decision | None:
     """The limit that is used up, the one with the longest wait."""
-    if ask.operation not in NO_OUTPUT:
+    if does not in UNCOUNTED:
         for used, most, span_us, name in (
             (spent.output_tokens_day, limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
             (spent.output_tokens_hour, limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),

@@ -36,7 +36,17 @@ def difference(old: Terms, new: Terms, now_us: int) -> tuple[Change, ...]:
     """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
     return tuple(
         change
-        for part in (_general, _limits, _ladder, _holds, _models, _bans, _exceptions, _permissions)
+        for part in (
+            _general,
+            _limits,
+            _ladder,
+            _holds,
+            _models,
+            _bans,
+            _exceptions,
+            _permissions,
+            _operations,
+        )
         for change in part(old, new)
     ) + tuple(_ending(new, now_us))
 
@@ -271,6 +281,15 @@ def _permissions(old: Terms, new: Terms) -> Iterator[Change]:
     for key, one in before.items():
         if key not in after:
             yield Change(STRICTER, "permission", f"{_named(one)} may no longer do {one.kind}")
+
+
+def _operations(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({(o.method, o.path): o.does for o in terms.operations} for terms in (old, new))
+    for method, path in sorted({*before, *after}):
+        a, b = before.get((method, path)), after.get((method, path))
+        if a != b:
+            text = f"{method} {path}: {a or 'what the table says'} becomes {b or 'what the table says'}"
+            yield Change(OTHER, "operation", text)
 
 
 def _ending(new: Terms, now_us: int) -> Iterator[Change]:

@@ -73,7 +73,7 @@ def capture(table: Table) -> Capture:
         on_failure=table.choice("on_failure", "serve", ("serve", "refuse")),
         ask_usage=table.flag("ask_usage", False),
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
-        unknown_paths=table.choice("unknown_paths", "pass", ("pass", "refuse")),
+        unknown_paths=table.choice("unknown_paths", Capture.unknown_paths, ("refuse", "pass")),
     )
     table.done()
     return kept

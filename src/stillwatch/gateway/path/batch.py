@@ -31,9 +31,6 @@ _CUSTOM_ID = re.compile(
     b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
 )
 _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
-# OpenAI, Azure, Anthropic, Together, Groq; Mistral; Fireworks; Vertex; Gemini
-_BEGINS = ("/batches", "/batch", "/batch/jobs", "/batchinferencejobs", "/batchpredictionjobs",
-           ":batchgeneratecontent")  # fmt: skip
 _TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
     unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
 
@@ -129,11 +126,6 @@ def uploaded(body: bytes) -> Batch | None:
         with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             found.append(_QUESTION.decode(line))
     return _counted([one for one in found if one.custom_id is not None])
-
-
-def begins(path: str) -> bool:
-    """Whether a POST to a path, in small letters and without escapes, begins a batch."""
-    return path.rstrip("/").endswith(_BEGINS)
 
 
 def begun(asked: object) -> Batch:

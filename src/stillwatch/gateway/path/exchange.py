@@ -7,24 +7,39 @@ and the upstream.
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, Found
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.passing import GENERATES, Events, Lines, Plain, Refusal, Whole, is_json, is_lines
+from stillwatch.gateway.path.passing import (
+    COUNTED,
+    Events,
+    Lines,
+    Plain,
+    Refusal,
+    Whole,
+    is_json,
+    is_json_lines,
+    is_lines,
+)
 from stillwatch.gateway.path.reply import ReplyFacts
-from stillwatch.gateway.path.request import BadRequest, Facts, known, mints, operation_of, read
+from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, pack
 from stillwatch.gateway.record.rows import exchange_id
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step
+from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
+MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
+TWICE = frozenset(
+    ("chat", "completions", "responses", "messages")
+)  # operations of which a coin may ask twice
 RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
 # of them asked at once would each find the budget unspent
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
@@ -48,8 +63,10 @@ class Exchange:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
         self.number = 0  # none: not captured
-        self.operation = operation_of(request.target)
-        self.facts = Facts(self.operation)
+        found = gate.operations.find(request.method, request.target)
+        self.operation, self.does = (found.operation, found.does) if found else ("other", "unknown")
+        self.found = found
+        self.facts = Facts(self.operation, self.does)
         self.asked = ""  # the model that is asked for
         self.caller: Caller | None = None
         self.decision = _UNDECIDED
@@ -103,7 +120,7 @@ class Exchange:
             return
         who = self.caller
         self._place = gate.budgets.place(who.account, who.number)
-        if self.budgeted and not self.facts.stream and self.operation in GENERATES:
+        if self.budgeted and not self.facts.stream and self.does == "generates":
             self._reserved = min(self.facts.most or RESERVED, RESERVED) * self.facts.n
         gate.budgets.add(self._place, self.began_us, 1, self._reserved)
         if self._batch:
@@ -118,19 +135,13 @@ class Exchange:
         request, who = self.request, self.caller
         assert who is not None
         terms = self.gate.terms
-        if request.method not in _READS and self.operation == "other":
-            if terms.identity.keys == "issued" and mints(request.target):
-                what = "Keys that work without this gateway are not given out through it."
-                raise BadRequest(403, "path_not_allowed", what)
-            if terms.capture.unknown_paths == "refuse" and not known(request.target):
-                what = "The owner's terms allow no requests to paths that the gateway does not know."
-                raise BadRequest(403, "path_not_allowed", what)
-        limit = terms.capture.max_body_bytes
-        facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
+        operations, limit = self.gate.operations, terms.capture.max_body_bytes
+        facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
+        if why := _not_forwarded(terms, self.found, request):
+            raise BadRequest(403, "path_not_allowed", why)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
         self.facts = facts
-        self.operation = self.facts.operation
         self.asked = self.facts.models[0] if self.facts.models else ""
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
@@ -142,11 +153,11 @@ class Exchange:
         schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
         # then nothing that changes by itself decides
         usual = standing is None and not gate.limited and facts.batch is None and schedule is None
-        key = (facts.models, who.account, who.org, facts.operation, facts.n, facts.logprobs)
+        key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
         if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
             return known
         names: tuple[str | None, ...] = facts.models
-        if not names and (facts.operation in GENERATES or facts.operation == "embeddings"):
+        if not names and facts.does in NAMES_A_MODEL:
             names = (None,)
         verdict = _ANY if names else gate.host
         for name in reversed(names):
@@ -158,7 +169,7 @@ class Exchange:
         self._batch = batch or 0
         ask = Ask(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
-            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch,
+            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, facts.does,
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
@@ -244,7 +255,7 @@ class Exchange:
         gate, who, coins = self.gate, self.caller, self.gate.coins
         assert who is not None
         assert coins is not None
-        if not self.number or self.operation not in GENERATES or self.request.method != "POST" or who.coding:
+        if not self.number or self.operation not in TWICE or self.request.method != "POST" or who.coding:
             return None
         standing = gate.tables.standings.get(who.account)
         exchange = exchange_id(gate.worker, self.number)
@@ -345,14 +356,14 @@ class Exchange:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
-        looked_into = self.operation in GENERATES or self.operation == "models"
+        looked_into = self.does in COUNTED or self.operation == "models"
         if coding not in (b"", b"identity"):
             if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
-        elif kind.startswith(b"text/event-stream"):
-            self._body = Events(self)
+        elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
+            self._body = Events(self, lines=b"event-stream" not in kind)
             gate.counters[_STREAMS] += 1
-        elif looked_into or is_json(kind):
+        elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
             self._body = Whole(self, looked_into)
         elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
             self._body = Lines(self, b"ndjson" in kind)
@@ -394,7 +405,7 @@ class Exchange:
     def left(self) -> float:
         """Output tokens that the account has left now, over all its streams."""
         spent = self.gate.budgets.spent(self._place, self.gate.now_us())
-        used = spent.output_tokens_day - self._spent_before
+        used = spent.output_tokens_day - self._spent_before - self._reserved
         return (self.decision.output_tokens_left or 0) - used
 
     def charge(self, tokens: int) -> None:
@@ -444,7 +455,7 @@ class Exchange:
         standing, now = gate.tables.standings.get(who.account), gate.now_us()
         if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
             return True
-        ask = Ask(who.account, None, self.operation, None)
+        ask = Ask(who.account, None, self.operation, None, does=self.does)
         found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
         self._cut(found.status, found.code, found.message, found.rule)
         return False
@@ -538,7 +549,7 @@ class Exchange:
             if self._charged and complete and self.status // 100 != 2:  # nothing was begun for it
                 gate.budgets.add(self._place, now, 0, -self._charged)
             return
-        if self.operation == "other" and self.request.method == "GET":  # generated at another time
+        if self.request.method == "GET" or self.does == "fetches":  # generated at another time
             if not found.output_tokens:
                 return
             if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
@@ -635,6 +646,28 @@ class Exchange:
             draw.mine.fail(why)
 
 
+def _not_forwarded(terms: Terms, found: Found | None, request: Request) -> str | None:
+    """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
+    if found is None and terms.capture.unknown_paths == "pass":
+        return None
+    if found is not None and (found.line.by_owner or found.does not in REFUSED):
+        return None
+    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
+        return None
+    why = _WHY[found.does if found else "unknown"]
+    path = request.target.partition("?")[0][:200]
+    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
+    return f"{why} The owner can allow it in the terms: {line}."
+
+
+_WHY = {
+    "unknown": "The gateway does not know what this request does, so that nobody could count what it brings.",
+    "opens": "A model would write where the gateway cannot see it: sessions are not opened through it.",
+    "mints": "Keys that work without this gateway are not given out through it.",
+    "administers": "What rules the organisation or the server does not go through this gateway.",
+}
+
+
 class _Named(msgspec.Struct):
     """A reply that gives something a name."""
 
@@ -642,7 +675,6 @@ class _Named(msgspec.Struct):
 
 
 _ID = msgspec.json.Decoder(_Named)
-_READS = ("GET", "HEAD", "DELETE", "OPTIONS")
 _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()

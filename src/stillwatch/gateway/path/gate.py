@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from stillwatch.exchanges.operations import OPERATIONS, Operations
 from stillwatch.gateway import Tables, clock
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import Notes
@@ -30,7 +31,7 @@ _COMMIT_US = PLACE["commit_us"]
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-# models, account, organisation, operation, n, log-probabilities: a decision looks at no more but the length
+# models, account, organisation, what it does, n, log-probabilities: no decision looks at more, but the length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
@@ -110,6 +111,8 @@ class Gate:
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
+        own = terms.operations
+        self.operations = Operations((*own, *OPERATIONS.lines), OPERATIONS.prefixes) if own else OPERATIONS
         self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
         self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
         self._verdicts.clear()
