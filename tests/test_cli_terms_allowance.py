@@ -46,7 +46,7 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
     limits = loads("version = 1\n" + told).limits
     busiest = sorted(2 * max(days) for days in spent.values())
     assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, upwards
-    assert limits.accounts['big "one"']["output_tokens_per_day"] == 20_000
+    assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times everybody's
     assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110
     assert "a10" not in limits.accounts
     assert "100 accounts" in errors
@@ -54,7 +54,10 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
 
 def test_as_json(tmp_path: Path) -> None:
     code, told, _ = run(*log(tmp_path, {"a": [1, 2], "b": [3, 4]}), "--json")
-    assert (code, json.loads(told)) == (0, {"output_tokens_per_day": 8, "accounts": {"b": 16}})
+    assert (code, json.loads(told)) == (
+        0,
+        {"output_tokens_per_day": 8, "answer_tokens": 4, "accounts": {"b": 16}, "capped": []},
+    )
 
 
 @pytest.mark.parametrize("spent", [{"a": [0]}, {}], ids=["no tokens", "no rows"])

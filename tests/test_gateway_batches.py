@@ -149,7 +149,9 @@ def test_answers_are_stripped_line_by_line() -> None:
 
 # --- what a batch may bring, and what it brought ---
 
-HOURLY = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"  # so 24,000 a day in batches
+HOURLY = (
+    "version = 1\n[limits]\nanswer_tokens = 1000\noutput_tokens_per_hour = 1000\n"  # 24,000 a day in batches
+)
 
 
 def upload(g: Running, *bodies: dict[str, Any]) -> httpx.Response:

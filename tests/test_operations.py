@@ -212,7 +212,7 @@ def test_what_is_in_no_line_is_refused_and_the_owner_can_allow_it() -> None:
         assert (status, said["error"]["code"]) == (403, "path_not_allowed")
         assert '[[operation]] with method = "POST", path = "/v1/swarm/tasks"' in said["error"]["message"]
         for method, path in (
-            ("POST", "/v1/realtime/calls"), ("POST", "/v1/realtime/client_secrets"), ("GET", "/v1/swarm"),
+            ("POST", "/v1/realtime/calls"), ("POST", "/v1/realtime/client_secrets"),
             ("DELETE", "/v1/organization/users/u"), ("POST", "/api/copy"), ("PUT", "/v1/chat/completions"),
         ):  # fmt: skip
             assert ask(g, method, path, None if method == "GET" else SAY)[0] == 403, path

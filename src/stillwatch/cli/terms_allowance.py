@@ -18,7 +18,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences.allowance import GROWTH, USUAL, Allowances
+from stillwatch.range.defences.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
 
@@ -44,6 +44,9 @@ def allowance_command(
     growth: Annotated[
         float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
     ] = GROWTH,
+    ceiling: Annotated[
+        float, typer.Option(min=1.0, max=1e6, help="Times everybody's allowance that the log gives anyone.")
+    ] = CEILING,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
     ] = None,
@@ -56,6 +59,7 @@ def allowance_command(
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     sketcher = Sketcher(sketch_key(logs, key_file))
     spent: dict[tuple[str, int], int] = {}
+    longest = 0
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         for batch in read(
@@ -66,6 +70,7 @@ def allowance_command(
             progress=lambda done, total: tell("reading", done, total),
         ):
             _add(spent, batch)
+            longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
     busiest: dict[str, int] = {}
     for (account, _), tokens in spent.items():
         if account not in named:
@@ -74,14 +79,25 @@ def allowance_command(
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
         )
-    found = Allowances.of(busiest, share, growth)
+    found = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
     if as_json:
-        print(json.dumps({"output_tokens_per_day": found.usual, "accounts": found.more}, indent=1))
+        print(
+            json.dumps(
+                {
+                    "output_tokens_per_day": found.usual,
+                    "answer_tokens": found.answer,
+                    "accounts": found.more,
+                    "capped": found.capped,
+                },
+                indent=1,
+            )
+        )
     else:
         print(found.terms(), end="")
         errors.print(
             f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. Look at those: "
-            "a thief in the log has set its own limit.",
+            "a thief in the log has set its own limit. "
+            f"{len(found.capped):,} would need more than {ceiling:g} times everybody's: only you can say so.",
             markup=False,
         )
     if rejects.count:

@@ -65,6 +65,7 @@ class Ask:
     body_bytes: int = 0
     org: str | None = None  # of the account, where the key says so: limits and exceptions may name it
     batch_tokens: int | None = 0  # that a batch which it begins may bring; None: nobody knows
+    set_most: int | None = None  # output tokens a day of the set of models that it counts with
     does: str = ""  # one of `operations.DOES`, "unknown"; "": what the operation's name says
 
 
@@ -79,6 +80,10 @@ class Spent:
     batch_tokens_day: int = 0  # that the batches begun today may bring
     held_minutes_day: int = 0  # minutes of today in which a hold refused it
     held_this_minute: bool = False  # the running minute is one of them
+    tokens_held: int = 0  # that answers on their way may bring
+    set_tokens_day: int = 0  # of the set of models that the request counts with
+    set_tokens_held: int = 0
+    settles_s: int = 10  # in which answers on their way will have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +183,15 @@ class Coin:
 
 
 @dataclass(frozen=True)
+class ModelSet:
+    """Models that are counted together, and apart from all others."""
+
+    models: tuple[str, ...]  # names after aliases
+    output_tokens_per_day: int | None = None  # of each account
+    accounts: Mapping[str, int | None] = field(default_factory=dict)  # for whom it differs
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one account may use. None: no limit."""
 
@@ -190,7 +204,8 @@ class Limits:
     logprobs: bool = True  # whether log-probabilities may be asked for
     accounts: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)  # what differs
     orgs: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)
-    answer_tokens: int = 1_000  # what an answer in a batch is taken to bring that is allowed any length
+    answer_tokens: int = 32_768  # what an answer may bring that allows itself any length, of an unknown model
+    models: tuple[ModelSet, ...] = ()  # what is in none counts with the last one
 
 
 @dataclass(frozen=True)

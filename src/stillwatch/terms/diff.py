@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
+from stillwatch.terms.limiter import most_of_set
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
 DAY_US = 86_400 * 1_000_000
@@ -39,6 +40,7 @@ def difference(old: Terms, new: Terms, now_us: int) -> tuple[Change, ...]:
         for part in (
             _general,
             _limits,
+            _model_sets,
             _ladder,
             _holds,
             _models,
@@ -81,6 +83,19 @@ def _limits(old: Terms, new: Terms) -> Iterator[Change]:
                 {key: own_before.get(key, _own(old)[key]) for key in named},
                 {key: own_after.get(key, _own(new)[key]) for key in named},
             )
+
+
+def _model_sets(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({one.models: one for one in terms.limits.models} for terms in (old, new))
+    for models in sorted({*before, *after}):
+        a, b = before.get(models), after.get(models)
+        for who in sorted({*(a.accounts if a else ()), *(b.accounts if b else ()), ""}):
+            x, y = (None if one is None else most_of_set(one, who) for one in (a, b))
+            if x != y:
+                stricter = y is not None and (x is None or y < x)
+                text = f"output tokens per day of {who or 'everybody'} of {', '.join(models)}"
+                text += f": {_limit(x)} becomes {_limit(y)}"
+                yield Change(STRICTER if stricter else LOOSER, "limits.models", text)
 
 
 def _own(terms: Terms) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from typing import Any
 
 import msgspec
 
-from stillwatch.exchanges.messages import first
-
-MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
+MOST_OF_RESPONSE = ("max_output_tokens",)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
 MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
 MOST_N = 1 << 20  # answers to one question, likewise: counters have 63 bits
@@ -156,9 +155,11 @@ def _counted(questions: list[_Question]) -> Batch | None:
         if isinstance(one.url, str) and one.url.endswith("/embeddings") and asks.messages is None:
             continue
         n = min(asks.n, MOST_N) if type(asks.n) is int and asks.n > 0 else 1
-        allowed = first(*(getattr(asks, name) for name in MOST))
-        if isinstance(allowed, int | float) and allowed > 0:
-            said += int(min(allowed, MOST_TOKENS)) * n
+        response = isinstance(one.url, str) and one.url.endswith("/responses")
+        names = MOST_OF_RESPONSE if response else MOST
+        told = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
+        if told:
+            said += int(min(max(told), MOST_TOKENS)) * n
         else:
             unsaid += n
         most_n = max(most_n, n)

@@ -4,6 +4,8 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+import dataclasses
+
 import msgspec
 from msgspec.structs import replace
 
@@ -34,14 +36,13 @@ from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
+from stillwatch.terms.limiter import most_of_set
 
 PART_BYTES = 32 << 10
 MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 TWICE = frozenset(
     ("chat", "completions", "responses", "messages")
 )  # operations of which a coin may ask twice
-RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
-# of them asked at once would each find the budget unspent
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
@@ -79,8 +80,9 @@ class Exchange:
         self._kept_size = 0
         self._keep_text = False
         self._place = self._charged = self._spent_before = 0
-        self._batch = self._promised = 0  # output tokens that a batch which it begins may bring; was charged
-        self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
+        self._promised = 0  # output tokens that a batch which it begins may bring
+        self._on_way = 0  # output tokens that its answer may still bring: held until it has come
+        self._sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
         self._retried = False
         self._held = False  # a randomised hold refuses it
         self._warn: str | None = None
@@ -112,6 +114,7 @@ class Exchange:
         self.decision, verdict = self._decide()
         decision = self.decision
         if not decision.allow:
+            self._let_go()
             gate.counters[_REFUSED_TERMS] += 1
             body = b""
             if self._held and gate.budgets.add_held(self._place, self.began_us):
@@ -120,14 +123,11 @@ class Exchange:
             return
         who = self.caller
         self._place = gate.budgets.place(who.account, who.number)
-        if self.budgeted and not self.facts.stream and self.does == "generates":
-            self._reserved = min(self.facts.most or RESERVED, RESERVED) * self.facts.n
-        gate.budgets.add(self._place, self.began_us, 1, self._reserved)
-        if self._batch:
-            self._promised = self._batch
-            gate.budgets.add_batch(self._place, self.began_us, self._promised)
+        if not self.budgeted:
+            self._let_go()
+        gate.budgets.add(self._place, self.began_us, 1, 0)
         if self.facts.background and not self.facts.stream:
-            self.charge(self.facts.most or gate.terms.limits.answer_tokens)
+            self.charge(self._answer_tokens())
         self._warn = decision.warn
         self._write_ahead(verdict)
 
@@ -165,16 +165,15 @@ class Exchange:
             verdict = found if not found.allow or verdict.allow else verdict
         batch: int | None = 0
         if facts.batch is not None and facts.batch.begins:
-            batch = gate.notes.tokens(who.account, facts.batch, gate.terms.limits.answer_tokens)
-        self._batch = batch or 0
+            batch = gate.notes.tokens(who.account, facts.batch, self._longest())
         ask = Ask(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
-            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, facts.does,
+            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
-            self._place = gate.budgets.place(who.account, who.number)
-            spent = gate.budgets.spent(self._place, now)
+            spent, set_most = self._take_hold(who, batch or 0, now)
+            ask = dataclasses.replace(ask, set_most=set_most)
             self._spent_before = spent.output_tokens_day
         hold = None if schedule is None else schedule.hold(who.account, now)
         decided = decide(gate.terms, standing, ask, verdict, spent, now, hold), verdict
@@ -182,6 +181,62 @@ class Exchange:
         if usual:
             gate.remember(key, decided)
         return decided
+
+    def _take_hold(self, who: Caller, batch: int, now: int) -> tuple[Spent, int | None]:
+        """Hold what this request may bring, then look at what all others have used and hold.
+
+        In this order: of two workers that look at once, at least one sees what the other holds. Gives,
+        beside, what the account may take of the models asked for in a day: of the set that has least left.
+        """
+        gate, facts = self.gate, self.facts
+        budgets, terms = gate.budgets, gate.terms
+        place = self._place = budgets.place(who.account, who.number)
+        if facts.does in ("generates", "unknown"):
+            self._on_way = self._answer_tokens() * facts.n
+            names = facts.models or (None,)
+            self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
+            budgets.hold(place, self._on_way, self._sets)
+        if batch:
+            self._promised = batch
+            budgets.add_batch(place, now, batch)
+        spent = budgets.spent(place, now)
+        spent = dataclasses.replace(
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            batch_tokens_day=spent.batch_tokens_day - self._promised,
+            settles_s=gate.settles_s(),
+        )
+        tightest: tuple[int, int] | None = None  # tokens left, set
+        for k in self._sets:
+            most = most_of_set(terms.limits.models[k], who.account)
+            if most is not None:
+                used, held = budgets.of_set(place, now, k)
+                tightest = min(tightest or (most, k), (most - used - held + self._on_way, k))
+        if tightest is None:
+            return spent, None
+        used, held = budgets.of_set(place, now, tightest[1])
+        spent = dataclasses.replace(spent, set_tokens_day=used, set_tokens_held=held - self._on_way)
+        return spent, most_of_set(terms.limits.models[tightest[1]], who.account)
+
+    def _longest(self) -> int:
+        """Output tokens that one answer of the models asked for brings at most."""
+        gate, default = self.gate, self.gate.terms.limits.answer_tokens
+        return max((gate.longest(name, default) for name in self.facts.models), default=default)
+
+    def _answer_tokens(self) -> int:
+        """Output tokens that the answer may bring: what it is allowed, else what its model can."""
+        most = self.facts.most
+        return self._longest() if most is None or self.asked in self.gate.disobedient else most
+
+    def _let_go(self, tokens: int | None = None) -> None:
+        """Hold less of what the answer may bring, or nothing any more."""
+        less = self._on_way if tokens is None else min(tokens, self._on_way)
+        if less > 0:
+            self._on_way -= less
+            self.gate.budgets.hold(self._place, -less, self._sets)
+        if tokens is None and self._promised and not self.decision.allow:
+            self.gate.budgets.give_back_batch(self._place, self.began_us, self._promised)
+            self._promised = 0
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
@@ -405,12 +460,18 @@ class Exchange:
     def left(self) -> float:
         """Output tokens that the account has left now, over all its streams."""
         spent = self.gate.budgets.spent(self._place, self.gate.now_us())
-        used = spent.output_tokens_day - self._spent_before - self._reserved
-        return (self.decision.output_tokens_left or 0) - used
+        return (self.decision.output_tokens_left or 0) - (spent.output_tokens_day - self._spent_before)
 
     def charge(self, tokens: int) -> None:
-        self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens)
+        self._bill(tokens)
         self._charged += tokens
+        self._let_go(tokens)
+
+    def _bill(self, tokens: int) -> None:
+        """Count output tokens, with the set of the model that answers."""
+        gate = self.gate
+        model_set = gate.set_of(self._name or self.asked or None)
+        gate.budgets.add(self._place, gate.now_us(), 0, tokens, model_set)
 
     def run_out(self) -> None:
         self._adopted()
@@ -486,7 +547,8 @@ class Exchange:
             name = _ID.decode(body).id
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return
-        self.gate.notes.note(who.account, name, batch, self.began_us)
+        said = batch.said + batch.unsaid * self._longest()
+        self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
@@ -547,9 +609,10 @@ class Exchange:
         now = gate.now_us()
         if found is None or who is None:
             if self._charged and complete and self.status // 100 != 2:  # nothing was begun for it
-                gate.budgets.add(self._place, now, 0, -self._charged)
+                self._bill(-self._charged)
             return
-        if self.request.method == "GET" or self.does == "fetches":  # generated at another time
+        later = self.request.method == "GET" and self.does != "unknown"
+        if later or self.does == "fetches":  # generated at another time
             if not found.output_tokens:
                 return
             if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
@@ -559,7 +622,9 @@ class Exchange:
         elif self.facts.background and found.output_tokens is None:
             gate.budgets.promise(self._place, self._charged)
         else:
-            gate.budgets.add(self._place, now, 0, (found.output_tokens or 0) - self._charged)
+            self._bill((found.output_tokens or 0) - self._charged)
+            if self.does == "generates" and not found.estimated:
+                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.n)
         gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
         gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
 
@@ -573,8 +638,9 @@ class Exchange:
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
-        if self._reserved:
-            gate.budgets.give_back(self._place, self.began_us, self._reserved)
+        self._let_go()
+        if outcome == "complete" and self.does == "generates":
+            gate.durations.append(gate.now_us() - self.began_us)
         if self._promised and (outcome == "refused" or (outcome == "complete" and self.status // 100 != 2)):
             gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
@@ -648,7 +714,7 @@ class Exchange:
 
 def _not_forwarded(terms: Terms, found: Found | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if found is None and terms.capture.unknown_paths == "pass":
+    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
         return None
     if found is not None and (found.line.by_owner or found.does not in REFUSED):
         return None

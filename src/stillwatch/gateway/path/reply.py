@@ -288,7 +288,7 @@ def facts_of_json(body: bytes) -> ReplyFacts:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
     tokens = _tokens(found.usage or found.usageMetadata)
-    if tokens[1] is None:
+    if tokens == (None, None, None):
         beside = found.meta.tokens if found.meta else found.metrics or found.details
         counts = _Usage(
             prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,

@@ -18,7 +18,7 @@ from stillwatch.exchanges.operations import NAMES_A_MODEL, OPERATIONS, Found, Op
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST, MOST_N, MOST_TOKENS, Batch, begun
+from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, Batch, begun
 
 # Operations whose body is nothing but one JSON object
 JSON_ONLY = frozenset(
@@ -41,6 +41,25 @@ ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
+
+
+# What limits one answer, by operation
+ALLOWS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "chat": (("max_completion_tokens",), ("max_tokens",)),
+    "completions": (("max_tokens",), ("max_tokens_to_sample",)),
+    "responses": (("max_output_tokens",),),
+    "messages": (("max_tokens",),),
+    "runs": (("max_completion_tokens",),),
+    "generate_content": (
+        ("generationConfig", "maxOutputTokens"), ("generation_config", "max_output_tokens"),
+    ),
+    "converse": (("inferenceConfig", "maxTokens"),),
+    "cohere_chat": (("max_tokens",),),
+    "ollama_chat": (("options", "num_predict"),),
+    "ollama_generate": (("options", "num_predict"),),
+    "generate": (("parameters", "max_new_tokens"), ("max_tokens",)),
+    "completion": (("n_predict",),),
+}  # fmt: skip
 
 
 class BadRequest(Exception):
@@ -198,7 +217,6 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
     if named or many:
         models = _distinct(*models, *named, *many)
     n, logprobs = asked.get("n"), asked.get("logprobs")
-    most = first(*map(asked.get, MOST))
     end_user = None
     if not SAYS_WHO.isdisjoint(asked):
         end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
@@ -212,10 +230,20 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
-        min(most, MOST_TOKENS) if type(most) is int and most > 0 else None,
+        _allowed(operation, asked),
         begun(asked) if starts else _uploaded(body) if operation == "other" else None,
         operation in LATER or asked.get("background") is True,
     )
+
+
+def _allowed(operation: str, asked: dict[str, object]) -> int | None:
+    """Output tokens that a request allows one answer, by the fields that its API obeys; of two the larger.
+
+    A field of another API would be a promise that nobody keeps.
+    """
+    found = [dig(asked, *path) for path in ALLOWS.get(operation, ())]
+    most = max((one for one in found if type(one) is int and one > 0), default=None)
+    return None if most is None else min(most, MOST_TOKENS)
 
 
 def _uploaded(body: bytes) -> Batch | None:

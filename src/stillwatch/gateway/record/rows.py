@@ -14,6 +14,7 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import asked, completion
+from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
@@ -22,10 +23,9 @@ from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
 from stillwatch.gateway.record.entries import Intent, Outcome
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
-RECORDED_AS = {
-    "chat": "chat", "responses": "chat", "messages": "chat", "completions": "text_completion",
-    "embeddings": "embeddings",
-}  # fmt: skip
+RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "generates"} | {
+    "completions": "text_completion"
+}
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
