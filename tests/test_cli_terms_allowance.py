@@ -46,10 +46,10 @@ def test_everybody_has_the_usual_and_who_used_more_has_more(tmp_path: Path) -> N
     limits = loads("version = 1\n" + told).limits
     busiest = sorted(2 * max(days) for days in spent.values())
     assert limits.output_tokens_per_day == busiest[98]  # the 98th percentile, upwards
-    assert limits.accounts['big "one"']["output_tokens_per_day"] == 2 * busiest[98]  # no more by itself
+    assert limits.accounts['big "one"']["output_tokens_per_day"] == 740  # 2.5 times everybody's
     assert "# its own days say 20_000: write that if you vouch for it" in told
     assert "1 would need" in errors
-    assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110 < 2 * busiest[98]
+    assert limits.accounts["a60"]["output_tokens_per_day"] == 2 * 2 * 110
     assert "a10" not in limits.accounts
     assert "100 accounts" in errors
 
@@ -58,15 +58,15 @@ def test_as_json(tmp_path: Path) -> None:
     code, told, _ = run(*log(tmp_path, {"a": [1, 2], "b": [3, 4]}), "--json")
     assert (code, json.loads(told)) == (
         0,
-        {"output_tokens_per_day": 8, "accounts": {"b": 16}, "vouch": {}},
+        {"output_tokens_per_day": 8, "answer_tokens": 4, "accounts": {"b": 16}, "vouch": {}},
     )
 
 
-def test_a_ceiling_is_three_times_the_busiest_day_of_any_account(tmp_path: Path) -> None:
-    code, told, errors = run(*log(tmp_path, {"a": [1, 2], "b": [3, 40]}), "--ceiling")
+def test_one_limit_for_all_is_three_times_the_busiest_day_of_any_account(tmp_path: Path) -> None:
+    code, told, errors = run(*log(tmp_path, {"a": [1, 2], "b": [3, 40]}), "--flat")
     assert code == 0, errors
-    assert told == "[limits]\noutput_tokens_per_day = 240\n"
-    assert loads("version = 1\n" + told).limits.output_tokens_per_day == 240
+    limits = loads("version = 1\n" + told).limits
+    assert (limits.output_tokens_per_day, limits.accounts) == (240, {})
 
 
 @pytest.mark.parametrize("spent", [{"a": [0]}, {}], ids=["no tokens", "no rows"])

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 import gateway_world
 from gateway_world import Running
+from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
-from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begins, begun, brought, uploaded
+from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begun, brought, uploaded
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.terms import Standing, Step
@@ -158,7 +159,9 @@ def test_answers_are_stripped_line_by_line() -> None:
 
 # --- what a batch may bring, and what it brought ---
 
-HOURLY = "version = 1\n[limits]\noutput_tokens_per_hour = 1000\n"  # so 24,000 a day in batches
+HOURLY = (
+    "version = 1\n[limits]\nanswer_tokens = 1000\noutput_tokens_per_hour = 1000\n"  # 24,000 a day in batches
+)
 
 
 def upload(g: Running, *bodies: dict[str, Any]) -> httpx.Response:
@@ -249,7 +252,7 @@ def test_nothing_goes_where_nobody_counts_and_no_key_comes_out() -> None:
     with files_api() as up, gateway(up, terms) as g:
         codes = [
             httpx.post(g.url + path, json=ASK, headers=g.auth).status_code
-            for path in ("/v1/chat/completions", "/v1/threads/t/runs", "/v1/realtime/client_secrets")
+            for path in ("/v1/chat/completions", "/v1/swarm/tasks", "/v1/realtime/client_secrets")
         ]
         assert codes == [200, 403, 403]
         assert httpx.get(g.url + "/v1/threads/t", headers=g.auth).status_code == 200
@@ -265,9 +268,12 @@ def test_a_batch_counts_by_what_the_apis_call_it() -> None:
         2, 7, 1, begins=True
     )
     for path in ("/v1/batches", "/v1/messages/batches/", "/openai/batches", "/v1/batch/jobs", "/b/batches"):
-        assert begins(path)
+        found = OPERATIONS.find("POST", path)
+        assert found is not None
+        assert found.does == "begins"
     for path in ("/v1/batches/b/cancel", "/v1/vector_stores/v/file_batches", "/v1/files", "/m:batchembed"):
-        assert not begins(path)
+        found = OPERATIONS.find("POST", path)
+        assert found is None or found.does != "begins"
     embed = json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": {"input": "x", "max_tokens": 9}})
     assert uploaded(embed.encode()) == Batch(1)
 

@@ -138,7 +138,7 @@ expires = 2026-01-01T10:00:00
         "1: version: 0 is out of range; give a whole number from 1 to 9,007,199,254,740,991",
         "2: colour: unknown key; known: version, owner, identity, capture, retention, coin, limits, "
         "ladder, holds, models, "
-        "ban, exception, permission, test",
+        "ban, exception, permission, operation, test",
         "4: limits.requests_per_minute: 1.5 is a number; give a whole number from 1 to 1,000,000,000,000,000",
         "5: limits.output_tokens_per_minute: 500 is more than output_tokens_per_hour allows (400); "
         "lower it or "

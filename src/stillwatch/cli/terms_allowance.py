@@ -18,7 +18,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences.allowance import GROWTH, USUAL, Allowances
+from stillwatch.range.defences.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
 
@@ -31,7 +31,7 @@ Examples:
 
   stillwatch terms allowance stillwatch-serve --report stillwatch-report
 
-  stillwatch terms allowance logs/*.parquet --ceiling     # refuses next to nobody; slows one loud account
+  stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
 
 Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
 """
@@ -47,7 +47,10 @@ def allowance_command(
         float, typer.Option(min=1.0, max=100.0, help="Times its own busiest day, for who is above.")
     ] = GROWTH,
     ceiling: Annotated[
-        bool, typer.Option("--ceiling", help="Only a ceiling: 3 times the busiest day of any account.")
+        float, typer.Option(min=1.0, max=1e6, help="Times everybody's allowance that the log gives anyone.")
+    ] = CEILING,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="One limit for all: 3 times the busiest day of any account.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A scan's report: accounts it names get no more.")
@@ -61,6 +64,7 @@ def allowance_command(
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     sketcher = Sketcher(sketch_key(logs, key_file))
     spent: dict[tuple[str, int], int] = {}
+    longest = 0
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         for batch in read(
@@ -71,6 +75,7 @@ def allowance_command(
             progress=lambda done, total: tell("reading", done, total),
         ):
             _add(spent, batch)
+            longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
     busiest: dict[str, int] = {}
     for (account, _), tokens in spent.items():
         if account not in named:
@@ -79,21 +84,27 @@ def allowance_command(
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
         )
-    found = Allowances.ceiling(busiest) if ceiling else Allowances.of(busiest, share, growth)
+    if flat:
+        found = Allowances.flat(busiest, answer=longest)
+        look = "The busiest has set the limit: look at it."
+    else:
+        found = Allowances.of(busiest, share, growth, ceiling=ceiling, answer=longest)
+        look = (
+            "Look at those: a thief in the log has set its own limit. "
+            f"{len(found.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
+        )
     if as_json:
-        told = {"output_tokens_per_day": found.usual, "accounts": found.more, "vouch": found.vouch}
-        print(json.dumps(told, indent=1))
+        printed = {
+            "output_tokens_per_day": found.usual,
+            "answer_tokens": found.answer,
+            "accounts": found.more,
+            "vouch": found.vouch,
+        }
+        print(json.dumps(printed, indent=1))
     else:
         print(found.terms(), end="")
         errors.print(
-            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. "
-            + (
-                "The busiest has set the ceiling: look at it."
-                if ceiling
-                else "Look at those: a thief in the log has set its own limit. "
-                f"{len(found.vouch):,} would need more than {growth:g} times what everybody has: "
-                "vouch for them or not."
-            ),
+            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. {look}",
             markup=False,
         )
     if rejects.count:

@@ -9,6 +9,7 @@ from enum import IntEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from stillwatch.errors import StillwatchError
+from stillwatch.exchanges.operations import Operation
 
 MIB = 1 << 20
 
@@ -54,7 +55,9 @@ class Ask:
 
     account: str
     end_user: str | None
-    operation: str  # "chat", "responses", "completions", "embeddings", "messages", "models", "other"
+    operation: (
+        str  # "chat", "responses", "messages", ...: exchanges/operations.txt; "other" where it has no name
+    )
     model: str | None  # as the client wrote it
     stream: bool = False
     n: int = 1
@@ -62,6 +65,8 @@ class Ask:
     body_bytes: int = 0
     org: str | None = None  # of the account, where the key says so: limits and exceptions may name it
     batch_tokens: int | None = 0  # that a batch which it begins may bring; None: nobody knows
+    set_most: int | None = None  # output tokens a day of the set of models that it counts with
+    does: str = ""  # one of `operations.DOES`, "unknown"; "": what the operation's name says
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,10 @@ class Spent:
     batch_tokens_day: int = 0  # that the batches begun today may bring
     held_minutes_day: int = 0  # minutes of today in which a hold refused it
     held_this_minute: bool = False  # the running minute is one of them
+    tokens_held: int = 0  # that answers on their way may bring
+    set_tokens_day: int = 0  # of the set of models that the request counts with
+    set_tokens_held: int = 0
+    settles_s: int = 10  # in which answers on their way will have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ class Capture:
     on_failure: str = "serve"  # with the gap recorded; or "refuse"
     ask_usage: bool = False  # splice a usage option into streams that do not ask for usage
     max_body_bytes: int = 32 * MIB
-    unknown_paths: str = "pass"  # or "refuse": what is sent to paths that the gateway does not understand
+    unknown_paths: str = "refuse"  # or "pass": what stands in no line of the table of operations
 
 
 @dataclass(frozen=True)
@@ -175,6 +184,15 @@ class Coin:
 
 
 @dataclass(frozen=True)
+class ModelSet:
+    """Models that are counted together, and apart from all others."""
+
+    models: tuple[str, ...]  # names after aliases
+    output_tokens_per_day: int | None = None  # of each account
+    accounts: Mapping[str, int | None] = field(default_factory=dict)  # for whom it differs
+
+
+@dataclass(frozen=True)
 class Limits:
     """What one account may use. None: no limit."""
 
@@ -187,7 +205,8 @@ class Limits:
     logprobs: bool = True  # whether log-probabilities may be asked for
     accounts: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)  # what differs
     orgs: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)
-    answer_tokens: int = 1_000  # what an answer in a batch is taken to bring that is allowed any length
+    answer_tokens: int = 32_768  # what an answer may bring that allows itself any length, of an unknown model
+    models: tuple[ModelSet, ...] = ()  # what is in none counts with the last one
 
 
 @dataclass(frozen=True)
@@ -336,4 +355,5 @@ class Terms:
     bans: tuple[Ban, ...] = ()
     exceptions: tuple[ModelException, ...] = ()
     permissions: tuple[Permission, ...] = ()
+    operations: tuple[Operation, ...] = ()  # the owner's own, looked at before the table's
     tests: tuple[TermsTest, ...] = ()

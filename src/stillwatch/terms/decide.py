@@ -7,6 +7,7 @@ never come here.
 
 from typing import Any
 
+from stillwatch.exchanges.operations import NAMES_A_MODEL, UNCOUNTED, does_of
 from stillwatch.terms import (
     Ask,
     Decision,
@@ -22,15 +23,7 @@ from stillwatch.terms import (
 from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
 from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
-
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
-NAMES_A_MODEL = frozenset({"chat", "responses", "completions", "embeddings", "messages"})
-NO_OUTPUT = frozenset(
-    {"models", "embeddings"}
-)  # operations that yield no tokens: budgets do not hold them up
-HELD = frozenset({"chat", "responses", "completions", "messages"})  # operations that a hold may refuse
+from stillwatch.terms.limiter import DAY_US, HOUR_US, left, until, used_up
 
 
 def model_verdict(
@@ -181,23 +174,24 @@ def decide(
     if step is Step.VERIFY:
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
-    refused = _too_much(terms, limits, ask) or _limited(limits, ask, spent, now_us)
+    does = ask.does or does_of(ask.operation)
+    refused = _too_much(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
     refused = refused or _batch(batch_limit(limits), ask, spent, now_us)
     if refused is not None:
         return refused
-    left = _left(limits, spent)
+    remaining = left(limits, spent, ask.set_most)
     if step < Step.THROTTLE or standing is None:
         if hold is not None and (refused := _held(terms, hold, ask, spent, now_us)) is not None:
             return refused
         if verdict is None:
-            return Decision(True, output_tokens_left=left)
-        return Decision(True, verdict.rule, output_tokens_left=left, warn=verdict.warn)
+            return Decision(True, output_tokens_left=remaining)
+        return Decision(True, verdict.rule, output_tokens_left=remaining, warn=verdict.warn)
     budget = throttle_budget(terms, standing) - spent.output_tokens_hour
-    if budget <= 0 and ask.operation not in NO_OUTPUT:
-        wait_s = _until(HOUR_US, now_us)
+    if budget <= spent.tokens_held and does not in UNCOUNTED:
+        wait_s = until(HOUR_US, now_us) if budget <= 0 else spent.settles_s
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     if _batch(max(0, budget), ask, spent, now_us) is not None:
-        wait_s = _until(DAY_US, now_us)
+        wait_s = until(DAY_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
     strip = step >= Step.STRIP
@@ -206,7 +200,7 @@ def decide(
         f"standing.{step.name.lower()}",
         strip=strip,
         mark=standing.mark if step >= Step.MARK else None,
-        output_tokens_left=max(0, budget if left is None else min(left, budget)),
+        output_tokens_left=max(0, budget if remaining is None else min(remaining, budget)),
         warn=" ".join(filter(None, (warn, messages.strip if strip else ""))) or None,
     )
 
@@ -217,7 +211,7 @@ def _held(terms: Terms, hold: Hold, ask: Ask, spent: Spent, now_us: int) -> Deci
     if (
         holds.mode != "on"
         or now_us >= hold.until_us
-        or ask.operation not in HELD
+        or (ask.does or does_of(ask.operation)) != "generates"
         or (spent.held_minutes_day >= holds.refused_minutes_per_day and not spent.held_this_minute)
         or exempt(holds, ask.account, ask.org, terms.permissions, now_us)
     ):
@@ -240,7 +234,7 @@ def throttle_budget(terms: Terms, standing: Standing) -> int:
 
 
 def _verdict(terms: Terms, ask: Ask, now_us: int) -> ModelVerdict | None:
-    if ask.model is None and ask.operation not in NAMES_A_MODEL:
+    if ask.model is None and (ask.does or does_of(ask.operation)) not in NAMES_A_MODEL:
         return None  # nothing here names a model: a listing, a file
     return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
 
@@ -265,27 +259,6 @@ def _too_much(terms: Terms, limits: Limits, ask: Ask) -> Decision | None:
     return None
 
 
-def _limited(limits: Limits, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
-    """The limit that is used up, the one with the longest wait."""
-    if ask.operation not in NO_OUTPUT:
-        for used, most, span_us, name in (
-            (spent.output_tokens_day, limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
-            (spent.output_tokens_hour, limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),
-            (
-                spent.output_tokens_minute,
-                limits.output_tokens_per_minute,
-                MINUTE_US,
-                "output_tokens_per_minute",
-            ),
-        ):
-            if most is not None and used >= most:
-                return _wait(name, most, span_us, now_us)
-    most = limits.requests_per_minute
-    if most is not None and spent.requests_minute >= most:
-        return _wait("requests_per_minute", most, MINUTE_US, now_us)
-    return None
-
-
 def _batch(most: int | None, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
     """Whether a batch may bring more than the day's batches may."""
     rule = "limits.batch_output_tokens_per_day"
@@ -302,29 +275,5 @@ def _batch(most: int | None, ask: Ask, spent: Spent, now_us: int) -> Decision | 
         return Decision(False, rule, 400, "batch_too_large", what)
     if spent.batch_tokens_day + ask.batch_tokens > most:
         what = f"{told}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
-        return Decision(False, rule, 429, "rate_limited", what, _until(DAY_US, now_us))
+        return Decision(False, rule, 429, "rate_limited", what, until(DAY_US, now_us))
     return None
-
-
-def _wait(name: str, most: int, span_us: int, now_us: int) -> Decision:
-    what, _, span = name.rpartition("_per_")
-    message = f"The limit of {most:,} {what.replace('_', ' ')} a {span} is used up."
-    return Decision(False, f"limits.{name}", 429, "rate_limited", message, _until(span_us, now_us))
-
-
-def _until(span_us: int, now_us: int) -> int:
-    """Whole seconds until the running minute, hour or day (UTC) has ended."""
-    return -(-(span_us - now_us % span_us) // 1_000_000)
-
-
-def _left(limits: Limits, spent: Spent) -> int | None:
-    """Output tokens that the narrowest limit leaves."""
-    left = None
-    for used, most in (
-        (spent.output_tokens_minute, limits.output_tokens_per_minute),
-        (spent.output_tokens_hour, limits.output_tokens_per_hour),
-        (spent.output_tokens_day, limits.output_tokens_per_day),
-    ):
-        if most is not None and (left is None or most - used < left):
-            left = max(0, most - used)
-    return left

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
+from stillwatch.terms.limiter import most_of_set
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
 DAY_US = 86_400 * 1_000_000
@@ -36,7 +37,18 @@ def difference(old: Terms, new: Terms, now_us: int) -> tuple[Change, ...]:
     """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
     return tuple(
         change
-        for part in (_general, _limits, _ladder, _holds, _models, _bans, _exceptions, _permissions)
+        for part in (
+            _general,
+            _limits,
+            _model_sets,
+            _ladder,
+            _holds,
+            _models,
+            _bans,
+            _exceptions,
+            _permissions,
+            _operations,
+        )
         for change in part(old, new)
     ) + tuple(_ending(new, now_us))
 
@@ -71,6 +83,19 @@ def _limits(old: Terms, new: Terms) -> Iterator[Change]:
                 {key: own_before.get(key, _own(old)[key]) for key in named},
                 {key: own_after.get(key, _own(new)[key]) for key in named},
             )
+
+
+def _model_sets(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({one.models: one for one in terms.limits.models} for terms in (old, new))
+    for models in sorted({*before, *after}):
+        a, b = before.get(models), after.get(models)
+        for who in sorted({*(a.accounts if a else ()), *(b.accounts if b else ()), ""}):
+            x, y = (None if one is None else most_of_set(one, who) for one in (a, b))
+            if x != y:
+                stricter = y is not None and (x is None or y < x)
+                text = f"output tokens per day of {who or 'everybody'} of {', '.join(models)}"
+                text += f": {_limit(x)} becomes {_limit(y)}"
+                yield Change(STRICTER if stricter else LOOSER, "limits.models", text)
 
 
 def _own(terms: Terms) -> dict[str, Any]:
@@ -272,6 +297,15 @@ def _permissions(old: Terms, new: Terms) -> Iterator[Change]:
     for key, one in before.items():
         if key not in after:
             yield Change(STRICTER, "permission", f"{_named(one)} may no longer do {one.kind}")
+
+
+def _operations(old: Terms, new: Terms) -> Iterator[Change]:
+    before, after = ({(o.method, o.path): o.does for o in terms.operations} for terms in (old, new))
+    for method, path in sorted({*before, *after}):
+        a, b = before.get((method, path)), after.get((method, path))
+        if a != b:
+            text = f"{method} {path}: {a or 'what the table says'} becomes {b or 'what the table says'}"
+            yield Change(OTHER, "operation", text)
 
 
 def _ending(new: Terms, now_us: int) -> Iterator[Change]:

@@ -5,6 +5,7 @@ They say what is wrong inside one entry. What is wrong between two is `contradic
 
 from typing import Any
 
+from stillwatch.exchanges.operations import DOES, METHODS, OPERATIONS, Operation, wrong_path
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import (
     Ask,
@@ -21,7 +22,7 @@ from stillwatch.terms.outcome import OUTCOMES
 from stillwatch.terms.reading import Table, shown
 from stillwatch.terms.sections import MOST, STEPS
 
-OPERATIONS = ["chat", "responses", "completions", "embeddings", "messages", "models", "other"]
+NAMES = list(dict.fromkeys(line.name for line in OPERATIONS.lines))
 APPROVED = 'name who approved it, as in approved_by = "ciso@example.com"'
 EXPIRES = "say when it ends, as in expires = 2027-01-31"
 
@@ -155,12 +156,30 @@ def test(table: Table) -> TermsTest:
     return built
 
 
+def operation(table: Table) -> Operation:
+    table.need("path", 'give the path that clients ask for, as in path = "/v1/audio/{voice}/speech"')
+    table.need("does", 'say what it does, as in does = "generates"')
+    path = table.name("path", "/")
+    if table.has("path") and (why := wrong_path(path)):
+        table.wrong("path", f"{shown(path)}: {why}")
+    built = Operation(
+        api="owner",
+        method=table.choice("method", "POST", METHODS),
+        path=path,
+        does=table.choice("does", "generates", DOES),
+        name=table.name("name", "other"),
+        by_owner=True,
+    )
+    table.done()
+    return built
+
+
 def _ask(table: Table) -> Ask:
     built = Ask(
         account=table.name("account", "somebody"),
         org=table.name("org"),
         end_user=table.name("end_user"),
-        operation=table.choice("operation", "chat", OPERATIONS),
+        operation=table.choice("operation", "chat", NAMES),
         model=table.name("model"),
         stream=table.flag("stream", False),
         n=table.whole("n", 1, 1, MOST),

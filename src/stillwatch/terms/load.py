@@ -135,6 +135,7 @@ def _terms(top: Table) -> Terms:
         bans=tuple(entry.ban(table) for table in top.tables("ban")),
         exceptions=tuple(entry.exception(table) for table in top.tables("exception")),
         permissions=tuple(entry.permission(table) for table in top.tables("permission")),
+        operations=tuple(entry.operation(table) for table in top.tables("operation")),
         tests=tuple(entry.test(table) for table in top.tables("test")),
     )
     top.done()

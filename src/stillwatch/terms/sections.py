@@ -15,6 +15,7 @@ from stillwatch.terms import (
     Ladder,
     Limits,
     Messages,
+    ModelSet,
     Retention,
     Rung,
     Step,
@@ -34,6 +35,7 @@ COUNTS = (
     "max_n",
 )
 DAY_MINUTES = 1_440
+MOST_SETS = 8  # of models that are counted apart
 STEPS = [step.name.lower() for step in Step]
 
 
@@ -73,7 +75,7 @@ def capture(table: Table) -> Capture:
         on_failure=table.choice("on_failure", "serve", ("serve", "refuse")),
         ask_usage=table.flag("ask_usage", False),
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
-        unknown_paths=table.choice("unknown_paths", "pass", ("pass", "refuse")),
+        unknown_paths=table.choice("unknown_paths", Capture.unknown_paths, ("refuse", "pass")),
     )
     table.done()
     return kept
@@ -147,12 +149,34 @@ def limits(table: Table) -> Limits:
     logprobs = table.flag("logprobs", True)
     answer = table.whole("answer_tokens", Limits.answer_tokens, 1, MOST)
     _grow(table, general)
+    sets = tuple(_model_set(below) for below in table.tables("models"))
+    if len(sets) > MOST_SETS:
+        table.wrong("models", f"{len(sets)} sets of models; at most {MOST_SETS} are counted")
     accounts, orgs = (
         {name: _override(below.table(name)) for name in below.content if below.fits(name, name)}
         for below in (table.table("account"), table.table("org"))
     )
     table.done()
-    return Limits(**general, logprobs=logprobs, accounts=accounts, orgs=orgs, answer_tokens=answer)
+    return Limits(
+        **general, logprobs=logprobs, accounts=accounts, orgs=orgs, answer_tokens=answer, models=sets
+    )
+
+
+def _model_set(table: Table) -> ModelSet:
+    table.need("models", 'name the models, as in models = ["mira-think"]')
+    accounts = table.table("account")
+    built = ModelSet(
+        models=table.names("models"),
+        output_tokens_per_day=table.whole("output_tokens_per_day", None, 1, MOST),
+        accounts={
+            name: below.whole("output_tokens_per_day", None, 1, MOST)
+            for name in accounts.content
+            if accounts.fits(name, name) and (below := accounts.table(name)) is not None
+        },
+    )
+    accounts.done()
+    table.done()
+    return built
 
 
 def _override(table: Table) -> dict[str, int | bool | None]:

@@ -32,6 +32,7 @@ class Asked:
     logprobs: bool = False
     body_bytes: int = 0
     blind: bool = False  # the gateway shows no body: nobody can say which model is meant
+    does: str = ""  # one of `operations.DOES`; "": what the operation's name says
 
 
 @dataclass(frozen=True, slots=True)

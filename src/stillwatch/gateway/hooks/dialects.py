@@ -104,7 +104,7 @@ def _shown(gate: Gate, client: Client, way: Way, shown: Request, now_us: int) ->
         models = (named, *models) if named else models
     asked = Asked(
         account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
-        facts.logprobs, len(shown.body), blind=not shown.body,
+        facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
     return Question(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
@@ -144,7 +144,9 @@ def _plain(gate: Gate, request: Request) -> Question:
         said.get("blind") is True,
     )  # fmt: skip
     served = _optional(said, "served")
-    return Question(asked, Facts(operation, models), None, None, served, said.get("count") is not False)
+    return Question(
+        asked, Facts(operation, models=models), None, None, served, said.get("count") is not False
+    )
 
 
 def json_object(body: bytes) -> dict[str, object]:

@@ -4,10 +4,11 @@ It believes what it is told of account and models: who may tell is `door`'s matt
 that may answer.
 """
 
+from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
 from stillwatch.gateway.hooks import Asked, Judged
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.terms import Ask, Decision, ModelVerdict, Terms
-from stillwatch.terms.decide import NAMES_A_MODEL, decide, host_verdict
+from stillwatch.terms.decide import decide, host_verdict
 
 ANY = ModelVerdict(True, "allowed", None)
 UNSEEN = ModelVerdict(True, "models.unseen", None)  # no body was shown
@@ -28,7 +29,7 @@ class Judge:
         verdict = self.verdict(asked, now_us)
         ask = Ask(
             asked.account, asked.end_user, asked.operation, asked.models[0] if asked.models else None,
-            asked.stream, asked.n, asked.logprobs, asked.body_bytes, asked.org,
+            asked.stream, asked.n, asked.logprobs, asked.body_bytes, asked.org, does=asked.does,
         )  # fmt: skip
         place = gate.budgets.place(asked.account, asked.number)
         spent = gate.budgets.spent(place, now_us)
@@ -51,7 +52,7 @@ class Judge:
         """The first refusal among all models and hosts, else the first warning, else what is said of the one
         that was asked for."""
         names: tuple[str | None, ...] = asked.models
-        if not names and not asked.blind and asked.operation in NAMES_A_MODEL:
+        if not names and not asked.blind and (asked.does or does_of(asked.operation)) in NAMES_A_MODEL:
             names = (None,)
         verdicts = [self.gate.verdict(name, asked.account, asked.org, now_us) for name in names]
         verdicts += [self._host(host) for host in asked.hosts]

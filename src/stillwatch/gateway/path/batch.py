@@ -16,9 +16,8 @@ from typing import Any
 
 import msgspec
 
-from stillwatch.exchanges.messages import first
-
-MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
+MOST_OF_RESPONSE = ("max_output_tokens",)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
 MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
 MOST_N = 1 << 20  # answers to one question, likewise: counters have 63 bits
@@ -31,9 +30,6 @@ _CUSTOM_ID = re.compile(
     b'"' + b"".join(b"(?:%c|\\\\u00%02x)" % (letter, letter) for letter in b"custom_id") + b'"', re.IGNORECASE
 )
 _LINE = re.compile(rb"^[ \t\r]*+(\{[^\n]*+)", re.MULTILINE)
-# OpenAI, Azure, Anthropic, Together, Groq; Mistral; Fireworks; Vertex; Gemini
-_BEGINS = ("/batches", "/batch", "/batch/jobs", "/batchinferencejobs", "/batchpredictionjobs",
-           ":batchgeneratecontent")  # fmt: skip
 _TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions INTEGER, said INTEGER,
     unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
 
@@ -131,11 +127,6 @@ def uploaded(body: bytes) -> Batch | None:
     return _counted([one for one in found if one.custom_id is not None])
 
 
-def begins(path: str) -> bool:
-    """Whether a POST to a path, in small letters and without escapes, begins a batch."""
-    return path.rstrip("/").endswith(_BEGINS)
-
-
 def begun(asked: object) -> Batch:
     """The batch that a request with this JSON body begins."""
     if not isinstance(asked, dict):
@@ -164,9 +155,11 @@ def _counted(questions: list[_Question]) -> Batch | None:
         if isinstance(one.url, str) and one.url.endswith("/embeddings") and asks.messages is None:
             continue
         n = min(asks.n, MOST_N) if type(asks.n) is int and asks.n > 0 else 1
-        allowed = first(*(getattr(asks, name) for name in MOST))
-        if isinstance(allowed, int | float) and allowed > 0:
-            said += int(min(allowed, MOST_TOKENS)) * n
+        response = isinstance(one.url, str) and one.url.endswith("/responses")
+        names = MOST_OF_RESPONSE if response else MOST
+        told = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
+        if told:
+            said += int(min(max(told), MOST_TOKENS)) * n
         else:
             unsaid += n
         most_n = max(most_n, n)

@@ -21,6 +21,10 @@ NOT_PASSED = HOP | {
     b"x-http-method", b"x-method-override",
 }  # fmt: skip
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
+# What would make an upstream do something else than what was looked at
+DIVERTS = frozenset(
+    (b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url")
+)
 ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
 
 
@@ -134,6 +138,9 @@ def _said(request: Request) -> dict[bytes, bytes]:
     said: dict[bytes, bytes] = {}
     for name, value in request.headers:
         lower = name.lower()
+        if lower in DIVERTS:
+            what = f"The header {lower.decode()} could make it another request: send that one itself."
+            raise BadRequest(400, "bad_header", what)
         twice = lower == b"content-encoding" and lower in said  # even the same: some undo it twice
         if twice or (said.setdefault(lower, value) != value and lower in ONCE):
             raise BadRequest(400, "bad_header", f"There are two {lower.decode()} headers.")

@@ -4,12 +4,14 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
+import dataclasses
 import logging
 from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
 
+from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, Found
 from stillwatch.gateway import logs
 from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.counters import PLACE
@@ -21,7 +23,7 @@ from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing, Place, place_of
 from stillwatch.gateway.path.passing import (
-    GENERATES,
+    COUNTED,
     Events,
     Lines,
     MadeInStream,
@@ -29,23 +31,27 @@ from stillwatch.gateway.path.passing import (
     Refusal,
     Whole,
     is_json,
+    is_json_lines,
     is_lines,
 )
 from stillwatch.gateway.path.references import made_in, made_in_list
 from stillwatch.gateway.path.reply import ReplyFacts
-from stillwatch.gateway.path.request import BadRequest, Facts, known, mints, operation_of, read
+from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, pack
 from stillwatch.gateway.record.rows import exchange_id
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step
+from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
+from stillwatch.terms.limiter import most_of_set
 
 PART_BYTES = 32 << 10
-RESERVED = 1_000  # output tokens of an answer that is not streamed, until it tells its own: else any number
-# of them asked at once would each find the budget unspent
+MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
+TWICE = frozenset(
+    ("chat", "completions", "responses", "messages")
+)  # operations of which a coin may ask twice
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
 NOBODYS = "There is no object {} of this account."
 ADMINISTRATION = "The organisation's administration is not reached through this gateway."
@@ -72,8 +78,10 @@ class Exchange:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
         self.number = 0  # none: not captured
-        self.operation = operation_of(request.target)
-        self.facts = Facts(self.operation)
+        found = gate.operations.find(request.method, request.target)
+        self.operation, self.does = (found.operation, found.does) if found else ("other", "unknown")
+        self.found = found
+        self.facts = Facts(self.operation, self.does)
         self.asked = ""  # the model that is asked for
         self.caller: Caller | None = None
         self.decision = _UNDECIDED
@@ -87,8 +95,9 @@ class Exchange:
         self._keep_text = False
         self._keep_reply = False
         self._place = self._charged = self._spent_before = 0
-        self._batch = self._promised = 0  # output tokens that a batch which it begins may bring; was charged
-        self._reserved = 0  # output tokens that the account cannot spend elsewhere while this one runs
+        self._promised = 0  # output tokens that a batch which it begins may bring
+        self._on_way = 0  # output tokens that its answer may still bring: held until it has come
+        self._sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
         self._retried = False
         self._held = False  # a randomised hold refuses it
         self._warn: str | None = None
@@ -128,6 +137,7 @@ class Exchange:
         self.decision, verdict = self._decide()
         decision = self.decision
         if not decision.allow:
+            self._let_go()
             gate.counters[_REFUSED_TERMS] += 1
             body = b""
             if self._held and gate.budgets.add_held(self._place, self.began_us):
@@ -136,14 +146,11 @@ class Exchange:
             return
         who = self.caller
         self._place = gate.budgets.place(who.account, who.number)
-        if self.budgeted and not self.facts.stream and self.operation in GENERATES:
-            self._reserved = min(self.facts.most or RESERVED, RESERVED) * self.facts.n
-        gate.budgets.add(self._place, self.began_us, 1, self._reserved)
-        if self._batch:
-            self._promised = self._batch
-            gate.budgets.add_batch(self._place, self.began_us, self._promised)
+        if not self.budgeted:
+            self._let_go()
+        gate.budgets.add(self._place, self.began_us, 1, 0)
         if self.facts.background and not self.facts.stream:
-            self.charge(self.facts.most or gate.terms.limits.answer_tokens)
+            self.charge(self._answer_tokens())
         self._warn = decision.warn
         self._write_ahead(verdict)
 
@@ -151,19 +158,13 @@ class Exchange:
         request, who = self.request, self.caller
         assert who is not None
         terms = self.gate.terms
-        if request.method not in _READS and self.operation == "other":
-            if terms.identity.keys == "issued" and mints(request.target):
-                what = "Keys that work without this gateway are not given out through it."
-                raise BadRequest(403, "path_not_allowed", what)
-            if terms.capture.unknown_paths == "refuse" and not known(request.target):
-                what = "The owner's terms allow no requests to paths that the gateway does not know."
-                raise BadRequest(403, "path_not_allowed", what)
-        limit = terms.capture.max_body_bytes
-        facts = read(request.method, request.target, who.kind, who.coding, request.body, limit)
+        operations, limit = self.gate.operations, terms.capture.max_body_bytes
+        facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
+        if why := _not_forwarded(terms, self.found, request):
+            raise BadRequest(403, "path_not_allowed", why)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
         self.facts = facts
-        self.operation = self.facts.operation
         self.asked = self.facts.models[0] if self.facts.models else ""
         self._keep_apart()
 
@@ -246,7 +247,7 @@ class Exchange:
             return ("audio", False, b'"audio"') if uses.audio else None
         if self.operation == "messages" and not place.kind:
             return "containers", False, b'"container"'
-        if self.operation in GENERATES or self.operation == "embeddings" or not (place.kind or place.model):
+        if self.does in COUNTED or not (place.kind or place.model):
             return None
         if method == "GET":
             return place.kind, False, b'_id"'
@@ -282,11 +283,11 @@ class Exchange:
         schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
         # then nothing that changes by itself decides
         usual = standing is None and not gate.limited and facts.batch is None and schedule is None
-        key = (facts.models, who.account, who.org, facts.operation, facts.n, facts.logprobs)
+        key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
         if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
             return known
         names: tuple[str | None, ...] = facts.models
-        if not names and (facts.operation in GENERATES or facts.operation == "embeddings"):
+        if not names and facts.does in NAMES_A_MODEL:
             names = (None,)
         verdict = _ANY if names else gate.host
         for name in reversed(names):
@@ -294,16 +295,15 @@ class Exchange:
             verdict = found if not found.allow or verdict.allow else verdict
         batch: int | None = 0
         if facts.batch is not None and facts.batch.begins:
-            batch = gate.notes.tokens(who.account, facts.batch, gate.terms.limits.answer_tokens)
-        self._batch = batch or 0
+            batch = gate.notes.tokens(who.account, facts.batch, self._longest())
         ask = Ask(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
-            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch,
+            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
-            self._place = gate.budgets.place(who.account, who.number)
-            spent = gate.budgets.spent(self._place, now)
+            spent, set_most = self._take_hold(who, batch or 0, now)
+            ask = dataclasses.replace(ask, set_most=set_most)
             self._spent_before = spent.output_tokens_day
         hold = None if schedule is None else schedule.hold(who.account, now)
         decided = decide(gate.terms, standing, ask, verdict, spent, now, hold), verdict
@@ -311,6 +311,62 @@ class Exchange:
         if usual:
             gate.remember(key, decided)
         return decided
+
+    def _take_hold(self, who: Caller, batch: int, now: int) -> tuple[Spent, int | None]:
+        """Hold what this request may bring, then look at what all others have used and hold.
+
+        In this order: of two workers that look at once, at least one sees what the other holds. Gives,
+        beside, what the account may take of the models asked for in a day: of the set that has least left.
+        """
+        gate, facts = self.gate, self.facts
+        budgets, terms = gate.budgets, gate.terms
+        place = self._place = budgets.place(who.account, who.number)
+        if facts.does in ("generates", "unknown"):
+            self._on_way = self._answer_tokens() * facts.n
+            names = facts.models or (None,)
+            self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
+            budgets.hold(place, self._on_way, self._sets)
+        if batch:
+            self._promised = batch
+            budgets.add_batch(place, now, batch)
+        spent = budgets.spent(place, now)
+        spent = dataclasses.replace(
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            batch_tokens_day=spent.batch_tokens_day - self._promised,
+            settles_s=gate.settles_s(),
+        )
+        tightest: tuple[int, int] | None = None  # tokens left, set
+        for k in self._sets:
+            most = most_of_set(terms.limits.models[k], who.account)
+            if most is not None:
+                used, held = budgets.of_set(place, now, k)
+                tightest = min(tightest or (most, k), (most - used - held + self._on_way, k))
+        if tightest is None:
+            return spent, None
+        used, held = budgets.of_set(place, now, tightest[1])
+        spent = dataclasses.replace(spent, set_tokens_day=used, set_tokens_held=held - self._on_way)
+        return spent, most_of_set(terms.limits.models[tightest[1]], who.account)
+
+    def _longest(self) -> int:
+        """Output tokens that one answer of the models asked for brings at most."""
+        gate, default = self.gate, self.gate.terms.limits.answer_tokens
+        return max((gate.longest(name, default) for name in self.facts.models), default=default)
+
+    def _answer_tokens(self) -> int:
+        """Output tokens that the answer may bring: what it is allowed, else what its model can."""
+        most = self.facts.most
+        return self._longest() if most is None or self.asked in self.gate.disobedient else most
+
+    def _let_go(self, tokens: int | None = None) -> None:
+        """Hold less of what the answer may bring, or nothing any more."""
+        less = self._on_way if tokens is None else min(tokens, self._on_way)
+        if less > 0:
+            self._on_way -= less
+            self.gate.budgets.hold(self._place, -less, self._sets)
+        if tokens is None and self._promised and not self.decision.allow:
+            self.gate.budgets.give_back_batch(self._place, self.began_us, self._promised)
+            self._promised = 0
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
@@ -394,7 +450,7 @@ class Exchange:
         gate, who, coins = self.gate, self.caller, self.gate.coins
         assert who is not None
         assert coins is not None
-        if not self.number or self.operation not in GENERATES or self.request.method != "POST" or who.coding:
+        if not self.number or self.operation not in TWICE or self.request.method != "POST" or who.coding:
             return None
         standing = gate.tables.standings.get(who.account)
         exchange = exchange_id(gate.worker, self.number)
@@ -503,7 +559,7 @@ class Exchange:
             self._headers.append((b"x-stillwatch-warning", safe(self._warn)))
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
-        looked_into = self.operation in GENERATES or self.operation == "models"
+        looked_into = self.does in COUNTED or self.operation == "models"
         listing = self._listing
         if listing is not None and (listing.strict or is_json(kind)):
             if coding not in (b"", b"identity"):
@@ -513,11 +569,12 @@ class Exchange:
         elif coding not in (b"", b"identity"):
             if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
-        elif kind.startswith(b"text/event-stream"):
+        elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
             made = self._made
-            self._body = Events(self, None if made is None else MadeInStream(self._note, *made))
+            learns = None if made is None else MadeInStream(self._note, *made)
+            self._body = Events(self, learns, lines=b"event-stream" not in kind)
             gate.counters[_STREAMS] += 1
-        elif looked_into or is_json(kind):
+        elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
             self._body = Whole(self, looked_into)
         elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
             self._body = Lines(self, b"ndjson" in kind)
@@ -569,12 +626,18 @@ class Exchange:
     def left(self) -> float:
         """Output tokens that the account has left now, over all its streams."""
         spent = self.gate.budgets.spent(self._place, self.gate.now_us())
-        used = spent.output_tokens_day - self._spent_before
-        return (self.decision.output_tokens_left or 0) - used
+        return (self.decision.output_tokens_left or 0) - (spent.output_tokens_day - self._spent_before)
 
     def charge(self, tokens: int) -> None:
-        self.gate.budgets.add(self._place, self.gate.now_us(), 0, tokens)
+        self._bill(tokens)
         self._charged += tokens
+        self._let_go(tokens)
+
+    def _bill(self, tokens: int) -> None:
+        """Count output tokens, with the set of the model that answers."""
+        gate = self.gate
+        model_set = gate.set_of(self._name or self.asked or None)
+        gate.budgets.add(self._place, gate.now_us(), 0, tokens, model_set)
 
     def run_out(self) -> None:
         self._adopted()
@@ -625,7 +688,7 @@ class Exchange:
         standing, now = gate.tables.standings.get(who.account), gate.now_us()
         if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
             return True
-        ask = Ask(who.account, None, self.operation, None)
+        ask = Ask(who.account, None, self.operation, None, does=self.does)
         found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
         self._cut(found.status, found.code, found.message, found.rule)
         return False
@@ -656,7 +719,8 @@ class Exchange:
             name = _ID.decode(body).id
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return
-        self.gate.notes.note(who.account, name, batch, self.began_us)
+        said = batch.said + batch.unsaid * self._longest()
+        self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
         """Hand bytes to the client; the head goes with the first of them."""
@@ -719,9 +783,10 @@ class Exchange:
         now = gate.now_us()
         if found is None or who is None:
             if self._charged and complete and self.status // 100 != 2:  # nothing was begun for it
-                gate.budgets.add(self._place, now, 0, -self._charged)
+                self._bill(-self._charged)
             return
-        if self.operation == "other" and self.request.method == "GET":  # generated at another time
+        later = self.request.method == "GET" and self.does != "unknown"
+        if later or self.does == "fetches":  # generated at another time
             if not found.output_tokens:
                 return
             if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
@@ -731,7 +796,9 @@ class Exchange:
         elif self.facts.background and found.output_tokens is None:
             gate.budgets.promise(self._place, self._charged)
         else:
-            gate.budgets.add(self._place, now, 0, (found.output_tokens or 0) - self._charged)
+            self._bill((found.output_tokens or 0) - self._charged)
+            if self.does == "generates" and not found.estimated:
+                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.n)
         gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
         gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
 
@@ -745,8 +812,9 @@ class Exchange:
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
-        if self._reserved:
-            gate.budgets.give_back(self._place, self.began_us, self._reserved)
+        self._let_go()
+        if outcome == "complete" and self.does == "generates":
+            gate.durations.append(gate.now_us() - self.began_us)
         if self._promised and (outcome == "refused" or (outcome == "complete" and self.status // 100 != 2)):
             gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
@@ -862,6 +930,28 @@ class Exchange:
             draw.mine.fail(why)
 
 
+def _not_forwarded(terms: Terms, found: Found | None, request: Request) -> str | None:
+    """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
+    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
+        return None
+    if found is not None and (found.line.by_owner or found.does not in REFUSED):
+        return None
+    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
+        return None
+    why = _WHY[found.does if found else "unknown"]
+    path = request.target.partition("?")[0][:200]
+    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
+    return f"{why} The owner can allow it in the terms: {line}."
+
+
+_WHY = {
+    "unknown": "The gateway does not know what this request does, so that nobody could count what it brings.",
+    "opens": "A model would write where the gateway cannot see it: sessions are not opened through it.",
+    "mints": "Keys that work without this gateway are not given out through it.",
+    "administers": "What rules the organisation or the server does not go through this gateway.",
+}
+
+
 class _Named(msgspec.Struct):
     """A reply that gives something a name."""
 
@@ -869,7 +959,6 @@ class _Named(msgspec.Struct):
 
 
 _ID = msgspec.json.Decoder(_Named)
-_READS = ("GET", "HEAD", "DELETE", "OPTIONS")
 _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()

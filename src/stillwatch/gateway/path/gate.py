@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from stillwatch.exchanges.operations import OPERATIONS, Operations
 from stillwatch.gateway import Tables, clock, logs
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.counters import PLACE
@@ -19,11 +21,16 @@ from stillwatch.gateway.path.upstream import Pool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
+from stillwatch.terms.hops import hops
+from stillwatch.terms.limiter import longest, set_of
 
 OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
 PROBE_S = 1.0  # while capture fails: whether it still does
 VERDICTS = 10_000  # remembered
+KEPT_DURATIONS = 64
+UNTRIED_S = 10  # what a client is told to wait for an answer on its way, before any has come
+SLACK = 1.1  # times what a request allows: tokenizers differ
 LONGEST_NAME = 512  # of a model whose verdict is remembered: a client makes names up, of any length
 _UNCAPTURED, _GAPS = PLACE["uncaptured"], PLACE["gaps"]
 _GAP_SINCE, _GAP_EXCHANGES = PLACE["gap_since_us"], PLACE["gap_exchanges"]
@@ -33,7 +40,7 @@ _COMMIT_US = PLACE["commit_us"]
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-# models, account, organisation, operation, n, log-probabilities: a decision looks at no more but the length
+# models, account, organisation, what it does, n, log-probabilities: no decision looks at more, but the length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
@@ -98,6 +105,10 @@ class Gate:
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self._decided: dict[Asked, tuple[Decision, ModelVerdict]] = {}
+        self._sets: dict[str | None, int | None] = {}
+        self._longest: dict[str, int] = {}  # answers that were longer than the table says
+        self.disobedient: set[str] = set()  # models that wrote more than a request allowed
+        self.durations: deque[int] = deque(maxlen=KEPT_DURATIONS)  # of whole answers, µs
         self.set_terms(terms)
         self._commit_us = 0  # of the log's time in commits, so much is counted
         self._flush: asyncio.TimerHandle | None = None
@@ -122,11 +133,44 @@ class Gate:
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
+        own = terms.operations
+        self.operations = Operations((*own, *OPERATIONS.lines), OPERATIONS.prefixes) if own else OPERATIONS
         self.limited = _limits_anybody(terms)  # else nobody's spending need be looked up
         self.host = host_verdict(terms, self._upstream_host)  # of whatever goes upstream
         self._verdicts.clear()
         self._replies.clear()
         self._decided.clear()
+        self._sets.clear()
+
+    def set_of(self, model: str | None) -> int | None:
+        """The set of models that one counts with, remembered until the terms change."""
+        if not self.terms.limits.models:
+            return None
+        if model not in self._sets:
+            if len(model or "") > LONGEST_NAME:
+                return len(self.terms.limits.models) - 1
+            _keep(self._sets, model, set_of(self.terms.limits.models, self.terms.models, model))
+        return self._sets[model]
+
+    def longest(self, model: str, default: int) -> int:
+        """Output tokens that an answer of a model brings at most: of all that may answer to the name."""
+        found = max(longest(one, default) for hop in hops(self.terms.models, model) for one in hop.names[-1:])
+        return max(found, self._longest.get(model, 0))
+
+    def learn(self, model: str, tokens: int, most: int | None, n: int) -> None:
+        """Remember an answer that is longer than was thought possible."""
+        if len(model) > LONGEST_NAME:
+            return
+        if most is not None and tokens > SLACK * most * n and len(self.disobedient) < VERDICTS:
+            self.disobedient.add(model)
+        if tokens > self.longest(model, self.terms.limits.answer_tokens) * n:
+            _keep(self._longest, model, tokens // n)
+
+    def settles_s(self) -> int:
+        """Seconds in which nine of ten answers have come lately."""
+        if not self.durations:
+            return UNTRIED_S
+        return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
     def decided(self, asked: Asked, body_bytes: int, now_us: int) -> tuple[Decision, ModelVerdict] | None:
         """What was decided on the same of an account without a standing, where nobody has a limit."""
@@ -282,4 +326,4 @@ def _limits_anybody(terms: Terms) -> bool:
         found.output_tokens_per_day,
         found.batch_output_tokens_per_day,
     )
-    return any(v is not None for v in some) or bool(found.accounts or found.orgs)
+    return any(v is not None for v in some) or bool(found.accounts or found.orgs or found.models)

@@ -36,6 +36,7 @@ WORDS = frozenset(
      "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
+ENDINGS = ("chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models")
 MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
 MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
 MOST_PARTS, MOST_HEAD = 10_000, 64 << 10  # of a multipart form; bytes of a part's head
@@ -48,6 +49,7 @@ _LINE = re.compile(rb'(?<!\\)"%s"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\\r\n]++|\\[^\r\n
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,200})"|([^\s";,]{1,200}))\s*(?:;|$)')
 _FIELD = re.compile(rb"([!-9;-~]+):[ \t]*([^\r\n]*)")
 _PARAMETER = re.compile(rb';[ \t]*([A-Za-z0-9_.*-]+)=(?:"((?:[^"\\]|\\.)*+)"|([^\s";,\\]*))[ \t]*')
+_READ_OTHERWISE = re.compile(rb"charset[*0-9]*\s*=(?!\s*\"?(?:utf-?8|us-ascii)\"?\s*(?:;|$))|^multipart/")
 _PLAIN = (b"7bit", b"8bit", b"binary")
 
 
@@ -141,6 +143,8 @@ def _named(pairs: Iterable[tuple[str, str]]) -> list[str]:
     found = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
+        if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
+            raise Ambiguous("the form says that it is in another charset than UTF-8")
         folded = _folded(bare)
         if (folded in MANY or _is_one(bare, folded)) and value.strip():
             found.append(value.strip())
@@ -179,6 +183,8 @@ def _field(piece: bytes) -> tuple[str, str] | None:
         key, said = field[1].lower(), field[2].strip()
         if key == b"content-transfer-encoding" and said.lower() not in _PLAIN:
             raise Ambiguous("a part of the form is encoded; send it as it is")
+        if key == b"content-type" and _READ_OTHERWISE.search(said.lower()):
+            raise Ambiguous("a part of the form is in another charset than UTF-8, or holds parts of its own")
         if key == b"content-disposition":
             if name is not None:
                 raise Ambiguous("a part of the form is named twice")
@@ -211,17 +217,17 @@ def _disposed(said: bytes) -> tuple[bytes, bool]:
 # --- path, query, headers ---------------------------------------------------------------------------------
 
 
-def in_path(parts: list[str], endings: Iterable[str]) -> list[str]:
+def in_path(parts: list[str]) -> list[str]:
     """Models in a path's segments: `/openai/deployments/NAME/chat/completions`, `/v1/models/NAME`.
 
-    A name may hold a slash: it goes on to the operation, one of `endings`.
+    A name may hold a slash: it goes on to the operation, one of `ENDINGS`.
     """
     at = next((k for k, part in enumerate(parts) if part.lower() in PLACES), len(parts))
     hosted = next((k for k, part in enumerate(parts) if part in ("@cf", "@hf")), len(parts))
     at = min(at, hosted - 1) if hosted < len(parts) else at  # Cloudflare: /ai/run/@cf/MAKER/NAME
     rest = parts[at + 1 :]
-    for ending in endings:
-        tail = ending.strip("/").split("/")
+    for ending in ENDINGS:
+        tail = ending.split("/")
         if [part.lower() for part in rest[-len(tail) :]] == tail:
             rest = rest[: -len(tail)]
             break

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.batch import brought
@@ -16,6 +17,7 @@ from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
 from stillwatch.gateway.path.reply import (
+    FALLBACK_BYTES,
     HEAD_LIMIT,
     JSON_LIMIT,
     ReplyFacts,
@@ -24,12 +26,13 @@ from stillwatch.gateway.path.reply import (
     events_in,
     facts_of_json,
     last_end,
+    model_field,
     models_in,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
 CARRY = 300  # bytes of a stream that are looked at again: a model's name may come in two pieces
-GENERATES = frozenset(("chat", "completions", "responses", "messages"))
+COUNTED = frozenset(("generates", "renders", "embeds", "unknown"))  # whose reply says what it cost
 _LINES = (b"jsonl", b"ndjson", b"jsonlines", b"json-lines", b"octet-stream", b"/binary", b"json-seq")
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*"[^"\\]{1,512}"')  # of a reply too long to be read
 _CHUNKS, _STRIPPED, _CUT_BUDGET = PLACE["chunks"], PLACE["stripped"], PLACE["cut_budget"]
@@ -40,6 +43,7 @@ class Recipient(Protocol):
 
     gate: Gate
     operation: str
+    does: str
     asked: str  # the model that was asked for
 
     @property
@@ -152,7 +156,9 @@ class Whole:
             body = self._without_hidden(body)
         else:
             found = facts_of_json(body)
-            if to.operation in GENERATES or to.operation == "embeddings" or found.background:
+            if to.does == "generates" and found.output_tokens is None and not found.background:
+                found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
+            if to.does in COUNTED or found.background:
                 self._facts = found  # else it was generated, and counted, at another time
             else:
                 to.took(body)
@@ -257,9 +263,10 @@ class Lines:
 class Events:
     """A stream. Whole events only until one has named the model; then bytes as they come, looked at."""
 
-    def __init__(self, to: Recipient, made: "MadeInStream | None" = None) -> None:
+    def __init__(self, to: Recipient, made: "MadeInStream | None" = None, lines: bool = False) -> None:
         self.to = to
-        self._stream = Stream(to.operation)
+        self._mark = b"\n" if lines else b"data:"  # one for each event; or each line, of JSON
+        self._stream = Stream(to.operation, lines)
         self._made = made
         self._strip = SseStrip() if to.strip else None
         self._held = b""
@@ -292,7 +299,7 @@ class Events:
     def _named(self, data: bytes) -> bytes:
         """The whole events at hand, once what they name was looked at; the rest is held."""
         held = self._held + data
-        end = last_end(held)
+        end = held.rfind(b"\n") + 1 if self._mark == b"\n" else last_end(held)
         if not end:
             if len(held) < HEAD_LIMIT:
                 self._held = held
@@ -303,7 +310,7 @@ class Events:
         if not all(self.to.served(name) for name in names):
             return b""
         if len(names) == 1:
-            self._needle = _field_in(held)
+            self._needle = model_field(held)
             if self._needle:
                 whole, self._held = held, b""
         return whole
@@ -312,7 +319,8 @@ class Events:
         """Whether what follows names no other model than the one that was looked at."""
         seen = self._carry + data if self._carry else data
         self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
-        if b'"model"' not in seen or seen.count(b'"model"') == seen.count(self._needle):
+        many = seen.count(b'"model"') + seen.count(b'"modelVersion"')
+        if not many or many == seen.count(self._needle):
             return True
         return all(self.to.served(name) for name in models_in(seen))
 
@@ -324,10 +332,10 @@ class Events:
         to = self.to
         each = to.gate.ratios.per_chunk(to.asked, to.operation)
         most = max(0, int(to.left() / each))
-        events = data.count(b"data:")
+        events = data.count(self._mark)
         whole = events <= most
         if not whole:
-            data, events = data[: _nth_end(data, most)], most
+            data, events = data[: _nth_end(data, most, self._mark)], most
         to.charge(round(events * each))
         return data, whole
 
@@ -344,7 +352,7 @@ class Events:
     @property
     def as_sent(self) -> bool:
         """Whether the client has whole events, so that one of ours may follow."""
-        return self._strip is None
+        return self._strip is None and self._mark != b"\n"
 
     def facts(self, complete: bool) -> ReplyFacts:
         return self._stream.facts(self.to.gate.ratios, self.to.asked, complete)
@@ -381,23 +389,26 @@ def is_json(kind: bytes) -> bool:
     return media == b"application/json" or media.endswith(b"+json")
 
 
+def is_json_lines(kind: bytes) -> bool:
+    """Whether a content type says lines of JSON, as Ollama streams them."""
+    media = kind.partition(b";")[0].strip()
+    return media.endswith((b"ndjson", b"jsonl", b"jsonlines", b"json-lines", b"stream+json"))
+
+
 def is_lines(kind: bytes) -> bool:
     """Whether a content type may hold lines of JSON; the files API sends batches as mere bytes."""
     media = kind.partition(b";")[0].strip()
     return media in (b"", b"text/plain") or media.endswith(_LINES)
 
 
-def _field_in(data: bytes) -> bytes:
-    """The model's field, byte for byte; empty where its name is written in escapes."""
-    at = data.find(b'"model"')
-    end = data.find(b'"', data.find(b'"', data.find(b":", at)) + 1) + 1
-    return data[at:end] if b"\\" not in data[at:end] else b""
-
-
-def _nth_end(data: bytes, n: int) -> int:
-    """Where the first `n` events with data end."""
+def _nth_end(data: bytes, n: int, mark: bytes) -> int:
+    """Where the first `n` events with data end, or the first `n` lines."""
     at = -1
+    if mark == b"\n":
+        for _ in range(n):
+            at = data.find(mark, at + 1)
+        return at + 1
     for _ in range(n + 1):
-        at = data.find(b"data:", at + 1)
+        at = data.find(mark, at + 1)
     before = data.rfind(b"\n\n", 0, at)
     return before + 2 if before >= 0 else 0

@@ -31,9 +31,13 @@ def _field(*names: bytes) -> bytes:
 
 # Possessive: without, a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
 _TEXT = rb'"((?:[^"\\]++|\\.)++)"'
-_MODEL = re.compile(_field(b"model") + rb'("(?:[^"\\]++|\\.)*+")')
-_USAGE = re.compile(_field(b"usage") + rb"\{")
-_FINISH = re.compile(_field(b"finish_reason", b"stop_reason") + rb'"([^"\\]{1,64})"')
+_MODEL = re.compile(_field(b"model", b"modelVersion") + rb'("(?:[^"\\]++|\\.)*+")')
+_USAGE = re.compile(_field(b"usage", b"usageMetadata") + rb"\{")
+_FINISH = re.compile(
+    _field(b"finish_reason", b"stop_reason", b"finishReason", b"stopReason", b"done_reason")
+    + rb'"([^"\\]{1,64})"'
+)
+_DONE = (b'"usage', b'"eval_count"', b'"tokens_predicted"', b'"generated_tokens"')  # in a line that counts
 _INCOMPLETE = re.compile(_field(b"incomplete_details") + rb'\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -45,6 +49,9 @@ TEXTS = {  # what carries generated text in a stream's events
     "responses": re.compile(_field(b"delta") + _TEXT),
     "messages": re.compile(_field(b"text", b"thinking", b"partial_json") + _TEXT),
 }
+_ANY_TEXT = re.compile(
+    _field(b"content", b"text", b"response", b"thinking", b"reasoning", b"arguments") + _TEXT
+)
 _REASONING = re.compile(_field(b"reasoning_content", b"reasoning", b"thinking") + rb'"[^"]')
 _DECODER = json.JSONDecoder()
 
@@ -99,9 +106,10 @@ class Ratios:
 class Stream:
     """Facts of a streamed reply, from its bytes as they pass. Memory: `FOLD` plus the event at hand."""
 
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, lines: bool = False) -> None:
         self.operation = operation
-        self._texts = TEXTS.get(operation, TEXTS["chat"])
+        self._lines = lines  # of JSON, instead of events
+        self._texts = TEXTS.get(operation, _ANY_TEXT)
         self._parts: list[bytes] = []
         self._size = 0
         self._fold_at = FOLD
@@ -131,7 +139,8 @@ class Stream:
         data = b"".join(self._parts)
         end = len(data)
         if not last or keep:
-            end = last_end(data) or (0 if len(data) < JSON_LIMIT else len(data))
+            end = data.rfind(b"\n") + 1 if self._lines else last_end(data)
+            end = end or (0 if len(data) < JSON_LIMIT else len(data))
         whole = data[:end]
         self._parts = [data[end:]]
         self._size = len(data) - end
@@ -141,7 +150,11 @@ class Stream:
         self._chunks += len(found)
         self._text_bytes += sum(map(len, found))
         self._reasoning_seen = self._reasoning_seen or _REASONING.search(whole) is not None
-        if _USAGE.search(whole):
+        if self._lines:
+            for line in whole.split(b"\n"):
+                if any(word in line for word in _DONE):
+                    self._usage.update(_usage_of(line))
+        elif _USAGE.search(whole):
             for event in _EVENT_END.split(whole):
                 if _USAGE.search(event):
                     self._usage.update(_usage_of_event(event))
@@ -176,6 +189,16 @@ class _Details(msgspec.Struct):
     reasoning_tokens: _Count | None = None
 
 
+class _Pair(msgspec.Struct):
+    """Cohere's `tokens`, Replicate's `metrics`, Text Generation Inference's `details`."""
+
+    input_tokens: _Count | None = None
+    output_tokens: _Count | None = None
+    input_token_count: _Count | None = None
+    output_token_count: _Count | None = None
+    generated_tokens: _Count | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
@@ -185,6 +208,20 @@ class _Usage(msgspec.Struct):
     output_tokens_details: _Details | None = None
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
+    inputTokens: _Count | None = None  # Bedrock
+    outputTokens: _Count | None = None
+    promptTokenCount: _Count | None = None  # Gemini
+    candidatesTokenCount: _Count | None = None
+    thoughtsTokenCount: _Count | None = None
+    prompt_eval_count: _Count | None = None  # Ollama
+    eval_count: _Count | None = None
+    tokens_evaluated: _Count | None = None  # llama.cpp
+    tokens_predicted: _Count | None = None
+    tokens: _Pair | None = None
+
+
+class _Meta(msgspec.Struct):
+    tokens: _Pair | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -198,6 +235,16 @@ class _Body(msgspec.Struct):
     stop_reason: str | None = None
     status: str | None = None
     background: bool | None = None
+    object: str | None = None
+    modelVersion: str | None = None
+    usageMetadata: _Usage | None = None
+    meta: _Meta | None = None
+    metrics: _Pair | None = None
+    details: _Pair | None = None
+    eval_count: _Count | None = None
+    prompt_eval_count: _Count | None = None
+    tokens_predicted: _Count | None = None
+    tokens_evaluated: _Count | None = None
 
 
 class _Within(msgspec.Struct):
@@ -211,14 +258,23 @@ class _Event(msgspec.Struct):
     schema may hold a field of that name."""
 
     usage: dict[str, object] | None = None
+    usageMetadata: dict[str, object] | None = None
     message: _Within | None = None
     response: _Within | None = None
+    delta: _Within | None = None
+    eval_count: _Count | None = None
+    prompt_eval_count: _Count | None = None
+    tokens_predicted: _Count | None = None
+    tokens_evaluated: _Count | None = None
 
 
 class _Counted(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_AT_WORK = frozenset(("queued", "in_progress", "starting", "processing"))  # what was asked for comes later
+_BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
+_NO_PAIR = _Pair()
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
@@ -231,11 +287,20 @@ def facts_of_json(body: bytes) -> ReplyFacts:
         found = _BODY.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _loosely(body)
-    tokens = _tokens(found.usage)
+    tokens = _tokens(found.usage or found.usageMetadata)
+    if tokens == (None, None, None):
+        beside = found.meta.tokens if found.meta else found.metrics or found.details
+        counts = _Usage(
+            prompt_eval_count=found.prompt_eval_count, eval_count=found.eval_count,
+            tokens_evaluated=found.tokens_evaluated, tokens_predicted=found.tokens_predicted, tokens=beside,
+        )  # fmt: skip
+        tokens = _tokens(counts)
     reason = found.choices[0].finish_reason if found.choices else found.stop_reason
     if reason is None and found.status is not None:
         reason = "stop" if found.status == "completed" else found.status
-    return ReplyFacts(found.model, *tokens, finish_reason=reason, background=found.background is True)
+    later = found.background is True or found.object == "thread.run" or found.status in _AT_WORK
+    later = later or found.metrics is not None  # Replicate's
+    return ReplyFacts(found.model or found.modelVersion, *tokens, finish_reason=reason, background=later)
 
 
 def _loosely(body: bytes) -> ReplyFacts:
@@ -259,6 +324,12 @@ def first_model(data: bytes) -> bytes | None:
     """The first model that some bytes of JSON name, as written (with quotes), or None."""
     found = _MODEL.search(data)
     return found[1] if found else None
+
+
+def model_field(data: bytes) -> bytes:
+    """The field that names the model, byte for byte; empty where the name is written in escapes."""
+    found = _MODEL.search(data)
+    return found[0] if found and b"\\" not in found[0] else b""
 
 
 def models_in(data: bytes) -> list[str]:
@@ -304,15 +375,23 @@ def data_of(event: bytes) -> bytes:
 
 
 def _usage_of_event(event: bytes) -> dict[str, object]:
-    """What an event says of its usage, in its own place."""
+    """What an event says of its usage, in its own place; its data may stand in several lines."""
+    return _usage_of(data_of(event))
+
+
+def _usage_of(data: bytes) -> dict[str, object]:
     try:
-        said = _EVENT.decode(data_of(event))
+        said = _EVENT.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     found: dict[str, object] = {}
-    for within in (said.response, said.message, said):
+    for within in (said.response, said.message, said.delta, said):
         if within is not None and within.usage is not None:
             found.update((key, value) for key, value in within.usage.items() if value is not None)
+    found |= said.usageMetadata or {}
+    for name in _BARE:
+        if (count := getattr(said, name)) is not None:
+            found[name] = count
     return found
 
 
@@ -325,14 +404,28 @@ def _usage(usage: dict[str, object]) -> tuple[int | None, int | None, int | None
         return None, None, None
 
 
+def _first(*counts: int | None) -> int | None:
+    return next((count for count in counts if count is not None), None)
+
+
 def _tokens(usage: _Usage | None) -> tuple[int | None, int | None, int | None]:
     """(input, output, reasoning) tokens, whatever the API calls them. Cached input is input."""
     if usage is None:
         return None, None, None
-    read_in = usage.prompt_tokens
+    pair = usage.tokens or _NO_PAIR
+    read_in = _first(
+        usage.prompt_tokens, usage.inputTokens, usage.promptTokenCount, usage.prompt_eval_count,
+        usage.tokens_evaluated, pair.input_tokens, pair.input_token_count,
+    )  # fmt: skip
     if read_in is None and usage.input_tokens is not None:
         read_in = usage.input_tokens + (usage.cache_read_input_tokens or 0)
         read_in += usage.cache_creation_input_tokens or 0
-    written = usage.completion_tokens if usage.completion_tokens is not None else usage.output_tokens
+    written = _first(
+        usage.completion_tokens, usage.output_tokens, usage.outputTokens, usage.candidatesTokenCount,
+        usage.eval_count, usage.tokens_predicted, pair.output_tokens, pair.output_token_count,
+        pair.generated_tokens,
+    )  # fmt: skip
+    if usage.thoughtsTokenCount is not None:  # Gemini counts them beside the answer's
+        return read_in, (written or 0) + usage.thoughtsTokenCount, usage.thoughtsTokenCount
     details = usage.completion_tokens_details or usage.output_tokens_details
     return read_in, written, details.reasoning_tokens if details else None

@@ -7,39 +7,36 @@ what the upstream reads.
 import re
 import zlib
 from functools import lru_cache
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 import zstandard
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
+from stillwatch.exchanges.operations import NAMES_A_MODEL, OPERATIONS, Found, Operation, Operations, plain
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST, MOST_N, MOST_TOKENS, Batch, begins, begun
+from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, Batch, begun
 from stillwatch.gateway.path.objects import in_upload
 from stillwatch.gateway.path.references import NONE, References, in_value
 
-OPERATIONS = (
-    ("/chat/completions", "chat"),
-    ("/completions", "completions"),
-    ("/responses", "responses"),
-    ("/messages", "messages"),
-    ("/embeddings", "embeddings"),
-    ("/models", "models"),
-)
-# What hands out keys that work without us: OpenAI's for browsers
-MINTS = ("/client_secrets", "/realtime/sessions", "/realtime/transcription_sessions", "/chatkit/sessions")
-# Paths of no operation that generate nothing, or what is counted where it is begun or fetched
-HARMLESS = (
-    "/files", "/uploads", "/parts", "/complete", "/cancel", "/count_tokens", "/input_tokens", "/tokenize",
-    "/detokenize", "/moderations", "/rerank",
+# Operations whose body is nothing but one JSON object
+JSON_ONLY = frozenset(
+    ("chat", "completions", "responses", "messages", "embeddings", "generate_content", "converse",
+     "cohere_chat", "ollama_chat", "ollama_generate", "generate", "completion", "runs", "ocr")
 )  # fmt: skip
-JSON_ONLY = frozenset(("chat", "completions", "responses", "messages", "embeddings"))
+FORM = "multipart/form-data"
 SAYS_WHO = frozenset(("safety_identifier", "user", "metadata"))
 REMEMBERED = 512  # characters of a target; longer ones would fill the memory
 _BAD_TARGET = re.compile(r"[^\x21-\x7e]|#")
-_PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
+_CHARSET = re.compile(r"charset[*0-9]*\s*=\s*(?:\"([^\"]*)\"|([^\s\";,]*))")
+UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
+MARKS = (b"\xef\xbb\xbf", b"+/v")  # byte-order marks of UTF-8 and UTF-7: some readers take them off
+# Read once more, or by other rules, they would be another path: %2561, %u002f
+_TWICE = re.compile(r"%25[0-9A-Fa-f]{2}|%u[0-9A-Fa-f]{4}")
+_CONTROLS = re.compile(r"%[01][0-9A-Fa-f]|%7[Ff]")
 FREE_BYTES, GROWTH = 4 << 20, 100  # a body may open to so many bytes; beyond, to so many times its own
 MOST_QUOTES = 4_000_000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -47,6 +44,29 @@ LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others
 FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
 MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
+
+
+LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
+_UNKNOWN = Operation("", "*", "**", "unknown")
+
+
+# What limits one answer, by operation
+ALLOWS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "chat": (("max_completion_tokens",), ("max_tokens",)),
+    "completions": (("max_tokens",), ("max_tokens_to_sample",)),
+    "responses": (("max_output_tokens",),),
+    "messages": (("max_tokens",),),
+    "runs": (("max_completion_tokens",),),
+    "generate_content": (
+        ("generationConfig", "maxOutputTokens"), ("generation_config", "max_output_tokens"),
+    ),
+    "converse": (("inferenceConfig", "maxTokens"),),
+    "cohere_chat": (("max_tokens",),),
+    "ollama_chat": (("options", "num_predict"),),
+    "ollama_generate": (("options", "num_predict"),),
+    "generate": (("parameters", "max_new_tokens"), ("max_tokens",)),
+    "completion": (("n_predict",),),
+}  # fmt: skip
 
 
 class BadRequest(Exception):
@@ -61,6 +81,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request before it goes upstream."""
 
     operation: str
+    does: str = "unknown"  # one of `operations.DOES`, where the table has a line for it
     models: tuple[str, ...] = ()  # all it names; the first one is what it asks for
     end_user: str | None = None
     stream: bool = False
@@ -75,43 +96,38 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 
 def operation_of(target: str) -> str:
-    """The operation a request target stands for; "other" for what the gateway only passes on."""
-    return _operation(target) if len(target) <= REMEMBERED else _operation.__wrapped__(target)
+    """The name of what a request to a target asks for; "other" for what has none."""
+    found = OPERATIONS.find("POST", target) or OPERATIONS.find("GET", target)
+    return found.operation if found else "other"
 
 
-@lru_cache(1024)
-def _operation(target: str) -> str:
-    path = _plain(target).rstrip("/ \t\r\n\0").lower()
-    for ending, name in OPERATIONS:
-        if path.endswith(ending):
-            return name
-    return "models" if "/models/" in path else "other"
-
-
-def mints(target: str) -> bool:
-    """Whether a POST to it gives a key that works without the gateway."""
-    return _plain(target).rstrip("/ ").lower().endswith(MINTS)
-
-
-def known(target: str) -> bool:
-    """Whether what is sent to it is understood: counted, looked into, or known to generate nothing."""
-    path = _plain(target).rstrip("/ ").lower()
-    return operation_of(target) != "other" or begins(path) or path.endswith(HARMLESS)
-
-
-def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: int) -> Facts:
+def read(
+    method: str,
+    target: str,
+    kind: str,
+    coding: str,
+    body: bytes,
+    limit: int,
+    operations: Operations = OPERATIONS,
+) -> Facts:
     """Look at a whole request. `kind` and `coding` are its content type and content encoding, lower case.
 
     Raises: BadRequest for what must not go upstream.
     """
-    operation, named = _targeted(target) if len(target) <= REMEMBERED else _target(target)
-    starts = operation == "other" and method not in ("GET", "HEAD") and begins(_plain(target).lower())
+    found = operations.find(method, target)
+    named = _targeted(target, found) if len(target) <= REMEMBERED else _target(target, found)
+    line = found.line if found else _UNKNOWN
+    operation, does = line.name, line.does if found else "unknown"
+    starts = does == "begins"
     if not body:
-        return Facts(operation, named, batch=begun(None) if starts else None)
+        return Facts(operation, does, named, batch=begun(None) if starts else None)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
         body = inflate(body, coding, limit)
+    _plainly_typed(kind, does)
+    if body.startswith(MARKS):
+        raise BadRequest(400, "bad_encoding", "the body begins with a byte-order mark; leave it out")
     # whatever it calls itself: an upstream may read any body as JSON, also one in UTF-16
     start = body[:8]
     if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
@@ -119,14 +135,14 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     form = operation not in JSON_ONLY and ("form-data" in kind or "urlencoded" in kind)
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
-        facts = _json(operation, named, kind, body, starts)
+        facts = _json(operation, does, named, kind, body)
     else:
         try:
-            found = naming.in_form(kind, body) if form else []
-            names = _distinct(*found, *named, *naming.in_lines(body))
+            names = naming.in_form(kind, body) if form else []
+            models = _distinct(*names, *named, *naming.in_lines(body))
         except naming.Ambiguous as why:
             raise BadRequest(400, "bad_form", str(why)) from None
-        facts = Facts(operation, names, batch=begun(None) if starts else _uploaded(body))
+        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if form or (not facts.is_json and batches.is_batch(body)):
@@ -137,43 +153,70 @@ def read(method: str, target: str, kind: str, coding: str, body: bytes, limit: i
     return facts
 
 
-def _target(target: str) -> tuple[str, tuple[str, ...]]:
-    """The operation and the models that a target names."""
+def _plainly_typed(kind: str, does: str) -> None:
+    """Raises: BadRequest for a content type that makes a reader take the bytes otherwise than as UTF-8."""
+    charsets = [one or other for one, other in _CHARSET.findall(kind)]
+    if kind.count("charset") != len(charsets) or not UTF8.issuperset(charsets) or len(charsets) > 1:
+        raise BadRequest(
+            415, "bad_encoding", "the body must be UTF-8, and its content type say no other charset"
+        )
+    media = kind.partition(";")[0].strip()
+    if "," in media or (does in NAMES_A_MODEL and media.startswith("multipart/") and media != FORM):
+        raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
+
+
+def _target(target: str, found: Found | None) -> tuple[str, ...]:
+    """The models that a target names."""
+    path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
         raise BadRequest(400, "bad_target", "the request target must be a path of printable ASCII")
-    parts, bare = _unquoted(target).split("/"), _plain(target).split("/")
+    if _TWICE.search(path) or _CONTROLS.search(path) or not _is_utf8(path):
+        raise BadRequest(400, "bad_target", "the request target holds escapes that servers read differently")
+    parts, bare = unquote(path).split("/"), plain(path).split("/")
     if not {".", ".."}.isdisjoint((*parts, *bare)):
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
-        named = naming.in_query(target.partition("?")[2])
+        named = naming.in_query(query)
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
-    endings = [ending for ending, _ in OPERATIONS]
-    named += naming.in_path(parts, endings) + naming.in_path(bare, endings)
-    return operation_of(target), _distinct(*named)
+    guessed = naming.in_path(parts) + naming.in_path(bare)
+    for kind, name in found.ids if found else ():
+        if kind == "model":  # a maker may stand before it: /publishers/anthropic/models/NAME
+            guessed = [one for one in guessed if one.endswith(f"/{name}")] or [name]
+    return _distinct(*named, *guessed)
 
 
 _targeted = lru_cache(1024)(_target)
 
 
-def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts: bool) -> Facts:
+def _is_utf8(path: str) -> bool:
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: bytes) -> Facts:
+    starts = does == "begins"
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
         asked = decode(body)
     except Refused as why:
         media = kind.partition(";")[0].strip()
-        if operation not in JSON_ONLY and media != "application/json" and not media.endswith("+json"):
+        is_json = media == "application/json" or media.endswith("+json")
+        if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
             found = begun(None) if starts else _uploaded(body)
-            return Facts(operation, _distinct(*named, *_lines(body)), batch=found)
+            return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, names, is_json=True, batch=found, references=in_value(asked))
+        return Facts(operation, does, names, is_json=True, batch=found, references=in_value(asked))
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -188,12 +231,12 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
     if named or many:
         models = _distinct(*models, *named, *many)
     n, logprobs = asked.get("n"), asked.get("logprobs")
-    most = first(*map(asked.get, MOST))
     end_user = None
     if not SAYS_WHO.isdisjoint(asked):
         end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
     return Facts(
         operation,
+        does,
         models,
         end_user if isinstance(end_user, str) else None,
         asked.get("stream") is True,
@@ -201,11 +244,21 @@ def _json(operation: str, named: tuple[str, ...], kind: str, body: bytes, starts
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
-        min(most, MOST_TOKENS) if type(most) is int and most > 0 else None,
+        _allowed(operation, asked),
         begun(asked) if starts else _uploaded(body) if operation == "other" else None,
-        operation == "responses" and asked.get("background") is True,
+        operation in LATER or asked.get("background") is True,
         references=in_value(asked),
     )
+
+
+def _allowed(operation: str, asked: dict[str, object]) -> int | None:
+    """Output tokens that a request allows one answer, by the fields that its API obeys; of two the larger.
+
+    A field of another API would be a promise that nobody keeps.
+    """
+    found = [dig(asked, *path) for path in ALLOWS.get(operation, ())]
+    most = max((one for one in found if type(one) is int and one > 0), default=None)
+    return None if most is None else min(most, MOST_TOKENS)
 
 
 def _uploaded(body: bytes) -> Batch | None:
@@ -242,16 +295,6 @@ def _too_many(body: bytes, size: int = 0) -> bool:
 def _include(asked: dict[str, object]) -> bool:
     include = asked.get("include")
     return isinstance(include, list) and any(isinstance(v, str) and "logprobs" in v for v in include)
-
-
-def _plain(target: str) -> str:
-    """A target's path as some servers read it: without parameters of segments, turned slashes as slashes."""
-    return _PARAMETERS.sub("", _unquoted(target)).replace("\\", "/")
-
-
-def _unquoted(target: str) -> str:
-    """A target's path without escapes."""
-    return re.sub(r"%([0-9A-Fa-f]{2})", lambda m: chr(int(m[1], 16)), target.partition("?")[0])
 
 
 def _lines(body: bytes) -> list[str]:

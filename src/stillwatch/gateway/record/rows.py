@@ -14,6 +14,7 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import completion, settings
+from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
@@ -24,10 +25,9 @@ from stillwatch.gateway.record.entries import Intent, Outcome
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
-RECORDED_AS = {
-    "chat": "chat", "responses": "chat", "messages": "chat", "completions": "text_completion",
-    "embeddings": "embeddings",
-}  # fmt: skip
+RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "generates"} | {
+    "completions": "text_completion"
+}
 ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is believed, and stated
 INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands

@@ -1,8 +1,12 @@
 """An allowance: so many output tokens a day for every account, more for those whose clean days show more.
 
 The owner's terms can say it: `[limits] output_tokens_per_day` for all, `[limits.account.NAME]` for exceptions
-(`Allowances.terms` writes both). It accuses nobody. A harvest then needs many accounts or many days, and many
+(`Allowances.terms` writes both). What refuses is the gateway's own limiter: an answer holds what it may bring
+until it has come. It accuses nobody. A harvest then needs many accounts or many days, and many
 accounts are what detection sees. Nothing a client claims counts (age, organisation, declared use).
+
+No account teaches it more than `CEILING` times everybody's allowance: a busy clean day can be bought with a
+cheap model's tokens. Whom the owner knows to need more it names itself.
 
 Null: an account's busiest day to come is at most twice its busiest clean one; who is new stays below `usual`.
 Blind to: a harvest over as many accounts or days as the allowance asks for.
@@ -10,6 +14,7 @@ Fooled by: an honest account that begins at its full size (a migration, a load t
 Source: own; limits of this form are every provider's.
 """
 
+import heapq
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,14 +24,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, Judged
 from stillwatch.range.defences.hours import DAY_US, before, in_order, record
+from stillwatch.terms import Limits
+from stillwatch.terms.limiter import used_up
 
 NAME = "allowance"
 USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
 NONE = 2**62  # tokens: more than anybody takes
 GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
-CEILING = 3.0  # times the busiest clean day of any account: a ceiling that next to nobody reaches
+CEILING = 2.5  # times everybody's allowance: more is nobody's by what a log shows alone
+FLAT = 3.0  # times the busiest clean day of any account: one limit that next to nobody reaches
+TOKENS_A_S = 60  # at which an answer is written: how long it holds what it may bring
 
 
 @dataclass(frozen=True)
@@ -36,19 +46,26 @@ class Allowances:
     usual: int
     more: dict[str, int]
     vouch: dict[str, int] = field(default_factory=dict)  # what their own days say, where that is above `more`
+    answer: int | None = None  # output tokens of the longest answer
 
     @classmethod
-    def ceiling(cls, busiest: dict[str, int], times: float = CEILING) -> "Allowances":
-        """Set one ceiling for everybody, by the busiest clean day of any account."""
-        return cls(round(times * max(busiest.values())) if busiest else NONE, {})
+    def flat(cls, busiest: dict[str, int], times: float = FLAT, answer: int | None = None) -> "Allowances":
+        """Set one limit for everybody, by the busiest clean day of any account."""
+        return cls(round(times * max(busiest.values())) if busiest else NONE, {}, answer=answer)
 
     @classmethod
     def of(
-        cls, busiest: dict[str, int], share: float = USUAL, growth: float = GROWTH, usual: int | None = None
+        cls,
+        busiest: dict[str, int],
+        share: float = USUAL,
+        growth: float = GROWTH,
+        usual: int | None = None,
+        ceiling: float = CEILING,
+        answer: int | None = None,
     ) -> "Allowances":
         """Set them by every account's busiest clean day. Without clean days there is no allowance.
 
-        An account's own days give it `growth` times everybody's at most: some dollars on a small model's
+        An account's own days give it `ceiling` times everybody's at most: some dollars on a small model's
         tokens would else buy it thousands of a large one's. `vouch` holds the rest, for a person to grant.
 
         usual: where everybody's allowance is known from other people's clean days.
@@ -59,13 +76,15 @@ class Allowances:
             most = np.array(sorted(busiest.values()), float)
             usual = round(float(np.quantile(most, share, method="higher")))
         own = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
-        most_of_all = round(growth * usual)
+        most_of_all = max(usual, round(ceiling * usual))
         vouch = {name: tokens for name, tokens in own.items() if tokens > most_of_all}
-        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in own.items()}, vouch)
+        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in own.items()}, vouch, answer)
 
     def terms(self) -> str:
         """The part of terms.toml that says so."""
         lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
+        if self.answer:
+            lines.append(f"answer_tokens = {self.answer:_}  # the longest answer of the log")
         for name in sorted(self.more):
             lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
             if name in self.vouch:
@@ -81,7 +100,10 @@ class AllowanceWatch:
     share: float = USUAL
     growth: float = GROWTH
     allowances: Allowances | None = None
-    _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # account -> day, tokens on it
+    _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # account -> clean day, tokens on it
+    _budgets: Budgets = field(default_factory=lambda: Budgets(None))
+    _on_way: list[tuple[int, int, int, int]] = field(default_factory=list)  # ends, place, tokens, held
+    _longest: int = 0  # clean answer
     _busiest: dict[str, int] = field(default_factory=dict)
     _usual: int | None = None  # of other people's clean days
 
@@ -113,21 +135,32 @@ class AllowanceWatch:
         return ()
 
     def answered(self, account: str, at_us: int, output_tokens: int, model: str | None = None) -> None:
-        """Count an answer's tokens."""
-        day, spent = self._spent.get(account, (-1, 0))
-        spent = output_tokens + (spent if day == at_us // DAY_US else 0)
-        self._spent[account] = (at_us // DAY_US, spent)
+        """Count an answer's tokens: it holds what it may bring, and is counted when it has ended."""
         if at_us < self.clean_until_us:
+            day, spent = self._spent.get(account, (-1, 0))
+            spent = output_tokens + (spent if day == at_us // DAY_US else 0)
+            self._spent[account] = (at_us // DAY_US, spent)
             self._busiest[account] = max(self._busiest.get(account, 0), spent)
+            self._longest = max(self._longest, output_tokens)
+            return
+        place = self._budgets.place(account, None)
+        held = max(self._longest, output_tokens)
+        self._budgets.hold(place, held)
+        ends_us = at_us + output_tokens * 1_000_000 // TOKENS_A_S
+        heapq.heappush(self._on_way, (ends_us, place, output_tokens, held))
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether the account has had its allowance of this day. The last answer may pass it."""
         if at_us < self.clean_until_us:
             return False
+        while self._on_way and self._on_way[0][0] <= at_us:
+            ends_us, place, tokens, held = heapq.heappop(self._on_way)
+            self._budgets.add(place, ends_us, 0, tokens)
+            self._budgets.hold(place, -held)
         allowances = self._settled()
-        day, spent = self._spent.get(account, (-1, 0))
-        most = allowances.more.get(account, allowances.usual)
-        return day == at_us // DAY_US and spent >= most
+        limits = Limits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
+        spent = self._budgets.spent(self._budgets.place(account, None), at_us)
+        return used_up(limits, "generates", spent, at_us) is not None
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> AllowanceWatch:

@@ -1,6 +1,6 @@
 """A ceiling: output tokens a day for everybody, three times the busiest clean day of any account.
 
-`stillwatch terms allowance --ceiling` writes it. It refuses next to nobody who is honest. It slows whoever
+`stillwatch terms allowance --flat` writes it. It refuses next to nobody who is honest. It slows whoever
 takes everything through one account, and nobody who has many.
 
 Null: no honest account has a day three times as busy as the busiest clean one of all.
@@ -27,11 +27,11 @@ class CeilingWatch(AllowanceWatch):
 
     def calibrate(self, other: Any) -> None:
         """Take the ceiling from other people's clean days."""
-        self.allowances = Allowances.ceiling(other.busiest())
+        self.allowances = Allowances.flat(other.busiest())
 
     def _settled(self) -> Allowances:
         if self.allowances is None:
-            self.allowances = Allowances.ceiling(self.busiest())
+            self.allowances = Allowances.flat(self.busiest())
         return self.allowances
 
 

@@ -2,7 +2,7 @@
 
 A harvest of reasoning traces takes nothing else, most honest heavy use takes little of them: an allowance of
 them can be half as large and refuse no more. A model reasons that gave reasoning tokens on a clean day; one
-that came later counts as if it did. Terms cannot say this yet: a limit there holds for all models.
+that came later counts as if it did. Terms say it with `[[limits.models]]`.
 
 Null: as `allowance`, of reasoning models' tokens.
 Blind to: as `allowance`; and all that is taken from models that do not reason.
@@ -48,6 +48,8 @@ class ReasoningAllowanceWatch(AllowanceWatch):
                 self._known.add(model)
                 if reasoning:
                     self._reason.add(model)
+                if reasoning:
+                    self._longest = max(self._longest, tokens or 0)
                 at = account, at_us // DAY_US, model
                 self._taken[at] = self._taken.get(at, 0) + (tokens or 0)
         return ()

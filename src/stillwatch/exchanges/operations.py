@@ -1,0 +1,202 @@
+"""Which operation of which API a method and a path are: one table, `operations.txt`, for whoever must know.
+
+    >>> found = OPERATIONS.find("GET", "/v1/threads/thread_1/messages?limit=2")
+    >>> found.does, found.operation, found.ids
+    ('lists', 'other', (('thread', 'thread_1'),))
+    >>> OPERATIONS.find("POST", "/v1beta/models/gemini-2.5-pro:generateContent").does
+    'generates'
+    >>> OPERATIONS.find("POST", "/v1/nothing/known") is None
+    True
+
+It decides nothing: what is counted, limited, looked into and forwarded follows from `does`.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+
+DOES = (
+    "generates", "renders", "embeds", "counts", "begins", "creates", "changes", "deletes", "lists", "reads",
+    "fetches", "opens", "mints", "administers",
+)  # fmt: skip
+REFUSED = frozenset(("opens", "mints", "administers"))  # unless the owner's own line says so
+NAMES_A_MODEL = frozenset(("generates", "renders", "embeds"))  # where a ban wants the model named
+UNCOUNTED = frozenset(
+    ("renders", "embeds", "counts", "creates", "changes", "deletes", "lists", "reads")
+)  # no budget of output tokens holds these up
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "*")
+REMEMBERED, LONGEST = 4_096, 512  # targets, and characters of one
+MOST_SEGMENTS, LONGEST_PATH = 64, 4_096  # a path with more is in no line: trying templates would take long
+_PARAMETERS = re.compile(r";[^/]*")  # of a segment: servers in Java leave them out
+_SLASHES = re.compile(r"/{2,}")
+_PART = re.compile(r"\{([a-z_]+)(\.\.\.)?\}")
+_LITERAL = re.compile(r"[^/{}*]+")
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One line of the table."""
+
+    api: str
+    method: str
+    path: str
+    does: str  # one of DOES
+    name: str = "other"
+    makes: str | None = None  # the kind of the object that a request brings about
+    by_owner: bool = False  # the owner's terms name it: forwarded whatever it does
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What a request's method and target mean."""
+
+    line: Operation
+    ids: tuple[tuple[str, str], ...] = ()  # (kind, id) in the path, from left to right, without escapes
+
+    @property
+    def does(self) -> str:
+        return self.line.does
+
+    @property
+    def operation(self) -> str:
+        return self.line.name
+
+    @property
+    def object(self) -> tuple[str, str] | None:
+        """(kind, id) of what is read, changed or deleted."""
+        return self.ids[-1] if self.ids else None
+
+
+class Operations:
+    """A table of operations. The first line that fits decides."""
+
+    def __init__(self, lines: Iterable[Operation], prefixes: Iterable[str] = ("",)) -> None:
+        self.lines = tuple(lines)
+        self.prefixes = tuple(prefixes)
+        self._beginnings = [_Template(one, named=False) for one in self.prefixes]
+        each = [(line, _Template(line.path)) for line in self.lines]
+        tails = {_tail(line.path) for line in self.lines} | {None}
+        self._tails = {tail: [one for one in each if _tail(one[0].path) in (tail, None)] for tail in tails}
+        self._known: dict[tuple[str, str], Found | None] = {}
+
+    def find(self, method: str, target: str) -> Found | None:
+        """The operation of a request, or None where no line fits. HEAD is GET; a query says nothing."""
+        key = (method, target)
+        if key in self._known:
+            return self._known[key]
+        found = self._find("GET" if method == "HEAD" else method, plain(target))
+        if len(target) <= LONGEST:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = found
+        return found
+
+    def _find(self, method: str, path: str) -> Found | None:
+        if path.count("/") > MOST_SEGMENTS or len(path) > LONGEST_PATH:
+            return None
+        ends = [path[at:] for at, letter in enumerate(path) if letter == "/"]
+        rests = [path[end:] for one in self._beginnings if (end := one.length(path)) is not None]
+        for line, template in self._tails.get(path[path.rfind("/") + 1 :].lower(), self._tails[None]):
+            if line.method not in (method, "*"):
+                continue
+            for one in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
+                if (ids := template.ids(one)) is not None:
+                    return Found(line, ids)
+        return None
+
+
+class _Template:
+    """A path with names in braces. Compiled when it is first looked at: most never are."""
+
+    def __init__(self, path: str, named: bool = True) -> None:
+        self._path, self._named = path, named
+        self._kinds = tuple(kind for kind, _ in _PART.findall(path))
+        self._pattern: re.Pattern[str] | None = None
+
+    def _compiled(self) -> re.Pattern[str]:
+        if self._pattern is None:
+            self._pattern = re.compile(pattern_of(self._path, self._named), re.IGNORECASE | re.DOTALL)
+        return self._pattern
+
+    def ids(self, path: str) -> tuple[tuple[str, str], ...] | None:
+        """What stands in a whole path for its names."""
+        fits = self._compiled().fullmatch(path)
+        return tuple(zip(self._kinds, fits.groups(), strict=True)) if fits else None
+
+    def length(self, path: str) -> int | None:
+        """How much of a path's beginning it is."""
+        fits = self._compiled().match(path)
+        return fits.end() if fits and path[fits.end() : fits.end() + 1] in ("/", "") else None
+
+
+def plain(target: str) -> str:
+    """A target's path as the most lenient server reads it: without escapes, parameters, doubled slashes.
+
+    >>> plain("/v1//Chat%2fcompletions;x=1/?a=b")
+    '/v1/Chat/completions'
+    """
+    path = target.partition("?")[0]
+    if "%" in path:
+        path = unquote(path)
+    if ";" in path:
+        path = _PARAMETERS.sub("", path)
+    return _SLASHES.sub("/", path.replace("\\", "/")).rstrip("/ \t\r\n\0")
+
+
+def wrong_path(path: str) -> str | None:
+    """What is wrong with a template, or None."""
+    bare = path.removeprefix("**")
+    if not bare.startswith("/") or bare == "/" or bare != plain(bare) or "?" in bare or "#" in bare:
+        return 'give a path without escapes or query, as in "/v1/audio/{voice}/speech"'
+    if not all(_LITERAL.fullmatch(_PART.sub("x", part)) for part in bare[1:].split("/")):
+        return "braces hold one name in small letters, as in {model}; {model...} is one or more segments"
+    return None
+
+
+def pattern_of(path: str, named: bool = True) -> str:
+    """A template as a regular expression. Only names of models hold colons: elsewhere one begins a verb."""
+    found, at = [], 0
+    if path.startswith("**"):
+        at = 2
+    for part in _PART.finditer(path):
+        found.append(re.escape(path[at : part.start()]))
+        letters = "[^/]+" if part[1] in ("model", "any") else "[^/:]+"
+        one = ".+?" if part[2] else letters
+        found.append(f"({one})" if named else f"(?:{one})")
+        at = part.end()
+    return "".join((*found, re.escape(path[at:])))
+
+
+def _tail(path: str) -> str | None:
+    """The last segment in small letters; None where it is not fixed."""
+    last = path[path.rfind("/") + 1 :].lower()
+    return None if "{" in last else last
+
+
+def read(text: str) -> Operations:
+    """A table from its text. Raises: ValueError with the line."""
+    prefixes: list[str] = []
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if words[0] == "prefix":
+            prefixes += [word.rstrip("/") for word in words[1:]]
+            continue
+        if len(words) not in (4, 5, 6) or words[1] not in METHODS or words[3] not in DOES:
+            raise ValueError(f"line {number}: give api, method, path, what it does, operation, object")
+        if why := wrong_path(words[2]):
+            raise ValueError(f"line {number}: {words[2]}: {why}")
+        lines.append(Operation(*words[:4], *words[4:]))  # type: ignore[arg-type]
+    return Operations(lines, prefixes)
+
+
+def does_of(name: str) -> str:
+    """What an operation of this name does, where nothing else is known of a request."""
+    return _DOES_OF.get(name, "unknown")
+
+
+OPERATIONS = read(Path(__file__).with_suffix(".txt").read_text(encoding="utf-8"))
+_DOES_OF = {line.name: line.does for line in reversed(OPERATIONS.lines) if line.name != "other"}

@@ -1,0 +1,117 @@
+"""What an account may still take: the one rule of limits, for the gateway and for the range that measures it.
+
+An answer holds what it may bring from the moment it is asked for (`most`), until it has come and is counted.
+What is held counts as used: of any number of requests at once, so many are let through that all together
+pass a limit by one answer at most.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from stillwatch.exchanges.operations import UNCOUNTED
+from stillwatch.lineage.skeleton import skeleton
+from stillwatch.terms import Decision, Limits, Models, ModelSet, Spent
+from stillwatch.terms.hops import hops
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+
+
+def used_up(
+    limits: Limits, does: str, spent: Spent, now_us: int, set_most: int | None = None
+) -> Decision | None:
+    """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
+    if does not in UNCOUNTED:
+        for used, held, most, span_us, name in (
+            (spent.set_tokens_day, spent.set_tokens_held, set_most, DAY_US, "models.output_tokens_per_day"),
+            (spent.output_tokens_day, spent.tokens_held, limits.output_tokens_per_day, DAY_US,
+             "output_tokens_per_day"),
+            (spent.output_tokens_hour, spent.tokens_held, limits.output_tokens_per_hour, HOUR_US,
+             "output_tokens_per_hour"),
+            (spent.output_tokens_minute, spent.tokens_held, limits.output_tokens_per_minute, MINUTE_US,
+             "output_tokens_per_minute"),
+        ):  # fmt: skip
+            if most is not None and used + held >= most:
+                return _wait(name, most, used, span_us, spent, now_us)
+    most = limits.requests_per_minute
+    if most is not None and spent.requests_minute >= most:
+        return _wait("requests_per_minute", most, most, MINUTE_US, spent, now_us)
+    return None
+
+
+def _wait(name: str, most: int, used: int, span_us: int, spent: Spent, now_us: int) -> Decision:
+    what, _, span = name.removeprefix("models.").rpartition("_per_")
+    limit = f"The limit of {most:,} {what.replace('_', ' ')} a {span}"
+    if name.startswith("models."):
+        limit += " of these models"
+    wait_s = until(span_us, now_us)
+    if used >= most:
+        return Decision(False, f"limits.{name}", 429, "rate_limited", f"{limit} is used up.", wait_s)
+    message = (
+        f"{limit} may be used up by answers that are on their way: {used:,} are used so far. "
+        "Ask again when one has come, or allow each answer less (max_tokens)."
+    )
+    return Decision(False, f"limits.{name}", 429, "rate_limited", message, min(spent.settles_s, wait_s))
+
+
+def until(span_us: int, now_us: int) -> int:
+    """Whole seconds until the running minute, hour or day (UTC) has ended."""
+    return -(-(span_us - now_us % span_us) // 1_000_000)
+
+
+def left(limits: Limits, spent: Spent, set_most: int | None = None) -> int | None:
+    """Output tokens that the narrowest limit leaves; what answers on their way hold is not taken off."""
+    lefts = [
+        most - used
+        for used, most in (
+            (spent.output_tokens_minute, limits.output_tokens_per_minute),
+            (spent.output_tokens_hour, limits.output_tokens_per_hour),
+            (spent.output_tokens_day, limits.output_tokens_per_day),
+            (spent.set_tokens_day, set_most),
+        )
+        if most is not None
+    ]
+    return max(0, min(lefts)) if lefts else None
+
+
+# --- sets of models --------------------------------------------------------------------------------------
+
+
+def set_of(sets: tuple[ModelSet, ...], models: Models, name: str | None) -> int | None:
+    """Which set a request's model counts with, by its names after aliases; the last one where none has it."""
+    if not sets:
+        return None
+    asked = name or models.default
+    names = {skeleton(one) for hop in hops(models, asked) for one in hop.names} if asked else set()
+    return next(
+        (k for k, one in enumerate(sets) if not names.isdisjoint(map(skeleton, one.models))), len(sets) - 1
+    )
+
+
+def most_of_set(one: ModelSet, account: str) -> int | None:
+    """Output tokens a day of a set, for one account."""
+    return one.accounts.get(account, one.output_tokens_per_day)
+
+
+# --- what an answer may bring ----------------------------------------------------------------------------
+
+
+def longest(model: str | None, default: int) -> int:
+    """Output tokens that one answer of a model brings at most, `default` where nobody has written it down.
+
+    >>> longest("openai/gpt-4o", 7), longest("azure/gpt-4o:latest", 7), longest("team-fast", 7)
+    (16384, 16384, 7)
+    """
+    known = _longest()
+    last = (model or "").rpartition("/")[2].strip().lower()
+    return (
+        known.get(last) or known.get(last.partition(":")[0]) or known.get(last.partition("@")[0]) or default
+    )
+
+
+@cache
+def _longest() -> dict[str, int]:
+    lines = Path(__file__).with_name("answers.tsv").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("\t") for line in lines if not line.startswith("#"))
+    return {name: int(tokens) for name, tokens in pairs}
