@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stillwatch.actors.clients import product
+from stillwatch.scan.explanations import same_questions
 from stillwatch.stats.exchangeability import DAY_US, HOUR_US, Hands, account_content, two_parts
 
 BITS = 12
@@ -119,3 +120,19 @@ def test_a_group_of_two_queues_falls_into_them():
 def test_libraries_name_no_product():
     assert product("diff-warden@v5") == "diff-warden"
     assert [product(f"{name}/2.1") for name in ("python-requests", "OpenAI", "Mozilla")] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("questions", "share", "few"),
+    [(25, 1.0, True), (25, 0.8, True), (150, 1.0, False), (25, 0.3, False), (25, 0.0, False)],
+    ids=["a class", "and questions of their own", "samples of a set", "a cloak", "a queue"],
+)
+def test_a_few_questions_that_all_ask_are_exercises(questions, share, few):
+    rng = np.random.default_rng(5)
+    content, account, at = group(rng, accounts=40, each=6)
+    exercises = np.array([words(rng, np.arange(1, 4000)) for _ in range(questions)])
+    same = rng.random(len(content)) < share
+    content[same] = exercises[rng.integers(0, questions, int(same.sum()))]
+    test = account_content(content, account, at, BITS)
+    assert test.hands is Hands.ONE
+    assert bool(same_questions(test)) == few

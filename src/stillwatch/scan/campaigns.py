@@ -24,7 +24,7 @@ from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTe
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
-from stillwatch.scan.explanations import Products, one_customer, share_instruments
+from stillwatch.scan.explanations import Products, one_customer, same_questions, share_instruments
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
@@ -258,12 +258,15 @@ def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray
     group of which a part is of one source keeps all that the watch has named.
     """
     log = world.log
-    rows = _marked_rows(world, rows[np.isin(world.log["account"][rows], accounts)], own)
-    told = (log, rows, log["account"], accounts.tolist(), log.accounts.__getitem__)
-    content = content_of(*told)
-    if content.hands is Hands.MANY and not one_source_parts(*told, LEAST_PARTIES):
+    every = rows[np.isin(world.log["account"][rows], accounts)]
+    whose = (log["account"], accounts.tolist(), log.accounts.__getitem__)
+    marked = _marked_rows(world, every, own)
+    content = content_of(log, marked, *whose)
+    if content.hands is Hands.MANY and not one_source_parts(log, marked, *whose, LEAST_PARTIES):
         return many_hands_text(content)
-    return one_customer(world.known, accounts)
+    # a shared question may be the wording itself: so all that they ask counts here
+    repeated = same_questions(content) and same_questions(content_of(log, every, *whose))
+    return one_customer(world.known, accounts) or repeated
 
 
 def many_hands_text(content: ContentTest) -> str:

@@ -12,6 +12,7 @@ from scipy.stats import binom
 from stillwatch.actors import Known
 from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.exchangeability import ContentTest
 
 MOST = 0.8  # of a group's accounts
 SHARE_INSTRUMENT = 0.5  # of one product's users that share a payment instrument: no mere customers
@@ -20,6 +21,8 @@ RARE = 1e-3  # p-value of so many users of one product in a group
 UNCHECKED = (
     "no accounts table was given, so that a class, an event or a reseller's customers could not be ruled out"
 )
+FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask each many times 84 and more
+MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 
 
@@ -84,6 +87,19 @@ def one_customer(known: Known | None, accounts: np.ndarray) -> str:
         if count >= MOST * n:
             return f"one payment instrument pays for {count:,} of {n:,} accounts: an event, a reseller"
     return ""
+
+
+def same_questions(content: ContentTest) -> str:
+    """Say that a group asks few questions, most of them from many accounts: a class, an exam; or "".
+
+    A harvest of fewer than fifty different questions teaches a student little.
+    """
+    if content.questions >= FEW_QUESTIONS or content.repeated < MOSTLY:
+        return ""
+    return (
+        f"its accounts ask the same questions, about {content.questions:.0f} different ones "
+        f"({content.repeated:.0%} of its sessions ask what another account's do): a class, an exam"
+    )
 
 
 def share_instruments(known: Known | None, accounts: np.ndarray) -> bool:

@@ -27,12 +27,18 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
-from stillwatch.scan.explanations import Products, one_customer, share_instruments, software_text
+from stillwatch.scan.explanations import (
+    Products,
+    one_customer,
+    same_questions,
+    share_instruments,
+    software_text,
+)
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
 from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.stats.dealing import coded
-from stillwatch.stats.exchangeability import Hands
+from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
 HOUR_US = 3_600_000_000
@@ -483,12 +489,19 @@ class _Watcher:
         content = content_of(log, rows, self.party, members, name_of)
         part = members if len(members) < len(candidate.matching) else None
         if content.hands is Hands.ONE:
-            return Judgement(content, one_customer(self.known, self._accounts(members)), part)
+            return Judgement(content, self._explanation(content, members, begin, end), part)
         if content.hands is Hands.MANY:
             for inner, test in one_source_parts(log, rows, self.party, members, name_of, LEAST_PARTIES):
-                if not one_customer(self.known, self._accounts(inner)):
+                if not self._explanation(test, inner, begin, end):
                     return Judgement(test, "", inner)
         return Judgement(content)
+
+    def _explanation(self, content: ContentTest, members: Collection[int], begin: int, end: int) -> str:
+        """What would make a group of one source honest, or ""."""
+        if same_questions(content):  # that question may be the wording itself: all that they ask counts
+            rows = begin + np.flatnonzero(np.isin(self.party[begin:end], list(members)))
+            content = content_of(self.log, rows, self.party, members, self.names.party_name)
+        return one_customer(self.known, self._accounts(members)) or same_questions(content)
 
     def _accounts(self, parties: Collection[int]) -> np.ndarray:
         return np.flatnonzero(np.isin(self.party_of_account, list(parties)))

@@ -10,7 +10,7 @@ does not know what a session is, nor who the accounts are.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import log
+from math import inf, log
 
 import numpy as np
 from numba import njit
@@ -28,6 +28,7 @@ SELF = 0.02
 BOUND = 1.64  # standard deviations: one-sided 95 %
 LEAST_PAIRS = 50  # effective pairs: with fewer, 5 of 75 groups of real people looked like one source
 LEAST_MOVED = 0.5  # of the pairs must come apart when labels are dealt anew
+SAME = 0.7  # likeness from which two sessions ask the same question
 
 
 class Hands(StrEnum):
@@ -49,6 +50,8 @@ class ContentTest:
     moved: float  # share of such pairs that dealing anew takes apart
     sessions: int = 0
     accounts: int = 0
+    questions: float = inf  # different ones, in effect: 1 / chance that sessions of two accounts ask the same
+    repeated: float = 0.0  # share of sessions that ask what a session of another account asks
 
     @property
     def hands(self) -> Hands:
@@ -115,7 +118,16 @@ def account_content(
         moved,
         n,
         labels,
+        *_repeats(likeness, account),
     )
+
+
+def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
+    """How many different questions are asked, in effect (inverse Simpson index), and the share repeated."""
+    others = account[:, None] != account[None, :]
+    same = (likeness >= SAME) & others
+    pairs = int(same.sum())
+    return (float(others.sum() / pairs) if pairs else inf), float(same.any(1).mean())
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
