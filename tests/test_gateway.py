@@ -177,7 +177,7 @@ def test_many_at_once_do_not_each_find_the_budget_unspent(up: Upstream) -> None:
     with gateway(up.url, terms) as g, ThreadPoolExecutor(20) as pool:
         late = {"x-fault": "late=1.5", "x-tokens": "50"}
         found = list(pool.map(lambda _: ask(g, headers=late, max_tokens=4000).status_code, range(20)))
-        assert sorted(found) == [200] * 3 + [429] * 17
+        assert sorted(found) == [200] + [429] * 19  # one answer may pass the limit, however many are asked
         assert ask(g, headers=late | {"x-fault": "reset"}).status_code == 502  # nothing stays reserved
         small = list(pool.map(lambda _: ask(g, headers=late, max_tokens=100).status_code, range(20)))
         assert small == [200] * 20

@@ -232,6 +232,7 @@ def test_a_spent_budget_and_a_ban_hold_up_no_listing() -> None:
         assert ask(g, "POST", "/v1/chat/completions", SAY | {"model": "gpt-4o"})[0] == 200
         assert ask(g, "POST", "/v1/chat/completions", SAY | {"model": "gpt-4o"})[0] == 429
         up.answer = ("application/json", b"{}")
+        g.own("t", "b", "f", "a")
         for method, path in (
             ("GET", "/v1/threads/t/messages"), ("GET", "/v1/threads/t/runs"), ("GET", "/v1/threads/t"),
             ("GET", "/v1/models"), ("GET", "/v1/files"), ("GET", "/v1/chat/completions"),

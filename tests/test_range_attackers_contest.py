@@ -19,7 +19,14 @@ from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import Prices
 from stillwatch.range.defences import Accusation
-from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, judge, refused
+from stillwatch.range.defences.allowance import (
+    CEILING,
+    TOKENS_A_S,
+    Allowances,
+    AllowanceWatch,
+    judge,
+    refused,
+)
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
@@ -267,30 +274,44 @@ def test_past_its_end_the_log_goes_on_with_its_last_week(people: Field) -> None:
 # --- an allowance, and defences together --------------------------------------------------------------------
 
 
+def at_us(row: dict[str, Any]) -> int:
+    return round(row["time"].timestamp() * 1e6)
+
+
 def oracle(
     rows: list[dict[str, Any]], clean_us: int, share: float, growth: float, free: Sequence[str] = ()
 ) -> set[str]:
-    """Day by day and account by account, with everything at hand. free: models that do not count."""
-    day: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    """Account by account, with everything at hand. free: models that do not count.
+
+    An answer holds what the longest clean one brought until it has come, at TOKENS_A_S; it counts for the day
+    on which it has.
+    """
+    counted = [row for row in rows if row["model"] not in free]
     clean_day = clean_us // DAY_US
-    for row in rows:
-        day[row["account"], int(row["time"].timestamp() // 86400)] += (
-            [row] if row["model"] not in free else []
-        )
-    busiest: dict[str, int] = {}
-    for (account, d), theirs in day.items():
-        if d < clean_day:
-            busiest[account] = max(busiest.get(account, 0), sum(r["output_tokens"] or 0 for r in theirs))
+    accounts = {row["account"] for row in rows}
+    busiest = dict.fromkeys((row["account"] for row in rows if at_us(row) // DAY_US < clean_day), 0)
+    spent: Counter[tuple[str, int]] = Counter()
+    for row in counted:
+        if (day := at_us(row) // DAY_US) < clean_day:
+            spent[row["account"], day] += row["output_tokens"] or 0
+            busiest[row["account"]] = max(busiest[row["account"]], spent[row["account"], day])
+    longest = max(row["output_tokens"] or 0 for row in counted if at_us(row) < clean_us)
     order = sorted(busiest.values())
     usual = order[int(np.ceil(share * (len(order) - 1)))]
     gone = set()
-    for (account, d), theirs in day.items():
-        left = max(usual, min(growth * busiest.get(account, 0), growth * usual))
+    for account in accounts:
+        most = max(usual, min(growth * busiest.get(account, 0), CEILING * usual))
+        let_in: list[tuple[int, int]] = []  # when each has come, and its tokens
+        theirs = [row for row in counted if row["account"] == account and at_us(row) >= clean_us]
         for row in sorted(theirs, key=lambda r: (r["time"], r["exchange_id"])):
-            if d >= clean_day and left <= 0:
+            now = at_us(row)
+            used = sum(t for end, t in let_in if end <= now and end // DAY_US == now // DAY_US)
+            held = sum(max(longest, t) for end, t in let_in if end > now)
+            if used + held >= most:
                 gone.add(row["exchange_id"])
-            elif d >= clean_day:
-                left -= row["output_tokens"] or 0
+            else:
+                tokens = row["output_tokens"] or 0
+                let_in.append((now + tokens * 1_000_000 // TOKENS_A_S, tokens))
     return gone
 
 

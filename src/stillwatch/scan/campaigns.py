@@ -209,7 +209,9 @@ def _found_by_holds(
     code = {name: k for k, name in enumerate(log.accounts)}
     named = {code[name]: at_us for name, at_us in evidence.named_us.items() if code[name] not in left_out}
     accounts = np.array(sorted(named), np.int32)
-    if len(set(payer[accounts].tolist())) < LEAST_NAMED or one_customer(world.known, accounts):
+    if len(set(payer[accounts].tolist())) < LEAST_NAMED:
+        return None
+    if world.known is not None and one_customer(world.known, accounts):
         return None
     rows = world.rows_of(accounts)
     rows = rows[log["ts_us"][rows] >= schedule.start_us]

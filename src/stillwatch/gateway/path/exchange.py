@@ -52,6 +52,7 @@ MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 TWICE = frozenset(
     ("chat", "completions", "responses", "messages")
 )  # operations of which a coin may ask twice
+STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
 NOBODYS = "There is no object {} of this account."
 ADMINISTRATION = "The organisation's administration is not reached through this gateway."
@@ -247,7 +248,7 @@ class Exchange:
             return ("audio", False, b'"audio"') if uses.audio else None
         if self.operation == "messages" and not place.kind:
             return "containers", False, b'"container"'
-        if self.does in COUNTED or not (place.kind or place.model):
+        if self.operation in STATELESS or not (place.kind or (place.model and self.does not in COUNTED)):
             return None
         if method == "GET":
             return place.kind, False, b'_id"'
