@@ -204,7 +204,9 @@ class Alarms:
         partly = alarm.judgement is not None and alarm.judgement.part is not None
         grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
         if agreed and grown and (alarm.at_us == NEVER or partly):
-            alarm.judgement, alarm.exchanges = judge(candidate), len(candidate.rows)
+            judgement, alarm.exchanges = judge(candidate), len(candidate.rows)
+            if alarm.at_us == NEVER or judgement.one_hand:  # a doubt of later lifts no bound on whom it names
+                alarm.judgement = judgement
         if alarm.at_us == NEVER and agreed and alarm.judgement is not None:
             if alarm.lead_us == NEVER:
                 alarm.lead_us = until_us

@@ -328,7 +328,8 @@ class _Watcher:
     def _follow(self, alarm: Alarm, hour: _Hour) -> None:
         """Name whoever takes up a raised alarm's stock and does little else."""
         own = alarm.own_markers()
-        if len(own) < LEAST_STOCK:
+        partly = alarm.judgement is not None and alarm.judgement.part is not None
+        if len(own) < LEAST_STOCK or partly:  # a stock that others share is not theirs to be followed by
             return
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         lately = entered_since(alarm.looked_at_us[0], self.forgotten_us)

@@ -15,11 +15,7 @@ from stillwatch.gateway.path.server import HOP, Client, Request
 from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
-# also what some servers and frameworks take for the path or the method: they were decided on
-NOT_PASSED = HOP | {
-    b"host", b"accept-encoding", b"expect", b"x-original-url", b"x-rewrite-url", b"x-http-method-override",
-    b"x-http-method", b"x-method-override",
-}  # fmt: skip
+NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect"}
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
 # What would make an upstream do something else than what was looked at
 DIVERTS = frozenset(
