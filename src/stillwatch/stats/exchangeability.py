@@ -50,8 +50,13 @@ class ContentTest:
     moved: float  # share of such pairs that dealing anew takes apart
     sessions: int = 0
     accounts: int = 0
-    questions: float = inf  # different ones, in effect: 1 / chance that sessions of two accounts ask the same
+    same: float = 0.0  # chance that sessions of two accounts ask the same question
     repeated: float = 0.0  # share of sessions that ask what a session of another account asks
+
+    @property
+    def questions(self) -> float:
+        """How many different questions are asked, in effect (inverse Simpson index)."""
+        return 1 / self.same if self.same else inf
 
     @property
     def hands(self) -> Hands:
@@ -123,11 +128,10 @@ def account_content(
 
 
 def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
-    """How many different questions are asked, in effect (inverse Simpson index), and the share repeated."""
+    """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
     others = account[:, None] != account[None, :]
     same = (likeness >= SAME) & others
-    pairs = int(same.sum())
-    return (float(others.sum() / pairs) if pairs else inf), float(same.any(1).mean())
+    return float(same.sum() / others.sum()), float(same.any(1).mean())
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
