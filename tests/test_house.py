@@ -70,6 +70,14 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_worker_loads_nothing_that_counts_or_compiles() -> None:
+    """It starts in a fraction of a second and is small: what sketches and scans is another process's."""
+    heavy = ["numpy", "numba", "pyarrow", "scipy", "duckdb", "llvmlite", "pandas", "rich", "typer", "jinja2"]
+    code = "import sys, stillwatch.gateway.path.worker; print(*(set(sys.argv[1:]) & set(sys.modules)))"
+    words = [sys.executable, "-c", code, *heavy]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.split() == []
+
+
 def test_a_verb_imports_nothing_of_the_others() -> None:
     done = python(
         "import sys; from typer.testing import CliRunner; from stillwatch.cli.main import app\n"

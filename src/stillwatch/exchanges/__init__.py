@@ -4,55 +4,68 @@ Names follow OpenTelemetry's GenAI conventions, flattened. A reader maps each so
 source does not say is null, never invented. Only `time`, `account` and `prompt` are needed.
 """
 
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
-RECORD = pa.schema(
-    [
-        ("exchange_id", pa.string()),
-        ("time", pa.timestamp("us", tz="UTC")),
-        ("account", pa.string()),
-        ("end_user", pa.string()),
-        ("client_ip", pa.string()),
-        ("asn", pa.int64()),
-        ("user_agent", pa.string()),
-        ("operation", pa.string()),
-        ("model", pa.string()),
-        ("conversation", pa.string()),
-        ("turn", pa.int32()),
-        ("system", pa.string()),
-        ("prompt", pa.string()),  # what is new: all that the model is to answer now
-        ("tools", pa.int32()),  # how many tools the request offered
-        ("input_tokens", pa.int64()),
-        ("output_tokens", pa.int64()),
-        ("reasoning_tokens", pa.int64()),
-        ("temperature", pa.float64()),
-        ("top_p", pa.float64()),
-        ("max_tokens", pa.int64()),
-        ("n", pa.int32()),
-        ("seed", pa.int64()),
-        ("top_logprobs", pa.int32()),
-        ("stream", pa.bool_()),
-        ("response_format", pa.string()),
-        ("status", pa.int32()),
-        ("finish_reason", pa.string()),
-        ("latency_ms", pa.int64()),
-        ("completion", pa.string()),
-        ("earlier", pa.string()),  # what came along: earlier turns; last, so that ids stay what they were
-    ]
-)
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-ACCOUNTS = pa.schema(
-    [
-        ("account", pa.string()),
-        ("org", pa.string()),
-        ("created", pa.timestamp("us", tz="UTC")),
-        ("tier", pa.string()),
-        ("country", pa.string()),
-        ("email_domain", pa.string()),
-        ("payment", pa.string()),  # opaque: a fingerprint of the instrument, never the instrument
-        ("declared_use", pa.string()),
-        ("permissions", pa.list_(pa.string())),
-    ]
-)
+    RECORD: pa.Schema
+    ACCOUNTS: pa.Schema
 
 NEEDED = ("time", "account", "prompt")
+_RECORD = (
+    ("exchange_id", "string"),
+    ("time", "time"),
+    ("account", "string"),
+    ("end_user", "string"),
+    ("client_ip", "string"),
+    ("asn", "int64"),
+    ("user_agent", "string"),
+    ("operation", "string"),
+    ("model", "string"),
+    ("conversation", "string"),
+    ("turn", "int32"),
+    ("system", "string"),
+    ("prompt", "string"),  # what is new: all that the model is to answer now
+    ("tools", "int32"),  # how many tools the request offered
+    ("input_tokens", "int64"),
+    ("output_tokens", "int64"),
+    ("reasoning_tokens", "int64"),
+    ("temperature", "float64"),
+    ("top_p", "float64"),
+    ("max_tokens", "int64"),
+    ("n", "int32"),
+    ("seed", "int64"),
+    ("top_logprobs", "int32"),
+    ("stream", "bool_"),
+    ("response_format", "string"),
+    ("status", "int32"),
+    ("finish_reason", "string"),
+    ("latency_ms", "int64"),
+    ("completion", "string"),
+    ("earlier", "string"),  # what came along: earlier turns; last, so that ids stay what they were
+)
+_ACCOUNTS = (
+    ("account", "string"),
+    ("org", "string"),
+    ("created", "time"),
+    ("tier", "string"),
+    ("country", "string"),
+    ("email_domain", "string"),
+    ("payment", "string"),  # opaque: a fingerprint of the instrument, never the instrument
+    ("declared_use", "string"),
+    ("permissions", "strings"),
+)
+
+
+def __getattr__(name: str) -> "pa.Schema":
+    """Make `RECORD` and `ACCOUNTS` when they are asked for: a gateway's worker needs no Arrow."""
+    columns = {"RECORD": _RECORD, "ACCOUNTS": _ACCOUNTS}.get(name)
+    if columns is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pyarrow as pa
+
+    types = {"time": pa.timestamp("us", tz="UTC"), "strings": pa.list_(pa.string())}
+    schema = pa.schema([(column, types.get(kind) or getattr(pa, kind)()) for column, kind in columns])
+    globals()[name] = schema
+    return schema

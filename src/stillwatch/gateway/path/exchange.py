@@ -39,8 +39,7 @@ from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
-from stillwatch.gateway.record.entries import Intent, Outcome, pack
-from stillwatch.gateway.record.rows import exchange_id
+from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
 from stillwatch.terms.decide import decide, step_now

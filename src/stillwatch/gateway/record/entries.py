@@ -54,6 +54,11 @@ _intent = msgspec.msgpack.Decoder(Intent).decode
 _outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 
+def exchange_id(worker: int, number: int) -> str:
+    """The id of an exchange that a worker has numbered."""
+    return f"sw{worker}-{number:x}"
+
+
 def pack(entry: Intent | Outcome) -> bytes:
     """The bytes of an entry; what follows them is the body."""
     raw = _encode(entry)

@@ -28,7 +28,7 @@ from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.gate import Gap
 from stillwatch.gateway.record import rows, segments, wal
-from stillwatch.gateway.record.entries import Intent, Outcome, intent, outcome
+from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, intent, outcome
 from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.terms import Retention, TermsError
 
@@ -233,7 +233,7 @@ class Recorder:
 
     def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
         self.quarantined += 1
-        line = {"exchange_id": rows.exchange_id(*key), "reason": f"{type(why).__name__} in its body"}
+        line = {"exchange_id": exchange_id(*key), "reason": f"{type(why).__name__} in its body"}
         with suppress(OSError), open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")  # where the disk refuses, the count stays
 

@@ -21,7 +21,7 @@ from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
-from stillwatch.gateway.record.entries import Intent, Outcome
+from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
 UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
@@ -41,10 +41,6 @@ class _Batch(msgspec.Struct):
     """Anthropic's message batch."""
 
     requests: list[dict[str, object]] = []
-
-
-def exchange_id(worker: int, number: int) -> str:
-    return f"sw{worker}-{number:x}"
 
 
 def row(
