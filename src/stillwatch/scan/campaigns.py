@@ -24,7 +24,13 @@ from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTe
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
-from stillwatch.scan.explanations import Products, one_customer, same_questions, share_instruments
+from stillwatch.scan.explanations import (
+    Products,
+    class_members,
+    one_customer,
+    same_questions,
+    share_instruments,
+)
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
@@ -37,6 +43,7 @@ Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
+CLASS = "nearly all of its accounts are of teaching institutions: a class"
 SOFTWARE = "nearly all of its accounts run one product, whose defaults explain equal settings"
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
@@ -100,7 +107,12 @@ def campaigns(
         if len(rows) == 0:
             continue
         others = _without_software(world, accounts)
-        doubt = _doubt(world, others, rows, own) if len(others) >= LEAST_PARTIES else SOFTWARE
+        doubt = "" if len(others) >= LEAST_PARTIES else SOFTWARE
+        students = class_members(world.known, others)
+        if not doubt and len(others) - len(students) < LEAST_PARTIES:
+            doubt = one_customer(world.known, others) or CLASS
+        others = np.setdiff1d(others, students)
+        doubt = doubt or _doubt(world, others, rows, own)
         if doubt:
             leads.append(_lead(alarm, world, accounts, rows, own, doubt))
             continue

@@ -89,6 +89,21 @@ def one_customer(known: Known | None, accounts: np.ndarray) -> str:
     return ""
 
 
+def class_members(known: Known | None, accounts: np.ndarray) -> np.ndarray:
+    """Of some accounts those of teaching institutions, where they are far more than in the table; else none.
+
+    Null: accounts draw their mail domains as the table's do (binomial).
+    """
+    if known is None:
+        return accounts[:0]
+    taught = np.array([_academic(domain.lower()) for domain in known.email_domain], bool)
+    inside = int(taught[accounts].sum())
+    share = (int(taught.sum()) - inside + 0.5) / max(len(taught) - len(accounts) + 1, 1)
+    if inside < LEAST_USERS or binom.sf(inside - 1, len(accounts), min(share, 1.0)) >= RARE:
+        return accounts[:0]
+    return accounts[taught[accounts]]
+
+
 def same_questions(content: ContentTest) -> str:
     """Say that a group asks few questions, most of them from many accounts: a class, an exam; or "".
 
