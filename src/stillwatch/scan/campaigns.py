@@ -44,7 +44,8 @@ COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marke
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
-SOFTWARE = "nearly all of its accounts run one product, whose defaults explain equal settings"
+SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
+MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
@@ -107,7 +108,8 @@ def campaigns(
         if len(rows) == 0:
             continue
         others = _without_software(world, accounts)
-        doubt = "" if len(others) >= LEAST_PARTIES else SOFTWARE
+        # what was found of the whole says little of the few that are left of it
+        doubt = "" if len(others) >= max(LEAST_PARTIES, MOSTLY_OTHERS * len(accounts)) else SOFTWARE
         students = class_members(world.known, others)
         if not doubt and len(others) - len(students) < LEAST_PARTIES:
             doubt = one_customer(world.known, others) or CLASS
