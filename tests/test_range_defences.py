@@ -72,7 +72,10 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everybody_but_none_has_something_to_say() -> None:
     for name in EVERY[1:]:
         judged = whole(name)
-        assert judged.refused if name in REFUSING else judged.cases, name
+        if name == "ceiling":  # three times the busiest day of any account: nobody here takes so much
+            assert not judged.refused
+        else:
+            assert judged.refused if name in REFUSING else judged.cases, name
 
 
 def bare(table: pa.Table) -> pa.Table:
@@ -311,8 +314,10 @@ def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
             full, quick = (scan.tick(until, until) for scan in scans)
             assert quick.campaigns == full.campaigns
             assert (quick.followers, quick.alone) == (full.followers, full.alone)
-            assert len(quick.accounts) == (len(full.accounts) if full.campaigns else 0)
-            said.append(len(full.campaigns))
+            assert quick.leads == full.leads
+            found = full.campaigns or full.leads
+            assert len(quick.accounts) == (len(full.accounts) if found else 0)
+            said.append(len(full.campaigns if accounts is not None else full.leads))
             lo = hi
         assert said[0] == 0 < said[-1]
 

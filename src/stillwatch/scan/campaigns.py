@@ -27,6 +27,7 @@ from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     Products,
     class_members,
+    few_questions,
     one_customer,
     same_questions,
     share_instruments,
@@ -281,7 +282,8 @@ def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray
     if content.hands is Hands.MANY and not one_source_parts(log, marked, *whose, LEAST_PARTIES):
         return many_hands_text(content)
     # a shared question may be the wording itself: so all that they ask counts here
-    repeated = same_questions(content) and same_questions(content_of(log, every, *whose))
+    few = few_questions(content)
+    repeated = same_questions(content_of(log, every, *whose), log, every, log["account"]) if few else ""
     return one_customer(world.known, accounts) or repeated
 
 

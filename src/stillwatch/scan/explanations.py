@@ -22,6 +22,7 @@ UNCHECKED = (
     "no accounts table was given, so that a class, an event or a reseller's customers could not be ruled out"
 )
 FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask each many times 84 and more
+WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 
@@ -104,17 +105,32 @@ def class_members(known: Known | None, accounts: np.ndarray) -> np.ndarray:
     return accounts[taught[accounts]]
 
 
-def same_questions(content: ContentTest) -> str:
-    """Say that a group asks few questions, most of them from many accounts: a class, an exam; or "".
+def few_questions(content: ContentTest) -> bool:
+    """Whether most sessions ask one of a few questions, by their content words."""
+    return content.questions < FEW_QUESTIONS and content.repeated >= MOSTLY
 
-    A harvest of fewer than fifty different questions teaches a student little.
+
+def same_questions(content: ContentTest, log: ExchangeLog, rows: np.ndarray, label: np.ndarray) -> str:
+    """Say that a group asks few questions, many of them word for word: a class, an exam; or "".
+
+    A harvest of fewer than fifty different questions teaches a student little. Problems that differ in their
+    numbers alone have equal content words, but no equal text.
+
+    content: the test of `rows`, all that the group asks; label: (exchanges,) who counts as one.
     """
-    if content.questions >= FEW_QUESTIONS or content.repeated < MOSTLY:
+    if not few_questions(content) or _asked_by_others(log["exact"][rows], label[rows]) < WORD_FOR_WORD:
         return ""
     return (
         f"its accounts ask the same questions, about {content.questions:.0f} different ones "
         f"({content.repeated:.0%} of its sessions ask what another account's do): a class, an exam"
     )
+
+
+def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
+    """The share of exchanges whose text is asked by two of the labels."""
+    pairs = np.unique(np.stack([text.astype(np.int64), label.astype(np.int64)]), axis=1)
+    texts, askers = np.unique(pairs[0], return_counts=True)
+    return float(np.isin(text, texts[askers > 1]).mean()) if len(text) else 0.0
 
 
 def share_instruments(known: Known | None, accounts: np.ndarray) -> bool:

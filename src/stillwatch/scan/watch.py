@@ -29,6 +29,7 @@ from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
 from stillwatch.scan.carried import Carried, Choice, Names
 from stillwatch.scan.explanations import (
     Products,
+    few_questions,
     one_customer,
     same_questions,
     share_instruments,
@@ -499,10 +500,13 @@ class _Watcher:
 
     def _explanation(self, content: ContentTest, members: Collection[int], begin: int, end: int) -> str:
         """What would make a group of one source honest, or ""."""
-        if same_questions(content):  # that question may be the wording itself: all that they ask counts
-            rows = begin + np.flatnonzero(np.isin(self.party[begin:end], list(members)))
-            content = content_of(self.log, rows, self.party, members, self.names.party_name)
-        return one_customer(self.known, self._accounts(members)) or same_questions(content)
+        explanation = one_customer(self.known, self._accounts(members))
+        if explanation or not few_questions(content):
+            return explanation
+        # a shared question may be the wording itself: so all that they ask counts here
+        rows = begin + np.flatnonzero(np.isin(self.party[begin:end], list(members)))
+        every = content_of(self.log, rows, self.party, members, self.names.party_name)
+        return same_questions(every, self.log, rows, self.party)
 
     def _accounts(self, parties: Collection[int]) -> np.ndarray:
         return np.flatnonzero(np.isin(self.party_of_account, list(parties)))
