@@ -11,7 +11,7 @@ EXPOSED = (
 )
 INNOCENTS = (
     "There it named none of 18,897 honest accounts, without and beside campaigns; on the first author's "
-    "scenes 16 of 4,420. Before it asked whether content clings to accounts (commit 671234a) it named a "
+    "scenes 4 of 4,420. Before it asked whether content clings to accounts (commit 671234a) it named a "
     "quarter to two thirds there. Unseen worlds have not been measured again."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
