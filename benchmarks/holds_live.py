@@ -344,7 +344,7 @@ class Play:
         }  # fmt: skip
         row["candidates"] = {c: sorted(covered[c]) for c in sorted(covered)}
         row["schedules of campaigns"] = [
-            self._told(log, schedule)
+            self._schedule_text(log, schedule)
             for schedule in held
             if 2 * sum(a in self.campaign for a in schedule.accounts) >= len(schedule.accounts)
         ]
@@ -356,7 +356,7 @@ class Play:
         }
         return row
 
-    def _told(self, log: ExchangeLog, schedule: HoldSchedule) -> str:
+    def _schedule_text(self, log: ExchangeLog, schedule: HoldSchedule) -> str:
         inside = Counter(self.campaign[a] for a in schedule.accounts if a in self.campaign)
         (campaign, many), *_ = inside.most_common(1)
         shown = holds_evidence(log, schedule, int(log["ts_us"][-1]))

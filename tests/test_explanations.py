@@ -7,7 +7,7 @@ from stillwatch.actors import Known
 from stillwatch.scan.explanations import class_members
 
 
-def known(domains: list[str]) -> Known:
+def known_by(domains: list[str]) -> Known:
     blank = [""] * len(domains)
     return Known(blank, blank, np.zeros(len(domains), np.int64), blank, [()] * len(domains), domains)
 
@@ -23,5 +23,5 @@ def test_a_class_is_taken_out_of_a_group_and_leaves_the_pool(
     domains = ["uni.ac.at"] * students + ["gmail.com"] * others
     domains += ["mit.edu"] * elsewhere + ["example.com"] * (1000 - elsewhere)
     group = np.arange(students + others, dtype=np.int32)
-    assert class_members(known(domains), group).tolist() == list(range(set_aside))
+    assert class_members(known_by(domains), group).tolist() == list(range(set_aside))
     assert class_members(None, group).tolist() == []

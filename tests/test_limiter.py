@@ -15,7 +15,7 @@ from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
 from stillwatch.terms import Limits, Models, ModelSet, Spent
-from stillwatch.terms.limiter import DAY_US, left, longest, set_of, used_up
+from stillwatch.terms.limiter import DAY_US, longest, set_of, tokens_left, used_up
 from stillwatch.terms.load import check, loads
 from test_operations import ask, watched
 
@@ -93,7 +93,7 @@ def test_retry_after_says_when_an_answer_has_come_or_when_the_day_is_over() -> N
     assert late.retry_after_s == 2
     assert used_up(limits, "lists", Spent(output_tokens_day=5_000), now) is None
     assert used_up(limits, "generates", Spent(output_tokens_day=999), now) is None
-    assert left(limits, Spent(output_tokens_day=400, tokens_held=600)) == 600
+    assert tokens_left(limits, Spent(output_tokens_day=400, tokens_held=600)) == 600
 
 
 def test_what_an_answer_may_bring_is_what_its_api_obeys() -> None:

@@ -189,7 +189,10 @@ def read(text: str) -> Operations:
             raise ValueError(f"line {number}: give api, method, path, what it does, operation, object")
         if why := wrong_path(words[2]):
             raise ValueError(f"line {number}: {words[2]}: {why}")
-        lines.append(Operation(*words[:4], *words[4:]))  # type: ignore[arg-type]
+        api, method, path, does, *named = words
+        name = named[0] if named else "other"
+        makes = named[1] if len(named) > 1 else None
+        lines.append(Operation(api, method, path, does, name, makes))
     return Operations(lines, prefixes)
 
 

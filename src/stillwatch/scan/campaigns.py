@@ -125,7 +125,7 @@ def campaigns(
         found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
         taken.update(actor.accounts.tolist())
     # --- here what holds have shown makes a finding of a group that the log leaves open ---
-    shown = _shown(world, held, payer, until_us)
+    shown = _evidence_of_holds(world, held, payer, until_us)
     for schedule, evidence in shown:
         by_holds = _found_by_holds(world, schedule, evidence, payer, excused | taken)
         if by_holds is not None:
@@ -200,7 +200,7 @@ def _weak(
     return with_shares(log, still_open(shown) + weak)
 
 
-def _shown(
+def _evidence_of_holds(
     world: World, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
 ) -> list[tuple[HoldSchedule, HoldsEvidence]]:
     log = world.log

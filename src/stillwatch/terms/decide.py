@@ -23,7 +23,7 @@ from stillwatch.terms import (
 from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
 from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
-from stillwatch.terms.limiter import DAY_US, HOUR_US, left, until, used_up
+from stillwatch.terms.limiter import DAY_US, HOUR_US, tokens_left, until, used_up
 
 
 def model_verdict(
@@ -179,7 +179,7 @@ def decide(
     refused = refused or _batch(batch_limit(limits), ask, spent, now_us)
     if refused is not None:
         return refused
-    remaining = left(limits, spent, ask.set_most)
+    remaining = tokens_left(limits, spent, ask.set_most)
     if step < Step.THROTTLE or standing is None:
         if hold is not None and (refused := _held(terms, hold, ask, spent, now_us)) is not None:
             return refused

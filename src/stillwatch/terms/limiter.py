@@ -60,7 +60,7 @@ def until(span_us: int, now_us: int) -> int:
     return -(-(span_us - now_us % span_us) // 1_000_000)
 
 
-def left(limits: Limits, spent: Spent, set_most: int | None = None) -> int | None:
+def tokens_left(limits: Limits, spent: Spent, set_most: int | None = None) -> int | None:
     """Output tokens that the narrowest limit leaves; what answers on their way hold is not taken off."""
     lefts = [
         most - used

@@ -107,7 +107,7 @@ def act(asked: Asked) -> Response:
     asks.take(
         asked.store, asked.deployment, asks.one(asked.store, number), asked.user.name, want.why, asked.now_us
     )
-    return to_case(asked, want.case, _taken(asked, "acted"))
+    return to_case(asked, want.case, _once_in_force(asked, "acted"))
 
 
 def _in_state(ask: asks.Ask, state: str) -> asks.Ask:
@@ -116,7 +116,7 @@ def _in_state(ask: asks.Ask, state: str) -> asks.Ask:
     )
 
 
-def _taken(asked: Asked, done: str) -> str:
+def _once_in_force(asked: Asked, done: str) -> str:
     """Say what was done only where it is so already."""
     return done if asked.deployment.in_force() else "late"
 
@@ -177,7 +177,7 @@ def approve(asked: Asked) -> Response:
         raise Unavailable(asked.deployment.acts)
     ask = asks.begin(asked.store, asked.number_in_path("ask"), asked.user.name, asked.now_us)
     asks.take(asked.store, asked.deployment, ask, asked.user.name, why, asked.now_us)
-    return to_case(asked, ask.case, _taken(asked, "acted"))
+    return to_case(asked, ask.case, _once_in_force(asked, "acted"))
 
 
 def refuse(asked: Asked) -> Response:
@@ -193,7 +193,7 @@ def undo(asked: Asked) -> Response:
     """Take back a step that was taken."""
     number = asked.number_in_path("ask")
     ask = asks.undo(asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us)
-    return to_case(asked, ask.case, _taken(asked, "undone"))
+    return to_case(asked, ask.case, _once_in_force(asked, "undone"))
 
 
 def _case_of(asked: Asked) -> str:
@@ -206,7 +206,7 @@ def approve_proposal(asked: Asked) -> Response:
     action = asked.deployment.approve(number, asked.user.name, why, asked.now_us)
     detail = {"proposal": number, "action": action}
     asked.store.look(asked.user.name, "proposal approved", str(number), detail, asked.now_us)
-    return _back(asked, _taken(asked, "acted"))
+    return _back(asked, _once_in_force(asked, "acted"))
 
 
 def dismiss_proposal(asked: Asked) -> Response:

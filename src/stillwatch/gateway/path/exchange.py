@@ -6,14 +6,12 @@ and the upstream.
 
 import dataclasses
 import logging
-from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, Found
 from stillwatch.gateway import logs
-from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
@@ -21,7 +19,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body, error_event, er
 from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.objects import Listing, Place, place_of
+from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.passing import (
     COUNTED,
     Events,
@@ -34,7 +32,6 @@ from stillwatch.gateway.path.passing import (
     is_json_lines,
     is_lines,
 )
-from stillwatch.gateway.path.references import made_in, made_in_list
 from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
@@ -51,13 +48,7 @@ MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 TWICE = frozenset(
     ("chat", "completions", "responses", "messages")
 )  # operations of which a coin may ask twice
-STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
 MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
-NOBODYS = "There is no object {} of this account."
-ADMINISTRATION = "The organisation's administration is not reached through this gateway."
-SHARED = "What all accounts stored cannot be drawn on; name files of this account instead."
-EMPTY = b'{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}'
-UNKNOWN = "The gateway cannot look up now whose this is. Try again soon."
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -106,12 +97,9 @@ class Exchange:
         self._facts: ReplyFacts | None = None
         self._served_name: str | None = None  # of a reply that was ended for it
         self._draw: Draw | None = None  # the coin, where this one gets two answers
-        self._meant: Place | None = None  # what its target means, where accounts are kept apart
-        self._listing: Listing | None = None  # a list, of which only the account's own objects are shown
+        self._objects: ObjectAccess | None = None  # which stored objects it may reach
         self.trace = ""  # W3C's traceparent
         self._code = ""  # of a refusal
-        self._nothing = False  # there is nothing of its own in that list: the upstream is not asked
-        self._target: str | None = None  # that is asked, where it is not the client's own
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -166,112 +154,17 @@ class Exchange:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
         self.facts = facts
         self.asked = self.facts.models[0] if self.facts.models else ""
-        self._keep_apart()
-
-    def _keep_apart(self) -> None:
-        """Refuse what is another account's, or nobody's. Raises: BadRequest.
-
-        With the upstream's own keys the upstream tells its accounts apart.
-        """
-        gate, request, who, uses = self.gate, self.request, self.caller, self.facts.references
-        assert who is not None
-        place = place_of(request.target)
-        if place.administration or uses.shared:
-            raise BadRequest(403, "path_not_allowed", ADMINISTRATION if place.administration else SHARED)
-        if gate.terms.identity.keys != "issued":
-            return
-        self._meant = place
-        reads = request.method in ("GET", "HEAD")
-        owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
-        if place.parent:
-            owned.append(place.parent)
-        if place.model and not reads and request.method != "POST":
-            owned.append(place.model)
-        elif place.model.startswith("ft:"):
-            named.append(place.model)
-        if owned or named:
-            try:
-                owners = gate.owners.owners({*owned, *named})
-            except OwnersError:
-                raise BadRequest(503, "owners_unknown", UNKNOWN) from None
-            for name in owned:
-                if owners.get(name) not in (who.account, EVERYBODY):
-                    raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
-            for name in named:
-                if owners.get(name, EVERYBODY) not in (who.account, EVERYBODY):
-                    raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
-            if not (reads or request.target.partition("?")[0].endswith("/search")):
-                for name in (place.parent, place.model):
-                    if name and owners.get(name) == EVERYBODY:
-                        raise BadRequest(
-                            403, "not_yours", f"{name[:200]} is shared: it can be read and used."
-                        )
-        batch = self.facts.batch
-        if batch is not None and batch.begins and batch.files:
-            self._were_seen(batch.files)
-        if request.method == "GET" and place.lists and self.operation != "models" and not place.model:
-            self._listing = Listing(request.target, self._mine, bool(place.kind))
-            self._target = self._listing.first
-            with suppress(OwnersError):
-                self._nothing = bool(place.kind) and not gate.owners.has(who.account, place.kind)
-
-    def _were_seen(self, files: tuple[str, ...]) -> None:
-        """Refuse questions that were put together from parts: nobody has seen what they name."""
-        for name in files:
-            found = self.gate.owners.object(name)
-            if found is not None and found.kind == "built":
-                raise BadRequest(
-                    400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
-                )
-
-    def _mine(self, names: list[str]) -> set[str]:
-        who = self.caller
-        assert who is not None
-        try:
-            owners = self.gate.owners.owners(names)
-        except OwnersError as why:
-            raise ValueError("whose its objects are cannot be looked up now") from why
-        return {name for name in names if owners.get(name) in (who.account, EVERYBODY)}
-
-    @property
-    def _made(self) -> tuple[str, bool, bytes] | None:
-        """(kind, whether the reply is one, what an event that names one holds) of what a reply may bring."""
-        place, method, uses = self._meant, self.request.method, self.facts.references
-        if place is None or method in ("HEAD", "OPTIONS"):
-            return None
-        if self.operation == "responses" and method == "POST":
-            return None if uses.stored is False else ("responses", True, b'"id"')
-        if self.operation == "chat" and method == "POST":
-            if uses.stored:
-                return "completions", True, b'"id"'
-            return ("audio", False, b'"audio"') if uses.audio else None
-        if self.operation == "messages" and not place.kind:
-            return "containers", False, b'"container"'
-        if self.operation in STATELESS or not (place.kind or (place.model and self.does not in COUNTED)):
-            return None
-        if method == "GET":
-            return place.kind, False, b'_id"'
-        within = place.parent and place.kind != "uploads"
-        return ("items" if within else place.kind or "batches"), True, b'"id"'
+        self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
-        made = self._made
-        if made is None or (self.operation == "messages" and made[2] not in body):
-            return
-        kind, itself, _ = made
-        self._note(made_in_list(body, kind) if self._listing else made_in(body, kind, itself))
-
-    def _note(self, found: list[tuple[str, str]]) -> None:
-        who = self.caller
-        assert who is not None
-        if found:
-            new = self.request.method == "POST"
-            self.gate.owners.add(who.account, found, self.began_us, expected_new=new)
+        if self._objects is not None:
+            self._objects.learn(body)
 
     def ask_page(self, target: str) -> None:
         """Ask for a further page of a list: the reply goes on with it."""
-        self._target, self._retried = target, False
+        assert self._objects is not None
+        self._objects.target, self._retried = target, False
         self._ask()
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
@@ -424,9 +317,9 @@ class Exchange:
     def _forward(self) -> None:
         if not self.still_allowed():
             return
-        if self._nothing:
+        if self._objects is not None and self._objects.owns_nothing:
             self.on_head(200, b"OK", [(b"content-type", b"application/json")])
-            self.on_data(EMPTY)
+            self.on_data(EMPTY_LIST)
             self.on_end()
             return
         draw = None
@@ -485,7 +378,8 @@ class Exchange:
         body = request.body
         if self._asks_usage():
             body = b'{"stream_options":{"include_usage":true},' + body.lstrip()[1:]
-        head = upstream_head(self.gate, request, who, body, self.decision.mark, self._target)
+        target = None if self._objects is None else self._objects.target
+        head = upstream_head(self.gate, request, who, body, self.decision.mark, target)
         return (second(head) if slot else head), body
 
     def _asks_usage(self) -> bool:
@@ -521,7 +415,7 @@ class Exchange:
     # --- the reply -------------------------------------------------------------------------------------
 
     def on_head(self, status: int, reason: bytes, headers: list[Header]) -> None:
-        gate = self.gate
+        gate, objects = self.gate, self._objects
         if self._body is not None:  # a further page of a list
             if status // 100 != 2:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
@@ -539,9 +433,8 @@ class Exchange:
                 coding = value.lower().strip()
             elif lower == b"content-length":
                 self._length = int(value) if value.isdigit() else None
-            elif lower == b"location" and status // 100 == 2 and self._meant and self._meant.kind:
-                name = value.partition(b"?")[0].rpartition(b"/")[2].decode("utf-8", "replace")
-                self._note([(name, self._meant.kind)] if self.request.method == "POST" else [])
+            elif lower == b"location" and status // 100 == 2 and objects is not None:
+                objects.learn_location(value)
         self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
             if status == 401 or gate.upstream_key is None or coding not in (b"", b"identity"):
@@ -560,7 +453,7 @@ class Exchange:
         if status // 100 != 2 or status == 204 or self.request.method == "HEAD":
             return
         looked_into = self.does in COUNTED or self.operation == "models"
-        listing = self._listing
+        listing = None if objects is None else objects.listing
         if listing is not None and (listing.strict or is_json(kind)):
             if coding not in (b"", b"identity"):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
@@ -570,8 +463,8 @@ class Exchange:
             if (looked_into or is_json(kind)) and (self.strip or gate.terms.bans):
                 self.fail("upstream_encoding", "the upstream's reply is compressed, unasked")
         elif kind.startswith(b"text/event-stream") or (self.does in COUNTED and is_json_lines(kind)):
-            made = self._made
-            learns = None if made is None else MadeInStream(self._note, *made)
+            names = None if objects is None else objects.reply_names
+            learns = None if objects is None or names is None else MadeInStream(objects.note, *names)
             self._body = Events(self, learns, lines=b"event-stream" not in kind)
             gate.counters[_STREAMS] += 1
         elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
@@ -592,8 +485,8 @@ class Exchange:
             self._draw.mine.on_end()
         if self.over or self._body is None or not self._body.end():
             return
-        if self.request.method == "DELETE" and self.status // 100 == 2:
-            self._forget()
+        if self.request.method == "DELETE" and self.status // 100 == 2 and self._objects is not None:
+            self._objects.forget()
         client = self.client
         self._finish_facts(True)
         if not self._headed:  # a reply without a body
@@ -604,14 +497,6 @@ class Exchange:
             client.send(client.last)
         self._end("complete")
         client.done()
-
-    def _forget(self) -> None:
-        """An object is no more."""
-        place = self._meant
-        name = "" if place is None else place.parent if place.is_object else place.model
-        with suppress(OwnersError):
-            if name:
-                self.gate.owners.forget(name)
 
     # --- what a body asks of its exchange (passing.Recipient) ---------------------------------------------
 
@@ -651,10 +536,8 @@ class Exchange:
         """Whether a model is listed for this account."""
         who = self.caller
         assert who is not None
-        if model.startswith("ft:") and self._meant is not None:
-            with suppress(OwnersError):
-                if self.gate.owners.owners((model,)).get(model, who.account) not in (who.account, EVERYBODY):
-                    return False
+        if self._objects is not None and not self._objects.may_use(model):
+            return False
         if not self.gate.terms.models.hide_banned:
             return True
         return self.gate.verdict(model, who.account, who.org, self.began_us).allow

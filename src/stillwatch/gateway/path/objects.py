@@ -110,7 +110,7 @@ def _place(target: str) -> Place:
         lists=not parent,
         is_object=bool(parent) and parts[-1] == parent and words[-2:-1] == [kind],
         model=model,
-        query=walk.found(),
+        query=walk.references(),
     )
 
 
@@ -238,4 +238,4 @@ def in_upload(fields: list[tuple[str, str]], lines: list[bytes]) -> References:
                 walk.owned[name] = None
         for name in (*place.others, *place.query.named):
             walk.named[name] = None
-    return walk.found()
+    return walk.references()

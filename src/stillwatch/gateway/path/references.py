@@ -70,7 +70,7 @@ class Walk:
         self.named: dict[str, None] = {}
         self.shared = False
 
-    def found(self) -> References:
+    def references(self) -> References:
         if not (self.owned or self.named or self.shared):
             return NONE
         return References(tuple(self.owned), tuple(self.named), self.shared)
@@ -143,7 +143,7 @@ def in_value(asked: object) -> References:
     """Objects that a JSON body names."""
     walk = Walk()
     walk.value(asked)
-    found = walk.found()
+    found = walk.references()
     if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
         stored = asked.get("store")
         found = msgspec.structs.replace(

@@ -60,8 +60,8 @@ class SentBefore:
             if self._holds(name):
                 known, anchor = True, anchor if voice == MODEL and anchor is not None else name
                 continue
-            answer = voice == MODEL and known and n < spoken and anchor is not None
-            if answer and self._take(anchor, len(text)):  # type: ignore[arg-type]
+            answer = voice == MODEL and known and n < spoken
+            if answer and anchor is not None and self._take(anchor, len(text)):
                 self._put(name)
                 continue
             is_new[n], known = True, False

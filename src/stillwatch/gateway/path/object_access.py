@@ -1,0 +1,153 @@
+"""Which stored objects one request may reach, and whose those become that its reply names.
+
+What a target or a body means is said in `objects` and `references`; who owns what, in `control.owners`. With
+the upstream's own keys the upstream tells its accounts apart, and only administration is refused.
+"""
+
+from contextlib import suppress
+
+from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.objects import Listing, place_of
+from stillwatch.gateway.path.passing import COUNTED
+from stillwatch.gateway.path.references import made_in, made_in_list
+from stillwatch.gateway.path.request import BadRequest, Facts
+from stillwatch.gateway.path.server import Request
+
+STATELESS = frozenset(("completions", "messages", "embeddings"))  # whose replies name nothing that is stored
+NOBODYS = "There is no object {} of this account."
+ADMINISTRATION = "The organisation's administration is not reached through this gateway."
+SHARED = "What all accounts stored cannot be drawn on; name files of this account instead."
+UNKNOWN = "The gateway cannot look up now whose this is. Try again soon."
+EMPTY_LIST = b'{"object":"list","data":[],"first_id":null,"last_id":null,"has_more":false}'
+
+
+class ObjectAccess:
+    """The objects of one exchange."""
+
+    def __init__(self, gate: Gate, request: Request, account: str, facts: Facts, began_us: int) -> None:
+        """Raises: BadRequest for what is another account's, or nobody's."""
+        self._gate, self._request, self._account = gate, request, account
+        self._facts, self._began_us = facts, began_us
+        self.listing: Listing | None = None  # a list, of which only the account's own objects are shown
+        self.owns_nothing = False  # of that list: the upstream is not asked
+        self.target: str | None = None  # that is asked, where it is not the client's own
+        self._place = place = place_of(request.target)
+        if place.administration or facts.references.shared:
+            raise BadRequest(403, "path_not_allowed", ADMINISTRATION if place.administration else SHARED)
+        self._kept_apart = gate.terms.identity.keys == "issued"
+        if self._kept_apart:
+            self._refuse_others()
+            if facts.batch is not None and facts.batch.begins:
+                self._refuse_unseen(facts.batch.files)
+            if request.method == "GET" and place.lists and facts.operation != "models" and not place.model:
+                self._narrow()
+
+    def _refuse_others(self) -> None:
+        place, uses, account = self._place, self._facts.references, self._account
+        reads = self._request.method in ("GET", "HEAD")
+        owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
+        if place.parent:
+            owned.append(place.parent)
+        if place.model and not reads and self._request.method != "POST":
+            owned.append(place.model)
+        elif place.model.startswith("ft:"):
+            named.append(place.model)
+        if not (owned or named):
+            return
+        try:
+            owners = self._gate.owners.owners({*owned, *named})
+        except OwnersError:
+            raise BadRequest(503, "owners_unknown", UNKNOWN) from None
+        allowed = (account, EVERYBODY)
+        for name in (
+            *(name for name in owned if owners.get(name) not in allowed),
+            *(name for name in named if owners.get(name, EVERYBODY) not in allowed),
+        ):
+            raise BadRequest(404, "not_found", NOBODYS.format(name[:200]))
+        if reads or self._request.target.partition("?")[0].endswith("/search"):
+            return
+        for name in (place.parent, place.model):
+            if name and owners.get(name) == EVERYBODY:
+                raise BadRequest(403, "not_yours", f"{name[:200]} is shared: it can be read and used.")
+
+    def _refuse_unseen(self, files: tuple[str, ...]) -> None:
+        """Refuse questions that were put together from parts: nobody has seen what they name."""
+        for name in files:
+            found = self._gate.owners.object(name)
+            if found is not None and found.kind == "built":
+                raise BadRequest(
+                    400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
+                )
+
+    def _narrow(self) -> None:
+        """Show of a list only what is the account's own."""
+        kind = self._place.kind
+        self.listing = Listing(self._request.target, self._own, bool(kind))
+        self.target = self.listing.first
+        with suppress(OwnersError):
+            self.owns_nothing = bool(kind) and not self._gate.owners.has(self._account, kind)
+
+    def _own(self, names: list[str]) -> set[str]:
+        try:
+            owners = self._gate.owners.owners(names)
+        except OwnersError as why:
+            raise ValueError("whose its objects are cannot be looked up now") from why
+        return {name for name in names if owners.get(name) in (self._account, EVERYBODY)}
+
+    def may_use(self, model: str) -> bool:
+        """Whether a model is no fine-tuned one of another account."""
+        if model.startswith("ft:") and self._kept_apart:
+            with suppress(OwnersError):
+                owner = self._gate.owners.owners((model,)).get(model, self._account)
+                return owner in (self._account, EVERYBODY)
+        return True
+
+    @property
+    def reply_names(self) -> tuple[str, bool, bytes] | None:
+        """(kind, whether the reply is one, what an event that names one holds) of what a reply may name."""
+        place, method, facts = self._place, self._request.method, self._facts
+        if not self._kept_apart or method in ("HEAD", "OPTIONS"):
+            return None
+        if facts.operation == "responses" and method == "POST":
+            return None if facts.references.stored is False else ("responses", True, b'"id"')
+        if facts.operation == "chat" and method == "POST":
+            if facts.references.stored:
+                return "completions", True, b'"id"'
+            return ("audio", False, b'"audio"') if facts.references.audio else None
+        if facts.operation == "messages" and not place.kind:
+            return "containers", False, b'"container"'
+        if facts.operation in STATELESS or not (place.kind or (place.model and facts.does not in COUNTED)):
+            return None
+        if method == "GET":
+            return place.kind, False, b'_id"'
+        within = place.parent and place.kind != "uploads"
+        return ("items" if within else place.kind or "batches"), True, b'"id"'
+
+    def learn(self, body: bytes) -> None:
+        """Note whose objects a whole reply names, before the client learns their names."""
+        names = self.reply_names
+        if names is None or (self._facts.operation == "messages" and names[2] not in body):
+            return
+        kind, itself, _ = names
+        self.note(made_in_list(body, kind) if self.listing else made_in(body, kind, itself))
+
+    def learn_location(self, value: bytes) -> None:
+        """Note the object that the head of a reply names as made."""
+        if self._kept_apart and self._place.kind and self._request.method == "POST":
+            name = value.partition(b"?")[0].rpartition(b"/")[2].decode("utf-8", "replace")
+            self.note([(name, self._place.kind)])
+
+    def note(self, found: list[tuple[str, str]]) -> None:
+        """Write down that the account owns these, as (id, kind)."""
+        if found:
+            new = self._request.method == "POST"
+            self._gate.owners.add(self._account, found, self._began_us, expected_new=new)
+
+    def forget(self) -> None:
+        """An object is no more."""
+        place = self._place
+        name = place.parent if place.is_object else place.model
+        if name and self._kept_apart:
+            with suppress(OwnersError):
+                self._gate.owners.forget(name)
