@@ -81,7 +81,7 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if abs(x) >= 99.5 else f"{x:.2g}"
 
 
-def shown(values: list[float]) -> str:
+def range_text(values: list[float]) -> str:
     """Write one value, two as they are, or the mean of more with Student's interval."""
     if len({number(value) for value in values}) == 1:
         return number(values[0])
@@ -108,14 +108,14 @@ def row(lines: list[dict]) -> tuple[str, ...]:
         first["attacker"],
         f"{first['goal']:,}",
         first["defence"],
-        shown([t["out"] for t in lines]) + mark,
-        shown([t["days"] for t in lines]),
-        shown([t["out"] / max(t["days"], 1 / 24) for t in lines]),
-        shown([t["out"] / max(t["usd"], 0.01) for t in lines]),
-        shown([t["accounts"] for t in lines]),
-        shown([t["stopped"] for t in lines]),
-        shown(refused) + " %",
-        shown([t["honest_stopped"] for t in lines]),
+        range_text([t["out"] for t in lines]) + mark,
+        range_text([t["days"] for t in lines]),
+        range_text([t["out"] / max(t["days"], 1 / 24) for t in lines]),
+        range_text([t["out"] / max(t["usd"], 0.01) for t in lines]),
+        range_text([t["accounts"] for t in lines]),
+        range_text([t["stopped"] for t in lines]),
+        range_text(refused) + " %",
+        range_text([t["honest_stopped"] for t in lines]),
     )
 
 

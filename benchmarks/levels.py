@@ -12,7 +12,6 @@ they take accounts for independent, which those of one crowd are not: the number
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -22,7 +21,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from scipy.stats import beta
 
-from other_worlds import DEVELOPMENT, PERMITTED, ROOT, World, chosen, code_here, report_of, worlds_in
+from other_worlds import (
+    DEVELOPMENT,
+    PERMITTED,
+    World,
+    chosen,
+    code_here,
+    report_of,
+    world_options,
+    worlds_in,
+)
 from pages import around, put
 from stillwatch.report.findings import load
 from stillwatch.scan import ScanResult
@@ -116,11 +124,7 @@ def by_kind(of: Counted) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
-    top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
-    top.add_argument("--shared", type=Path, default=shared, help="where dev-a to dev-d lie")
-    top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
+    top = world_options(__doc__)
     top.add_argument("--people", type=Path, metavar="FOLDER", help="variants of worlds by selves.py")
     top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
     top.add_argument("--reports", type=Path, metavar="FOLDER", help="keep reports; use those that are there")

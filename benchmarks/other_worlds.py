@@ -239,12 +239,18 @@ def compose_fourth(people: Path, shared: Path, out: Path) -> Path:
     return out
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def world_options(about: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that say which worlds are looked at and where they lie."""
+    top = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
     top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
     top.add_argument("--shared", type=Path, default=shared, help="where dev-a to dev-d lie")
     top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
+    return top
+
+
+def parser() -> argparse.ArgumentParser:
+    top = world_options(__doc__)
     top.add_argument("--fourth-people", type=Path, metavar="FILE", help="compose them from these people")
     top.add_argument("--people", type=Path, metavar="FOLDER", help="variants of worlds by selves.py")
     top.add_argument("--against", metavar="COMMIT", help="scan with the code of this commit as well")

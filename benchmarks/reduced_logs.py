@@ -22,7 +22,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from other_worlds import CLI, ROOT, SCANNED, Outcome, World, chosen, code_here, outcome, worlds_in
+from other_worlds import (
+    CLI,
+    ROOT,
+    SCANNED,
+    Outcome,
+    World,
+    chosen,
+    code_here,
+    outcome,
+    world_options,
+    worlds_in,
+)
 from pages import around, put
 
 BEGIN, END = "<!-- reduced-logs -->", "<!-- /reduced-logs -->"
@@ -126,11 +137,7 @@ def row(one: Reduced) -> tuple[str, ...]:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
-    top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
-    top.add_argument("--shared", type=Path, default=shared, help="where dev-a to dev-d lie")
-    top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
+    top = world_options(__doc__)
     top.add_argument("--lacking", default=";".join(LACKING), help="of these, between semicolons; else all")
     top.add_argument("--page", type=Path, help=f"put the table there between {BEGIN} and {END}")
     return top

@@ -43,23 +43,23 @@ def test_an_answer_is_found_whole_in_part_and_in_a_wrapper() -> None:
     rng = random.Random(3)
     answers = [prose(rng, rng.randint(80, 700)) for _ in range(80)]
 
-    def found(change) -> float:
+    def rate(change) -> float:
         return float(np.mean(shared(answers, [change(a) for a in answers]) >= LEAST_PASSAGES))
 
     half = [" ".join(a.split()[: len(a.split()) // 2]) for a in answers]
     by_answer = dict(zip(answers, half, strict=True))
-    assert found(lambda a: a) == 1.0
-    assert found(lambda a: f"RAW TRACE 17 {prose(rng, 30)}\n{a}\n\nEnd with VALID. {prose(rng, 20)}") >= 0.98
-    assert found(lambda a: json.dumps({"trace": a.replace(" ", "\n", 9), "n": 1})) >= 0.98
+    assert rate(lambda a: a) == 1.0
+    assert rate(lambda a: f"RAW TRACE 17 {prose(rng, 30)}\n{a}\n\nEnd with VALID. {prose(rng, 20)}") >= 0.98
+    assert rate(lambda a: json.dumps({"trace": a.replace(" ", "\n", 9), "n": 1})) >= 0.98
     assert (
-        found(lambda a: "# " + " ".join(f"**{w}**" if k % 7 == 0 else w for k, w in enumerate(a.split())))
+        rate(lambda a: "# " + " ".join(f"**{w}**" if k % 7 == 0 else w for k, w in enumerate(a.split())))
         == 1.0
     )
-    assert found(lambda a: f"{prose(rng, 30)} {by_answer[a]}") >= 0.8
-    assert found(str.upper) == 1.0
+    assert rate(lambda a: f"{prose(rng, 30)} {by_answer[a]}") >= 0.8
+    assert rate(str.upper) == 1.0
     # the limits: a change in every eighth word, and another answer
-    assert found(lambda a: " ".join(w if k % 8 else "other" for k, w in enumerate(a.split()))) <= 0.05
-    assert found(lambda a: prose(rng, 300)) == 0.0
+    assert rate(lambda a: " ".join(w if k % 8 else "other" for k, w in enumerate(a.split()))) <= 0.05
+    assert rate(lambda a: prose(rng, 300)) == 0.0
 
 
 def test_short_and_plain_runs_are_no_passages() -> None:
