@@ -49,7 +49,10 @@ class Candidate:
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # stock markers' numbers
     tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
-    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))  # its exchanges with the wording
+    rows: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, np.int32)
+    )  # its exchanges with what it shares
+    settings: tuple[int, int] | None = None  # what a group by settings shares, see `new_settings`
 
 
 Judge = Callable[[Candidate], Judgement]
@@ -77,6 +80,7 @@ class Alarm:
     judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
     exchanges: int = 0  # that the content test was asked of, and more
     first_account: str = ""  # of those counted at its first look: it stays when others come and go
+    settings: tuple[int, int] | None = None  # what a group by settings shares; None of a group by wording
     _own: tuple[int, np.ndarray] | None = field(
         default=None, repr=False, compare=False
     )  # after how many looks
@@ -192,7 +196,7 @@ class Alarms:
         if alarm is None:
             if sum(p not in self._owner for p in candidate.matching) < LEAST_PARTIES:
                 return
-            alarm = Alarm(NEVER, candidate.p_value)
+            alarm = Alarm(NEVER, candidate.p_value, settings=candidate.settings)
             self._all.append(alarm)
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share

@@ -94,18 +94,20 @@ def campaigns(
     alone_at = {s.payer: s.at_us for s in sightings}
     taken: set[int] = set()
     leads: list[Lead] = []
-    for alarm in watched.alarms:
+    for alarm in (*watched.alarms, *watched.alike):
         own = alarm.own_markers()
+        marked = _marked(world, alarm)
         copied = _copied_from(watched.spread, own)
         named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
         accounts, named_at = _accounts_of(named, party, excused)
         # an alarm stands: who was named alone before stays alone
         earlier = [named_at[int(a)] <= alone_at.get(int(payer[a]), NEVER) for a in accounts]
-        accounts = _carrying(world, accounts[np.array(earlier, bool)], own)
-        accounts = _using_stock(watched, party, accounts)
+        accounts = accounts[np.array(earlier, bool)]
+        if alarm.settings is None:
+            accounts = _using_stock(watched, party, _carrying(world, accounts, own))
         if len(accounts) < LEAST_PARTIES:
             continue
-        rows = _rows_since(world, accounts, own, alarm.at_us)
+        rows = _rows_since(world, accounts, marked, alarm.at_us)
         if len(rows) == 0:
             continue
         others = _without_software(world, accounts)
@@ -115,15 +117,20 @@ def campaigns(
         if not doubt and len(others) - len(students) < LEAST_PARTIES:
             doubt = one_customer(world.known, others) or CLASS
         others = np.setdiff1d(others, students)
-        doubt = doubt or _doubt(world, others, rows, own)
+        doubt = doubt or _doubt(world, others, rows, marked)
         if doubt:
-            leads.append(_lead(alarm, world, accounts, rows, own, doubt))
+            if not taken.issuperset(accounts.tolist()):
+                leads.append(_lead(alarm, world, accounts, rows, marked, doubt))
             continue
         accounts, rows = others, rows[np.isin(log["account"][rows], others)]
         actor = Actor(accounts, rows, own, dict(alarm.p_settings))
         reason = _group_reason(alarm, watched, log)
-        found.append(_Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested))
-        taken.update(actor.accounts.tolist())
+        one = _Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested)
+        if alarm.settings is not None and (same := _same_actor(found, actor)) is not None:
+            found[same] = _together(found[same], one)
+        elif alarm.settings is None or not taken.intersection(accounts.tolist()):
+            found.append(one)
+        taken.update(accounts.tolist())
     # --- here what holds have shown makes a finding of a group that the log leaves open ---
     shown = _evidence_of_holds(world, held, payer, until_us)
     for schedule, evidence in shown:
@@ -167,9 +174,10 @@ def campaigns(
         often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= NAMED_AFTER}
         accounts, _ = _accounts_of(often, party, excused)
         own = alarm.own_markers()
-        rows = _rows_since(world, accounts, own, alarm.lead_us)
+        marked = _marked(world, alarm)
+        rows = _rows_since(world, accounts, marked, alarm.lead_us)
         if len(accounts) >= LEAST_PARTIES and len(rows):
-            leads.append(_lead(alarm, world, accounts, rows, own, doubt_of(alarm.judgement)))
+            leads.append(_lead(alarm, world, accounts, rows, marked, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
     return (
@@ -198,6 +206,30 @@ def _weak(
     schedules = [schedule for schedule, _ in shown]
     weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code], schedules)
     return with_shares(log, still_open(shown) + weak)
+
+
+def _same_actor(found: list[_Found], actor: Actor) -> int | None:
+    """Which finding holds half of an actor's accounts, or most of its own ones are the actor's."""
+    for k, one in enumerate(found):
+        both = len(np.intersect1d(one.actor.accounts, actor.accounts))
+        if both >= SAME_GROUP * min(len(one.actor.accounts), len(actor.accounts)):
+            return k
+    return None
+
+
+def _together(one: _Found, other: _Found) -> _Found:
+    """One actor that was found by what it says and by its settings: the earlier alarm is the alarm."""
+    first, second = sorted((one, other), key=lambda f: f.at_us)
+    actor = Actor(
+        np.union1d(one.actor.accounts, other.actor.accounts),
+        np.union1d(one.actor.rows, other.actor.rows),
+        one.actor.own_markers,
+        first.actor.p_settings,
+    )
+    named = second.named_at_us | first.named_at_us
+    for account in second.named_at_us.keys() & first.named_at_us.keys():
+        named[account] = min(first.named_at_us[account], second.named_at_us[account])
+    return replace(first, actor=actor, named_at_us=named)
 
 
 def _evidence_of_holds(
@@ -268,18 +300,18 @@ def _products(world: World) -> Products:
     return Products(world.log)
 
 
-def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray) -> str:
+def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:
     """Why an alarm's accounts may be many hands after all, by everything that the log holds of them, or "".
 
-    rows: their exchanges since they took the wording up. Those that carry none of it count for nothing. A
-    group of which a part is of one source keeps all that the watch has named.
+    rows: their exchanges since they took up what they share. Those that show none of it (`marked`) count for
+    nothing. A group of which a part is of one source keeps all that the watch has named.
     """
     log = world.log
     every = rows[np.isin(world.log["account"][rows], accounts)]
     whose = (log["account"], accounts.tolist(), log.accounts.__getitem__)
-    marked = _marked_rows(world, every, own)
-    content = content_of(log, marked, *whose)
-    if content.hands is Hands.MANY and not one_source_parts(log, marked, *whose, LEAST_PARTIES):
+    shared = every[marked[every]]
+    content = content_of(log, shared, *whose)
+    if content.hands is Hands.MANY and not one_source_parts(log, shared, *whose, LEAST_PARTIES):
         return many_hands_text(content)
     # a shared question may be the wording itself: so all that they ask counts here
     few = few_questions(content)
@@ -304,23 +336,33 @@ def doubt_of(judgement: Judgement | None) -> str:
     return many_hands_text(judgement.content) if judgement.content.hands is Hands.MANY else UNSURE
 
 
-def _marked_rows(world: World, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Of some exchanges those with at least two of the actor's own markers; of any where it has none."""
+def _marked(world: World, alarm: Alarm) -> np.ndarray:
+    """(exchanges,) bool: those that show what an alarm's accounts share.
+
+    Their settings; else at least two of their own markers, or of any where they have none.
+    """
+    log = world.log
+    if alarm.settings is not None:
+        limit, temperature = alarm.settings
+        return (log["max_tokens"] == limit) & (log["temperature_milli"] == temperature)
+    own = alarm.own_markers()
     if not len(own):
-        kept: np.ndarray = rows[world.once(_marked)[rows]]
-        return kept
-    carrying, times = np.unique(world.use_row[world.uses_of(own)], return_counts=True)
-    return np.intersect1d(rows, carrying[times >= NEEDED])
+        every: np.ndarray = world.once(_marked_by_any)
+        return every
+    rows, carried = np.unique(world.use_row[world.uses_of(own)], return_counts=True)
+    marked = np.zeros(len(log), bool)
+    marked[rows[carried >= NEEDED]] = True
+    return marked
 
 
 def _lead(
-    alarm: Alarm, world: World, accounts: np.ndarray, rows: np.ndarray, own: np.ndarray, doubt: str
+    alarm: Alarm, world: World, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, doubt: str
 ) -> Lead:
     log = world.log
     names = tuple(sorted(log.accounts[a] for a in accounts))
     hands = alarm.judgement.content.hands if alarm.judgement else Hands.OPEN
     since = moment(min(alarm.lead_us, alarm.at_us))
-    carrying = len(_marked_rows(world, rows, own))
+    carrying = int(marked[rows].sum())
     text = doubt + _failover_text(world, accounts, names)
     # quoted, and no way to a finding: people who pass answers on to each other show the same (docs/lab.md)
     echo = group_evidence(world, accounts)
@@ -433,35 +475,31 @@ def least_carried(own: int, usual: float) -> float:
     return max(3.0, 0.1 * usual) if own >= FEW_MARKERS and usual >= FEW_CARRIED else 0.0
 
 
-def _rows_since(world: World, accounts: np.ndarray, own: np.ndarray, at_us: int) -> np.ndarray:
-    """Every exchange of the accounts since each first carried two of the actor's own markers at once.
+def _rows_since(world: World, accounts: np.ndarray, marked: np.ndarray, at_us: int) -> np.ndarray:
+    """Every exchange of the accounts since each first showed what they share (`marked`).
 
-    Where the actor has no markers of its own, since each first carried any two that were new in the log. What
-    lies further back from the alarm than the window that raised it is left out.
+    What lies further back from the alarm than the window that raised it is left out.
     """
     log = world.log
     theirs = world.rows_of(accounts)
-    if len(own):
-        rows, carried = np.unique(world.use_row[world.uses_of(own)], return_counts=True)
-        rows = rows[carried >= NEEDED]
-    else:
-        rows = theirs[world.once(_marked)[theirs]]
-    rows = rows[log["ts_us"][rows] >= at_us - WINDOW_US]
+    rows = theirs[marked[theirs] & (log["ts_us"][theirs] >= at_us - WINDOW_US)]
     first = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
     return theirs[theirs >= first[log["account"][theirs]]]
 
 
-def _marked(world: World) -> np.ndarray:
+def _marked_by_any(world: World) -> np.ndarray:
     """(exchanges,) bool: those that carry at least two markers, whosever they are."""
     marked: np.ndarray = np.bincount(world.use_row, minlength=len(world.log)) >= NEEDED
     return marked
 
 
 def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
+    bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
+    if alarm.settings is not None:
+        return _settings_reason(alarm, round(bits, 3))
     value = alarm.dominant[0] if alarm.dominant else -1
     model = log.models[int(watched.codes[0][value])] if value >= 0 else ""
-    bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
     return Reason(
         TEST_NAME,
         f"accounts that came to share wording at the same time also act alike ({alarm.share[0]:.0%} mostly "
@@ -471,4 +509,20 @@ def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
         float(watched.base[0][value]) if value >= 0 else None,
         None,
         len(alarm.named),
+    )
+
+
+def _settings_reason(alarm: Alarm, bits: float) -> Reason:
+    test = alarm.tested[0]
+    limit, temperature = str(test.value).split(", ")
+    return Reason(
+        TEST_NAME,
+        f"{test.count} accounts came to use one output limit ({limit}) and temperature ({temperature}) "
+        f"within days, which {test.share:.2%} of accounts had used before; what they ask is of one source: a "
+        f"chance of {alarm.p_value:.1g} if each had picked its settings by itself",
+        bits,
+        test.count / max(test.of, 1),
+        test.share,
+        None,
+        test.count,
     )

@@ -39,6 +39,7 @@ class AlarmThen:
     part: tuple[str, ...] | None = None
     exchanges: int = 0
     first_account: str = ""
+    settings: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Carried:
     owner: dict[str, int] = field(default_factory=dict)  # account -> number of its alarm
     tied: tuple[AlarmThen, ...] = ()  # groups that the provider's knowledge ties; states before have none
     tied_owner: dict[str, int] = field(default_factory=dict)
+    alike: tuple[AlarmThen, ...] = ()  # groups by new settings; states before have none
+    alike_owner: dict[str, int] = field(default_factory=dict)
 
 
 class Names:
@@ -137,6 +140,7 @@ class Names:
                 self._part(alarm.judgement),
                 alarm.exchanges,
                 alarm.first_account,
+                alarm.settings,
             )
             for alarm in alarms.every
         )
@@ -175,6 +179,7 @@ class Names:
                     self._judgement(then),
                     then.exchanges,
                     then.first_account,
+                    then.settings,
                 )
                 for then in alarms
             ],

@@ -19,8 +19,9 @@ SHARED = {
 # What a group is tested on: part -> column of the log, as `scan.watch` names it.
 TESTED = {"model": "model", "max_tokens": "max_tokens", "temperature": "temperature_milli"}
 FOLLOW = "follow"  # a raised alarm's stock is followed to accounts that do little else
+NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
-PARTS = frozenset({*SHARED, *TESTED, FOLLOW, LONE_HARVEST})
+PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, LONE_HARVEST})
 
 
 def checked(parts: frozenset[str]) -> frozenset[str]:

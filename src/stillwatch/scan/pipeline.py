@@ -242,7 +242,7 @@ def _nothing_found(
     The kind decides which holders of a permission count as private. Fewer that do make it rarer, so that who
     stands out stands out among the least of them too; a holder, with itself among them.
     """
-    if watched.alarms or watched.leads:
+    if watched.alarms or watched.alike or watched.leads:
         return False
     if LONE_HARVEST not in parts:
         return True

@@ -11,7 +11,7 @@ settings, volume), among everyone who carries that wording. Only both together r
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -36,7 +36,9 @@ from stillwatch.scan.explanations import (
     software_text,
 )
 from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
-from stillwatch.scan.parts import FOLLOW, PARTS, columns_of, kinds_of
+from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
+from stillwatch.scan.new_settings import NewSettings, p_value
+from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, PARTS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.stats.dealing import coded
 from stillwatch.stats.exchangeability import ContentTest, Hands
@@ -66,7 +68,8 @@ AHEAD = 3  # hours whose groups are looked for while an earlier one's are tested
 
 @dataclass(frozen=True)
 class Watched:
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[Alarm, ...]  # of groups by wording
+    alike: tuple[Alarm, ...]  # of groups by settings
     leads: tuple[Alarm, ...]
     spread: Spread
     stock: Stock
@@ -130,6 +133,7 @@ def watch(
         progress(len(steps), len(steps))
     return Watched(
         tuple(watcher.alarms.raised),
+        tuple(watcher.alike.raised),
         watcher.leads(),
         watcher.spread,
         watcher.stock,
@@ -159,6 +163,7 @@ class _Watcher:
         self.groups: list[tuple[float, np.ndarray]] = []
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
         self.follows = FOLLOW in parts
+        self.by_settings = NEW_SETTINGS in parts
         self.party = party[log["account"]]
         self.parties = len(log.accounts)
         self.spread = spread(log, self.party, kinds=kinds_of(parts), forgotten_us=forgotten_us)
@@ -171,6 +176,7 @@ class _Watcher:
         self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
         self.tokens = tokens_of(log)
         self.products = Products(log)
+        self.new_settings = NewSettings(log, self.party, self.all)
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
         self.first_us = [
@@ -178,6 +184,7 @@ class _Watcher:
         ]
         self.names = Names(log, party, self.spread.marker_value, SETTINGS, self.codes)
         self.looked_until = carried.until_us
+        self.linked_hours = _next_hours(self.spread.links.at_us)
         self.tested = list(carried.tested or [False] * len(SETTINGS))  # one value so far says nothing
         self.base: list[np.ndarray] = self.names.base(carried)
         self.rounded: list[list[float]] = []  # of base, to share the tails of near values
@@ -190,6 +197,8 @@ class _Watcher:
         # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
         self.tied = self.names.alarms(carried.tied, carried.tied_owner)
         self.ties = None if known is None else ProviderTies(known, party)
+        # groups by settings, which count for themselves: no wording's alarm is changed by them
+        self.alike = self.names.alarms(carried.alike, carried.alike_owner)
         self.tests = carried.tests
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
@@ -198,6 +207,7 @@ class _Watcher:
         """What the next look takes over, by name."""
         alarms, owner = self.names.told(self.alarms)
         tied, tied_owner = self.names.told(self.tied)
+        alike, alike_owner = self.names.told(self.alike)
         return Carried(
             until_us,
             self.names.shares(self.base),
@@ -211,32 +221,43 @@ class _Watcher:
             owner,
             tied,
             tied_owner,
+            alike,
+            alike_owner,
         )
 
     def leads(self) -> tuple[Alarm, ...]:
-        """Groups whose settings are too alike, then those that the provider's knowledge ties.
+        """Groups by wording whose settings are too alike, groups by settings, those that the provider ties.
 
-        Of the latter those whose parties belong mostly to an alarm of the former are left out.
+        Groups by settings of many hands are no leads: equal settings alone are what honest programs have. Of
+        the latter two those whose parties belong mostly to an alarm before are left out.
         """
-        known = frozenset().union(*(a.looks for a in (*self.alarms.raised, *self.alarms.leads)))
-        others = [a for a in self.tied.leads if len(known.intersection(a.looks)) < 0.5 * len(a.looks)]
-        return (*self.alarms.leads, *others)
+        leads = list(self.alarms.leads)
+        known = frozenset().union(*(a.looks for a in (*self.alarms.raised, *leads, *self.alike.raised)))
+        alike = [a for a in self.alike.leads if a.judgement and a.judgement.content.hands is not Hands.MANY]
+        for alarm in (*alike, *self.tied.leads):
+            if len(known.intersection(alarm.looks)) < 0.5 * len(alarm.looks):
+                leads.append(alarm)
+                known |= alarm.looks.keys()
+        return tuple(leads)
 
     def steps(self, until_us: int) -> np.ndarray:
         """The hours at which something new could be seen, from the next one on to the last full one."""
-        ts = self.spread.links.at_us
-        if len(ts) == 0:
-            return np.zeros(0, np.int64)
-        hours = np.unique((ts // HOUR_US + 1) * HOUR_US)
-        return hours[(hours > self.looked_until) & (hours <= until_us)]
+        linked = self.linked_hours
+        if self.by_settings:
+            linked = np.union1d(linked, _next_hours(self.new_settings.entries_us))
+        return linked[(linked > self.looked_until) & (linked <= until_us)]
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_Hour]:
         """The hours in order, a few ahead of the one that is looked at."""
         window = LinkWindow(self.spread.links, self.parties)
         waiting: deque[_Hour] = deque()
-        for step in steps:
+        linked = np.isin(steps, self.linked_hours)
+        for step, has_links in zip(steps, linked.tolist(), strict=True):
             until = int(step)
             from_us = until - WINDOW_US
+            if not has_links:
+                waiting.append(_Hour(from_us, until, np.zeros((0, 0), np.int32), ()))
+                continue
             graph = window.moved(from_us, until)
             counted, dominant = self._posture(self.hot, until, from_us)
             looked_at: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
@@ -250,6 +271,48 @@ class _Watcher:
 
     def look(self, hour: _Hour) -> None:
         """Test an hour's groups; raise, extend and split alarms."""
+        if hour.found:
+            self._look_at_wording(hour)
+        if self.by_settings:
+            self._look_at_settings(hour)
+
+    def _look_at_settings(self, hour: _Hour) -> None:
+        """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
+        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
+        for group in self.new_settings.groups(hour.since_us, hour.until_us):
+            users = self.products.users(self.party, group.users, begin, end)
+            newcomers = group.newcomers - users.keys()
+            test = group.test(len(newcomers))
+            p = p_value(test)
+            self.tests += 1
+            if len(newcomers) < LEAST_PARTIES or p >= ALPHA_CEILING:
+                continue
+            rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
+            rows = rows[np.isin(self.party[rows], list(newcomers))]
+            own = self.stock.own(np.array(sorted(newcomers), np.int32), hour.since_us, hour.until_us)
+            users_left = group.users - users.keys()
+            candidate = Candidate(
+                p,
+                users_left,
+                newcomers,
+                users_left,
+                (),
+                (),
+                ((SETTINGS_PAIR, p),),
+                own,
+                (test,),
+                rows,
+                group.settings,
+            )
+            # content must speak at several looks, however unusual the settings are: hence no alpha
+            self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
+        self.alike.mark_first_accounts(self.names.party_name)
+
+    def _judge_settings(self, candidate: Candidate, hour: _Hour) -> Judgement:
+        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
+        return self._judge_content(candidate.rows, candidate.matching, begin, end)
+
+    def _look_at_wording(self, hour: _Hour) -> None:
         until = hour.until_us
         if until >= self.base_due:
             self._population(until, hour.since_us)
@@ -488,12 +551,19 @@ class _Watcher:
             if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
                 content = content_of(log, rows, self.party, every, name_of)
                 return Judgement(content, software_text(users, len(every)))
-        content = content_of(log, rows, self.party, members, name_of)
-        part = members if len(members) < len(candidate.matching) else None
+        judgement = self._judge_content(rows, members, begin, end)
+        if judgement.content.hands is Hands.ONE and len(members) < len(candidate.matching):
+            return replace(judgement, part=judgement.part or members)
+        return judgement
+
+    def _judge_content(self, rows: np.ndarray, members: frozenset[int], begin: int, end: int) -> Judgement:
+        """Whether some exchanges of a group are of one source, or those of a part of it."""
+        name_of = self.names.party_name
+        content = content_of(self.log, rows, self.party, members, name_of)
         if content.hands is Hands.ONE:
-            return Judgement(content, self._explanation(content, members, begin, end), part)
+            return Judgement(content, self._explanation(content, members, begin, end))
         if content.hands is Hands.MANY:
-            for inner, test in one_source_parts(log, rows, self.party, members, name_of, LEAST_PARTIES):
+            for inner, test in one_source_parts(self.log, rows, self.party, members, name_of, LEAST_PARTIES):
                 if not self._explanation(test, inner, begin, end):
                     return Judgement(test, "", inner)
         return Judgement(content)
@@ -542,6 +612,11 @@ def entered_since(first_look_us: int, forgotten_us: int) -> int:
     used it always, does not count as a newcomer.
     """
     return max(first_look_us - WINDOW_US, forgotten_us + WINDOW_US if forgotten_us else 0)
+
+
+def _next_hours(times_us: np.ndarray) -> np.ndarray:
+    """The full hours that end after some times, each once."""
+    return np.unique((times_us // HOUR_US + 1) * HOUR_US)
 
 
 def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""Groups by settings: accounts that take up the same rare output limit and temperature within a few days.
+
+A second way to form a group, beside shared wording: paraphrased requests share no wording, but one program
+sends them all. Users of one product are left out, as its defaults are theirs. Such a group is never suspected
+for its settings again: only what it asks can make a finding of it (see `watch`).
+
+Null of a group's p-value: each account that is active in the window takes these settings up as rarely as
+    all others so far did (binomial, times the settings that are as new). It says how unusual the group is,
+    not that it is one hand: a new program does the same.
+Blind to: settings that vary from account to account or that many honest accounts use; a log without user
+    agents; the log's first days.
+Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source.
+"""
+
+# mypy: allow-untyped-defs
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.spread import BURN_IN_US
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import SettingTest
+from stillwatch.stats.groups import concentration_tail
+
+SETTINGS = "max_tokens, temperature_milli"  # what a group's test names as its setting
+NOVELTY = 20  # of them for each earlier user: about as many of them as earlier users came by themselves
+LEAST_USES = 5  # exchanges of a party with the settings in the window
+MAIN = 0.6  # of a party's exchanges in the window have the settings
+INDEPENDENT = 1e-6  # within-group correlation of a null in which parties choose by themselves
+
+Settings = tuple[int, int]  # output limit and temperature in thousandths; -1 where it is left out
+
+
+@dataclass(frozen=True)
+class SettingsGroup:
+    """Parties whose main settings are the same, new and rare."""
+
+    settings: Settings
+    newcomers: frozenset[int]  # took them up in the window
+    users: frozenset[int]  # newcomers, and who used them before
+    active: int  # parties in the window
+    share: float  # of all other parties so far that used them before
+    tries: int  # settings that were as new in the window
+
+    def test(self, count: int) -> SettingTest:
+        """What the p-value of `count` of the newcomers is computed from."""
+        limit, thousandths = self.settings
+        value = f"{limit if limit >= 0 else 'none'}, {thousandths / 1000 if thousandths >= 0 else 'none'}"
+        return SettingTest(SETTINGS, value, count, self.active, self.share, self.tries, INDEPENDENT)
+
+
+class NewSettings:
+    """When each party of a log first used each pair of output limit and temperature."""
+
+    def __init__(self, log: ExchangeLog, party: np.ndarray, every: HotRows) -> None:
+        """party: (exchanges,) who counts as one; every: all exchanges by party."""
+        self._ts, self._party, self._every = log["ts_us"], party, every
+        limit, temperature = (log[name].astype(np.int64) for name in ("max_tokens", "temperature_milli"))
+        pairs, code = np.unique((limit + 1) << 32 | (temperature + 1), return_inverse=True)
+        self._code = code.astype(np.int32)
+        self._pairs = np.stack([(pairs >> 32) - 1, (pairs & 0xFFFFFFFF) - 1], axis=1)
+        chosen = (pairs > 0)[self._code] if len(log.agents) else np.zeros(len(log), bool)
+        rows = np.flatnonzero(chosen)
+        uses = party[rows].astype(np.int64) * len(self._pairs) + self._code[rows]
+        first = np.sort(rows[np.unique(uses, return_index=True)[1]])
+        self._entry_us, self._entry_party = self._ts[first], party[first]
+        self._entry_code = self._code[first]
+        self._seen_us = self._ts[np.sort(np.unique(party, return_index=True)[1])]
+        self._settled_us = int(self._ts[0]) + BURN_IN_US if len(log) else 0
+
+    @property
+    def entries_us(self) -> np.ndarray:
+        """(entries,) when a party took settings up that may be new, in time order."""
+        new: np.ndarray = self._entry_us[self._entry_us >= self._settled_us]
+        return new
+
+    def groups(self, since_us: int, until_us: int) -> list[SettingsGroup]:
+        """The groups of the window [since, until), the least settings first."""
+        since_new = max(since_us, self._settled_us)
+        lo, hi = np.searchsorted(self._entry_us, [since_new, until_us])
+        new = np.bincount(self._entry_code[lo:hi], minlength=len(self._pairs))
+        old = np.bincount(self._entry_code[:lo], minlength=len(self._pairs))
+        rare = np.flatnonzero((new >= LEAST_PARTIES) & (new >= NOVELTY * old)).tolist()
+        window = slice(*np.searchsorted(self._ts, [since_us, until_us]))
+        active = int(np.count_nonzero(np.bincount(self._party[window]))) if rare else 0
+        seen = int(np.searchsorted(self._seen_us, until_us))
+        found = []
+        for code in rare:
+            used, came = self._entry_party[:hi], np.arange(hi) >= lo
+            mine = self._entry_code[:hi] == code
+            mainly = {p for p in used[mine].tolist() if len(self.main_rows(p, code, since_us, until_us))}
+            newcomers = mainly.intersection(used[mine & came].tolist())
+            if len(newcomers) < LEAST_PARTIES:
+                continue
+            limit, temperature = self._pairs[code].tolist()
+            share = round((int(old[code]) + 0.5) / (seen - len(newcomers) + 1), 6)
+            found.append(
+                SettingsGroup(
+                    (limit, temperature),
+                    frozenset(newcomers),
+                    frozenset(mainly),
+                    active,
+                    share,
+                    len(rare),
+                )
+            )
+        return found
+
+    def rows(self, group: SettingsGroup, since_us: int, until_us: int) -> np.ndarray:
+        """(n,) the newcomers' exchanges of a window with the group's settings, in time order."""
+        code = int(np.flatnonzero((self._pairs == group.settings).all(1))[0])
+        theirs = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.newcomers)]
+        return np.sort(np.concatenate(theirs))
+
+    def main_rows(self, party: int, code: int, since_us: int, until_us: int) -> np.ndarray:
+        """A party's exchanges of a window with some settings; none where they are not its main settings."""
+        begin, end = self._every.begin[party], self._every.begin[party + 1]
+        lo, hi = np.searchsorted(self._every.ts_us[begin:end], [since_us, until_us])
+        rows = self._every.row[begin + lo : begin + hi]
+        mine: np.ndarray = rows[self._code[rows] == code]
+        return mine if len(mine) >= max(LEAST_USES, MAIN * len(rows)) else mine[:0]
+
+
+def p_value(test: SettingTest) -> float:
+    """The p-value of a group's settings."""
+    return min(1.0, test.tries * concentration_tail(test.count, test.of, test.share, test.correlation))

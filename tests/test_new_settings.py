@@ -1,0 +1,119 @@
+"""Groups by new settings: a pool that shares no wording, and honest people who take the same settings up."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from scan_world import START, Crowd, honest, log_of, sentence, words
+from stillwatch.scan import ScanResult
+from stillwatch.scan.parts import NEW_SETTINGS, PARTS
+from stillwatch.scan.pipeline import Options, scan_log
+
+SETTINGS = {"max_tokens": 18_000, "temperature": 0.9}
+DAYS = 10.0
+
+
+def crowd_of(seed: int, people: int = 300) -> Crowd:
+    crowd = Crowd(seed)
+    honest(crowd, people, DAYS)
+    return crowd
+
+
+def newcomers(
+    crowd: Crowd,
+    many: int,
+    *,
+    own_subjects: bool,
+    each: int = 30,
+    record: dict[str, Any] | None = None,
+    **columns: Any,
+) -> list[str]:
+    """Accounts that take SETTINGS up on day 6. They share no wording; each has its own subject, or none."""
+    rng = random.Random(crowd.seed + 1)
+    columns = {"model": "mira-think", "user_agent": "node/4", **SETTINGS, **columns}
+    names = [f"new-{rng.getrandbits(40):010x}" for _ in range(many)]
+    for k, name in enumerate(names):
+        subject = words(1000 + k, 40)
+        for n in range(each):
+            text = " ".join(rng.choices(subject, k=14)) if own_subjects else sentence(rng, 14)
+            hour = 24 * (6.0 + 3.5 * (n + rng.random()) / each)
+            crowd.says(name, hour, text, status=200, output_tokens=900, turn=1, **columns)
+        made = START + timedelta(days=rng.uniform(-200, 5))
+        crowd.known.append({"account": name, "payment": f"card-{name}", "created": made, **(record or {})})
+    return names
+
+
+def scanned(crowd: Crowd, parts: frozenset[str] = PARTS) -> ScanResult:
+    return scan_log(log_of(crowd.table()), crowd.accounts(), options=Options(threads=1, parts=parts))
+
+
+def named(result: ScanResult) -> set[str]:
+    return {account for campaign in result.campaigns for account in campaign.accounts}
+
+
+@pytest.mark.parametrize("many", [5, 8, 20])
+def test_a_pool_without_shared_wording_is_found_by_its_settings(many: int) -> None:
+    crowd = crowd_of(many)
+    pool = set(newcomers(crowd, many, own_subjects=False))
+    assert not named(scanned(crowd, PARTS - {NEW_SETTINGS})), "wording alone finds it not"
+    result = scanned(crowd)
+    assert named(result) == pool
+    (found,) = result.campaigns
+    assert "output limit (18000) and temperature (0.9)" in found.reasons[0].text
+    assert found.tested[0].count <= many
+    assert found.alarm_at < START + timedelta(days=9)
+
+
+def test_a_scan_of_the_log_so_far_says_the_same() -> None:
+    crowd = crowd_of(3)
+    newcomers(crowd, 8, own_subjects=False)
+    whole = scanned(crowd).campaigns[0]
+    crowd.rows = [row for row in crowd.rows if row["time"] < whole.alarm_at + timedelta(hours=1)]
+    assert scanned(crowd).campaigns[0].alarm_at == whole.alarm_at
+
+
+@pytest.mark.parametrize("many", [5, 8, 40])
+def test_strangers_with_subjects_of_their_own_are_not_named(many: int) -> None:
+    crowd = crowd_of(many)
+    newcomers(crowd, many, own_subjects=True)
+    assert not named(scanned(crowd))
+
+
+@pytest.mark.parametrize(
+    ("columns", "record", "lead"),
+    [
+        ({"user_agent": "inkwell-plugin/2.1"}, {}, ""),
+        ({}, {"email_domain": "uni.ac.at"}, "teaching institutions"),
+        ({}, {"payment": "sponsor"}, "one payment instrument"),
+    ],
+    ids=["users of one product", "a class", "an event"],
+)
+def test_one_source_with_an_honest_explanation_is_not_named(
+    columns: dict[str, Any], record: dict[str, Any], lead: str
+) -> None:
+    crowd = crowd_of(5)
+    newcomers(crowd, 12, own_subjects=False, record=record, **columns)
+    result = scanned(crowd)
+    assert not named(result)
+    assert any(lead in one.text for one in result.leads) == bool(lead)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"max_tokens": 1024, "temperature": 0.7}, {"max_tokens": None, "temperature": None}],
+    ids=["settings that people had before", "no settings"],
+)
+def test_settings_that_are_not_new_make_no_group(columns: dict[str, Any]) -> None:
+    crowd = crowd_of(6)
+    newcomers(crowd, 10, own_subjects=False, **columns)
+    assert not named(scanned(crowd))
+
+
+def test_a_log_without_user_agents_cannot_tell_software_and_makes_no_group() -> None:
+    crowd = crowd_of(7)
+    newcomers(crowd, 10, own_subjects=False)
+    for row in crowd.rows:
+        row["user_agent"] = None
+    assert not named(scanned(crowd))
