@@ -82,7 +82,7 @@ test-train: $(VENV)/.train ## Run the tests that train models
 test-train-slow: $(VENV)/.train ## Run those that train for minutes
 	$(PYTEST) -m "train and slow"
 
-check: $(VENV)/.dev ## Format, lint, floors, types
+check: $(VENV)/.dev ## Format, lint, import layers, types
 	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports
