@@ -40,7 +40,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         min(MOST_BITS, bits * 2),
         f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
         f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
-        f"them and by {np.median(world.entrants[carried.markers]):.0f} parties in all",
+        f"them and by {np.median(world.entrants[carried.markers]):.0f} tenants in all",
         share,
         None,
         None,
