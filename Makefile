@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser test-train test-train-slow check format range bench bench-gateway bench-state bench-prove screenshots lock wheel clean distclean
+.PHONY: help demo test test-slow test-browser test-train test-train-slow check format docs range bench bench-gateway bench-state bench-prove screenshots lock dist clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,13 @@ $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/python -m pip install -q --no-build-isolation -e '.[train]'
 	touch $@
 
+# The site's builder has an environment of its own: nothing else needs it.
+build/docs/.done: requirements-docs.lock
+	echo "Installing what requirements-docs.lock names"
+	rm -rf build/docs && $(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install -q --require-hashes -r requirements-docs.lock
+	touch $@
+
 # --- for everybody ---------------------------------------------------------------------------------------
 
 demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
@@ -75,7 +82,7 @@ test-train: $(VENV)/.train ## Run the tests that train models
 test-train-slow: $(VENV)/.train ## Run those that train for minutes
 	$(PYTEST) -m "train and slow"
 
-check: $(VENV)/.dev ## Format, lint, floors, types
+check: $(VENV)/.dev ## Format, lint, import layers, types
 	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports
@@ -84,6 +91,10 @@ check: $(VENV)/.dev ## Format, lint, floors, types
 format: $(VENV)/.dev ## Put the code in shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: build/docs/.done ## Build the documentation into build/site, without a network
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict > build/docs/log 2>&1 || { grep -v INFO build/docs/log >&2; exit 1; }
+	echo "Open $(abspath build/site/index.html) in a browser."
 
 range: $(VENV)/.dev ## Score a scan of the development scenes
 	$(BIN)/python benchmarks/range.py
@@ -119,11 +130,15 @@ lock: | $(BIN)/python ## Write both lock files anew from pyproject.toml
 	build/lock/bin/$(LOCK) --upgrade --extra dev --extra otlp --extra clickhouse -o requirements-dev.lock
 	printf 'hatchling\neditables\n' > build/lock/builders.in
 	build/lock/bin/$(LOCK) build/lock/builders.in -c requirements-dev.lock -o requirements.lock
-	echo "Wrote requirements.lock and requirements-dev.lock"
+	printf 'mkdocs>=1.6,<2\nmkdocs-material>=9.6,<10\n' > build/lock/docs.in
+	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/docs.in -o requirements-docs.lock
+	echo "Wrote requirements.lock, requirements-dev.lock and requirements-docs.lock"
 
-wheel: $(VENV)/.dev ## Build the wheel into dist/
-	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
-	ls dist/*.whl
+# The time of the last commit stands for the time of the build: the same commit gives the same bytes.
+dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
+	ls dist/*
 
 clean: ## Remove reports, caches and builds
 	rm -rf $(OUT) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

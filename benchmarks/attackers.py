@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each attacker that ships gets: undefended, with detection, with limits, with both. One table.
 
-    python benchmarks/attackers.py --out build/attackers.jsonl --page docs/range-attackers.md
+    python benchmarks/attackers.py --out build/attackers.jsonl --page docs/figures/range-attackers.md
     python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
 
 Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends

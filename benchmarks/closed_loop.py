@@ -2,8 +2,8 @@
 
 The live scenes played with their seeds by `stillwatch.range.live`: a real teacher behind real `serve`
 processes, real clients, real students. Every run is a folder in OUT that stays: killed, it goes on where it
-stopped. `--table --page docs/range-live.md --picture docs/pictures/range-live.svg` writes what stands into
-the page.
+stopped. `--table --page docs/figures/range-live.md --picture docs/pictures/range-live.svg` writes what
+stands into the page.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Each is set on its scene's clean week to one budget (--dial). `--equal` moves every baseline's budget, truth
 in hand, to the highest of a row of budgets at which its measured false cases stay within the same rate: more
 than any of them could know. `--ablations` leaves Stillwatch's parts out one by one, `--papers` repeats what
-papers and ../shared/FIELD.md say of the MMD window test and PRADA. dev-a and dev-b are looked for in
+papers and docs/field.md say of the MMD window test and PRADA. dev-a and dev-b are looked for in
 STILLWATCH_RANGE, else in ../shared/range; without them the sample alone is judged.
 """
 

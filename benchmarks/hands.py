@@ -2,7 +2,7 @@
 
 Groups are formed by the truth, not by the detector, so that the test's own error rates show: how often a
 campaign is taken for many hands, how often honest people of each kind for one source, and whether p-values
-are uniform where one queue is dealt. Worlds and their authors: ../shared/range/README.md,
+are uniform where one queue is dealt. Worlds and their authors: docs/benchmarks.md,
 benchmarks/fourth_author.md and benchmarks/selves.py (honest texts by real people).
 
     python benchmarks/hands.py ../shared/range/dev-c ../shared/range/dev-a

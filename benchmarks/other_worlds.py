@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What a scan finds, and whom it accuses, on worlds by other authors, in one table.
 
-    python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--people FOLDER] [--page README.md]
+    python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--people FOLDER]
+    python benchmarks/other_worlds.py --page docs/benchmarks.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
 Each world is scanned by a process of its own, one after the other, at the default dial; the package's scorer

@@ -34,7 +34,7 @@ HEADS = (
     "scene", "exposed", "of >= 1,000", "false cases", "per 10k account-days", "honest / campaign accounts",
     "harvest before alarm, median / worst", "lost", "B-cubed F1", "suppressed", "seconds",
 )  # fmt: skip
-# ../shared/range/README.md, "Scoring": reference scorer, thresholds at 1e-3 on each scene's first week.
+# The first author's reference scorer, run once; thresholds at 1e-3 on each scene's first week.
 BASELINES = (
     ("volume against own history, dev-a", "2/10", "2/6", "", "13.2", "41 / 4", "", "79%", "", "", ""),
     ("volume against own history, dev-b", "1/11", "1/6", "", "7.8", "24 / 1", "", "86%", "", "", ""),
@@ -45,7 +45,7 @@ BASELINES = (
     ("shared prefix or system text, dev-a", "5/10", "3/6", "", "8.4", "506 / 275", "", "58%", "", "", ""),
     ("shared prefix or system text, dev-b", "3/11", "1/6", "", "6.8", "455 / 162", "", "79%", "", "", ""),
 )  # fmt: skip
-CITED = "Baselines: figures of shared/range/README.md, not run again here."
+CITED = "Baselines: figures of the first author's reference scorer, not run again here."
 LEFT_OUT = (
     "By pipeline and by honest kind, over all scenes. A scan learns from nothing but the log before it:"
     "\nno training set to leave a pipeline or a corpus out of. These are development figures by group."

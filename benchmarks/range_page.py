@@ -1,4 +1,4 @@
-"""Put a run's table into docs/range.md and take its picture: `python benchmarks/range_page.py RUN_FOLDER`.
+"""Put a run's table into docs/figures/range.md, and take its picture: `range_page.py RUN_FOLDER`.
 
 The run itself is `stillwatch range run`; this only copies figures that stand in its range.json. The picture
 needs Debian's chromium and the `dev` extra's playwright; without them only the table is written.
@@ -14,7 +14,7 @@ from stillwatch.range.outcome import outcome_of
 from stillwatch.range.table import ALL, Line, lines
 
 ROOT = Path(__file__).parent.parent
-PAGE, PICTURE = ROOT / "docs" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
+PAGE, PICTURE = ROOT / "docs" / "figures" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
 BEGIN, END = "<!-- run: begin -->", "<!-- run: end -->"
 PARTS_BEGIN, PARTS_END = "<!-- parts: begin -->", "<!-- parts: end -->"
 END_OF_LINE = " \\"
@@ -139,7 +139,7 @@ def main() -> None:
     if CHROMIUM.exists() and not asked.parts:
         shoot(asked.run, PICTURE)
         text += [
-            "![What got out before containment, and what it bought a student](pictures/range-run.png)",
+            "![What got out before containment, and what it bought a student](../pictures/range-run.png)",
             "",
         ]
     before, _, rest = PAGE.read_text().partition(where[0])

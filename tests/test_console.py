@@ -633,7 +633,7 @@ def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
     assert "This loosens" not in watched
     paul = mine.client("paul")
     assert paul.submit("/ask/1/approve", why="yes")[0] == 303
-    assert "This loosens what stands: 1 account on throttle" in dry_page(
+    assert "This is milder than the current status: 1 account on throttle" in dry_page(
         anna, case, step="watch", account=accounts[0]
     )
     mine.clock[0] += 86_400_000_001

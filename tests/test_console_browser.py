@@ -179,7 +179,7 @@ def test_pages_behind_forms_are_sound_too(served: Served, inside: Watched) -> No
     unfold(page)
     page.select_option("#pick-step", "throttle")
     page.fill("#pick-why", "both ask for traces")
-    page.click("text=Dry run on the picked ones")
+    page.click("text=Dry run on the selected accounts")
     page.wait_for_selector("text=Nothing is done yet: throttle for 2 accounts, for 1 hour")
     page.click("text=Take the step now")
     page.wait_for_selector("text=The step is taken.")

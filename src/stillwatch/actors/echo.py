@@ -10,7 +10,7 @@ Null: what came in a request was not taken from the answer. It is then a text th
 Blind to: answers that are reworded, translated or shorter than some sixty words; a quarter or less of a long
     answer; an answer inside a request of many thousand words; exchanges whose completion is not in the log.
 Fooled by: a text that the model recites to one customer and another has at hand; answers that people pass on.
-Source: issue 10, direction 4.
+Source: docs/evidence.md, "Answers that come back".
 """
 
 # mypy: allow-untyped-defs

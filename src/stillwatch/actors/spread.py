@@ -23,7 +23,7 @@ from stillwatch.actors.markers import PLACE_BITS, Columns, HotMarkers, fill_mark
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
 
-WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (FIELD.md)
+WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (docs/field.md)
 BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
 MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
 NOVELTY = 3.0  # recent entrants per earlier one

@@ -40,7 +40,7 @@ _TEST_DOC = {
 }
 _TEST_PARTS = ("stillwatch.scan.watch", "stillwatch.scan.alarms", "stillwatch.stats.groups")
 
-# Clues of one class may have one cause; two classes are two witnesses (DESIGN.md, 3).
+# Clues of one class may have one cause; two classes are two witnesses: docs/actors.md.
 CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}
 
 # What was asked for, where a detector tells; and MITRE ATLAS 5.6.0 ids with the sign that carries each.

@@ -23,7 +23,7 @@ from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, StillwatchError
 
-app = typer.Typer(help="Tell others of cases: webhooks, syslog.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Send case alerts: webhooks, syslog.", no_args_is_help=True, add_completion=False)
 
 OUTBOX = "outbox"
 FAILED = 3

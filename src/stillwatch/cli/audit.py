@@ -27,7 +27,7 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 
-app = typer.Typer(help="The trail of what was done and seen.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Audit trail: verify, show, witness.", no_args_is_help=True, add_completion=False)
 
 BROKEN = 1  # the exit code for a trail that is not what was written
 Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]

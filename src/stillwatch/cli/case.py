@@ -35,7 +35,7 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 
-app = typer.Typer(help="Cases: look, judge, undo.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Cases: show, judge, undo.", no_args_is_help=True, add_completion=False)
 add_verbs(app)
 
 LIST_EXAMPLES = """

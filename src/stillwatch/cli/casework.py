@@ -175,7 +175,7 @@ def judge_command(
     audit_witness: WitnessFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a case is, or what single accounts of it are. A victim is never acted on as the thief."""
+    """Record a verdict on a case or on single accounts. Victims of stolen keys are never sanctioned."""
     names = _names(accounts, accounts_file)
     if (verdict is None) == (not clear):
         raise InputError("give a verdict, or --clear ACCOUNT")

@@ -14,7 +14,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.hooks.doctor import FILES, look
 
-app = typer.Typer(help="Gateways that you already run.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Connect gateways you already run.", no_args_is_help=True, add_completion=False)
 
 FILES_EXAMPLES = """
 Examples:

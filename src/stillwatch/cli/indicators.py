@@ -54,7 +54,7 @@ from stillwatch.report.amounts import counted
 from stillwatch.report.terminal import progress
 
 app = typer.Typer(
-    help="Tell partners what a campaign shares; look for what they tell.",
+    help="Share a campaign's indicators with partners; search for theirs.",
     no_args_is_help=True,
     add_completion=False,
 )

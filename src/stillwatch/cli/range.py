@@ -11,7 +11,9 @@ from stillwatch.cli import range_run
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
-app = typer.Typer(help="The benchmark: scenes with known truth.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Benchmark defences in worlds of known truth.", no_args_is_help=True, add_completion=False
+)
 range_run.attach(app)
 
 EXAMPLES = """

@@ -32,7 +32,7 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
 from stillwatch.terms import Standing, Step
 
-app = typer.Typer(help="What stands for accounts.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Enforcement status of accounts.", no_args_is_help=True, add_completion=False)
 
 Why = Annotated[
     str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
@@ -97,7 +97,7 @@ Examples:
 
 @app.callback()
 def standing_verbs() -> None:
-    """What stands for accounts: show it, set it, take it back; what the ladder proposes."""
+    """Show or change an account's enforcement status; approve what the ladder proposes."""
 
 
 @app.command("show", epilog=SHOW_EXAMPLES)

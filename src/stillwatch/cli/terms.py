@@ -16,7 +16,7 @@ from stillwatch.terms.load import check, default_text, load, loads, read
 from stillwatch.terms.reload import wall_us
 from stillwatch.terms.trial import run
 
-app = typer.Typer(help="The owner's rules, as one file.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Policy file: check, test, compare.", no_args_is_help=True, add_completion=False)
 
 FAILED, CANNOT = 1, 2
 

@@ -3,7 +3,7 @@
 Null: an account's share of such requests is drawn from the population's.
 Blind to: harvests of text alone.
 Fooled by: evaluation harnesses that score choices by likelihood.
-Source: FIELD.md signal 9; Carlini et al. 2024 (stealing part of a production language model).
+Source: docs/field.md, signal 9; Carlini et al. 2024 (stealing part of a production language model).
 """
 
 from collections.abc import Mapping

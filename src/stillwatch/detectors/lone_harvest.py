@@ -7,7 +7,7 @@ Null: the payer is one more of the log's heavy payers; its rank among them is th
 Blind to: a harvest below the first step, one spread over payers (see coordinated harvest), one that imitates
     an application: end users, follow-ups, tools, a fixed schedule.
 Fooled by: a large one-off job of a private person (a migration, a personal archive) that runs day and night.
-Source: FIELD.md signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google GTIG 2026-02); the bar of 10.5 bits
+Source: docs/field.md, signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google 2026-02); the bar of 10.5 bits
     was set on the development scenes, see docs/evidence.md.
 """
 

@@ -3,7 +3,7 @@
 Null: an account's mean output length (in logarithms) is drawn from the population's.
 Blind to: harvests of labels and short answers.
 Fooled by: writers of long texts, reasoning models used for hard questions.
-Source: FIELD.md signal 9; a reasoning trace is 3,000 to 8,000 tokens.
+Source: docs/field.md, signal 9; a reasoning trace is 3,000 to 8,000 tokens.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Null: an account's share of follow-up turns is drawn from the population's.
 Blind to: relays of real users' conversations, and campaigns that add dialogue.
 Fooled by: batches, retrieval, evaluation: they ask once too. One bit at most.
-Source: FIELD.md signal 10.
+Source: docs/field.md, signal 10.
 """
 
 from collections.abc import Mapping

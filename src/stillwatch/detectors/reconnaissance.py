@@ -3,7 +3,7 @@
 Null: an account's share of refused exchanges is drawn from the population's.
 Blind to: searches on models that seldom refuse, and logs without a finish reason.
 Fooled by: red teams (a permission tells them apart), moderation pipelines that send unsafe text.
-Source: FIELD.md signal 11 (over 12,000 requests, nearly each a different trick, mostly refused).
+Source: docs/field.md, signal 11 (over 12,000 requests, nearly each a different trick, mostly refused).
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Null: an account's share of grading requests is drawn from the population's.
 Blind to: rubrics in other languages or words than the class lists.
 Fooled by: evaluation vendors and judges; they grade too. It is stated of alarmed actors only.
-Source: FIELD.md signal 4 (Anthropic 2026-02: rubric-based grading by one of three labs).
+Source: docs/field.md, signal 4 (Anthropic 2026-02: rubric-based grading by one of three labs).
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Null: an account's share of such requests is drawn from the population's.
 Blind to: generation in other languages or words than the class lists.
 Fooled by: permitted synthetic data, test generation. It is stated of alarmed actors only.
-Source: FIELD.md signal 5; Wang et al. 2023 (Self-Instruct), Ge et al. 2024 (Persona Hub).
+Source: docs/field.md, signal 5; Wang et al. 2023 (Self-Instruct), Ge et al. 2024 (Persona Hub).
 """
 
 from collections.abc import Mapping

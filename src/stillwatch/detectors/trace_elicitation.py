@@ -3,7 +3,7 @@
 Null: an account's share of such requests is drawn from the population's.
 Blind to: elicitation in other languages or words than the class lists, and traces given without asking.
 Fooled by: "think step by step" in homework and tutoring. It is stated of alarmed actors only.
-Source: FIELD.md signals 2, 3 and 6 (Google GTIG 2026-02: over 100,000 prompts coercing reasoning traces).
+Source: docs/field.md, signals 2, 3 and 6 (Google 2026-02: over 100,000 prompts for reasoning traces).
 """
 
 from collections.abc import Mapping

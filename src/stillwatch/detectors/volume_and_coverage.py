@@ -3,7 +3,7 @@
 Null: the actor is one more account of the population; bits are -log2 of the share of accounts as large.
 Blind to: small actors.
 Fooled by: every large honest customer: it never speaks alone, only of alarmed actors.
-Source: FIELD.md signal 7; Juuti et al. 2019 (PRADA) judges streams, not actors.
+Source: docs/field.md, signal 7; Juuti et al. 2019 (PRADA) judges streams, not actors.
 """
 
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ NAME = "failover"
 CONTROL = "provider"  # what is refused, the client does not choose; what it does then, it does
 WITHIN_US = 10 * 60_000_000
 STRATUM_US = 6 * 3_600_000_000
-# of honest failures that another account repeats: ../shared/range, issue 10, direction 2
+# of honest failures that another account repeats, as counted on the first author's development worlds
 LEAST_RATE = 0.008
 HOURS_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
 FEW_CUSTOMERS = 3  # that ever asked one text: a class and a benchmark have more
@@ -80,7 +80,7 @@ def failover_evidence(
     Blind to: a log without refusals, texts or statuses; a queue that waits for the same account; rewording.
     Fooled by: an honest client that goes on with another of its own accounts; an outage in which a class that
         asks one question is denser than in the rest of its six hours.
-    Source: the prototype in ../shared/range (3 of 20 against 0.8 %).
+    Source: docs/field.md, signal 13; the rate of honest failovers is that of the development worlds (0.8 %).
     """
     if len(log) == 0:
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)

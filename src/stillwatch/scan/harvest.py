@@ -20,7 +20,7 @@ class Milestone:
     name: str
 
 
-# Sizes of published training sets that were enough for a student (FIELD.md, "How much is damage").
+# Sizes of published training sets that were enough for a student (docs/field.md, "How much is damage").
 MILESTONES = (
     Milestone(1_000, "s1K"),
     Milestone(17_000, "Sky-T1"),

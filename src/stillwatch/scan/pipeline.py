@@ -239,8 +239,7 @@ def _nothing_found(
 ) -> bool:
     """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
 
-    The kind decides which holders of a permission count as private. Fewer that do make it rarer, so that who
-    stands out stands out among the least of them too; a holder, with itself among them.
+    Skip the full evaluation only if no account would alarm under any treatment of permissions.
     """
     if watched.alarms or watched.alike or watched.leads:
         return False

@@ -8,7 +8,7 @@ Null: wording and payment are independent: a group's payment instruments are a r
     commonest); sign-ups as in the clue `signup_burst`. The smaller p-value, times two.
 Blind to: one card and one sign-up day for each account.
 Fooled by: a class, a hackathon, a reseller, a launch: they sign up or pay together.
-Source: FIELD.md signal 15 (Anthropic 2026-02: "shared payment methods").
+Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods").
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ Null: after a 429 the next exchange of another member comes as soon as the membe
     (Poisson); binomial tail over the throttled exchanges.
 Blind to: pools that back off together, and logs without refused requests.
 Fooled by: a load balancer that one customer runs over its own several accounts (see one organisation).
-Source: FIELD.md signal 13.
+Source: docs/field.md, signal 13.
 """
 
 import numpy as np

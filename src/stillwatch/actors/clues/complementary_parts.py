@@ -4,7 +4,7 @@ Null: accounts that share wording also share some of their prompts, as the log's
     wording do.
 Blind to: a queue that samples with replacement (see repeated question); items that differ in a number only.
 Fooled by: a template filled with each user's own documents: alone it says little.
-Source: FIELD.md signal 7.
+Source: docs/field.md, signal 7.
 """
 
 import numpy as np

@@ -12,7 +12,8 @@ Blind to: answers that are reworded, translated or shorter than some sixty words
     answers of all the others; exchanges whose completion is not in the log.
 Fooled by: people who pass answers on to each other, such as a class or a team of annotators: it shows that
     answers pass, not that one hand passes them. So it makes no account firm.
-Source: issue 10, direction 4; the exact tail of independent, unequal trials (Poisson binomial).
+Source: docs/evidence.md, "Answers that come back"; the exact tail of independent, unequal trials (Poisson
+    binomial).
 """
 
 # mypy: allow-untyped-defs

@@ -3,7 +3,7 @@
 Null: volumes of the actor's accounts scatter (in logarithms) like those of random accounts of the log.
 Blind to: a queue that deals out heavy-tailed shares.
 Fooled by: a class or a hackathon with set tasks. So it is told, and weighs two bits at most.
-Source: FIELD.md signals 7 and 12.
+Source: docs/field.md, signals 7 and 12.
 """
 
 import numpy as np

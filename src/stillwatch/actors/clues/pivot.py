@@ -3,7 +3,7 @@
 Null: the actor's accounts try a new model as early as the log's other active accounts do (binomial tail).
 Blind to: campaigns that stay with one model; logs in which no model is new.
 Fooled by: a customer base that a vendor moves over at once.
-Source: FIELD.md signal 13 (Anthropic 2026-02: half of a campaign's traffic moved within 24 hours).
+Source: docs/field.md, signal 13 (Anthropic 2026-02: half of a campaign's traffic moved within 24 hours).
 """
 
 import numpy as np

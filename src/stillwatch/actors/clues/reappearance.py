@@ -4,7 +4,7 @@ Null: when a member stops, as many accounts take the actor's wording up in the n
     (Poisson over the campaign's span).
 Blind to: a pool that pauses for longer than the window after a ban.
 Fooled by: shift work: a team whose members hand over every morning.
-Source: FIELD.md signal 14 (GTG-16005: a second pool took over after a ban).
+Source: docs/field.md, signal 14 (GTG-16005: a second pool took over after a ban).
 """
 
 import numpy as np

@@ -4,7 +4,8 @@ Null: each account chooses its model independently, as the population does, but 
     groups that the log's unsuspected groups show (beta-binomial tail, among all who carry the wording).
 Blind to: a campaign that spreads its requests over models as the population does.
 Fooled by: a framework or course that sets one model for all its users, where the log holds few such groups.
-Source: Skellam 1948 (beta-binomial); FIELD.md: a pivot of half the traffic to one model (Anthropic 2026-02).
+Source: Skellam 1948 (beta-binomial); docs/field.md, "Campaigns": half of the traffic moved to one
+    model (Anthropic 2026-02).
 """
 
 from stillwatch.actors import Actor, Weighed, World

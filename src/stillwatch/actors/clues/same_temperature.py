@@ -3,7 +3,7 @@
 Null: as for same model, with the correlation that the log's groups show for this setting.
 Blind to: temperatures drawn at random for each account.
 Fooled by: a framework's default temperature; evaluation harnesses, which nearly all use 0.
-Source: FIELD.md signal 15 (client fingerprint), weighed as a likelihood ratio.
+Source: docs/field.md, signal 15 (client fingerprint), weighed as a likelihood ratio.
 """
 
 from stillwatch.actors import Actor, Weighed, World

@@ -3,7 +3,7 @@
 Null: as for same model, with the correlation that the log's groups show for this setting.
 Blind to: limits drawn at random for each account.
 Fooled by: a framework's default limit.
-Source: FIELD.md signal 9.
+Source: docs/field.md, signal 9.
 """
 
 from stillwatch.actors import Actor, Weighed, World

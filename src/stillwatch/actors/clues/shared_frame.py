@@ -3,7 +3,8 @@
 Null: as for shared wording; a frame is a whole head, tail or system text with numbers and links masked.
 Blind to: frames varied for each account or request (see shared wording).
 Fooled by: a framework's default prompt, released while the log runs, and a hackathon's starter kit.
-Source: FIELD.md signal 1 (Anthropic 2026-02: "identical patterns"; GTG-16005: one fixed prompt throughout).
+Source: docs/field.md, signal 1 (Anthropic 2026-02: "identical patterns"; second-hand: GTG-16005, one
+    fixed prompt throughout).
 """
 
 import numpy as np

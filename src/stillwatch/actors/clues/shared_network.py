@@ -4,7 +4,7 @@ Null: the actor's accounts draw their networks independently from the population
     accounts (a campus, a cloud range, an office) is worth little.
 Blind to: residential proxies and one address for each account.
 Fooled by: a campus or corporate egress that is new in the log, when most of its people do the same.
-Source: FIELD.md signal 15; RFC 6177 for the /48.
+Source: docs/field.md, signal 15; RFC 6177 for the /48.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@ Null: unrelated customers do not share a payment instrument; hubs (an instrument
     outside the actor too) are worth little.
 Blind to: one card for each account, and prepaid or virtual cards.
 Fooled by: a school, a family, a reseller that pays for its customers.
-Source: FIELD.md signal 15 (Anthropic 2026-02: "shared payment methods"); hub suppression as in Splink's term
-    frequencies.
+Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods"); hubs suppressed as by
+    Splink's term frequencies.
 """
 
 from collections import Counter

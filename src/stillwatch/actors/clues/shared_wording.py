@@ -3,7 +3,7 @@
 Null: the accounts are independent and take a new phrase up as often as the other accounts of the log do.
 Blind to: wrappers paraphrased afresh for each account; texts in which every phrase is common.
 Fooled by: a viral prompt, a framework's new template, a class's assignment: wording alone links nobody.
-Source: Broder 1997 (resemblance and MinHash); FIELD.md signals 1 and 7.
+Source: Broder 1997 (resemblance and MinHash); docs/field.md, signals 1 and 7.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         min(MOST_BITS, bits * 2),
         f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
         f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
-        f"them and by {np.median(world.entrants[carried.markers]):.0f} parties in all",
+        f"them and by {np.median(world.entrants[carried.markers]):.0f} tenants in all",
         share,
         None,
         None,

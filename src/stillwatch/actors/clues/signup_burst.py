@@ -4,7 +4,7 @@ Null: the actor's accounts signed up as the log's others did, but for a correlat
     bring friends, courses come together (beta-binomial tail for the densest two days).
 Blind to: aged and bought accounts.
 Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
-Source: FIELD.md signal 15.
+Source: docs/field.md, signal 15.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Null: accounts that come to share wording do so at independent times over the log.
 Blind to: a pool that is phased in over weeks.
 Fooled by: a course, a hackathon, a product launch: events synchronise strangers. Two bits at most.
-Source: FIELD.md signal 13 (Anthropic 2026-02: "synchronised traffic across accounts").
+Source: docs/field.md, signal 13 (Anthropic 2026-02: "synchronised traffic across accounts").
 """
 
 import numpy as np

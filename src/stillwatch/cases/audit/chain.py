@@ -25,7 +25,7 @@ ERASED = "personal details erased"
 NO_WITNESS = "witness could not be written"
 
 EVERY_RECORDS = 256  # a checkpoint at the latest after so many records
-EVERY_US = 60_000_000  # and with the first record after a minute: CASES.md, "Chain"
+EVERY_US = 60_000_000  # and with the first record after a minute: docs/audit.md
 
 _canonical = json.JSONEncoder(
     ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False

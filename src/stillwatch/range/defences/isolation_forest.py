@@ -6,8 +6,8 @@ is over; an account with few exchanges that day is left out.
 Null: days to come are drawn from the clean ones.
 Blind to: a harvest whose accounts each look like many others; an account with fewer than 5 exchanges a day.
 Fooled by: the largest and rarest honest users: anomalous is not hostile.
-Source: Liu, Ting, Zhou 2008; its usual place is in vendors' anomaly rules. Fifteen account features as in the
-    baseline of the range's README, by its list of what is in a log; they are this file's choice.
+Source: Liu, Ting, Zhou 2008; its usual place is in vendors' anomaly rules. Fifteen account
+    features; which ones is this file's choice.
 """
 
 from collections.abc import Sequence

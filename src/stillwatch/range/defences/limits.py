@@ -5,7 +5,7 @@ account-days as the budget allows: half of it to the minute, half to the day. An
 tier with few account-days, has the limits of all together. Until the clean days are over nothing is refused.
 
 Null: account-days to come are like the clean ones.
-Blind to: a harvest spread over accounts: 5 to 25 exchanges a day and account (FIELD.md).
+Blind to: a harvest spread over accounts: 5 to 25 exchanges a day and account (docs/field.md).
 Fooled by: a backfill, a load test, a launch.
 Source: the published limits of providers are of this form (requests per minute and per day, by tier).
 """

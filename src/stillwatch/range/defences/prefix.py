@@ -7,8 +7,8 @@ of accounts within five days is the score; the level is set on the second half.
 Null: what accounts newly share, they share as in the clean days.
 Blind to: wrappers that differ per account; one question asked again and again in other words; a lone account.
 Fooled by: a viral prompt, a hackathon, a new framework, a company with many accounts.
-Source: AegisGate's clustering by template prefix, without its shared addresses (FIELD.md, peers); the
-    baseline "shared prefix or system text, no rarity" of the range's README.
+Source: AegisGate's clustering by template prefix, without its shared addresses (docs/field.md, "Other
+    tools"): a shared prefix or system text, without regard to rarity.
 """
 
 import re

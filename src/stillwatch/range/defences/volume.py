@@ -3,7 +3,7 @@
 Null: an account's days are alike; the level of their ratio is set on the clean days.
 Blind to: a new account, which has no history; a pool whose accounts are slow; whoever grows slowly.
 Fooled by: a Monday, a deadline, a migration, a load test.
-Source: the volume rules of vendors (FIELD.md, peers); the baseline of the range's README.
+Source: the volume rules of vendors (docs/field.md, "Other tools").
 """
 
 from collections import defaultdict
