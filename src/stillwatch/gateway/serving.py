@@ -6,6 +6,7 @@ the admin port have one each. It does not know how any of them works.
 
 import asyncio
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.supervise import Supervisor
+from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
+from stillwatch.gateway.template import NAME as TEMPLATE
 
 AGAIN_S = 5.0
 Tell = Callable[[str], None]
@@ -88,6 +90,7 @@ def serve(
                 },
                 ready=lambda: started(news),
                 doors=_doors(settings),
+                template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
             threads = [enforcer.start(), casework.start(), admin.start()]

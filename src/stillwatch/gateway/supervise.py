@@ -21,14 +21,17 @@ from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
-STEADY_S = 60.0  # lived that long: the next restart is at once again
+STEADY_S = 60.0  # lived that long: the next restart is soon again
+WORKER_STEADY_S = 1.0  # and at once: it served, a fork costs little, and clients wait
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 WORKER_LONGEST_DELAY_S = 5.0  # serving waits for it
 AT_ONCE_S = 0.0  # a worker's first restart: clients wait at its socket
 DRAIN_S = 32.0  # a worker has 30 s for its streams
+TEMPLATE_S = 30.0  # a worker waits so long for the template to have loaded its code
 CLOSE_S = 20.0  # recorder and detector finish what they hold
 TICK_S = 0.25
 
@@ -39,7 +42,7 @@ class Child:
 
     name: str
     longest_delay_s: float = LONGEST_DELAY_S
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     started_s: float = 0.0
     start_at_s: float = 0.0
     delay_s: float = FIRST_DELAY_S
@@ -74,8 +77,10 @@ class Supervisor:
     extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
     ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
     doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # what listens for whom
+    template: Child | None = None  # what workers are forked from; None: each is started by itself
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
+    _calls: Calls | None = None
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
     _beaten_s: float = 0.0
@@ -116,18 +121,20 @@ class Supervisor:
                 self._wake.clear()
             self.drain()
         finally:
-            self._end(self.children, signal.SIGKILL, 5.0)
+            self._end(self._all(), signal.SIGKILL, 5.0)
             self._close_doors()
+            if self._calls is not None:
+                self._calls.close()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def step(self, now_s: float, now_us: int) -> None:
         """Look at each child once and do what is due."""
-        for child in self.children:
+        for child in self._all():
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now_s)
             if child.process is not None:
                 self._look(child, now_s)
-            elif now_s >= child.start_at_s:
+            elif now_s >= child.start_at_s and not (child.is_worker and self._template_loads(now_s)):
                 self._start(child, now_s)
         if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
             self.ready()
@@ -138,32 +145,62 @@ class Supervisor:
             self._say(now_us)
             notify.alive()
 
+    def _all(self) -> list[Child]:
+        return self.children if self.template is None else [self.template, *self.children]
+
+    def _template_loads(self, now_s: float) -> bool:
+        """Whether workers are forked from it in a moment."""
+        one = self.template
+        return one is not None and one.lives() and one.beat_s is None and now_s < one.started_s + TEMPLATE_S
+
+    def _forked(self, child: Child) -> Forked | None:
+        """A worker from the template; None where that cannot give one: then it is started by itself."""
+        if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
+            return None
+        found = self._calls.worker(child.name, self._open.get(child.name))
+        if found is None:
+            self._kill(self.template, "does not fork")
+        return found
+
     def _start(self, child: Child, now_s: float) -> None:
         environment = dict(self.environment)
         environment.pop(notify.SOCKET, None)  # the supervisor alone speaks for them
-        if not child.is_worker:
+        if not child.is_worker and child is not self.template:
             environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
         try:
             door = self._door(child)
+            inherited = [] if door is None else [door.fileno()]
             if door is not None:
                 environment[DOOR_VARIABLE] = str(door.fileno())
-            child.process = subprocess.Popen(
+            if child is self.template:
+                inherited.append(self._new_calls().theirs.fileno())
+                environment[CALLS_VARIABLE] = str(inherited[-1])
+            child.process = self._forked(child) or subprocess.Popen(
                 [*self.command, child.name, str(self.folder.path), str(os.getpid())],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                pass_fds=() if door is None else (door.fileno(),),
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor alone
             )
+            if child is self.template and self._calls is not None:
+                self._calls.theirs.close()
         except (OSError, StillwatchError) as why:  # no memory, no process to be had: the others go on
             self._later(child, now_s, f"could not be started: {why}")
             return
         child.started_s, child.beat, child.beat_s = now_s, "", None
 
+    def _new_calls(self) -> Calls:
+        if self._calls is not None:
+            self._calls.close()
+        self._calls = Calls()
+        return self._calls
+
     def _note_end(self, child: Child, now_s: float) -> None:
         assert child.process is not None
-        code = child.process.returncode
+        code = child.process.poll()
+        assert code is not None
         child.process = None
-        if now_s - child.started_s >= STEADY_S:
+        if now_s - child.started_s >= (WORKER_STEADY_S if child.is_worker else STEADY_S):
             child.delay_s = AT_ONCE_S if child.is_worker else FIRST_DELAY_S
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         self._later(child, now_s, how)
@@ -260,7 +297,7 @@ class Supervisor:
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
         self._end(first, signal.SIGTERM, DRAIN_S)
-        self._end([c for c in self.children if c not in first], signal.SIGTERM, CLOSE_S)
+        self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:
         alive = [c for c in children if c.lives()]
