@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,35 @@ class Served:
         finally:
             if connection is None:
                 used.close()
+
+
+@contextmanager
+def clients(s: Served, many: int, keep: bool = False) -> Iterator[Counter[str]]:
+    """Clients that ask without pause, on a new connection each time or on one they keep; what they got."""
+    got: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def go() -> None:
+        connection = s.connect()
+        while not ended.is_set():
+            try:
+                got[str(s.ask(connection if keep else None))] += 1
+            except ConnectionRefusedError:
+                got["refused"] += 1
+            except (OSError, http.client.HTTPException) as why:
+                got[type(why).__name__] += 1
+                connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=go) for _ in range(many)]
+    for one in threads:
+        one.start()
+    try:
+        yield got
+    finally:
+        ended.set()
+        for one in threads:
+            one.join(90)
 
 
 def children(parent: int) -> set[int]:

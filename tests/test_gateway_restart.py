@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway_world import until
-from served import Served, cpu_s, served
+from served import clients, cpu_s, served
 from stillwatch.gateway.heartbeat import rss_bytes
 from upstream import Upstream
 
@@ -39,32 +37,6 @@ def busy(processes: int) -> Iterator[None]:
         for one in burning:
             one.kill()
             one.wait()
-
-
-@contextmanager
-def clients(s: Served, many: int) -> Iterator[Counter[str]]:
-    """Clients that ask without pause, each time on a new connection; what they got is counted."""
-    got: Counter[str] = Counter()
-    ended = threading.Event()
-
-    def go() -> None:
-        while not ended.is_set():
-            try:
-                got[str(s.ask())] += 1
-            except ConnectionRefusedError:
-                got["refused"] += 1
-            except OSError as why:
-                got[type(why).__name__] += 1
-
-    threads = [threading.Thread(target=go) for _ in range(many)]
-    for one in threads:
-        one.start()
-    try:
-        yield got
-    finally:
-        ended.set()
-        for one in threads:
-            one.join(60)
 
 
 def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) -> None:

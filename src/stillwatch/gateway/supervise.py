@@ -19,6 +19,7 @@ from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.handover import WAITING, Given
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
@@ -77,12 +78,19 @@ class Supervisor:
     extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
     ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
     doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # what listens for whom
+    first: int = 0  # number of the first worker
+    retiring: list[Child] = field(default_factory=list)  # workers of the gateway before; until ours serve
+    gone: Callable[[str], None] | None = None  # called with the name of each of these that has ended
+    rehearse: Callable[[], subprocess.Popen[bytes]] | None = None  # exits with 0 where another may follow
     template: Child | None = None  # what workers are forked from; None: each is started by itself
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
     _calls: Calls | None = None
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
+    _asked: bool = False  # to make way for another gateway
+    _rehearsal: subprocess.Popen[bytes] | None = None
+    _retired_s: float | None = None  # when those before us were told to end
     _beaten_s: float = 0.0
     _trouble: str | None = None
     _probe: Future[bool] | None = None
@@ -90,7 +98,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         workers = [
-            Child(f"worker-{k}", WORKER_LONGEST_DELAY_S, delay_s=AT_ONCE_S)
+            Child(f"worker-{self.first + k}", WORKER_LONGEST_DELAY_S, delay_s=AT_ONCE_S)
             for k in range(self.settings.workers)
         ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
@@ -100,29 +108,48 @@ class Supervisor:
     # --- signals ---
 
     def catch_signals(self) -> None:
-        """SIGTERM and SIGINT: finish; a second one: now. SIGHUP changes nothing: files are watched anyway."""
+        """SIGTERM and SIGINT: finish; a second one: now. SIGUSR2: make way for what is installed now.
+
+        SIGHUP changes nothing: files are watched anyway.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         for number in (signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: self._wake.set())
+        signal.signal(signal.SIGUSR2, lambda *_: self.make_way())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
 
     def stop(self) -> None:
         self._stops += 1
         self._wake.set()
 
+    def make_way(self) -> None:
+        self._asked = True
+        self._wake.set()
+
     # --- the loop ---
 
-    def run(self) -> None:
-        """Keep the children running until stopped, then end them in good order."""
+    def run(self) -> Given | None:
+        """Keep the children running until stopped, then end them in good order.
+
+        What the next gateway takes over is given where it is to follow: then the workers serve on.
+        """
+        left: Given | None = None
         try:
-            while not self._stops:
+            while not self._stops and left is None:
                 self.step(time.monotonic(), heartbeat.utc_us())
-                self._wake.wait(TICK_S)
-                self._wake.clear()
-            self.drain()
+                if not self._may_follow():
+                    self._wake.wait(TICK_S)
+                    self._wake.clear()
+                    continue
+                left = self._leave()
+            if left is None:
+                self.drain()
+            return left
         finally:
-            self._end(self._all(), signal.SIGKILL, 5.0)
-            self._close_doors()
+            if left is None:
+                self._end([*self._all(), *self.retiring], signal.SIGKILL, 5.0)
+                self._close_doors()
             if self._calls is not None:
                 self._calls.close()
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -140,10 +167,57 @@ class Supervisor:
             self.ready()
             self.ready = None
             notify.ready()
+        self._retire(now_s)
         if now_s - self._beaten_s >= clock.pause_s(1.0):
             self._beaten_s = now_s
             self._say(now_us)
             notify.alive()
+
+    def _may_follow(self) -> bool:
+        """Whether another gateway shall follow, and could start."""
+        if self._rehearsal is None:
+            if not self._asked or self.rehearse is None or self.ready is not None:
+                return False
+            if self.retiring:
+                return False  # the workers before us end first: their numbers are taken
+            self._asked = False
+            self.tell("makes way: looks whether another gateway could start")
+            self._rehearsal = self.rehearse()
+        code = self._rehearsal.poll()
+        if code is None:
+            return False
+        self._rehearsal = None
+        if code:
+            self.tell(
+                f"does not make way: the check of what is installed now ended with code {code}; serves on"
+            )
+        return code == 0
+
+    def _leave(self) -> Given | None:
+        """End all but the workers; what the next gateway takes over, or None where it shall end after all."""
+        notify.reloading()
+        self.tell("makes way: the workers serve on")
+        self._end([c for c in self._all() if not c.is_worker], signal.SIGTERM, CLOSE_S)
+        if self._stops:
+            return None
+        workers = [(c.name, c.process.pid) for c in self.children if c.is_worker and c.process is not None]
+        return Given(tuple(self._open.values()), tuple(workers))
+
+    def _retire(self, now_s: float) -> None:
+        """End the workers of the gateway before as soon as ours serve; they finish what they answer."""
+        for child in [c for c in self.retiring if not c.lives()]:
+            self.retiring.remove(child)
+            if self.gone is not None:
+                self.gone(child.name)
+        if self.ready is not None or not self.retiring:
+            return
+        if self._retired_s is None:
+            self._retired_s = now_s
+        late = now_s - self._retired_s >= DRAIN_S
+        if self._retired_s == now_s or late:
+            for child in self.retiring:
+                assert child.process is not None
+                child.process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
 
     def _all(self) -> list[Child]:
         return self.children if self.template is None else [self.template, *self.children]
@@ -270,7 +344,7 @@ class Supervisor:
                 "restarts": c.restarts,
                 "ended": c.ended,
             }
-            for c in self.children
+            for c in (*self.children, *self.retiring)
         }
         trouble = None
         try:
@@ -296,7 +370,7 @@ class Supervisor:
         notify.stopping()
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
-        self._end(first, signal.SIGTERM, DRAIN_S)
+        self._end([*first, *self.retiring], signal.SIGTERM, DRAIN_S)
         self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:

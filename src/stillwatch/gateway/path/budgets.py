@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from stillwatch.gateway.settings import MOST_WORKERS
 from stillwatch.terms import Spent
 from stillwatch.terms.limiter import DAY_US, HOUR_US, MINUTE_US
 from stillwatch.terms.sections import MOST_SETS
@@ -47,7 +48,10 @@ class Budgets:
         if run is not None:
             self._path = _path(run, worker)
             self._mine = _mapped(self._path)
-            self._others = [_mapped(_path(run, k)) for k in range(workers) if k != worker]
+            kept = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
+            after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
+            others = (kept | after | set(range(workers))) - {worker}
+            self._others = [_mapped(_path(run, k)) for k in sorted(others)]
             self._mine[STARTS] += 1  # what answers held that another start let in is void
             self._rows = self._mine[ROWS]
 
@@ -196,6 +200,11 @@ class Budgets:
         live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
         on_way = sum(v[at + SETS + 2 * model_set + 1] for v in live)
         return max(used, 0), max(on_way, 0)
+
+
+def void(path: Path) -> None:
+    """Let go of what the answers of an ended worker held."""
+    _mapped(path)[STARTS] += 1
 
 
 def _path(run: Path, worker: int) -> Path:

@@ -105,7 +105,7 @@ class Worker:
         door.close()
         self.gate.draining = True
         until = self.loop.time() + DRAIN_S
-        while self.gate.clients and self.loop.time() < until:
+        while (self.gate.clients or door.opening) and self.loop.time() < until:
             for client in list(self.gate.clients):
                 client.drain()
             await asyncio.sleep(0.05)
