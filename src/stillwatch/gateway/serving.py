@@ -76,7 +76,7 @@ def serve(
         admin_sockets = given.at(settings.admin_port)
         door = admin_sockets[0] if admin_sockets else bind(*addresses["admin_port"], "admin_port")
         settings.save(folder.settings)
-        heartbeat.clear(folder.run)
+        heartbeat.clear(folder.run, but=dict(given.workers))
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         for path in folder.run.glob("worker-*.budgets"):
             if path.stem not in dict(given.workers):
