@@ -328,7 +328,7 @@ def disk(n: int, mode: str, seed: int = 0, say: Say = lambda _: None) -> Disk:
     """Fill the gateway's disk `n` times while clients ask, and free it again."""
     dice = random.Random(seed)
     terms = default_text().replace('on_failure = "serve"', f'on_failure = "{mode}"')
-    with small_disk(24) as at, Upstream() as upstream, gateway(upstream.url, terms, path=at / "f") as running:
+    with small_disk(14) as at, Upstream() as upstream, gateway(upstream.url, terms, path=at / "f") as running:
         witness = Witness(upstream)
         failed = "uncaptured" if mode == "serve" else "refused_capture"
         with Clients(running, 3, seed, pause_s=0.03) as asking:

@@ -5,10 +5,11 @@
     python benchmarks/state_interleavings.py --cases --n 1000    # the same for the database of cases
 
 Each interleaving lets one to five things happen at once to a real `stillwatch serve` with two workers: writes
-by the command line and by the admin port, a worker or the whole tree killed, orderly restarts, a command
-killed while it writes. In some the folder is copied while it is served, or a copy is put back. After each,
-everything that was answered with success is compared with what the store says, with what clients get and with
-what /health claims. What must be so is kept in a dictionary. It ends with 1 where anything differs.
+by the command line and by the admin port, a worker or the whole tree killed, orderly restarts, hand-overs to
+the next gateway, a command killed while it writes. In some the folder is copied while it is served, or a copy
+is put back. After each, everything that was answered with success is compared with what the store says, with
+what clients get and with what /health claims. What must be so is kept in a dictionary. It ends with 1 where
+anything differs.
 """
 
 import argparse
@@ -296,6 +297,12 @@ class World:
         self.start()
         self.outcome.did["kills of the tree" if number == signal.SIGKILL else "orderly restarts"] += 1
 
+    def make_way(self) -> None:
+        """Let another gateway follow in the same process; nobody waits for it to be done."""
+        assert self._serve is not None
+        self._serve.send_signal(signal.SIGUSR2)
+        self.outcome.did["hand-overs"] += 1
+
     def copy(self) -> None:
         to = self.place / f"copy-{len(self.copies)}"
         shutil.copytree(self.folder, to, ignore=shutil.ignore_patterns("run", "wal", "segments", "detector"))
@@ -346,6 +353,8 @@ class World:
                 work.append(lambda: self.restart(signal.SIGKILL))
             elif draw < 0.25:
                 work.append(lambda: self.restart(signal.SIGTERM))
+            elif draw < 0.29:
+                work.append(self.make_way)
             self.random.shuffle(work)
             with ThreadPoolExecutor(len(work)) as pool:
                 list(pool.map(lambda do: do(), work))

@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -16,6 +18,7 @@ from gateway_world import Running, gateway, until
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.heartbeat import rss_bytes
 from stillwatch.gateway.path.request import BadRequest, read
+from stillwatch.terms.load import default_text
 from upstream import Upstream
 
 FILES = 200  # of the worker
@@ -23,9 +26,9 @@ ASK = json.dumps({"model": "mira", "messages": [{"role": "user", "content": "hel
 
 
 @contextmanager
-def narrow() -> Iterator[Running]:
+def narrow(terms: str = "") -> Iterator[Running]:
     """A gateway whose worker may open few files."""
-    with Upstream() as up, gateway(up.url, recorder=False, start=False) as g:
+    with Upstream() as up, gateway(up.url, terms, recorder=False, start=False) as g:
         command = [sys.executable, "-m", "stillwatch.gateway.path.worker", str(g.folder.path), "0"]
         with open(g.folder.run / "worker-0.err", "ab") as err:
             g.processes["worker-0"] = subprocess.Popen(
@@ -37,8 +40,8 @@ def narrow() -> Iterator[Running]:
         yield g
 
 
-def ask(g: Running, timeout: float = 8.0) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", g.port, timeout=timeout)
+def ask(g: Running, timeout: float = 8.0, by: str = "127.0.0.1") -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", g.port, timeout=timeout, source_address=(by, 0))
     try:
         connection.request("POST", "/v1/chat/completions", ASK, g.auth | {"content-type": "application/json"})
         return connection.getresponse().status
@@ -174,3 +177,134 @@ def test_keys_and_state_stay_usable_under_the_flood() -> None:
         with State(g.folder.state, g.folder.secret()) as state:
             g.key = state.issue("another", now_us=time.time_ns() // 1000)
         until(lambda: ask(g) == 200, 5, "a new key")
+
+
+# --- one address takes no more than its share ------------------------------------------------------------
+
+PLACES = (FILES - 64) // 2  # of the worker above
+ATTACKER, HONEST = "127.0.0.2", "127.0.0.3"
+SLOW_STREAM = (
+    KEYED
+    + b"content-type: application/json\r\nx-tokens: 400\r\nx-fault: slow=0.05\r\ncontent-length: %d\r\n\r\n%s"
+)
+
+
+def connect(g: Running, kept: ExitStack, by: str, data: bytes = b"") -> socket.socket:
+    one = kept.enter_context(socket.socket())
+    one.settimeout(10)
+    one.bind((by, 0))
+    one.connect(("127.0.0.1", g.port))
+    with suppress(ConnectionError):
+        one.sendall(data.replace(b"KEY", g.key.encode()))
+    return one
+
+
+def slow_stream() -> bytes:
+    body = json.dumps(json.loads(ASK) | {"stream": True}).encode()
+    return SLOW_STREAM % (len(body), body)
+
+
+def test_an_address_that_is_answered_everywhere_leaves_half_to_others() -> None:
+    with narrow() as g, ExitStack() as kept:
+        streams = [connect(g, kept, ATTACKER, slow_stream()) for _ in range(2 * PLACES)]
+        assert [ask(g, by=HONEST) for _ in range(10)] == [200] * 10
+        time.sleep(7.0)
+        assert [ask(g, by=HONEST) for _ in range(10)] == [200] * 10
+        first = Counter(one.recv(12) for one in streams)
+        assert first[b"HTTP/1.1 200"] == PLACES // 2
+        assert set(first) == {b"HTTP/1.1 200", b"HTTP/1.1 429", b""}  # the last: they made room for others
+        assert g.counters()["refused_address"] >= first[b"HTTP/1.1 429"] > 0
+        told = f"address {ATTACKER} is answered on {PLACES // 2} connections"
+        assert g.stderr("worker-0").count(told) == 1  # once a minute
+
+
+def test_who_is_turned_away_reads_why_and_when_to_come_again() -> None:
+    with narrow() as g, ExitStack() as kept:
+        for _ in range(PLACES // 2):
+            assert connect(g, kept, ATTACKER, slow_stream()).recv(12) == b"HTTP/1.1 200"
+        connection = http.client.HTTPConnection("127.0.0.1", g.port, 20, source_address=(ATTACKER, 0))
+        connection.request("POST", "/v1/chat/completions", ASK, g.auth)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["retry-after"]) == (429, "2")
+        assert "From This Address" in json.loads(answer.read())["error"]["message"]
+        connection.close()
+
+
+def test_an_office_of_many_users_behind_one_address_is_served() -> None:
+    """Its own idle connections make room, nobody's who is answered."""
+    with narrow() as g, ExitStack() as kept:
+        for _ in range(3 * PLACES):
+            one = http.client.HTTPConnection("127.0.0.1", g.port, source_address=(HONEST, 0), timeout=10)
+            kept.callback(one.close)
+            one.request("POST", "/v1/chat/completions", ASK, g.auth | {"content-type": "application/json"})
+            assert one.getresponse().read()
+            time.sleep(0.01)
+        assert g.counters()["refused_address"] == 0
+        assert g.counters()["open_clients"] <= PLACES
+
+
+def test_a_trusted_proxy_brings_any_number() -> None:
+    trusted = default_text().replace(
+        '# trusted_proxies = ["10.0.0.0/8"]', f'trusted_proxies = ["{ATTACKER}/32"]'
+    )
+    with narrow(trusted) as g, ExitStack() as kept:
+        streams = [connect(g, kept, ATTACKER, slow_stream()) for _ in range(PLACES - 4)]
+        assert {one.recv(12) for one in streams} == {b"HTTP/1.1 200"}
+
+
+def test_a_request_waits_for_others_of_its_address_and_is_answered() -> None:
+    with (
+        Upstream() as up,
+        gateway(up.url, "[limits.address]\nconnections = 1", recorder=False) as g,
+        ThreadPoolExecutor(20) as pool,
+    ):
+        assert list(pool.map(lambda _: ask(g, 30, HONEST), range(60))) == [200] * 60
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_bodies_of_one_address_leave_room_for_others(proxied: bool) -> None:
+    terms = default_text()
+    if proxied:
+        terms = terms.replace('# trusted_proxies = ["10.0.0.0/8"]', 'trusted_proxies = ["127.0.0.0/8"]')
+
+    def head(by: str, length: int) -> bytes:
+        more = f"x-forwarded-for: 10.{by[-1]}.0.1\r\n" if proxied else ""
+        return KEYED + f"{more}content-length: {length}\r\n\r\n".encode()
+
+    with Upstream() as up, gateway(up.url, terms, recorder=False) as g, ExitStack() as kept:
+        half = [connect(g, kept, ATTACKER, head(ATTACKER, 33_000_000) + b"x" * 30_000_000) for _ in range(20)]
+        refused = []
+        for one in half:
+            one.settimeout(0.2)
+            try:
+                refused.append(one.recv(300))
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                refused.append(b"")  # it hung up on us while we were talking
+        assert len(refused) >= 4
+        assert all(not text or text.startswith(b"HTTP/1.1 503") for text in refused)
+        assert not any(text and b"retry-after: 2" not in text for text in refused)
+        large = json.dumps(json.loads(ASK) | {"metadata": {"x": "y" * 20_000_000}}).encode()
+        honest = connect(g, kept, HONEST, head(HONEST, len(large)) + large)
+        assert honest.recv(12) == b"HTTP/1.1 200"
+        assert g.counters()["refused_address"] >= 4
+        for one in half:
+            one.close()
+        again = connect(g, kept, ATTACKER, head(ATTACKER, len(large)) + large)
+        assert again.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", [b"", HEAD, KEYED + b"content-length: 2\r\n\r\n{}", slow_stream()])
+def test_two_thousand_connections_of_one_address(said: bytes) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
+    try:
+        with Upstream() as up, gateway(up.url, recorder=False) as g, ExitStack() as kept:
+            for _ in range(2_000):
+                connect(g, kept, ATTACKER, said)
+            assert [ask(g, 20, HONEST) for _ in range(20)] == [200] * 20
+            assert g.counters()["open_clients"] <= 1_000 + 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

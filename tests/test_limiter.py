@@ -1,7 +1,9 @@
 """One limiter: of any requests at once, over workers and midnight, one answer at most passes an allowance."""
 
 import heapq
+import os
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.gateway.path.batch import begun, uploaded
-from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.gateway.path.budgets import EARLIER_SIZE, ROOM, ROW, Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
 from stillwatch.terms import Limits, Models, ModelSet, Spent
@@ -77,6 +79,59 @@ def test_a_worker_that_is_gone_holds_nothing(tmp_path: Path) -> None:
     again = Budgets(tmp_path, 0, 2)
     assert (again.spent(3, 5).tokens_held, again.spent(3, 5).output_tokens_day) == (0, 70)
     assert two.of_set(3, 5, 7) == (0, 0)
+
+
+def test_a_file_of_budgets_has_blocks_for_the_accounts_that_are_there(tmp_path: Path) -> None:
+    one, two = Budgets(tmp_path, 0, 2), Budgets(tmp_path, 1, 2)
+    file = tmp_path / "worker-0.budgets"
+
+    def kb() -> int:
+        return file.stat().st_blocks // 2
+
+    assert kb() <= 16
+    assert one.spent(40_000, 5).output_tokens_day == 0  # of an account that nobody wrote of
+    assert kb() <= 16
+    one.add(one.place("acct_9", 9), 5, 1, 70)
+    assert kb() <= 80
+    one.reserve([3, None, 1_000, 10**9])
+    assert kb() <= 300
+    one.add(one.place("acct_1000", 1_000), 5, 1, 30)
+    assert two.spent(1_000, 5).output_tokens_day == 30  # two has no row of it yet
+    two.add(two.place("acct_1000", 1_000), 5, 1, 1)
+    assert one.spent(1_000, 5).output_tokens_day == 31
+    assert Budgets(tmp_path, 0, 2).spent(9, 5).output_tokens_day == 70  # through a restart
+    one.add(one.place("last", ROOM - 1), 5, 1, 7)
+    assert two.spent(ROOM - 1, 5).output_tokens_day == 7
+    assert one.place("beyond", ROOM) < 0
+
+
+def test_a_file_of_an_earlier_version_keeps_what_was_spent(tmp_path: Path) -> None:
+    day = 20_000 * DAY_US
+    with open(tmp_path / "worker-0.budgets", "wb") as file:
+        file.truncate(EARLIER_SIZE)
+        file.seek(8 * ROW * 60_000)
+        file.write(struct.pack("<7q", 0, 0, 0, 0, 0, 20_000, 41))
+    for worker in (1, 0):
+        assert Budgets(tmp_path, worker, 2).spent(60_000, day).output_tokens_day == 41
+
+
+def test_where_the_disk_is_full_an_account_is_counted_by_each_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Budgets(tmp_path, 0, 1)
+    known = one.place("known", 3)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert one.place("known", 3) == known
+    late = one.place("late", 5_000)
+    assert late < 0
+    one.add(late, 5, 1, 70)
+    assert one.spent(late, 5).output_tokens_day == 70
+    monkeypatch.undo()
+    assert one.place("late", 5_000) == late  # what it has spent is there
 
 
 def test_retry_after_says_when_an_answer_has_come_or_when_the_day_is_over() -> None:

@@ -103,6 +103,7 @@ BAN = "[[ban]]\nfamily = 'deepseek'\n"
         ("", "[ladder]\ndry_run = true", "looser", "steps are only named, not taken"),
         ("", "[ladder.messages]\nblock = 'No.'", "other", "clients read: 'No.'"),
         ("", "identity.keys = 'upstream'", "other", "keys issued becomes upstream"),
+        ("", "[limits.address]\nconnections = 9", "other", "connections 1000 becomes 9"),
         ("", "owner = 'Example'", "other", "the owner '' becomes 'Example'"),
     ],
 )

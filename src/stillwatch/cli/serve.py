@@ -14,6 +14,7 @@ from stillwatch.cli.main import CANNOT, one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.begin import Looked, look, place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.handover import Given, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
 
@@ -84,6 +85,7 @@ def serve_command(
 ) -> None:
     """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned."""
     found = open_folder(folder)
+    inherited = take()
     given = {
         "upstream": upstream,
         "host": host,
@@ -103,19 +105,22 @@ def serve_command(
     key = upstream_key(upstream_key_file)
     if not check and running_pid(found) is None:
         place_terms(found, terms)
-    looked = look(found, settings, key, terms if check else None)
+    looked = look(found, settings, key, terms if check else None, inherited)
     if check:
         _show(looked, as_json)
-        if any(one.verdict == "error" for one in looked):
+        follows = running_pid(found) == os.getppid()  # who asks makes way: that it serves is no error
+        if any(one.verdict == "error" and not (follows and one.what == "folder") for one in looked):
             raise typer.Exit(CANNOT)
         return
     errors = [one.text for one in looked if one.verdict == "error"]
     if errors:
         raise InputError("; ".join(errors))
-    _serve(found, settings, key, looked)
+    _serve(found, settings, key, looked, inherited)
 
 
-def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Looked]) -> None:
+def _serve(
+    folder: Folder, settings: Settings, key: str | None, looked: list[Looked], inherited: Given
+) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
     from stillwatch.gateway.logs import configure, tell
     from stillwatch.gateway.serving import Started, serve
@@ -141,7 +146,17 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
 
-    serve(folder, settings, environment=environment, tell=tell, started=started)
+    left = serve(
+        folder,
+        settings,
+        environment=environment,
+        tell=tell,
+        started=started,
+        given=inherited,
+        rehearse=check_next,
+    )
+    if left is not None:
+        become_the_next(left)
 
 
 def _settings(folder: Folder, given: dict[str, Any]) -> Settings:

@@ -15,6 +15,7 @@ from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import LOW_DISK_BYTES
 from stillwatch.gateway.instance import open_terms, running_pid, terms_history
 from stillwatch.gateway.probe import bind, upstream_trouble
@@ -85,8 +86,11 @@ def upstream_key(file: Path | None) -> str | None:
     return key.decode("ascii")
 
 
-def look(folder: Folder, settings: Settings, key: str | None, terms: Path | None = None) -> list[Looked]:
+def look(
+    folder: Folder, settings: Settings, key: str | None, terms: Path | None = None, given: Given | None = None
+) -> list[Looked]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
+    given = given or Given()
     pid = running_pid(folder)
     found = [
         _try("folder", lambda: _folder(folder, pid)),
@@ -95,14 +99,9 @@ def look(folder: Folder, settings: Settings, key: str | None, terms: Path | None
         _try("cases", lambda: _cases(folder, settings)),
     ]
     if pid is None:
-        ports = [
-            ("port", settings.host, settings.port),
-            ("admin_port", settings.admin_host, settings.admin_port),
-        ]
-        if settings.hooks_port is not None:
-            ports.append(("hooks_port", settings.hooks_host, settings.hooks_port))
-        for what, host, port in ports:
-            found.append(_try(what, partial(_port, host, port, what)))
+        for what, (host, port) in settings.addresses().items():
+            if not given.at(port):
+                found.append(_try(what, partial(_port, host, port, what)))
     found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     found.append(_key(folder, key))
     if clock.driven():

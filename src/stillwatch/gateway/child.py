@@ -1,7 +1,8 @@
 """How every child process of the gateway begins: tied to its parent, then its own `main`. It watches none.
 
 Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, `recorder`,
-`detector` or `hooks`. A module of its own rather than a fork with preparation: the supervisor has threads.
+`detector`, `hooks` or what workers are forked from. A module of its own: the supervisor has threads, and is
+not forked.
 """
 
 import ctypes
@@ -30,6 +31,7 @@ ENTRIES = {
     "detector": "detector",
     "hooks": "hooks.serve",
     "alerts": "alerts",
+    "template": "template",
 }
 
 

@@ -14,7 +14,7 @@ NAMES = (
     "upstream_connects", "upstream_reused", "cut_budget", "cut_model", "captured", "uncaptured", "gaps",
     "commits", "commit_us", "wal_bytes", "open_clients", "open_upstreams", "in_flight", "reloads_terms",
     "reloads_tables", "stripped", "marked", "model_mismatch", "gap_since_us", "gap_exchanges",
-    "coins", "coin_pairs", "coin_unpaired", "coin_lost", "coin_tokens", "shed_clients",
+    "coins", "coin_pairs", "coin_unpaired", "coin_lost", "coin_tokens", "shed_clients", "refused_address",
 )  # fmt: skip
 GAUGES = frozenset({"open_clients", "open_upstreams", "in_flight"})
 PLACE = {name: k for k, name in enumerate(NAMES)}

@@ -54,8 +54,7 @@ def health(
     change that is on its way to them is waited for, a second at most.
     """
     standings = _stored(folder, state, now_us)
-    workers = [heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers)]
-    live = [says for says in workers if _fresh(says, now_us)]
+    live = [says for says in _of_workers(folder) if _fresh(says, now_us)]
     supervisor = heartbeat.read(folder.run / "supervisor.json")
     parts = (
         _workers(live, settings.workers),
@@ -81,8 +80,13 @@ def unready(folder: Folder, settings: Settings, now_us: int) -> str | None:
     """Say why no new client should be sent here; None while they are served. It raises nothing."""
     if heartbeat.read(folder.run / "supervisor.json").get("stopping"):
         return "it stops"
-    says = (heartbeat.read(folder.run / f"worker-{k}.json") for k in range(settings.workers))
-    return None if any(_fresh(one, now_us) for one in says) else "no worker gives a sign that it serves"
+    serves = any(_fresh(says, now_us) for says in _of_workers(folder))
+    return None if serves else "no worker gives a sign that it serves"
+
+
+def _of_workers(folder: Folder) -> list[dict[str, Any]]:
+    """What each worker says, with those that take over or are about to end."""
+    return [heartbeat.read(path) for path in sorted(folder.run.glob("worker-*.json"))]
 
 
 def _fresh(says: dict[str, Any], now_us: int) -> bool:
@@ -91,10 +95,10 @@ def _fresh(says: dict[str, Any], now_us: int) -> bool:
 
 
 def _workers(live: list[dict[str, Any]], wanted: int) -> Part:
-    text = f"{len(live)} of {wanted} serve"
+    text = f"{min(len(live), wanted)} of {wanted} serve"  # more, while others take over
     if not live:
         return Part("workers", FAILING, f"none of {wanted} gives a sign that it serves")
-    return Part("workers", OK if len(live) == wanted else DEGRADED, text)
+    return Part("workers", OK if len(live) >= wanted else DEGRADED, text)
 
 
 def _capture(live: list[dict[str, Any]], refuses: bool) -> Part:

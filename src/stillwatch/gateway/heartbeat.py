@@ -6,6 +6,7 @@ A file that is not renewed is the sign that something hangs. Nothing here decide
 import json
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ def read(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def clear(run: Path) -> None:
-    """Take away what an earlier run of the gateway left: its processes are gone."""
+def clear(run: Path, but: Collection[str] = ()) -> None:
+    """Take away what an earlier run of the gateway left: its processes are gone, but for those named."""
     for path in (*run.glob("*.json"), *run.glob("*.json.new")):
-        path.unlink(missing_ok=True)
+        if path.name.partition(".")[0] not in but:
+            path.unlink(missing_ok=True)
 
 
 def rss_bytes(pid: int | None = None) -> int:

@@ -8,6 +8,7 @@ slow or gone holds up nobody: lines wait in a queue, and are dropped and counted
 import json
 import logging
 import logging.handlers
+import os
 import queue
 import random
 import re
@@ -24,6 +25,9 @@ requests = logging.getLogger("stillwatch.gateway.requests")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 _random = random.SystemRandom()
 _numbers = random.Random(_random.getrandbits(256))  # ids, no secrets: the system's are ten times as dear
+os.register_at_fork(
+    after_in_child=lambda: _numbers.seed(_random.getrandbits(256))
+)  # no two workers' are alike
 
 
 def configure(form: str, level: str, name: str) -> None:

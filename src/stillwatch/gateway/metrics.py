@@ -35,6 +35,7 @@ HELP = {
     "cut_model": "Replies cut because another model answered.",
     "model_mismatch": "Replies that named another model than was asked for.",
     "shed_clients": "Connections without a request that were closed to make room for others.",
+    "refused_address": "Connections and bodies refused: their address has as much as one may have.",
     "wal_bytes": "Bytes written to the logs.",
 }
 NOT_SUMMED = frozenset({"commits", "commit_us", "gap_since_us", "gap_exchanges"})
@@ -74,7 +75,8 @@ def _counted(run: Path) -> Iterator[Metric]:
 
 
 def _processes(folder: Folder, settings: Settings) -> Iterator[Metric]:
-    names = [*(f"worker-{k}" for k in range(settings.workers)), "recorder", "detector", "supervisor"]
+    workers = sorted(path.stem for path in folder.run.glob("worker-*.json"))
+    names = [*workers, "recorder", "detector", "supervisor"]
     names += ["hooks"] if settings.hooks_port is not None else []
     says = {name: heartbeat.read(folder.run / f"{name}.json") for name in names}
     beats = tuple(({"process": n}, s["at"] / 1e6) for n, s in says.items() if _number(s.get("at")))

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from contextlib import suppress
 
 SOCKET = "NOTIFY_SOCKET"
@@ -25,6 +26,11 @@ def ready() -> None:
 def alive() -> None:
     """Say that the supervisor's loop goes round; systemd ends a service that does not (`WatchdogSec`)."""
     notify("WATCHDOG=1")
+
+
+def reloading() -> None:
+    """Say that another gateway follows in this process; it says when it is ready."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
 def stopping() -> None:

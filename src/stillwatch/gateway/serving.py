@@ -6,9 +6,12 @@ the admin port have one each. It does not know how any of them works.
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,14 +25,19 @@ from stillwatch.gateway.control.casework import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
+from stillwatch.gateway.path.budgets import void
 from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import Settings
-from stillwatch.gateway.supervise import Supervisor
+from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
+from stillwatch.gateway.template import NAME as TEMPLATE
+from stillwatch.gateway.template import Forked
 
 AGAIN_S = 5.0
+NOTHING = Given()
 Tell = Callable[[str], None]
 
 
@@ -49,19 +57,30 @@ def serve(
     environment: Mapping[str, str],
     tell: Tell,
     started: Callable[[Started], None],
-) -> None:
+    given: Given = NOTHING,
+    rehearse: Callable[[], subprocess.Popen[bytes]] | None = None,
+) -> Given | None:
     """Serve until SIGTERM or SIGINT. `started` is called when every worker has given its first sign.
+
+    After SIGUSR2, where `rehearse` succeeds: gives what the next gateway takes over, with workers that run.
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
     with sole_instance(folder) as folder_trouble:
         watched = open_terms(folder, keeps_history=True)
-        bind(settings.host, settings.port, "port").close()  # each worker gets a socket at it
-        if settings.hooks_port is not None:
-            bind(settings.hooks_host, settings.hooks_port, "hooks_port").close()
-        door = bind(settings.admin_host, settings.admin_port, "admin_port")
+        addresses = settings.addresses()
+        given.check(port for _, port in addresses.values())
+        for what, (host, port) in addresses.items():
+            if not given.at(port):
+                bind(host, port, what).close()  # each worker gets a socket at it
+        admin_sockets = given.at(settings.admin_port)
+        door = admin_sockets[0] if admin_sockets else bind(*addresses["admin_port"], "admin_port")
         settings.save(folder.settings)
-        heartbeat.clear(folder.run)
+        heartbeat.clear(folder.run, but=dict(given.workers))
+        retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
+        for path in folder.run.glob("worker-*.budgets"):
+            if path.stem not in dict(given.workers):
+                void(path)
         with State(folder.state) as state:
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
@@ -70,7 +89,7 @@ def serve(
             desk = Desk(folder, settings, state, watched, Findings(folder))
             casework = Casework(folder, settings.cases, state, tell)
             enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said)
-            admin = AdminServer(create_app(desk, casework), settings, door, tell)
+            admin = AdminServer(create_app(desk, casework), door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
             )
@@ -87,28 +106,53 @@ def serve(
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
-                doors=_doors(settings),
+                doors=_doors(settings, given),
+                first=given.first_number(),
+                retiring=retiring,
+                gone=partial(_forget, folder),
+                rehearse=rehearse,
+                template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
             threads = [enforcer.start(), casework.start(), admin.start()]
             try:
-                supervisor.run()
+                left = supervisor.run()
             finally:
                 enforcer.stop()
                 casework.stop()
                 admin.stop()
                 for thread in threads:
                     thread.join(10.0)
-        heartbeat.clear(folder.run)
+        if left is None:
+            heartbeat.clear(folder.run)
+            return None
+        return Given((*left.sockets, door), left.workers)
 
 
-def _doors(settings: Settings) -> dict[str, Callable[[], socket.socket]]:
-    """How the sockets are made at which clients wait, also while a process is replaced."""
+def _forget(folder: Folder, worker: str) -> None:
+    """Take away what an ended worker said of itself, and what it held of budgets."""
+    (folder.run / f"{worker}.json").unlink(missing_ok=True)
+    with suppress(OSError):
+        void(folder.run / f"{worker}.budgets")
+
+
+def _doors(settings: Settings, given: Given) -> dict[str, Callable[[], socket.socket]]:
+    """How the sockets are had at which clients wait, also while a process is replaced."""
+    first, clients = given.first_number(), given.at(settings.port)
+
+    def door(number: int) -> socket.socket:
+        if clients:
+            return clients[number % len(clients)].dup()
+        return listening(settings.host, settings.port)
+
     doors: dict[str, Callable[[], socket.socket]] = {
-        f"worker-{k}": partial(listening, settings.host, settings.port) for k in range(settings.workers)
+        f"worker-{first + k}": partial(door, k) for k in range(settings.workers)
     }
     if settings.hooks_port is not None:
-        doors["hooks"] = partial(listening, settings.hooks_host, settings.hooks_port)
+        hooks = given.at(settings.hooks_port)
+        doors["hooks"] = (
+            hooks[0].dup if hooks else partial(listening, settings.hooks_host, settings.hooks_port)
+        )
     return doors
 
 
@@ -119,9 +163,9 @@ def _url(host: str, port: int) -> str:
 class AdminServer:
     """The admin port in its thread. It is begun again when it fails: the gateway serves without it."""
 
-    def __init__(self, app: FastAPI, settings: Settings, door: socket.socket, tell: Tell) -> None:
-        self._app, self._settings, self._tell = app, settings, tell
-        self._door: socket.socket | None = door
+    def __init__(self, app: FastAPI, door: socket.socket, tell: Tell) -> None:
+        self._app, self._tell = app, tell
+        self._door = door
         self._server: uvicorn.Server | None = None
         self._stopping = False
         self.error: str | None = None
@@ -153,9 +197,7 @@ class AdminServer:
             self._server = uvicorn.Server(config)
             self.error = None
             try:
-                door, self._door = self._door, None
-                door = door or bind(self._settings.admin_host, self._settings.admin_port, "admin_port")
-                asyncio.run(self._server.serve(sockets=[door]))
+                asyncio.run(self._server.serve(sockets=[self._door.dup()]))
             except Exception as why:  # noqa: BLE001 - the edge of a thread: it must not end in silence
                 self.error = f"{type(why).__name__}: {why}"
             if self._stopping:

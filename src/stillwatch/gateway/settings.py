@@ -69,6 +69,13 @@ class Settings:
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Where it listens, by the setting's name."""
+        found = {"port": (self.host, self.port), "admin_port": (self.admin_host, self.admin_port)}
+        return (
+            found if self.hooks_port is None else found | {"hooks_port": (self.hooks_host, self.hooks_port)}
+        )
+
     @classmethod
     def load(cls, path: Path) -> "Settings":
         """Read `serve.json`. Raises: SettingsError with the place when it cannot be used."""

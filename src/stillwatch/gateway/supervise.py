@@ -19,16 +19,20 @@ from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.handover import WAITING, Given
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
-STEADY_S = 60.0  # lived that long: the next restart is at once again
+STEADY_S = 60.0  # lived that long: the next restart is soon again
+WORKER_STEADY_S = 1.0  # and at once: it served, a fork costs little, and clients wait
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 WORKER_LONGEST_DELAY_S = 5.0  # serving waits for it
 AT_ONCE_S = 0.0  # a worker's first restart: clients wait at its socket
 DRAIN_S = 32.0  # a worker has 30 s for its streams
+TEMPLATE_S = 30.0  # a worker waits so long for the template to have loaded its code
 CLOSE_S = 20.0  # recorder and detector finish what they hold
 TICK_S = 0.25
 
@@ -39,7 +43,7 @@ class Child:
 
     name: str
     longest_delay_s: float = LONGEST_DELAY_S
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     started_s: float = 0.0
     start_at_s: float = 0.0
     delay_s: float = FIRST_DELAY_S
@@ -74,10 +78,19 @@ class Supervisor:
     extra: Callable[[], dict[str, object]] = dict  # what else the heartbeat says
     ready: Callable[[], None] | None = None  # called once, when every worker has given a sign
     doors: Mapping[str, Callable[[], socket.socket]] = field(default_factory=dict)  # what listens for whom
+    first: int = 0  # number of the first worker
+    retiring: list[Child] = field(default_factory=list)  # workers of the gateway before; until ours serve
+    gone: Callable[[str], None] | None = None  # called with the name of each of these that has ended
+    rehearse: Callable[[], subprocess.Popen[bytes]] | None = None  # exits with 0 where another may follow
+    template: Child | None = None  # what workers are forked from; None: each is started by itself
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
+    _calls: Calls | None = None
     _wake: threading.Event = field(default_factory=threading.Event)
     _stops: int = 0
+    _asked: bool = False  # to make way for another gateway
+    _rehearsal: subprocess.Popen[bytes] | None = None
+    _retired_s: float | None = None  # when those before us were told to end
     _beaten_s: float = 0.0
     _trouble: str | None = None
     _probe: Future[bool] | None = None
@@ -85,7 +98,7 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         workers = [
-            Child(f"worker-{k}", WORKER_LONGEST_DELAY_S, delay_s=AT_ONCE_S)
+            Child(f"worker-{self.first + k}", WORKER_LONGEST_DELAY_S, delay_s=AT_ONCE_S)
             for k in range(self.settings.workers)
         ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
@@ -95,75 +108,173 @@ class Supervisor:
     # --- signals ---
 
     def catch_signals(self) -> None:
-        """SIGTERM and SIGINT: finish; a second one: now. SIGHUP changes nothing: files are watched anyway."""
+        """SIGTERM and SIGINT: finish; a second one: now. SIGUSR2: make way for what is installed now.
+
+        SIGHUP changes nothing: files are watched anyway.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         for number in (signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda *_: self._wake.set())
+        signal.signal(signal.SIGUSR2, lambda *_: self.make_way())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
 
     def stop(self) -> None:
         self._stops += 1
         self._wake.set()
 
+    def make_way(self) -> None:
+        self._asked = True
+        self._wake.set()
+
     # --- the loop ---
 
-    def run(self) -> None:
-        """Keep the children running until stopped, then end them in good order."""
+    def run(self) -> Given | None:
+        """Keep the children running until stopped, then end them in good order.
+
+        What the next gateway takes over is given where it is to follow: then the workers serve on.
+        """
+        left: Given | None = None
         try:
-            while not self._stops:
+            while not self._stops and left is None:
                 self.step(time.monotonic(), heartbeat.utc_us())
-                self._wake.wait(TICK_S)
-                self._wake.clear()
-            self.drain()
+                if not self._may_follow():
+                    self._wake.wait(TICK_S)
+                    self._wake.clear()
+                    continue
+                left = self._leave()
+            if left is None:
+                self.drain()
+            return left
         finally:
-            self._end(self.children, signal.SIGKILL, 5.0)
-            self._close_doors()
+            if left is None:
+                self._end([*self._all(), *self.retiring], signal.SIGKILL, 5.0)
+                self._close_doors()
+            if self._calls is not None:
+                self._calls.close()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def step(self, now_s: float, now_us: int) -> None:
         """Look at each child once and do what is due."""
-        for child in self.children:
+        for child in self._all():
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now_s)
             if child.process is not None:
                 self._look(child, now_s)
-            elif now_s >= child.start_at_s:
+            elif now_s >= child.start_at_s and not (child.is_worker and self._template_loads(now_s)):
                 self._start(child, now_s)
         if self.ready is not None and all(c.beat_s is not None for c in self.children if c.is_worker):
             self.ready()
             self.ready = None
             notify.ready()
+        self._retire(now_s)
         if now_s - self._beaten_s >= clock.pause_s(1.0):
             self._beaten_s = now_s
             self._say(now_us)
             notify.alive()
 
+    def _may_follow(self) -> bool:
+        """Whether another gateway shall follow, and could start."""
+        if self._rehearsal is None:
+            if not self._asked or self.rehearse is None or self.ready is not None:
+                return False
+            if self.retiring:
+                return False  # the workers before us end first: their numbers are taken
+            self._asked = False
+            self.tell("makes way: looks whether another gateway could start")
+            self._rehearsal = self.rehearse()
+        code = self._rehearsal.poll()
+        if code is None:
+            return False
+        self._rehearsal = None
+        if code:
+            self.tell(
+                f"does not make way: the check of what is installed now ended with code {code}; serves on"
+            )
+        return code == 0
+
+    def _leave(self) -> Given | None:
+        """End all but the workers; what the next gateway takes over, or None where it shall end after all."""
+        notify.reloading()
+        self.tell("makes way: the workers serve on")
+        self._end([c for c in self._all() if not c.is_worker], signal.SIGTERM, CLOSE_S)
+        if self._stops:
+            return None
+        workers = [(c.name, c.process.pid) for c in self.children if c.is_worker and c.process is not None]
+        return Given(tuple(self._open.values()), tuple(workers))
+
+    def _retire(self, now_s: float) -> None:
+        """End the workers of the gateway before as soon as ours serve; they finish what they answer."""
+        for child in [c for c in self.retiring if not c.lives()]:
+            self.retiring.remove(child)
+            if self.gone is not None:
+                self.gone(child.name)
+        if self.ready is not None or not self.retiring:
+            return
+        if self._retired_s is None:
+            self._retired_s = now_s
+        late = now_s - self._retired_s >= DRAIN_S
+        if self._retired_s == now_s or late:
+            for child in self.retiring:
+                assert child.process is not None
+                child.process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
+
+    def _all(self) -> list[Child]:
+        return self.children if self.template is None else [self.template, *self.children]
+
+    def _template_loads(self, now_s: float) -> bool:
+        """Whether workers are forked from it in a moment."""
+        one = self.template
+        return one is not None and one.lives() and one.beat_s is None and now_s < one.started_s + TEMPLATE_S
+
+    def _forked(self, child: Child) -> Forked | None:
+        """A worker from the template; None where that cannot give one: then it is started by itself."""
+        if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
+            return None
+        found = self._calls.worker(child.name, self._open.get(child.name))
+        if found is None:
+            self._kill(self.template, "does not fork")
+        return found
+
     def _start(self, child: Child, now_s: float) -> None:
         environment = dict(self.environment)
         environment.pop(notify.SOCKET, None)  # the supervisor alone speaks for them
-        if not child.is_worker:
+        if not child.is_worker and child is not self.template:
             environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
         try:
             door = self._door(child)
+            inherited = [] if door is None else [door.fileno()]
             if door is not None:
                 environment[DOOR_VARIABLE] = str(door.fileno())
-            child.process = subprocess.Popen(
+            if child is self.template:
+                inherited.append(self._new_calls().theirs.fileno())
+                environment[CALLS_VARIABLE] = str(inherited[-1])
+            child.process = self._forked(child) or subprocess.Popen(
                 [*self.command, child.name, str(self.folder.path), str(os.getpid())],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                pass_fds=() if door is None else (door.fileno(),),
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C and a closed terminal reach the supervisor alone
             )
+            if child is self.template and self._calls is not None:
+                self._calls.theirs.close()
         except (OSError, StillwatchError) as why:  # no memory, no process to be had: the others go on
             self._later(child, now_s, f"could not be started: {why}")
             return
         child.started_s, child.beat, child.beat_s = now_s, "", None
 
+    def _new_calls(self) -> Calls:
+        if self._calls is not None:
+            self._calls.close()
+        self._calls = Calls()
+        return self._calls
+
     def _note_end(self, child: Child, now_s: float) -> None:
         assert child.process is not None
-        code = child.process.returncode
+        code = child.process.poll()
+        assert code is not None
         child.process = None
-        if now_s - child.started_s >= STEADY_S:
+        if now_s - child.started_s >= (WORKER_STEADY_S if child.is_worker else STEADY_S):
             child.delay_s = AT_ONCE_S if child.is_worker else FIRST_DELAY_S
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         self._later(child, now_s, how)
@@ -233,7 +344,7 @@ class Supervisor:
                 "restarts": c.restarts,
                 "ended": c.ended,
             }
-            for c in self.children
+            for c in (*self.children, *self.retiring)
         }
         trouble = None
         try:
@@ -259,8 +370,8 @@ class Supervisor:
         notify.stopping()
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
-        self._end(first, signal.SIGTERM, DRAIN_S)
-        self._end([c for c in self.children if c not in first], signal.SIGTERM, CLOSE_S)
+        self._end([*first, *self.retiring], signal.SIGTERM, DRAIN_S)
+        self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
 
     def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:
         alive = [c for c in children if c.lives()]

@@ -145,6 +145,14 @@ class Capture:
 
 
 @dataclass(frozen=True)
+class Address:
+    """What one address may have of a worker at once. A trusted proxy may have any number of connections."""
+
+    connections: int = 1_000  # that are answered; further requests wait, then get 429
+    body_bytes: int = 128 * MIB  # of long bodies; beyond, 503 once little is left for others
+
+
+@dataclass(frozen=True)
 class Retention:
     """How long it is kept."""
 
@@ -207,6 +215,7 @@ class Limits:
     orgs: Mapping[str, Mapping[str, int | bool | None]] = field(default_factory=dict)
     answer_tokens: int = 32_768  # what an answer may bring that allows itself any length, of an unknown model
     models: tuple[ModelSet, ...] = ()  # what is in none counts with the last one
+    address: Address = Address()
 
 
 @dataclass(frozen=True)

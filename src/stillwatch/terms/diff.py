@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
@@ -59,8 +60,8 @@ def _general(old: Terms, new: Terms) -> Iterator[Change]:
     if new.version < old.version or (new.version == old.version and new != old):
         text = f"version {new.version} will not be taken where {old.version} is in force"
         yield Change(OTHER, "version", text)
-    for where in ("identity", "capture", "retention", "coin"):
-        before, after = getattr(old, where), getattr(new, where)
+    for where in ("identity", "capture", "retention", "coin", "limits.address"):
+        before, after = attrgetter(where)(old), attrgetter(where)(new)
         for field in fields(before):
             if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):
                 yield Change(OTHER, f"{where}.{field.name}", f"{field.name} {_shown(a)} becomes {_shown(b)}")

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from stillwatch.terms import (
+    Address,
     Capture,
     Coin,
     Holds,
@@ -81,6 +82,15 @@ def capture(table: Table) -> Capture:
     return kept
 
 
+def address(table: Table) -> Address:
+    built = Address(
+        connections=table.whole("connections", Address.connections, 1, 1_000_000),
+        body_bytes=table.whole("body_bytes", Address.body_bytes, 1 << 20, 1 << 40),
+    )
+    table.done()
+    return built
+
+
 def retention(table: Table) -> Retention:
     kept = Retention(
         text_days=table.whole("text_days", Retention.text_days, 0, 3650),
@@ -152,13 +162,20 @@ def limits(table: Table) -> Limits:
     sets = tuple(_model_set(below) for below in table.tables("models"))
     if len(sets) > MOST_SETS:
         table.wrong("models", f"{len(sets)} sets of models; at most {MOST_SETS} are counted")
+    of_address = address(table.table("address"))
     accounts, orgs = (
         {name: _override(below.table(name)) for name in below.content if below.fits(name, name)}
         for below in (table.table("account"), table.table("org"))
     )
     table.done()
     return Limits(
-        **general, logprobs=logprobs, accounts=accounts, orgs=orgs, answer_tokens=answer, models=sets
+        **general,
+        logprobs=logprobs,
+        accounts=accounts,
+        orgs=orgs,
+        answer_tokens=answer,
+        models=sets,
+        address=of_address,
     )
 
 

@@ -2,13 +2,17 @@
 bring, over all workers. It limits nothing: that is `terms.limiter`'s.
 
 Each worker writes a mapped file of its own and reads the others': no locks, no messages. Windows follow the
-clock, so a restart in the middle of one forgets nothing.
+clock, so a restart in the middle of one forgets nothing. A file has blocks for the accounts that were there.
 """
 
 import mmap
 import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from stillwatch.gateway.settings import MOST_WORKERS
 from stillwatch.terms import Spent
 from stillwatch.terms.limiter import DAY_US, HOUR_US, MINUTE_US
 from stillwatch.terms.sections import MOST_SETS
@@ -19,7 +23,12 @@ BEYOND = 8_192  # of those, at once
 # tokens on their way, by which start of the process; of each set of models: tokens of the day, on their way
 HELD, START, SETS = 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
-SIZE = (ROOM * ROW + 1) * 8  # the last one counts the starts of the process
+STARTS, ROWS = (
+    ROOM * ROW,
+    ROOM * ROW + 1,
+)  # behind the rows: starts of the process; rows that have their blocks
+SIZE, EARLIER_SIZE = (ROWS + 1) * 8, ROWS * 8  # a file of an earlier version has all its blocks
+FIRST_ROWS = 256  # then twice as many, and so on
 HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
 
 
@@ -34,29 +43,61 @@ class Budgets:
         self._beyond: dict[str, int] = {}
         rows = ROOM if run is None else BEYOND  # of accounts beyond the room
         self._own = memoryview(bytearray(8 * ROW * rows)).cast("q")
-        self._mine = self._own if run is None else _mapped(run / f"worker-{worker}.budgets")
-        self._all = [self._mine]
+        self._mine, self._rows = self._own, rows  # so many rows may be written
+        self._others: list[memoryview] = []
         if run is not None:
-            self._all += [_mapped(run / f"worker-{k}.budgets") for k in range(workers) if k != worker]
-            self._mine[ROOM * ROW] += 1  # what answers held that another start let in is void
+            self._path = _path(run, worker)
+            self._mine = _mapped(self._path)
+            kept = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
+            after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
+            others = (kept | after | set(range(workers))) - {worker}
+            self._others = [_mapped(_path(run, k)) for k in sorted(others)]
+            self._mine[STARTS] += 1  # what answers held that another start let in is void
+            self._rows = self._mine[ROWS]
 
     def place(self, account: str, number: int | None) -> int:
         """The row of an account; negative where only this worker counts it."""
-        if number is not None and number < ROOM:
+        if number is not None and number < self._rows:
             return number
+        if number is not None and number < ROOM and account not in self._beyond and self._grow(number):
+            return number  # else the disk is full: this worker alone counts it
         rows = len(self._own) // ROW
         if account not in self._beyond and len(self._beyond) >= rows - 1:
             self._beyond.clear()  # an account that nobody issued: forgotten together, at worst a window early
             self._own[:] = memoryview(bytearray(8 * len(self._own))).cast("q")
         return -1 - self._beyond.setdefault(account, len(self._beyond))
 
+    def reserve(self, numbers: Iterable[int | None]) -> None:
+        """Have blocks for the rows of accounts: a full disk cannot fault a write later."""
+        number = max((n for n in numbers if n is not None and n < ROOM), default=-1)
+        if number >= self._rows:
+            self._grow(number)
+
+    def _grow(self, number: int) -> bool:
+        for rows in (min(ROOM, max(FIRST_ROWS, 1 << number.bit_length())), number + 1):
+            with suppress(OSError):
+                _reserve(self._path, rows)
+                self._rows = self._mine[ROWS] = rows
+                return True
+        return False
+
+    def _files(self, place: int) -> tuple[list[memoryview], int]:
+        """Where the rows of an account are, over the workers."""
+        if place < 0:
+            return [self._own], (-1 - place) * ROW
+        return [self._mine, *(v for v in self._others if v[ROWS] > place)], place * ROW
+
     def _row(self, place: int) -> tuple[memoryview, int]:
-        return (self._mine, place * ROW) if place >= 0 else (self._own, (-1 - place) * ROW)
+        if place < 0:
+            return self._own, (-1 - place) * ROW
+        if place >= self._rows:
+            self._grow(place)
+        return self._mine, place * ROW
 
     def hold(self, place: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
         """Hold what an answer may bring; less than 0 lets go of it."""
         values, at = self._row(place)
-        start = values[ROOM * ROW] if place >= 0 else 0
+        start = values[STARTS] if place >= 0 else 0
         if values[at + START] != start:
             for column in (HELD, *range(SETS + 1, ROW, 2)):
                 values[at + column] = 0
@@ -117,7 +158,7 @@ class Budgets:
 
     def fetched(self, place: int, now_us: int, tokens: int) -> None:
         """Charge what was generated at another time, as far as it was not promised."""
-        rows, place_at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
+        rows, place_at = self._files(place)
         covered = min(max(0, sum(values[place_at + 8] for values in rows)), tokens)
         self.promise(place, -covered)
         self.add(place, now_us, 0, tokens - covered)
@@ -127,9 +168,9 @@ class Budgets:
         requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
         held_now = False
         on_way = 0
-        rows, at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
+        rows, at = self._files(place)
         for values in rows:
-            if place < 0 or values[at + START] == values[ROOM * ROW]:
+            if place < 0 or values[at + START] == values[STARTS]:
                 on_way += values[at + HELD]
             if values[at] == minute:
                 requests += values[at + 1]
@@ -154,19 +195,39 @@ class Budgets:
 
     def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""
-        rows, at = (self._all, place * ROW) if place >= 0 else ([self._own], (-1 - place) * ROW)
+        rows, at = self._files(place)
         used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == now_us // DAY_US)
-        live = (v for v in rows if place < 0 or v[at + START] == v[ROOM * ROW])
+        live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
         on_way = sum(v[at + SETS + 2 * model_set + 1] for v in live)
         return max(used, 0), max(on_way, 0)
 
 
+def void(path: Path) -> None:
+    """Let go of what the answers of an ended worker held."""
+    _mapped(path)[STARTS] += 1
+
+
+def _path(run: Path, worker: int) -> Path:
+    return run / f"worker-{worker}.budgets"
+
+
+def _reserve(path: Path, rows: int) -> None:
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(file, 0, rows * ROW * 8)
+    finally:
+        os.close(file)
+
+
 def _mapped(path: Path) -> memoryview:
-    """The file's values. Its blocks are there before it is mapped: a full disk cannot fault a write later."""
+    """The file's values: a hole but for what `_reserve` gave blocks to, and what lies behind the rows."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if os.fstat(file).st_size < SIZE:
-            os.posix_fallocate(file, 0, SIZE)
+        size = os.fstat(file).st_size
+        if size == EARLIER_SIZE:
+            os.pwrite(file, ROOM.to_bytes(8, sys.byteorder), ROWS * 8)
+        elif size < SIZE:
+            os.posix_fallocate(file, STARTS * 8, SIZE - STARTS * 8)
         return memoryview(mmap.mmap(file, SIZE)).cast("q")
     finally:
         os.close(file)

@@ -73,13 +73,12 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
     return found
 
 
-def knows(gate: Gate, peer: str, request: Request) -> bool:
-    """Whether a head's key is one of ours: a long body is taken from nobody else."""
+def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
+    """Who asks, where a head's key is one of ours: a long body is taken from nobody else."""
     try:
-        _caller(gate, peer, request, gate.now_us())
+        return _caller(gate, peer, request, gate.now_us())
     except BadRequest:
-        return False
-    return True
+        return None
 
 
 def _same_keys(a: list[Header], b: list[Header]) -> bool:

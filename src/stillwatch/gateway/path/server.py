@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 from collections import Counter, deque
+from ipaddress import IPv6Address, ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.upstream import Header
+from stillwatch.gateway.probe import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,10 @@ PIECES = 256  # of a body that are kept apart: chunks of a byte would take thirt
 PIPELINED = 16  # whole requests that may wait behind the one at work
 HEAD_S = 30.0  # for a head, and between two pieces of a body
 IDLE_S = 75.0  # of a kept connection
+RETRY_S = 2
+PARKED_S = 5.0  # that a request waits for others of its address
+TOLD_AGAIN_S = 60.0  # that an address has as much as one may have
+LAST_REQUEST_S = 1.0  # without a byte, when the worker ends: who asks on the way out would be reset
 STALLED_S = 300.0  # for a client that takes nothing
 SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
@@ -36,7 +42,9 @@ ACCEPTED = 32  # connections at most that are accepted before others have their 
 GRACE_S = 0.2  # a new connection has so long before it may be closed for another
 LOOKED_AT = 256  # connections, for one that makes room
 BODIES_BYTES = 512 << 20  # of all bodies that a worker holds
+SPARE_BYTES = 64 << 20  # of these, for addresses that have less than their share
 _CLIENTS, _BYTES_OUT, _SHED = PLACE["open_clients"], PLACE["bytes_out"], PLACE["shed_clients"]
+_ADDRESS = PLACE["refused_address"]
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HOP = frozenset(
@@ -96,7 +104,7 @@ class Client(asyncio.Protocol):
         self,
         gate: Gate,
         answer: "Callable[[Gate, Client, Request], Served]",
-        knows: "Callable[[Gate, str, Request], bool] | None" = None,
+        knows: "Callable[[Gate, str, Request], object] | None" = None,
     ) -> None:
         self.gate = gate
         self._answer = answer
@@ -114,7 +122,11 @@ class Client(asyncio.Protocol):
         self._made_at = gate.loop.time()
         self._answered = False  # a request of it, whatever the answer
         self.proven = False  # a request of it had a key that counts
-        self._held = 0  # bytes of bodies that it holds
+        self.held = 0  # bytes of bodies that it holds
+        self.network = ""  # what counts as its address
+        self._asks = self._lingers = False
+        self.parked = False  # its request waits until others of its address are answered
+        self.address = ""  # whose body it reads or answers, where that is long
         self._length = 0  # of the body that its head announces
         self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
         self._reset()
@@ -136,6 +148,8 @@ class Client(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.gate.strangers.add(self)
+        if self.gate.door is not None:
+            self.gate.door.came(self)
         found = transport.get_extra_info("socket")
         if found is not None and found.family != socket.AF_UNIX:
             found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -188,9 +202,10 @@ class Client(asyncio.Protocol):
         self.gate.counters[_CLIENTS] -= 1
         self.gate.clients.discard(self)
         self.gate.strangers.discard(self)
-        self.release(self._held)
+        self.release(self.held)
+        self._is_answered()
         if self.gate.door is not None:
-            self.gate.door.room()
+            self.gate.door.left(self)
         self._waiting.clear()
         self._parser = None  # each knows the other: nothing should wait for the collector
         now, self.now = self.now, None
@@ -209,7 +224,7 @@ class Client(asyncio.Protocol):
         if self.now is not None:
             self.now.on_client_slow(False)
         elif self._waiting:
-            self.gate.loop.call_soon(self._resume)
+            self.gate.loop.call_soon(self.resume)
 
     # --- httptools -------------------------------------------------------------------------------------
 
@@ -258,25 +273,41 @@ class Client(asyncio.Protocol):
     def _know(self) -> None:
         """Go on only where the head has a key that counts."""
         if not self._known and self._knows is not None:
-            self._known = self._knows(self.gate, self.peer, self._read())
+            who = self._knows(self.gate, self.peer, self._read())
+            self._known = bool(who)
             if not self._known:
                 raise _TooMuch(401, b"Unauthorized")
+            if self.gate.door is not None:
+                self.gate.door.holds(self, str(getattr(who, "address", None) or self.peer))
 
     def prove(self) -> None:
         """A request of it had a key that counts."""
         self.proven = True
         self.gate.strangers.discard(self)
 
+    def _is_answered(self) -> None:
+        if self._asks:
+            self._asks = False
+            self.gate.door.was_answered(self)
+
     def release(self, size: int) -> None:
         """So many bytes of its bodies are held no more."""
-        self._held -= size
+        self.held -= size
         self.gate.held_bytes -= size
+        if self.address:
+            self.gate.door.holds_more(self, -size)
+            if not self.held:
+                self.address = ""
 
     @property
     def evictable(self) -> bool:
         """Whether it may be closed for another: nothing of it is answered now."""
-        waits = self.now is None and not self._close_after and not self._waiting
-        return waits and self._made_at < self.gate.loop.time() - GRACE_S
+        waits = self.now is None and (self.parked or not self._waiting)
+        return (
+            waits
+            and (self._lingers or not self._close_after)
+            and self._made_at < self.gate.loop.time() - GRACE_S
+        )
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
@@ -288,10 +319,14 @@ class Client(asyncio.Protocol):
             if len(self._body) == PIECES:
                 self._body.append(bytearray())
             self._body[-1] += data
-        self._held += len(data)
+        self.held += len(data)
         self.gate.held_bytes += len(data)
+        if self.address:
+            self.gate.door.holds_more(self, len(data))
         if self._size > TRUSTED_BYTES:
             self._know()
+            if self.address and self.gate.door.holds_too_much(self):
+                raise _TooMuch(503, b"Too Much From This Address")
             if self.gate.held_bytes > BODIES_BYTES:
                 raise _TooMuch(503, b"Service Unavailable")
 
@@ -317,6 +352,13 @@ class Client(asyncio.Protocol):
 
     def _next(self) -> None:
         request = self._waiting.popleft()
+        self.parked = False
+        if self.gate.door is not None and not self._asks:
+            self._asks = self.gate.door.asks(self)
+            if not self._asks:
+                self._waiting.appendleft(request)
+                self.parked = True
+                return
         if self._paused and not self._waiting:
             self._paused = False
             self.transport.resume_reading()
@@ -333,12 +375,14 @@ class Client(asyncio.Protocol):
         self._body = []
         self._close_after = True
         if self.now is None and not self.transport.is_closing():
+            again = b"retry-after: %d\r\n" % RETRY_S if status in (429, 503) else b""
             text = b'{"error": {"message": "%s", "type": "invalid_request_error", "code": null}}' % reason
             self.transport.write(
-                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-                b"connection: close\r\n\r\n%s" % (status, reason, len(text), text)
+                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s"
+                b"connection: close\r\n\r\n%s" % (status, reason, len(text), again, text)
             )
             self.transport.write_eof()
+            self._lingers = True
             self.gate.loop.call_later(LINGER_S, self.transport.close)
 
     # --- replies ---------------------------------------------------------------------------------------
@@ -402,14 +446,15 @@ class Client(asyncio.Protocol):
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None
+        self._is_answered()
         self._answered = True
         self.last_byte = self.gate.loop.time()
         if self._close_after:
             self.transport.close()
         elif self._waiting and not self.slow:  # what waits for a slow client would pile up here
-            self.gate.loop.call_soon(self._resume)
+            self.gate.loop.call_soon(self.resume)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         if self.now is None and self._waiting and not self.slow and not self.transport.is_closing():
             self._next()
 
@@ -418,6 +463,7 @@ class Client(asyncio.Protocol):
         if self._request is not None:
             self.release(len(self._request.body))
         self.now = self._request = None
+        self._is_answered()
         self._close_after = True
         if self._bounded:
             self.transport.close()  # what was delivered so far arrives
@@ -431,6 +477,9 @@ class Client(asyncio.Protocol):
                 self.transport.abort()
         elif self.now is not None or self._close_after:
             return
+        elif self.parked:
+            if self.last_byte < now - PARKED_S:
+                self._refuse(429, b"Too Many Connections From This Address")
         elif self._in_message:
             late = self._began < now - HEAD_S - self._size / SLOWEST
             if late or self.last_byte < now - HEAD_S:
@@ -439,8 +488,9 @@ class Client(asyncio.Protocol):
             self.transport.close()
 
     def drain(self) -> None:
-        """Take no further request."""
-        if self.now is None:
+        """Take no further request but one that is on its way; the answer to it says that it is the last."""
+        waits = self.now is None and not self._in_message and not self._waiting
+        if waits and self.last_byte < self.gate.loop.time() - LAST_REQUEST_S:
             self.transport.close()
 
 
@@ -472,21 +522,30 @@ class Door:
     """Accepts connections, no more than the worker has descriptors for.
 
     Where there is no room a connection that has shown no key makes room for a new one, then one that lies
-    idle; what is being answered is left alone, and who comes then waits in the kernel's queue.
+    idle; what is being answered is left alone, and who comes then waits in the kernel's queue. One address is
+    answered on so many as the terms say, and on no more than half of all.
     """
 
     def __init__(self, gate: Gate, sock: socket.socket, make: "Callable[[], Client]", most: int) -> None:
         self._gate, self._sock, self._make, self._most = gate, sock, make, most
-        self._opening = 0  # accepted, and not yet a client
+        self.opening = 0  # accepted, and not yet a client
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = self._closed = False
+        self._of: dict[str, dict[Client, None]] = {}  # connections by address, the oldest first
+        self._bytes: Counter[str] = Counter()  # of long bodies, by address
+        self._told: dict[str, float] = {}  # when it was said of an address that it has too much
+        self._parked: dict[str, dict[Client, None]] = {}  # by address, the first in line first
+        self._asking: Counter[str] = Counter()  # connections on which a request is answered, by address
         gate.door = self
         self.room()
 
     def close(self) -> None:
-        """Accept nothing more."""
+        """Accept who has come, and nothing more."""
         self._closed = True
         self._pause()
+        for _ in range(BACKLOG):
+            if not self._take():
+                break
         self._sock.close()
 
     def room(self) -> None:
@@ -502,23 +561,121 @@ class Door:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED):
-            if len(self._gate.clients) + self._opening >= self._most and not self._make_room():
+            if len(self._gate.clients) + self.opening >= self._most and not self._make_room():
                 self._pause()  # until a connection ends, or may be ended
                 self._gate.loop.call_later(GRACE_S / 4, self.room)
                 return
-            try:
-                made, _ = self._sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            if not self._take():
                 return
-            except OSError:  # no descriptor after all: those that close make room
-                self._pause()
-                self._gate.loop.call_later(0.1, self.room)
-                return
-            made.setblocking(False)
-            self._opening += 1
-            task = self._gate.loop.create_task(self._connect(made))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> bool:
+        """Accept one connection; false where there is none, or no descriptor for it."""
+        try:
+            made, _ = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError:  # no descriptor after all: those that close make room
+            self._pause()
+            self._gate.loop.call_later(0.1, self.room)
+            return False
+        made.setblocking(False)
+        self.opening += 1
+        task = self._gate.loop.create_task(self._connect(made))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    # --- by address ------------------------------------------------------------------------------------
+
+    def came(self, client: Client) -> None:
+        """Note a connection; of an address that has many an idle one makes room for it."""
+        client.network = _network(client.peer)
+        mine = self._of.setdefault(client.network, {})
+        if len(mine) >= self._at_most() and not self._is_proxy(client.peer):
+            idle = [one for one in islice(mine, LOOKED_AT) if one.evictable and not one.parked]
+            if idle:
+                self._close(min(idle, key=lambda one: (one.proven, one.last_byte)))
+        self._of.setdefault(client.network, {})[client] = None
+
+    def left(self, client: Client) -> None:
+        self._forget(client)
+        self.room()
+
+    def _forget(self, client: Client) -> None:
+        self._unpark(client)
+        mine = self._of.get(client.network, {})
+        mine.pop(client, None)
+        if not mine:
+            self._of.pop(client.network, None)
+
+    def _at_most(self) -> int:
+        return min(self._gate.terms.limits.address.connections, max(1, self._most // 2))
+
+    def asks(self, client: Client) -> bool:
+        """Note that a request is answered; false where it has to wait for others of its address."""
+        if self._asking[client.network] >= self._at_most() and not self._is_proxy(client.peer):
+            self._parked.setdefault(client.network, {})[client] = None
+            self._refused(
+                client.peer, f"is answered on {self._at_most()} connections to this worker", "connections"
+            )
+            return False
+        self._asking[client.network] += 1
+        return True
+
+    def was_answered(self, client: Client) -> None:
+        self._asking[client.network] -= 1
+        if not self._asking[client.network]:
+            del self._asking[client.network]
+        parked = self._parked.get(client.network)
+        if parked:
+            first = next(iter(parked))
+            self._unpark(first)
+            self._gate.loop.call_soon(first.resume)
+
+    def _unpark(self, client: Client) -> None:
+        parked = self._parked.get(client.network, {})
+        parked.pop(client, None)
+        if not parked:
+            self._parked.pop(client.network, None)
+
+    def _is_proxy(self, address: str) -> bool:
+        networks = self._gate.terms.identity.trusted_proxies
+        return bool(networks) and any(ip_address(address) in network for network in networks)
+
+    def holds(self, client: Client, address: str) -> None:
+        """Note whose long body a connection holds."""
+        if client.address:
+            self.holds_more(client, -client.held)
+        client.address = address
+        self.holds_more(client, client.held)
+
+    def holds_more(self, client: Client, size: int) -> None:
+        network = _network(client.address)
+        self._bytes[network] += size
+        if not self._bytes[network]:
+            del self._bytes[network]
+
+    def holds_too_much(self, client: Client) -> bool:
+        """Whether an address has more bytes here than its share, and little is left for others."""
+        held = self._bytes[_network(client.address)]
+        left = BODIES_BYTES - self._gate.held_bytes
+        if held <= self._gate.terms.limits.address.body_bytes or left >= SPARE_BYTES:
+            return False
+        self._refused(client.address, f"has {held:,} bytes of bodies at this worker", "body_bytes")
+        return True
+
+    def _refused(self, address: str, what: str, setting: str) -> None:
+        self._gate.counters[_ADDRESS] += 1
+        now = self._gate.loop.time()
+        if self._told.get(address, -TOLD_AGAIN_S) > now - TOLD_AGAIN_S:
+            return
+        if len(self._told) >= LOOKED_AT:
+            self._told.clear()
+        self._told[address] = now
+        proxy = " If it is a proxy, name it in identity.trusted_proxies." if setting == "connections" else ""
+        logs.tell(
+            f"address {address} {what}: it gets no more ([limits.address] {setting} in the terms).{proxy}"
+        )
 
     async def _connect(self, made: socket.socket) -> None:
         try:
@@ -526,7 +683,7 @@ class Door:
         except OSError:
             made.close()
         finally:
-            self._opening -= 1
+            self.opening -= 1
 
     def _make_room(self) -> bool:
         """Close one connection for another; it is gone in this moment."""
@@ -537,17 +694,30 @@ class Door:
             found = min(idle, key=lambda client: client.last_byte, default=None)
         if found is None:
             return False
-        gate.counters[_SHED] += 1
-        gate.strangers.discard(found)
-        gate.clients.discard(found)
-        found.transport.abort()
+        self._close(found)
         return True
+
+    def _close(self, client: Client) -> None:
+        self._gate.counters[_SHED] += 1
+        self._gate.strangers.discard(client)
+        self._gate.clients.discard(client)
+        self._forget(client)
+        client.transport.abort()
 
 
 class _TooMuch(Exception):
     def __init__(self, status: int, reason: bytes) -> None:
         super().__init__(reason.decode())
         self.status, self.reason = status, reason
+
+
+def _network(address: str) -> str:
+    """What counts as one address: of IPv6 the 64 bits that one customer has."""
+    if ":" not in address:
+        return address
+    found = ip_address(address.partition("%")[0])
+    assert isinstance(found, IPv6Address)
+    return str(found.ipv4_mapped or found.packed[:8].hex())
 
 
 def _listed(value: bytes) -> set[bytes]:

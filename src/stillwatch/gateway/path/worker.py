@@ -91,6 +91,7 @@ class Worker:
 
     async def serve(self) -> None:
         """Serve until told to stop."""
+        self._reserve()
         self._tables()  # before the first client: a change that was made until now is in force
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
@@ -104,7 +105,7 @@ class Worker:
         door.close()
         self.gate.draining = True
         until = self.loop.time() + DRAIN_S
-        while self.gate.clients and self.loop.time() < until:
+        while (self.gate.clients or door.opening) and self.loop.time() < until:
             for client in list(self.gate.clients):
                 client.drain()
             await asyncio.sleep(0.05)
@@ -130,10 +131,14 @@ class Worker:
         found = self.follower.poll()
         if found is not None:
             self.gate.tables = found
+            self._reserve()
             self.gate.counters[PLACE["reloads_tables"]] += 1
         if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
             self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
+
+    def _reserve(self) -> None:
+        self.gate.budgets.reserve(entry.number for entry in self.gate.tables.keys.values())
 
     def _second(self) -> None:
         """What is done once a second: terms, timeouts, heartbeat."""

@@ -1,0 +1,96 @@
+"""What a gateway is given at its start, and gives to the one after it: sockets that listen, workers that run.
+
+Sockets come as `sd_listen_fds(3)` says, by systemd or by the gateway before; workers by that one alone, which
+becomes the new one (`execve`): the process, its children and who watches it stay.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stillwatch.gateway.settings import MOST_WORKERS, SettingsError
+
+FIRST = 3  # SD_LISTEN_FDS_START
+PID, COUNT, NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
+WORKERS = "STILLWATCH_WORKERS"  # "worker-0:4711,…": to be ended as soon as others serve
+WAITING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # signals that wait until there is who catches them
+
+
+@dataclass(frozen=True)
+class Given:
+    """What this process was given."""
+
+    sockets: tuple[socket.socket, ...] = ()
+    workers: tuple[tuple[str, int], ...] = ()  # name and process
+
+    def at(self, port: int) -> list[socket.socket]:
+        """The sockets that listen at a port."""
+        return [one for one in self.sockets if one.getsockname()[1] == port]
+
+    def check(self, ports: Iterable[int]) -> None:
+        """Raises: SettingsError for a socket that nobody would serve."""
+        wanted = set(ports)
+        for one in self.sockets:
+            host, port = one.getsockname()[:2]
+            if port not in wanted:
+                known = ", ".join(map(str, sorted(wanted)))
+                raise SettingsError(
+                    f"a socket was given that listens at {host}:{port}, which is no port of this gateway "
+                    f"({known}): change ListenStream= in the socket unit, or --port"
+                )
+
+    def first_number(self) -> int:
+        """The number of the first new worker: none of those that still run."""
+        taken = any(int(name.partition("-")[2]) < MOST_WORKERS for name, _ in self.workers)
+        return MOST_WORKERS if taken else 0
+
+
+def take() -> Given:
+    """Take what this process was given. Raises: SettingsError for what is no TCP socket that listens."""
+    named = os.environ.pop(WORKERS, "")
+    meant, count = os.environ.pop(PID, ""), os.environ.pop(COUNT, "0")
+    os.environ.pop(NAMES, None)
+    if meant != str(os.getpid()) or not count.isdigit():
+        return Given()
+    found = []
+    for number in range(FIRST, FIRST + int(count)):
+        one = socket.socket(fileno=number)
+        one.set_inheritable(False)
+        one.setblocking(False)
+        tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+        if not tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise SettingsError(f"descriptor {number} that was given is no TCP socket that listens")
+        found.append(one)
+    pairs = (pair.rpartition(":") for pair in named.split(",") if pair)
+    return Given(tuple(found), tuple((name, int(pid)) for name, _, pid in pairs))
+
+
+def check_next() -> subprocess.Popen[bytes]:
+    """Check whether the command by which this process was started could start now, as it is installed."""
+    words = [sys.executable, *sys.orig_argv[1:], "--check"]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def become_the_next(given: Given) -> None:
+    """Become the gateway that is installed now: the same command, the same process, what is given in hand.
+
+    It returns only by an OSError.
+    """
+    high = [
+        fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, 64 + len(given.sockets)) for one in given.sockets
+    ]
+    for place, number in enumerate(high):
+        os.dup2(number, FIRST + place, inheritable=True)
+    environment = {
+        **os.environ,
+        PID: str(os.getpid()),
+        COUNT: str(len(high)),
+        WORKERS: ",".join(f"{name}:{pid}" for name, pid in given.workers),
+    }
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)

@@ -1,0 +1,142 @@
+"""A process that has a worker's code loaded and forks workers, so that one that died is back at once.
+
+It opens no file, runs no thread and serves nobody: what is forked has nothing to share but code. A worker is
+forked twice, so that the kernel gives it to the supervisor (a subreaper) as its child: who watches, ends and
+outlives it is the same as for every other process, and the template may die without harm.
+"""
+
+import ctypes
+import gc
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+from stillwatch.gateway import child, heartbeat
+from stillwatch.gateway.probe import DOOR_VARIABLE
+
+NAME = "template-of-workers"  # as long as any worker's name: it is overwritten in what `ps` shows
+CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor by which workers are asked for
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+LONGEST_CALL = 4096
+PATIENCE_S = 2.0  # for a worker that was asked for; then one is started without the template
+BEAT_S = 1.0
+ADOPTED_S = 10.0  # until the kernel has given a worker to the supervisor
+ARGUMENTS_AT = 45  # of the fields of /proc/PID/stat behind the name: where the arguments lie
+
+
+class Forked:
+    """A child that the template made, with the part of `subprocess.Popen` that a supervisor uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        return self._wait(os.WNOHANG)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises: TimeoutExpired."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while (code := self._wait(0 if end is None else os.WNOHANG)) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(0.005)
+        return code
+
+    def _wait(self, how: int) -> int | None:
+        if self.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, how)
+            except ChildProcessError:  # somebody else waited for it
+                pid, status = self.pid, 0
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Calls:
+    """The supervisor's end of one template: asks it for workers."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def close(self) -> None:
+        self._ours.close()
+        self.theirs.close()
+
+    def worker(self, name: str, door: socket.socket | None) -> Forked | None:
+        """A worker, forked now; None where there is none in time, and none comes from here any more."""
+        with suppress(OSError, ValueError):
+            doors = [] if door is None else [door.fileno()]
+            socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
+            if not select.select([self._ours], [], [], PATIENCE_S)[0]:
+                self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot say so, and ends
+            return Forked(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
+        return None
+
+
+def main(folder: str) -> None:
+    """Be the template: load a worker's code, then fork one whenever asked."""
+    supervisor = os.getppid()
+    calls = socket.socket(fileno=int(os.environ.pop(CALLS_VARIABLE)))
+    import_module("stillwatch.gateway.path.worker")
+    gc.collect()
+    gc.freeze()  # the collector writes into what it looks at, and pages that are written are shared no more
+    beat = Path(folder) / "run" / f"{NAME}.json"
+    while True:
+        with suppress(OSError):  # a full disk
+            heartbeat.beat(beat, heartbeat.utc_us(), rss=heartbeat.rss_bytes())
+        if not select.select([calls], [], [], BEAT_S)[0]:
+            continue
+        said, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)
+        if not said:  # nobody will ask any more
+            return
+        between = os.fork()
+        if between == 0:
+            if os.fork():
+                os._exit(0)
+            _begin(said.decode(), folder, supervisor, doors, calls)
+            return
+        os.waitpid(between, 0)
+        for door in doors:
+            os.close(door)
+
+
+def _begin(name: str, folder: str, supervisor: int, doors: list[int], calls: socket.socket) -> None:
+    """Be a worker, once the kernel has given this process to the supervisor."""
+    os.setsid()
+    end = time.monotonic() + ADOPTED_S
+    while os.getppid() != supervisor and time.monotonic() < end:
+        time.sleep(0.001)
+    child.tie_to_parent(supervisor, name)
+    try:
+        calls.send(str(os.getpid()).encode())
+    except OSError:  # it was waited for in vain: another one serves
+        os._exit(0)
+    calls.close()
+    for door in doors:
+        os.environ[DOOR_VARIABLE] = str(door)
+    _show_as(name)
+    child.main(name, folder, supervisor)
+
+
+def _show_as(name: str) -> None:
+    """Let `ps` show the worker's name where the template's stood."""
+    with suppress(OSError, ValueError, IndexError):
+        start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[ARGUMENTS_AT])
+        at = Path("/proc/self/cmdline").read_bytes().index(NAME.encode())
+        ctypes.memmove(start + at, name.encode().ljust(len(NAME), b"\0"), len(NAME))

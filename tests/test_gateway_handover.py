@@ -1,0 +1,158 @@
+"""One gateway follows another: whoever asks meanwhile is answered; nobody is refused or reset."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gateway_world import until
+from served import ASK, COMMAND, Served, children, clients, command_line, served
+from stillwatch.gateway.path.budgets import Budgets, void
+from upstream import Upstream
+
+
+@pytest.fixture
+def up() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+class Stream(threading.Thread):
+    """A stream of some seconds, and what came of it."""
+
+    def __init__(self, s: Served, seconds: float) -> None:
+        super().__init__()
+        self._s, self._seconds, self.text = s, seconds, b""
+
+    def run(self) -> None:
+        connection = self._s.connect(60)
+        headers = {"authorization": f"Bearer {self._s.key}", "content-type": "application/json"}
+        headers |= {"x-tokens": str(int(self._seconds / 0.05)), "x-fault": "slow=0.05"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(ASK | {"stream": True}), headers)
+        self.text = connection.getresponse().read()
+        connection.close()
+
+
+def make_way(s: Served) -> set[int]:
+    """Let another gateway follow in the same process; its workers, once those before have ended."""
+    assert s.process is not None
+    before = s.pids()
+    s.process.send_signal(signal.SIGUSR2)
+    until(lambda: s.pids() and not s.pids() & before, 90, "other workers")
+    until(lambda: s.part("workers") == f"{s.workers} of {s.workers} serve", 60, "workers that serve")
+    return s.pids()
+
+
+def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> None:
+    with served(up.url, workers=2) as s:
+        stream = Stream(s, 8)
+        stream.start()
+        with clients(s, 4) as new, clients(s, 4, keep=True) as kept:
+            time.sleep(1)
+            first = s.pids()
+            second = make_way(s)
+            assert not first & second
+            assert {name for pid in second for name in command_line(pid)} >= {b"worker-64", b"worker-65"}
+            make_way(s)  # and back
+            assert {name for pid in s.pids() for name in command_line(pid)} >= {b"worker-0", b"worker-1"}
+            time.sleep(1)
+        assert set(new) == set(kept) == {"200"}, (new, kept)
+        stream.join(30)
+        assert stream.text.endswith(b"data: [DONE]\n\n")
+        assert s.stop() == 0
+        assert "Traceback" not in s.log()
+        assert not re.search(r"worker-\d+: did not end", s.log())
+
+
+def test_what_cannot_start_is_not_made_way_for(up: Upstream) -> None:
+    with served(up.url) as s:
+        kept, before = s.folder.settings.read_text(), s.pids()
+        s.folder.settings.write_text("{")
+        assert s.process is not None
+        s.process.send_signal(signal.SIGUSR2)
+        until(lambda: "does not make way" in s.log(), 30, "a refusal")
+        assert s.ask() == 200
+        assert s.pids() == before
+        s.folder.settings.write_text(kept)
+        assert make_way(s) != before
+        assert s.stop() == 0
+
+
+def test_told_to_stop_while_it_makes_way_it_stops(up: Upstream) -> None:
+    with served(up.url) as s:
+        assert s.process is not None
+        s.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.5)
+        assert s.stop() == 0
+        until(lambda: not children(s.process.pid if s.process else 0), 5, "their end")
+
+
+def as_systemd(sockets: list[socket.socket]) -> Callable[[], None]:
+    """What happens between fork and exec where a socket unit has the sockets."""
+
+    def pass_on() -> None:
+        high = [os.dup(one.fileno()) for one in sockets]
+        for place, number in enumerate(high):
+            os.dup2(number, 3 + place, inheritable=True)
+        os.environ["LISTEN_PID"], os.environ["LISTEN_FDS"] = str(os.getpid()), str(len(high))
+
+    return pass_on
+
+
+def listening(port: int) -> socket.socket:
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind(("127.0.0.1", port))
+    found.listen(512)
+    return found
+
+
+def test_where_systemd_has_the_socket_a_restart_refuses_nobody(up: Upstream) -> None:
+    with served(up.url, workers=2, start=False) as s, listening(s.port) as door:
+        more = {"preexec_fn": as_systemd([door]), "env": None, "close_fds": False}
+        s.start(**more)
+        stream = Stream(s, 3)
+        stream.start()
+        with clients(s, 4) as new, clients(s, 4, keep=True) as kept:
+            time.sleep(1)
+            assert s.stop() == 0
+            assert stream.text.endswith(b"data: [DONE]\n\n")
+            s.start(**more)
+            time.sleep(1)
+            s.stop(signal.SIGKILL)
+            time.sleep(0.2)
+            lost = sum(new.values()) + sum(kept.values()) - new["200"] - kept["200"]
+            assert lost <= 8  # what the killed ones were answering
+            assert new["refused"] + kept["refused"] == 0
+            s.start(**more)
+        assert s.stop() == 0
+        assert "Traceback" not in s.log()
+
+
+def test_a_socket_that_nobody_would_serve_is_told(up: Upstream) -> None:
+    with served(up.url, start=False) as s, listening(0) as door:
+        done = subprocess.run(
+            [*COMMAND, *s.words], preexec_fn=as_systemd([door]), close_fds=False, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert f"127.0.0.1:{door.getsockname()[1]}, which is no port of this gateway" in done.stderr
+
+
+def test_who_takes_over_sees_what_was_spent_and_an_ended_worker_holds_nothing(tmp_path) -> None:
+    old = Budgets(tmp_path, 0, 1)
+    old.add(old.place("a", 3), 5, 1, 70)
+    old.hold(3, 500)
+    new = Budgets(tmp_path, 64, 1)
+    assert (new.spent(3, 5).output_tokens_day, new.spent(3, 5).tokens_held) == (70, 500)
+    new.add(new.place("a", 3), 5, 1, 1)
+    assert old.spent(3, 5).output_tokens_day == 71
+    void(tmp_path / "worker-0.budgets")
+    assert (new.spent(3, 5).output_tokens_day, new.spent(3, 5).tokens_held) == (71, 0)
