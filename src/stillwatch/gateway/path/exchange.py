@@ -16,7 +16,7 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
-from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
+from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
@@ -65,41 +65,42 @@ _UPSTREAM_ERRORS = PLACE["upstream_errors"]
 class Exchange:
     """One request and its reply."""
 
+    # What most exchanges never change stands here: set on each of them it would cost a twentieth of its time.
+    number = 0  # none: not captured
+    facts = Facts("other")
+    asked = ""  # the model that is asked for
+    caller: Caller | None = None
+    decision = Decision(False, "undecided")
+    connection: Connection | None = None
+    over = False
+    delivered = status = 0
+    trace = ""  # W3C's traceparent
+    _body: Plain | Whole | Lines | Events | Refusal | None = None
+    _headed = False  # the reply's head is with the client
+    _kept_size = 0
+    _keep_text = _keep_reply = False
+    _place = _charged = _spent_before = 0
+    _promised = 0  # output tokens that a batch which it begins may bring
+    _on_way = 0  # output tokens that its answer may still bring: held until it has come
+    _sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
+    _retried = False
+    _held = False  # a randomised hold refuses it
+    _warn: str | None = None
+    _name = ""  # of the model that answers
+    _facts: ReplyFacts | None = None
+    _served_name: str | None = None  # of a reply that was ended for it
+    _draw: Draw | None = None  # the coin, where this one gets two answers
+    _objects: ObjectAccess | None = None  # which stored objects it may reach
+    _code = ""  # of a refusal
+
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
-        self.number = 0  # none: not captured
         found = gate.operations.find(request.method, request.target)
-        self.operation, self.does = (found.operation, found.does) if found else ("other", "unknown")
+        self.operation, self.does = (found.line.name, found.line.does) if found else ("other", "unknown")
         self.found = found
-        self.facts = Facts(self.operation, self.does)
-        self.asked = ""  # the model that is asked for
-        self.caller: Caller | None = None
-        self.decision = _UNDECIDED
-        self.connection: Connection | None = None
-        self.over = False
-        self.delivered = self.status = 0
-        self._body: Plain | Whole | Lines | Events | Refusal | None = None
-        self._headed = False  # the reply's head is with the client
         self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
-        self._kept_size = 0
-        self._keep_text = False
-        self._keep_reply = False
-        self._place = self._charged = self._spent_before = 0
-        self._promised = 0  # output tokens that a batch which it begins may bring
-        self._on_way = 0  # output tokens that its answer may still bring: held until it has come
-        self._sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
-        self._retried = False
-        self._held = False  # a randomised hold refuses it
-        self._warn: str | None = None
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
-        self._name = ""  # of the model that answers
-        self._facts: ReplyFacts | None = None
-        self._served_name: str | None = None  # of a reply that was ended for it
-        self._draw: Draw | None = None  # the coin, where this one gets two answers
-        self._objects: ObjectAccess | None = None  # which stored objects it may reach
-        self.trace = ""  # W3C's traceparent
-        self._code = ""  # of a refusal
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -420,13 +421,18 @@ class Exchange:
             if status // 100 != 2:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
-        self.status, self._reason, self._headers = status, reason, passed(headers)
+        self.status, self._reason = status, reason
+        self._headers = kept = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
         self._length = None
-        for field, value in headers:
+        for pair in headers:
+            field, value = pair
             lower = field.lower()
+            if lower.startswith(OURS):  # only we may set these
+                continue
+            kept.append(pair)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
@@ -618,7 +624,7 @@ class Exchange:
             return
         self._headed = True
         if isinstance(self._body, Events):
-            self._observe(FIRST_TOKEN)
+            self._observe(FIRST_TOKEN, self.gate.now_us())
         length = self._length
         if isinstance(self._body, Whole) and self._body.length is not None:
             length = self._body.length
@@ -696,18 +702,18 @@ class Exchange:
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
         self._let_go()
+        now = gate.now_us()
         if outcome == "complete" and self.does == "generates":
-            gate.durations.append(gate.now_us() - self.began_us)
+            gate.durations.append(now - self.began_us)
         if self._promised and (outcome == "refused" or (outcome == "complete" and self.status // 100 != 2)):
             gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
-        self._observe(DURATION)
+        self._observe(DURATION, now)
         if gate.logs_requests:
             self._log(outcome, rule)
         if not self.number:
             return
-        now = gate.now_us()
         entry = Outcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
@@ -716,8 +722,8 @@ class Exchange:
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
-    def _observe(self, metric: str) -> None:
-        seconds = (self.gate.now_us() - self.began_us) / 1e6
+    def _observe(self, metric: str, now: int) -> None:
+        seconds = (now - self.began_us) / 1e6
         self.gate.histograms.observe(metric, self.operation, self.asked, self.status, seconds)
 
     @property
@@ -846,4 +852,4 @@ _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()
-_UNDECIDED = Decision(False, "undecided")
+
