@@ -186,9 +186,7 @@ def pieces_of(body: object, api: Api) -> Iterator[Piece]:
     if len(places) > 1:
         ranks = {key: n for n, key in enumerate(api.places)}
         # the model's words beside the conversation, then its turns, then what is asked beside them
-        places.sort(
-            key=lambda one: (one[2] != MODEL, one[0] not in api.turns, ranks.get(one[0], len(ranks)))
-        )
+        places.sort(key=lambda one: (one[2] != MODEL, one[0] not in api.turns, ranks.get(one[0], len(ranks))))
     for low, value, place in places:
         told = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1

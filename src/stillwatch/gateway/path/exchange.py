@@ -852,4 +852,3 @@ _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()
-

@@ -387,10 +387,12 @@ class Client(asyncio.Protocol):
 
     def send_piece(self, data: bytes) -> None:
         """A piece of a body, framed as the head promised."""
-        if not self.transport.is_closing():
-            data = self.framed(data)
+        transport = self.transport
+        if not transport.is_closing():
+            if self._chunked and data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
             self.gate.counters[_BYTES_OUT] += len(data)
-            self.transport.write(data)
+            transport.write(data)
 
     def framed(self, data: bytes) -> bytes:
         """A piece of a body, framed as the head promised."""

@@ -57,7 +57,9 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    found, text = _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
+    found, text = (
+        _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
+    )
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
