@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -57,8 +56,7 @@ class Piece(NamedTuple):
     turn: int  # which turn of the conversation; -1 for what stands beside it
 
 
-@dataclass(frozen=True)
-class RequestText:
+class RequestText(msgspec.Struct, frozen=True):
     """What a request holds of each. None: nothing."""
 
     new: str | None  # what the model is to answer now: the record's `prompt`

@@ -17,10 +17,10 @@ it knows nothing: the first request of each conversation then counts as new as a
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice, pairwise
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import replace
 
 from stillwatch.actors.markers import LEAST_WORDS
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
@@ -54,8 +54,10 @@ class SentBefore:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
         pieces = _merged(found.pieces)
-        spoken = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=-1)
         is_new = [False] * len(pieces)
+        spoken = len(pieces) - 1
+        while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
+            spoken -= 1
         before, known, anchor, last = "", False, None, None
         for n, (voice, text, turn) in enumerate(pieces):
             if not text or voice == SYSTEM or turn == BESIDE:
@@ -168,7 +170,10 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
 
 def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
     """Messages whole: the parts of one, in one voice, are one text."""
-    if all(a.turn != b.turn or a.voice != b.voice for a, b in pairwise(pieces)):
+    for one, next_one in pairwise(pieces):
+        if one.turn == next_one.turn and one.voice == next_one.voice:
+            break
+    else:
         return pieces
     found: list[Piece] = []
     parts: list[str] = []
