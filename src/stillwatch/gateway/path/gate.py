@@ -64,6 +64,8 @@ class Gap(msgspec.Struct):
 class Gate:
     """One worker's context. `open_log` makes its writer, with the callbacks given here."""
 
+    now_us = staticmethod(clock.now_us)
+
     def __init__(
         self,
         *,
@@ -128,9 +130,6 @@ class Gate:
         """From the log's thread to the loop; at the very end of a worker there may be none to hear."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(call, *given)
-
-    def now_us(self) -> int:
-        return clock.now_us()
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
