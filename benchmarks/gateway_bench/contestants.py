@@ -95,21 +95,70 @@ http {{
   upstream mock {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 10000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+    location / {{ proxy_pass {scheme}://mock; proxy_http_version 1.1; proxy_set_header Connection ""; {tls} }}
   }}
 }}
+"""
+TLS = "proxy_ssl_trusted_certificate {certificate}; proxy_ssl_verify on; proxy_ssl_name localhost;"
+
+
+@contextmanager
+def nginx(
+    binary: str, upstream: int, folder: Path, cpus: set[int] | None, certificate: Path | None = None
+) -> Iterator[Contestant]:
+    """Debian's nginx: one worker, no access log, keep-alive both ways, bodies held in memory.
+
+    certificate: of an upstream that speaks TLS.
+    """
+    folder.mkdir()
+    port = free_port()
+    conf = folder / "nginx.conf"
+    scheme, tls = ("https", TLS.format(certificate=certificate)) if certificate else ("http", "")
+    conf.write_text(NGINX.format(folder=folder, upstream=upstream, port=port, scheme=scheme, tls=tls))
+    with running([binary, "-c", str(conf), "-p", str(folder)], port, folder / "log", cpus) as process:
+        name = "nginx, TLS upstream" if certificate else "nginx"
+        yield Contestant(name, port, pid=process.pid, parts={"worker": "nginx"})
+
+
+ENVOY = """
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": {types}.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: bench
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{match: {{prefix: "/"}}, route: {{cluster: mock, timeout: 0s}}}}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": {types}.http.router.v3.Router}}
+  clusters:
+  - name: mock
+    type: STATIC
+    load_assignment:
+      cluster_name: mock
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
 """
 
 
 @contextmanager
-def nginx(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> Iterator[Contestant]:
-    """Debian's nginx: one worker, no access log, keep-alive both ways, bodies held in memory."""
+def envoy(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> Iterator[Contestant]:
+    """Envoy as a plain proxy: one worker thread, no access log, no filter but the router."""
     folder.mkdir()
-    port = free_port()
-    conf = folder / "nginx.conf"
-    conf.write_text(NGINX.format(folder=folder, upstream=upstream, port=port))
-    with running([binary, "-c", str(conf), "-p", str(folder)], port, folder / "log", cpus) as process:
-        yield Contestant("nginx", port, pid=process.pid, parts={"worker": "nginx"})
+    port, conf = free_port(), folder / "envoy.yaml"
+    types = "type.googleapis.com/envoy.extensions.filters"
+    conf.write_text(ENVOY.format(port=port, upstream=upstream, types=types))
+    command = [binary, "-c", str(conf), "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
+    with running(command, port, folder / "log", cpus) as process:
+        yield Contestant("Envoy", port, pid=process.pid, parts={"worker": "envoy"})
 
 
 LITELLM = """
@@ -152,22 +201,30 @@ def litellm(
 
 @contextmanager
 def ours(
-    upstream: int, folder: Path, cpus: set[int] | None, workers: int, source: Path | None = None
+    upstream: int,
+    folder: Path,
+    cpus: set[int] | None,
+    workers: int,
+    source: Path | None = None,
+    certificate: Path | None = None,
 ) -> Iterator[Contestant]:
     """`stillwatch serve` as it comes: default terms, issued keys, durable capture, recorder and detector.
 
-    source: another version's `src`, to be measured beside this one.
+    source: another version's `src`, to be measured beside this one. certificate: of an upstream with TLS.
     """
     port, admin = free_port(), free_port()
     made = open_folder(folder)
     with State(made.state, made.secret()) as state:
         key = state.issue("bench", now_us=time.time_ns() // 1000)
     program = str(Path(sys.executable).parent / "stillwatch")
-    command = [program, "serve", "--upstream", f"http://127.0.0.1:{upstream}", "--folder", str(folder)]
+    origin = f"https://localhost:{upstream}" if certificate else f"http://127.0.0.1:{upstream}"
+    command = [program, "serve", "--upstream", origin, "--folder", str(folder)]
+    command += ["--upstream-ca", str(certificate)] if certificate else []
     command += ["--port", str(port), "--admin-port", str(admin), "--workers", str(workers)]
     log = folder.with_suffix(".log")
     env = {"STILLWATCH_UPSTREAM_KEY": "none"} | ({"PYTHONPATH": str(source.resolve())} if source else {})
     with running(command, port, log, cpus, env) as process:
         name = "Stillwatch" if workers == 1 else f"Stillwatch, {workers} workers"
         name += " (before)" if source else ""
+        name += ", TLS upstream" if certificate else ""
         yield Contestant(name, port, key, process.pid, OURS, folder=folder)

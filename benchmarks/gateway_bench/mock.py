@@ -1,13 +1,15 @@
 """An upstream that costs next to nothing: prepared replies, told apart by the model's name.
 
-`python -m gateway_bench.mock` prints its port. Each chunk of a stream carries the time it was written at
-(CLOCK_MONOTONIC is one clock for the whole machine), so that whoever receives it knows its way's length.
-It knows no gateway and checks nothing.
+`python -m gateway_bench.mock` prints its port; with CERTIFICATE and KEY as words it speaks TLS. Each chunk of
+a stream carries the time it was written at (CLOCK_MONOTONIC is one clock for the whole machine), so that
+whoever receives it knows its way's length. It knows no gateway and checks nothing.
 """
 
 import asyncio
 import json
 import re
+import ssl
+import sys
 import time
 from typing import Any
 
@@ -97,11 +99,16 @@ class Connection(asyncio.Protocol):
         self.loop.call_at(self.next_at, self.tick, sent + 1)
 
 
-async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=1024)
+async def main(*certificate: str) -> None:
+    context = None
+    if certificate:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*certificate)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=1024, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(*sys.argv[1:]))

@@ -23,10 +23,8 @@ def columns_of(rows: list[Row], schema: pa.Schema) -> list[pa.Array]:
     """The rows' values by column; what no row has costs nothing."""
     said = set().union(*rows)
     return [
-        pa.array([row.get(f.name) for row in rows], type=f.type)
-        if f.name in said
-        else pa.nulls(len(rows), f.type)
-        for f in schema
+        pa.array([row.get(name) for row in rows], type=kind) if name in said else pa.nulls(len(rows), kind)
+        for name, kind in zip(schema.names, schema.types, strict=True)
     ]
 
 

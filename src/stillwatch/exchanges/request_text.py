@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -42,6 +42,8 @@ LONG = 64  # characters: what is longer than an id is text, under whatever key
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
 _NAME = re.compile(rb'name="([^"]*)"')
+NUMBERS = (int, float, bool, type(None))
+REMEMBERED = 512  # characters of a path; longer ones would fill the memory
 SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", "language", "temperature"}
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
@@ -54,8 +56,7 @@ class Piece(NamedTuple):
     turn: int  # which turn of the conversation; -1 for what stands beside it
 
 
-@dataclass(frozen=True)
-class RequestText:
+class RequestText(msgspec.Struct, frozen=True):
     """What a request holds of each. None: nothing."""
 
     new: str | None  # what the model is to answer now: the record's `prompt`
@@ -79,6 +80,13 @@ def request_text(body: object, path: str = "") -> RequestText:
     return split(pieces_of(body, api or UNKNOWN), api.name if api else None)
 
 
+def pieces_only(body: object, path: str = "") -> RequestText:
+    """Read a request for somebody who tells by a memory what is new: the pieces, and whose shape it is."""
+    api = recognise(body, path)
+    pieces = tuple(pieces_of(body, api or UNKNOWN))
+    return RequestText(None, None, None, None, api.name if api else None, pieces)
+
+
 def messages_text(messages: object, system: object = None, tools: object = None) -> RequestText:
     """Read a list of messages, or one, or a plain text, and what some APIs keep beside them."""
     if isinstance(messages, dict):
@@ -93,12 +101,17 @@ def recognise(body: object, path: str = "") -> Api | None:
     if not isinstance(body, Mapping):
         return None
     keys = {key.lower() for key in body}
-    path = path.partition("?")[0].rstrip("/").lower()
-    if path:
-        for api in all_apis():
-            if path.endswith(api.paths) and not keys.isdisjoint(api.places):
-                return api
+    for api in _at(path) if len(path) <= REMEMBERED else _at.__wrapped__(path):
+        if not keys.isdisjoint(api.places):
+            return api
     return next((api for api in all_apis() if not keys.isdisjoint(api.marks)), None)
+
+
+@lru_cache(1024)
+def _at(path: str) -> tuple[Api, ...]:
+    """The APIs that have a path."""
+    path = path.partition("?")[0].rstrip("/").lower()
+    return tuple(api for api in all_apis() if path and path.endswith(api.paths))
 
 
 def only_places(body: Mapping[str, object]) -> dict[str, object]:
@@ -138,17 +151,20 @@ BESIDE = -2  # the turn of a piece that no model is asked by
 
 def put_together(pieces: tuple[Piece, ...], is_new: list[bool], api: str | None) -> RequestText:
     """The texts, where it is known of each piece whether it is new. System texts stay apart."""
-    said = [(piece, new) for piece, new in zip(pieces, is_new, strict=True) if piece.text]
-    users = {piece.turn for piece in pieces if piece.voice == USER and piece.turn >= 0 and piece.text}
-    alone = not users and any(piece.voice == USER for piece in pieces)
-    return RequestText(
-        _joined(piece.text for piece, new in said if new and piece.voice != SYSTEM),
-        _joined(piece.text for piece, new in said if not new and piece.voice != SYSTEM),
-        _joined(piece.text for piece, _ in said if piece.voice == SYSTEM),
-        len(users) or (1 if alone else None),
-        api,
-        pieces,
-    )
+    now: list[str] = []
+    earlier: list[str] = []
+    system: list[str] = []
+    users: set[int] = set()
+    alone = False
+    for (voice, text, turn), new in zip(pieces, is_new, strict=True):
+        alone = alone or voice == USER
+        if not text:
+            continue
+        (system if voice == SYSTEM else now if new else earlier).append(text)
+        if voice == USER and turn >= 0:
+            users.add(turn)
+    many = len(users) or (1 if alone else None)
+    return RequestText(_joined(now), _joined(earlier), _joined(system), many, api, pieces)
 
 
 def pieces_of(body: object, api: Api) -> Iterator[Piece]:
@@ -157,18 +173,19 @@ def pieces_of(body: object, api: Api) -> Iterator[Piece]:
         yield from _walk((body, USER, "content", False, -1), api, [0])
         return
     voice, places, turns = USER, [], [0]
-    ranks = {key: n for n, key in enumerate(api.places)}
     for key, value in body.items():
         low = key.lower()
         place = api.places.get(low)
         if low == "role" and isinstance(value, str):
             voice = api.roles.get(value.lower(), USER)
-        if place is None and low in api.silent:
+        if place is None and (low in api.silent or (type(value) in NUMBERS and low not in api.free)):
             continue
+        places.append((low, value, place))
+    if len(places) > 1:
+        ranks = {key: n for n, key in enumerate(api.places)}
         # the model's words beside the conversation, then its turns, then what is asked beside them
-        rank = (place != MODEL, low not in api.turns, ranks.get(low, len(ranks)))
-        places.append((rank, low, value, place))
-    for _, low, value, place in sorted(places, key=lambda one: one[0]):
+        places.sort(key=lambda one: (one[2] != MODEL, one[0] not in api.turns, ranks.get(one[0], len(ranks))))
+    for low, value, place in places:
         told = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
         free = low in api.free and place is None
@@ -212,6 +229,12 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
                 voice, as_text = _voice(named, voice, api)
                 if voice == MODEL and turn >= 0:
                     yield Piece(MODEL, "", turn)
+                if all(type(inner) is str for _, inner in named):  # a message of a text, as most are
+                    for inner, whose, name, _, _ in _fields(named, voice, as_text, turn, api):
+                        text = _text(inner, name, name in api.texts)  # type: ignore[arg-type]
+                        if text:
+                            yield Piece(whose, text, turn)
+                    continue
                 stack.append(_fields(named, voice, as_text, turn, api))
                 break
             elif free and type(found) in (int, float):

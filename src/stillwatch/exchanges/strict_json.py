@@ -33,7 +33,8 @@ def decode(raw: bytes) -> object:
     except RecursionError:
         raise Refused("nested too deeply to be a log record") from None
     if isinstance(value, dict | list):
-        endings = len((_KEY_END if rb'\\"' in raw else _BARE_KEY_END).findall(raw))
+        escaped = b"\\" in raw and rb'\\"' in raw  # one byte is found ten times faster than two
+        endings = len((_KEY_END if escaped else _BARE_KEY_END).findall(raw))
         flat = isinstance(value, dict) and endings == len(value)  # a flat object is settled by its own length
         if not flat and endings != _keys(value):
             _refuse_duplicates(raw)

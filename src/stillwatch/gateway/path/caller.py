@@ -83,9 +83,12 @@ def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
 
 def _same_keys(a: list[Header], b: list[Header]) -> bool:
     """Compared in constant time: one connection may carry several clients behind a proxy."""
-    return len(a) == len(b) and all(
-        one[0] == other[0] and same(one[1], other[1]) for one, other in zip(a, b, strict=True)
-    )
+    if len(a) != len(b):
+        return False
+    for one, other in zip(a, b, strict=True):
+        if one[0] != other[0] or not same(one[1], other[1]):
+            return False
+    return True
 
 
 def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
@@ -222,8 +225,3 @@ def upstream_head(
     target = gate.pool.target.path(target or request.target)
     start = f"{request.method} {target} HTTP/1.1\r\n".encode("latin-1")
     return b"".join((start, who.passed, marked, length, b"\r\n"))
-
-
-def passed(headers: list[Header]) -> list[Header]:
-    """An upstream's headers without those that only we may set."""
-    return [pair for pair in headers if not pair[0].lower().startswith(OURS)]

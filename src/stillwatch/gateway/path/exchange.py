@@ -16,7 +16,8 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
-from stillwatch.gateway.path.caller import Caller, caller, passed, upstream_head
+from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
+from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
@@ -41,7 +42,6 @@ from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
-from stillwatch.terms.limiter import most_of_set
 
 PART_BYTES = 32 << 10
 MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
@@ -65,41 +65,39 @@ _UPSTREAM_ERRORS = PLACE["upstream_errors"]
 class Exchange:
     """One request and its reply."""
 
+    # What most exchanges never change stands here: set on each of them it would cost a twentieth of its time.
+    number = 0  # none: not captured
+    facts = Facts("other")
+    asked = ""  # the model that is asked for
+    caller: Caller | None = None
+    decision = Decision(False, "undecided")
+    connection: Connection | None = None
+    over = False
+    delivered = status = 0
+    trace = ""  # W3C's traceparent
+    _body: Plain | Whole | Lines | Events | Refusal | None = None
+    _headed = False  # the reply's head is with the client
+    _kept_size = 0
+    _keep_text = _keep_reply = False
+    _charge: Charge | None = None  # what it may bring and costs; None: it could not be read
+    _retried = False
+    _held = False  # a randomised hold refuses it
+    _warn: str | None = None
+    _name = ""  # of the model that answers
+    _facts: ReplyFacts | None = None
+    _served_name: str | None = None  # of a reply that was ended for it
+    _draw: Draw | None = None  # the coin, where this one gets two answers
+    _objects: ObjectAccess | None = None  # which stored objects it may reach
+    _code = ""  # of a refusal
+
     def __init__(self, gate: Gate, client: Client, request: Request) -> None:
         self.gate, self.client, self.request = gate, client, request
         self.began_us = gate.now_us()
-        self.number = 0  # none: not captured
         found = gate.operations.find(request.method, request.target)
-        self.operation, self.does = (found.operation, found.does) if found else ("other", "unknown")
+        self.operation, self.does = (found.line.name, found.line.does) if found else ("other", "unknown")
         self.found = found
-        self.facts = Facts(self.operation, self.does)
-        self.asked = ""  # the model that is asked for
-        self.caller: Caller | None = None
-        self.decision = _UNDECIDED
-        self.connection: Connection | None = None
-        self.over = False
-        self.delivered = self.status = 0
-        self._body: Plain | Whole | Lines | Events | Refusal | None = None
-        self._headed = False  # the reply's head is with the client
         self._kept: list[bytes] = []  # of the reply, where it is kept or sketched
-        self._kept_size = 0
-        self._keep_text = False
-        self._keep_reply = False
-        self._place = self._charged = self._spent_before = 0
-        self._promised = 0  # output tokens that a batch which it begins may bring
-        self._on_way = 0  # output tokens that its answer may still bring: held until it has come
-        self._sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
-        self._retried = False
-        self._held = False  # a randomised hold refuses it
-        self._warn: str | None = None
         self._terms, self._tables = gate.terms, gate.tables  # by which it was decided
-        self._name = ""  # of the model that answers
-        self._facts: ReplyFacts | None = None
-        self._served_name: str | None = None  # of a reply that was ended for it
-        self._draw: Draw | None = None  # the coin, where this one gets two answers
-        self._objects: ObjectAccess | None = None  # which stored objects it may reach
-        self.trace = ""  # W3C's traceparent
-        self._code = ""  # of a refusal
 
     # --- the request -----------------------------------------------------------------------------------
 
@@ -123,22 +121,22 @@ class Exchange:
             self._refuse(Decision(False, why.code, why.status, why.code, why.message))
             return
         self.decision, verdict = self._decide()
-        decision = self.decision
+        decision, charge = self.decision, self._charge
+        assert charge is not None
         if not decision.allow:
-            self._let_go()
+            charge.let_go()
+            charge.give_back_batch()
             gate.counters[_REFUSED_TERMS] += 1
             body = b""
-            if self._held and gate.budgets.add_held(self._place, self.began_us):
+            if self._held and charge.refused_by_hold():
                 body = request.body  # one a minute: whether another account asks the same is evidence
             self._refuse(decision, verdict, body if len(body) <= MOST_HELD_BODY else b"")
             return
-        who = self.caller
-        self._place = gate.budgets.place(who.account, who.number)
         if not self.budgeted:
-            self._let_go()
-        gate.budgets.add(self._place, self.began_us, 1, 0)
+            charge.let_go()
+        charge.count_request()
         if self.facts.background and not self.facts.stream:
-            self.charge(self._answer_tokens())
+            charge.add(charge.answer_tokens())
         self._warn = decision.warn
         self._write_ahead(verdict)
 
@@ -155,6 +153,7 @@ class Exchange:
         self.facts = facts
         self.asked = self.facts.models[0] if self.facts.models else ""
         self._objects = ObjectAccess(self.gate, request, who.account, facts, self.began_us)
+        self._charge = Charge(self.gate, who.account, who.number, facts, self.began_us)
 
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
@@ -169,8 +168,9 @@ class Exchange:
 
     def _decide(self) -> tuple[Decision, ModelVerdict]:
         """The first model that is not allowed decides; else the one that is asked for."""
-        gate, facts, who = self.gate, self.facts, self.caller
+        gate, facts, who, charge = self.gate, self.facts, self.caller, self._charge
         assert who is not None
+        assert charge is not None
         now = self.began_us
         standing = gate.tables.standings.get(who.account)
         schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
@@ -188,78 +188,21 @@ class Exchange:
             verdict = found if not found.allow or verdict.allow else verdict
         batch: int | None = 0
         if facts.batch is not None and facts.batch.begins:
-            batch = gate.notes.tokens(who.account, facts.batch, self._longest())
+            batch = gate.notes.tokens(who.account, facts.batch, charge.longest())
         ask = Ask(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
             facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
         )  # fmt: skip
         spent = _NOT_SPENT
         if not usual:
-            spent, set_most = self._take_hold(who, batch or 0, now)
+            spent, set_most = charge.hold(batch or 0)
             ask = dataclasses.replace(ask, set_most=set_most)
-            self._spent_before = spent.output_tokens_day
         hold = None if schedule is None else schedule.hold(who.account, now)
         decided = decide(gate.terms, standing, ask, verdict, spent, now, hold), verdict
         self._held = hold is not None and decided[0].rule == f"holds:{hold.candidate}"
         if usual:
             gate.remember(key, decided)
         return decided
-
-    def _take_hold(self, who: Caller, batch: int, now: int) -> tuple[Spent, int | None]:
-        """Hold what this request may bring, then look at what all others have used and hold.
-
-        In this order: of two workers that look at once, at least one sees what the other holds. Gives,
-        beside, what the account may take of the models asked for in a day: of the set that has least left.
-        """
-        gate, facts = self.gate, self.facts
-        budgets, terms = gate.budgets, gate.terms
-        place = self._place = budgets.place(who.account, who.number)
-        if facts.does in ("generates", "unknown"):
-            self._on_way = self._answer_tokens() * facts.n
-            names = facts.models or (None,)
-            self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
-            budgets.hold(place, self._on_way, self._sets)
-        if batch:
-            self._promised = batch
-            budgets.add_batch(place, now, batch)
-        spent = budgets.spent(place, now)
-        spent = dataclasses.replace(
-            spent,
-            tokens_held=spent.tokens_held - self._on_way,
-            batch_tokens_day=spent.batch_tokens_day - self._promised,
-            settles_s=gate.settles_s(),
-        )
-        tightest: tuple[int, int] | None = None  # tokens left, set
-        for k in self._sets:
-            most = most_of_set(terms.limits.models[k], who.account)
-            if most is not None:
-                used, held = budgets.of_set(place, now, k)
-                tightest = min(tightest or (most, k), (most - used - held + self._on_way, k))
-        if tightest is None:
-            return spent, None
-        used, held = budgets.of_set(place, now, tightest[1])
-        spent = dataclasses.replace(spent, set_tokens_day=used, set_tokens_held=held - self._on_way)
-        return spent, most_of_set(terms.limits.models[tightest[1]], who.account)
-
-    def _longest(self) -> int:
-        """Output tokens that one answer of the models asked for brings at most."""
-        gate, default = self.gate, self.gate.terms.limits.answer_tokens
-        return max((gate.longest(name, default) for name in self.facts.models), default=default)
-
-    def _answer_tokens(self) -> int:
-        """Output tokens that the answer may bring: what it is allowed, else what its model can."""
-        most = self.facts.most
-        return self._longest() if most is None or self.asked in self.gate.disobedient else most
-
-    def _let_go(self, tokens: int | None = None) -> None:
-        """Hold less of what the answer may bring, or nothing any more."""
-        less = self._on_way if tokens is None else min(tokens, self._on_way)
-        if less > 0:
-            self._on_way -= less
-            self.gate.budgets.hold(self._place, -less, self._sets)
-        if tokens is None and self._promised and not self.decision.allow:
-            self.gate.budgets.give_back_batch(self._place, self.began_us, self._promised)
-            self._promised = 0
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
@@ -420,13 +363,18 @@ class Exchange:
             if status // 100 != 2:
                 self.fail("upstream_error", "the upstream refused a further page of the list")
             return
-        self.status, self._reason, self._headers = status, reason, passed(headers)
+        self.status, self._reason = status, reason
+        self._headers = kept = []
         if self._draw is not None:
             self._draw.mine.on_head(status, reason, headers)
         kind = coding = b""
         self._length = None
-        for field, value in headers:
+        for pair in headers:
+            field, value = pair
             lower = field.lower()
+            if lower.startswith(OURS):  # only we may set these
+                continue
+            kept.append(pair)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
@@ -510,19 +458,12 @@ class Exchange:
 
     def left(self) -> float:
         """Output tokens that the account has left now, over all its streams."""
-        spent = self.gate.budgets.spent(self._place, self.gate.now_us())
-        return (self.decision.output_tokens_left or 0) - (spent.output_tokens_day - self._spent_before)
+        assert self._charge is not None
+        return (self.decision.output_tokens_left or 0) - self._charge.used_since()
 
     def charge(self, tokens: int) -> None:
-        self._bill(tokens)
-        self._charged += tokens
-        self._let_go(tokens)
-
-    def _bill(self, tokens: int) -> None:
-        """Count output tokens, with the set of the model that answers."""
-        gate = self.gate
-        model_set = gate.set_of(self._name or self.asked or None)
-        gate.budgets.add(self._place, gate.now_us(), 0, tokens, model_set)
+        assert self._charge is not None
+        self._charge.add(tokens)
 
     def run_out(self) -> None:
         self._adopted()
@@ -586,6 +527,8 @@ class Exchange:
             self._banned(name, verdict)
             return False
         self._name = self._name or name
+        if self._charge is not None:
+            self._charge.model = self._name
         if verdict.warn and not self._warn:
             self._warn = verdict.warn
             self.gate.counters[_MODEL_MISMATCH] += 1
@@ -595,14 +538,14 @@ class Exchange:
 
     def took(self, body: bytes) -> None:
         """Note what an uploaded file may bring, under the name that the upstream gave it."""
-        batch, who = self.facts.batch, self.caller
-        if batch is None or batch.begins or who is None:
+        batch, who, charge = self.facts.batch, self.caller, self._charge
+        if batch is None or batch.begins or who is None or charge is None:
             return
         try:
             name = _ID.decode(body).id
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return
-        said = batch.said + batch.unsaid * self._longest()
+        said = batch.said + batch.unsaid * charge.longest()
         self.gate.notes.note(who.account, name, replace(batch, said=said, unsaid=0), self.began_us)
 
     def deliver(self, data: bytes) -> None:
@@ -618,7 +561,7 @@ class Exchange:
             return
         self._headed = True
         if isinstance(self._body, Events):
-            self._observe(FIRST_TOKEN)
+            self._observe(FIRST_TOKEN, self.gate.now_us())
         length = self._length
         if isinstance(self._body, Whole) and self._body.length is not None:
             length = self._body.length
@@ -662,11 +605,12 @@ class Exchange:
         """What the reply said of itself, and the account's bill."""
         if self._body is not None:
             self._facts = self._body.facts(complete)
-        found, gate, who = self._facts, self.gate, self.caller
-        now = gate.now_us()
-        if found is None or who is None:
-            if self._charged and complete and self.status // 100 != 2:  # nothing was begun for it
-                self._bill(-self._charged)
+        found, gate, who, charge = self._facts, self.gate, self.caller, self._charge
+        if who is None or charge is None:
+            return
+        if found is None:
+            if charge.charged and complete and self.status // 100 != 2:  # nothing was begun for it
+                charge.settle(0)
             return
         later = self.request.method == "GET" and self.does != "unknown"
         if later or self.does == "fetches":  # generated at another time
@@ -675,11 +619,11 @@ class Exchange:
             if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
                 self._facts = None
                 return
-            gate.budgets.fetched(self._place, now, found.output_tokens or 0)
+            charge.fetched(found.output_tokens)
         elif self.facts.background and found.output_tokens is None:
-            gate.budgets.promise(self._place, self._charged)
+            charge.keep_promised()
         else:
-            self._bill((found.output_tokens or 0) - self._charged)
+            charge.settle(found.output_tokens or 0)
             if self.does == "generates" and not found.estimated:
                 gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.n)
         gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
@@ -695,19 +639,20 @@ class Exchange:
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
         gate.counters[_IN_FLIGHT] -= 1
-        self._let_go()
+        now, charge = gate.now_us(), self._charge
+        if charge is not None:
+            charge.let_go()
+            if outcome == "refused" or (outcome == "complete" and self.status // 100 != 2):
+                charge.give_back_batch()  # it did not begin
         if outcome == "complete" and self.does == "generates":
-            gate.durations.append(gate.now_us() - self.began_us)
-        if self._promised and (outcome == "refused" or (outcome == "complete" and self.status // 100 != 2)):
-            gate.budgets.give_back_batch(self._place, self.began_us, self._promised)  # it did not begin
+            gate.durations.append(now - self.began_us)
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
-        self._observe(DURATION)
+        self._observe(DURATION, now)
         if gate.logs_requests:
             self._log(outcome, rule)
         if not self.number:
             return
-        now = gate.now_us()
         entry = Outcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
@@ -716,8 +661,8 @@ class Exchange:
         )  # fmt: skip
         gate.note(frame(OUTCOME, self.number, pack(entry), *self._kept))
 
-    def _observe(self, metric: str) -> None:
-        seconds = (self.gate.now_us() - self.began_us) / 1e6
+    def _observe(self, metric: str, now: int) -> None:
+        seconds = (now - self.began_us) / 1e6
         self.gate.histograms.observe(metric, self.operation, self.asked, self.status, seconds)
 
     @property
@@ -846,4 +791,3 @@ _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
 _NOT_SPENT = Spent()
-_UNDECIDED = Decision(False, "undecided")

@@ -64,6 +64,8 @@ class Gap(msgspec.Struct):
 class Gate:
     """One worker's context. `open_log` makes its writer, with the callbacks given here."""
 
+    now_us = staticmethod(clock.now_us)
+
     def __init__(
         self,
         *,
@@ -106,7 +108,8 @@ class Gate:
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
         self._decided: dict[Asked, tuple[Decision, ModelVerdict]] = {}
         self._sets: dict[str | None, int | None] = {}
-        self._longest: dict[str, int] = {}  # answers that were longer than the table says
+        self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
+        self._longest: dict[str, int] = {}  # answers that were longer
         self.disobedient: set[str] = set()  # models that wrote more than a request allowed
         self.durations: deque[int] = deque(maxlen=KEPT_DURATIONS)  # of whole answers, µs
         self.set_terms(terms)
@@ -128,9 +131,6 @@ class Gate:
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(call, *given)
 
-    def now_us(self) -> int:
-        return clock.now_us()
-
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
         own = terms.operations
@@ -141,6 +141,7 @@ class Gate:
         self._replies.clear()
         self._decided.clear()
         self._sets.clear()
+        self._known_longest.clear()
 
     def set_of(self, model: str | None) -> int | None:
         """The set of models that one counts with, remembered until the terms change."""
@@ -154,7 +155,12 @@ class Gate:
 
     def longest(self, model: str, default: int) -> int:
         """Output tokens that an answer of a model brings at most: of all that may answer to the name."""
-        found = max(longest(one, default) for hop in hops(self.terms.models, model) for one in hop.names[-1:])
+        found = self._known_longest.get((model, default))
+        if found is None:
+            all_hops = hops(self.terms.models, model)
+            found = max(longest(one, default) for hop in all_hops for one in hop.names[-1:])
+            if len(model) <= LONGEST_NAME:
+                _keep(self._known_longest, (model, default), found)
         return max(found, self._longest.get(model, 0))
 
     def learn(self, model: str, tokens: int, most: int | None, n: int) -> None:

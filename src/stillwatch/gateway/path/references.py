@@ -34,6 +34,7 @@ OWN_DATA = frozenset(
 _TOOL_USE = ("tool_use", "server_tool_use", "mcp_tool_use")
 # What evaluations may draw on that is everybody's.
 EVERYBODYS = frozenset(("stored_completions", "responses", "logs"))
+_DRAWS_ON = ("source", "data_source_config")  # where they say so
 _OBJECT = re.compile(
     r"(?:file|batch|resp|thread|asst|vs|vsfb|conv|cntr|container|skill|ftjob|eval|evalrun|msgbatch|upload|video"
     r"|cfile|run)[-_][A-Za-z0-9]"
@@ -106,7 +107,7 @@ class Walk:
             if type(value) is not dict:
                 continue
             own_input = value.get("type") in _TOOL_USE
-            if not own:
+            if not own and ("id" in value or key in _DRAWS_ON):
                 self._by_id(value, key)
             for name, inner in value.items():
                 kind = type(inner)
@@ -120,7 +121,7 @@ class Walk:
 
     def _by_id(self, value: dict[str, Any], key: str) -> None:
         kind = value.get("type")
-        if key in ("source", "data_source_config") and kind in EVERYBODYS:
+        if key in _DRAWS_ON and kind in EVERYBODYS:
             self.shared = True
         name = value.get("id")
         if not isinstance(name, str) or not name:

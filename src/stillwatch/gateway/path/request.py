@@ -155,6 +155,8 @@ def read(
 
 def _plainly_typed(kind: str, does: str) -> None:
     """Raises: BadRequest for a content type that makes a reader take the bytes otherwise than as UTF-8."""
+    if kind == "application/json":
+        return
     charsets = [one or other for one, other in _CHARSET.findall(kind)]
     if kind.count("charset") != len(charsets) or not UTF8.issuperset(charsets) or len(charsets) > 1:
         raise BadRequest(
@@ -256,9 +258,12 @@ def _allowed(operation: str, asked: dict[str, object]) -> int | None:
 
     A field of another API would be a promise that nobody keeps.
     """
-    found = [dig(asked, *path) for path in ALLOWS.get(operation, ())]
-    most = max((one for one in found if type(one) is int and one > 0), default=None)
-    return None if most is None else min(most, MOST_TOKENS)
+    most = 0
+    for path in ALLOWS.get(operation, ()):
+        found = asked.get(path[0]) if len(path) == 1 else dig(asked, *path)
+        if type(found) is int and found > most:
+            most = found
+    return min(most, MOST_TOKENS) or None
 
 
 def _uploaded(body: bytes) -> Batch | None:

@@ -398,13 +398,17 @@ class Client(asyncio.Protocol):
             self._close_after = True
         if length is None and not request.modern and not bare:
             self._close_after = True
-        named = {name for key, value in headers if key.lower() == b"connection" for name in _listed(value)}
         lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
+        named: set[bytes] = set()  # hop by hop, as the upstream says
+        for name, value in headers:
+            if name.lower() == b"connection":
+                named |= _listed(value)
         for name, value in headers:
             lower = name.lower()
-            told = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
-            if (lower in HOP or lower in named) and not told:
-                continue
+            if lower in HOP or lower in named:
+                told = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
+                if not told:
+                    continue
             lines.append(b"%s: %s\r\n" % (name, value))
         if length is not None and not bare:
             lines.append(b"content-length: %d\r\n" % length)
@@ -427,10 +431,12 @@ class Client(asyncio.Protocol):
 
     def send_piece(self, data: bytes) -> None:
         """A piece of a body, framed as the head promised."""
-        if not self.transport.is_closing():
-            data = self.framed(data)
+        transport = self.transport
+        if not transport.is_closing():
+            if self._chunked and data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
             self.gate.counters[_BYTES_OUT] += len(data)
-            self.transport.write(data)
+            transport.write(data)
 
     def framed(self, data: bytes) -> bytes:
         """A piece of a body, framed as the head promised."""

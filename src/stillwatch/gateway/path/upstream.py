@@ -82,7 +82,9 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
-        if body:
+        if body and self.pool.tls:
+            self.transport.write(head + body)  # one record instead of two
+        elif body:
             self.transport.writelines((head, body))
         else:
             self.transport.write(head)
@@ -233,6 +235,7 @@ class Pool:
     ) -> None:
         self.target, self.loop, self.counters = target, loop, counters
         self._context = context
+        self.tls = context is not None
         self.most = MOST
         self._idle: list[Connection] = []
         self.open: set[Connection] = set()

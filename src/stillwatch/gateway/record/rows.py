@@ -4,6 +4,7 @@ A value that a client wrote wrongly is left out, not the exchange.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -15,7 +16,7 @@ from stillwatch.exchanges.batches import columns_of
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import completion, settings
 from stillwatch.exchanges.operations import OPERATIONS
-from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, request_text
+from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
 from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
@@ -56,7 +57,9 @@ def row(
 
     `before` tells what is new in the request; without it all after the model's last answer is.
     """
-    found, text = _request(intent, body) if body else ({}, NOTHING)
+    found, text = (
+        _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
+    )
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
@@ -164,7 +167,9 @@ def foreign(worker: int, number: int, said: Row) -> Row:
     }  # fmt: skip
 
 
-def _request(intent: Intent, body: bytes) -> tuple[dict[str, object], RequestText]:
+def _request(
+    intent: Intent, body: bytes, read: Callable[[object, str], RequestText]
+) -> tuple[dict[str, object], RequestText]:
     """The request's own fields, and its text: also of what is no JSON object."""
     try:
         if intent.coding:
@@ -175,7 +180,7 @@ def _request(intent: Intent, body: bytes) -> tuple[dict[str, object], RequestTex
         found = msgspec.json.decode(body)  # the worker has looked at it strictly
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
         return {}, NOTHING if is_batch(body) else bytes_text(body, intent.kind)
-    text = NOTHING if intent.operation == "other" and is_batch(body) else request_text(found, intent.target)
+    text = NOTHING if intent.operation == "other" and is_batch(body) else read(found, intent.target)
     return found if isinstance(found, dict) else {}, text
 
 

@@ -21,6 +21,9 @@ from stillwatch.exchanges.sketched import TEXTS, without_texts
 from stillwatch.gateway.folder import Folder
 
 CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
+EACH_ITS_OWN = frozenset(
+    ("exchange_id", "time", "received", "sequence", "prompt", "completion", "earlier", "prompt_exact")
+)
 PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
@@ -142,8 +145,13 @@ def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes,
 def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), CHECKPOINT: checkpoint})
     with _whole_or_not(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", use_dictionary=_repeating(table.schema))
     return path
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Columns whose values come again: of hashes a dictionary takes time and a third more room."""
+    return [f.name for f in schema if not pa.types.is_fixed_size_list(f.type) and f.name not in EACH_ITS_OWN]
 
 
 @contextmanager
@@ -226,7 +234,8 @@ def _merge(run: list[Segment]) -> None:
         {**(newest.metadata or {}), PARTS: json.dumps(parts).encode(), CHECKPOINT: checkpoint}
     )
     path = run[0].path.with_name(_named(run[0].first, run[-1].last))
-    with _whole_or_not(path) as file, pq.ParquetWriter(file, schema, compression="zstd") as out:
+    written = {"compression": "zstd", "use_dictionary": _repeating(schema)}
+    with _whole_or_not(path) as file, pq.ParquetWriter(file, schema, **written) as out:
         waiting: list[pa.Table] = []
         for one in run:
             waiting.append(pq.read_table(one.path, schema=newest))

@@ -1,8 +1,9 @@
 """The write-ahead log: what a worker has promised to remember. Frames, sealed in groups, durable in order.
 
 A file is a head (magic, boot, salt) and groups (length, checksum, ciphertext). A group is sealed with AES-GCM
-under a key of its file, so that no text of an exchange lies readable on the disk. A torn tail is the end of a
-file, never an error; what was acknowledged lies before it. This module does not know what frames say.
+under a key of its file: no text of an exchange lies readable on the disk, and what is torn or changed does
+not open. A torn tail is the end of a file, never an error; what was acknowledged lies before it. This module
+does not know what frames say.
 """
 
 import fcntl
@@ -27,7 +28,8 @@ MAGIC = b"SWWAL1\r\n"
 SALT = 16
 _HEAD = struct.Struct(f"<8sQ{SALT}s")  # magic, boot, salt
 HEAD = _HEAD.size
-GROUP = struct.Struct("<II")  # length of the ciphertext, its CRC-32
+GROUP = struct.Struct("<II")  # length of the ciphertext, CRC-32 of its tag (in older files of all of it)
+TAG = 16  # bytes at the end of a ciphertext: what the cipher itself checks all of it by
 FRAME = struct.Struct("<BQI")  # kind, exchange number, length
 INTENT, PART, OUTCOME, GAP, ROW = 1, 2, 3, 4, 5
 ROOM = 16 << 20  # a file's blocks are asked for in such steps: a commit then writes no metadata
@@ -208,7 +210,7 @@ class Writer:
 
     def _write(self, plain: bytes) -> int:
         sealed = self._seal.encrypt(_nonce(self._at), plain, None)
-        group = GROUP.pack(len(sealed), zlib.crc32(sealed)) + sealed
+        group = GROUP.pack(len(sealed), zlib.crc32(sealed[-TAG:])) + sealed
         if self._at + len(group) > self._room:
             self._room = self._at + len(group) + ROOM
             with suppress(OSError):  # nearly full: the write itself says whether there is room
@@ -345,10 +347,12 @@ class Reader:
         if len(head) < GROUP.size:
             return None
         size, crc = GROUP.unpack(head)
-        if not 16 < size <= GROUP_LIMIT:
+        if not TAG < size <= GROUP_LIMIT:
             return None
         sealed = os.pread(self.handle, size, at + GROUP.size)
-        if len(sealed) < size or zlib.crc32(sealed) != crc or self._seal is None:
+        if len(sealed) < size or self._seal is None:
+            return None
+        if crc != zlib.crc32(sealed[-TAG:]) and crc != zlib.crc32(sealed):
             return None
         try:
             return self._seal.decrypt(_nonce(at), sealed, None), at + GROUP.size + size

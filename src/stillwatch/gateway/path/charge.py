@@ -1,0 +1,131 @@
+"""What one request may bring, and what it costs its account: held, promised, charged, settled.
+
+It counts with the `budgets` of all workers and decides nothing: what is too much `terms.limiter` says.
+"""
+
+import dataclasses
+
+from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.request import Facts
+from stillwatch.terms import Spent
+from stillwatch.terms.limiter import most_of_set
+
+
+class Charge:
+    """One exchange's."""
+
+    charged = 0  # output tokens so far, before the reply has said what it brought
+    spent_before = 0  # of the day, when it was decided
+    _place = 0  # of the account among the budgets: found when there is something to count
+    _promised = 0  # output tokens that a batch which it begins may bring
+    _on_way = 0  # output tokens that its answer may still bring: held until it has come
+    _sets: tuple[int, ...] = ()  # of models that may answer, which are counted apart
+
+    def __init__(self, gate: Gate, account: str, number: int | None, facts: Facts, began_us: int) -> None:
+        self._gate, self._account, self._number = gate, account, number
+        self._facts, self._began_us = facts, began_us
+        self._asked = facts.models[0] if facts.models else ""
+        self.model = self._asked  # that answers: its set is charged
+
+    # --- before it goes upstream -----------------------------------------------------------------------
+
+    def hold(self, batch: int) -> tuple[Spent, int | None]:
+        """Hold what this request may bring, then look at what all others have used and hold.
+
+        In this order: of two workers that look at once, at least one sees what the other holds. Gives,
+        beside, what the account may take of the models asked for in a day: of the set that has least left.
+        """
+        gate, facts, now = self._gate, self._facts, self._began_us
+        budgets, limits = gate.budgets, gate.terms.limits
+        place = self._place = budgets.place(self._account, self._number)
+        if facts.does in ("generates", "unknown"):
+            self._on_way = self.answer_tokens() * facts.n
+            names = facts.models or (None,)
+            self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
+            budgets.hold(place, self._on_way, self._sets)
+        if batch:
+            self._promised = batch
+            budgets.add_batch(place, now, batch)
+        spent = budgets.spent(place, now)
+        spent = dataclasses.replace(
+            spent,
+            tokens_held=spent.tokens_held - self._on_way,
+            batch_tokens_day=spent.batch_tokens_day - self._promised,
+            settles_s=gate.settles_s(),
+        )
+        self.spent_before = spent.output_tokens_day
+        tightest: tuple[int, int] | None = None  # tokens left, set
+        for k in self._sets:
+            most = most_of_set(limits.models[k], self._account)
+            if most is not None:
+                used, held = budgets.of_set(place, now, k)
+                tightest = min(tightest or (most, k), (most - used - held + self._on_way, k))
+        if tightest is None:
+            return spent, None
+        used, held = budgets.of_set(place, now, tightest[1])
+        spent = dataclasses.replace(spent, set_tokens_day=used, set_tokens_held=held - self._on_way)
+        return spent, most_of_set(limits.models[tightest[1]], self._account)
+
+    def longest(self) -> int:
+        """Output tokens that one answer of the models asked for brings at most."""
+        gate, default = self._gate, self._gate.terms.limits.answer_tokens
+        return max((gate.longest(name, default) for name in self._facts.models), default=default)
+
+    def answer_tokens(self) -> int:
+        """Output tokens that the answer may bring: what it is allowed, else what its model can."""
+        most = self._facts.most
+        return self.longest() if most is None or self._asked in self._gate.disobedient else most
+
+    def refused_by_hold(self) -> bool:
+        """Note that a randomised hold refuses it; say whether it is this minute's first."""
+        return self._gate.budgets.add_held(self._place, self._began_us)
+
+    def count_request(self) -> None:
+        budgets = self._gate.budgets
+        self._place = budgets.place(self._account, self._number)
+        budgets.add(self._place, self._began_us, 1, 0)
+
+    # --- as its reply comes ----------------------------------------------------------------------------
+
+    def used_since(self) -> int:
+        """Output tokens of the account since this one was decided, over all its streams."""
+        spent = self._gate.budgets.spent(self._place, self._gate.now_us())
+        return spent.output_tokens_day - self.spent_before
+
+    def add(self, tokens: int) -> None:
+        """Charge tokens as they pass."""
+        self._bill(tokens)
+        self.charged += tokens
+        self.let_go(tokens)
+
+    def _bill(self, tokens: int) -> None:
+        """Count output tokens, with the set of the model that answers."""
+        gate = self._gate
+        gate.budgets.add(self._place, gate.now_us(), 0, tokens, gate.set_of(self.model or None))
+
+    def let_go(self, tokens: int | None = None) -> None:
+        """Hold less of what the answer may bring, or nothing any more."""
+        less = self._on_way if tokens is None else min(tokens, self._on_way)
+        if less > 0:
+            self._on_way -= less
+            self._gate.budgets.hold(self._place, -less, self._sets)
+
+    # --- at its end ------------------------------------------------------------------------------------
+
+    def settle(self, tokens: int) -> None:
+        """Charge what the reply brought, less what was charged already."""
+        self._bill(tokens - self.charged)
+
+    def fetched(self, tokens: int) -> None:
+        """Charge what was generated at another time, as far as it was not promised."""
+        self._gate.budgets.fetched(self._place, self._gate.now_us(), tokens)
+
+    def keep_promised(self) -> None:
+        """What was charged is fetched later, without a further bill."""
+        self._gate.budgets.promise(self._place, self.charged)
+
+    def give_back_batch(self) -> None:
+        """Take back what was charged for a batch: it did not begin."""
+        if self._promised:
+            self._gate.budgets.give_back_batch(self._place, self._began_us, self._promised)
+            self._promised = 0
