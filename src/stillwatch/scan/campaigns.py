@@ -91,46 +91,30 @@ def campaigns(
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     private = _private(log, world.known, kinds)
     sightings = lone_harvest.sightings(log, payer[log["account"]], private) if alone else []
-    alone_at = {s.payer: s.at_us for s in sightings}
+    alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
+    for sighting in sightings:
+        alone_us[payer == sighting.payer] = sighting.at_us
     taken: set[int] = set()
     leads: list[Lead] = []
     for alarm in (*watched.alarms, *watched.alike):
-        own = alarm.own_markers()
-        marked = _marked(world, alarm)
-        copied = _copied_from(watched.spread, own)
-        named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
-        accounts, named_at = _accounts_of(named, party, excused)
-        # an alarm stands: who was named alone before stays alone
-        earlier = [named_at[int(a)] <= alone_at.get(int(payer[a]), NEVER) for a in accounts]
-        accounts = accounts[np.array(earlier, bool)]
-        if alarm.settings is None:
-            accounts = _using_stock(watched, party, _carrying(world, accounts, own))
-        if len(accounts) < LEAST_PARTIES:
+        group = _group_of(alarm, watched, world, party, excused, alone_us)
+        rows = _rows_since(world, group.accounts, group.marked, alarm.at_us)
+        if len(group.accounts) < LEAST_PARTIES or not len(rows):
             continue
-        rows = _rows_since(world, accounts, marked, alarm.at_us)
-        if len(rows) == 0:
-            continue
-        others = _without_software(world, accounts)
-        # what was found of the whole says little of the few that are left of it
-        doubt = "" if len(others) >= max(LEAST_PARTIES, MOSTLY_OTHERS * len(accounts)) else SOFTWARE
-        students = class_members(world.known, others)
-        if not doubt and len(others) - len(students) < LEAST_PARTIES:
-            doubt = one_customer(world.known, others) or CLASS
-        others = np.setdiff1d(others, students)
-        doubt = doubt or _doubt(world, others, rows, marked)
+        others, doubt = _without_honest(world, group, rows)
         if doubt:
-            if not taken.issuperset(accounts.tolist()):
-                leads.append(_lead(alarm, world, accounts, rows, marked, doubt))
+            if not taken.issuperset(group.accounts.tolist()):
+                leads.append(_lead(alarm, world, group.accounts, rows, group.marked, doubt))
             continue
-        accounts, rows = others, rows[np.isin(log["account"][rows], others)]
-        actor = Actor(accounts, rows, own, dict(alarm.p_settings))
-        reason = _group_reason(alarm, watched, log)
-        one = _Found(actor, alarm.at_us, alarm.p_value, named_at, reason, alarm.tested)
-        if alarm.settings is not None and (same := _same_actor(found, actor)) is not None:
+        same = None if alarm.settings is None else _same_actor(found, others)
+        if same is None:  # an account is in one finding
+            others = np.array([a for a in others if a not in taken], np.int32)
+        one = _found_by_alarm(alarm, watched, log, replace(group, accounts=others), rows)
+        if same is not None:
             found[same] = _together(found[same], one)
-        elif alarm.settings is None or not taken.intersection(accounts.tolist()):
+        elif len(others) >= LEAST_PARTIES:
             found.append(one)
-        taken.update(accounts.tolist())
+        taken.update(others.tolist())
     # --- here what holds have shown makes a finding of a group that the log leaves open ---
     shown = _evidence_of_holds(world, held, payer, until_us)
     for schedule, evidence in shown:
@@ -173,7 +157,6 @@ def campaigns(
     for alarm in watched.leads:
         often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= NAMED_AFTER}
         accounts, _ = _accounts_of(often, party, excused)
-        own = alarm.own_markers()
         marked = _marked(world, alarm)
         rows = _rows_since(world, accounts, marked, alarm.lead_us)
         if len(accounts) >= LEAST_PARTIES and len(rows):
@@ -208,11 +191,64 @@ def _weak(
     return with_shares(log, still_open(shown) + weak)
 
 
-def _same_actor(found: list[_Found], actor: Actor) -> int | None:
-    """Which finding holds half of an actor's accounts, or most of its own ones are the actor's."""
+@dataclass(frozen=True)
+class _Group:
+    """Whom an alarm names, with the whole log in sight."""
+
+    accounts: np.ndarray
+    named_at: dict[int, int]
+    marked: np.ndarray  # (exchanges,) bool: those that show what the group shares
+
+
+def _group_of(
+    alarm: Alarm,
+    watched: Watched,
+    world: World,
+    party: np.ndarray,
+    excused: set[int],
+    alone_us: np.ndarray,
+) -> _Group:
+    own = alarm.own_markers()
+    copied = _copied_from(watched.spread, own)
+    named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
+    accounts, named_at = _accounts_of(named, party, excused)
+    # an alarm stands: who was named alone before stays alone
+    accounts = accounts[np.array([named_at[int(a)] <= alone_us[a] for a in accounts], bool)]
+    if alarm.settings is None:
+        accounts = _using_stock(watched, party, _carrying(world, accounts, own))
+    return _Group(accounts, named_at, _marked(world, alarm))
+
+
+def _without_honest(world: World, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, str]:
+    """A group's accounts less users of one product and a class, and why the rest may be many hands, or ""."""
+    others = _without_software(world, group.accounts)
+    # what was found of the whole says little of the few that are left of it
+    doubt = "" if len(others) >= max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts)) else SOFTWARE
+    students = class_members(world.known, others)
+    if not doubt and len(others) - len(students) < LEAST_PARTIES:
+        doubt = one_customer(world.known, others) or CLASS
+    others = np.setdiff1d(others, students)
+    return others, doubt or _doubt(world, others, rows, group.marked)
+
+
+def _found_by_alarm(
+    alarm: Alarm, watched: Watched, log: ExchangeLog, group: _Group, rows: np.ndarray
+) -> _Found:
+    actor = Actor(
+        group.accounts,
+        rows[np.isin(log["account"][rows], group.accounts)],
+        alarm.own_markers(),
+        dict(alarm.p_settings),
+    )
+    reason = _group_reason(alarm, watched, log)
+    return _Found(actor, alarm.at_us, alarm.p_value, group.named_at, reason, alarm.tested)
+
+
+def _same_actor(found: list[_Found], accounts: np.ndarray) -> int | None:
+    """Which finding has half of its accounts, or half of these, in common with these accounts."""
     for k, one in enumerate(found):
-        both = len(np.intersect1d(one.actor.accounts, actor.accounts))
-        if both >= SAME_GROUP * min(len(one.actor.accounts), len(actor.accounts)):
+        both = len(np.intersect1d(one.actor.accounts, accounts))
+        if both >= SAME_GROUP * min(len(one.actor.accounts), len(accounts)):
             return k
     return None
 
