@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.attackers import Means
+from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import Rules, contest_of
@@ -43,30 +43,30 @@ DAY_US = 86_400_000_000
 
 # One means after the other, from a plain pool on.
 SWEEP = {
-    "pool": Means(accounts=20, per_account_day=50, replace=False),
-    "bare": Means(accounts=20, per_account_day=50, replace=False, words="bare"),
-    "wrapped": Means(accounts=20, per_account_day=50, replace=False, words="wrapped"),
-    "own": Means(accounts=20, per_account_day=50, replace=False, words="own"),
-    "model": Means(accounts=20, per_account_day=50, replace=False, words="model"),
-    "reworded": Means(accounts=20, per_account_day=50, replace=False, words="reworded"),
-    "settings": Means(accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True),
-    "aged": Means(
+    "pool": Evasion(accounts=20, per_account_day=50, replace=False),
+    "bare": Evasion(accounts=20, per_account_day=50, replace=False, words="bare"),
+    "wrapped": Evasion(accounts=20, per_account_day=50, replace=False, words="wrapped"),
+    "own": Evasion(accounts=20, per_account_day=50, replace=False, words="own"),
+    "model": Evasion(accounts=20, per_account_day=50, replace=False, words="model"),
+    "reworded": Evasion(accounts=20, per_account_day=50, replace=False, words="reworded"),
+    "settings": Evasion(accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True),
+    "aged": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, kind="aged"
     ),
-    "cover": Means(
+    "cover": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, cover=0.5
     ),
-    "decoys": Means(
+    "decoys": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, decoys=0.5
     ),
-    "stolen": Means(accounts=20, per_account_day=50, replace=False, words="own", kind="stolen"),
-    "human": Means(accounts=20, per_account_day=50, replace=False, words="own", hours="human"),
-    "slow": Means(accounts=20, per_account_day=8, replace=False, words="own", hours="human"),
-    "dropped": Means(accounts=20, per_account_day=50, replace=False, drop=0.9),
-    "replaced": Means(accounts=20, per_account_day=50, words="template"),
-    "waits": Means(accounts=20, per_account_day=50, words="template", wait_days=7),
-    "burst": Means(accounts=20, per_account_day=50, replace=False, hours="burst"),
-    "four": Means(accounts=4, per_account_day=250, replace=False, words="own"),
+    "stolen": Evasion(accounts=20, per_account_day=50, replace=False, words="own", kind="stolen"),
+    "human": Evasion(accounts=20, per_account_day=50, replace=False, words="own", hours="human"),
+    "slow": Evasion(accounts=20, per_account_day=8, replace=False, words="own", hours="human"),
+    "dropped": Evasion(accounts=20, per_account_day=50, replace=False, drop=0.9),
+    "replaced": Evasion(accounts=20, per_account_day=50, words="template"),
+    "waits": Evasion(accounts=20, per_account_day=50, words="template", wait_days=7),
+    "burst": Evasion(accounts=20, per_account_day=50, replace=False, hours="burst"),
+    "four": Evasion(accounts=4, per_account_day=250, replace=False, words="own"),
 }
 
 

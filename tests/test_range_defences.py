@@ -11,7 +11,7 @@ import pytest
 
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
 from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, before, merged, record, set_thresholds
 from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, has_threshold, names
 from stillwatch.range.defences.stillwatch import known
@@ -58,7 +58,7 @@ def world() -> Scene:
 
 
 @cache
-def whole(name: str) -> Judged:
+def whole(name: str) -> LogJudgement:
     return defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 5)
 
 

@@ -10,18 +10,18 @@ import pytest
 
 from range_run_world import BEGIN, write_scene
 from stillwatch.errors import InputError
-from stillwatch.range.costs import Prices
-from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.defences import Accusation, LogJudgement
+from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
 from stillwatch.range.measure import folded, measure
-from stillwatch.range.outcome import Outcome, outcome_of
+from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.score import score
 
 BEGIN_US = int(BEGIN.timestamp()) * 1_000_000
 
 
-def measured(ledger: Ledger, *cases: Accusation, refused: frozenset[str] = frozenset()) -> Outcome:
-    return measure(ledger, Judged(cases, refused), Prices(), 7, scene="s", seed=1, defence="d")
+def measured(ledger: TruthLedger, *cases: Accusation, refused: frozenset[str] = frozenset()) -> SceneOutcome:
+    return measure(ledger, LogJudgement(cases, refused), AttackPrices(), 7, scene="s", seed=1, defence="d")
 
 
 def random_cases(draw: random.Random, accounts: tuple[str, ...]) -> list[Accusation]:
@@ -115,11 +115,11 @@ def test_an_attacker_that_does_not_react_pays_for_all_its_accounts_and_for_what_
     tmp_path: Path,
 ) -> None:
     ledger = read_ledger(write_scene(tmp_path / "scene", 1, pools=(4, 3, 5)))
-    prices = Prices(
+    prices = AttackPrices(
         account_usd=7, aged_account_usd=70, input_usd_per_mtok=0, output_usd_per_mtok=0, proxy_usd_per_gb=0
     )
     every = Accusation("all", 0, {a: 0 for a in ledger.accounts if a.startswith("c")})
-    got = measure(ledger, Judged((every,)), prices, 7, scene="s", seed=1, defence="d")
+    got = measure(ledger, LogJudgement((every,)), prices, 7, scene="s", seed=1, defence="d")
     assert [f.usd for f in got.campaigns] == [28, 21, 350]  # tradecraft 0, 1, 2
     assert [f.out for f in got.campaigns] == [0, 0, 0]
     rows = pq.read_table(ledger.folder / "exchanges.parquet").to_pylist()
@@ -132,8 +132,8 @@ def test_an_attacker_that_does_not_react_pays_for_all_its_accounts_and_for_what_
         for r in rows
         if whose.get(r["exchange_id"]) == "k0" and r["status"] == 200 and r["output_tokens"]
     )
-    dear = Prices(account_usd=0, input_usd_per_mtok=0, output_usd_per_mtok=1e6, proxy_usd_per_gb=0)
-    nobody = measure(ledger, Judged(()), dear, 7, scene="s", seed=1, defence="d")
+    dear = AttackPrices(account_usd=0, input_usd_per_mtok=0, output_usd_per_mtok=1e6, proxy_usd_per_gb=0)
+    nobody = measure(ledger, LogJudgement(()), dear, 7, scene="s", seed=1, defence="d")
     assert nobody.campaigns[0].usd == pytest.approx(want)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from range_run_world import write_scene
-from stillwatch.range.costs import Prices
-from stillwatch.range.defences import Judged
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.defences import LogJudgement
 from stillwatch.range.ledger import read_ledger
 from stillwatch.range.measure import measure
-from stillwatch.range.run import Run
+from stillwatch.range.run import RangeRun
 from stillwatch.range.students import FOLDER, sizes, trained
 from stillwatch.range.table import lines
 
@@ -18,8 +18,8 @@ from stillwatch.range.table import lines
 @pytest.mark.slow
 def test_each_harvest_gets_a_student_of_its_own_once(tmp_path: Path) -> None:
     ledger = read_ledger(write_scene(tmp_path / "scene", 1, pools=(2, 1)))
-    outcome = measure(ledger, Judged(()), Prices(), 7, scene="s", seed=1, defence="none")
-    run = Run("x", tmp_path, "log", (outcome,), (), (), (), {}, 0.0, 1)
+    outcome = measure(ledger, LogJudgement(()), AttackPrices(), 7, scene="s", seed=1, defence="none")
+    run = RangeRun("x", tmp_path, "log", (outcome,), (), (), (), {}, 0.0, 1)
     wanted = sizes(run)
     assert wanted == sorted({(f.examples, 1) for f in outcome.campaigns})
     told: list[str] = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns.shapes import shapes
-from stillwatch.range.costs import Prices
+from stillwatch.range.costs import AttackPrices
 from stillwatch.range.scenes import SHIPPED, Scene, find_base, parse_scene, read_scene, shipped, stock_digest
 
 WHOLE = """\
@@ -57,7 +57,7 @@ def test_a_whole_scene_reads_as_it_is_written() -> None:
     assert (second.plan.pipelines, second.plan.model) == (("pairs",), "mira-large")  # the shape's own
     assert scene.defences == ("none", "stillwatch/only:wording")
     assert scene.false_cases_per_10k_account_days == 0.5
-    assert scene.budget == Prices(usd=100.0)
+    assert scene.budget == AttackPrices(usd=100.0)
     assert (scene.live, scene.contest) == ({"carrier": "x"}, {"goal": 10})
     assert scene.place("campaign", 1, "days") == "mine:18"  # not written: its table is
     assert scene.place("budget", "usd") == "mine:25"
@@ -279,8 +279,8 @@ def test_any_text_gives_a_scene_or_a_complaint(text: str) -> None:
 
 
 def test_every_price_can_stand_in_a_scene() -> None:
-    text = 'name = "x"\n[budget]\n' + "".join(f"{f.name} = 7\n" for f in fields(Prices))
-    assert parse_scene(text).budget == Prices(*(7.0 for _ in fields(Prices)))
+    text = 'name = "x"\n[budget]\n' + "".join(f"{f.name} = 7\n" for f in fields(AttackPrices))
+    assert parse_scene(text).budget == AttackPrices(*(7.0 for _ in fields(AttackPrices)))
 
 
 def test_a_scene_may_lie_anywhere(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from stillwatch.range.cells import LIVE, SCENES
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.defences import registry as defences
 from stillwatch.range.page.page import write_page
-from stillwatch.range.run import Asked, Run, asked, facts_of, run
+from stillwatch.range.run import RangeRun, SceneRequest, asked, facts_of, run
 from stillwatch.range.scenes import Scene, read_scene, shipped
 from stillwatch.range.table import Shares, lines
 from stillwatch.report.findings import write_atomically
@@ -140,8 +140,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _played(
-    wanted: tuple[Asked, ...], folder: Path, mode: str, keep: bool, jobs: int, students: bool, quiet: bool
-) -> tuple[Run, Shares | None]:
+    wanted: tuple[SceneRequest, ...],
+    folder: Path,
+    mode: str,
+    keep: bool,
+    jobs: int,
+    students: bool,
+    quiet: bool,
+) -> tuple[RangeRun, Shares | None]:
     with _watching(quiet) as tell:
         told = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
         if not students:
@@ -173,7 +179,7 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     yield line
 
 
-def _filed(told: Run, shares: Shares | None) -> dict[str, Any]:
+def _filed(told: RangeRun, shares: Shares | None) -> dict[str, Any]:
     document = written.document(told, shares)
     write_atomically(told.folder / written.FILE, written.text_of(document))
     write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
@@ -194,7 +200,7 @@ def repro_command(
     then = made.read_manifest(folder)
     before = _document(folder / written.FILE)
     wanted = tuple(
-        Asked(_scene(folder, source), source.seeds, source.defences, source.attackers)
+        SceneRequest(_scene(folder, source), source.seeds, source.defences, source.attackers)
         for source in then.scenes
     )
     now = facts_of(wanted, then.mode)
@@ -255,7 +261,7 @@ def _document(path: Path) -> dict[str, Any]:
     return told
 
 
-def _scene(folder: Path, source: made.Source) -> Scene:
+def _scene(folder: Path, source: made.SceneSource) -> Scene:
     """Read a scene where it was read, if it is still that one, else the copy in the run's folder.
 
     A shape of one's own is Python: it is only taken from where it lay, never from a run's folder.

@@ -18,10 +18,10 @@ from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thinned
-from stillwatch.range.defences import CalibrationLog, Judged
+from stillwatch.range.defences import CalibrationLog, LogJudgement
 from stillwatch.range.defences.registry import defence, has_threshold
-from stillwatch.range.field import Field, field_of
-from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
+from stillwatch.range.field import HonestBackground, field_of
+from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
 from stillwatch.range.measure import measure
 from stillwatch.range.scenes import Scene
 from stillwatch.range.strangers import raised
@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Told:
+class CellResult:
     """What a cell's file holds."""
 
     outcome: dict[str, Any]
@@ -146,7 +146,7 @@ def judge(
     scene: Scene,
     seed: int,
     name: str,
-    ledger: Ledger,
+    ledger: TruthLedger,
     exchanges: pa.Table,
     accounts: pa.Table,
     others: Callable[[], CalibrationLog] | None = None,
@@ -170,7 +170,7 @@ def judge(
     return outcome.as_dict()
 
 
-def _check(judged: Judged, ledger: Ledger) -> None:
+def _check(judged: LogJudgement, ledger: TruthLedger) -> None:
     """Complain of a case outside the log's time: one in seconds would come before everything it is about."""
     end = int(ledger.time_us[-1]) + DAY_US if len(ledger.time_us) else ledger.begin_us
     for case in judged.cases:
@@ -181,7 +181,7 @@ def _check(judged: Judged, ledger: Ledger) -> None:
             )
 
 
-def fight(scene: Scene, cell: Cell, field: Field) -> dict[str, Any]:
+def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
     """Let an attacker that reacts try one defence."""
     bound = defence(cell.defence, scene.false_cases_per_10k_account_days)
     return thinned(
@@ -198,7 +198,7 @@ def _lived(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
     return {k: v for k, v in asdict(told).items() if k not in ("folder", "took")}
 
 
-def read_told(path: Path) -> Told:
+def read_told(path: Path) -> CellResult:
     """Read one cell back.
 
     Raises:
@@ -206,6 +206,6 @@ def read_told(path: Path) -> Told:
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return Told(told["outcome"], float(told["cpu_s"]))
+        return CellResult(told["outcome"], float(told["cpu_s"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no cell of a run ({error}); delete it, and it is made again") from error

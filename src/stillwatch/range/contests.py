@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stillwatch.range.clusters import clusters, means
-from stillwatch.range.contest import Contest, Hour
+from stillwatch.range.contest import Contest, ContestHour
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.outcome import ScoredPeople
 
@@ -50,7 +50,7 @@ class Fought:
 def contest_of_json(told: dict[str, Any]) -> Contest:
     """Read a contest back."""
     people = ScoredPeople(**told["people"]) if told.get("people") else None
-    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"]), "people": people})
+    return Contest(**{**told, "history": tuple(ContestHour(**h) for h in told["history"]), "people": people})
 
 
 def thinned(one: Contest) -> dict[str, Any]:

@@ -8,7 +8,7 @@ BIG = 1000  # answered exchanges from which a campaign must be exposed: s1K's si
 
 
 @dataclass(frozen=True)
-class Spread:
+class FigureSpread:
     """Median, ninth decile and worst of one figure over campaigns."""
 
     median: float
@@ -52,12 +52,12 @@ class Score:
     campaigns: int
     caught: int
     by_style: dict[str, str]
-    harvest_exchanges_all: Spread | None
-    harvest_exchanges_caught: Spread | None
-    harvest_share_all: Spread | None
-    harvest_share_caught: Spread | None
-    harvest_tokens_all: Spread | None
-    harvest_tokens_caught: Spread | None
+    harvest_exchanges_all: FigureSpread | None
+    harvest_exchanges_caught: FigureSpread | None
+    harvest_share_all: FigureSpread | None
+    harvest_share_caught: FigureSpread | None
+    harvest_tokens_all: FigureSpread | None
+    harvest_tokens_caught: FigureSpread | None
     total_share_lost: float | None
     lost_if_named_accounts_are_stopped: float | None
     half_named: int

@@ -20,7 +20,7 @@ WHOLE = ("stop", "tool_calls")  # finishes of an answer that can be learnt from
 
 
 @dataclass(frozen=True)
-class Known:
+class TrueCampaign:
     """A campaign as the truth has it."""
 
     name: str
@@ -31,12 +31,12 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class TruthLedger:
     """Arrays over accounts (by code) and over exchanges in the log's order."""
 
     folder: Path
     accounts: tuple[str, ...]
-    campaigns: tuple[Known, ...]
+    campaigns: tuple[TrueCampaign, ...]
     kinds: tuple[str, ...]
     campaign: np.ndarray  # account -> place in `campaigns`, -1 for an honest one
     kind: np.ndarray  # account -> place in `kinds`
@@ -71,7 +71,7 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
         raise InputError(f"{path} cannot be read as part of a scene: {error}") from error
 
 
-def read_ledger(folder: Path) -> Ledger:
+def read_ledger(folder: Path) -> TruthLedger:
     """Read a folder in the layout of the shipped scenes.
 
     Raises:
@@ -90,7 +90,7 @@ def read_ledger(folder: Path) -> Ledger:
     plans = _plans(folder)
     styles = {r["campaign"]: r["style"] for r in reversed(truth)}
     campaigns = tuple(
-        Known(name, styles[name] or "", sizes[name], *plans.get(name, ("fresh", 0.0)))
+        TrueCampaign(name, styles[name] or "", sizes[name], *plans.get(name, ("fresh", 0.0)))
         for name in sorted(sizes)
     )
     place = {c.name: i for i, c in enumerate(campaigns)}
@@ -105,7 +105,7 @@ def read_ledger(folder: Path) -> Ledger:
     whole = pc.or_kleene(pc.is_null(finish), pc.is_in(finish, value_set=pa.array(WHOLE))).to_numpy()
     taken, text = _taken(folder, place, log.num_rows)
     time_us = log["time"].cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy()
-    return Ledger(
+    return TruthLedger(
         folder,
         tuple(names),
         campaigns,

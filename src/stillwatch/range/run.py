@@ -20,12 +20,12 @@ from typing import Any
 from stillwatch.errors import Faults, InputError
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
-from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, Told, played, read_told
+from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, CellResult, played, read_told
 from stillwatch.range.contest import Contest, Rules
 from stillwatch.range.contests import LOUD, NONE, contest_of_json
 from stillwatch.range.defences import registry
 from stillwatch.range.live.settings import live_value
-from stillwatch.range.outcome import Outcome, outcome_of
+from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
 
@@ -37,7 +37,7 @@ OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, LIVE, "students", "range.json", "in
 
 
 @dataclass(frozen=True)
-class Asked:
+class SceneRequest:
     """One scene of a run with its seeds, the defences against it and the attackers that react to them."""
 
     scene: Scene
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class CellFailure:
     """A cell that could not be made, and why."""
 
     cell: Cell
@@ -55,16 +55,16 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Run:
+class RangeRun:
     """What a run came to."""
 
     id: str
     folder: Path
     mode: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[SceneOutcome, ...]
     contests: tuple[tuple[str, Contest], ...]  # with the scene's name
     live: tuple[dict[str, Any], ...]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[CellFailure, ...]
     composed: dict[str, str]  # "scene.seed" -> SHA-256 of its log
     cpu_s: float  # of all the cells, whenever they were made
     made_anew: int  # cells that this call made; the others stood
@@ -75,7 +75,7 @@ def asked(
     seeds: int | tuple[int, ...] | None = None,
     defences: tuple[str, ...] = (),
     reacting: tuple[str, ...] = (),
-) -> Asked:
+) -> SceneRequest:
     """Settle a scene's seeds (these, or the first so many, counted on from its own), defences and attackers.
 
     Raises:
@@ -102,7 +102,7 @@ def asked(
     wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
     for name in wanted:
         attackers.attacker(name)
-    return Asked(scene, own, registry.expanded(named), wanted)
+    return SceneRequest(scene, own, registry.expanded(named), wanted)
 
 
 def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
@@ -132,8 +132,14 @@ def _try(said: list[str], place: str, check: Callable[..., object], *what: objec
 
 
 def run(
-    wanted: tuple[Asked, ...], out: Path, tell: Tell, *, mode: str = "log", keep: bool = False, jobs: int = 1
-) -> Run:
+    wanted: tuple[SceneRequest, ...],
+    out: Path,
+    tell: Tell,
+    *,
+    mode: str = "log",
+    keep: bool = False,
+    jobs: int = 1,
+) -> RangeRun:
     """Play every cell that does not stand yet, and give all of them in order.
 
     Raises:
@@ -154,7 +160,7 @@ def run(
         for cell, reason in _played(todo, out, jobs, keep, tell):
             done += 1
             if reason is not None:
-                refusals.append(Refusal(cell, reason))
+                refusals.append(CellFailure(cell, reason))
             tell(cell.title, done, len(cells))
         if refusals and len(refusals) == len(cells):
             raise InputError(f"nothing could be played: {refusals[0].cell.title}: {refusals[0].reason}")
@@ -165,12 +171,12 @@ def run(
     return told
 
 
-def facts_of(wanted: tuple[Asked, ...], mode: str) -> made.Manifest:
+def facts_of(wanted: tuple[SceneRequest, ...], mode: str) -> made.Manifest:
     """Take down what a run is made from."""
     return made.manifest(((a.scene, a.seeds, a.defences, a.attackers) for a in wanted), mode)
 
 
-def _cells(a: Asked, mode: str) -> Iterator[Cell]:
+def _cells(a: SceneRequest, mode: str) -> Iterator[Cell]:
     for seed in a.seeds:
         if mode == LIVE:
             yield Cell(a.scene.name, seed, LIVE)
@@ -186,10 +192,15 @@ def _cells(a: Asked, mode: str) -> Iterator[Cell]:
 
 
 def _gathered(
-    out: Path, facts: made.Manifest, mode: str, stand: list[Cell], refusals: tuple[Refusal, ...], anew: int
-) -> Run:
-    told: list[tuple[Cell, Told]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
-    return Run(
+    out: Path,
+    facts: made.Manifest,
+    mode: str,
+    stand: list[Cell],
+    refusals: tuple[CellFailure, ...],
+    anew: int,
+) -> RangeRun:
+    told: list[tuple[Cell, CellResult]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
+    return RangeRun(
         facts.id,
         out,
         mode,
@@ -203,7 +214,7 @@ def _gathered(
     )
 
 
-def _settle(out: Path, facts: made.Manifest, wanted: tuple[Asked, ...]) -> None:
+def _settle(out: Path, facts: made.Manifest, wanted: tuple[SceneRequest, ...]) -> None:
     """Take a folder for this run, or find that it is already this run's."""
     if (out / made.FILE).exists():
         there = made.read_manifest(out)

@@ -13,13 +13,13 @@ import numpy as np
 
 from stillwatch.range.clusters import clusters, means
 from stillwatch.range.interval import Interval, half_width, of_multiples, of_rate, of_share, over_seeds
-from stillwatch.range.outcome import Collateral, Fate, Outcome
+from stillwatch.range.outcome import Collateral, Fate, SceneOutcome
 from stillwatch.scan.curve import curve
 
 ALL = "all scenes"
 PER_DAYS = 10_000
 
-Group = Sequence[Outcome]  # what one defence came to with one seed: one outcome a scene
+Group = Sequence[SceneOutcome]  # what one defence came to with one seed: one outcome a scene
 Shares = Callable[[int, int], float]  # (examples, seed of the run) -> share right of a student
 
 
@@ -35,7 +35,7 @@ class KindLine:
 
 
 @dataclass(frozen=True)
-class Line:
+class ResultRow:
     """One defence on one scene. Exchanges and tokens are means over campaigns; None: nothing to tell."""
 
     scene: str
@@ -78,9 +78,9 @@ class Line:
         return asdict(self)
 
 
-def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Line, ...]:
+def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tuple[ResultRow, ...]:
     """Give the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
-    by: dict[tuple[str, str], list[Outcome]] = {}
+    by: dict[tuple[str, str], list[SceneOutcome]] = {}
     for o in outcomes:
         by.setdefault((o.scene, o.defence), []).append(o)
     told = [line(scene, name, [(o,) for o in found], shares) for (scene, name), found in by.items()]
@@ -94,7 +94,7 @@ def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Li
     return tuple(told)
 
 
-def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> Line:
+def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> ResultRow:
     """Sum up one defence; each group is one seed. Logs on which it could not fire count for nothing."""
     logs = sum(map(len, groups))
     silent = [o.cannot_fire for group in groups for o in group if o.cannot_fire]
@@ -102,7 +102,7 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
     of = clusters([[o.people for o in group] for group in groups])
     fates = [[f for o in group for f in o.campaigns] for group in groups]
     trained = shares is not None
-    return Line(
+    return ResultRow(
         scene,
         defence,
         len(groups),
@@ -247,6 +247,6 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
     return tuple(lines_of)
 
 
-def by_defence(told: Sequence[Line], scene: str) -> Mapping[str, Line]:
+def by_defence(told: Sequence[ResultRow], scene: str) -> Mapping[str, ResultRow]:
     """Give a scene's lines by defence."""
     return {x.defence: x for x in told if x.scene == scene}

@@ -6,7 +6,7 @@ from typing import Any
 
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import KindLine, Line
+from stillwatch.range.table import KindLine, ResultRow
 from stillwatch.report.amounts import counted, short
 
 DASH = "-"
@@ -84,14 +84,14 @@ def called(defence: str) -> str:
     return Path(defence).name if defence.endswith(".py") else defence
 
 
-def over(some: Sequence[Line]) -> str:
+def over(some: Sequence[ResultRow]) -> str:
     """Say over how many campaigns, seeds and populations a scene's lines are."""
     seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
     base = f"{counted(max(x.campaigns for x in some), 'campaign')} over {counted(seeds, 'seed')}"
     return base if people == seeds else f"{base} ({counted(people, 'population')})"
 
 
-def row(x: Line) -> tuple[Cell, ...]:
+def row(x: ResultRow) -> tuple[Cell, ...]:
     """Write one line of the table."""
     if x.silent:
         return ((called(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
@@ -140,7 +140,7 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     )
 
 
-def silent(x: Line | Fought) -> str:
+def silent(x: ResultRow | Fought) -> str:
     """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
     if not x.cannot_fire:
         return ""
@@ -149,13 +149,13 @@ def silent(x: Line | Fought) -> str:
     return f"{called(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
 
 
-def undefended(x: Line) -> str:
+def undefended(x: ResultRow) -> str:
     """Say what a line is measured against."""
     student, bounds = cell(x.student_undefended, percent)
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
 
 
-def hurt(x: Line) -> str:
+def hurt(x: ResultRow) -> str:
     """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
     named = sorted(
         (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
@@ -45,7 +45,7 @@ HIDE: tuple[tuple[str, Any], ...] = (
     ("cover", 0.9),
 )
 MOST_STEPS = 3 * len(HIDE)
-FIRST = Means(accounts=1, per_account_day=24 * 600, words="template", replace=False)
+FIRST = Evasion(accounts=1, per_account_day=24 * 600, words="template", replace=False)
 
 
 class _Adaptive(Led):
@@ -122,6 +122,6 @@ class _Adaptive(Led):
         self._steps += 1
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return _Adaptive(Crews(brief, market, rng))

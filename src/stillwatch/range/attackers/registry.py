@@ -16,7 +16,7 @@ import numpy as np
 
 import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Attacker, Brief, Play
+from stillwatch.range.attackers import Attacker, AttackSession, Brief
 from stillwatch.range.market import Market
 
 
@@ -28,9 +28,9 @@ class WithSettings:
     module: Any
     settings: Any
 
-    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        play: Play = self.module.begin(brief, market, rng, self.settings)
+        play: AttackSession = self.module.begin(brief, market, rng, self.settings)
         return play
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
@@ -44,7 +44,7 @@ class Salvo(Led):
         self._settings = settings
         self._crew: Crew | None = None
         per_account = settings.each * (settings.nights + 1)
-        self._means = Means(
+        self._means = Evasion(
             accounts=-(-int(crews.brief.goal * SPARE) // per_account),
             per_account_day=settings.each,
             hours="burst",
@@ -78,6 +78,8 @@ class Salvo(Led):
         self._crew = self._crews.send(replace(self._means, accounts=accounts), missing)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+def begin(
+    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
+) -> AttackSession:
     """Begin a campaign."""
     return Salvo(Crews(brief, market, rng), settings or Settings())

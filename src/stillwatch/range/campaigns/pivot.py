@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, wrapped
 from stillwatch.range.stock import Corpora
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Within 24 hours of a release the campaign moves to the new model, each account when it likes."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
     moves = new_model_day + rng.random(plan.accounts)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, wrapped
 from stillwatch.range.stock import Corpora
 
@@ -16,7 +16,9 @@ A_DAY = 3
 LENGTH = 40 / 1440  # of a day
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """All accounts start and stop together, a few times a day: one job, run from one place."""
     bursts = max(1, round(plan.days * A_DAY))
     begins = np.sort(plan.start + (plan.days - LENGTH) * rng.random(bursts)) if plan.days > LENGTH else None

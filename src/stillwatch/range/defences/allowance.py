@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.gateway.path.budgets import Budgets
-from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.hours import DAY_US, before, in_order, record
 from stillwatch.terms import Limits
 from stillwatch.terms.limiter import used_up
@@ -168,10 +168,10 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
     return AllowanceWatch(clean_until_us)
 
 
-def judge(watch: AllowanceWatch, exchanges: pa.Table) -> Judged:
+def judge(watch: AllowanceWatch, exchanges: pa.Table) -> LogJudgement:
     """Ask of every exchange after the clean days whether it would have been refused."""
     found = frozenset(refused(watch, exchanges))
-    return Judged((), found, watch.cannot_fire())
+    return LogJudgement((), found, watch.cannot_fire())
 
 
 def refused(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 import stillwatch.range.defences as room
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, Judged, Watch
+from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
 from stillwatch.range.defences.hours import judged, set_thresholds
 from stillwatch.range.defences.together import Together
 from stillwatch.range.strangers import raised
@@ -45,10 +45,10 @@ class Bound:
 
     NAME: str
     dial: float
-    _open: Callable[..., Watch]
-    _judge: Callable[..., Judged] | None
+    _open: Callable[..., DefenceWatch]
+    _judge: Callable[..., LogJudgement] | None
 
-    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
@@ -59,7 +59,7 @@ class Bound:
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a whole log, by the module's own `judge(watch, exchanges)` or hour by hour."""
         watch = self.open_watch(accounts, clean_until_us, seed)
         set_thresholds(self, watch, calibration, clean_until_us, seed)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences import Accusation, CalibrationLog, Judged
+from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
 from stillwatch.range.defences.hours import HOUR_US, in_order, merged, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
@@ -123,7 +123,7 @@ class ScanWatch:
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanDefence:
     """One way of scanning, as a defence."""
 
     NAME: str
@@ -142,19 +142,19 @@ class Scanned:
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a log with one scan; for firm accounts alone with one every half day.
 
         Nothing is set on clean days, so that `calibration` is not used.
         """
         log = build(batches(exchanges), Sketcher())
         if len(log) == 0:
-            return Judged(())
+            return LogJudgement(())
         if self.firm_alone:
             return self._by_half_days(exchanges, accounts, log)
-        return Judged(cases_of(scan_log(log, known(accounts), options=self._options())))
+        return LogJudgement(cases_of(scan_log(log, known(accounts), options=self._options())))
 
-    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> Judged:
+    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> LogJudgement:
         watch = self.open_watch(accounts, 0, 0)
         told: list[Accusation] = []
         given, ts = in_order(record(exchanges)), log["ts_us"]
@@ -165,16 +165,16 @@ class Scanned:
             hi = int(np.searchsorted(at, until))
             told += watch.step(given.slice(lo, hi - lo), until)
             lo = hi
-        return Judged(merged(told))
+        return LogJudgement(merged(told))
 
     def _options(self) -> Options:
         return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts, every_account=False)
 
 
-def defences(dial: float) -> dict[str, Scanned]:
+def defences(dial: float) -> dict[str, ScanDefence]:
     """Stillwatch by name: whole, on firm accounts alone, and every ablation."""
-    found = {NAME: Scanned(NAME, PARTS, False, dial), FIRM: Scanned(FIRM, PARTS, True, dial)}
-    return found | {name: Scanned(name, parts, False, dial) for name, parts in ablations().items()}
+    found = {NAME: ScanDefence(NAME, PARTS, False, dial), FIRM: ScanDefence(FIRM, PARTS, True, dial)}
+    return found | {name: ScanDefence(name, parts, False, dial) for name, parts in ablations().items()}
 
 
 def cases_of(result: ScanResult) -> tuple[Accusation, ...]:

@@ -69,7 +69,7 @@ def size_of(row: Row) -> str:
     return json.dumps([status or 200, *rest])
 
 
-class Clients:
+class LiveClients:
     """Everybody's clients towards one gateway."""
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:

@@ -7,10 +7,10 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from stillwatch.range.live import Arm, Mark
-from stillwatch.range.live.attack import Attacker
+from stillwatch.range.live import Arm, LeakPoint
+from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.house import House
-from stillwatch.range.live.play import Play
+from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.stage import Stage
 from stillwatch.terms import Step
 
@@ -22,7 +22,7 @@ def named(house: House) -> set[str]:
     return {account for campaign in house.found().campaigns() for account in campaign.accounts}
 
 
-def measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Play) -> Arm:
+def measured(name: str, stage: Stage, house: House, attacker: LiveAttacker, play: LivePlayback) -> Arm:
     mine = stage.campaign | attacker.used
     cases = [c for c in house.found().campaigns() if mine & set(c.accounts)]
     found = named(house)
@@ -40,7 +40,7 @@ def measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Pl
         if outcome == "client_left" and account in mine and int(at.timestamp() * 1e6) >= stage.campaign_us
     )
     taken = attacker.taken
-    marks = [Mark(stage.day(t.at_us), n) for n, t in enumerate(taken, 1)]
+    marks = [LeakPoint(stage.day(t.at_us), n) for n, t in enumerate(taken, 1)]
     digest = hashlib.sha256(json.dumps([asdict(t) for t in taken]).encode()).hexdigest()
     fresh = {who.account for who, _ in attacker.replaced.values()}
     return Arm(

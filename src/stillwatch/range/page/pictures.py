@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import Line
+from stillwatch.range.table import ResultRow
 from stillwatch.range.words import called, cell, percent, times
 from stillwatch.scan.curve import curve
 
@@ -44,7 +44,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Dot:
+class PlotPoint:
     """A point with the defences that stand there."""
 
     x: float
@@ -62,7 +62,7 @@ class Bought:
     line: tuple[tuple[float, float], ...]
     band: str  # an SVG path in a box of 100 by 100
     path: str
-    dots: tuple[Dot, ...]
+    dots: tuple[PlotPoint, ...]
     ticks: tuple[tuple[float, str], ...]
 
 
@@ -98,12 +98,12 @@ def _share(value: float | None, whole: float) -> float | None:
 
 
 def _bars(
-    lines: Sequence[Line], of: Callable[[Line], Interval | None], whole: float
-) -> list[tuple[Line, Interval]]:
+    lines: Sequence[ResultRow], of: Callable[[ResultRow], Interval | None], whole: float
+) -> list[tuple[ResultRow, Interval]]:
     return [(x, told) for x in lines if (told := of(x)) is not None and whole > 0]
 
 
-def harvests(lines: Sequence[Line]) -> Bars | None:
+def harvests(lines: Sequence[ResultRow]) -> Bars | None:
     """What got out before containment, as a share of what campaigns take where nothing is done."""
     found = _bars(lines, lambda x: x.out_share, 1.0)
     if not found:
@@ -118,14 +118,14 @@ def harvests(lines: Sequence[Line]) -> Bars | None:
     return Bars(tuple(bars), ((0.0, "0"), (50.0, "50 %"), (100.0, "all")))
 
 
-def _early(x: Line) -> float | None:
+def _early(x: ResultRow) -> float | None:
     """Place what had left before the alarm on the same scale."""
     if x.before_alarm is None or x.out is None or x.out_share is None or x.out_share.mean <= 0:
         return None
     return _share(x.before_alarm.mean * x.out_share.mean / x.out.mean, 1) if x.out.mean else None
 
 
-def costs(lines: Sequence[Line]) -> Bars | None:
+def costs(lines: Sequence[ResultRow]) -> Bars | None:
     """Cost multiples on a logarithm from 1 on; below that nothing is drawn."""
     found = [(x, told) for x in lines if (told := x.cost_multiple) is not None]
     if not found:
@@ -144,7 +144,7 @@ def costs(lines: Sequence[Line]) -> Bars | None:
     return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers), at(AIM))
 
 
-def bought(lines: Sequence[Line]) -> Bought | None:
+def bought(lines: Sequence[ResultRow]) -> Bought | None:
     """Put each defence on the measured curve, at the examples that a student had from it."""
     found = [(x, x.student) for x in lines if x.student is not None]
     if not found:
@@ -178,7 +178,7 @@ def bought(lines: Sequence[Line]) -> Bought | None:
             low_y, high_y = (y if b is None else down(b) for b in (student.low, student.high))
             spots.append((x, y, low_y, high_y, [called(line.defence)]))
     dots = tuple(
-        Dot(x, y, least, most, _listed(names), "end" if x > 55 else "start")
+        PlotPoint(x, y, least, most, _listed(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
     )
     ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
@@ -204,7 +204,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(ours_first[:2])} and {len(names) - 2} more"
 
 
-def collateral(lines: Sequence[Line]) -> Grid | None:
+def collateral(lines: Sequence[ResultRow]) -> Grid | None:
     """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
     lines = [x for x in lines if not x.silent]
     hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})

@@ -24,7 +24,7 @@ from stillwatch.range.people.selves import Author, OwnTexts
 from stillwatch.range.people.software import Release, Software, releases
 from stillwatch.range.people.supply import Supply
 from stillwatch.range.people.traits import people_of
-from stillwatch.range.population import Population
+from stillwatch.range.population import HonestPopulation
 
 VISIBLE_TOKENS = {
     "plugin": 350.0, "coding_agent": 420.0, "class": 260.0, "evaluation": 110.0, "agency": 500.0,
@@ -65,7 +65,7 @@ def customers(
     new_model_day: float,
     rng: np.random.Generator,
     real: Sequence[Author] = (),
-) -> Population:
+) -> HonestPopulation:
     """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
@@ -89,7 +89,7 @@ def customers(
         for p in used
     ]
     truth = [{"account": p.account, "kind": software.kind, "covert_share": 0.0} for p in used]
-    return Population(
+    return HonestPopulation(
         pa.concat_tables(tables),
         pa.Table.from_pylist(about, ACCOUNTS),
         pa.Table.from_pylist(truth, TRUTH),
