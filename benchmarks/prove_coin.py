@@ -30,7 +30,7 @@ from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs as pairs_of
 from stillwatch.coin.verify import verify
 from stillwatch.distill import Example
-from stillwatch.distill.embedded.clock import THINK, THOUGHT, Problem, problems
+from stillwatch.distill.embedded.clock import THINK, THOUGHT, ClockProblem, problems
 from stillwatch.distill.embedded.models import blank, blank_student, tokenizer
 from stillwatch.distill.embedded.serve.run import started
 from stillwatch.distill.embedded.teacher import teacher
@@ -67,12 +67,12 @@ def say(text: str) -> None:
 # --- the teacher -----------------------------------------------------------------------------------------
 
 
-def worded(problem: Problem, draw: random.Random) -> str:
+def worded(problem: ClockProblem, draw: random.Random) -> str:
     """The steps of a problem, each in one of three ways."""
     return " ".join(draw.choice(WAYS[word]) if word in WAYS else word for word in problem.trace.split())
 
 
-def answer_of(problem: Problem, trace: str) -> str:
+def answer_of(problem: ClockProblem, trace: str) -> str:
     return f"{THINK} {trace} {THOUGHT} {problem.answer}"
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import cases_world as world
 from cases_world import NOW_US, campaign, later, names, only, result
-from stillwatch.cases import CaseError, DetectorState, Missing, Verdict, feedback, reading, work
-from stillwatch.cases.alert import VICTIMS, Alert, Prices, alert
+from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, reading, work
+from stillwatch.cases.alert import VICTIMS, Alert, TokenPrices, alert
 from stillwatch.cases.claims import _ATLAS_ALWAYS, _ATLAS_BY_SIGN, CLASSES, RAISING, said
 from stillwatch.cases.evidence import Input
 from stillwatch.cases.exports.atlas import TECHNIQUES
@@ -119,7 +119,7 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
 
 
 def test_what_a_harvest_cost_is_said_where_prices_are_known(store: Store) -> None:
-    a = alert(store, only(store), NOW_US, prices=Prices(to_us=2.0, to_them=10.0))
+    a = alert(store, only(store), NOW_US, prices=TokenPrices(to_us=2.0, to_them=10.0))
     assert (a.exposure.cost_to_us_usd, a.exposure.cost_to_them_usd) == (0.4, 2.0)
     assert told(store).exposure.cost_to_us_usd is None
 
@@ -184,7 +184,7 @@ def test_the_alert_carries_the_last_bundle(store: Store) -> None:
 
 
 def test_there_is_no_alert_of_no_case(store: Store) -> None:
-    with pytest.raises(Missing):
+    with pytest.raises(RecordNotFound):
         alert(store, "case-0000000000", NOW_US)
 
 

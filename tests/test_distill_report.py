@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distill_world import clock_run
-from stillwatch.distill import DistillError, Prompt, Run
+from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.report import Spot
 from stillwatch.distill.report.figures import account, reached
@@ -62,7 +62,7 @@ def reported(folder: Path) -> Path:
 
 
 def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
-    told = account(Run(reported(tmp_path)))
+    told = account(DistillRun(reported(tmp_path)))
     assert [s.samples for s in told.curve] == [0, 100, 200, 300]
     assert [s.tokens for s in told.curve] == pytest.approx(
         [0, 4000, 8000, 12000]
@@ -105,7 +105,7 @@ def test_the_card_carries_the_licence_and_nothing_on_it_acts(tmp_path: Path) -> 
     from stillwatch.distill.train.run import read_training
 
     folder = reported(tmp_path)
-    write_card(folder, Run(folder), read_training(folder / "training.json"))
+    write_card(folder, DistillRun(folder), read_training(folder / "training.json"))
     card = (folder / "README.md").read_text("utf-8")
     top, below = card.removeprefix("---\n").split("\n---\n", 1)
     assert len(top.splitlines()) == 4
@@ -150,7 +150,7 @@ def test_a_run_without_costs_or_teacher_still_has_a_page(tmp_path: Path) -> None
     write_json(
         tmp_path / "evaluation.json", evaluation | {"teacher": None, "student_before": None, "curve": []}
     )
-    told = account(Run(tmp_path))
+    told = account(DistillRun(tmp_path))
     assert told.points_per_1000_tokens is None
     assert any("cannot be said" in text for text in told.cannot_claim)
     assert "No curation is on record" in render(told)

@@ -226,7 +226,7 @@ def test_every_defence_says_what_it_assumes() -> None:
 
 OWN = '''
 """Accuses whoever speaks after the clean days."""
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
 from stillwatch.range.defences.hours import Hourly
 NAME = "mine"
 def open_watch(accounts, clean_until_us, seed, dial):

@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from stillwatch.cases import MACHINE, CaseError, State, Verdict
+from stillwatch.cases import MACHINE, CaseError, CaseState, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
-from stillwatch.cases.matching import Plan, overlaps, plan
+from stillwatch.cases.matching import MatchPlan, overlaps, plan
 from stillwatch.cases.membership import (
-    Named,
+    NamedAccount,
     add,
     drop_provisional,
     hours_of,
@@ -38,7 +38,7 @@ LARGE = 17_000  # exchanges: Sky-T1's training set (report/meter.py)
 
 
 @dataclass
-class Folded:
+class FoldResult:
     """What became of the findings of one scan: ids of cases."""
 
     opened: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _CampaignToFold:
     """One campaign, ready to be folded in."""
 
     campaign: Campaign
     digest: str
-    named: dict[str, Named]
+    named: dict[str, NamedAccount]
     hours: dict[int, tuple[int, int]]
 
     @property
@@ -72,7 +72,7 @@ def fold(
     inputs: Sequence[Input] = (),
     settings: Mapping[str, Any] | None = None,
     returning: Mapping[str, str] | None = None,
-) -> Folded:
+) -> FoldResult:
     """Fold a scan's findings into cases.
 
     source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
@@ -81,7 +81,7 @@ def fold(
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
     found = [_found(c, exchanges) for c in _in_order(result.campaigns)]
-    folded = Folded()
+    folded = FoldResult()
     with store.reading() as db:
         if all(_known(db, one) for one in found) and not result.followers:
             folded.unchanged = len(found)
@@ -102,17 +102,17 @@ def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
     return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
 
 
-def _found(c: Campaign, exchanges: Mapping[str, int]) -> _Found:
+def _found(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
     named, enough = {}, frozenset(c.firm)
     for account in c.accounts:
         key = key_of(account)
         since = us(c.named_at.get(account, c.alarm_at))
-        named[key] = Named(key, account, since, exchanges.get(account, 0), account in enough)
+        named[key] = NamedAccount(key, account, since, exchanges.get(account, 0), account in enough)
     hours = {us(h.start): (int(h.exchanges), int(h.output_tokens)) for h in c.timeline}
-    return _Found(c, digest(c), named, hours)
+    return _CampaignToFold(c, digest(c), named, hours)
 
 
-def _known(db: Connection, one: _Found) -> bool:
+def _known(db: Connection, one: _CampaignToFold) -> bool:
     f = findings.c
     query = select(f.finding).where(f.campaign == one.campaign.id, f.digest == one.digest)
     return db.execute(query.limit(1)).first() is not None
@@ -122,7 +122,7 @@ def _known(db: Connection, one: _Found) -> bool:
 
 
 def _place(
-    tx: Transaction, found: Sequence[_Found], returning: Mapping[str, str], folded: Folded
+    tx: Transaction, found: Sequence[_CampaignToFold], returning: Mapping[str, str], folded: FoldResult
 ) -> dict[int, str]:
     """Give the case of each campaign that is news, made, merged and split as need be."""
     of_each = [overlaps(tx.db, list(one.named)) for one in found]
@@ -142,7 +142,7 @@ def _place(
     return {i: _case_for(tx, i, found[i], planned, folded) for i in sorted(news)}
 
 
-def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folded) -> str:
+def _case_for(tx: Transaction, i: int, one: _CampaignToFold, planned: MatchPlan, folded: FoldResult) -> str:
     old = planned.split_from.get(i)
     place = planned.place[i]
     if i in planned.revive and old is not None:
@@ -193,7 +193,12 @@ def _row(c: Campaign) -> dict[str, Any]:
 
 
 def _into(
-    tx: Transaction, case_id: str, found: Sequence[_Found], source: str, told: dict[str, Any], folded: Folded
+    tx: Transaction,
+    case_id: str,
+    found: Sequence[_CampaignToFold],
+    source: str,
+    told: dict[str, Any],
+    folded: FoldResult,
 ) -> None:
     """Fold one scan's findings of one actor into its case."""
     had = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
@@ -231,7 +236,7 @@ def _into(
     _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
 
 
-def _grown(db: Connection, case_id: str, found: Sequence[_Found]) -> dict[int, tuple[int, int]]:
+def _grown(db: Connection, case_id: str, found: Sequence[_CampaignToFold]) -> dict[int, tuple[int, int]]:
     """Give the hours in which these findings know of more than the case does, as they are now."""
     theirs: dict[int, tuple[int, int]] = {}
     for f in found:
@@ -248,7 +253,7 @@ def _grown(db: Connection, case_id: str, found: Sequence[_Found]) -> dict[int, t
     return grown
 
 
-def _finding(tx: Transaction, case_id: str, f: _Found, source: str) -> int:
+def _finding(tx: Transaction, case_id: str, f: _CampaignToFold, source: str) -> int:
     c = f.campaign
     number = int(tx.db.execute(select(func.coalesce(func.max(findings.c.finding), 0))).scalar_one()) + 1
     tx.db.execute(
@@ -269,7 +274,7 @@ def _finding(tx: Transaction, case_id: str, f: _Found, source: str) -> int:
     return number
 
 
-def _spoke(tx: Transaction, case_id: str, found: Sequence[_Found], older: bool) -> None:
+def _spoke(tx: Transaction, case_id: str, found: Sequence[_CampaignToFold], older: bool) -> None:
     """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
     s = spoken.c
     had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
@@ -291,16 +296,16 @@ def _spoke(tx: Transaction, case_id: str, found: Sequence[_Found], older: bool) 
 
 
 def _tell(
-    tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: Folded
+    tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: FoldResult
 ) -> None:
     """Re-open a closed case that has come back, and note who is to be told."""
     now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
     suppressed = (now["suppressed_until_us"] or 0) > tx.now_us or now["permission"] is not None
-    if state == State.CLOSED and not suppressed:
+    if state == CaseState.CLOSED and not suppressed:
         why = _came_back(tx.db, case_id, verdict, now, last_us)
         if why is not None:
             due = _due(tx.now_us, now["exchanges"])
-            sets: dict[str, Any] = {"state": State.OPEN.value, "due_us": due}
+            sets: dict[str, Any] = {"state": CaseState.OPEN.value, "due_us": due}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
                 sets["verdict"] = None  # dismissed at another size: to be judged anew
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)
@@ -336,14 +341,14 @@ def _came_back(
 # --- between two full looks ---
 
 
-def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: Folded) -> None:
+def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult) -> None:
     """Enter accounts that were seen to take up a known campaign's wording since the last full look."""
-    by_case: dict[str, dict[str, Named]] = {}
+    by_case: dict[str, dict[str, NamedAccount]] = {}
     for f in result.followers:
         case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)
         if case_id is not None:
             key = key_of(f.account)
-            one = Named(key, f.account, us(f.named_at), f.exchanges)
+            one = NamedAccount(key, f.account, us(f.named_at), f.exchanges)
             by_case.setdefault(case_id, {})[key] = one
     for case_id, named in by_case.items():
         had = set(tx.db.execute(select(members.c.key).where(members.c.case_id == case_id)).scalars())

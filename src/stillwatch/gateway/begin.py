@@ -21,7 +21,7 @@ from stillwatch.gateway.probe import bind, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.decide import host_verdict
-from stillwatch.terms.history import History, digest
+from stillwatch.terms.history import TermsHistory, digest
 from stillwatch.terms.load import check, default_text, loads, read
 from stillwatch.terms.reload import SETTLED_NS, follows
 
@@ -58,7 +58,7 @@ def fitting(folder: Folder, text: str, name: Path) -> Terms:
     checked = check(text, str(name))
     if checked.terms is None:
         raise TermsError(list(checked.problems))
-    last = History(terms_history(folder)).in_force
+    last = TermsHistory(terms_history(folder)).in_force
     if last is not None:
         follows(name, checked.terms.version, digest(text.encode()), last.version, last.sha256)
     return checked.terms
@@ -139,7 +139,7 @@ def _terms(folder: Folder, given: Path | None) -> Looked:
     if given is not None:
         version = fitting(folder, read(given), given).version
         return Looked("terms", "ok", f"{given}: version {version} may be put in force")
-    if not folder.terms.exists() and History(terms_history(folder)).in_force is None:
+    if not folder.terms.exists() and TermsHistory(terms_history(folder)).in_force is None:
         return Looked("terms", "ok", "some that forbid nothing will be written")
     watched = open_terms(folder, keeps_history=False)
     if watched.error:

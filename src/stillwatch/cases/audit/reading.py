@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from stillwatch.cases.audit import AuditError, Record
+from stillwatch.cases.audit import AuditError, AuditRecord
 from stillwatch.cases.audit.erasing import sealed_about
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.tables import SUBJECT_INDEXED, person_keys, records
@@ -21,7 +21,7 @@ def read(
     before: int | None = None,
     limit: int = 100,
     opened: bool = False,
-) -> list[Record]:
+) -> list[AuditRecord]:
     """List records, newest first.
 
     person: only what is sealed about him; opened: with sealed details whose key is there. Whoever asks for
@@ -49,7 +49,7 @@ def read(
     return [_record(row, keys) for row in rows]
 
 
-def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
+def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> AuditRecord:
     try:
         told, closed = [], 0
         for key_id, box in boxes(row.sealed):
@@ -61,7 +61,7 @@ def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
                 told.append({"person": _name_of(held[0]) if held is not None else ""} | text)
         who, what, subject = (read_back(text) for text in (row.who, row.what, row.subject))
         detail = json.loads(row.detail)
-        return Record(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
+        return AuditRecord(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
     except (ValueError, TypeError) as why:
         raise AuditError(
             f"record {row.seq} of the trail cannot be read ({why}); see `stillwatch audit verify`"

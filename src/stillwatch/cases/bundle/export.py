@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select
 import stillwatch
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit import Broken
-from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.audit.tables import records
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
@@ -30,7 +30,7 @@ from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, 
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
-from stillwatch.cases.evidence import Evidence, latest
+from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
@@ -178,7 +178,7 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
     return made
 
 
-def signed_manifest(ready: Prepared, signer: Signer) -> bytes:
+def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
     """Name every file with its SHA-256: an in-toto Statement in a DSSE envelope.
 
     Source: in-toto Attestation Framework 1.0, Statement; DSSE 1.0.
@@ -207,7 +207,7 @@ def _files(
     store: Store,
     case_id: str,
     told: dict[str, Any],
-    found: Evidence,
+    found: FindingEvidence,
     gathered: Gathered | None,
     who: str,
     now_us: int,

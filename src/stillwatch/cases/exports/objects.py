@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stillwatch.cases.exports.marking import IDS, Tlp
-from stillwatch.cases.indicators import DIGITS, Kind
+from stillwatch.cases.indicators import DIGITS, IndicatorKind
 
 NAMESPACE = uuid.UUID("59a85fb2-3c86-4141-aec6-794b56730926")  # of our ids; drawn once
 SCO_NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")  # STIX 2.1, section 2.9
@@ -108,7 +108,7 @@ def extension_object(sender: str) -> Json:
 # --- patterns ---
 
 
-def pattern(kind: Kind, key: str, value: str) -> str:
+def pattern(kind: IndicatorKind, key: str, value: str) -> str:
     """The pattern of an indicator. Any STIX tool can keep it; only who has the key can look for it."""
     return (
         f"[x-stillwatch-mark:kind = '{kind}' AND x-stillwatch-mark:key = '{key}' "
@@ -116,12 +116,16 @@ def pattern(kind: Kind, key: str, value: str) -> str:
     )
 
 
-def read_pattern(text: str) -> tuple[Kind, str, str] | None:
+def read_pattern(text: str) -> tuple[IndicatorKind, str, str] | None:
     """Kind, key and value of a pattern of ours; None for any other."""
     found = _PATTERN.fullmatch(text)
-    if found is None or found[1] not in set(Kind) or len(found[3]) != DIGITS[Kind(found[1])]:
+    if (
+        found is None
+        or found[1] not in set(IndicatorKind)
+        or len(found[3]) != DIGITS[IndicatorKind(found[1])]
+    ):
         return None
-    return Kind(found[1]), found[2], found[3]
+    return IndicatorKind(found[1]), found[2], found[3]
 
 
 # --- bundles and their seal ---

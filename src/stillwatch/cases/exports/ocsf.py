@@ -7,8 +7,8 @@ Source: schema.ocsf.io, version 1.8.0 (2026-03-16), classes detection_finding an
 
 from typing import Any
 
-from stillwatch.cases import State, Verdict
-from stillwatch.cases.alert import Alert, Source
+from stillwatch.cases import CaseState, Verdict
+from stillwatch.cases.alert import Alert, SignalSource
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.exports import Activity
 from stillwatch.cases.exports.atlas import TACTICS, VERSION, technique
@@ -25,8 +25,16 @@ VERDICT = {
     Verdict.SUSPICIOUS: (4, "Suspicious"),
     Verdict.PERMITTED: (5, "Benign"),
 }
-DETECTION_STATUS = {State.NEW: (1, "New"), State.OPEN: (2, "In Progress"), State.CLOSED: (4, "Resolved")}
-INCIDENT_STATUS = {State.NEW: (1, "New"), State.OPEN: (2, "In Progress"), State.CLOSED: (5, "Closed")}
+DETECTION_STATUS = {
+    CaseState.NEW: (1, "New"),
+    CaseState.OPEN: (2, "In Progress"),
+    CaseState.CLOSED: (4, "Resolved"),
+}
+INCIDENT_STATUS = {
+    CaseState.NEW: (1, "New"),
+    CaseState.OPEN: (2, "In Progress"),
+    CaseState.CLOSED: (5, "Closed"),
+}
 CONFIDENCE = (
     (0.9, 3, "High"),
     (0.5, 2, "Medium"),
@@ -49,7 +57,7 @@ def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
     accounts = alert.accounts[:ACCOUNTS]
     document |= {
         "finding_info": finding_info(alert, now_us),
-        "is_alert": alert.state != State.CLOSED and (raised is None or raised.state != "shadow"),
+        "is_alert": alert.state != CaseState.CLOSED and (raised is None or raised.state != "shadow"),
         "count": alert.exposure.exchanges,
         "resources": [{"uid": one, "type": "account", "role_id": ACTOR} for one in accounts],
         "observables": [
@@ -109,10 +117,10 @@ def _shared(
     now_us: int,
     class_uid: int,
     class_name: str,
-    statuses: dict[State, tuple[int, str]],
+    statuses: dict[CaseState, tuple[int, str]],
 ) -> Json:
     activity_id, activity_name = ACTIVITY[activity]
-    status_id, status = statuses[State(alert.state)]
+    status_id, status = statuses[CaseState(alert.state)]
     verdict_id, verdict = (
         VERDICT.get(Verdict(alert.verdict), (99, alert.verdict)) if alert.verdict else (0, "Unknown")
     )
@@ -188,7 +196,7 @@ def _anomaly(alert: Alert, claim: Claim) -> Json:
     return found
 
 
-def _analytic(source: Source) -> Json:
+def _analytic(source: SignalSource) -> Json:
     return {
         "uid": source.id,
         "name": source.id,

@@ -38,7 +38,7 @@ Resolve = Callable[[str, int], list[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class ReceiverAddress:
     """Where to send to, before it is resolved."""
 
     scheme: str
@@ -53,7 +53,7 @@ class Place:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def place(url: str, schemes: Collection[str]) -> Place:
+def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
     """Take a URL apart. Raises: ExportError; the URL's query and password are not in its words."""
     if len(url) > LONGEST or not _PLAIN.fullmatch(url):
         raise ExportError(f"a URL of {len(url)} characters with blanks or characters that no URL has")
@@ -73,20 +73,20 @@ def place(url: str, schemes: Collection[str]) -> Place:
     if port is not None and not 0 < port < 65_536:
         raise ExportError(f"{host}: port {port} is none")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(parts.scheme, host, port or PORTS[parts.scheme], path)
+    return ReceiverAddress(parts.scheme, host, port or PORTS[parts.scheme], path)
 
 
 def schemes_text(schemes: Collection[str]) -> str:
     return f"{next(iter(schemes))}://"
 
 
-def allowed(where: Place, allow: Collection[str]) -> bool:
+def allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
     """Whether the owner names this host, with or without its port."""
     named = {entry.strip().lower().rstrip(".") for entry in allow}
     return bool(named & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
 
 
-def addresses(where: Place, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
+def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
     """Resolve a host once and give the addresses to connect to, and no others.
 
     resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
@@ -148,7 +148,7 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _resolved(where: Place, resolve: Resolve) -> list[str]:
+def _resolved(where: ReceiverAddress, resolve: Resolve) -> list[str]:
     """Resolve with a limit of time, which the system's resolver does not know."""
     answer: list[list[str] | OSError | UnicodeError] = []
 

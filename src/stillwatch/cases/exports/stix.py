@@ -26,20 +26,20 @@ from stillwatch.cases.exports.objects import (
 )
 from stillwatch.cases.exports.plain import to_bytes, whole
 from stillwatch.cases.exports.sums import leaving
-from stillwatch.cases.indicators import SKETCHED, Indicator, Kind
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorKind
+from stillwatch.cases.indicators.keys import IndicatorKey
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
 NAMES = {
-    Kind.QUESTION: "the same question",
-    Kind.OPENING: "the same opening words of a prompt",
-    Kind.ENDING: "the same closing words of a prompt",
-    Kind.SYSTEM: "the same system text",
-    Kind.WORDING: "one of several phrases that stand in one prompt",
-    Kind.NETWORK: "the same network",
-    Kind.PAYMENT: "the same payment instrument",
-    Kind.DOMAIN: "the same e-mail domain",
+    IndicatorKind.QUESTION: "the same question",
+    IndicatorKind.OPENING: "the same opening words of a prompt",
+    IndicatorKind.ENDING: "the same closing words of a prompt",
+    IndicatorKind.SYSTEM: "the same system text",
+    IndicatorKind.WORDING: "one of several phrases that stand in one prompt",
+    IndicatorKind.NETWORK: "the same network",
+    IndicatorKind.PAYMENT: "the same payment instrument",
+    IndicatorKind.DOMAIN: "the same e-mail domain",
 }
 LONGEST_NAME = 200
 
@@ -67,7 +67,7 @@ def checked_sender(name: str) -> str:
 def campaign_bundle(
     alert: Alert,
     indicators: Sequence[Indicator],
-    key: Key,
+    key: IndicatorKey,
     *,
     sender: str,
     tlp: Tlp,
@@ -215,7 +215,7 @@ def _related(new: Any, source: Json, how: str, target: Json) -> Json:
     )
 
 
-def _observed(new: Any, alert: Alert, key: Key, tlp: Tlp) -> list[Json]:
+def _observed(new: Any, alert: Alert, key: IndicatorKey, tlp: Tlp) -> list[Json]:
     accounts: list[Json] = []
     for name in alert.accounts:
         hashed = key.identify("account", name)

@@ -22,15 +22,15 @@ from stillwatch.cases.exports.objects import (
 from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.stix import checked_sender
 from stillwatch.cases.exports.sums import leaving
-from stillwatch.cases.indicators import Hits, IndicatorError, Sighting
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators import Hits, IndicatorError, PartnerSighting
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import count, ours, read_file, text, time_us, tlp_of
 
 HOUR_US = 3_600_000_000
 MOST = 999_999_999  # STIX 2.1, section 5.2: count
 
 
-def sighting_bundle(hits: Hits, key: Key, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
+def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
     """Write the answer, under the mark of what it answers; a later one brings it up to date."""
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
@@ -105,7 +105,7 @@ def _searched(hits: Hits) -> dict[str, str]:
     return {f"searched_{name}": at for name, at in zip(("from", "to"), found.values(), strict=False)}
 
 
-def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighting, ...]:
+def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tuple[PartnerSighting, ...]:
     """Read a partner's answer: one sighting of each of our campaigns in it.
 
     Raises: IndicatorError where it is none, or says what cannot be.
@@ -124,7 +124,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
                 raise file.wrong(one, "was last seen before it was first seen")
         said, at = ours(one), f"{file.place}: {one['id']}"
         found.append(
-            Sighting(
+            PartnerSighting(
                 id=one["id"],
                 of=of,
                 sender=file.sender,
@@ -152,7 +152,7 @@ def _looked(said: dict[str, Any], place: str) -> tuple[int, int] | None:
     return time_us(said, "searched_from", place), time_us(said, "searched_to", place)
 
 
-def sentence(one: Sighting) -> str:
+def sentence(one: PartnerSighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
     who = f"{one.sender} (TLP:{one.tlp.upper()}{'' if one.sealed else '; unsealed, a mere claim'})"
     when = "" if one.searched_us is None else " from {} to {}".format(*map(timestamp, one.searched_us))

@@ -9,9 +9,9 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Run
+from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate.intervals import wilson
-from stillwatch.distill.report import Account, Missing, Reached, Spot, Wrong
+from stillwatch.distill.report import Account, Reached, SliceScores, Spot, Wrong
 from stillwatch.distill.rows import objects, read_json, read_prompts
 from stillwatch.errors import RejectedLine
 
@@ -20,7 +20,7 @@ WRONG = 12  # questions shown
 HOUR_S = 3600.0
 
 
-def account(run: Run) -> Account:
+def account(run: DistillRun) -> Account:
     """Read a run's files and compute. Raises: DistillError where a step was not run yet."""
     for path, step in ((run.training, "train"), (run.evaluation, "evaluate")):
         if not path.exists():
@@ -97,7 +97,7 @@ def _between(last: Spot, spot: Spot, score: float) -> float | None:
     return exp(log(last.tokens) + part * (log(spot.tokens) - log(last.tokens)))
 
 
-def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
+def missing(marks: dict[str, Any]) -> tuple[SliceScores, ...]:
     """What the student still gets wrong, the widest gap to its teacher first."""
 
     def share(of: dict[str, Any] | None) -> tuple[float, float, float] | None:
@@ -112,11 +112,11 @@ def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
                 told = (marks[who] or {}).get(task)
                 others.append(None if told is None else (told["slices"].get(name) if name else told))
             now = (float(of["share"]), float(of["low"]), float(of["high"]))
-            rows.append(Missing(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
+            rows.append(SliceScores(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
     return tuple(sorted(rows, key=lambda row: (-row.gap, row.task, row.slice)))
 
 
-def wrong(run: Run) -> tuple[Wrong, ...]:
+def wrong(run: DistillRun) -> tuple[Wrong, ...]:
     """Some questions that the student got wrong, in the order of the held-out set."""
     from stillwatch.distill.evaluate.run import judge
 
@@ -138,7 +138,7 @@ def wrong(run: Run) -> tuple[Wrong, ...]:
 
 
 def cannot_claim(
-    run: Run, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
+    run: DistillRun, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
 ) -> list[str]:
     """What the figures do not show, said beside them."""
     told = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]

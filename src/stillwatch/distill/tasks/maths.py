@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 
 NAME = "maths"
 EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 will do)"
@@ -32,7 +32,7 @@ def check(expected: Any) -> str | None:
     return None if found(str(expected)) else "holds no answer"
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     r"""
     >>> judge("1/2", r"so it is \boxed{\frac{1}{2}}").right
     True
@@ -43,11 +43,11 @@ def judge(expected: Any, text: str) -> Verdict:
     """
     said, wanted = found(text), found(str(expected))
     if said is None:
-        return Verdict(False, None, "no answer was found in it")
+        return AnswerVerdict(False, None, "no answer was found in it")
     if wanted is None:
-        return Verdict(None, said, "the expected answer holds none")
+        return AnswerVerdict(None, said, "the expected answer holds none")
     right = same(said, wanted)
-    return Verdict(right, said, "" if right else f"is {said}, not {wanted}")
+    return AnswerVerdict(right, said, "" if right else f"is {said}, not {wanted}")
 
 
 def found(text: str) -> str | None:

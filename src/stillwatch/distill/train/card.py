@@ -8,19 +8,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import Run
+from stillwatch.distill import DistillRun
 from stillwatch.distill.rows import read_json
 from stillwatch.distill.train import Trained
 
 UNKNOWN = "not stated"
 
 
-def teacher_of(run: Run) -> dict[str, Any]:
+def teacher_of(run: DistillRun) -> dict[str, Any]:
     """What the run has on record of its teacher; nothing where it has nothing."""
     return read_json(run.teacher) if run.teacher.exists() else {}
 
 
-def write_card(folder: Path, run: Run, trained: Trained) -> None:
+def write_card(folder: Path, run: DistillRun, trained: Trained) -> None:
     """Write README.md (with the metadata block that model hubs read) into a student's folder."""
     teacher = teacher_of(run)
 

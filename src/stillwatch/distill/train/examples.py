@@ -20,7 +20,7 @@ BROKEN = "is no Unicode"
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedExample:
     """One example: the prompt's tokens, then the completion's. Only the completion is learnt."""
 
     prompt: tuple[int, ...]
@@ -32,7 +32,7 @@ class Encoded:
     """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
 
     examples: tuple[Example, ...]
-    rows: tuple[Tokens, ...]
+    rows: tuple[TokenizedExample, ...]
     left_out: dict[str, int]
     longest: int
 
@@ -63,7 +63,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
     """
     most = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
     left_out: Counter[str] = Counter()
-    kept: list[tuple[Example, Tokens]] = []
+    kept: list[tuple[Example, TokenizedExample]] = []
     longest_seen = 0
     for row in rows:
         reasoning = row.reasoning if settings.learn == "traces" else None
@@ -74,7 +74,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             left_out[EMPTY] += 1
             continue
         try:
-            tokens = Tokens(
+            tokens = TokenizedExample(
                 tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
             )
         except TemplateRefuses as refused:

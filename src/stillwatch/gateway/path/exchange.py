@@ -38,7 +38,7 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
+from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 from stillwatch.terms.limiter import most_of_set
@@ -189,7 +189,7 @@ class Exchange:
         batch: int | None = 0
         if facts.batch is not None and facts.batch.begins:
             batch = gate.notes.tokens(who.account, facts.batch, self._longest())
-        ask = Ask(
+        ask = RequestFacts(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
             facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
         )  # fmt: skip
@@ -205,7 +205,7 @@ class Exchange:
             gate.remember(key, decided)
         return decided
 
-    def _take_hold(self, who: Caller, batch: int, now: int) -> tuple[Spent, int | None]:
+    def _take_hold(self, who: Caller, batch: int, now: int) -> tuple[AccountUsage, int | None]:
         """Hold what this request may bring, then look at what all others have used and hold.
 
         In this order: of two workers that look at once, at least one sees what the other holds. Gives,
@@ -571,7 +571,7 @@ class Exchange:
         standing, now = gate.tables.standings.get(who.account), gate.now_us()
         if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
             return True
-        ask = Ask(who.account, None, self.operation, None, does=self.does)
+        ask = RequestFacts(who.account, None, self.operation, None, does=self.does)
         found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
         self._cut(found.status, found.code, found.message, found.rule)
         return False
@@ -845,5 +845,5 @@ _ID = msgspec.json.Decoder(_Named)
 _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
-_NOT_SPENT = Spent()
+_NOT_SPENT = AccountUsage()
 _UNDECIDED = Decision(False, "undecided")

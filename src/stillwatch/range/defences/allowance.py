@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.hours import DAY_US, before, in_order, record
-from stillwatch.terms import Limits
+from stillwatch.terms import AccountLimits
 from stillwatch.terms.limiter import used_up
 
 NAME = "allowance"
@@ -158,7 +158,7 @@ class AllowanceWatch:
             self._budgets.add(place, ends_us, 0, tokens)
             self._budgets.hold(place, -held)
         allowances = self._settled()
-        limits = Limits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
+        limits = AccountLimits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
         spent = self._budgets.spent(self._budgets.place(account, None), at_us)
         return used_up(limits, "generates", spent, at_us) is not None
 

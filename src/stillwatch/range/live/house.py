@@ -28,7 +28,7 @@ from stillwatch.gateway.latest import HANDOVER, Findings, Handed
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from stillwatch.range.live import LiveError
-from stillwatch.terms import Standing
+from stillwatch.terms import EnforcementStatus
 
 SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
 MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
@@ -207,9 +207,9 @@ class House:
             )
         return keys
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, EnforcementStatus]:
         """Everybody's who has one."""
-        found: dict[str, Standing] = {}
+        found: dict[str, EnforcementStatus] = {}
         with State(self.folder.state) as state:
             while True:
                 more = standings(state, after=max(found, default=""))

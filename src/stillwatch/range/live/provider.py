@@ -16,8 +16,8 @@ from typing import Any
 
 from stillwatch.distill.embedded.clock import WORDS
 from stillwatch.distill.embedded.serve.app import app
-from stillwatch.distill.embedded.serve.engine import Engine
-from stillwatch.distill.embedded.serve.served import Served
+from stillwatch.distill.embedded.serve.engine import GenerationEngine
+from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train.models import load_to_run
 from stillwatch.gateway.child import tie_to_parent
@@ -47,7 +47,7 @@ def problem_in(text: str) -> str | None:
 class Provider:
     """An ASGI app before the teacher's own. Without an engine it works the answers out."""
 
-    def __init__(self, engine: Engine | None) -> None:
+    def __init__(self, engine: GenerationEngine | None) -> None:
         self._engine = engine
         self._apps: dict[str, Any] = {}  # the same teacher, under every name that is asked for
 
@@ -87,7 +87,7 @@ class Provider:
         asked.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
         asked["messages"] = [{"role": "user", "content": problem}]
         name = str(asked.get("model") or "teacher")
-        inner = self._apps.setdefault(name, app(Served(name, self._engine, "field")))
+        inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))
         parts = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
 
         async def rewritten() -> dict[str, Any]:
@@ -175,7 +175,7 @@ def main(parent: int, which: str) -> None:
     door.listen(512)
     engine = None
     if which == "embedded":
-        engine = Engine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
+        engine = GenerationEngine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
     print(f"{READY} {door.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
         Provider(engine), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=3600

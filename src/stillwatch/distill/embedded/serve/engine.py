@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token
+from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestRefused, Token
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import Wording, wording
@@ -36,7 +36,7 @@ def held_back(text: str, stops: tuple[str, ...]) -> str:
 class Job:
     """One text under way. The engine's thread calls `hand` with each piece, or with what went wrong."""
 
-    ask: Ask
+    ask: GenerationRequest
     hand: Callable[[Piece | Exception], None]
     cancelled: bool = False
     written: list[int] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Job:
     draw: Any = None
 
 
-class Engine:
+class GenerationEngine:
     """A model with one thread that writes. Close it to end the thread. With an owner, it can mark answers."""
 
     def __init__(self, loaded: Loaded, owner: Owner | None = None) -> None:
@@ -65,7 +65,7 @@ class Engine:
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            raise Refused("too many requests wait; try again", 429, "rate_limit_exceeded") from None
+            raise RequestRefused("too many requests wait; try again", 429, "rate_limit_exceeded") from None
 
     def close(self) -> None:
         self._jobs.put(None)

@@ -15,8 +15,8 @@ import uvicorn
 from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.serve import REASONING
 from stillwatch.distill.embedded.serve.app import app
-from stillwatch.distill.embedded.serve.engine import Engine
-from stillwatch.distill.embedded.serve.served import Served
+from stillwatch.distill.embedded.serve.engine import GenerationEngine
+from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.models import load_to_run
@@ -29,7 +29,7 @@ def _nothing(_: str) -> None:
     """Say nothing."""
 
 
-def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None) -> Served:
+def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None) -> ServedModel:
     """Load a model (`clock`, a folder, a GGUF file) and start its engine. Raises: DistillError."""
     if reasoning not in REASONING:
         raise DistillError(f"reasoning is {reasoning!r}; it can be {', '.join(REASONING)}")
@@ -37,7 +37,7 @@ def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner 
         name, place = "clock-teacher", str(teacher(seed, say))
     else:
         name, place = Path(model).resolve().name, str(model)
-    return Served(name, Engine(load_to_run(place), owner), reasoning)
+    return ServedModel(name, GenerationEngine(load_to_run(place), owner), reasoning)
 
 
 def serve(
@@ -109,5 +109,5 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
-def _server(behind: Served) -> Any:
+def _server(behind: ServedModel) -> Any:
     return uvicorn.Server(uvicorn.Config(app(behind), log_level="warning", access_log=False, lifespan="off"))
