@@ -29,11 +29,11 @@ from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import Rules, contest_of
 from stillwatch.range.costs import Cost
-from stillwatch.range.defences.allowance import AllowanceWatch, refused
+from stillwatch.range.defences.allowance import AllowanceWatch, refused_ids
 from stillwatch.range.defences.ceiling import CeilingWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 DEFENCES = (
     "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance,"
@@ -148,7 +148,7 @@ def honest(scenes: list[str]) -> None:
         ids, whose = exchanges["exchange_id"].to_pylist(), exchanges["account"].to_pylist()
         after = int((times >= clean).sum())
         for rule, watch in (("allowance", AllowanceWatch(clean)), ("ceiling", CeilingWatch(clean))):
-            gone = set(refused(watch, exchanges))
+            gone = set(refused_ids(watch, exchanges))
             touched = Counter(account for key, account in zip(ids, whose, strict=True) if key in gone)
             kinds = Counter(kind[account] for account in touched)
             asked = Counter()
@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped())}")
+    parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped_scenes())}")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--defences", default=DEFENCES)
     parser.add_argument("--attackers", default="")
@@ -232,7 +232,7 @@ def main() -> None:
         honest(asked.honest or ["sample"])
         return
     path = Path(asked.scene)
-    scene = read_scene(path if path.exists() else shipped()[asked.scene])
+    scene = read_scene(path if path.exists() else shipped_scenes()[asked.scene])
     if asked.goal:
         scene = replace(scene, contest={**scene.contest, "goal": asked.goal})
     goal = Rules.of(scene.contest).goal

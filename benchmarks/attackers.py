@@ -27,7 +27,7 @@ from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences.registry import defence
 from stillwatch.range.field import HonestBackground, field_of
 from stillwatch.range.interval import over_seeds
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
@@ -48,7 +48,7 @@ NOTES = (
 
 def scene_of(base: str) -> Scene:
     """Give the scene `calm` among the people of a base."""
-    scene = read_scene(shipped()["calm"])
+    scene = read_scene(shipped_scenes()["calm"])
     return replace(scene, people=replace(scene.people, base=base))
 
 

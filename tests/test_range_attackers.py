@@ -14,18 +14,25 @@ from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Evasion, TryResult
 from stillwatch.range.attackers.crew import HOUR_US, Crew, QuestionQueue, Talks
 from stillwatch.range.attackers.registry import attacker, names, settings_of
-from stillwatch.range.attackers.rewording import dressed, forms, modelled, reworded, sentences, wrapper
+from stillwatch.range.attackers.rewording import (
+    draw_model_form,
+    forms,
+    sentences,
+    swap_words,
+    word_request,
+    wrapper,
+)
 from stillwatch.range.costs import SOURCES, AttackBudget, AttackPrices, Cost, spent_usd
 from stillwatch.range.field import HonestBackground, field_of
 from stillwatch.range.market import LEAST_OUTPUT, Market
-from stillwatch.range.scenes import read_scene, shipped
+from stillwatch.range.scenes import read_scene, shipped_scenes
 
 NOTHING = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
 def field() -> HonestBackground:
-    return field_of(read_scene(shipped()["calm"]), 1)
+    return field_of(read_scene(shipped_scenes()["calm"]), 1)
 
 
 def market_of(field: HonestBackground, prices: AttackPrices | None = None, seed: int = 1) -> Market:
@@ -115,14 +122,14 @@ def test_stolen_keys_run_out(field: HonestBackground) -> None:
 
 @given(st.text(max_size=300), st.integers(0, 2**32 - 1))
 def test_rewording_keeps_what_a_question_is_about(question: str, seed: int) -> None:
-    other = reworded(question, np.random.default_rng(seed))
+    other = swap_words(question, np.random.default_rng(seed))
     assert re.findall(r"\d+", other) == re.findall(r"\d+", question)
-    assert other == reworded(question, np.random.default_rng(seed))
-    assert reworded(question, np.random.default_rng(seed), share=0.0) == question
+    assert other == swap_words(question, np.random.default_rng(seed))
+    assert swap_words(question, np.random.default_rng(seed), share=0.0) == question
 
 
 def test_rewording_changes_everyday_words_alone() -> None:
-    other = reworded("Find all primes below 30 and explain the given answer.", NOTHING, share=1.0)
+    other = swap_words("Find all primes below 30 and explain the given answer.", NOTHING, share=1.0)
     assert "primes below 30" in other
     assert not re.search(r"\b(find|explain|given)\b", other, re.IGNORECASE)
 
@@ -138,7 +145,7 @@ def test_each_manner_of_asking_holds_the_question(field: HonestBackground) -> No
     own = wrapper(np.random.default_rng(1))
     question = "A plain line about badgers, 12 of them."
     for words in ("bare", "template", "wrapped", "own", "reworded"):
-        said = {dressed(question, words, own, 3, np.random.default_rng(n)) for n in range(30)}
+        said = {word_request(question, words, own, 3, np.random.default_rng(n)) for n in range(30)}
         assert all("badgers, 12 of them" in text for text in said)
         assert (len(said) > 5) == (words in ("wrapped", "reworded"))
 
@@ -170,7 +177,7 @@ def test_no_question_is_asked_twice_but_what_was_not_answered(field: HonestBackg
     asked: Counter[int] = Counter()
     unanswered: Counter[int] = Counter()
     at, rng = field.clean_until_us, np.random.default_rng(3)
-    while not crew.finished:
+    while not crew.is_finished:
         tries = crew.hour(at)
         seen = [
             TryResult(t.account, t.at_us, t.item, "answered" if rng.random() < 0.7 else "error")
@@ -206,7 +213,7 @@ def test_a_burst_is_over_in_an_hour(field: HonestBackground) -> None:
     assert Counter(t.account for t in tries) == dict.fromkeys(crew.working, 50)
     stock.saw(answered(tries))
     crew.saw(answered(tries), field.clean_until_us)
-    assert crew.finished
+    assert crew.is_finished
 
 
 def test_cover_and_decoys_cost_requests_and_bring_nothing(field: HonestBackground) -> None:
@@ -229,7 +236,7 @@ def test_the_dead_are_replaced_or_not(field: HonestBackground) -> None:
         crew.saw(answered(tries, "dead"), field.clean_until_us)
         crew.hour(field.clean_until_us + HOUR_US)
         assert len(market.held) == (20 if replaces else 10)
-        assert crew.finished != replaces
+        assert crew.is_finished != replaces
 
 
 def test_a_crew_can_lie_low(field: HonestBackground) -> None:
@@ -306,6 +313,6 @@ def test_a_local_models_sentences_are_whole_and_many() -> None:
     assert len(said) >= 20
     assert len(set(said)) == len(said)
     assert all(20 <= len(line) <= 160 and line[-1] in ".!?" for line in said)
-    before, after = modelled(np.random.default_rng(2))
+    before, after = draw_model_form(np.random.default_rng(2))
     assert before == ""
     assert after.strip() in said

@@ -25,12 +25,12 @@ from stillwatch.range.defences.allowance import (
     Allowances,
     AllowanceWatch,
     judge,
-    refused,
+    refused_ids,
 )
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.field import DAY_US, HOUR_US, HonestBackground, Passing, field_of
-from stillwatch.range.scenes import read_scene, shipped
+from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.load import load
 
 RULES = Rules(goal=60, max_days=8)
@@ -39,7 +39,7 @@ POOL = Fixed(Evasion(accounts=12, per_account_day=24), "pool")
 
 @pytest.fixture(scope="module")
 def people() -> HonestBackground:
-    whole = field_of(read_scene(shipped()["calm"]), 1)
+    whole = field_of(read_scene(shipped_scenes()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
     mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
     return replace(whole, exchanges=mine, calibration=None)  # thresholds are set on so few people
@@ -261,7 +261,7 @@ def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: HonestBackground) 
 def test_past_its_end_the_log_goes_on_with_its_last_week(people: HonestBackground) -> None:
     passing = Passing(people)
     hours = [people.begin_us + h * HOUR_US for h in range(35 * 24)]
-    pieces = [passing.between(h, h + HOUR_US) for h in hours]
+    pieces = [passing.exchanges_between(h, h + HOUR_US) for h in hours]
     weeks = [sum(map(len, pieces[w * 168 : w * 168 + 168])) for w in range(5)]
     assert sum(weeks[:2]) == len(people.exchanges)
     assert weeks[1] == weeks[2] == weeks[3] == weeks[4] > 0
@@ -319,11 +319,11 @@ def oracle(
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_an_allowance_refuses_what_an_oracle_does(people: HonestBackground, share: float) -> None:
-    found = refused(AllowanceWatch(people.clean_until_us, share), people.exchanges)
+    found = refused_ids(AllowanceWatch(people.clean_until_us, share), people.exchanges)
     assert set(found) == oracle(people.exchanges.to_pylist(), people.clean_until_us, share, 2.0)
     assert found or share > 0.9
     shuffled = people.exchanges.take(np.random.default_rng(1).permutation(len(people.exchanges)))
-    assert set(refused(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
+    assert set(refused_ids(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
 
 
 @pytest.mark.parametrize("share", [0.8, 0.95])
@@ -332,7 +332,7 @@ def test_an_allowance_of_reasoning_leaves_other_models_alone(people: HonestBackg
     clean = [r for r in rows if r["time"].timestamp() * 1e6 < people.clean_until_us]
     free = {r["model"] for r in clean} - {r["model"] for r in clean if r["reasoning_tokens"]}
     watch = ReasoningAllowanceWatch(people.clean_until_us, share)
-    found = set(refused(watch, people.exchanges))
+    found = set(refused_ids(watch, people.exchanges))
     assert free
     assert found == oracle(rows, people.clean_until_us, share, 2.0, sorted(free)) != set()
     assert watch.counts("a model that came later")
@@ -346,7 +346,7 @@ def test_an_allowance_of_nothing() -> None:
 
 def test_an_allowance_is_what_terms_can_say(people: HonestBackground, tmp_path: Any) -> None:
     watch = AllowanceWatch(people.clean_until_us)
-    refused(watch, people.exchanges)
+    refused_ids(watch, people.exchanges)
     assert watch.allowances is not None
     file = tmp_path / "terms.toml"
     file.write_text("version = 1\n" + watch.allowances.terms())
@@ -437,7 +437,7 @@ def test_one_loud_account_asks_bare_questions(people: HonestBackground) -> None:
 @pytest.mark.slow
 def test_stillwatch_makes_a_pool_pay_and_a_small_burst_not() -> None:
     """The two ends, as docs/range-attackers.md tells them; each contest within two CPU-minutes."""
-    scene = read_scene(shipped()["calm"])
+    scene = read_scene(shipped_scenes()["calm"])
     fought: dict[tuple[str, str], Contest] = {
         (who, against): contest_of(scene, 1, defence_of(against), attacker(who))
         for who in ("naive", "white_box")

@@ -18,7 +18,7 @@ from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
 from stillwatch.range.compose import compose, compose_scene
 from stillwatch.range.endless import ENDLESS, _distinct
 from stillwatch.range.people import KINDS
-from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.crowd import concat_populations, crowd
 from stillwatch.range.population import WorldSettings
 from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
@@ -277,7 +277,7 @@ def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.Monkey
     )
     parts = list(crowd(scene, 1))
     assert [len(p.truth) for p in parts] == [100] * 5
-    kinds = gathered(iter(parts)).truth["kind"].value_counts().to_pylist()
+    kinds = concat_populations(iter(parts)).truth["kind"].value_counts().to_pylist()
     assert {k["values"]: k["counts"] for k in kinds} == {"chat": 485, "longform": 10, "drift_monitor": 5}
 
 
@@ -286,7 +286,7 @@ def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Pa
     scene = parse_scene(
         'name = "s"\n[population]\naccounts = 1400\nexchanges = 3_000\nkinds = { chat = 1.0 }\n'
     )
-    people = gathered(crowd(scene, 1))
+    people = concat_populations(crowd(scene, 1))
     askers: dict[str, set[str]] = {}
     for row in people.exchanges.select(["account", "prompt"]).to_pylist():
         if len(row["prompt"]) > 60:

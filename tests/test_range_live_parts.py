@@ -20,7 +20,7 @@ from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import Heard, Row, messages_of, options_of
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import HOUR_US, LivePlayback, LogRow
-from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solved
+from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solve
 from stillwatch.range.live.run import terms_of
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.students import drill, examples
@@ -107,7 +107,7 @@ def asked(body: dict[str, Any], **headers: str) -> tuple[int, bytes]:
 
 def test_what_it_works_out_is_what_the_clock_says() -> None:
     for one in problems(300, 5):
-        assert solved(one.prompt) == (one.trace, one.answer)
+        assert solve(one.prompt) == (one.trace, one.answer)
         assert problem_in(f"For tomorrow: {one.prompt} Then sum it up in one sentence.") == one.prompt
 
 

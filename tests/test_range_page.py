@@ -11,7 +11,7 @@ import pytest
 from range_run_world import write_scene
 from stillwatch.range.cells import Cell
 from stillwatch.range.contest import Contest, ContestHour
-from stillwatch.range.contests import fought
+from stillwatch.range.contests import sum_up_contests
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import read_ledger
@@ -83,7 +83,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> RangeRun:
 
 def page_of(run: RangeRun) -> str:
     fights = tuple(
-        x for name in {s for s, _ in run.contests} for x in fought(name, [c for _, c in run.contests])
+        x
+        for name in {s for s, _ in run.contests}
+        for x in sum_up_contests(name, [c for _, c in run.contests])
     )
     return render(run, lines(run.outcomes), fights, False)
 
@@ -129,7 +131,7 @@ def test_bars_stay_inside_their_picture(full: RangeRun) -> None:
             for b in p.bars if p else ():
                 assert 0 <= b.width <= 100
                 assert all(0 <= x <= 100 for x in (b.low, b.high, b.tick) if x is not None)
-        spots = pictures.bought(some)
+        spots = pictures.place_on_curve(some)
         for d in spots.dots if spots else ():
             assert pictures.LEFT <= d.x <= pictures.RIGHT
             assert all(0 <= y <= pictures.HIGH for y in (d.y, d.low, d.high))
@@ -137,7 +139,7 @@ def test_bars_stay_inside_their_picture(full: RangeRun) -> None:
 
 def test_defences_that_stand_on_one_spot_share_a_label(full: RangeRun) -> None:
     some = [x for x in lines(full.outcomes) if x.scene == EVIL]
-    spots = pictures.bought(some)
+    spots = pictures.place_on_curve(some)
     assert spots is not None
     assert 0 < len(spots.dots) < len(some)
     assert "stillwatch" in " ".join(d.label for d in spots.dots)  # never among the "more"

@@ -13,7 +13,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
-from stillwatch.range.measure import folded, measure
+from stillwatch.range.measure import join_accusations, measure
 from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.score import score
 
@@ -59,7 +59,7 @@ def test_what_the_scorer_measures_too_is_the_same(tmp_path: Path, seed: int) -> 
     for f, r in zip(got.campaigns, right.rows, strict=True):
         assert (f.accounts, f.exchanges, f.touched, f.named) == (r.accounts, r.n, r.caught, r.named)
         assert (f.before_alarm, f.before_alarm_tokens) == (r.harvest, r.harvest_tokens)
-        assert f.exposed == r.exposed
+        assert f.is_exposed == r.is_exposed
     assert (got.false_cases, got.false_cases_permitted) == (
         right.false_cases,
         right.false_cases_permitted_synthetic,
@@ -139,7 +139,7 @@ def test_an_attacker_that_does_not_react_pays_for_all_its_accounts_and_for_what_
 
 def test_steps_of_one_case_are_one_case_and_nobody_is_named_before_it(tmp_path: Path) -> None:
     ledger = read_ledger(write_scene(tmp_path / "scene", 2))
-    cases = folded(
+    cases = join_accusations(
         ledger,
         [
             Accusation("a", 500, {"c0-0": 400, "nobody known": 1}),

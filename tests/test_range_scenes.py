@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns.shapes import shapes
 from stillwatch.range.costs import AttackPrices
-from stillwatch.range.scenes import SHIPPED, Scene, find_base, parse_scene, read_scene, shipped, stock_digest
+from stillwatch.range.scenes import (
+    SHIPPED,
+    Scene,
+    find_base,
+    parse_scene,
+    read_scene,
+    shipped_scenes,
+    stock_digest,
+)
 
 WHOLE = """\
 name = "mine"
@@ -70,13 +78,13 @@ def test_the_smallest_scene_is_a_name() -> None:
 
 
 def test_every_scene_that_ships_reads_and_names_what_is_there() -> None:
-    assert {"calm", "pool-of-60", "published", "three-labs", "three-labs-16m"} <= set(shipped())
-    for name, path in shipped().items():
+    assert {"calm", "pool-of-60", "published", "three-labs", "three-labs-16m"} <= set(shipped_scenes())
+    for name, path in shipped_scenes().items():
         scene = read_scene(name)
         assert scene.name == name == path.stem
         assert scene == read_scene(path)
         assert scene.digest == read_scene(path).digest
-    styles = {plan.style for name in shipped() for plan in read_scene(name).plans}
+    styles = {plan.style for name in shipped_scenes() for plan in read_scene(name).plans}
     assert styles <= set(shapes())
 
 

@@ -25,8 +25,8 @@ from stillwatch.range.cells import LIVE, SCENES
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.defences import registry as defences
 from stillwatch.range.page.page import write_page
-from stillwatch.range.run import RangeRun, SceneRequest, asked, facts_of, run
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.run import RangeRun, SceneRequest, facts_of, run, scene_request
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 from stillwatch.range.table import Shares, lines
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import progress, safe
@@ -109,7 +109,7 @@ def run_command(
     if students and mode == LIVE:
         raise InputError("--students goes with --mode log; a live play trains its own")
     wanted = tuple(
-        asked(read_scene(name), _seeds(seeds), _names(defences), _names(attackers))
+        scene_request(read_scene(name), _seeds(seeds), _names(defences), _names(attackers))
         for name in dict.fromkeys(scenes)
     )
     folder = out or OUT / facts_of(wanted, mode).id
@@ -152,9 +152,9 @@ def _played(
         told = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
         if not students:
             return told, None
-        from stillwatch.range.students import trained  # the extra `train`
+        from stillwatch.range.students import train_students  # the extra `train`
 
-        return told, trained(told, tell)
+        return told, train_students(told, tell)
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def repro_command(
         for source in then.scenes
     )
     now = facts_of(wanted, then.mode)
-    said = made.changed(then, now)
+    said = made.list_changes(then, now)
     with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
         again, _ = _played(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
         after = json.loads(written.text_of(written.document(again)))
@@ -300,7 +300,7 @@ def compose_command(
 def list_command(as_json: AsJson = False) -> None:
     """List the scenes that ship, the shapes of campaigns, the defences and the attackers."""
     told = {
-        "scenes": {name: _comment(path) for name, path in shipped().items()},
+        "scenes": {name: _comment(path) for name, path in shipped_scenes().items()},
         "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
         "defences": {name: _doc(name) for name in defences.names()},
         "ablations": dict.fromkeys(defences.ablations(), ""),

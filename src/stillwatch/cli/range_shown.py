@@ -28,7 +28,7 @@ def print_run(told: RangeRun, shares: Shares | None, console: Console) -> None:
             _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
             rest = [(r[0], *r[SPLIT:]) for r in rows]
             _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        notes = (*map(words.silent, some), words.undefended(some[0]), *map(words.hurt, some))
+        notes = (*map(words.silent, some), words.undefended_sentence(some[0]), *map(words.hurt, some))
         for note in notes:
             if note:
                 console.print(Text(note))

@@ -32,7 +32,7 @@ from stillwatch.range.partition import (
     scored_people,
     seed_place,
 )
-from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.crowd import concat_populations, crowd
 from stillwatch.range.people.customers import customers
 from stillwatch.range.people.selves import Author, authors
 from stillwatch.range.people.supply import spelt
@@ -110,7 +110,7 @@ def honest_side(scene: Scene, seed: int) -> Side:
     """
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
-        people = gathered(crowd(scene, seed))
+        people = concat_populations(crowd(scene, seed))
         return _scratch(scene, join_populations([people, *make_crowds(scene, seed, people)]), rng)
     people, spare = _redrawn(scene, seed)
     people = join_populations([people, *make_crowds(scene, seed, people)])
@@ -139,14 +139,14 @@ def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
     """Each campaign; a large one in divisions, each with accounts and items of its own."""
     folder = scene.path.parent if scene.path else None
     for n, plan in enumerate(scene.plans):
-        for division in divided(plan):
+        for division in split_plan(plan):
             try:
                 yield inject(division, side, float(scene.days), folder)
             except InputError as error:
                 raise InputError(f"{scene.place('campaign', n)}: {error}") from error
 
 
-def divided(plan: CampaignPlan) -> list[CampaignPlan]:
+def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
     """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
 
     >>> [p.exchanges for p in divided(Plan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2))]
@@ -187,7 +187,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
                 robbed.append(replace(one, rows=[]))
         if robbed:
             sent = {account: n for one in robbed for account, n in one.stolen.items()}
-            truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
+            truth[0] = _mark_stolen(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
         for part in chain(make_crowds(scene, seed, first), parts):
             spill.add(part.exchanges)
@@ -219,7 +219,7 @@ def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str,
         raise InputError(
             f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
         )
-    return people, _said(whole, people)
+    return people, _spare_talks(whole, people)
 
 
 def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
@@ -282,7 +282,7 @@ def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
     return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
 
 
-def _said(whole: HonestPopulation, people: HonestPopulation) -> list[tuple[str, ...]]:
+def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tuple[str, ...]]:
     """Conversations of ordinary accounts that were left out, whose words nobody who stayed has."""
     kind = pc.is_in(whole.truth["kind"], value_set=pa.array(DONOR_KINDS))
     gone = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
@@ -312,7 +312,7 @@ def _write(people: HonestPopulation, made: list[Injection], folder: Path, about:
         truth = pa.concat_tables(
             [truth, pa.Table.from_pylist([r for m in made for r in m.truth], truth.schema)]
         )
-        truth = _robbed(truth, exchanges, made)
+        truth = _mark_stolen(truth, exchanges, made)
     if used:
         exchanges = with_answers(exchanges)
     folder.mkdir(parents=True, exist_ok=True)
@@ -326,7 +326,7 @@ def _write(people: HonestPopulation, made: list[Injection], folder: Path, about:
     return folder
 
 
-def _robbed(
+def _mark_stolen(
     truth: pa.Table, exchanges: pa.Table, made: list[Injection], more: dict[str, float] | None = None
 ) -> pa.Table:
     """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent.

@@ -188,7 +188,7 @@ class _Loop:
     def run(self) -> Contest:
         for day in range(self.field.begin_us, self.start_us, DAY_US):
             until = min(day + DAY_US, self.start_us)
-            self._heard(self.watch.step(self.passing.between(day, until), until), until)
+            self._heard(self.watch.step(self.passing.exchanges_between(day, until), until), until)
         history: list[ContestHour] = []
         ended = "time"
         for hours in range(round(self.rules.max_days * 24)):
@@ -204,7 +204,7 @@ class _Loop:
             if self.play.given_up:
                 ended = "given up" if self.market.held else "money"  # for not one account
                 break
-        return self._told(history, ended)
+        return self._result(history, ended)
 
     def _hour(self, at: int) -> None:
         tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
@@ -220,7 +220,9 @@ class _Loop:
             while k < len(tries) and tries[k].at_us < until:
                 k += 1
             rows: list[dict[str, Any]] = []
-            honest = self._asked(self.passing.between(since, until), tries[here:k], rows, clients, seen)
+            honest = self._send_all(
+                self.passing.exchanges_between(since, until), tries[here:k], rows, clients, seen
+            )
             table = honest  # is in order
             if rows:
                 table = pa.concat_tables([honest, self.recorder.table(rows)])
@@ -228,12 +230,12 @@ class _Loop:
             self._heard(self.watch.step(table, until), until)
         self.play.saw(seen)
 
-    def _asked(
+    def _send_all(
         self, honest: pa.Table, tries: list[Try], rows: list[dict[str, Any]], clients: "_ClientState",
         seen: list[TryResult],
     ) -> pa.Table:  # fmt: skip
         """Everybody's requests in order of time; gives the honest ones that were not refused."""
-        honest = self._allowed(honest)
+        honest = self._without_stopped(honest)
         names, models = honest["account"].to_pylist(), honest["model"].to_pylist()
         times = honest["time"].cast(pa.int64()).to_pylist()
         tokens = honest["output_tokens"].to_pylist()
@@ -245,14 +247,14 @@ class _Loop:
                 if kept[n] and self.meter is not None:
                     self.meter.answered(names[n], times[n], tokens[n] or 0, models[n])
             if t is not None:
-                outcome = self._one(t, rows, clients)
+                outcome = self._send_one(t, rows, clients)
                 clients.heard(t, outcome)
                 seen.append(TryResult(t.account, t.at_us, t.item, outcome))
         self.honest_requests += len(kept)
         self.honest_refused += len(kept) - sum(kept)
         return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
 
-    def _one(self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState") -> Outcome:
+    def _send_one(self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState") -> Outcome:
         if t.account in clients.dead:
             return "dead"
         if clients.waits(t):
@@ -295,7 +297,7 @@ class _Loop:
             if isinstance(self.watch, Enrolling):
                 self.watch.enrol(self.accounts)
 
-    def _allowed(self, honest: pa.Table) -> pa.Table:
+    def _without_stopped(self, honest: pa.Table) -> pa.Table:
         """Without what accounts would have sent that are stopped."""
         gone = [name for name in self.honest_stopped if name not in self.market.held]
         if self.rules.act == "strip" or not gone or len(honest) == 0:
@@ -319,7 +321,7 @@ class _Loop:
             hours, len(self.got), round(self.purse.spent_usd, 2), len(self.market.held), stopped
         )
 
-    def _told(self, history: list[ContestHour], ended: str) -> Contest:
+    def _result(self, history: list[ContestHour], ended: str) -> Contest:
         reached = len(self.got) >= self.rules.goal
         end_us = self.last_us if reached else self.start_us + len(history) * HOUR_US
         begun = self.first_us or self.start_us

@@ -102,7 +102,7 @@ class Passing:
         self._end = field.begin_us + int(days) * DAY_US
         self._week = 7 * DAY_US
 
-    def between(self, since_us: int, until_us: int) -> pa.Table:
+    def exchanges_between(self, since_us: int, until_us: int) -> pa.Table:
         """The exchanges of a stretch that lies on one side of the log's end, and in one turn of its week."""
         turn = 0 if since_us < self._end else (since_us - self._end) // self._week + 1
         shift = turn * self._week

@@ -35,7 +35,7 @@ class CampaignRow:
     lost_share: float  # leaves although every named account is stopped at its alarm
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed(self) -> bool:
         return self.named_share >= 0.5
 
 
@@ -114,7 +114,7 @@ def _columns(rows: Sequence[CampaignRow]) -> list[str]:
     cells = [HEADS]
     for r in rows:
         alarm = "never" if r.alarm_at is None else r.alarm_at[5:16].replace("T", " ")
-        verdict = "exposed" if r.exposed else ("touched" if r.caught else "missed")
+        verdict = "exposed" if r.is_exposed else ("touched" if r.caught else "missed")
         accounts, named, answered, harvest = (f"{n:,}" for n in (r.accounts, r.named, r.n, r.harvest))
         lost = f"{r.lost_share:.0%}"
         cells.append((r.campaign, r.style, accounts, named, answered, alarm, harvest, lost, verdict))

@@ -70,7 +70,7 @@ def _domain(rng: np.random.Generator) -> str:
     return f"d{token(rng, 6)}.com" if rng.random() < 0.6 else MAIL[rng.integers(len(MAIL))]
 
 
-def _bought(
+def _fresh_identities(
     level: int, count: int, begin: datetime, start: datetime, rng: np.random.Generator
 ) -> list[AccountIdentity]:
     centres = list(DATA_CENTRES.items())
@@ -115,7 +115,7 @@ def _bought(
     return made
 
 
-def _aged(
+def _aged_identities(
     count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator
 ) -> list[AccountIdentity]:
     made = []
@@ -144,5 +144,5 @@ def identities(
 ) -> list[AccountIdentity]:
     """Make `count` accounts for a campaign that starts at `start` in a scene that begins at `begin`."""
     if tradecraft == 2:
-        return _aged(count, begin, donors, rng)
-    return _bought(tradecraft, count, begin, start, rng)
+        return _aged_identities(count, begin, donors, rng)
+    return _fresh_identities(tradecraft, count, begin, start, rng)

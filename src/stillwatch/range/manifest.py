@@ -1,7 +1,7 @@
 """What a run was made from, hashed: scenes, seeds, defences, code, stock, versions. It knows no result.
 
 The id is of everything that may change a number. So the same id means the same numbers, and another id says
-that something is different; `changed` says what.
+that something is different; `list_changes` says what.
 """
 
 import hashlib
@@ -170,7 +170,7 @@ def read_manifest(folder: Path) -> Manifest:
     return read
 
 
-def changed(then: Manifest, now: Manifest) -> list[str]:
+def list_changes(then: Manifest, now: Manifest) -> list[str]:
     """Say in sentences what is no longer as it was."""
     said = []
     for a, b in zip(then.scenes, now.scenes, strict=False):

@@ -65,7 +65,9 @@ class Market:
         bought = []
         for who in made:
             self.purse.buy(kind)
-            held = HeldAccount(who.account, kind, self._own(who, kind), int(self._rng.integers(2**31)))
+            held = HeldAccount(
+                who.account, kind, self._adapt_identity(who, kind), int(self._rng.integers(2**31))
+            )
             self.held[who.account] = held
             bought.append(held)
             if kind != "stolen":
@@ -87,7 +89,7 @@ class Market:
         price = self.prices.account(kind)
         return count if price == 0 else min(count, int(self.purse.left_usd // price))
 
-    def _own(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
+    def _adapt_identity(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
         """What is the attacker's: a thief's address; an output limit that lets a trace end."""
         addresses = who.addresses
         if kind == "stolen":

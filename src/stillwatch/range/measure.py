@@ -37,7 +37,7 @@ class LedgerCase:
         return 0 < len(self.named_us) <= 2 * len(self.hit)
 
 
-def folded(ledger: TruthLedger, accusations: Iterable[Accusation]) -> list[LedgerCase]:
+def join_accusations(ledger: TruthLedger, accusations: Iterable[Accusation]) -> list[LedgerCase]:
     """Join the steps of each case, in order of time; accounts that the log does not have are left out."""
     at: dict[str, int] = {}
     named: dict[str, dict[int, int]] = {}
@@ -68,14 +68,14 @@ def measure(
     people: ScoredPeople | None = None,
 ) -> SceneOutcome:
     """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
-    cases = folded(ledger, judged.cases)
+    cases = join_accusations(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
         for account, when in case.named_us.items():
             stop[account] = min(stop[account], when)
     passed = ledger.answered & (ledger.time_us < stop[ledger.sender]) & ~ledger.rows_of(judged.refused)
     limited = ledger.answered & ~ledger.rows_of(judged.refused)
-    false = [c for c in cases if not c.true and not _permitted(ledger, c)]
+    false = [c for c in cases if not c.true and not _is_permitted(ledger, c)]
     clean_us = ledger.begin_us + clean_days * DAY_US
     days = _honest_days(ledger)
     clean = int((days < clean_us // DAY_US).sum())
@@ -83,27 +83,27 @@ def measure(
         scene,
         seed,
         defence,
-        tuple(_fate(ledger, n, cases, passed, limited, prices) for n in _played(ledger)),
+        tuple(_fate(ledger, n, cases, passed, limited, prices) for n in _played_campaigns(ledger)),
         len(cases),
         len(false),
-        sum(not c.true and _permitted(ledger, c) for c in cases),
+        sum(not c.true and _is_permitted(ledger, c) for c in cases),
         sum(c.at_us < clean_us for c in false),
         len(days) - clean,
         clean,
-        _linked(ledger, cases),
+        _measure_linkage(ledger, cases),
         _collateral(ledger, cases, passed, _mostly(ledger, false)),
         people or ScoredPeople(f"{scene} {seed}"),
         judged.cannot_fire,
     )
 
 
-def _played(ledger: TruthLedger) -> list[int]:
+def _played_campaigns(ledger: TruthLedger) -> list[int]:
     """Campaigns that got anything answered, as the reference scorer counts them."""
     present = set(np.unique(ledger.taken[ledger.answered & (ledger.taken >= 0)]).tolist())
     return [n for n in range(len(ledger.campaigns)) if n in present]
 
 
-def _permitted(ledger: TruthLedger, case: LedgerCase) -> bool:
+def _is_permitted(ledger: TruthLedger, case: LedgerCase) -> bool:
     return not case.true and all(
         ledger.campaign[a] >= 0 or ledger.kinds[ledger.kind[a]] == PERMITTED for a in case.named_us
     )
@@ -170,7 +170,7 @@ def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) ->
     return round(usd, 6)
 
 
-def _linked(ledger: TruthLedger, cases: list[LedgerCase]) -> Linked:
+def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linked:
     """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
     put: dict[int, str] = {}
     for case in cases:

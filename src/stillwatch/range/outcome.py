@@ -29,7 +29,7 @@ class Fate:
     usd_undefended: float
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed(self) -> bool:
         return 2 * self.named >= self.accounts
 
 

@@ -90,14 +90,14 @@ class Scene:
         return f"{self.path or self.name}:{self.lines.get(key, 1)}"
 
 
-def shipped() -> dict[str, Path]:
+def shipped_scenes() -> dict[str, Path]:
     """Scenes that come with the package, by name."""
     return {file.stem: file for file in sorted(SHIPPED.glob("*.toml"))}
 
 
 def find_scene(name: str) -> Path:
     """The file of a shipped scene's name, or the path as it is."""
-    known = shipped()
+    known = shipped_scenes()
     if name in known:
         return known[name]
     path = Path(name)

@@ -37,7 +37,7 @@ def _size(examples: int) -> int:
     return min(examples, MOST)
 
 
-def trained(
+def train_students(
     told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT, at_once: int = 1
 ) -> Shares:
     """Train and examine every student that does not stand yet; give the look-up of shares right.

@@ -75,7 +75,7 @@ def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
     return figure, low if low == high else f"{low} to {high}"
 
 
-def called(defence: str) -> str:
+def defence_name(defence: str) -> str:
     """Give a defence's name; of one in a file the file's.
 
     >>> called("/home/me/mine.py"), called("stillwatch/without:wording")
@@ -94,11 +94,11 @@ def over(some: Sequence[ResultRow]) -> str:
 def row(x: ResultRow) -> tuple[Cell, ...]:
     """Write one line of the table."""
     if x.silent:
-        return ((called(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
+        return ((defence_name(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
     caught = cell(x.caught, percent)
     student = cell(x.student, percent)
     return (
-        (called(x.defence), ""),
+        (defence_name(x.defence), ""),
         (f"{x.exposed}/{x.campaigns}", caught[1]) if x.campaigns else (DASH, ""),
         cell(x.false_cases),
         cell(x.before_alarm),
@@ -124,10 +124,10 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
     if x.silent:
         rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
-        return ((x.attacker, ""), (called(x.defence), ""), (CANNOT_FIRE, ""), *rest)
+        return ((x.attacker, ""), (defence_name(x.defence), ""), (CANNOT_FIRE, ""), *rest)
     return (
         (x.attacker, ""),
-        (called(x.defence), ""),
+        (defence_name(x.defence), ""),
         (f"{x.reached}/{x.seeds}", ""),
         cell(x.out),
         cell(x.accounts),
@@ -146,10 +146,10 @@ def silent(x: ResultRow | Fought) -> str:
         return ""
     many = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
     what = "logs, which count" if x.logs > 1 else "log, which counts"
-    return f"{called(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
+    return f"{defence_name(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
 
 
-def undefended(x: ResultRow) -> str:
+def undefended_sentence(x: ResultRow) -> str:
     """Say what a line is measured against."""
     student, bounds = cell(x.student_undefended, percent)
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
@@ -163,7 +163,7 @@ def hurt(x: ResultRow) -> str:
     if not named:
         return ""
     kinds = ", ".join(_hurt(k) for k in named)
-    return f"Honest accounts that {called(x.defence)} names, of each kind: {kinds}."
+    return f"Honest accounts that {defence_name(x.defence)} names, of each kind: {kinds}."
 
 
 def _hurt(k: KindLine) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from stillwatch.range.contests import Fought, fought
+from stillwatch.range.contests import Fought, sum_up_contests
 from stillwatch.range.run import RangeRun
 from stillwatch.range.table import ResultRow, Shares, lines
 
@@ -17,7 +17,9 @@ TOLERANCE = 1e-9  # relative: another processor may add in another order
 def contests_of(told: RangeRun) -> tuple[Fought, ...]:
     """Sum up a run's contests, scene by scene."""
     scenes = dict.fromkeys(scene for scene, _ in told.contests)
-    return tuple(x for name in scenes for x in fought(name, [c for s, c in told.contests if s == name]))
+    return tuple(
+        x for name in scenes for x in sum_up_contests(name, [c for s, c in told.contests if s == name])
+    )
 
 
 def document(told: RangeRun, shares: Shares | None = None) -> dict[str, Any]:

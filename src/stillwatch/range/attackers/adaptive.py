@@ -76,12 +76,12 @@ class _Adaptive(Led):
             elif asked >= PROBE / 2 and crew.refused > SURVIVES * asked:
                 self._withdraw(crew, at_us)
                 self._spread(crew, at_us)
-            elif not crew.finished:
+            elif not crew.is_finished:
                 return
             elif self._crews.missing:
                 self._quota *= 2
                 crew.extend(min(self._quota, self._crews.missing))
-                if not crew.finished:
+                if not crew.is_finished:
                     return
                 self._withdraw(crew, at_us)  # its accounts have sent what they may
         if self._crews.missing == 0:

@@ -71,7 +71,7 @@ class Chorus(Led):
 
     @property
     def given_up(self) -> bool:
-        return super().given_up or self._crew.finished
+        return super().given_up or self._crew.is_finished
 
 
 def begin(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
-from stillwatch.range.attackers.rewording import Form, dressed, modelled, wrapper
+from stillwatch.range.attackers.rewording import Form, draw_model_form, word_request, wrapper
 from stillwatch.range.identity import token
 from stillwatch.range.market import HeldAccount, Market
 
@@ -103,7 +103,7 @@ class Crew:
             own = np.random.default_rng(held.voice)
             self.bought += 1
             self.working[held.name] = held
-            self._own[held.name] = (modelled if self.means.words == "model" else wrapper)(own)
+            self._own[held.name] = (draw_model_form if self.means.words == "model" else wrapper)(own)
             self._wakes[held.name] = int(own.integers(24))
             self._burst[held.name] = round(self.means.per_account_day)
             decoy = own.random() < self.means.decoys
@@ -111,7 +111,7 @@ class Crew:
 
     def hour(self, at_us: int) -> list[Try]:
         """What the group sends in this hour."""
-        if self.finished or at_us < self._quiet_until_us:
+        if self.is_finished or at_us < self._quiet_until_us:
             return []
         self.enlist(at_us)
         tries: list[Try] = []
@@ -152,7 +152,7 @@ class Crew:
         if item is None:
             return None
         question = self._stock.items[item]
-        prompt = dressed(question, self.means.words, self._own[held.name], self._template, self._rng)
+        prompt = word_request(question, self.means.words, self._own[held.name], self._template, self._rng)
         if self._decoy(held.name):  # the answer is worth nothing, so another account asks for it again
             self._stock.back(item)
             return self._try(held, at_us, prompt, None)
@@ -233,7 +233,7 @@ class Crew:
         return 1 - len(self.working) / self.bought if self.bought else 0.0
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
         if self.got >= self.quota or self._stock.enough:
             return True

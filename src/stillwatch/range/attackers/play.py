@@ -31,14 +31,14 @@ class Crews:
         return max(0, self.brief.goal - len(self.stock.got))
 
     @property
-    def promised(self) -> int:
+    def promised_examples(self) -> int:
         """Examples that the crews at work are to bring."""
-        return sum(crew.quota - crew.got for crew in self.crews if not crew.finished)
+        return sum(crew.quota - crew.got for crew in self.crews if not crew.is_finished)
 
     def hour(self, at_us: int) -> list[Try]:
         tries: list[Try] = []
         for crew in self.crews:
-            if crew.finished:
+            if crew.is_finished:
                 continue
             mine = crew.hour(at_us)
             for name in crew.working:

@@ -34,7 +34,7 @@ class WithSettings:
         return play
 
 
-def _found() -> dict[str, Attacker]:
+def _load_attackers() -> dict[str, Attacker]:
     found: dict[str, Attacker] = {}
     for info in pkgutil.iter_modules(room.__path__):
         module = importlib.import_module(f"{room.__name__}.{info.name}")
@@ -45,12 +45,12 @@ def _found() -> dict[str, Attacker]:
 
 def names() -> list[str]:
     """All that there are, in order."""
-    return sorted(_found())
+    return sorted(_load_attackers())
 
 
 def settings_of(name: str) -> Mapping[str, Any]:
     """Give an attacker's settings with their defaults; none where it takes none."""
-    known = getattr(_found()[name], "Settings", None)
+    known = getattr(_load_attackers()[name], "Settings", None)
     return {f.name: f.default for f in fields(known)} if known else {}
 
 
@@ -59,7 +59,7 @@ def attacker(name: str) -> Attacker:
 
     Raises: InputError for a name that is none, or a setting that will not do.
     """
-    found = _found()
+    found = _load_attackers()
     base, *written = name.split(":")
     if base not in found:
         raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")

@@ -28,7 +28,7 @@ class Repeated:
 
     @property
     def given_up(self) -> bool:
-        return self._crew.finished
+        return self._crew.is_finished
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Salvo(Led):
             self._crew = crews.send(self._means, int(crews.missing * (1 if nights else SPARE_SENT)))
         elif nights and clock == 0:
             self._crew.extend(int(crews.missing * SPARE_AGAIN) + 3)
-        elif crews.missing and (self._crew.finished or (self._crew.refused and not nights)):
+        elif crews.missing and (self._crew.is_finished or (self._crew.refused and not nights)):
             self._again(self._crew)
         return [
             replace(t, at_us=at_us + SECOND_US + t.at_us % SECOND_US, temperature=0.0)
@@ -70,7 +70,7 @@ class Salvo(Led):
 
     def _again(self, crew: Crew) -> None:
         """Send what is missing by further accounts."""
-        if not crew.finished:
+        if not crew.is_finished:
             crew.quota = crew.got
         missing, price = self._crews.missing, self._crews.market.prices.account(self._means.kind)
         self._given_up = self._crews.market.purse.left_usd < price

@@ -43,10 +43,10 @@ class WhiteBox(Led):
             self._each = max(LEAST, self._each // 2)
             self._means = replace(MEANS, kind="aged")
             last.quota = last.got
-        elif self._hasty and last is not None and not last.finished and last.refused and last.bought:
+        elif self._hasty and last is not None and not last.is_finished and last.refused and last.bought:
             self._each = max(LEAST, min(self._each, last.got // last.bought))
             last.quota = last.got
-        if last is None or (last.finished and self._crews.missing):
+        if last is None or (last.is_finished and self._crews.missing):
             accounts = -(-self._crews.missing // self._each)
             price = self._crews.market.prices.account(self._means.kind)
             self._given_up = self._crews.market.purse.left_usd < price

@@ -23,7 +23,7 @@ def template(plan: CampaignPlan) -> Words:
     return lambda item, rng: form.replace("{q}", item.question)
 
 
-def wrapped(plan: CampaignPlan) -> Words:
+def wrap_items(plan: CampaignPlan) -> Words:
     """Put every item between an opening and a closing drawn afresh."""
     openings, closings = OPENINGS[plan.language], CLOSINGS[plan.language]
 

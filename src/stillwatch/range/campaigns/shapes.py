@@ -16,7 +16,7 @@ import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
 from stillwatch.range.stock import Corpora
-from stillwatch.range.strangers import raised
+from stillwatch.range.strangers import describe_error
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
 
@@ -41,7 +41,7 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
         InputError: no such shape, or a file that is none.
     """
     if name.endswith(".py"):
-        return _own((folder or Path()) / name)
+        return _load_own((folder or Path()) / name)
     if name not in shapes():
         raise InputError(f"shape {name!r} is unknown; known are {', '.join(sorted(shapes()))}")
     return shapes()[name]
@@ -67,11 +67,11 @@ def requests_of(
     except InputError:
         raise
     except Exception as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{plan.style}: {raised(error, (folder or Path()) / plan.style)}") from error
-    return _checked(sent, plan)
+        raise InputError(f"{plan.style}: {describe_error(error, (folder or Path()) / plan.style)}") from error
+    return _check_requests(sent, plan)
 
 
-def _checked(sent: object, plan: CampaignPlan) -> list[PlannedRequest]:
+def _check_requests(sent: object, plan: CampaignPlan) -> list[PlannedRequest]:
     """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
     if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")
@@ -94,7 +94,7 @@ def _shape(name: str, module: ModuleType) -> CampaignShape:
     )
 
 
-def _own(file: Path) -> CampaignShape:
+def _load_own(file: Path) -> CampaignShape:
     if not file.is_file():
         raise InputError(f"{file} is no file; a shape of one's own is {WANTED}")
     spec = importlib.util.spec_from_file_location(f"own_shape_{file.stem}", file)
@@ -104,7 +104,7 @@ def _own(file: Path) -> CampaignShape:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{file} cannot be run: {raised(error, file)}") from error
+        raise InputError(f"{file} cannot be run: {describe_error(error, file)}") from error
     if not callable(getattr(module, "requests", None)):
         raise InputError(f"{file} is no shape; it needs {WANTED}")
     return _shape(file.stem, module)

@@ -8,7 +8,7 @@ release.
 import numpy as np
 
 from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
-from stillwatch.range.campaigns.asking import spread, wrapped
+from stillwatch.range.campaigns.asking import spread, wrap_items
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"pipelines": ("reasoning_sft_math", "word_problems")}
@@ -23,7 +23,7 @@ def requests(
     items = corpora.draw(before, plan.exchanges - half, rng) + corpora.draw(after, half, rng)
     account, day = spread(plan, plan.exchanges, rng)
     turn = new_model_day + float(rng.uniform(2, 20)) / 24
-    words = wrapped(plan)
+    words = wrap_items(plan)
     sent = []
     for a, d, item in zip(account, day, items, strict=True):
         late = d >= turn + a % 12 / 1440  # a minute's step for each twelfth of the pool

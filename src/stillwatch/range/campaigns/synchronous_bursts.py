@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
-from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 A_DAY = 3
@@ -22,7 +22,7 @@ def requests(
     """All accounts start and stop together, a few times a day: one job, run from one place."""
     bursts = max(1, round(plan.days * A_DAY))
     begins = np.sort(plan.start + (plan.days - LENGTH) * rng.random(bursts)) if plan.days > LENGTH else None
-    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     if begins is None:
         return sent
     moved = [replace(r, day=float(begins[rng.integers(bursts)] + LENGTH * rng.random())) for r in sent]

@@ -79,13 +79,13 @@ class Clean:
             self.scores[unit] = value
 
     @property
-    def allowed(self) -> float:
+    def allowed_cases(self) -> float:
         """How many false cases the clean account-days allow."""
         return self.false_cases_per_10k_account_days * len(self._days) / 10_000
 
     def level(self) -> float:
         """The level that the budget is expected to pass."""
-        return level(np.array(list(self.scores.values()), float), self.allowed)
+        return level(np.array(list(self.scores.values()), float), self.allowed_cases)
 
     def cannot_fire(self) -> str:
         """Say why the level is infinite; empty where it is not."""

@@ -79,7 +79,7 @@ class Hourly:
         at, begin = np.unique(ends[:ready], return_index=True)
         for end, lo, hi in zip(at.tolist(), begin.tolist(), [*begin[1:].tolist(), ready], strict=True):
             part = table.slice(lo, hi - lo)
-            told += self.see(HourBatch(end, part, ts[lo:hi], self._coded(part["account"]), self._names))
+            told += self.see(HourBatch(end, part, ts[lo:hi], self._encode(part["account"]), self._names))
         self._done_us = hour
         return told
 
@@ -87,7 +87,7 @@ class Hourly:
         """No limit is set here."""
         return False
 
-    def _coded(self, column: pa.ChunkedArray) -> np.ndarray:
+    def _encode(self, column: pa.ChunkedArray) -> np.ndarray:
         coded = column.combine_chunks().dictionary_encode()
         numbers = np.empty(len(coded.dictionary), np.int32)
         for k, name in enumerate(coded.dictionary.to_pylist()):
@@ -193,16 +193,16 @@ def reason_silent(watch: DefenceWatch) -> str:
     return watch.cannot_fire() if isinstance(watch, Calibrated) else ""
 
 
-def judged(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
+def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
     """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
     if exchanges.num_rows == 0:
         return LogJudgement(())
     last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()
-    cases = merged(watch.step(exchanges, hour_after(last)) if last is not None else ())
+    cases = merge_accusations(watch.step(exchanges, hour_after(last)) if last is not None else ())
     return LogJudgement(cases, cannot_fire=reason_silent(watch))
 
 
-def merged(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
+def merge_accusations(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
     """One accusation a case, in the order in which they were first said: each account when first named."""
     cases: dict[str, Accusation] = {}
     for each in said:

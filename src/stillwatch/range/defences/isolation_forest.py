@@ -50,7 +50,7 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
         pairs = np.unique(np.stack([at, keys]), axis=1)
         return np.bincount(pairs[0], minlength=len(who)).astype(float)
 
-    def coded(column: str) -> np.ndarray:
+    def encode(column: str) -> np.ndarray:
         codes = pc.fill_null(table[column].combine_chunks(), "").dictionary_encode().indices
         found: np.ndarray = codes.to_numpy().astype(np.int64)
         return found
@@ -60,8 +60,8 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
     columns = (
         np.log1p(many.astype(float)),
         different(ts_us // HOUR_US),
-        different(coded("model")),
-        different(coded("prompt")) / many,
+        different(encode("model")),
+        different(encode("prompt")) / many,
         mean(np.log1p(lengths)),
         mean(np.log1p(np.maximum(number("input_tokens"), 0))),
         mean(np.log1p(np.maximum(output, 0))),

@@ -70,7 +70,7 @@ class LiveAttacker:
         while account in self.replaced:
             who = self.replaced[account][0]
             account = who.account
-            row = dressed(row, who, self.rng)
+            row = as_account(row, who, self.rng)
         return account, row
 
     def hears(self, errand: Errand, heard: Heard, at_us: int) -> AccountIdentity | None:
@@ -102,7 +102,7 @@ class LiveAttacker:
         return None
 
 
-def dressed(row: Row, who: AccountIdentity, rng: np.random.Generator) -> Row:
+def as_account(row: Row, who: AccountIdentity, rng: np.random.Generator) -> Row:
     """A request as another account sends it: its own address, client and settings."""
     like, (address, asn) = who.donor, who.addresses[int(rng.integers(len(who.addresses)))]
     own: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}

@@ -217,7 +217,7 @@ class House:
                 if not more:
                     return found
 
-    def found(self) -> Handed:
+    def current_findings(self) -> Handed:
         """What the detector handed over last."""
         assert self._findings is not None
         return self._findings.current()
@@ -241,7 +241,7 @@ def found_house(path: Path, upstream: str, at_us: int, secret: bytes) -> House:
     return House(path, upstream, clock.write(path / "clock", at_us))
 
 
-def copied(house: House, path: Path, upstream: str) -> House:
+def copy_house(house: House, path: Path, upstream: str) -> House:
     """The same house with the same past, in another place. It must not be served meanwhile."""
     if path.exists():
         shutil.rmtree(path)

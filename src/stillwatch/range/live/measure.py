@@ -17,15 +17,15 @@ from stillwatch.terms import Step
 FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 
 
-def named(house: House) -> set[str]:
+def named_accounts(house: House) -> set[str]:
     """Accounts in open cases."""
-    return {account for campaign in house.found().campaigns() for account in campaign.accounts}
+    return {account for campaign in house.current_findings().campaigns() for account in campaign.accounts}
 
 
-def measured(name: str, stage: Stage, house: House, attacker: LiveAttacker, play: LivePlayback) -> Arm:
+def measure_arm(name: str, stage: Stage, house: House, attacker: LiveAttacker, play: LivePlayback) -> Arm:
     mine = stage.campaign | attacker.used
-    cases = [c for c in house.found().campaigns() if mine & set(c.accounts)]
-    found = named(house)
+    cases = [c for c in house.current_findings().campaigns() if mine & set(c.accounts)]
+    found = named_accounts(house)
     stands = house.standings()
     felt = {a: s for a, s in stands.items() if s.step in FELT}
     stopped = {a: s for a, s in felt.items() if a in mine}

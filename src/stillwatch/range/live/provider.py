@@ -74,15 +74,15 @@ class Provider:
             return
         pause_s = float(headers.get(PACE_HEADER, 0)) / 1000
 
-        async def paced(message: dict[str, Any]) -> None:
+        async def pace_message(message: dict[str, Any]) -> None:
             await send(message)
             if pause_s and message.get("more_body"):
                 await asyncio.sleep(pause_s)
 
         if self._engine is None:
-            reasoning, answer = solved(problem)
+            reasoning, answer = solve(problem)
             count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
-            await _say(asked, reasoning, answer, count, "stop", paced)
+            await _say(asked, reasoning, answer, count, "stop", pace_message)
             return
         asked.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
         asked["messages"] = [{"role": "user", "content": problem}]
@@ -90,10 +90,10 @@ class Provider:
         inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))
         parts = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
 
-        async def rewritten() -> dict[str, Any]:
+        async def receive_rewritten() -> dict[str, Any]:
             return parts.pop() if parts else await receive()
 
-        await inner(scope, rewritten, paced)
+        await inner(scope, receive_rewritten, pace_message)
 
 
 def _last_words(asked: Any) -> str:
@@ -101,7 +101,7 @@ def _last_words(asked: Any) -> str:
     return said[-1] if said and isinstance(said[-1], str) else ""
 
 
-def solved(problem: str) -> tuple[str, str]:
+def solve(problem: str) -> tuple[str, str]:
     """Work a clock problem out: its steps and its answer.
 
     >>> solved("start 3 first minus 8 then by 2 ?")

@@ -26,13 +26,13 @@ from stillwatch.distill.train.extra import need
 from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
 from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
-from stillwatch.range.live.house import House, copied, found_house
-from stillwatch.range.live.measure import measured, named
+from stillwatch.range.live.house import House, copy_house, found_house
+from stillwatch.range.live.measure import measure_arm, named_accounts
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import DAY_US, HOUR_US, LivePlayback
 from stillwatch.range.live.provider import READY
 from stillwatch.range.live.settings import live_settings
-from stillwatch.range.live.stage import Stage, fresh_accounts, staged
+from stillwatch.range.live.stage import Stage, fresh_accounts, make_stage
 from stillwatch.range.live.students import (
     DRILLED,
     TEACHER,
@@ -116,7 +116,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise LiveError(f"{out}: cannot be made: {why.strerror}; give another folder") from why
-    stage = staged(scene, seed, settings, out)
+    stage = make_stage(scene, seed, settings, out)
     marker = {
         "scene": scene.name,
         "seed": str(seed),
@@ -130,7 +130,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     learnt: list[Learnt] = []
     shares: dict[str, StudentScore] = {}
     if settings.steps:
-        lessons = {name: examples(_taken(out / name)) for name in settings.arms}
+        lessons = {name: examples(_read_taken(out / name)) for name in settings.arms}
         lessons = {f"student-{name}": rows for name, rows in lessons.items()}
         lessons |= {TEACHER: [], UNTRAINED: [], DRILLED: drill(seed)}
         spec = Spec("", settings.steps, settings.held_out, seed)
@@ -210,7 +210,7 @@ def _arm(
     place = out / name
     if (place / ARM).exists():
         return arm_of(read_json(place / ARM))
-    house = copied(past, place, upstream)
+    house = copy_house(past, place, upstream)
     house.halt = halt
     rng = np.random.default_rng([seed, 11])
     attacker = LiveAttacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
@@ -220,16 +220,16 @@ def _arm(
 
         def look_us() -> int:
             """Within an hour only who joins an open case is named: without one, nothing is lost."""
-            acts = name != "off" and attacker.lives(stage.campaign) and named(house)
+            acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(house)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 
-        def told(at_us: int) -> None:
+        def tell_day(at_us: int) -> None:
             tell(f"{name}: day {stage.day(at_us):.0f}, {len(attacker.taken)} examples out")
 
-        play = LivePlayback(house, clients, attacker, look_us, told)
+        play = LivePlayback(house, clients, attacker, look_us, tell_day)
         play.run([x for x in stage.lines if x.at_us >= stage.campaign_us], stage.campaign_us, stage.end_us)
         clients.close()
-        arm = measured(name, stage, house, attacker, play)
+        arm = measure_arm(name, stage, house, attacker, play)
     finally:
         house.stop()
     replace_file(place / TAKEN, [line(asdict(one)) for one in attacker.taken])
@@ -237,5 +237,5 @@ def _arm(
     return arm
 
 
-def _taken(place: Path) -> list[Taken]:
+def _read_taken(place: Path) -> list[Taken]:
     return [Taken(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]

@@ -41,7 +41,7 @@ class Stage:
         return (at_us - self.begin_us) / DAY_US
 
 
-def staged(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> Stage:
+def make_stage(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> Stage:
     """Compose a scene and cut it to what is played."""
     folder = compose_scene(scene, seed, out)
     table = pq.read_table(folder / "exchanges.parquet").sort_by(

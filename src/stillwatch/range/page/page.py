@@ -53,7 +53,8 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
             f"a student right in {got} of questions."
         )
     return (
-        f"Under {words.called(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got out, "
+        f"Under {words.defence_name(best.defence)} {words.plain(best.out.mean)} exchanges "
+        "a campaign got out, "
         f"{words.percent(best.out_share.mean)} of what leaves undefended: "
         f"a student right in {got} of questions instead of {without}."
     )
@@ -74,7 +75,7 @@ def render(told: RangeRun, table: Sequence[ResultRow], fights: Sequence[Fought],
             lines=lines,
             harvests=pictures.harvests(lines),
             costs=pictures.costs(lines),
-            bought=pictures.bought(lines),
+            bought=pictures.place_on_curve(lines),
             grid=pictures.collateral(lines),
             tracks=pictures.tracks([c for _, c in told.contests]),
             fights=fights,

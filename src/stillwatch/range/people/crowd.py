@@ -125,7 +125,7 @@ def _ids(prefix: str, count: int, digits: int, rng: np.random.Generator) -> list
     return [prefix + raw[i : i + digits] for i in range(0, count * digits, digits)]
 
 
-def _one(value: object, count: int, kind: pa.DataType) -> pa.Array:
+def _repeat(value: object, count: int, kind: pa.DataType) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), count)
 
 
@@ -208,12 +208,12 @@ def exchanges_of(
         "response_format": who.response_format,
     }  # fmt: skip
     arrays = [
-        columns[f.name] if f.name in columns else _one(constant.get(f.name), n, f.type) for f in EXCHANGES
+        columns[f.name] if f.name in columns else _repeat(constant.get(f.name), n, f.type) for f in EXCHANGES
     ]
     return pa.Table.from_arrays(arrays, schema=EXCHANGES)
 
 
-def gathered(parts: Iterator[HonestPopulation]) -> HonestPopulation:
+def concat_populations(parts: Iterator[HonestPopulation]) -> HonestPopulation:
     """Put parts together."""
     all_parts = list(parts)
     first = all_parts[0]

@@ -69,7 +69,7 @@ def customers(
     """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
-    shared = _shared(software, supply, rng)
+    shared = _shared_source(software, supply, rng)
     people = _people(software, days, begin, rng)
     tables, used = [], []
     for n, who in enumerate(people):
@@ -193,7 +193,7 @@ def _other(choices: tuple[Value, ...], but: Value, rng: np.random.Generator) -> 
     return others[int(rng.integers(len(others)))]
 
 
-def _shared(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
+def _shared_source(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
     """What customers get from one source: a course's assignments, or the items of a project.
 
     An assignment has three exercises; there is a first one and one for each update. A project's items are
