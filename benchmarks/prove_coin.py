@@ -32,7 +32,7 @@ from stillwatch.coin.verify import verify
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import THINK, THOUGHT, ClockProblem, problems
 from stillwatch.distill.embedded.models import blank, blank_student, tokenizer
-from stillwatch.distill.embedded.serve.run import started
+from stillwatch.distill.embedded.serve.run import start_server
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import apart
 from stillwatch.distill.rows import write_rows
@@ -294,7 +294,7 @@ def make_world(out: Path) -> World:
     terms = out / "terms.toml"
     terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
     asked = {actor: problems(n, 1000 + k) for k, (actor, n) in enumerate(ASKED.items())}
-    with started(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
+    with start_server(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
         with State(Folder(world.folder).state, Folder(world.folder).secret()) as state:
             keys = {
                 name: state.issue(name, now_us=time.time_ns() // 1000)

@@ -23,11 +23,11 @@ from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
 from stillwatch.distill.collect import Collected
-from stillwatch.distill.collect.ask import answers, collect_run, estimate, reached
+from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import RunBudget
-from stillwatch.distill.collect.reply import NotAnAnswer, parsed, said, split_marked, usage
+from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
 from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
 from stillwatch.distill.plan import Budget, DistillPlan, section
@@ -60,7 +60,7 @@ def collected(run: DistillRun, plan: DistillPlan) -> Collected:
 
 
 def stored(run: DistillRun) -> list[Sample]:
-    return list(read_samples(run.collected))
+    return list(read_samples(run.collected_file))
 
 
 def test_every_sample_is_asked_once_and_stored(tmp_path: Path) -> None:
@@ -428,7 +428,7 @@ def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
                 plan,
                 prompts,
                 ledger,
-                lambda: reached(plan.teacher, lambda words: None),
+                lambda: reach_teacher(plan.teacher, lambda words: None),
                 lambda progress: None,
             )
         assert "full" in got.stopped
@@ -530,7 +530,7 @@ def test_pauses_grow_and_fewer_go_at_once_until_an_answer_comes() -> None:
         clock.now += 100
     assert waits[0] < 1.0 < waits[3] <= 8.0
     assert one._allowed == 1.0
-    one.answered()
+    one.count_answer()
     assert one._allowed == 2.0
     assert one.pause(7.0) >= 7.0
 
@@ -578,7 +578,7 @@ def reply(**message: Any) -> dict[str, Any]:
     ],
 )
 def test_reasoning_and_answer_come_apart(message: dict[str, Any], reasoning: str | None, answer: str) -> None:
-    one = said(reply(**message))
+    one = parse_answer(reply(**message))
     assert (one.reasoning, one.answer) == (reasoning, answer)
 
 
@@ -607,9 +607,9 @@ def test_any_reply_is_read_or_refused(
 ) -> None:
     choice = {"message": message, "finish_reason": finish, "logprobs": {"content": logprobs}}
     raw = json.dumps({"choices": [choice], "usage": used, "model": model}).encode()
-    one = said(parsed(raw))
+    one = parse_answer(parse_reply(raw))
     assert isinstance(one.answer, str)
-    assert usage(parsed(raw), 9).input_tokens >= 0
+    assert usage(parse_reply(raw), 9).input_tokens >= 0
     json.dumps([one.reasoning, one.logprobs, one.model, one.finish_reason])
 
 
@@ -617,10 +617,10 @@ def test_any_reply_is_read_or_refused(
 def test_any_json_is_a_reply_or_none(value: Any) -> None:
     for content in (value, {"choices": value}, {"choices": [value]}, {"choices": [{"message": value}]}):
         try:
-            found = parsed(json.dumps(content).encode())
+            found = parse_reply(json.dumps(content).encode())
         except NotAnAnswer:
             continue
-        said(found)
+        parse_answer(found)
 
 
 def test_usage_in_every_shape() -> None:
@@ -641,7 +641,7 @@ def test_usage_in_every_shape() -> None:
     )
     assert (told.input_tokens, told.output_tokens, told.cached_tokens, told.reasoning_tokens) == (9, 4, 8, 3)
     with pytest.raises(NotAnAnswer):
-        parsed(b"null")
+        parse_reply(b"null")
 
 
 def test_a_teacher_without_logprobs_is_asked_without(tmp_path: Path) -> None:
@@ -674,12 +674,12 @@ def test_files_are_had_from_the_ledger_after_a_kill(tmp_path: Path) -> None:
     with teaching() as (url, _):
         run, plan = run_of(tmp_path, url, 4)
         collected(run, plan)
-        whole = run.collected.read_bytes()
-        run.collected.write_bytes(b"")
+        whole = run.collected_file.read_bytes()
+        run.collected_file.write_bytes(b"")
         run.spent.unlink()
         assert is_stale(run)
         write_stored(run, plan)
-        assert run.collected.read_bytes() == whole
+        assert run.collected_file.read_bytes() == whole
         assert not is_stale(run)
 
 
@@ -762,10 +762,12 @@ def test_a_ledger_survives_a_writer_that_is_cut_off(tmp_path: Path) -> None:
             attempt, written = ledger.sent(f"k{number}", "train", 10, 10, 5, 1)
             written.result()
             if number < 2:
-                ledger.ended(f"k{number}", attempt, AttemptOutcome("stored", 4, 3, 2, reply=b"{}")).result()
+                ledger.record_end(
+                    f"k{number}", attempt, AttemptOutcome("stored", 4, 3, 2, reply=b"{}")
+                ).result()
     with RunLedger(file) as ledger:
         assert ledger.left_in_doubt == 1
-        assert ledger.answered() == {"k0", "k1"}
+        assert ledger.answered_keys() == {"k0", "k1"}
         assert ledger.doubtful() == {"k2"}
         spent = ledger.spent()
     assert (spent.requests, spent.tokens, spent.all_pusd) == (3, 14 + 10, 4 + 5)

@@ -46,14 +46,14 @@ def run_of(
     found = prompts or [Prompt(one.id, one.prompt, "free") for one in {s.id: s for s in samples}.values()]
     write_rows(run.prompts, found)
     write_rows(run.heldout, heldout)
-    write_rows(run.collected, samples)
+    write_rows(run.collected_file, samples)
     return run
 
 
 def curated(run: DistillRun, **settings: Any) -> tuple[list[str], dict[str, int]]:
     """The ids that are kept, and what each filter dropped."""
     account = curate_run(run, DistillPlan(curate=CurationRules(**settings)), lambda stage, done, total: None)
-    kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated)]
+    kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated_file)]
     assert account == read_json(run.curation)
     assert account["collected"] - account["kept"] == sum(one["dropped"] for one in account["filters"])
     return kept, {one["name"]: one["dropped"] for one in account["filters"] if one["dropped"]}
@@ -386,12 +386,12 @@ def test_each_filter_counts_what_it_drops(tmp_path: Path) -> None:
         "contaminated": 1,
         "duplicate": 1,
     }
-    one = next(read_examples(run.curated))
+    one = next(read_examples(run.curated_file))
     assert (one.task, one.expected, one.tokens) == ("maths", "4", 7)
     assert curated(run, most_per_prompt=1)[0] == ["good/3"]
-    first = run.curated.read_bytes()
+    first = run.curated_file.read_bytes()
     curated(run, most_per_prompt=1)
-    assert run.curated.read_bytes() == first
+    assert run.curated_file.read_bytes() == first
 
 
 def test_code_is_verified_and_says_how_it_was_confined(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_nothing_left_says_which_filter_took_most(tmp_path: Path) -> None:
 
 def test_a_collected_file_that_was_cut_is_refused_with_its_line(tmp_path: Path) -> None:
     run = run_of(tmp_path, [sample("a", "x"), sample("b", "y")])
-    run.collected.write_bytes(run.collected.read_bytes()[:-20])
+    run.collected_file.write_bytes(run.collected_file.read_bytes()[:-20])
     with pytest.raises(Exception, match=r"collected\.jsonl:2: is no JSON"):
         curated(run)
 
@@ -439,8 +439,8 @@ def test_a_row_written_by_hand_is_taken_or_refused_with_its_line(
     tmp_path: Path, key: str, value: Any, words: str
 ) -> None:
     run = run_of(tmp_path, [sample("a", "x")])
-    row = json.loads(run.collected.read_text())
-    run.collected.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
+    row = json.loads(run.collected_file.read_text())
+    run.collected_file.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
     with pytest.raises(InputError, match=rf"collected\.jsonl:2: .*{words}"):
         curated(run)
 

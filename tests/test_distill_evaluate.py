@@ -15,7 +15,7 @@ from stillwatch.distill.embedded.clock import STEPS, WORDS, is_held_out, problem
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, apart
 from stillwatch.distill.evaluate.intervals import clopper_pearson, wilson
-from stillwatch.distill.evaluate.marks import judged
+from stillwatch.distill.evaluate.marks import judge_answers
 from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train.wording import Wording
 
@@ -74,7 +74,7 @@ class R1:
 def test_what_is_learnt_is_read_back_where_the_template_opens_the_reasoning() -> None:
     words = Wording(R1(), "<end>", frozenset({1}), ())
     asked = ({"role": "user", "content": "?"},)
-    assert words.opened(asked)
+    assert words.opens_reasoning(asked)
     for reasoning in ("1 + 1 = 2", None):
         said = words.said_text(asked, reasoning, "2")
         assert "<think>" not in said
@@ -93,7 +93,7 @@ def test_marks_count_by_slice_and_an_answer_without_end_is_wrong() -> None:
     def judge(task: str, expected: Any, answer: str) -> AnswerVerdict:
         return AnswerVerdict(None) if answer == "?" else AnswerVerdict(answer == expected)
 
-    (marks,) = judged(questions, written, judge)
+    (marks,) = judge_answers(questions, written, judge)
     assert (marks.all.right, marks.all.n, marks.unfinished, marks.unclear) == (1, 4, 1, 1)
     assert {name: (of.right, of.n) for name, of in marks.slices.items()} == {"even": (1, 2), "odd": (0, 2)}
 

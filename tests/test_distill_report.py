@@ -12,7 +12,7 @@ from distill_world import clock_run
 from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.report import Spot
-from stillwatch.distill.report.figures import account, reached
+from stillwatch.distill.report.figures import account, find_reached
 from stillwatch.distill.report.page import render
 from stillwatch.distill.report.picture import HIGH, curve, loss
 from stillwatch.distill.report.run import report
@@ -80,10 +80,10 @@ def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
 
 def test_nothing_is_reached_without_a_teacher_or_a_start() -> None:
     spots = (Spot(0, 0, None, 10, 1, 0, 1), Spot(5, 50, None, 10, 9, 0, 1))
-    assert reached(spots, None) == ()
-    assert reached(spots[1:], spots[1]) == ()
-    assert reached(spots, replace(spots[0], right=0)) == ()  # a teacher worse than the start
-    assert reached(spots, spots[1])[0].between is None  # nothing measured between none and all
+    assert find_reached(spots, None) == ()
+    assert find_reached(spots[1:], spots[1]) == ()
+    assert find_reached(spots, replace(spots[0], right=0)) == ()  # a teacher worse than the start
+    assert find_reached(spots, spots[1])[0].between is None  # nothing measured between none and all
 
 
 def test_the_page_is_one_file_and_nothing_on_it_acts(tmp_path: Path) -> None:

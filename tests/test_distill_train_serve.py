@@ -102,12 +102,12 @@ def test_a_model_that_is_not_there_and_a_port_that_is_taken_are_refused(tmp_path
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from stillwatch.distill.embedded.models import blank_student, tokenizer
-    from stillwatch.distill.embedded.serve.run import started
+    from stillwatch.distill.embedded.serve.run import start_server
 
     folder = tmp_path_factory.mktemp("served") / "blank"
     blank_student(1).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    with started(folder, reasoning="inline") as at:
+    with start_server(folder, reasoning="inline") as at:
         yield at
 
 

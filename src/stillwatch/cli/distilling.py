@@ -169,7 +169,7 @@ def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
         for one in account["filters"]
     ]
     table(("filter", "dropped", "what it drops", "for example"), rows, "")
-    print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated}")
+    print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated_file}")
 
 
 def leave(made: PreparedRun, got: Collected) -> None:

@@ -116,11 +116,11 @@ class DistillRun:
         return self.path / "ledger.db"
 
     @property
-    def collected(self) -> Path:
+    def collected_file(self) -> Path:
         return self.path / "collected.jsonl"
 
     @property
-    def curated(self) -> Path:
+    def curated_file(self) -> Path:
         return self.path / "curated.jsonl"
 
     @property

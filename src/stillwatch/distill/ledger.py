@@ -151,7 +151,7 @@ class RunLedger:
         )
         return attempt, self._put(lambda: _do(self._db, text, row))
 
-    def ended(self, key: str, attempt: int, outcome: AttemptOutcome) -> Future[None]:
+    def record_end(self, key: str, attempt: int, outcome: AttemptOutcome) -> Future[None]:
         """Write down how a request ended, with its answer where there is one."""
 
         def write() -> None:
@@ -172,12 +172,12 @@ class RunLedger:
 
         return self._put(write)
 
-    def failed(self, key: str, error: str, final: bool) -> Future[None]:
+    def record_failure(self, key: str, error: str, final: bool) -> Future[None]:
         """Write down that a sample was given up."""
         row = (key, int(final), _storable(error))
         return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
 
-    def answered(self) -> set[str]:
+    def answered_keys(self) -> set[str]:
         """The keys that are stored: never to be asked again."""
         return {key for (key,) in self._db.execute("SELECT key FROM answer")}
 
@@ -268,7 +268,7 @@ class RunLedger:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock_out_collectors(path: Path) -> Iterator[None]:
     """Keep collectors out while a run is prepared. Raises: DistillError where one is at work."""
     lock = _hold(path.with_suffix(".lock"))
     try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun, PlanError, Prompt
-from stillwatch.distill.curate.contamination import HeldOut, asked
-from stillwatch.distill.ledger import alone
+from stillwatch.distill.curate.contamination import HeldOut, user_text
+from stillwatch.distill.ledger import lock_out_collectors
 from stillwatch.distill.plan import DistillPlan, PromptSource, text
 from stillwatch.distill.rows import (
     line,
@@ -57,7 +57,7 @@ def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> Pre
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise DistillError(f"{run.path}: cannot be made: {why.strerror}") from why
-    with alone(run.ledger):  # a second one would write its plan over that of the first
+    with lock_out_collectors(run.ledger):  # a second one would write its plan over that of the first
         if run.teacher.exists():
             before = read_json(run.teacher)
             if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
@@ -97,7 +97,7 @@ def _demand(plan: DistillPlan) -> None:
 def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> PreparedRun:
     rejected: list[RejectedLine] = []
     heldout = list(_prompts(plan.heldout, True, rejected))
-    fence = HeldOut([asked(prompt.messages) for prompt in heldout], plan.curate.contamination_words)
+    fence = HeldOut([user_text(prompt.messages) for prompt in heldout], plan.curate.contamination_words)
     prompts: dict[str, Prompt] = {}
     duplicates = contaminated = 0
     wanted = plan.prompts.n
@@ -109,7 +109,7 @@ def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> Prepar
             content = json.dumps(prompt.messages)
             if content in prompts:
                 duplicates += 1
-            elif fence.shares(asked(prompt.messages)):
+            elif fence.shares(user_text(prompt.messages)):
                 contaminated += 1
             else:
                 prompts[content] = prompt

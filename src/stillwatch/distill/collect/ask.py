@@ -29,7 +29,7 @@ def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> Col
     prompts = list(read_prompts(run.prompts))
     with RunLedger(run.ledger) as ledger:
         try:
-            return collect(plan, prompts, ledger, lambda: reached(plan.teacher, say), tell)
+            return collect(plan, prompts, ledger, lambda: reach_teacher(plan.teacher, say), tell)
         finally:
             write_stored(run, plan)
 
@@ -49,7 +49,7 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
                 plan,
                 prompts,
                 ledger,
-                lambda: reached(plan.teacher, say),
+                lambda: reach_teacher(plan.teacher, say),
                 lambda progress: None,
                 purpose="evaluate",
             )
@@ -64,7 +64,7 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
 
 
 @contextmanager
-def reached(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
+def reach_teacher(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
     """The teacher with an address that answers, and its key: an embedded one is served while the block runs.
 
     A header whose value begins with $ is read from that variable here, so that no secret lies in the plan.
@@ -75,9 +75,9 @@ def reached(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
     if not teacher.base_url.startswith(EMBEDDED):
         yield teacher, key
         return
-    from stillwatch.distill.embedded.serve.run import started
+    from stillwatch.distill.embedded.serve.run import start_server
 
-    with started(teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
+    with start_server(teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
         yield replace(teacher, base_url=base_url), key
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
 from stillwatch.distill.collect import Collected, Progress, SampleRequest
-from stillwatch.distill.collect.bounded import bounded
+from stillwatch.distill.collect.bounded import bounded_client_class
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import Reserved, RunBudget
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
-from stillwatch.distill.collect.reply import parsed, usage
+from stillwatch.distill.collect.reply import parse_reply, usage
 from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
 from stillwatch.distill.ledger import AttemptOutcome, RunLedger
 from stillwatch.distill.plan import DistillPlan, Teacher
@@ -78,7 +78,7 @@ class _Gathering:
         purpose: str,
     ) -> None:
         self.plan, self.ledger, self.price, self.tell, self.purpose = plan, ledger, price, tell, purpose
-        answered, refused = ledger.answered(), ledger.given_up()
+        answered, refused = ledger.answered_keys(), ledger.given_up()
         doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
         self.missing: deque[tuple[Prompt, int]] = deque()  # questions are made when their turn comes
         self.wanted = self.had = self.failed = 0
@@ -124,7 +124,7 @@ class _Gathering:
             default_headers=dict(teacher.headers) or None,
             max_retries=0,
             timeout=asking.timeout_s,
-            http_client=bounded()(),
+            http_client=bounded_client_class()(),
         )
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -215,9 +215,9 @@ class _Gathering:
             outcome, met = await self._send(question, attempt)
             doubt = outcome.state == "in_doubt"
             tokens = had.tokens if doubt else outcome.input_tokens + outcome.output_tokens
-            await asyncio.wrap_future(self.ledger.ended(question.key, attempt, outcome))
+            await asyncio.wrap_future(self.ledger.record_end(question.key, attempt, outcome))
             self.purse.settle(had, tokens, had.pusd if doubt else outcome.pusd)
-            self.pace.took(turn, tokens)
+            self.pace.correct_tokens(turn, tokens)
         finally:
             self.pace.back()
         async with self.settled:
@@ -225,7 +225,7 @@ class _Gathering:
         if met is None:
             self.new += 1
             self.last_answer = time.monotonic()
-            self.pace.answered()
+            self.pace.count_answer()
             self._tell()
         if self.ledger.full:
             raise DistillError(f"the disk is full ({self.ledger.full}); what came is stored")
@@ -247,7 +247,7 @@ class _Gathering:
                     extra_headers={"Idempotency-Key": question.key},
                 )
             raw: bytes = answer.content
-            reply = parsed(raw)
+            reply = parse_reply(raw)
         except Exception as error:  # noqa: BLE001 - the client raises many kinds; `trouble` reads all of them
             met = trouble(error, self.plan.teacher.api_key_env, self.plan.teacher.base_url)
             state = "in_doubt" if met.means is Remedy.DOUBT else "unpaid"
@@ -280,7 +280,7 @@ class _Gathering:
     async def _give_up(self, question: SampleRequest, met: TeacherError) -> None:
         self.failed += 1
         await asyncio.wrap_future(
-            self.ledger.failed(question.key, met.text, final=met.means is Remedy.GIVE_UP)
+            self.ledger.record_failure(question.key, met.text, final=met.means is Remedy.GIVE_UP)
         )
         self._tell()
 

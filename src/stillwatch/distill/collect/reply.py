@@ -41,7 +41,7 @@ class TeacherUsage:
     told: bool
 
 
-def parsed(raw: bytes) -> dict[str, Any]:
+def parse_reply(raw: bytes) -> dict[str, Any]:
     """Read a reply's JSON. Raises: NotAnAnswer with what is wrong."""
     try:
         reply = json.loads(raw)
@@ -59,7 +59,7 @@ def parsed(raw: bytes) -> dict[str, Any]:
     return reply
 
 
-def said(reply: dict[str, Any]) -> ParsedAnswer:
+def parse_answer(reply: dict[str, Any]) -> ParsedAnswer:
     """What the first choice says."""
     choice = reply["choices"][0]
     message = choice["message"]
@@ -107,7 +107,7 @@ def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
             thought = _count(_inner(told, "completion_tokens_details", "reasoning_tokens"))
             hit = _count(told.get("prompt_cache_hit_tokens"))  # DeepSeek's name
             return TeacherUsage(into, out, cached or hit or 0, thought, True)
-    one = said(reply)
+    one = parse_answer(reply)
     written = len((one.answer + (one.reasoning or "")).encode(errors="replace"))
     return TeacherUsage(question_bytes, written, 0, None, False)
 

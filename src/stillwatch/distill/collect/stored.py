@@ -12,7 +12,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
 from stillwatch.distill.collect.questions import question_of
-from stillwatch.distill.collect.reply import parsed, said, usage
+from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
 from stillwatch.distill.ledger import RunCost, read_only, reply, spent
 from stillwatch.distill.plan import DistillPlan
 from stillwatch.distill.prices import PUSD, price_of, usd
@@ -24,7 +24,7 @@ def write_stored(run: DistillRun, plan: DistillPlan) -> None:
     prompts = list(read_prompts(run.prompts))
     with closing(read_only(run.ledger)) as db:
         try:
-            write_rows(run.collected, samples(plan, prompts, db))
+            write_rows(run.collected_file, samples(plan, prompts, db))
             _write_spent(run, plan, db)  # last: it says that the other one is complete
         except DistillError as why:
             raise DistillError(
@@ -42,7 +42,7 @@ def is_stale(run: DistillRun) -> bool:
     """Whether the ledger has more than the files say: a process was killed before it wrote them."""
     if not run.ledger.exists():
         return False
-    if not run.collected.exists() or not run.spent.exists():
+    if not run.collected_file.exists() or not run.spent.exists():
         return True
     told = read_json(run.spent)
     with closing(read_only(run.ledger)) as db:
@@ -59,8 +59,8 @@ def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) ->
             if stored is None:
                 continue
             raw, into, out, pusd = stored
-            answer = parsed(raw)
-            words, used = said(answer), usage(answer, 0)
+            answer = parse_reply(raw)
+            words, used = parse_answer(answer), usage(answer, 0)
             yield Sample(
                 prompt.id,
                 number,

@@ -37,7 +37,9 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
     if isinstance(error.__cause__, NotAnAnswer):  # met while it was read
         error = error.__cause__
     if isinstance(error, openai.APIStatusError):
-        return _status(error.status_code, _said(error), error.response.headers, key_variable, base_url)
+        return _status(
+            error.status_code, _teacher_words(error), error.response.headers, key_variable, base_url
+        )
     if isinstance(error, openai.APITimeoutError):
         if _kinds(error.__cause__) & {"ConnectTimeout", "PoolTimeout"}:
             return TeacherError(Remedy.AGAIN, "no connection within the time", unreached=True)
@@ -94,7 +96,7 @@ def _kinds(error: BaseException | None) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def _said(error: Any) -> str:
+def _teacher_words(error: Any) -> str:
     """The teacher's own words, short."""
     body = error.body
     if isinstance(body, dict):

@@ -11,7 +11,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun, Example, Prompt, Sample
 from stillwatch.distill.curate import Dropped
-from stillwatch.distill.curate.contamination import HeldOut, asked
+from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.verify import verify
 from stillwatch.distill.curate.wording import FILTERS
@@ -44,13 +44,13 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
-    found = (one for one in read_samples(run.collected) if one.id in prompts)
+    found = (one for one in read_samples(run.collected_file) if one.id in prompts)
     sieve = _Curation(
         [replace(one, logprobs=None) for one in found]
     )  # nothing here looks at them, and they are long
     collected = len(sieve.kept)
     if not collected:
-        raise DistillError(f"{run.collected} holds no answers: run `stillwatch distill collect` first")
+        raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")
     for number, one in enumerate(FILTERS):
         tell("wording", number + 1, len(FILTERS))
         reasons = ((sample, one.judge(sample, settings)) for sample in sieve.kept)
@@ -58,12 +58,12 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
             one.name, one.drops, [Dropped(s.id, s.sample, why) for s, why in reasons if why is not None]
         )
     sandbox = _verify(sieve, prompts, settings, tell)
-    heldout = [asked(prompt.messages) for prompt in read_prompts(run.heldout)]
+    heldout = [user_text(prompt.messages) for prompt in read_prompts(run.heldout)]
     fence = HeldOut(heldout, settings.contamination_words)
-    _contaminated(sieve, fence)
+    _drop_contaminated(sieve, fence)
     _duplicates(sieve, settings, tell)
     _crowd(sieve, settings)
-    write_rows(run.curated, (_example(one, prompts[one.id]) for one in sieve.kept))
+    write_rows(run.curated_file, (_example(one, prompts[one.id]) for one in sieve.kept))
     account = {
         "collected": collected,
         "kept": len(sieve.kept),
@@ -97,10 +97,10 @@ def _verify(
     return sandbox
 
 
-def _contaminated(sieve: _Curation, fence: HeldOut) -> None:
+def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
     dropped = []
     for one in sieve.kept:
-        for text in (asked(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
+        for text in (user_text(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
             if shared := fence.shares(text):
                 dropped.append(Dropped(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set'))
                 break
@@ -152,7 +152,7 @@ def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: s
 
 
 def _whole(one: Sample) -> str:
-    return f"{asked(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
+    return f"{user_text(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
 
 
 def _example(one: Sample, prompt: Prompt) -> Example:

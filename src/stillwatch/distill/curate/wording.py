@@ -51,7 +51,7 @@ def _refusal(sample: Sample, sieve: CurationRules) -> str | None:
     return f"begins {found[0].strip()!r}" if found else None
 
 
-def _truncated(sample: Sample, sieve: CurationRules) -> str | None:
+def _why_truncated(sample: Sample, sieve: CurationRules) -> str | None:
     cut = sieve.truncated and sample.finish_reason in ("length", "max_tokens")
     return "cut off at max_tokens" if cut else None
 
@@ -72,7 +72,7 @@ def _length(sample: Sample, sieve: CurationRules) -> str | None:
     return None
 
 
-def _broken(sample: Sample, sieve: CurationRules) -> str | None:
+def _why_broken(sample: Sample, sieve: CurationRules) -> str | None:
     text = sample.answer + (sample.reasoning or "")
     if found := LEFTOVER.search(sample.answer):
         return f"a mark was left in it: {found[0]}"
@@ -96,9 +96,9 @@ def _repeats(sample: Sample, sieve: CurationRules) -> str | None:
 FILTERS = (
     NamedFilter("empty", "no answer", _empty),
     NamedFilter("refusal", "the teacher declined", _refusal),
-    NamedFilter("truncated", "cut off at max_tokens", _truncated),
+    NamedFilter("truncated", "cut off at max_tokens", _why_truncated),
     NamedFilter("no_reasoning", "no reasoning, where the plan needs it", _no_reasoning),
     NamedFilter("length", "shorter or longer than the plan allows", _length),
-    NamedFilter("broken", "marks of a template or characters that are no text", _broken),
+    NamedFilter("broken", "marks of a template or characters that are no text", _why_broken),
     NamedFilter("repetition", "goes in circles", _repeats),
 )

@@ -35,7 +35,7 @@ def write(
     model = loaded.model.eval()
     if model.device.type == "cpu":
         keep_freed()
-    tokens = [words.asked(messages) for messages in asked]
+    tokens = [words.prompt_tokens(messages) for messages in asked]
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
     found: list[GeneratedAnswer | None] = [None] * len(tokens)
     limit = context(model) or 1 << 30
@@ -66,15 +66,15 @@ def write(
                 **(sampled if temperature else {"do_sample": False}),
             )
         for row, i in enumerate(chosen):
-            found[i] = _written(loaded, words, out[row, longest:].tolist(), asked[i])
+            found[i] = _parse_tokens(loaded, words, out[row, longest:].tolist(), asked[i])
         tell(min(start + batch, len(order)))
     return [one for one in found if one is not None]
 
 
-def _written(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> GeneratedAnswer:
+def _parse_tokens(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> GeneratedAnswer:
     end = next((k for k, token in enumerate(tokens) if token in words.ends), None)
     text = loaded.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-    reasoning, answer, closed = apart(text, words.opened(messages))
+    reasoning, answer, closed = apart(text, words.opens_reasoning(messages))
     return GeneratedAnswer(
         reasoning, answer, end is not None and closed, len(tokens) if end is None else end + 1
     )

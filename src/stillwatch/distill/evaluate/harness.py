@@ -25,7 +25,7 @@ def harness(
     try:
         lm_eval = import_module("lm_eval")
         wrapped = import_module("lm_eval.models.huggingface")
-        known = import_module("lm_eval.tasks").TaskManager(include_path=_own(run))
+        known = import_module("lm_eval.tasks").TaskManager(include_path=_own_tasks(run))
     except ModuleNotFoundError as why:
         raise DistillError(f"[evaluate] lm_eval needs {why.name}: pip install 'lm-eval[hf]'") from why
     unknown = [name for name in settings.lm_eval if not known.match_tasks([name])]
@@ -53,7 +53,7 @@ def harness(
     return told
 
 
-def _own(run: DistillRun) -> str | None:
+def _own_tasks(run: DistillRun) -> str | None:
     """A folder `lm-eval` in the run holds tasks of the user's own, in the harness's YAML."""
     folder = run.path / "lm-eval"
     return str(folder) if folder.is_dir() else None

@@ -17,7 +17,7 @@ def share(right: int, n: int) -> ShareRight:
     return ShareRight(n, right, low, high)
 
 
-def judged(
+def judge_answers(
     questions: Sequence[Prompt], written: Sequence[GeneratedAnswer], judge: Judge
 ) -> tuple[TaskScores, ...]:
     """The marks by task, in order of first appearance. An answer without an end is wrong."""

@@ -17,7 +17,7 @@ from typing import Any
 from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate import Evaluation, ShareRight, TaskScores
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
-from stillwatch.distill.evaluate.marks import judged
+from stillwatch.distill.evaluate.marks import judge_answers
 from stillwatch.distill.rows import line, objects, read_json, read_prompts, replace_file, write_json
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.train import CLOCK
@@ -140,7 +140,7 @@ class _Marker:
         return self.marks(name, written)
 
     def marks(self, name: str, written: Sequence[GeneratedAnswer]) -> dict[str, Any]:
-        found = judged(self.questions, written, judge)
+        found = judge_answers(self.questions, written, judge)
         for one in found:
             self.say(f"{name}: {one.all.right:,} of {one.all.n:,} right in {one.task}")
         return {one.task: plain(one) for one in found}
@@ -181,13 +181,13 @@ def _teacher(
         url = str(read_json(run.teacher).get("base_url", "")) if run.teacher.exists() else ""
         if not url.startswith(EMBEDDED):
             say(f"teacher: asked {len(questions):,} held-out questions")
-            return _asked(run, questions, mark)
+            return _ask_teacher(run, questions, mark)
         place = url.removeprefix(EMBEDDED)
     seed = 1
     return mark("teacher", state(place), lambda: load_to_run(place, seed, blank=place != CLOCK))
 
 
-def _asked(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
+def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
     """The teacher's marks by its API, paid within the run's budget; no answer is paid twice."""
     from stillwatch.distill.collect.ask import answers
 

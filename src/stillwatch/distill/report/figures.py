@@ -30,14 +30,14 @@ def account(run: DistillRun) -> Account:
     curation = read_json(run.curation) if run.curation.exists() else {}
     kept = int(curation.get("kept") or training["examples"]) or 1
 
-    def paid(samples: int) -> tuple[float, float | None]:
+    def cost_of(samples: int) -> tuple[float, float | None]:
         part = samples / kept
         usd = spent.get("usd")
         return part * float(spent.get("output_tokens") or 0), None if usd is None else part * float(usd)
 
     def spot(samples: int, of: dict[str, Any]) -> Spot:
         n, right = (sum(int(task[key]) for task in of.values()) for key in ("n", "right"))
-        return Spot(samples, *paid(samples), n, right, *wilson(right, n))
+        return Spot(samples, *cost_of(samples), n, right, *wilson(right, n))
 
     before = spot(0, marks["student_before"]) if marks["student_before"] else None
     after = spot(training["examples"], marks["student_after"])
@@ -55,7 +55,7 @@ def account(run: DistillRun) -> Account:
         after=after,
         teacher_score=teacher,
         curve=curve,
-        reached=reached(curve, teacher),
+        reached=find_reached(curve, teacher),
         points_per_1000_tokens=gained / after.tokens * 1000 if gained is not None and after.tokens else None,
         points_per_usd=gained / after.usd if gained is not None and after.usd else None,
         training_usd=per_hour * float(training["wall_s"]) / HOUR_S if per_hour else None,
@@ -67,7 +67,7 @@ def account(run: DistillRun) -> Account:
     )
 
 
-def reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
+def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
     """When 50, 75 and 90 % of the way from the first spot to the teacher were made.
 
     Null: none; a reading of what was measured. Blind to: the spread between seeds (one student a spot).
@@ -86,11 +86,13 @@ def reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...
             found.append(Reached(part, score, None, None, None, None))
             continue
         spot, last = curve[there], curve[there - 1]
-        found.append(Reached(part, score, spot.tokens, spot.usd, spot.samples, _between(last, spot, score)))
+        found.append(
+            Reached(part, score, spot.tokens, spot.usd, spot.samples, _interpolate(last, spot, score))
+        )
     return tuple(found)
 
 
-def _between(last: Spot, spot: Spot, score: float) -> float | None:
+def _interpolate(last: Spot, spot: Spot, score: float) -> float | None:
     if last.tokens <= 0 or spot.tokens <= last.tokens or spot.share <= last.share:
         return None
     part = (score - last.share) / (spot.share - last.share)

@@ -31,17 +31,17 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     >>> judge(["a", "b"], "c").right
     False
     """
-    wanted = {_folded(one) for one in (expected if isinstance(expected, list) else [expected])}
+    wanted = {_fold(one) for one in (expected if isinstance(expected, list) else [expected])}
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return AnswerVerdict(False, None, "there is no answer")
     for candidate in (text, lines[-1], LEAD.sub("", lines[-1])):
-        if _folded(candidate) in wanted:
+        if _fold(candidate) in wanted:
             return AnswerVerdict(True, candidate.strip())
     return AnswerVerdict(False, lines[-1].strip()[:200], "is another text")
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """A text as it is compared: compatibility forms, small letters, single spaces, no marks around it."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return folded.strip(" .,;:!?\"'`*_()[]") or folded

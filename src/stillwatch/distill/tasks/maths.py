@@ -29,7 +29,7 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
 def check(expected: Any) -> str | None:
     if isinstance(expected, bool) or not isinstance(expected, str | int | float):
         return "is neither a number nor a text"
-    return None if found(str(expected)) else "holds no answer"
+    return None if find_answer(str(expected)) else "holds no answer"
 
 
 def judge(expected: Any, text: str) -> AnswerVerdict:
@@ -41,7 +41,7 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     >>> judge(7, "The answer is 8.").why
     'is 8, not 7'
     """
-    said, wanted = found(text), found(str(expected))
+    said, wanted = find_answer(text), find_answer(str(expected))
     if said is None:
         return AnswerVerdict(False, None, "no answer was found in it")
     if wanted is None:
@@ -50,9 +50,9 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     return AnswerVerdict(right, said, "" if right else f"is {said}, not {wanted}")
 
 
-def found(text: str) -> str | None:
+def find_answer(text: str) -> str | None:
     """The answer that a text gives: boxed, else marked, else its last number."""
-    boxed = _boxed(text)
+    boxed = _last_box(text)
     if boxed is not None:
         return boxed.strip()[:LONGEST] or None
     for pattern in MARKED:
@@ -103,7 +103,7 @@ def _numbers(text: str) -> list[str]:
     return [one for one in every if any(c.isdigit() for c in one)]
 
 
-def _boxed(text: str) -> str | None:
+def _last_box(text: str) -> str | None:
     """What stands in the last box, its braces balanced."""
     start = text.rfind("\\boxed{")
     if start < 0:

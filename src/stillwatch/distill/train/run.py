@@ -17,7 +17,7 @@ from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train import LossPoint, Trained, Training
 from stillwatch.distill.train.card import write_card
 from stillwatch.distill.train.checkpoints import cost_so_far, latest
-from stillwatch.distill.train.examples import chosen, encode
+from stillwatch.distill.train.examples import choose_examples, encode
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.memory import keep_freed
 from stillwatch.distill.train.watch import TrainingMeter, callback
@@ -42,7 +42,7 @@ class StudentFolder:
         return self.folder / "model"
 
     @property
-    def told(self) -> Path:
+    def report_file(self) -> Path:
         return self.folder / "training.json"
 
     @property
@@ -58,7 +58,7 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
     """
     need("torch")
     run = DistillRun(path)
-    with alone(path):
+    with lock_training(path):
         for samples in (*settings.curve, 0):
             _prepare(StudentFolder(run, samples), settings)
         if settings.processes > 1 or settings.accelerate_config:
@@ -69,7 +69,7 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock_training(path: Path) -> Iterator[None]:
     """Keep a second training out of a run's folder. Raises: DistillError where one is at work."""
     try:
         lock = (path / "train.lock").open("w")
@@ -116,7 +116,7 @@ def fingerprint(settings: Training, rows: list[Any]) -> str:
 
 def _prepare(place: StudentFolder, settings: Training) -> None:
     """Make room for a student's checkpoints; drop those of other examples or settings."""
-    print_of = fingerprint(settings, chosen(place.run.curated, place.samples, settings.seed))
+    print_of = fingerprint(settings, choose_examples(place.run.curated_file, place.samples, settings.seed))
     if _standing(place, print_of):
         return
     begun = place.checkpoints / "begun.json"
@@ -131,17 +131,17 @@ def _prepare(place: StudentFolder, settings: Training) -> None:
 
 def _standing(place: StudentFolder, print_of: str) -> Trained | None:
     """The student that stands already, if it is of the same examples and settings."""
-    if not (place.told.exists() and place.model.is_dir()):
+    if not (place.report_file.exists() and place.model.is_dir()):
         return None
     try:
-        stands = read_training(place.told)
+        stands = read_training(place.report_file)
     except StillwatchError:  # of another version, or damaged: it is trained anew
         return None
     return stands if stands.fingerprint == print_of else None
 
 
 def _student(place: StudentFolder, settings: Training, say: Say) -> Trained:
-    rows = chosen(place.run.curated, place.samples, settings.seed)
+    rows = choose_examples(place.run.curated_file, place.samples, settings.seed)
     print_of = fingerprint(settings, rows)
     stands = _standing(place, print_of)
     if stands:
@@ -153,7 +153,7 @@ def _student(place: StudentFolder, settings: Training, say: Say) -> Trained:
     try:
         return _fit(place, settings, rows, print_of, say)
     except Exception as why:
-        if not unwritten(why):
+        if not is_write_error(why):
             raise
         raise DistillError(
             f"{place.folder}: cannot be written: {why}; whole checkpoints stay, and the same command goes on "
@@ -161,7 +161,7 @@ def _student(place: StudentFolder, settings: Training, say: Say) -> Trained:
         ) from why
 
 
-def unwritten(why: Exception) -> bool:
+def is_write_error(why: Exception) -> bool:
     """Whether an error says that a file could not be written: each library has its own way to put it."""
     own = {
         "SafetensorError": "I/O error",
@@ -185,7 +185,7 @@ def _fit(place: StudentFolder, settings: Training, rows: list[Any], print_of: st
     encoded = encode(rows, words, settings, context(student.model))
     for reason, count in encoded.left_out.items():
         say(f"left out: {count:,} examples, {reason}")
-    notes = (*words.notes, *_unseen(settings, len(encoded.rows)))
+    notes = (*words.notes, *_warn_unseen(settings, len(encoded.rows)))
     for note in notes:
         say(f"note: {note}")
     as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
@@ -248,7 +248,7 @@ def _fit(place: StudentFolder, settings: Training, rows: list[Any], print_of: st
     return trained
 
 
-def _unseen(settings: Training, examples: int) -> tuple[str, ...]:
+def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
     """Say it where the steps end before every example was learnt from: all of them were paid for."""
     seen = settings.steps * settings.batch * settings.accumulate * settings.processes
     if not 0 < seen < examples:
@@ -276,7 +276,7 @@ def _keep(place: StudentFolder, making: Path, settings: Training, trained: Train
 
 
 def _tell(place: StudentFolder, trained: Trained) -> None:
-    write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
+    write_json(place.report_file, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
 
 
 def _half(settings: Training) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from stillwatch.distill import DistillError, Prompt
 from stillwatch.distill.collect import Progress
-from stillwatch.distill.collect.ask import reached
+from stillwatch.distill.collect.ask import reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.collect.stored import samples
@@ -157,7 +157,7 @@ class Endpoint:
         try:
             self._store.parent.mkdir(parents=True, exist_ok=True)
             with RunLedger(self._store) as ledger:
-                got = collect(plan, prompts, ledger, lambda: reached(plan.teacher, _silent), progress)
+                got = collect(plan, prompts, ledger, lambda: reach_teacher(plan.teacher, _silent), progress)
         except (DistillError, OSError) as why:
             raise ProveError(f"{self.name}: {why}") from why
         if got.interrupted:

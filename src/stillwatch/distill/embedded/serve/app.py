@@ -82,14 +82,14 @@ async def _answer(served: ServedModel, request: Request, chat: bool) -> Response
         jobs, pieces = _submit(served, asks)
     except RequestRefused as why:
         return refusal(why)
-    choices = [_ChoiceText(i, chat and _opened(served, read)) for i in range(len(asks))]
+    choices = [_ChoiceText(i, chat and _opens_reasoning(served, read)) for i in range(len(asks))]
     if read.stream:
         events = _stream(served, read, chat, asks, choices, jobs, pieces)
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
     try:
-        watching = asyncio.ensure_future(_gone(request))
+        watching = asyncio.ensure_future(_wait_for_hangup(request))
         try:
             await _finish(choices, pieces, watching)
         finally:
@@ -101,7 +101,7 @@ async def _answer(served: ServedModel, request: Request, chat: bool) -> Response
     return JSONResponse(_whole(served, chat, read.n, asks, choices))
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_hangup(request: Request) -> None:
     """End when the client has hung up."""
     while True:
         event = await request.receive()
@@ -109,8 +109,8 @@ async def _gone(request: Request) -> None:
             return
 
 
-def _opened(served: ServedModel, read: wire.CompletionRequest) -> bool:
-    return served.engine.words.opened(read.messages)
+def _opens_reasoning(served: ServedModel, read: wire.CompletionRequest) -> bool:
+    return served.engine.words.opens_reasoning(read.messages)
 
 
 def refusal(why: RequestRefused) -> JSONResponse:

@@ -114,12 +114,12 @@ class GenerationEngine:
                 job.draw.seed()
 
         def choose(_: Any, scores: Any) -> Any:
-            return self._chosen(jobs, scores)
+            return self._choose_tokens(jobs, scores)
 
-        def done(sequences: Any, _: Any, **__: Any) -> Any:
+        def stop_finished(sequences: Any, _: Any, **__: Any) -> Any:
             for row, job in enumerate(jobs):
                 if job.finish is None:
-                    self._took(job, int(sequences[row, -1]))
+                    self._take_token(job, int(sequences[row, -1]))
             return torch.tensor([job.finish is not None for job in jobs], device=sequences.device)
 
         with torch.inference_mode():
@@ -131,22 +131,22 @@ class GenerationEngine:
                 eos_token_id=sorted(self.words.ends),
                 pad_token_id=padding,
                 logits_processor=[choose],
-                stopping_criteria=[done],
+                stopping_criteria=[stop_finished],
             )
 
-    def _chosen(self, jobs: list[Job], scores: Any) -> Any:
+    def _choose_tokens(self, jobs: list[Job], scores: Any) -> Any:
         """Sample for each text by its own settings; other tokens become impossible. (texts, vocabulary)"""
         torch = self._torch
         plain = torch.log_softmax(scores.float(), dim=-1)
         only = torch.full_like(scores, float("-inf"))
         for row, job in enumerate(jobs):
-            token = self._sampled(job, plain[row])
+            token = self._sample_token(job, plain[row])
             only[row, token] = 0.0
             if job.finish is None and job.ask.logprobs is not None:
                 job.told.append(self._token(token, plain[row], job.ask.logprobs))
         return only
 
-    def _sampled(self, job: Job, logprobs: Any) -> int:
+    def _sample_token(self, job: Job, logprobs: Any) -> int:
         torch, ask = self._torch, job.ask
         if ask.temperature < COLD or job.finish is not None:
             return int(logprobs.argmax())
@@ -178,7 +178,7 @@ class GenerationEngine:
         text = self._tokenizer.decode([token], skip_special_tokens=False)
         return text, text.encode("utf-8", "backslashreplace")
 
-    def _took(self, job: Job, token: int) -> None:
+    def _take_token(self, job: Job, token: int) -> None:
         """Take a new token into a text and hand the piece on."""
         ask = job.ask
         said = job.told[-1] if ask.logprobs is not None and job.told else None

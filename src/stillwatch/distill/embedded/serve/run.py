@@ -29,7 +29,9 @@ def _nothing(_: str) -> None:
     """Say nothing."""
 
 
-def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None) -> ServedModel:
+def load_served(
+    model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None
+) -> ServedModel:
     """Load a model (`clock`, a folder, a GGUF file) and start its engine. Raises: DistillError."""
     if reasoning not in REASONING:
         raise DistillError(f"reasoning is {reasoning!r}; it can be {', '.join(REASONING)}")
@@ -55,7 +57,7 @@ def serve(
     Raises: DistillError where it cannot be loaded or the port is taken.
     """
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say, owner)
+    behind = load_served(model, reasoning, seed, say, owner)
     say(f"{behind.name} is served at {_url(listening)}")
     try:
         _server(behind).run(sockets=[listening])
@@ -64,7 +66,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def started(
+def start_server(
     model: str | Path = CLOCK,
     *,
     host: str = "127.0.0.1",
@@ -76,7 +78,7 @@ def started(
 ) -> Iterator[str]:
     """Serve a model in a thread for as long as the block lasts; gives the base URL."""
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say, owner)
+    behind = load_served(model, reasoning, seed, say, owner)
     server = _server(behind)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
