@@ -175,13 +175,13 @@ def test_nobody_clears_many_accounts_alone(lite: Store) -> None:
 
 def test_an_export_is_on_the_case_and_cannot_be_undone(lite: Store) -> None:
     case_id = only(lite)
-    work.exported(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
+    work.record_export(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
     act = reading.acts(lite, case_id)[-1]
     assert act.sets["export"]["sha256"] == "ab" * 32
     with pytest.raises(CaseError, match="has left"):
         work.undo(lite, case_id, act.id, **BY)
     with pytest.raises(CaseError, match="SHA-256"):
-        work.exported(lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US)
+        work.record_export(lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US)
 
 
 # --- undo ---

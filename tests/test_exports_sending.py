@@ -310,7 +310,7 @@ def test_two_never_work_at_once_and_a_crash_loses_nothing(
     outbox.put("hook", "sw_1", "case-1", "{}", NOW_US)
     (outbox.folder / "waiting" / ".half").write_text('{"name"')  # what a kill leaves of a write
     (outbox.folder / "waiting" / ("f" * 40 + ".json")).write_text("not a letter")
-    with outbox.held() as mine:
+    with outbox.hold_outbox() as mine:
         assert mine
         assert work(outbox, target(plain_receiver, tmp_path)).held_elsewhere
     assert work(outbox, target(plain_receiver, tmp_path)).sent == 1

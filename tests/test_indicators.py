@@ -20,10 +20,10 @@ from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.marking import IDS, OLD_IDS, Tlp, mark, marking
 from stillwatch.cases.exports.objects import EXTENSION, bundle, pattern, read_pattern, timestamp
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
-from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.indicators import DIGITS, Hits, Indicator, IndicatorError, IndicatorKind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
-from stillwatch.cases.indicators.keys import IndicatorKey, create, exchange, own, read_exchange
+from stillwatch.cases.indicators.keys import IndicatorKey, create, exchange, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import MOST_CAMPAIGNS, read_partners
 from stillwatch.cases.indicators.search import DAY_US, search
@@ -129,7 +129,7 @@ def test_another_key_gives_other_values(alpha: Provider, told: tuple[Indicator, 
 
 def test_the_public_key_and_short_ones_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IndicatorError, match="as good"):
-        own(b"stillwatch: no sketch leaves this process")
+        own_key(b"stillwatch: no sketch leaves this process")
     with pytest.raises(IndicatorError, match="31 bytes"):
         exchange(b"x" * 31)
     path = tmp_path / "partner.key"
@@ -217,7 +217,7 @@ def test_what_leaves_is_said_before_it_does(alpha: Provider, told: tuple[Indicat
         case_of(alpha), told, KEY, sender="Alpha Inc.", tlp=Tlp.GREEN, opened_us=START_US, now_us=NOW_US,
         valid_days=30,
     )  # fmt: skip
-    lines = said(leaving)
+    lines = describe_leaving(leaving)
     assert f"keyed sketches of wording: {len(told)}" in lines
     assert "prompts, answers and their words: none" in lines
     assert "names of accounts: none" in lines
@@ -359,7 +359,7 @@ def segments(one: Provider, key: bytes, folder: Path, keep_text: bool = False) -
 
 def test_segments_are_searched_under_their_own_key(alpha: Provider, beta: Provider, tmp_path: Path) -> None:
     raw = b"one company, two regions, one key"
-    mine = own(raw)
+    mine = own_key(raw)
     told = gather(LogHistory([segments(alpha, raw, tmp_path / "a")], mine), alpha.pool)
     hits = search(LogHistory([segments(beta, raw, tmp_path / "b")], mine), partner_of(told))
     assert tuple(sorted(c.account for c in hits.carriers)) == beta.pool

@@ -80,14 +80,14 @@ class _JudgedCase:
 def by_month(store: Store) -> list[Measured]:
     """Give each detector's record month by month, in order of detector and month."""
     with store.reading() as db:
-        found = _judged(db, 0)
+        found = _judged_cases(db, 0)
     by: dict[tuple[str, str], list[_JudgedCase]] = {}
     for one in found:
         by.setdefault((one.detector, one.month), []).append(one)
     return [_measure(detector, month, them) for (detector, month), them in sorted(by.items())]
 
 
-def measured(store: Store, detector: str, now_us: int) -> Measured:
+def measure(store: Store, detector: str, now_us: int) -> Measured:
     """Give a detector's record over the last half year: what a promotion is decided on."""
     with store.reading() as db:
         return measured_in(db, detector, now_us)
@@ -96,10 +96,10 @@ def measured(store: Store, detector: str, now_us: int) -> Measured:
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
     """Give `measured` as a transaction sees it."""
     since = now_us - EVIDENCE_US
-    return _measure(detector, None, [one for one in _judged(db, since) if one.detector == detector])
+    return _measure(detector, None, [one for one in _judged_cases(db, since) if one.detector == detector])
 
 
-def _judged(db: Connection, since_us: int) -> list[_JudgedCase]:
+def _judged_cases(db: Connection, since_us: int) -> list[_JudgedCase]:
     """Every case that a detector spoke of, with what was found and who found it."""
     s, c = spoken.c, cases.c
     query = select(s.detector, s.first_us, c.id, c.verdict).join(cases, c.id == s.case_id)

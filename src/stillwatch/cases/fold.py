@@ -80,10 +80,10 @@ def fold(
     Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
-    found = [_found(c, exchanges) for c in _in_order(result.campaigns)]
+    found = [_campaign_to_fold(c, exchanges) for c in _in_order(result.campaigns)]
     folded = FoldResult()
     with store.reading() as db:
-        if all(_known(db, one) for one in found) and not result.followers:
+        if all(_is_known(db, one) for one in found) and not result.followers:
             folded.unchanged = len(found)
             return folded
     with store.writing(now_us) as tx:
@@ -102,7 +102,7 @@ def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
     return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
 
 
-def _found(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
+def _campaign_to_fold(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
     named, enough = {}, frozenset(c.firm)
     for account in c.accounts:
         key = key_of(account)
@@ -112,7 +112,7 @@ def _found(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
     return _CampaignToFold(c, digest(c), named, hours)
 
 
-def _known(db: Connection, one: _CampaignToFold) -> bool:
+def _is_known(db: Connection, one: _CampaignToFold) -> bool:
     f = findings.c
     query = select(f.finding).where(f.campaign == one.campaign.id, f.digest == one.digest)
     return db.execute(query.limit(1)).first() is not None
@@ -132,7 +132,7 @@ def _place(
         if one.campaign.id in returning
     }
     planned = plan(of_each, again, lambda a, b: kept_apart(tx.db, a, b))
-    news = {i for i, one in enumerate(found) if not _known(tx.db, one)}
+    news = {i for i, one in enumerate(found) if not _is_known(tx.db, one)}
     folded.unchanged += len(found) - len(news)
     targets = {planned.place[i] for i in news}
     for case_id, target in planned.joins:
@@ -146,7 +146,7 @@ def _case_for(tx: Transaction, i: int, one: _CampaignToFold, planned: MatchPlan,
     old = planned.split_from.get(i)
     place = planned.place[i]
     if i in planned.revive and old is not None:
-        place = planned.revive[i] if _revived(tx, planned.revive[i], old) else None
+        place = planned.revive[i] if _revive(tx, planned.revive[i], old) else None
     if place is not None:
         return place
     c = one.campaign
@@ -160,7 +160,7 @@ def _case_for(tx: Transaction, i: int, one: _CampaignToFold, planned: MatchPlan,
     return made
 
 
-def _revived(tx: Transaction, case_id: str, into: str) -> bool:
+def _revive(tx: Transaction, case_id: str, into: str) -> bool:
     """Take a merged case out again; not where its accounts have been judged or moved on since."""
     act = merge_act(tx.db, case_id, into)
     if act is None:
@@ -207,7 +207,7 @@ def _into(
     before = {row.key: (bool(row.provisional), bool(row.tied)) for row in tx.db.execute(rows)}
     named = {key: one for f in reversed(found) for key, one in f.named.items()}
     new = [one for key, one in named.items() if key not in before]
-    hours = _grown(tx.db, case_id, found)
+    hours = _grown_hours(tx.db, case_id, found)
     last_us = max(f.last_us for f in found)
     older = had["last_us"] is not None and last_us < had["last_us"]
     fresh = _row(found[0].campaign)
@@ -236,7 +236,9 @@ def _into(
     _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
 
 
-def _grown(db: Connection, case_id: str, found: Sequence[_CampaignToFold]) -> dict[int, tuple[int, int]]:
+def _grown_hours(
+    db: Connection, case_id: str, found: Sequence[_CampaignToFold]
+) -> dict[int, tuple[int, int]]:
     """Give the hours in which these findings know of more than the case does, as they are now."""
     theirs: dict[int, tuple[int, int]] = {}
     for f in found:

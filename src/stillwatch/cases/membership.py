@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, null, select, text, upd
 from stillwatch.cases import CaseError
 from stillwatch.cases.acts import NOT_THE_ACTOR
 from stillwatch.cases.store import Transaction
-from stillwatch.cases.tables import among, cases, hours, members, stored
+from stillwatch.cases.tables import among, cases, hours, members, to_stored
 
 _BULK = """INSERT INTO members (case_id, key, account, since_us, last_us, finding, provisional, exchanges,
         home, moved_to, tied)
@@ -58,7 +58,7 @@ def add(
     if tx.db.dialect.name == "postgresql":
         columns = {
             "key": [row.key for row in rows],
-            "account": [stored(row.account) for row in rows],
+            "account": [to_stored(row.account) for row in rows],
             "since_us": [row.since_us for row in rows],
             "exchanges": [row.exchanges for row in rows],
             "home": [None if row.key in homes else row.key for row in rows],

@@ -94,7 +94,7 @@ def _conditions(wanted: Filter, now_us: int) -> list[ColumnElement[bool]]:
         words = f"%{_plain(wanted.text.lower())}%"
         found.append(or_(*(func.lower(x).like(words, escape="\\") for x in (c.title, c.id, c.campaign))))
     if wanted.suppressed is not None:
-        found.append(_suppressed(now_us) if wanted.suppressed else ~_suppressed(now_us))
+        found.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:
         found.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
     return found
@@ -107,17 +107,17 @@ def _plain(text: str) -> str:
     return text
 
 
-def _suppressed(now_us: int) -> ColumnElement[bool]:
+def _is_suppressed(now_us: int) -> ColumnElement[bool]:
     c = cases.c
     return or_(func.coalesce(c.suppressed_until_us, 0) > now_us, c.permission.is_not(None))
 
 
 def _counts(db: Connection, now_us: int) -> dict[str, int]:
     c = cases.c
-    waiting = and_(c.state != str(CaseState.CLOSED), ~_suppressed(now_us))
+    waiting = and_(c.state != str(CaseState.CLOSED), ~_is_suppressed(now_us))
     columns = {str(state): func.count().filter(c.state == str(state)) for state in CaseState}
     columns |= {
-        "suppressed": func.count().filter(_suppressed(now_us)),
+        "suppressed": func.count().filter(_is_suppressed(now_us)),
         "appealed": func.count().filter(c.appeal.is_not(None)),
         "waiting": func.count().filter(waiting),
         "unowned": func.count().filter(and_(waiting, c.owner.is_(None))),

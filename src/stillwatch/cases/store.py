@@ -87,7 +87,7 @@ class Store:
     """
 
     def __init__(self, url: str, trail: Trail | None = None) -> None:
-        self.url = checked(url)
+        self.url = check_url(url)
         self.trail = trail
         self.engine = _engine(self.url)
         self._file: _SqliteFiles | None = None
@@ -218,7 +218,7 @@ def _no_case(case: str) -> RecordNotFound:
 # --- engines ---
 
 
-def checked(url: str) -> URL:
+def check_url(url: str) -> URL:
     """Read a database URL; nothing is opened. Raises: CaseError for one that cases cannot be kept at."""
     try:
         parsed = make_url(url)
@@ -248,7 +248,7 @@ def _engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
-    def connected(connection: sqlite3.Connection, _: object) -> None:
+    def set_pragmas(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # `begun` says when, not the driver
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")

@@ -111,7 +111,7 @@ def judge_accounts(
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
             raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
-        sets: dict[str, Any] = {"accounts": [group]} | _opened(tx, case_id)
+        sets: dict[str, Any] = {"accounts": [group]} | _open_if_new(tx, case_id)
         _second_person(tx, who, approver, sets)
         hold(tx.db, case_id)
         put(tx, case_id, who, "judge accounts", _why(why), sets)
@@ -144,7 +144,7 @@ def close(
             raise CaseError(f"case {case_id} has an open appeal; decide it first")
         if case.state == CaseState.CLOSED and said == case.verdict:
             return case_in(tx.db, case_id)
-        sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _known(tx, case)}
+        sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _closed_extent(tx, case)}
         _second_person(tx, who, approver, sets)
         hold(tx.db, case_id)
         put(tx, case_id, who, "close", _why(why), sets)
@@ -302,7 +302,7 @@ def split(
         return case_in(tx.db, made)
 
 
-def exported(
+def record_export(
     store: Store, case_id: str, export: Mapping[str, str], *, who: str, now_us: int, why: str = ""
 ) -> Case:
     """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
@@ -384,7 +384,7 @@ def _act(
     if len(text) > LONGEST_WORDS:
         _words(text, "the reason")
     with _changing(store, case_id, who, now_us, if_revision) as tx:
-        put_sets = dict(sets) | (_opened(tx, case_id) if opens else {})
+        put_sets = dict(sets) | (_open_if_new(tx, case_id) if opens else {})
         _second_person(tx, who, approver, put_sets)
         if verb in ("judge", "suppress"):
             hold(tx.db, case_id)
@@ -406,13 +406,13 @@ def _changing(
     return store.writing(now_us, case=case_id, if_revision=if_revision)
 
 
-def _opened(tx: Transaction, case_id: str) -> dict[str, str]:
+def _open_if_new(tx: Transaction, case_id: str) -> dict[str, str]:
     """A new case that somebody has a hand on is open."""
     new = case_in(tx.db, case_id, accounts=False).state == CaseState.NEW
     return {"state": CaseState.OPEN.value} if new else {}
 
 
-def _known(tx: Transaction, case: Case) -> dict[str, int]:
+def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
     """Give what a closed case is: what goes beyond it has come later.
 
     Until when: the end of this hour for what goes on now, as hours are counted whole; where the log is an

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stillwatch.cases.audit import AuditError, AuditRecord, Broken, VerifiedTrail
-from stillwatch.cases.audit.dated import dated
+from stillwatch.cases.audit.dated import check_stamps
 from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
@@ -115,7 +115,7 @@ def verify_command(
     with seen_cases(folder, cases) as store:
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
     if isinstance(found, VerifiedTrail):
-        found = dated(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
+        found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
     if as_json:
         sound = isinstance(found, VerifiedTrail)
         print(json.dumps({"sound": sound} | asdict(found), indent=1))

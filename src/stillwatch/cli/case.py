@@ -11,7 +11,7 @@ import typer
 from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, reading
 from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.exports import Form
-from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, find
@@ -295,7 +295,7 @@ def detectors_command(
         found = (
             feedback.by_month(store)
             if months
-            else [feedback.measured(store, name, utc_us()) for name in standing]
+            else [feedback.measure(store, name, utc_us()) for name in standing]
         )
     if as_json:
         rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
@@ -385,7 +385,7 @@ def export_command(
             )  # fmt: skip
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
-        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:
         typer.get_binary_stream("stdout").write(ready.data)

@@ -19,7 +19,7 @@ from rich.console import Console
 from stillwatch.cases import Case
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.marking import Tlp, mark
-from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import (
     VALID_DAYS,
     ToPartner,
@@ -30,7 +30,7 @@ from stillwatch.cases.exports.write import (
 )
 from stillwatch.cases.indicators import Hits, Indicator, IndicatorKind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
-from stillwatch.cases.indicators.keys import IndicatorKey, create, own, read_exchange
+from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import read_partners
 from stillwatch.cases.indicators.search import search
@@ -205,7 +205,7 @@ def export_command(
         told = _gathered(history, found.accounts, kind, rejects)
         partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
-        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:
         typer.get_binary_stream("stdout").write(ready.data)
@@ -331,7 +331,7 @@ def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
 
 def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
     """The logs' own key where they have one; for plain logs any does, since nothing leaves."""
-    return own(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
+    return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
 def _gathered(
@@ -380,7 +380,7 @@ def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bo
     if len(hits) > 1:
         raise InputError(f"the file tells of {len(hits)} campaigns; ask for one a file to answer them")
     data, leaving = sighting_bundle(hits[0], key, sender=sender, now_us=now_us)
-    may_leave(said(leaving), str(out), yes)
+    may_leave(describe_leaving(leaving), str(out), yes)
     write_file(out, data)
 
 

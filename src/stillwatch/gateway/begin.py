@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from stillwatch.cases.store import checked
+from stillwatch.cases.store import check_url
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
@@ -158,7 +158,7 @@ def _cases(folder: Folder, settings: Settings) -> Looked:
     """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
     if settings.cases is None:
         return Looked("cases", "ok", str(folder.cases))
-    url = checked(settings.cases)
+    url = check_url(settings.cases)
     if url.password is not None:
         raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
     return Looked("cases", "ok", url.render_as_string())

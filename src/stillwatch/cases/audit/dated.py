@@ -15,7 +15,7 @@ from stillwatch.cases.audit.witness import WitnessedHead, is_vouched, stamped_by
 from stillwatch.cases.stamping import StampError, check
 
 
-def dated(
+def check_stamps(
     verified: VerifiedTrail,
     witness: Sequence[WitnessedHead | str],
     roots: Sequence[Certificate] | None,

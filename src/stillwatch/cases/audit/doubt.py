@@ -39,7 +39,7 @@ class TrailPosition:
 def is_whole(row: Row[Any]) -> bool:
     """Tell whether a row has the kinds of values that a record has; SQLite takes any."""
     numbers = type(row.seq) is int and type(row.at_us) is int
-    return numbers and _typed(row)
+    return numbers and _has_right_types(row)
 
 
 def is_own(row: Row[Any], seq: int) -> bool:
@@ -48,7 +48,7 @@ def is_own(row: Row[Any], seq: int) -> bool:
     return record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed) == r.hash
 
 
-def unsigned(place: TrailPosition, row: Row[Any], behind: Row[Any] | None) -> BadRecordFound | None:
+def judge_signature(place: TrailPosition, row: Row[Any], behind: Row[Any] | None) -> BadRecordFound | None:
     """Judge a record that is own to its place by its signature: None where it is the key's."""
     if is_signed(place.key, row.signature, signed_of_record(row.hash)):
         return None
@@ -74,7 +74,7 @@ def unsigned(place: TrailPosition, row: Row[Any], behind: Row[Any] | None) -> Ba
     return BadRecordFound(seq, Cause.ALTERED, f"record {seq} is not signed by key {place.key[:16]}… any more")
 
 
-def doubted(place: TrailPosition, row: Row[Any]) -> BadRecordFound:
+def explain_bad_record(place: TrailPosition, row: Row[Any]) -> BadRecordFound:
     """Say what happened where `row` is found in place of the record that belongs there."""
     seq = place.seq
     real = _elsewhere(place)
@@ -102,7 +102,7 @@ def doubted(place: TrailPosition, row: Row[Any]) -> BadRecordFound:
             seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it"
         )
     if belongs is None or belongs == seq:
-        return _altered(place, row, belongs)
+        return _altered_record(place, row, belongs)
     if _copies(place, row) > 1:
         return BadRecordFound(seq, Cause.ALTERED, f"a copy of record {belongs} was written over record {seq}")
     return _missing(seq, None)
@@ -114,7 +114,7 @@ def _missing(seq: int, until: int | None) -> BadRecordFound:
     return BadRecordFound(seq, Cause.MISSING, f"records {seq} to {until} are gone", until)
 
 
-def _altered(place: TrailPosition, row: Row[Any], belongs: int | None) -> BadRecordFound:
+def _altered_record(place: TrailPosition, row: Row[Any], belongs: int | None) -> BadRecordFound:
     seq = place.seq
     if belongs == seq:  # whole, signed, but it follows on something else
         return BadRecordFound(
@@ -141,24 +141,26 @@ def _elsewhere(place: TrailPosition) -> Row[Any] | None:
     """The record that belongs in this place, where it stands under another number."""
     c = records.c
     rows = place.db.execute(select(records).where(c.prev == place.prev)).all()
-    others = [row for row in rows if row.seq != place.seq and _typed(row) and is_own(row, place.seq)]
-    return next((row for row in others if _signed(place, row)), None)
+    others = [
+        row for row in rows if row.seq != place.seq and _has_right_types(row) and is_own(row, place.seq)
+    ]
+    return next((row for row in others if _has_signature(place, row)), None)
 
 
-def _typed(row: Row[Any]) -> bool:
+def _has_right_types(row: Row[Any]) -> bool:
     r = row
     texts = {*map(type, (r.who, r.what, r.subject, r.detail, r.prev, r.hash, r.signature))}
     return texts == {str} and type(r.sealed) in (str, type(None))
 
 
-def _signed(place: TrailPosition, row: Row[Any]) -> bool:
+def _has_signature(place: TrailPosition, row: Row[Any]) -> bool:
     keys = sorted(place.known | {place.key})
     return any(is_signed(key, row.signature, signed_of_record(row.hash)) for key in keys)
 
 
 def _number_of(place: TrailPosition, row: Row[Any]) -> int | None:
     """The number under which a row was written, or None where it was written under none."""
-    if not _signed(place, row):
+    if not _has_signature(place, row):
         return None
     near = (place.seq, place.seq + 1, place.seq - 1)
     return next((seq for seq in (*near, *range(1, place.top + 1)) if is_own(row, seq)), None)

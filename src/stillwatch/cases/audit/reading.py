@@ -9,7 +9,7 @@ from stillwatch.cases.audit import AuditError, AuditRecord
 from stillwatch.cases.audit.erasing import sealed_about
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.tables import SUBJECT_INDEXED, person_keys, records
-from stillwatch.cases.tables import read_back, stored
+from stillwatch.cases.tables import read_back, to_stored
 
 
 def read(
@@ -30,11 +30,11 @@ def read(
     c = records.c
     wanted = select(records)
     if subject is not None:
-        text = stored(subject)
+        text = to_stored(subject)
         wanted = wanted.where(func.substr(c.subject, 1, SUBJECT_INDEXED) == text[:SUBJECT_INDEXED])
         wanted = wanted.where(c.subject == text)
     if who is not None:
-        wanted = wanted.where(c.who == stored(who))
+        wanted = wanted.where(c.who == to_stored(who))
     if before is not None:
         wanted = wanted.where(c.seq < before)
     if person is not None:

@@ -40,7 +40,7 @@ from stillwatch.cases.audit.tables import MIGRATIONS, checkpoints, head, records
 from stillwatch.cases.audit.witness import Witness
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import key_of, stored
+from stillwatch.cases.tables import key_of, to_stored
 
 NEXT_SUFFIX = ".next"
 _STARTED = "stillwatch.audit.started"
@@ -230,7 +230,7 @@ class Audit:
     ) -> int:
         seq = now.seq + 1
         text = canonical(dict(detail))
-        who, what, subject = stored(who), stored(what), stored(subject)
+        who, what, subject = to_stored(who), to_stored(what), to_stored(subject)
         hashed = record_hash(now.seal, seq, at_us, who, what, subject, text, sealed)
         signature = self.signer.sign(signed_of_record(hashed))
         row = {

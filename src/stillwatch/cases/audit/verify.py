@@ -25,7 +25,14 @@ from stillwatch.cases.audit.chain import (
     signed_of_hand_over,
     signed_of_head,
 )
-from stillwatch.cases.audit.doubt import BadRecordFound, TrailPosition, doubted, is_own, is_whole, unsigned
+from stillwatch.cases.audit.doubt import (
+    BadRecordFound,
+    TrailPosition,
+    explain_bad_record,
+    is_own,
+    is_whole,
+    judge_signature,
+)
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.signing import is_signed
 from stillwatch.cases.audit.tables import checkpoints, head, person_keys, records
@@ -174,7 +181,7 @@ class _TrailWalk:
         place = self.place
         if row.seq != self.seq + 1 or not is_whole(row) or row.prev != self.prev or not is_own(row, row.seq):
             self._settle(row)
-            raise doubted(place(), row)
+            raise explain_bad_record(place(), row)
         if self.seq == 0:
             self._begin(row)
         self.pending.append(row)
@@ -249,7 +256,7 @@ class _TrailWalk:
         for k, row in enumerate(rows):
             after = rows[k + 1] if k + 1 < len(rows) else behind
             place = replace(known, seq=row.seq, prev=row.prev)
-            if (bad := unsigned(place, row, after)) is not None:
+            if (bad := judge_signature(place, row, after)) is not None:
                 raise bad
 
     def _see_point(self, row: Row[Any]) -> None:

@@ -85,10 +85,10 @@ def read_heads(path: Path) -> list[WitnessedHead | str]:
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     except OSError as why:
         raise AuditError(f"{path}: the witness cannot be read: {why.strerror}") from why
-    return [_seen(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
+    return [_parse_line(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
 
 
-def _seen(line: str, place: str) -> WitnessedHead | str:
+def _parse_line(line: str, place: str) -> WitnessedHead | str:
     no_head = f"{place}: is no checkpoint"
     try:
         read = json.loads(line)
@@ -141,7 +141,7 @@ def vouch(
                 f"shown before, it is {head.seal[:16]}… now: that trail was rewritten"
             )
         elif kept is None:
-            signed = signer.sign(_vouched(head, signer.key, now_us))
+            signed = signer.sign(_vouched_bytes(head, signer.key, now_us))
             taken.append(WitnessedHead(head, one.place, signer.key, now_us, signed, one.stamp))
             known[(head.chain, head.seq)] = head
     keep.add(taken)
@@ -157,9 +157,9 @@ def is_vouched(seen: WitnessedHead) -> bool:
     """Tell whether the partner named in it signed it."""
     if seen.witness is None or seen.seen_us is None or seen.vouched is None:
         return False
-    return is_signed(seen.witness, seen.vouched, _vouched(seen.head, seen.witness, seen.seen_us))
+    return is_signed(seen.witness, seen.vouched, _vouched_bytes(seen.head, seen.witness, seen.seen_us))
 
 
-def _vouched(head: TrailHead, witness: str, seen_us: int) -> bytes:
+def _vouched_bytes(head: TrailHead, witness: str, seen_us: int) -> bytes:
     said = {"head": asdict(head), "seen_us": seen_us, "witness": witness}
     return VOUCH_MARK + canonical(said).encode("ascii")

@@ -34,8 +34,8 @@ from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import members, stored
-from stillwatch.cases.work import exported
+from stillwatch.cases.tables import members, to_stored
+from stillwatch.cases.work import record_export
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
 
@@ -140,7 +140,7 @@ def release(
                 {"bundle": digest} | _of(stamped),
                 {ready.case: {"token_key": ready.token_key.hex()}},
             )
-        exported(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
+        record_export(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
         os.rename(made, out)
     except OSError as why:
         raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
@@ -299,5 +299,5 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]
 
 
 def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
-    query = select(records).where(records.c.subject == stored(case_id)).order_by(records.c.seq)
+    query = select(records).where(records.c.subject == to_stored(case_id)).order_by(records.c.seq)
     return [dict(row) for row in db.execute(query).mappings()]

@@ -14,7 +14,7 @@ from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import Resolve, addresses
 from stillwatch.cases.exports.post import drop, post, push, tls_context
 from stillwatch.cases.exports.signing import headers, read_key
-from stillwatch.cases.exports.syslog import DATAGRAM, counted, message
+from stillwatch.cases.exports.syslog import DATAGRAM, frame, message
 from stillwatch.cases.exports.targets import ExportTarget
 
 GONE = 410  # the receiver wants nothing more of this
@@ -55,7 +55,7 @@ def work_off(
     done = Delivered()
     by_name = {target.name: target for target in targets}
     stopped: set[str] = set()
-    with outbox.held() as mine:
+    with outbox.hold_outbox() as mine:
         if not mine:
             done.held_elsewhere = True
             return done
@@ -84,7 +84,7 @@ def _put_back(
     if getattr(why, "gone", False):
         outbox.bury(replace(letter, attempts=letter.attempts + 1, last_error=str(why)))
         done.dead += 1
-    elif outbox.failed(letter, str(why), now_us, rng, getattr(why, "after_s", None)) is None:
+    elif outbox.put_back(letter, str(why), now_us, rng, getattr(why, "after_s", None)) is None:
         done.dead += 1
     else:
         done.failed += 1
@@ -114,4 +114,4 @@ def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | N
     if target.where.scheme == "udp":
         drop(target.where, found, [one for one in messages if len(one) <= DATAGRAM])
     else:
-        push(target.where, found, b"".join(map(counted, messages)), context)
+        push(target.where, found, b"".join(map(frame, messages)), context)

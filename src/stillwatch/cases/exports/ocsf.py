@@ -52,7 +52,7 @@ Json = dict[str, Any]
 
 def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
     """The Detection Finding of an alert as it stands at `now_us`."""
-    document = _shared(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
+    document = _common_fields(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
     raised = next((one for one in alert.detectors if one.raised), None)
     accounts = alert.accounts[:ACCOUNTS]
     document |= {
@@ -76,10 +76,10 @@ def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
 
 def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
     """The Incident Finding of a case."""
-    document = _shared(alert, activity, now_us, 2005, "Incident Finding", INCIDENT_STATUS)
+    document = _common_fields(alert, activity, now_us, 2005, "Incident Finding", INCIDENT_STATUS)
     document |= {
         "finding_info_list": [finding_info(alert, now_us)],
-        "desc": _said(alert),
+        "desc": _message(alert),
         "attacks": _attacks(alert),
         "is_suspected_breach": alert.verdict == Verdict.TRUE,
     }
@@ -97,7 +97,7 @@ def finding_info(alert: Alert, now_us: int) -> Json:
         "uid": alert.case,
         "uid_alt": alert.campaign,
         "title": alert.title,
-        "desc": _said(alert),
+        "desc": _message(alert),
         "types": ["Unauthorised model distillation"],
         "created_time": _ms(alert.alarm_us),
         "modified_time": _ms(now_us),
@@ -111,7 +111,7 @@ def finding_info(alert: Alert, now_us: int) -> Json:
     }
 
 
-def _shared(
+def _common_fields(
     alert: Alert,
     activity: Activity,
     now_us: int,
@@ -158,11 +158,11 @@ def _shared(
             "is_truncated": alert.members > len(alert.accounts[:ACCOUNTS]),
         },
         "src_url": _url(alert.permalink),
-        "unmapped": _unmapped(alert),
+        "unmapped": _unmapped_fields(alert),
     }
 
 
-def _unmapped(alert: Alert) -> Json:
+def _unmapped_fields(alert: Alert) -> Json:
     """The rest of the alert contract, in our own words. Accounts, reasons and links stand elsewhere."""
     whole = alert.as_json()
     for elsewhere in ("accounts", "why", "atlas", "title"):
@@ -234,7 +234,7 @@ def _confidence(alert: Alert) -> tuple[int, str, int | None]:
     return number, name, round(100 * measured.right / measured.judged)
 
 
-def _said(alert: Alert) -> str:
+def _message(alert: Alert) -> str:
     return "\n".join([alert.title, *(f"- {claim.text}" for claim in alert.why)])
 
 

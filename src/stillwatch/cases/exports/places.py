@@ -80,7 +80,7 @@ def schemes_text(schemes: Collection[str]) -> str:
     return f"{next(iter(schemes))}://"
 
 
-def allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
+def is_allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
     """Whether the owner names this host, with or without its port."""
     named = {entry.strip().lower().rstrip(".") for entry in allow}
     return bool(named & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
@@ -92,10 +92,10 @@ def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve |
     resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
     none, or any of them is not public and the owner does not name the host.
     """
-    found = _resolved(where, resolve or system_addresses)
+    found = _resolve_in_time(where, resolve or system_addresses)
     if not found:
         raise ExportError(f"{where.host}: has no address")
-    if not allowed(where, allow):
+    if not is_allowed(where, allow):
         for one in found:
             if inside := inside_of(one):
                 raise ExportError(
@@ -115,7 +115,7 @@ def inside_of(address: str) -> str | None:
         one: Address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return "no address"
-    for inner in (one, *_embedded(one)):
+    for inner in (one, *_embedded_ipv4(one)):
         for said, what in (
             (inner.is_loopback, "loopback"),
             (inner.is_link_local, "link-local"),
@@ -131,7 +131,7 @@ def inside_of(address: str) -> str | None:
     return None
 
 
-def _embedded(one: Address) -> list[Address]:
+def _embedded_ipv4(one: Address) -> list[Address]:
     """The IPv4 addresses that an IPv6 address carries: a router or the kernel may take them out."""
     if isinstance(one, ipaddress.IPv4Address):
         return []
@@ -148,7 +148,7 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _resolved(where: ReceiverAddress, resolve: Resolve) -> list[str]:
+def _resolve_in_time(where: ReceiverAddress, resolve: Resolve) -> list[str]:
     """Resolve with a limit of time, which the system's resolver does not know."""
     answer: list[list[str] | OSError | UnicodeError] = []
 

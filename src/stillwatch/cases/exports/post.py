@@ -145,8 +145,8 @@ class _TimedConnection:
         self._over = False
         self._rest = b""
         self._received = 0
-        self._socket = self._connected(found)
-        self._watch = threading.Timer(max(self._left(), 0.001), self._cut)
+        self._socket = self._connect_to_one(found)
+        self._watch = threading.Timer(max(self._seconds_left(), 0.001), self._cut)
         self._watch.daemon = True
         self._watch.start()
         if context is not None:
@@ -166,7 +166,7 @@ class _TimedConnection:
     def send(self, data: bytes) -> None:
         try:
             for at in range(0, len(data), PIECE):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 self._socket.sendall(data[at : at + PIECE])
         except OSError as why:
             raise self._refusal(why) from why
@@ -176,7 +176,7 @@ class _TimedConnection:
         head = self._rest
         try:
             while not (end := _END.search(head)):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 more = self._socket.recv(PIECE)
                 if not more and self._over:
                     raise TimeoutError
@@ -198,7 +198,7 @@ class _TimedConnection:
         parts, size = [self._rest], len(self._rest)
         try:
             while size <= most and (length is None or size < length):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 more = self._socket.recv(PIECE)
                 if not more:
                     break
@@ -226,17 +226,17 @@ class _TimedConnection:
         except OSError as why:
             raise self._refusal(why) from why
 
-    def _connected(self, found: Sequence[str]) -> socket.socket:
+    def _connect_to_one(self, found: Sequence[str]) -> socket.socket:
         last: OSError | None = None
         for address in found:
             try:
-                return socket.create_connection((address, self._where.port), max(self._left(), 0.001))
+                return socket.create_connection((address, self._where.port), max(self._seconds_left(), 0.001))
             except OSError as why:
                 last = why
         assert last is not None
         raise self._refusal(last) from last
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._until - time.monotonic()
 
     def _cut(self) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.places import ReceiverAddress, allowed, place
+from stillwatch.cases.exports.places import ReceiverAddress, is_allowed, place
 
 WEBHOOK, SYSLOG = ("https", "http"), ("tls", "tcp", "udp")
 NAME = "alerts.toml"
@@ -87,7 +87,7 @@ def _target(kind: str, entry: Any, path: Path, at: str) -> ExportTarget:
     except ExportError as why:
         raise ExportError(f"{at}: url: {why}") from None
     allow = _texts(entry, "allow", at)
-    if where.scheme == "http" and not allowed(where, allow):
+    if where.scheme == "http" and not is_allowed(where, allow):
         raise ExportError(f"{at}: http shows an alert to everybody on the way; use https, or allow the host")
     says = _text(entry, "says", at, "alert")
     if says not in _SAYS:

@@ -35,7 +35,7 @@ def tell(
     """
     last, told = _read(outbox)
     news = 0
-    changed = _changed(store, last)
+    changed = _changed_cases(store, last)
     for case_id, revision, updated_us, suppressed_until_us in changed:
         last = revision
         if (suppressed_until_us or 0) > now_us:
@@ -61,7 +61,7 @@ def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int)
     return cloudevent(one, activity, updated_us, data).decode("ascii")
 
 
-def _changed(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
+def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
     c = cases.c
     query = select(c.id, c.revision, c.updated_us, c.suppressed_until_us).where(c.revision > after)
     with store.reading() as db:

@@ -26,7 +26,7 @@ from stillwatch.cases.indicators import Indicator
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
-from stillwatch.cases.work import exported
+from stillwatch.cases.work import record_export
 
 VALID_DAYS = 180
 
@@ -85,12 +85,12 @@ def prepare(
             with_accounts=partner.with_accounts,
         )
         return ReadyExport(case.id, data, left)
-    data = _written(told, form, now_us, case.updated_us)
+    data = _render(told, form, now_us, case.updated_us)
     holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
 
 
-def _written(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
+def _render(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
     activity = activity_of(told)
     if form is Form.CEF:
         return "".join(f"{line}\n" for line in cef_records(told, activity, now_us)).encode("utf-8")
@@ -116,7 +116,7 @@ def release(
     The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
-    exported(store, ready.case, export, who=who, now_us=now_us, why=why)
+    record_export(store, ready.case, export, who=who, now_us=now_us, why=why)
     if out is not None:
         write_file(out, ready.data)
 

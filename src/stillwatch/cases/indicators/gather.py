@@ -61,21 +61,21 @@ def gather(
             f"the log holds no exchange of the {len(members)} accounts; give the one that was scanned"
         )
     least = min(LEAST_ACCOUNTS, len(wanted))
-    shared = {kind: _shared(found, least) for kind, found in pairs.items()}
+    shared = {kind: _shared_values(found, least) for kind, found in pairs.items()}
     uses = _uses(history, marks, wanted, shared, progress)
     rows = LEAST_ROWS if least < LEAST_ACCOUNTS else 1
     found: list[Indicator] = []
     for kind, counted in shared.items():
-        found += _chosen(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
+        found += _choose_values(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
     if not found:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
-            f"them have and few others{_unseen(blind, seen)}"
+            f"them have and few others{_blind_note(blind, seen)}"
         )
     return tuple(found)
 
 
-def _unseen(blind: int, seen: int) -> str:
+def _blind_note(blind: int, seen: int) -> str:
     if not blind:
         return ""
     return f" ({blind:,} of their {seen:,} exchanges are kept as sketches under another key only)"
@@ -115,7 +115,7 @@ def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flat[there], there // wide
 
 
-def _shared(pairs: np.ndarray, least: int) -> dict[int, int]:
+def _shared_values(pairs: np.ndarray, least: int) -> dict[int, int]:
     """Value -> how many members carry it, of those that enough do."""
     if not pairs.shape[1]:
         return {}
@@ -158,7 +158,7 @@ def _theirs(found: dict[int, _ValueUse], values: np.ndarray, accounts: pa.Array,
         found.setdefault(value, _ValueUse()).others.add(name)
 
 
-def _chosen(
+def _choose_values(
     kind: IndicatorKind,
     shared: dict[int, int],
     uses: dict[int, _ValueUse],

@@ -42,7 +42,7 @@ class IndicatorKey:
         return hmac.digest(self._identifying, words, "sha256").hex()
 
 
-def own(raw: bytes) -> IndicatorKey:
+def own_key(raw: bytes) -> IndicatorKey:
     """The key that a deployment's logs are sketched under. Raises: IndicatorError for the public default."""
     sketcher = Sketcher(raw)
     if sketcher.public:
@@ -105,7 +105,7 @@ def create(path: Path) -> IndicatorKey:
     return exchange(raw)
 
 
-def normalised(kind: IndicatorKind, value: str) -> str | None:
+def normalise(kind: IndicatorKind, value: str) -> str | None:
     """An identifier in the one form that both sides hash, or None where it is none.
 
     >>> normalised(Kind.NETWORK, "::ffff:192.0.2.17"), normalised(Kind.DOMAIN, " Example.COM. ")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.cases.indicators import DIGITS, IDENTIFIERS, SKETCHED, IndicatorKind
-from stillwatch.cases.indicators.keys import IndicatorKey, normalised
+from stillwatch.cases.indicators.keys import IndicatorKey, normalise
 from stillwatch.exchanges import sketched
 from stillwatch.exchanges.read import Progress, read
 from stillwatch.exchanges.rejects import Rejects
@@ -117,7 +117,7 @@ class IndicatorNumbers:
         if kind is IndicatorKind.NETWORK:
             for name in names:
                 if name not in known:
-                    known[name] = self._keyed(kind, name)
+                    known[name] = self._hash_value(kind, name)
         lookup = np.array([*(known.get(name, 0) for name in names), 0], np.uint64)
         return lookup[pc.fill_null(coded.indices, len(names)).to_numpy(zero_copy_only=False)]
 
@@ -127,9 +127,9 @@ class IndicatorNumbers:
         if not known and table is not None:
             column = {IndicatorKind.PAYMENT: "payment", IndicatorKind.DOMAIN: "email_domain"}[kind]
             for name, value in zip(table["account"].to_pylist(), table[column].to_pylist(), strict=True):
-                known[name] = self._keyed(kind, value) if value else 0
+                known[name] = self._hash_value(kind, value) if value else 0
         return known
 
-    def _keyed(self, kind: IndicatorKind, plain: str) -> int:
-        value = normalised(kind, plain)
+    def _hash_value(self, kind: IndicatorKind, plain: str) -> int:
+        value = normalise(kind, plain)
         return 0 if value is None else self.number(kind, self._history.key.identify(kind, value))

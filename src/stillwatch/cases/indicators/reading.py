@@ -66,12 +66,12 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
     said = sealed_under(objects)
     sealed = said == key.fingerprint and is_sealed(objects, key.sealing)
     if not sealed and not unsealed:
-        raise IndicatorError(f"{place}: {_unsealed(said, key)}")
+        raise IndicatorError(f"{place}: {_seal_problem(said, key)}")
     sender = _sender(newest, place)
     return IndicatorFile(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
 
-def _unsealed(said: Any, key: IndicatorKey) -> str:
+def _seal_problem(said: Any, key: IndicatorKey) -> str:
     if said is None:
         return "has no seal, so anybody may have written it; --unsealed takes it all the same"
     if said != key.fingerprint:

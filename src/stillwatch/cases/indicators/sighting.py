@@ -11,10 +11,10 @@ from stillwatch.cases.exports import Form, Leaving
 from stillwatch.cases.exports.marking import Tlp, marking
 from stillwatch.cases.exports.objects import (
     bundle,
-    extended,
     extension_object,
+    extensions,
     identity_id,
-    made,
+    make_object,
     sender_object,
     stix_id,
     timestamp,
@@ -54,7 +54,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
         f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
         f"at least one of the {len(hits.partner.indicators):,} marks."
     )
-    return made(
+    return make_object(
         "sighting",
         stix_id("sighting", who, of),
         who,
@@ -67,14 +67,14 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
         count=min(hits.exchanges, MOST),
         summary=True,
         **_hours(hits.first_us, hits.last_us),
-        extensions=extended(accounts=len(hits.carriers), searched=hits.searched, **_searched(hits)),
+        extensions=extensions(accounts=len(hits.carriers), searched=hits.searched, **_span_properties(hits)),
     )
 
 
 def _part(
     of: str, who: str, hits: Hits, tlp: Tlp, now_us: int, exchanges: int, first_us: int, last_us: int
 ) -> dict[str, Any]:
-    return made(
+    return make_object(
         "sighting",
         stix_id("sighting", who, of),
         who,
@@ -99,7 +99,7 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
     }
 
 
-def _searched(hits: Hits) -> dict[str, str]:
+def _span_properties(hits: Hits) -> dict[str, str]:
     """From when to when it was looked, by the hour: "not seen" is worth no more than that."""
     found = _hours(hits.first_searched_us, hits.last_searched_us)
     return {f"searched_{name}": at for name, at in zip(("from", "to"), found.values(), strict=False)}
@@ -132,7 +132,7 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
                 exchanges=count(one, "count", at, 1),
                 accounts=count(said, "accounts", at, 0),
                 searched=count(said, "searched", at, 0),
-                searched_us=_looked(said | {"id": one["id"]}, file.place),
+                searched_us=_read_span(said | {"id": one["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
                 modified_us=time_us(one, "modified", file.place),
@@ -146,7 +146,7 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
     return tuple(found)
 
 
-def _looked(said: dict[str, Any], place: str) -> tuple[int, int] | None:
+def _read_span(said: dict[str, Any], place: str) -> tuple[int, int] | None:
     if "searched_from" not in said and "searched_to" not in said:
         return None
     return time_us(said, "searched_from", place), time_us(said, "searched_to", place)

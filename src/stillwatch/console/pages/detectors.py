@@ -31,7 +31,9 @@ def whats() -> dict[str, str]:
 def show(asked: PageRequest) -> Shown:
     """Show them, those that raise alarms first."""
     states = feedback.states(asked.store)
-    said = {name: {"what": whats().get(name, "")} | claims.said(name) for name in {*whats(), *states}}
+    said = {
+        name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
+    }
     months: dict[str, list[Any]] = {}
     for one in feedback.by_month(asked.store):
         months.setdefault(one.detector, []).append(one)
