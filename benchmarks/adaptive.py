@@ -24,16 +24,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.attackers import Means
+from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import Rules, contest_of
 from stillwatch.range.costs import Cost
-from stillwatch.range.defences.allowance import AllowanceWatch, refused
+from stillwatch.range.defences.allowance import AllowanceWatch, refused_ids
 from stillwatch.range.defences.ceiling import CeilingWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 DEFENCES = (
     "none,limits,prada,mmd_window,isolation_forest,prefix,stillwatch,allowance,stillwatch+allowance,"
@@ -43,30 +43,30 @@ DAY_US = 86_400_000_000
 
 # One means after the other, from a plain pool on.
 SWEEP = {
-    "pool": Means(accounts=20, per_account_day=50, replace=False),
-    "bare": Means(accounts=20, per_account_day=50, replace=False, words="bare"),
-    "wrapped": Means(accounts=20, per_account_day=50, replace=False, words="wrapped"),
-    "own": Means(accounts=20, per_account_day=50, replace=False, words="own"),
-    "model": Means(accounts=20, per_account_day=50, replace=False, words="model"),
-    "reworded": Means(accounts=20, per_account_day=50, replace=False, words="reworded"),
-    "settings": Means(accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True),
-    "aged": Means(
+    "pool": Evasion(accounts=20, per_account_day=50, replace=False),
+    "bare": Evasion(accounts=20, per_account_day=50, replace=False, words="bare"),
+    "wrapped": Evasion(accounts=20, per_account_day=50, replace=False, words="wrapped"),
+    "own": Evasion(accounts=20, per_account_day=50, replace=False, words="own"),
+    "model": Evasion(accounts=20, per_account_day=50, replace=False, words="model"),
+    "reworded": Evasion(accounts=20, per_account_day=50, replace=False, words="reworded"),
+    "settings": Evasion(accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True),
+    "aged": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, kind="aged"
     ),
-    "cover": Means(
+    "cover": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, cover=0.5
     ),
-    "decoys": Means(
+    "decoys": Evasion(
         accounts=20, per_account_day=50, replace=False, words="own", spread_settings=True, decoys=0.5
     ),
-    "stolen": Means(accounts=20, per_account_day=50, replace=False, words="own", kind="stolen"),
-    "human": Means(accounts=20, per_account_day=50, replace=False, words="own", hours="human"),
-    "slow": Means(accounts=20, per_account_day=8, replace=False, words="own", hours="human"),
-    "dropped": Means(accounts=20, per_account_day=50, replace=False, drop=0.9),
-    "replaced": Means(accounts=20, per_account_day=50, words="template"),
-    "waits": Means(accounts=20, per_account_day=50, words="template", wait_days=7),
-    "burst": Means(accounts=20, per_account_day=50, replace=False, hours="burst"),
-    "four": Means(accounts=4, per_account_day=250, replace=False, words="own"),
+    "stolen": Evasion(accounts=20, per_account_day=50, replace=False, words="own", kind="stolen"),
+    "human": Evasion(accounts=20, per_account_day=50, replace=False, words="own", hours="human"),
+    "slow": Evasion(accounts=20, per_account_day=8, replace=False, words="own", hours="human"),
+    "dropped": Evasion(accounts=20, per_account_day=50, replace=False, drop=0.9),
+    "replaced": Evasion(accounts=20, per_account_day=50, words="template"),
+    "waits": Evasion(accounts=20, per_account_day=50, words="template", wait_days=7),
+    "burst": Evasion(accounts=20, per_account_day=50, replace=False, hours="burst"),
+    "four": Evasion(accounts=4, per_account_day=250, replace=False, words="own"),
 }
 
 
@@ -148,7 +148,7 @@ def honest(scenes: list[str]) -> None:
         ids, whose = exchanges["exchange_id"].to_pylist(), exchanges["account"].to_pylist()
         after = int((times >= clean).sum())
         for rule, watch in (("allowance", AllowanceWatch(clean)), ("ceiling", CeilingWatch(clean))):
-            gone = set(refused(watch, exchanges))
+            gone = set(refused_ids(watch, exchanges))
             touched = Counter(account for key, account in zip(ids, whose, strict=True) if key in gone)
             kinds = Counter(kind[account] for account in touched)
             asked = Counter()
@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped())}")
+    parser.add_argument("--scene", default="calm", help=f"a file, or one of {', '.join(shipped_scenes())}")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--defences", default=DEFENCES)
     parser.add_argument("--attackers", default="")
@@ -232,7 +232,7 @@ def main() -> None:
         honest(asked.honest or ["sample"])
         return
     path = Path(asked.scene)
-    scene = read_scene(path if path.exists() else shipped()[asked.scene])
+    scene = read_scene(path if path.exists() else shipped_scenes()[asked.scene])
     if asked.goal:
         scene = replace(scene, contest={**scene.contest, "goal": asked.goal})
     goal = Rules.of(scene.contest).goal

@@ -23,11 +23,11 @@ from pages import around, put
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.compose import honest_side
 from stillwatch.range.contest import Rules, contest
-from stillwatch.range.costs import Prices
+from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences.registry import defence
-from stillwatch.range.field import Field, field_of
+from stillwatch.range.field import HonestBackground, field_of
 from stillwatch.range.interval import over_seeds
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
@@ -48,11 +48,11 @@ NOTES = (
 
 def scene_of(base: str) -> Scene:
     """Give the scene `calm` among the people of a base."""
-    scene = read_scene(shipped()["calm"])
+    scene = read_scene(shipped_scenes()["calm"])
     return replace(scene, people=replace(scene.people, base=base))
 
 
-def field_for(scene: Scene, seed: int, goal: int) -> Field:
+def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
     """Draw a seed's honest side, with questions enough for a goal: those of every pipeline at hand."""
     if goal <= ENOUGH:
         return field_of(scene, seed)
@@ -62,11 +62,13 @@ def field_for(scene: Scene, seed: int, goal: int) -> Field:
     return replace(field, items=tuple(items[i] for i in side.rng.permutation(len(items))))
 
 
-def fought(field: Field, base: str, seed: int, goal: int, days: float, who: str, against: str) -> dict:
+def fought(
+    field: HonestBackground, base: str, seed: int, goal: int, days: float, who: str, against: str
+) -> dict:
     """Fight one contest; give its line."""
     begun = time.process_time()
     name = LARGER.get(who, who) if goal > ENOUGH else who
-    rules, prices = Rules(goal=goal, max_days=days), Prices(usd=USD_AN_ANSWER * goal)
+    rules, prices = Rules(goal=goal, max_days=days), AttackPrices(usd=USD_AN_ANSWER * goal)
     told = asdict(contest(field, defence(against), attacker(name), seed, rules, prices))
     told.pop("history")
     return told | {
@@ -196,7 +198,7 @@ def main() -> None:
     scene = scene_of(asked.base)
     for seed in map(int, asked.seeds.split(",")):
         for goal in map(int, asked.goals.split(",")):
-            field: Field | None = None
+            field: HonestBackground | None = None
             for against in asked.defences.split(","):
                 for name in who:
                     at = (asked.base, name, goal, against, seed, asked.days)

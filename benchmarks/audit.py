@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from audit_tampers import BEGIN_US, TAMPERS, attempt, is_named, write_trail  # noqa: E402 - the tests' own
 from postgres_server import new_database, running  # noqa: E402
-from stillwatch.cases.audit import Verified  # noqa: E402
+from stillwatch.cases.audit import VerifiedTrail  # noqa: E402
 from stillwatch.cases.audit.trail import attach  # noqa: E402
 from stillwatch.cases.audit.verify import verify  # noqa: E402
 from stillwatch.cases.store import Store  # noqa: E402
@@ -39,7 +39,9 @@ def tampers(url: str, folder: Path, wanted: int, seed: int) -> tuple[Counter[str
     with Store(url) as store:
         audit = attach(store, folder / f"{seed}.key")
         scene = write_trail(store, audit, rng.choice(LENGTHS), rng)
-        assert isinstance(verify(store, trusted=[scene.keys[1].key], witness=scene.witness or None), Verified)
+        assert isinstance(
+            verify(store, trusted=[scene.keys[1].key], witness=scene.witness or None), VerifiedTrail
+        )
         k = 0
         while tried.total() < wanted:
             tamper, k = TAMPERS[k % len(TAMPERS)], k + 1
@@ -49,7 +51,9 @@ def tampers(url: str, folder: Path, wanted: int, seed: int) -> tuple[Counter[str
             tried[tamper.__name__] += 1
             if not is_named(*found):
                 missed.append(f"seed {seed}, {tamper.__name__}: expected {found[0]}, found {found[1]}")
-        assert isinstance(verify(store, trusted=[scene.keys[1].key], witness=scene.witness or None), Verified)
+        assert isinstance(
+            verify(store, trusted=[scene.keys[1].key], witness=scene.witness or None), VerifiedTrail
+        )
     return tried, missed
 
 
@@ -74,7 +78,7 @@ def speed(url: str, folder: Path, records: int) -> dict[str, float]:
         begun = time.process_time()
         found = verify(store)
         took = time.process_time() - begun
-        assert isinstance(found, Verified), found
+        assert isinstance(found, VerifiedTrail), found
         return {
             "appended_per_cpu_s": round(many),
             "single_transactions_per_cpu_s": round(single),

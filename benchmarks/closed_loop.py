@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from pages import put
-from stillwatch.range.live import LiveOutcome, Share
+from stillwatch.range.live import LiveOutcome, StudentScore
 from stillwatch.range.live.picture import SAYS, picture
 from stillwatch.range.live.run import OUTCOME, run_live
 from stillwatch.range.live.told import outcome_of
@@ -26,7 +26,7 @@ HEADS = (
 )
 
 
-def percent(one: Share | None) -> str:
+def percent(one: StudentScore | None) -> str:
     return "" if one is None else f"{one.rate:.1%} ({one.low:.1%} to {one.high:.1%})"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stillwatch.lineage.resolve import resolve
-from stillwatch.terms import Ask, ModelVerdict, Spent, Standing, Step, Terms
+from stillwatch.terms import AccountUsage, EnforcementStatus, ModelVerdict, RequestFacts, Step, Terms
 from stillwatch.terms.decide import decide, model_verdict, reply_verdict
 from stillwatch.terms.load import loads
 
@@ -65,12 +65,15 @@ def measured(
 
 def rows(times: int) -> dict[str, dict[str, float]]:
     large, plain = terms(), loads("version = 1")
-    asks = [Ask(f"acct-{i % 1000}", None, "chat", NAMES[i % len(NAMES)], n=1) for i in range(times)]
-    others = [Ask("somebody", None, "chat", NAMES[i % len(NAMES)], n=1) for i in range(times)]
+    asks = [RequestFacts(f"acct-{i % 1000}", None, "chat", NAMES[i % len(NAMES)], n=1) for i in range(times)]
+    others = [RequestFacts("somebody", None, "chat", NAMES[i % len(NAMES)], n=1) for i in range(times)]
     verdicts: dict[str, ModelVerdict] = {
         name: model_verdict(large, name, "somebody", NOW_US) for name in NAMES
     }
-    spent, throttled = Spent(1, 10, 100, 1000), Standing(Step.THROTTLE, 0, output_tokens_per_hour=5000)
+    spent, throttled = (
+        AccountUsage(1, 10, 100, 1000),
+        EnforcementStatus(Step.THROTTLE, 0, output_tokens_per_hour=5000),
+    )
     rare = max(500, times // 20)
     return {
         "decide, no rules": measured(

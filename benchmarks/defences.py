@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.defences import Judged, mmd_window, prada
+from stillwatch.range.defences import LogJudgement, mmd_window, prada
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.hours import DAY_US
 from stillwatch.range.defences.registry import ablations, defence, names
@@ -90,7 +90,7 @@ def folders() -> list[Path]:
     return found or [ROOT / "sample"]
 
 
-def findings(judged: Judged) -> tuple[dict, dict]:
+def findings(judged: LogJudgement) -> tuple[dict, dict]:
     """findings.json and evidence.json as the scorer reads them."""
     cases = [c for c in judged.cases if c.named_at_us]
     found = [
@@ -200,10 +200,10 @@ def prada_rates(folder: Path, deltas: tuple[float, ...] = (0.90, 0.95, 0.96)) ->
     given = scene(folder)
     table = given.exchanges.sort_by("time")
     vectors, accounts = embed(table["prompt"]), table["account"].to_pylist()
-    streams: dict[str, prada.Stream] = {}
+    streams: dict[str, prada.ClientStream] = {}
     least: dict[str, float] = {}
     for k, account in enumerate(accounts):
-        stream = streams.setdefault(account, prada.Stream())
+        stream = streams.setdefault(account, prada.ClientStream())
         stream.add(vectors[k])
         if len(stream.distances) >= prada.LEAST and len(stream.distances) % 25 == 0:
             w = stream.w()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pages import put
 from stillwatch.distill import Example
-from stillwatch.distill.embedded.clock import Problem, problems
+from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.embedded.teacher import teacher
-from stillwatch.distill.evaluate.generate import Written, write
+from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.rows import read_json, replace_file, write_json, write_rows
 from stillwatch.distill.train import Training
@@ -67,7 +67,7 @@ def arms() -> list[Arm]:
     )
 
 
-def asked(one: Problem) -> tuple[dict[str, str], ...]:
+def asked(one: ClockProblem) -> tuple[dict[str, str], ...]:
     return ({"role": "user", "content": one.prompt},)
 
 
@@ -79,7 +79,7 @@ def collect(out: Path) -> None:
     loaded = load(str(teacher(1, print)))
     words = wording(loaded.model, loaded.tokenizer)
 
-    def answers(some: list[Problem], temperature: float) -> list[Written]:
+    def answers(some: list[ClockProblem], temperature: float) -> list[GeneratedAnswer]:
         return write(
             loaded, words, [asked(p) for p in some], new_tokens=64, batch=256, temperature=temperature, seed=1
         )
@@ -100,7 +100,7 @@ def collect(out: Path) -> None:
     write_json(out / "teacher.json", told)
 
 
-def _example(one: Problem, wrote: Written) -> Example:
+def _example(one: ClockProblem, wrote: GeneratedAnswer) -> Example:
     return Example(
         one.id, 0, asked(one), wrote.reasoning or "", wrote.answer or "", "clock", one.answer, wrote.tokens
     )

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pages import put
 from stillwatch.distill import Example
-from stillwatch.distill.embedded.clock import Problem, problems
+from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.embedded.teacher import teacher
-from stillwatch.distill.evaluate.generate import Written, write
+from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.rows import read_json, write_json, write_rows
 from stillwatch.distill.train import Training
@@ -75,11 +75,11 @@ ARMS = (
 )
 
 
-def asked(one: Problem) -> tuple[dict[str, str], ...]:
+def asked(one: ClockProblem) -> tuple[dict[str, str], ...]:
     return ({"role": "user", "content": one.prompt},)
 
 
-def answers(place: str, some: list[Problem]) -> list[Written]:
+def answers(place: str, some: list[ClockProblem]) -> list[GeneratedAnswer]:
     loaded = load(place)
     words = wording(loaded.model, loaded.tokenizer)
     return write(loaded, words, [asked(p) for p in some], new_tokens=64, batch=256)

@@ -30,9 +30,9 @@ from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs as pairs_of
 from stillwatch.coin.verify import verify
 from stillwatch.distill import Example
-from stillwatch.distill.embedded.clock import THINK, THOUGHT, Problem, problems
+from stillwatch.distill.embedded.clock import THINK, THOUGHT, ClockProblem, problems
 from stillwatch.distill.embedded.models import blank, blank_student, tokenizer
-from stillwatch.distill.embedded.serve.run import started
+from stillwatch.distill.embedded.serve.run import start_server
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import apart
 from stillwatch.distill.rows import write_rows
@@ -67,12 +67,12 @@ def say(text: str) -> None:
 # --- the teacher -----------------------------------------------------------------------------------------
 
 
-def worded(problem: Problem, draw: random.Random) -> str:
+def worded(problem: ClockProblem, draw: random.Random) -> str:
     """The steps of a problem, each in one of three ways."""
     return " ".join(draw.choice(WAYS[word]) if word in WAYS else word for word in problem.trace.split())
 
 
-def answer_of(problem: Problem, trace: str) -> str:
+def answer_of(problem: ClockProblem, trace: str) -> str:
     return f"{THINK} {trace} {THOUGHT} {problem.answer}"
 
 
@@ -294,7 +294,7 @@ def make_world(out: Path) -> World:
     terms = out / "terms.toml"
     terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
     asked = {actor: problems(n, 1000 + k) for k, (actor, n) in enumerate(ASKED.items())}
-    with started(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
+    with start_server(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
         with State(Folder(world.folder).state, Folder(world.folder).secret()) as state:
             keys = {
                 name: state.issue(name, now_us=time.time_ns() // 1000)

@@ -275,13 +275,13 @@ class Bench:
         (self.out / "results.json").write_text(json.dumps(self.results, indent=1) + "\n")
 
     def run(self, windows: list[int], shares: list[float]) -> None:
-        from stillwatch.distill.embedded.serve.run import started
+        from stillwatch.distill.embedded.serve.run import start_server
         from stillwatch.watermark.keys import Owner
 
         costs: dict[str, Any] = {}
         for window in windows:
             self.say(f"window {window}: the teacher is asked over HTTP")
-            with started(self.out / "teacher", owner=Owner(self.owner_key, window)) as url:
+            with start_server(self.out / "teacher", owner=Owner(self.owner_key, window)) as url:
                 a = served(url, self.asked, ACTORS[0])
                 b = served(url, self.asked, ACTORS[1])
                 unmarked = served(url, self.asked, None)

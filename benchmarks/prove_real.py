@@ -26,7 +26,7 @@ from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs as pairs_of
 from stillwatch.coin.verify import verify
 from stillwatch.distill import Example
-from stillwatch.distill.embedded.serve.run import started
+from stillwatch.distill.embedded.serve.run import start_server
 from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.run import train
@@ -110,7 +110,7 @@ def make_world(place: Place) -> None:
     terms = place.out / "terms.toml"
     terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
     folder = Folder(place.gateway)
-    with started(place.teacher) as upstream, gateway(place.gateway, upstream, terms) as url:
+    with start_server(place.teacher) as upstream, gateway(place.gateway, upstream, terms) as url:
         say("the teacher is served")
         with State(folder.state, folder.secret()) as state:
             keys = {n: state.issue(n, now_us=time.time_ns() // 1000) for a in ACCOUNTS for n in names(a)}

@@ -144,8 +144,8 @@ def by_pipeline(outcomes: list[Outcome]) -> list[tuple[str, ...]]:
     return [
         (
             pipeline,
-            f"{sum(r.exposed for r in rows)}/{len(rows)}",
-            f"{sum(r.exposed for r in rows if r.n >= BIG)}/{sum(r.n >= BIG for r in rows)}",
+            f"{sum(r.is_exposed for r in rows)}/{len(rows)}",
+            f"{sum(r.is_exposed for r in rows if r.n >= BIG)}/{sum(r.n >= BIG for r in rows)}",
             f"{np.median([r.harvest for r in rows]):,.0f}",
             _percent(sum(r.lost_share * r.n for r in rows) / sum(r.n for r in rows)),
         )

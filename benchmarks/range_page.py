@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stillwatch.range import words
 from stillwatch.range.outcome import outcome_of
-from stillwatch.range.table import ALL, Line, lines
+from stillwatch.range.table import ALL, ResultRow, lines
 
 ROOT = Path(__file__).parent.parent
 PAGE, PICTURE = ROOT / "docs" / "figures" / "range.md", ROOT / "docs" / "pictures" / "range-run.png"
@@ -22,7 +22,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 WIDTH, HEIGHT = 1180, 960
 
 
-def table(told: list[Line], scene: str) -> list[str]:
+def table(told: list[ResultRow], scene: str) -> list[str]:
     """One scene's table in Markdown, bounds in brackets."""
     some = [words.row(x) for x in told if x.scene == scene]
     out = ["| " + " | ".join(words.HEADS) + " |", "|---" + "|--:" * (len(words.HEADS) - 1) + "|"]
@@ -31,7 +31,7 @@ def table(told: list[Line], scene: str) -> list[str]:
     return out
 
 
-def part_by_part(told: list[Line], scene: str) -> list[str]:
+def part_by_part(told: list[ResultRow], scene: str) -> list[str]:
     """The ablations of one scene, in short."""
     left_out = ("its tokens", "honest accounts named", "honest tokens refused per token denied")
     keep = [k for k, head in enumerate(words.HEADS) if head not in left_out]
@@ -47,7 +47,7 @@ def part_by_part(told: list[Line], scene: str) -> list[str]:
     return out
 
 
-def by_scene(told: list[Line], defence: str) -> list[str]:
+def by_scene(told: list[ResultRow], defence: str) -> list[str]:
     """One defence over the scenes, in short."""
     heads = (
         "scene",
@@ -98,7 +98,7 @@ def shoot(run: Path, target: Path) -> None:
         browser.close()
 
 
-def _silent(told: list[Line], scene: str, parts: bool) -> list[str]:
+def _silent(told: list[ResultRow], scene: str, parts: bool) -> list[str]:
     """What could not fire, and why."""
     return [] if parts else [note for x in told if x.scene == scene and (note := words.silent(x))]
 

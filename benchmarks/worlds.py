@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from stillwatch.range.campaigns import Plan
+from stillwatch.range.campaigns import CampaignPlan
 from stillwatch.range.compose import compose
-from stillwatch.range.population import World
+from stillwatch.range.population import WorldSettings
 
 SHARED = Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range"))
 OUT = Path(os.environ.get("STILLWATCH_WORLDS", "/tmp/worlds"))
@@ -23,79 +23,87 @@ LONG = {"visible_tokens": 900.0, "reasoning_tokens": 1800.0}
 
 # name, style, accounts, exchanges, start day, days, pipelines, tradecraft
 W1 = (
-    Plan("c1", "loud_single", 1, 480, 8.2, 1.5, ("airoboros",), 1, "mira-large"),
-    Plan("c2", "shared_template_pool", 60, 1300, 7.9, 4.5, ("orca_flan",), 2, wording=1),
-    Plan("c3", "wrapped_pool", 45, 1200, 8.4, 4.0, ("reasoning_sft_math",), 2),
-    Plan("c4", "system_rotated", 70, 1100, 9.0, 4.0, ("seeds",), 2, "mira-large", visible_tokens=700.0),
-    Plan("c5", "logprob_harvest", 20, 1500, 8.7, 3.0,
+    CampaignPlan("c1", "loud_single", 1, 480, 8.2, 1.5, ("airoboros",), 1, "mira-large"),
+    CampaignPlan("c2", "shared_template_pool", 60, 1300, 7.9, 4.5, ("orca_flan",), 2, wording=1),
+    CampaignPlan("c3", "wrapped_pool", 45, 1200, 8.4, 4.0, ("reasoning_sft_math",), 2),
+    CampaignPlan("c4", "system_rotated", 70, 1100, 9.0, 4.0, ("seeds",), 2, "mira-large",
+         visible_tokens=700.0),
+    CampaignPlan("c5", "logprob_harvest", 20, 1500, 8.7, 3.0,
          ("meaeq_agnews", "meaeq_hatespeech", "mebert_boolq_wiki"), 1, "mira-mini", **LABELS),
-    Plan("c6", "repeat_sampling", 64, 1440, 7.7, 5.0, ("reasoning_sft_code",), 2, repeats=6),
-    Plan("c7", "recon_then_scale", 50, 1600, 8.1, 4.8, ("backtranslate",), 2, wording=2),
-    Plan("c8", "rubric_grading", 30, 900, 9.6, 3.5, ("pairs",), 2, "mira-large", **RUBRIC),
-    Plan("c9", "drip", 180, 2100, 7.5, 5.5, ("evolve",), 2, language="de", **LONG),
+    CampaignPlan("c6", "repeat_sampling", 64, 1440, 7.7, 5.0, ("reasoning_sft_code",), 2, repeats=6),
+    CampaignPlan("c7", "recon_then_scale", 50, 1600, 8.1, 4.8, ("backtranslate",), 2, wording=2),
+    CampaignPlan("c8", "rubric_grading", 30, 900, 9.6, 3.5, ("pairs",), 2, "mira-large", **RUBRIC),
+    CampaignPlan("c9", "drip", 180, 2100, 7.5, 5.5, ("evolve",), 2, language="de", **LONG),
 )  # fmt: skip
 W2 = (
-    Plan("c1", "bare_partition", 90, 1400, 8.0, 4.5, ("gpteacher_roleplay",), 2, "mira-large"),
-    Plan("c2", "failover", 25, 1450, 7.8, 5.0, ("cot_backfill",), 1, bans=(0.3, 0.6), language="fr"),
-    Plan("c3", "pivot", 40, 1300, 8.6, 4.8, ("passage_qa",), 2),
-    Plan("c4", "slow_relay", 24, 420, 8.2, 5.0, ("evolve",), 2, cover=0.7),
-    Plan("c5", "wrapped_pool", 80, 1050, 9.1, 4.0, ("alpaca_relabel",), 2, language="es"),
-    Plan("c6", "dialogue", 50, 1400, 8.3, 4.0, ("reasoning_sft_math",), 2),
-    Plan("c7", "shared_template_pool", 10, 800, 10.0, 2.5,
+    CampaignPlan("c1", "bare_partition", 90, 1400, 8.0, 4.5, ("gpteacher_roleplay",), 2, "mira-large"),
+    CampaignPlan("c2", "failover", 25, 1450, 7.8, 5.0, ("cot_backfill",), 1, bans=(0.3, 0.6), language="fr"),
+    CampaignPlan("c3", "pivot", 40, 1300, 8.6, 4.8, ("passage_qa",), 2),
+    CampaignPlan("c4", "slow_relay", 24, 420, 8.2, 5.0, ("evolve",), 2, cover=0.7),
+    CampaignPlan("c5", "wrapped_pool", 80, 1050, 9.1, 4.0, ("alpaca_relabel",), 2, language="es"),
+    CampaignPlan("c6", "dialogue", 50, 1400, 8.3, 4.0, ("reasoning_sft_math",), 2),
+    CampaignPlan("c7", "shared_template_pool", 10, 800, 10.0, 2.5,
          ("anthropic_data_analyst", "tool_calls", "persona_hub"), 0, "mira-large", language="pt"),
-    Plan("c8", "rubric_grading", 60, 1200, 7.6, 5.0, ("pairs",), 2, "mira-large", wording=1, **RUBRIC),
-    Plan("c9", "repeat_sampling", 110, 1600, 8.8, 4.5, ("reasoning_sft_math",), 2, repeats=16),
-    Plan("c10", "bare_partition", 40, 480, 9.4, 4.0, ("orca_flan",), 2, "mira-mini"),
+    CampaignPlan("c8", "rubric_grading", 60, 1200, 7.6, 5.0, ("pairs",), 2, "mira-large",
+         wording=1, **RUBRIC),
+    CampaignPlan("c9", "repeat_sampling", 110, 1600, 8.8, 4.5, ("reasoning_sft_math",), 2, repeats=16),
+    CampaignPlan("c10", "bare_partition", 40, 480, 9.4, 4.0, ("orca_flan",), 2, "mira-mini"),
 )  # fmt: skip
 W3 = (
-    Plan("c1", "system_rotated", 150, 2600, 7.4, 6.0, ("seeds",), 2, "mira-large", **LONG),
-    Plan("c2", "shared_template_pool", 120, 1000, 8.0, 5.0, ("reasoning_sft_math",), 2, language="zh"),
-    Plan("c3", "recon_then_scale", 30, 700, 8.9, 4.0, ("evolve",), 1, "mira-large"),
-    Plan("c4", "loud_single", 3, 1200, 9.3, 2.0, ("backtranslate",), 0, "mira-mini"),
-    Plan("c5", "failover", 20, 1100, 8.1, 5.0, ("critique",), 2, "mira-large", bans=(0.4,), wording=1),
-    Plan("c6", "wrapped_pool", 100, 1500, 8.5, 4.5, ("orca_flan", "airoboros"), 2, wording=0),
-    Plan("c7", "logprob_harvest", 40, 450, 10.0, 3.0, ("mebert_boolq_random",), 2, "mira-mini", **LABELS),
-    Plan("c8", "drip", 200, 1800, 7.3, 6.2, ("reasoning_sft_code", "digest"), 2, language="es"),
+    CampaignPlan("c1", "system_rotated", 150, 2600, 7.4, 6.0, ("seeds",), 2, "mira-large", **LONG),
+    CampaignPlan("c2", "shared_template_pool", 120, 1000, 8.0, 5.0, ("reasoning_sft_math",), 2,
+         language="zh"),
+    CampaignPlan("c3", "recon_then_scale", 30, 700, 8.9, 4.0, ("evolve",), 1, "mira-large"),
+    CampaignPlan("c4", "loud_single", 3, 1200, 9.3, 2.0, ("backtranslate",), 0, "mira-mini"),
+    CampaignPlan("c5", "failover", 20, 1100, 8.1, 5.0, ("critique",), 2, "mira-large", bans=(0.4,),
+         wording=1),
+    CampaignPlan("c6", "wrapped_pool", 100, 1500, 8.5, 4.5, ("orca_flan", "airoboros"), 2, wording=0),
+    CampaignPlan("c7", "logprob_harvest", 40, 450, 10.0, 3.0, ("mebert_boolq_random",), 2,
+         "mira-mini", **LABELS),
+    CampaignPlan("c8", "drip", 200, 1800, 7.3, 6.2, ("reasoning_sft_code", "digest"), 2, language="es"),
 )  # fmt: skip
 W4 = (
-    Plan("c1", "bare_partition", 200, 2900, 7.4, 6.0, ("alpaca_relabel", "gpteacher_roleplay"), 2,
+    CampaignPlan("c1", "bare_partition", 200, 2900, 7.4, 6.0, ("alpaca_relabel", "gpteacher_roleplay"), 2,
          "mira-large"),
-    Plan("c2", "wrapped_pool", 12, 600, 9.0, 3.0, ("anthropic_data_analyst", "tool_calls"), 1, "mira-large"),
-    Plan("c3", "repeat_sampling", 48, 1200, 8.3, 4.0, ("persona_hub",), 2, repeats=10, cover=0.2),
-    Plan("c4", "pivot", 80, 1090, 8.8, 4.8, ("reasoning_sft_math",), 2, language="de"),
-    Plan("c5", "slow_relay", 40, 600, 7.8, 5.5, ("critique",), 2, cover=0.6),
-    Plan("c6", "shared_template_pool", 35, 1100, 8.0, 4.0, ("evolve",), 1, language="en", wording=2),
-    Plan("c7", "dialogue", 30, 900, 9.5, 3.5, ("orca_flan",), 2),
-    Plan("c8", "rubric_grading", 20, 700, 8.7, 4.0, ("pairs",), 1, "mira-large", wording=2, **RUBRIC),
-    Plan("c9", "failover", 15, 900, 8.5, 4.5, ("cot_backfill",), 2, bans=(0.25, 0.5, 0.75), language="en"),
+    CampaignPlan("c2", "wrapped_pool", 12, 600, 9.0, 3.0, ("anthropic_data_analyst", "tool_calls"),
+         1, "mira-large"),
+    CampaignPlan("c3", "repeat_sampling", 48, 1200, 8.3, 4.0, ("persona_hub",), 2, repeats=10, cover=0.2),
+    CampaignPlan("c4", "pivot", 80, 1090, 8.8, 4.8, ("reasoning_sft_math",), 2, language="de"),
+    CampaignPlan("c5", "slow_relay", 40, 600, 7.8, 5.5, ("critique",), 2, cover=0.6),
+    CampaignPlan("c6", "shared_template_pool", 35, 1100, 8.0, 4.0, ("evolve",), 1, language="en", wording=2),
+    CampaignPlan("c7", "dialogue", 30, 900, 9.5, 3.5, ("orca_flan",), 2),
+    CampaignPlan("c8", "rubric_grading", 20, 700, 8.7, 4.0, ("pairs",), 1, "mira-large", wording=2, **RUBRIC),
+    CampaignPlan("c9", "failover", 15, 900, 8.5, 4.5, ("cot_backfill",), 2, bans=(0.25, 0.5, 0.75),
+         language="en"),
 )  # fmt: skip
 W5 = (
-    Plan("c1", "shared_template_pool", 70, 2400, 0.0, 13.9, ("evolve",), 2, "mira-large", **LONG),
-    Plan("c2", "wrapped_pool", 60, 1150, 0.0, 13.9, ("reasoning_sft_math",), 2, language="en"),
-    Plan("c3", "drip", 150, 2600, 0.0, 13.9, ("passage_qa",), 2, "mira-large", language="fr"),
-    Plan("c4", "repeat_sampling", 50, 1500, 1.5, 11.0, ("orca_flan",), 2, repeats=8),
-    Plan("c5", "bare_partition", 40, 1200, 3.0, 10.0, ("alpaca_relabel",), 1, "mira-mini"),
-    Plan("c6", "rubric_grading", 25, 1000, 0.5, 12.0, ("pairs",), 2, "mira-large", **RUBRIC),
-    Plan("c7", "loud_single", 1, 900, 2.0, 8.0, ("backtranslate",), 2, "mira-large"),
-    Plan("c8", "system_rotated", 60, 1200, 6.0, 7.5, ("gpteacher_roleplay",), 2),
+    CampaignPlan("c1", "shared_template_pool", 70, 2400, 0.0, 13.9, ("evolve",), 2, "mira-large", **LONG),
+    CampaignPlan("c2", "wrapped_pool", 60, 1150, 0.0, 13.9, ("reasoning_sft_math",), 2, language="en"),
+    CampaignPlan("c3", "drip", 150, 2600, 0.0, 13.9, ("passage_qa",), 2, "mira-large", language="fr"),
+    CampaignPlan("c4", "repeat_sampling", 50, 1500, 1.5, 11.0, ("orca_flan",), 2, repeats=8),
+    CampaignPlan("c5", "bare_partition", 40, 1200, 3.0, 10.0, ("alpaca_relabel",), 1, "mira-mini"),
+    CampaignPlan("c6", "rubric_grading", 25, 1000, 0.5, 12.0, ("pairs",), 2, "mira-large", **RUBRIC),
+    CampaignPlan("c7", "loud_single", 1, 900, 2.0, 8.0, ("backtranslate",), 2, "mira-large"),
+    CampaignPlan("c8", "system_rotated", 60, 1200, 6.0, 7.5, ("gpteacher_roleplay",), 2),
 )  # fmt: skip
 W6 = (
-    Plan("c1", "drip", 700, 5200, 7.3, 6.3, ("passage_qa",), 2, "mira-large", wording=1, **LONG),
-    Plan("c2", "wrapped_pool", 600, 5000, 7.5, 6.0, ("evolve", "reasoning_sft_math", "orca_flan"), 2),
-    Plan("c3", "shared_template_pool", 550, 5100, 7.7, 6.0, ("digest",), 1, "mira-large", language="de"),
+    CampaignPlan("c1", "drip", 700, 5200, 7.3, 6.3, ("passage_qa",), 2, "mira-large", wording=1, **LONG),
+    CampaignPlan("c2", "wrapped_pool", 600, 5000, 7.5, 6.0, ("evolve", "reasoning_sft_math", "orca_flan"), 2),
+    CampaignPlan("c3", "shared_template_pool", 550, 5100, 7.7, 6.0, ("digest",), 1, "mira-large",
+         language="de"),
 )  # fmt: skip
 
 WORLDS = (
-    World("w0-none-a", "dev-a", 90),
-    World("w0-none-b", "dev-b", 91),
-    World("w1", "dev-a", 92, W1, keep_accounts=0.7),
-    World("w2", "dev-b", 93, W2, keep_accounts=0.7, drop_kinds=("llm_judge", "drift_monitor")),
-    World("w3", "dev-a", 94, W3, 0.7, ("hackathon",), ("gsm8k_test", "alpaca_eval_805"),
+    WorldSettings("w0-none-a", "dev-a", 90),
+    WorldSettings("w0-none-b", "dev-b", 91),
+    WorldSettings("w1", "dev-a", 92, W1, keep_accounts=0.7),
+    WorldSettings("w2", "dev-b", 93, W2, keep_accounts=0.7, drop_kinds=("llm_judge", "drift_monitor")),
+    WorldSettings("w3", "dev-a", 94, W3, 0.7, ("hackathon",), ("gsm8k_test", "alpaca_eval_805"),
           ("new_template", "company"), "dev-b"),
-    World("w4", "dev-b", 95, W4, 0.7, ("pipeline",), ("banking77",),
+    WorldSettings("w4", "dev-b", 95, W4, 0.7, ("pipeline",), ("banking77",),
           ("classroom", "agent", "viral_prompt"), "dev-a"),
-    World("w5", "dev-a", 96, W5, keep_accounts=0.7, drop_kinds=("load_test", "migrated")),
-    World("w6", "dev-b", 97, W6, keep_accounts=0.7),
+    WorldSettings("w5", "dev-a", 96, W5, keep_accounts=0.7, drop_kinds=("load_test", "migrated")),
+    WorldSettings("w6", "dev-b", 97, W6, keep_accounts=0.7),
 )  # fmt: skip
 NOTE = """Composed worlds (stillwatch: benchmarks/worlds.py). Same layout as /work/shared/range/dev-a.
 Score: stillwatch range score FINDINGS /tmp/worlds/W (or the reference score.py with W/exchanges.parquet).
@@ -116,7 +124,7 @@ def minimal(source: Path, out: Path) -> None:
         (out / name).write_bytes((source / name).read_bytes())
 
 
-def table(folder: Path, world: World) -> list[str]:
+def table(folder: Path, world: WorldSettings) -> list[str]:
     """Describe a written world, one line per campaign."""
     exchanges = pq.ParquetFile(folder / "exchanges.parquet").metadata.num_rows
     truth = pq.read_table(folder / "truth.parquet").to_pylist()

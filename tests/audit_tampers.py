@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.audit import Broken, Cause, Head, Verified
+from stillwatch.cases.audit import Broken, Cause, TrailHead, VerifiedTrail
 from stillwatch.cases.audit.chain import (
     canonical,
     checkpoint_due,
@@ -23,10 +23,10 @@ from stillwatch.cases.audit.chain import (
     signed_of_record,
 )
 from stillwatch.cases.audit.erasing import erase
-from stillwatch.cases.audit.signing import Signer, new_signer
+from stillwatch.cases.audit.signing import TrailSigner, new_signer
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify_in
-from stillwatch.cases.audit.witness import Seen
+from stillwatch.cases.audit.witness import WitnessedHead
 from stillwatch.cases.store import Store
 
 BEGIN_US = 1_780_000_000_000_000
@@ -50,8 +50,8 @@ class Scene:
     points: list[dict[str, Any]]
     head: dict[str, Any]
     people: list[dict[str, Any]]
-    witness: list[Seen]
-    keys: dict[int, Signer]  # record -> who signed it
+    witness: list[WitnessedHead]
+    keys: dict[int, TrailSigner]  # record -> who signed it
     erased: dict[str, Any]  # the row of the key that was erased
     postgres: bool
 
@@ -67,7 +67,7 @@ def write_trail(store: Store, audit: Audit, records: int, rng: random.Random) ->
     """Write a trail of about that length: small transactions, sealed details, an erasure, a new key."""
     now_us, keys, done, handed = BEGIN_US, {}, 0, False
     erased: dict[str, Any] = {}
-    witness: list[Seen] = []
+    witness: list[WitnessedHead] = []
     while done < records:
         now_us += rng.choice((1_000, 2_000_000, 30_000_000, 61_000_000, -5_000_000))
         with store.writing(now_us) as tx:
@@ -89,7 +89,7 @@ def write_trail(store: Store, audit: Audit, records: int, rng: random.Random) ->
         keys |= dict.fromkeys(range(max(keys, default=0) + 1, done + 1), audit.signer)
         with store.reading() as db:
             if rng.random() < 0.5:
-                witness.append(Seen(audit.signed_head(db, now_us), f"w:{done}"))
+                witness.append(WitnessedHead(audit.signed_head(db, now_us), f"w:{done}"))
     with store.reading() as db:
         return replace(read_scene(db), witness=witness, keys=keys, erased=erased)
 
@@ -177,7 +177,7 @@ def flipped(rng: random.Random, value: Any, postgres: bool) -> Any:
 
 
 def resigned(
-    scene: Scene, first: int, signers: dict[int, Signer], edit: Callable[[dict[str, Any]], None]
+    scene: Scene, first: int, signers: dict[int, TrailSigner], edit: Callable[[dict[str, Any]], None]
 ) -> Any:
     """The trail written anew from a record on: rows, checkpoints and head as a good forger leaves them."""
     rows = [dict(row) for row in scene.rows]
@@ -196,7 +196,7 @@ def resigned(
         link = seal(row["hash"], row["signature"])
         if checkpoint_due(row["seq"], row["at_us"], row["what"], last["seq"], last["at_us"]):
             key = scene.keys[row["seq"]].key if signer is None else signer.key
-            said = Head(scene.chain(), row["seq"], link, row["at_us"], key, "")
+            said = TrailHead(scene.chain(), row["seq"], link, row["at_us"], key, "")
             signature = "0" * 128 if signer is None else signer.sign(signed_of_head(said))
             last = {
                 "seq": row["seq"],
@@ -229,7 +229,7 @@ def replace_all(
     put(db, "audit_head", "one", 1, {name: value for name, value in head.items() if name != "one"})
 
 
-def forged(rng: random.Random, scene: Scene, seq: int, signer: Signer) -> dict[str, Any]:
+def forged(rng: random.Random, scene: Scene, seq: int, signer: TrailSigner) -> dict[str, Any]:
     """A record that was never written, in one of the ways in which one might try."""
     before = scene.rows[seq - 2]
     others = scene.rows[: seq - 1] + scene.rows[seq:]
@@ -450,7 +450,7 @@ def forge_checkpoint(db: Connection, rng: random.Random, scene: Scene) -> Expect
         point |= {"at_us": row["at_us"], "seal": seal(row["hash"], row["signature"])}
     if rng.random() < 0.5:
         point["key"] = signer.key
-    said = Head(scene.chain(), point["seq"], point["seal"], point["at_us"], point["key"], "")
+    said = TrailHead(scene.chain(), point["seq"], point["seal"], point["at_us"], point["key"], "")
     point["signature"] = signer.sign(signed_of_head(said))
     drop(db, "audit_checkpoints", "seq = :seq", seq=point["seq"])
     add(db, "audit_checkpoints", point)
@@ -511,7 +511,7 @@ TAMPERS: tuple[Tamper, ...] = (
 
 def attempt(
     store: Store, tamper: Tamper, rng: random.Random, scene: Scene
-) -> tuple[Expected, Verified | Broken] | None:
+) -> tuple[Expected, VerifiedTrail | Broken] | None:
     """Tamper, verify, and put all back. None where the draw is no tamper, or the database refuses it."""
     scene = replace(scene, witness=list(scene.witness))
     trusted = [scene.keys[1].key]
@@ -532,7 +532,7 @@ def attempt(
     return None if expected is None else (expected, found)
 
 
-def is_named(expected: Expected, found: Verified | Broken) -> bool:
+def is_named(expected: Expected, found: VerifiedTrail | Broken) -> bool:
     """Whether the right record was named with the right cause."""
     if not isinstance(found, Broken) or found.cause != expected.cause:
         return False

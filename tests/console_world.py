@@ -15,35 +15,35 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 from stillwatch.console import (
-    EndUser,
+    AffectedEndUser,
+    CapturedExchange,
     InForce,
-    Known,
     Lost,
+    NearbyAccount,
     Part,
     Proposed,
-    Reach,
-    Role,
-    Said,
+    StepImpact,
     TermsText,
     User,
+    UserRole,
     people,
     sessions,
 )
 from stillwatch.console.app import make
-from stillwatch.console.asked import Settings
+from stillwatch.console.asked import ConsoleSettings
 from stillwatch.scan import AccountVerdict, ScanResult
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text, loads
 from test_report_world import BANG, HOSTILE, result
 
 NOW = 1_795_600_000_000_000
 PASSWORD = "correct horse battery"
 USERS = {
-    "rita": Role.READER,
-    "anna": Role.ANALYST,
-    "ben": Role.ANALYST,
-    "paul": Role.APPROVER,
-    "pia": Role.APPROVER,
+    "rita": UserRole.READER,
+    "anna": UserRole.ANALYST,
+    "ben": UserRole.ANALYST,
+    "paul": UserRole.APPROVER,
+    "pia": UserRole.APPROVER,
 }
 COOKIE = "stillwatch-8090"
 HERE = "http://127.0.0.1:8090"
@@ -57,25 +57,29 @@ class Gateway:
 
     name: str = "gateway of the tests"
     why_not: str | None = None
-    actions: list[tuple[dict[str, Standing], bool]] = field(default_factory=list)  # (what, in force)
+    actions: list[tuple[dict[str, EnforcementStatus], bool]] = field(default_factory=list)  # (what, in force)
     asked: list[str] = field(default_factory=list)
     open: dict[int, Proposed] = field(default_factory=dict)
-    named: tuple[tuple[Known, ...], tuple[Known, ...], tuple[EndUser, ...]] = ((), (), ())
+    named: tuple[tuple[NearbyAccount, ...], tuple[NearbyAccount, ...], tuple[AffectedEndUser, ...]] = (
+        (),
+        (),
+        (),
+    )
 
     @property
     def acts(self) -> str | None:
         return self.why_not
 
-    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
-        found: dict[str, Standing] = {}
+    def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
+        found: dict[str, EnforcementStatus] = {}
         for what, in_force in self.actions:
             if in_force:
                 found |= {a: s for a, s in what.items() if a in set(accounts)}
         return found
 
-    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         self.asked.append(f"reach {step.name} {len(accounts)}")
-        return Reach(
+        return StepImpact(
             tuple(accounts),
             (),
             (),
@@ -88,7 +92,9 @@ class Gateway:
             *self.named,
         )
 
-    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+    def act(
+        self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
+    ) -> int:
         self.actions.append((dict.fromkeys(accounts, standing), True))
         return len(self.actions)
 
@@ -102,7 +108,7 @@ class Gateway:
 
     def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
         found = self.open.pop(proposal)
-        return self.act(found.accounts, Standing(found.step, now_us, why), who, why, now_us)
+        return self.act(found.accounts, EnforcementStatus(found.step, now_us, why), who, why, now_us)
 
     def in_force(self) -> bool:
         return True
@@ -130,10 +136,10 @@ class Gateway:
     def verdict(self, account: str) -> AccountVerdict | None:
         return AccountVerdict(account, 0.01, None, "batch", 40, HOSTILE[4])
 
-    def said(self, account: str, limit: int) -> Sequence[Said]:
+    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         self.asked.append(f"said {account}")
         return [
-            Said(
+            CapturedExchange(
                 NOW - k * 60_000_000,
                 f"x-{k}",
                 "mira-think",
@@ -224,7 +230,7 @@ def world(folder: Path, found: ScanResult | None = None, url: str | None = None,
     if not copied:
         fill(store, found or result(300))
     gateway, clock = Gateway(), [NOW]
-    app = make(store, gateway, hosts={"127.0.0.1"}, settings=Settings(big), now_us=lambda: clock[0])
+    app = make(store, gateway, hosts={"127.0.0.1"}, settings=ConsoleSettings(big), now_us=lambda: clock[0])
     every = reading.queue(store, reading.Filter(limit=1_000), NOW).cases
     return World(store, gateway, app, clock, {c.campaign: c.id for c in every})
 

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 from stillwatch.distill import Example, Prompt
-from stillwatch.distill.embedded.clock import Problem, problems
+from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.rows import write_json, write_rows
 
 
-def asked(one: Problem) -> tuple[dict[str, str], ...]:
+def asked(one: ClockProblem) -> tuple[dict[str, str], ...]:
     return ({"role": "user", "content": one.prompt},)
 
 
-def example(one: Problem) -> Example:
+def example(one: ClockProblem) -> Example:
     return Example(
         one.id, 0, asked(one), one.trace, one.answer, "clock", one.answer, len(one.trace.split()) + 4
     )
 
 
-def question(one: Problem) -> Prompt:
+def question(one: ClockProblem) -> Prompt:
     return Prompt(one.id, asked(one), "clock", one.answer, f"{one.steps} steps")
 
 

@@ -36,7 +36,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.indicators import Indicator, IndicatorError
 from stillwatch.cases.indicators.gather import gather
 from stillwatch.cases.indicators.keys import exchange
-from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import read_partners
 from stillwatch.cases.indicators.search import search
 from stillwatch.cases.indicators.sighting import read_sightings, sighting_bundle
@@ -161,7 +161,7 @@ def _round(
     file.write_bytes(_file(told, half, now_us))
     (partner,) = read_partners(file, KEY, now_us).partners
     with figures.timed("search"):
-        hits = search(History([halves[1]], KEY), partner)
+        hits = search(LogHistory([halves[1]], KEY), partner)
     figures.counts["search: exchanges"] += hits.searched
     carriers = {one.account for one in hits.carriers}
     figures.counts["other half: accounts"] += len(theirs)
@@ -184,7 +184,7 @@ def _told(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
     """Indicators of a campaign, or none where its accounts share nothing that could be told."""
     try:
         with figures.timed("gather"):
-            return gather(History([log], KEY), accounts)
+            return gather(LogHistory([log], KEY), accounts)
     except IndicatorError:
         return ()
 

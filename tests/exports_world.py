@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from stillwatch.cases.alert import Action, Alert, Confidence, Exposure, Source
+from stillwatch.cases.alert import Alert, Confidence, Exposure, RecommendedAction, SignalSource
 from stillwatch.cases.claims import Benign, Claim, LinkRow, SharedRow
 
 NOW_US = 1_773_500_000_000_000
@@ -70,12 +70,16 @@ def alert(name: str = "acct-1", **other: Any) -> Alert:
             "past 1,000 (LIMA)", None, None, None, 0, 0,
         ),
         "confidence": Confidence("nothing was judged yet", "none", None, None, None, None, "evidence.md"),
-        "detectors": (Source("one_model", "1", "ef" * 32, True, "alert", "another model", "a migration"),),
+        "detectors": (
+            SignalSource("one_model", "1", "ef" * 32, True, "alert", "another model", "a migration"),
+        ),
         "gaps": ({"start": "2026-03-01T00:00:00Z", "end": "2026-03-01T02:00:00Z", "text": "no exchange"},),
         "cannot_claim": ("no accounts table",),
         "atlas": ({"id": "AML.T0024.002", "name": "Extract AI Model", "why": "it is what it is"},
                   {"id": "AML.T0040", "name": "AI Model Inference API Access", "why": "through the API"}),
-        "action": Action("throttle", "Throttle them.", 2, {}, 0, "none", f"stillwatch standing set {name}"),
+        "action": RecommendedAction(
+            "throttle", "Throttle them.", 2, {}, 0, "none", f"stillwatch standing set {name}"
+        ),
         "inputs": ({"name": "log.parquet", "sha256": "01" * 32, "bytes": 99},),
         "scanned": {"exchanges": 29957},
         "source": "scan",

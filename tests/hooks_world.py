@@ -32,7 +32,7 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.settings import Settings
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stillwatch"
@@ -75,7 +75,9 @@ class Hooked(Running):
         """Let a step stand for an account."""
         now_us = time.time_ns() // 1000
         with State(self.folder.state, self.folder.secret()) as state:
-            actions.act(state, [(account, Standing(step, now_us))], who="test", why="a test", now_us=now_us)
+            actions.act(
+                state, [(account, EnforcementStatus(step, now_us))], who="test", why="a test", now_us=now_us
+            )
 
     def beat(self) -> dict[str, Any]:
         """What the process said of itself last."""

@@ -12,14 +12,14 @@ from sqlalchemy import text
 
 from audit_tampers import BEGIN_US, TAMPERS, attempt, is_named, read_scene, write_trail
 from postgres_server import WHY_NOT, new_database, running
-from stillwatch.cases.audit import AuditError, Broken, Cause, Verified
+from stillwatch.cases.audit import AuditError, Broken, Cause, VerifiedTrail
 from stillwatch.cases.audit.chain import BEGUN, NO_WITNESS
 from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import keep_signer, new_signer, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit, attach
 from stillwatch.cases.audit.verify import verify
-from stillwatch.cases.audit.witness import Seen, Witness, is_vouched, line_of, read_heads, vouch
+from stillwatch.cases.audit.witness import Witness, WitnessedHead, is_vouched, line_of, read_heads, vouch
 from stillwatch.cases.store import Store
 
 HOSTILE = (
@@ -60,9 +60,9 @@ def note(store: Store, k: int = 0, who: str = "ann", **more: object) -> None:
         tx.audit(who, "note", f"case-{k}", {"k": k}, **more)  # type: ignore[arg-type]
 
 
-def sound(store: Store, **more: object) -> Verified:
+def sound(store: Store, **more: object) -> VerifiedTrail:
     found = verify(store, **more)  # type: ignore[arg-type]
-    assert isinstance(found, Verified), found
+    assert isinstance(found, VerifiedTrail), found
     return found
 
 
@@ -264,7 +264,7 @@ def test_a_witness_gets_what_is_committed(url: str, tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError), store.writing(BEGIN_US + 999 * 1_000_000) as tx:
             tx.audit("ann", "note", "lost", {"n": tx.audit("ann", "note", "lost", {}) or 1 // 0})
         heads = read_heads(path)
-        assert all(isinstance(one, Seen) for one in heads)
+        assert all(isinstance(one, WitnessedHead) for one in heads)
         found = sound(store, witness=heads)
         assert found.witnessed is not None
         assert found.witnessed >= 5
@@ -303,7 +303,7 @@ def test_a_partner_vouches_and_notices_a_rewritten_trail(store: Store, tmp_path:
     keep = Witness(tmp_path / "kept.jsonl")
     with store.reading() as db:
         head = audit.signed_head(db, BEGIN_US)
-    taken, refused = vouch([Seen(head, "a:1")], keep, partner, BEGIN_US)
+    taken, refused = vouch([WitnessedHead(head, "a:1")], keep, partner, BEGIN_US)
     assert not refused
     assert is_vouched(taken[0])
     read_back = read_heads(tmp_path / "kept.jsonl")
@@ -321,13 +321,13 @@ def test_a_partner_vouches_and_notices_a_rewritten_trail(store: Store, tmp_path:
         assert begun
         tx.db.execute(text("UPDATE audit_head SET seq = 1, seal = :seal"), {"seal": scene.rows[1]["prev"]})
         tx.audit("ann", "note", "another", {})
-    assert isinstance(verify(store), Verified)
+    assert isinstance(verify(store), VerifiedTrail)
     found = verify(store, witness=read_back, witness_keys=[partner.key])
     assert isinstance(found, Broken)
     assert (found.cause, found.until) == (Cause.REWRITTEN, 2)
     with store.reading() as db:
         head = audit.signed_head(db, BEGIN_US)
-    _, refused = vouch([Seen(head, "a:2"), "a:3: is no checkpoint"], keep, partner, BEGIN_US)
+    _, refused = vouch([WitnessedHead(head, "a:2"), "a:3: is no checkpoint"], keep, partner, BEGIN_US)
     assert len(refused) == 2
     assert "rewritten" in refused[0]
 

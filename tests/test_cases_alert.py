@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 import cases_world as world
 from cases_world import NOW_US, campaign, later, names, only, result
-from stillwatch.cases import CaseError, DetectorState, Missing, Verdict, feedback, reading, work
-from stillwatch.cases.alert import VICTIMS, Alert, Prices, alert
-from stillwatch.cases.claims import _ATLAS_ALWAYS, _ATLAS_BY_SIGN, CLASSES, RAISING, said
+from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, reading, work
+from stillwatch.cases.alert import VICTIMS, Alert, TokenPrices, alert
+from stillwatch.cases.claims import _ATLAS_ALWAYS, _ATLAS_BY_SIGN, CLASSES, RAISING, documented_limits
 from stillwatch.cases.evidence import Input
 from stillwatch.cases.exports.atlas import TECHNIQUES
 from stillwatch.cases.fold import fold
@@ -119,7 +119,7 @@ def test_numbers_that_are_none_stay_none(tmp_path: Path) -> None:
 
 
 def test_what_a_harvest_cost_is_said_where_prices_are_known(store: Store) -> None:
-    a = alert(store, only(store), NOW_US, prices=Prices(to_us=2.0, to_them=10.0))
+    a = alert(store, only(store), NOW_US, prices=TokenPrices(to_us=2.0, to_them=10.0))
     assert (a.exposure.cost_to_us_usd, a.exposure.cost_to_them_usd) == (0.4, 2.0)
     assert told(store).exposure.cost_to_us_usd is None
 
@@ -178,13 +178,15 @@ def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him
 
 def test_the_alert_carries_the_last_bundle(store: Store) -> None:
     for digest in ("ab" * 32, "cd" * 32):
-        work.exported(store, only(store), {"format": "bundle", "sha256": digest}, who="ann", now_us=NOW_US)
-    work.exported(store, only(store), {"format": "ocsf", "sha256": "ef" * 32}, who="ann", now_us=NOW_US)
+        work.record_export(
+            store, only(store), {"format": "bundle", "sha256": digest}, who="ann", now_us=NOW_US
+        )
+    work.record_export(store, only(store), {"format": "ocsf", "sha256": "ef" * 32}, who="ann", now_us=NOW_US)
     assert told(store).bundle_sha256 == "cd" * 32
 
 
 def test_there_is_no_alert_of_no_case(store: Store) -> None:
-    with pytest.raises(Missing):
+    with pytest.raises(RecordNotFound):
         alert(store, "case-0000000000", NOW_US)
 
 
@@ -192,7 +194,7 @@ def test_every_clue_has_a_class_of_independence_and_every_detector_says_its_limi
     for clue in clues():
         assert clue.NAME in CLASSES, f"claims.CLASSES lacks {clue.NAME}"
     for name in (*RAISING, *(c.NAME for c in clues()), *(d.NAME for d in detectors())):
-        assert all(text not in ("", "not stated") for text in said(name).values()), name
+        assert all(text not in ("", "not stated") for text in documented_limits(name).values()), name
 
 
 def test_atlas_ids_have_the_names_that_exports_give_them() -> None:
@@ -212,7 +214,7 @@ def judged(store: Store, verdicts: list[tuple[Verdict, str]], reason: Reason = L
 
 
 def lone(store: Store) -> feedback.Measured:
-    return feedback.measured(store, "lone_harvest", NOW_US)
+    return feedback.measure(store, "lone_harvest", NOW_US)
 
 
 def test_precision_is_what_people_found_with_an_exact_interval(store: Store) -> None:

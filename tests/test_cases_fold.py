@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, later, names, only, result
-from stillwatch.cases import Missing, State, Verdict, reading, tables, work
+from stillwatch.cases import CaseState, RecordNotFound, Verdict, reading, tables, work
 from stillwatch.cases.evidence import Input, digest, latest, pack, unpack
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
@@ -46,7 +46,7 @@ def test_a_finding_opens_a_case_with_what_the_finding_says(store: Store) -> None
     folded = fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
     case = store.case(only(store))
     assert folded.opened == [case.id]
-    assert (case.state, case.verdict, case.campaign, case.members) == (State.NEW, None, "sw-1", 40)
+    assert (case.state, case.verdict, case.campaign, case.members) == (CaseState.NEW, None, "sw-1", 40)
     assert (case.exchanges, case.output_tokens) == (400, 200_000)
     assert case.accounts == names(0, 40)
     assert (case.raised_by, case.p_value) == ("coordinated_harvest", 1e-6)
@@ -229,13 +229,13 @@ def test_an_actor_that_comes_back_after_a_ban_with_new_accounts_re_opens_its_cas
     fold(store, result(first), NOW_US, "serve")
     case_id = only(store)
     close(store, case_id, Verdict.TRUE)
-    assert store.case(case_id).state == State.CLOSED
+    assert store.case(case_id).state == CaseState.CLOSED
     # the pool behind the pool: the scan's window still holds the old accounts
     back = later(first, "sw-2", names(100, 130), timeline=campaign("x", ("a",), hours=90).timeline)
     folded = fold(store, result(back), NOW_US + 1, "serve")
     case = store.case(case_id)
     assert folded.came_back == [case_id]
-    assert (case.state, case.verdict, case.reopened, case.members) == (State.OPEN, Verdict.TRUE, 1, 70)
+    assert (case.state, case.verdict, case.reopened, case.members) == (CaseState.OPEN, Verdict.TRUE, 1, 70)
     told = next(a for a in reading.acts(store, case_id) if a.verb == "came back")
     assert told.text.startswith("30 accounts and ")
     assert reading.targets(store, case_id).accounts == case.accounts
@@ -248,7 +248,7 @@ def test_closed_cases_stay_closed_when_nothing_new_came(store: Store) -> None:
     close(store, case_id, Verdict.TRUE)
     again = replace(first, id="sw-2", p_value=1e-9)  # a surer finding of the same hours
     assert fold(store, result(again), NOW_US + 1, "serve").came_back == []
-    assert store.case(case_id).state == State.CLOSED
+    assert store.case(case_id).state == CaseState.CLOSED
 
 
 def test_the_hour_in_which_a_live_case_is_closed_does_not_re_open_it(lite: Store) -> None:
@@ -274,7 +274,7 @@ def test_a_dismissed_case_comes_back_when_it_has_grown_and_has_to_be_judged_anew
     doubled = campaign("sw-3", names(0, 45), hours=8)
     assert fold(lite, result(doubled), NOW_US + 2, "serve").came_back == [case_id]
     case = lite.case(case_id)
-    assert (case.state, case.verdict) == (State.OPEN, None)
+    assert (case.state, case.verdict) == (CaseState.OPEN, None)
 
 
 def test_something_else_than_accounts_can_tie_a_campaign_to_a_closed_case(lite: Store) -> None:
@@ -285,7 +285,7 @@ def test_something_else_than_accounts_can_tie_a_campaign_to_a_closed_case(lite: 
     folded = fold(lite, result(fresh), NOW_US + 1, "april", returning={"sw-9": case_id})
     assert folded.came_back == [case_id]
     assert lite.case(case_id).members == 80
-    with pytest.raises(Missing):
+    with pytest.raises(RecordNotFound):
         fold(lite, result(campaign("sw-8", names(900, 910))), NOW_US, "x", returning={"sw-8": "case-nowhere"})
 
 
@@ -307,7 +307,7 @@ def test_a_suppressed_case_is_measured_and_nobody_is_told_until_it_expires(store
     folded = fold(store, result(grown), NOW_US + HOUR, "serve")
     assert (folded.suppressed, folded.came_back, folded.updated) == ([case_id], [], [])
     case = store.case(case_id)
-    assert (case.members, case.state, case.suppressed_by) == (90, State.CLOSED, "bo")
+    assert (case.members, case.state, case.suppressed_by) == (90, CaseState.CLOSED, "bo")
     more = later(grown, "sw-3", names(90, 95))
     assert fold(store, result(more), NOW_US + 11 * HOUR, "serve").came_back == [case_id]
     assert reading.queue(store, reading.Filter(suppressed=False), NOW_US + 11 * HOUR).total == 1

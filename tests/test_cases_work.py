@@ -14,7 +14,16 @@ from sqlalchemy import Connection, create_engine, select, text
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, later, names, only, result, standing
-from stillwatch.cases import CaseError, Missing, Stale, State, Verdict, reading, tables, work
+from stillwatch.cases import (
+    CaseError,
+    CaseState,
+    RecordNotFound,
+    StaleRevision,
+    Verdict,
+    reading,
+    tables,
+    work,
+)
 from stillwatch.cases.acts import FACETS
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import MIGRATIONS, migrate
@@ -46,11 +55,11 @@ def lite(tmp_path: Path) -> Iterator[Store]:
 def test_a_case_goes_from_new_to_open_to_closed(store: Store) -> None:
     case_id = only(store)
     case = work.assign(store, case_id, "bo", who="ann", due_us=NOW_US + HOUR, now_us=NOW_US)
-    assert (case.state, case.owner, case.due_us) == (State.OPEN, "bo", NOW_US + HOUR)
+    assert (case.state, case.owner, case.due_us) == (CaseState.OPEN, "bo", NOW_US + HOUR)
     work.note(store, case_id, "called them", who="bo", now_us=NOW_US)
     assert work.judge(store, case_id, Verdict.TRUE, **BY).verdict == Verdict.TRUE
-    assert work.close(store, case_id, **BY).state == State.CLOSED
-    assert work.reopen(store, case_id, **BY).state == State.OPEN
+    assert work.close(store, case_id, **BY).state == CaseState.CLOSED
+    assert work.reopen(store, case_id, **BY).state == CaseState.OPEN
     told = [(a.verb, a.who) for a in reading.acts(store, case_id)]
     assert told == [
         ("opened", "stillwatch"),
@@ -91,13 +100,13 @@ def test_who_and_why_are_asked_for(lite: Store, change: dict[str, str], complain
 
 def test_what_is_not_there_is_said_to_be_missing(lite: Store) -> None:
     case_id = only(lite)
-    with pytest.raises(Missing):
+    with pytest.raises(RecordNotFound):
         work.note(lite, "case-0000000000", "hello", who="ann", now_us=NOW_US)
-    with pytest.raises(Missing, match="not in case"):
+    with pytest.raises(RecordNotFound, match="not in case"):
         work.judge_accounts(lite, case_id, ["acct_00001", "nobody"], Verdict.FALSE, **BY)
-    with pytest.raises(Missing, match="no act 99"):
+    with pytest.raises(RecordNotFound, match="no act 99"):
         work.undo(lite, case_id, 99, **BY)
-    with pytest.raises(Missing, match="no case"):
+    with pytest.raises(RecordNotFound, match="no case"):
         reading.find(lite, "case-f%")
 
 
@@ -121,7 +130,7 @@ def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) 
     case_id = only(store)
     work.close(store, case_id, Verdict.TRUE, **BY)
     case = work.appeal(store, case_id, "we are a class", account="acct_00003", who="bo", now_us=NOW_US)
-    assert (case.state, case.appeal) == (State.OPEN, "acct_00003: we are a class")
+    assert (case.state, case.appeal) == (CaseState.OPEN, "acct_00003: we are a class")
     with pytest.raises(CaseError, match="open appeal"):
         work.close(store, case_id, **BY)
     with pytest.raises(CaseError, match="already"):
@@ -166,13 +175,13 @@ def test_nobody_clears_many_accounts_alone(lite: Store) -> None:
 
 def test_an_export_is_on_the_case_and_cannot_be_undone(lite: Store) -> None:
     case_id = only(lite)
-    work.exported(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
+    work.record_export(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
     act = reading.acts(lite, case_id)[-1]
     assert act.sets["export"]["sha256"] == "ab" * 32
     with pytest.raises(CaseError, match="has left"):
         work.undo(lite, case_id, act.id, **BY)
     with pytest.raises(CaseError, match="SHA-256"):
-        work.exported(lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US)
+        work.record_export(lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US)
 
 
 # --- undo ---
@@ -362,7 +371,7 @@ def test_who_saw_an_older_revision_changes_nothing(store: Store) -> None:
     case_id = only(store)
     seen = store.case(case_id).revision
     work.judge(store, case_id, Verdict.TRUE, if_revision=seen, **BY)
-    with pytest.raises(Stale, match="look again"):
+    with pytest.raises(StaleRevision, match="look again"):
         work.judge(store, case_id, Verdict.FALSE, if_revision=seen, **BY)
     assert store.case(case_id).verdict == Verdict.TRUE
 
@@ -377,7 +386,7 @@ def test_of_threads_that_saw_the_same_revision_one_changes_the_case(store: Store
         try:
             work.judge(store, case_id, verdict, if_revision=seen, **BY)
             told.append("done")
-        except Stale:
+        except StaleRevision:
             told.append("stale")
 
     threads = [threading.Thread(target=judge, args=(v,)) for v in (Verdict.TRUE, Verdict.FALSE) * 3]
@@ -543,7 +552,7 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
     ]
     work.assign(store, by_campaign["sw-1"], "bo", who="ann", due_us=NOW_US + 1, now_us=NOW_US)
     work.close(store, by_campaign["sw-2"], Verdict.TRUE, **BY)
-    q = reading.queue(store, Filter(states=(State.OPEN,)), NOW_US + 5)
+    q = reading.queue(store, Filter(states=(CaseState.OPEN,)), NOW_US + 5)
     assert [c.campaign for c in q.cases] == ["sw-1"]
     assert q.counts == {
         "new": 1,

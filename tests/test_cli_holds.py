@@ -23,7 +23,7 @@ from stillwatch.report.explain import explain
 from stillwatch.report.findings import load
 from stillwatch.scan import ScanResult
 from stillwatch.scan.holds import LEVEL
-from stillwatch.terms.holds import Candidate, HoldSchedule
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.terms.load import loads
 
 ON = 'version = 1\n[holds]\nmode = "on"\ndays = 7\n'
@@ -37,7 +37,9 @@ def folder(tmp_path: Path) -> Folder:
     accounts = schedule(0, 16).accounts
     then_us = START_US  # long over: the draw, and so the p-value, is the same every time
     with State(made.state, made.secret()) as state:
-        follow(state, loads(ON), [Candidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None)
+        follow(
+            state, loads(ON), [HoldCandidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None
+        )
         drawn = all_held(state)[0].schedule
     put(made, drawn)
     return made

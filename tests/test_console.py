@@ -18,16 +18,16 @@ from sqlalchemy.exc import OperationalError
 
 from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
 from stillwatch.cases import CaseError, Verdict, reading, work
-from stillwatch.cases.audit import Verified
+from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.store import Store
 from stillwatch.console import (
+    AffectedEndUser,
     ConsoleError,
-    EndUser,
-    Known,
-    Role,
+    NearbyAccount,
+    UserRole,
     asked,
     asks,
     people,
@@ -465,17 +465,17 @@ def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> 
         tx.db.execute(text("UPDATE console_users SET role = 1 WHERE name = 'anna'"))
         tx.changed = True
     assert anna.get("/sql").status_code == 403
-    people.add(mine.store, "anna", Role.ANALYST, "another password", who="tests", now_us=NOW)
+    people.add(mine.store, "anna", UserRole.ANALYST, "another password", who="tests", now_us=NOW)
     assert anna.get("/queue").status_code == 303
 
 
 def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
     for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a", *people.TAKEN):
         with pytest.raises(ConsoleError):
-            people.add(mine.store, name, Role.READER, PASSWORD, who="tests", now_us=NOW)
+            people.add(mine.store, name, UserRole.READER, PASSWORD, who="tests", now_us=NOW)
     for password in ("", "short", "x" * 2_000):
         with pytest.raises(ConsoleError):
-            people.add(mine.store, "new", Role.READER, password, who="tests", now_us=NOW)
+            people.add(mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW)
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
 
@@ -612,7 +612,7 @@ def test_a_big_step_waits_for_another_person(mine: World) -> None:
     with mine.store.reading() as db:
         told = [(r.who, r.what) for r in read(db, subject=case, limit=3)]
     assert told[:2] == [("paul", "step taken"), ("anna", "step asked for")]
-    assert isinstance(verify(mine.store), Verified)
+    assert isinstance(verify(mine.store), VerifiedTrail)
 
 
 def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
@@ -670,14 +670,16 @@ def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
     assert paul.submit("/ask/1/approve", why="again")[0] == 409
     assert paul.submit("/ask/1/refuse", why="no account is blocked")[0] == 303
     assert asks.one(mine.store, 1).state == "refused"
-    assert isinstance(verify(mine.store), Verified)
+    assert isinstance(verify(mine.store), VerifiedTrail)
 
 
 def test_a_dry_run_names_who_stands_near_with_what_is_known(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     one = may(mine, case)[0]
-    near = Known("acct<b>near", "uni", "clear", "classroom", None, 41, 900, 12, ("address", "organisation"))
-    mine.gateway.named = (Known(one, exchanges=7),), (near,), (EndUser(one, HOSTILE[0], 3),)
+    near = NearbyAccount(
+        "acct<b>near", "uni", "clear", "classroom", None, 41, 900, 12, ("address", "organisation")
+    )
+    mine.gateway.named = (NearbyAccount(one, exchanges=7),), (near,), (AffectedEndUser(one, HOSTILE[0], 3),)
     said = dry_page(anna, case, step="throttle", for_s="60", account=one)
     for words in ("Near them, not touched", "acct&lt;b&gt;near", "classroom", "address, organisation"):
         assert words in said
@@ -817,7 +819,7 @@ def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_p
             db.execute(text(f"UPDATE audit_head SET {begun}"))
         attach(other, tmp_path / "another.key")
         other.look("mallory", "nothing happened", "case-1", {}, NOW)
-        assert isinstance(verify(other), Verified)  # sound in itself
+        assert isinstance(verify(other), VerifiedTrail)  # sound in itself
     said = rita.submit("/audit/verify")[1]
     assert "Not sound: other key" in re.sub("<[^>]*>", "", said)
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import postgres_server
 from console_world import COOKIE, NOW, PASSWORD, USERS, Visitor, World, world
-from stillwatch.cases.audit import Verified
+from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app as app_of_verbs
@@ -127,7 +127,7 @@ def test_of_two_approvers_at_once_one_takes_the_step(tmp_path: Path) -> None:
     made = world(tmp_path)
     case = made.cases["c-7f3a19"]
     accounts = made.store.case(case).accounts
-    ask = asks.Ask(0, case, NOW, "anna", Step.BLOCK, None, 60, "why", accounts, "waiting")
+    ask = asks.StepRequest(0, case, NOW, "anna", Step.BLOCK, None, 60, "why", accounts, "waiting")
     number = asks.put(made.store, ask, None)
     outcomes: list[str] = []
 
@@ -147,7 +147,7 @@ def test_of_two_approvers_at_once_one_takes_the_step(tmp_path: Path) -> None:
         thread.join()
     assert sorted(outcomes) == ["Stale", "taken"]
     assert len(made.gateway.actions) == 1
-    assert isinstance(verify(made.store), Verified)
+    assert isinstance(verify(made.store), VerifiedTrail)
     made.store.close()
 
 
@@ -164,7 +164,7 @@ def test_it_works_on_postgresql(tmp_path: Path) -> None:
         assert made.client().log_in("anna") == 303
         for path in ("/queue", f"/case/{case}", "/audit", "/detectors", "/approvals"):
             assert paul.get(path).status_code == 200, path
-        ask = asks.Ask(
+        ask = asks.StepRequest(
             0, case, NOW, "anna", Step.BLOCK, None, 60, "w", made.store.case(case).accounts, "waiting"
         )
         number = asks.put(made.store, ask, None)

@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 
 from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
-from stillwatch.distill import BudgetReached, DistillError, Run, Sample
+from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
 from stillwatch.distill.collect import Collected
-from stillwatch.distill.collect.ask import answers, collect_run, estimate, reached
+from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
-from stillwatch.distill.collect.purse import Purse
-from stillwatch.distill.collect.reply import NotAnAnswer, parsed, said, split_marked, usage
+from stillwatch.distill.collect.purse import RunBudget
+from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
 from stillwatch.distill.collect.stored import is_stale, write_stored
-from stillwatch.distill.ledger import Ledger, Outcome, Spent, read_only
-from stillwatch.distill.plan import Budget, Plan, section
+from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
+from stillwatch.distill.plan import Budget, DistillPlan, section
 from stillwatch.distill.prepare import prepare
 from stillwatch.distill.prices import Price
 from stillwatch.distill.rows import read_json, read_prompts, read_samples
@@ -38,7 +38,7 @@ from stillwatch.distill.rows import read_json, read_prompts, read_samples
 FAST = {"longest_wait_s": 0.2, "timeout_s": 20.0}
 
 
-def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> tuple[Run, Plan]:
+def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> tuple[DistillRun, DistillPlan]:
     """A prepared run that asks n short sums."""
     file = folder / "prompts.jsonl"
     rows = ({"id": f"q{i}", "prompt": f"{i} + 1 ?", "task": "maths", "expected": i + 1} for i in range(n))
@@ -51,16 +51,16 @@ def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> t
         "collect": FAST | {"max_tokens": 50, "concurrency": 4} | sections.pop("collect", {}),
         "budget": {"requests": 10_000},
     }
-    plan = section(Plan, table | sections, "test")
+    plan = section(DistillPlan, table | sections, "test")
     return prepare(plan, "tester", 1).run, plan
 
 
-def collected(run: Run, plan: Plan) -> Collected:
+def collected(run: DistillRun, plan: DistillPlan) -> Collected:
     return collect_run(run, plan, lambda progress: None, lambda words: None)
 
 
-def stored(run: Run) -> list[Sample]:
-    return list(read_samples(run.collected))
+def stored(run: DistillRun) -> list[Sample]:
+    return list(read_samples(run.collected_file))
 
 
 def test_every_sample_is_asked_once_and_stored(tmp_path: Path) -> None:
@@ -100,18 +100,18 @@ def test_another_address_or_name_of_the_limit_asks_nothing_anew(tmp_path: Path) 
 
 COLLECTOR = """
 import sys
-from stillwatch.distill import Run
+from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import collect_run
 from stillwatch.distill.plan import load
 from pathlib import Path
 folder = Path(sys.argv[1])
 print("ready", flush=True)
-got = collect_run(Run(folder), load(folder, {}), lambda progress: None, lambda words: None)
+got = collect_run(DistillRun(folder), load(folder, {}), lambda progress: None, lambda words: None)
 print(got.answers, got.stopped)
 """
 
 
-def killed(run: Run, after_s: float) -> bool:
+def killed(run: DistillRun, after_s: float) -> bool:
     """Start a collector and kill it -9; tells whether it had ended by itself."""
     process = subprocess.Popen(
         [sys.executable, "-c", COLLECTOR, str(run.path)], stdout=subprocess.PIPE, text=True
@@ -129,7 +129,7 @@ def killed(run: Run, after_s: float) -> bool:
         process.stdout.close()
 
 
-def rows(run: Run, sql: str) -> list[Any]:
+def rows(run: DistillRun, sql: str) -> list[Any]:
     db = read_only(run.ledger)
     try:
         return db.execute(sql).fetchall()
@@ -211,7 +211,7 @@ def test_two_collectors_of_one_run_are_one_too_many(tmp_path: Path) -> None:
     with teaching() as (url, _):
         run, plan = run_of(tmp_path, url)
         before = run.plan.read_text()
-        with Ledger(run.ledger):
+        with RunLedger(run.ledger):
             with pytest.raises(DistillError, match=f"by process {os.getpid()}"):
                 collected(run, plan)
             with pytest.raises(DistillError, match=f"by process {os.getpid()}"):
@@ -277,7 +277,7 @@ def test_whatever_a_teacher_says_it_used_can_be_stored(tmp_path: Path, told: Any
 
 
 def test_doubt_counts_as_spent() -> None:
-    purse = Purse(Budget(tokens=1000), Price(1, 2, 1, ""), Spent(doubtful_tokens=800), 0)
+    purse = RunBudget(Budget(tokens=1000), Price(1, 2, 1, ""), RunCost(doubtful_tokens=800), 0)
     assert purse.lacks(purse.wants(100, 101)) is not None
     fits = purse.wants(100, 100)
     assert purse.lacks(fits) is None
@@ -421,14 +421,14 @@ def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
     """SQLite meets its own limit of pages, which it reports as a full disk."""
     with teaching(lambda n, body: Reply(content=os.urandom(4000).hex())) as (url, seen):
         run, plan = run_of(tmp_path, url, 100)
-        with Ledger(run.ledger) as ledger:
+        with RunLedger(run.ledger) as ledger:
             ledger._db.execute("PRAGMA max_page_count = 40")
             prompts = list(read_prompts(run.prompts))
             got = collect(
                 plan,
                 prompts,
                 ledger,
-                lambda: reached(plan.teacher, lambda words: None),
+                lambda: reach_teacher(plan.teacher, lambda words: None),
                 lambda progress: None,
             )
         assert "full" in got.stopped
@@ -530,7 +530,7 @@ def test_pauses_grow_and_fewer_go_at_once_until_an_answer_comes() -> None:
         clock.now += 100
     assert waits[0] < 1.0 < waits[3] <= 8.0
     assert one._allowed == 1.0
-    one.answered()
+    one.count_answer()
     assert one._allowed == 2.0
     assert one.pause(7.0) >= 7.0
 
@@ -578,7 +578,7 @@ def reply(**message: Any) -> dict[str, Any]:
     ],
 )
 def test_reasoning_and_answer_come_apart(message: dict[str, Any], reasoning: str | None, answer: str) -> None:
-    one = said(reply(**message))
+    one = parse_answer(reply(**message))
     assert (one.reasoning, one.answer) == (reasoning, answer)
 
 
@@ -607,9 +607,9 @@ def test_any_reply_is_read_or_refused(
 ) -> None:
     choice = {"message": message, "finish_reason": finish, "logprobs": {"content": logprobs}}
     raw = json.dumps({"choices": [choice], "usage": used, "model": model}).encode()
-    one = said(parsed(raw))
+    one = parse_answer(parse_reply(raw))
     assert isinstance(one.answer, str)
-    assert usage(parsed(raw), 9).input_tokens >= 0
+    assert usage(parse_reply(raw), 9).input_tokens >= 0
     json.dumps([one.reasoning, one.logprobs, one.model, one.finish_reason])
 
 
@@ -617,10 +617,10 @@ def test_any_reply_is_read_or_refused(
 def test_any_json_is_a_reply_or_none(value: Any) -> None:
     for content in (value, {"choices": value}, {"choices": [value]}, {"choices": [{"message": value}]}):
         try:
-            found = parsed(json.dumps(content).encode())
+            found = parse_reply(json.dumps(content).encode())
         except NotAnAnswer:
             continue
-        said(found)
+        parse_answer(found)
 
 
 def test_usage_in_every_shape() -> None:
@@ -641,7 +641,7 @@ def test_usage_in_every_shape() -> None:
     )
     assert (told.input_tokens, told.output_tokens, told.cached_tokens, told.reasoning_tokens) == (9, 4, 8, 3)
     with pytest.raises(NotAnAnswer):
-        parsed(b"null")
+        parse_reply(b"null")
 
 
 def test_a_teacher_without_logprobs_is_asked_without(tmp_path: Path) -> None:
@@ -674,12 +674,12 @@ def test_files_are_had_from_the_ledger_after_a_kill(tmp_path: Path) -> None:
     with teaching() as (url, _):
         run, plan = run_of(tmp_path, url, 4)
         collected(run, plan)
-        whole = run.collected.read_bytes()
-        run.collected.write_bytes(b"")
+        whole = run.collected_file.read_bytes()
+        run.collected_file.write_bytes(b"")
         run.spent.unlink()
         assert is_stale(run)
         write_stored(run, plan)
-        assert run.collected.read_bytes() == whole
+        assert run.collected_file.read_bytes() == whole
         assert not is_stale(run)
 
 
@@ -757,15 +757,17 @@ def test_an_estimate_bounds_what_is_spent(tmp_path: Path) -> None:
 
 def test_a_ledger_survives_a_writer_that_is_cut_off(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    with Ledger(file) as ledger:
+    with RunLedger(file) as ledger:
         for number in range(3):
             attempt, written = ledger.sent(f"k{number}", "train", 10, 10, 5, 1)
             written.result()
             if number < 2:
-                ledger.ended(f"k{number}", attempt, Outcome("stored", 4, 3, 2, reply=b"{}")).result()
-    with Ledger(file) as ledger:
+                ledger.record_end(
+                    f"k{number}", attempt, AttemptOutcome("stored", 4, 3, 2, reply=b"{}")
+                ).result()
+    with RunLedger(file) as ledger:
         assert ledger.left_in_doubt == 1
-        assert ledger.answered() == {"k0", "k1"}
+        assert ledger.answered_keys() == {"k0", "k1"}
         assert ledger.doubtful() == {"k2"}
         spent = ledger.spent()
     assert (spent.requests, spent.tokens, spent.all_pusd) == (3, 14 + 10, 4 + 5)
@@ -775,16 +777,16 @@ def test_a_ledger_that_is_none(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     file.write_text("this is no database, it is longer than a header of one though" * 20)
     with pytest.raises(DistillError, match="cannot be opened"):
-        Ledger(file)
+        RunLedger(file)
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(file).execute("SELECT 1 FROM x").fetchall()
 
 
 def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    with Ledger(file):
+    with RunLedger(file):
         pass
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(DistillError, match=r"a newer stillwatch wrote it.*what is stored stays"):
-        Ledger(file)
+        RunLedger(file)

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from growth import grows_with_the_text
-from stillwatch.distill import DistillError, Prompt, Run, Sample
+from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
 from stillwatch.distill.curate.contamination import HeldOut
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.run import curate_run
 from stillwatch.distill.curate.wording import FILTERS
-from stillwatch.distill.plan import Plan, Sieve
+from stillwatch.distill.plan import CurationRules, DistillPlan
 from stillwatch.distill.rows import read_examples, read_json, write_rows
-from stillwatch.distill.sandbox import Limits, confinement, run_program
+from stillwatch.distill.sandbox import ProgramLimits, confinement, run_program
 from stillwatch.distill.tasks import arithmetic, clock, code, maths
 from stillwatch.distill.tasks import exact as exact_task
 from stillwatch.distill.tasks.registry import tasks
@@ -41,25 +41,25 @@ def sample(id_: str, answer: str, asked: str = "?", **more: Any) -> Sample:
 
 def run_of(
     folder: Path, samples: list[Sample], prompts: list[Prompt] | None = None, heldout: tuple[Prompt, ...] = ()
-) -> Run:
-    run = Run(folder)
+) -> DistillRun:
+    run = DistillRun(folder)
     found = prompts or [Prompt(one.id, one.prompt, "free") for one in {s.id: s for s in samples}.values()]
     write_rows(run.prompts, found)
     write_rows(run.heldout, heldout)
-    write_rows(run.collected, samples)
+    write_rows(run.collected_file, samples)
     return run
 
 
-def curated(run: Run, **settings: Any) -> tuple[list[str], dict[str, int]]:
+def curated(run: DistillRun, **settings: Any) -> tuple[list[str], dict[str, int]]:
     """The ids that are kept, and what each filter dropped."""
-    account = curate_run(run, Plan(curate=Sieve(**settings)), lambda stage, done, total: None)
-    kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated)]
+    account = curate_run(run, DistillPlan(curate=CurationRules(**settings)), lambda stage, done, total: None)
+    kept = [f"{one.id}/{one.sample}" for one in read_examples(run.curated_file)]
     assert account == read_json(run.curation)
     assert account["collected"] - account["kept"] == sum(one["dropped"] for one in account["filters"])
     return kept, {one["name"]: one["dropped"] for one in account["filters"] if one["dropped"]}
 
 
-def reason(one: Sample, sieve: Sieve = Sieve()) -> str | None:  # noqa: B008 - frozen
+def reason(one: Sample, sieve: CurationRules = CurationRules()) -> str | None:  # noqa: B008 - frozen
     return next((f.name for f in FILTERS if f.judge(one, sieve) is not None), None)
 
 
@@ -89,11 +89,11 @@ def test_wording(one: Sample, name: str | None) -> None:
 
 
 def test_limits_of_length_and_reasoning() -> None:
-    assert reason(sample("a", "4"), Sieve(least_answer_chars=2)) == "length"
-    assert reason(sample("a", "4" * 10), Sieve(most_answer_chars=9)) == "length"
-    assert reason(sample("a", "4", reasoning="x" * 10), Sieve(most_reasoning_chars=9)) == "length"
-    assert reason(sample("a", "4"), Sieve(need_reasoning=True)) == "no_reasoning"
-    assert reason(sample("a", "Sorry, I cannot do that."), Sieve(refusals=False)) is None
+    assert reason(sample("a", "4"), CurationRules(least_answer_chars=2)) == "length"
+    assert reason(sample("a", "4" * 10), CurationRules(most_answer_chars=9)) == "length"
+    assert reason(sample("a", "4", reasoning="x" * 10), CurationRules(most_reasoning_chars=9)) == "length"
+    assert reason(sample("a", "4"), CurationRules(need_reasoning=True)) == "no_reasoning"
+    assert reason(sample("a", "Sorry, I cannot do that."), CurationRules(refusals=False)) is None
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_arithmetic_is_right() -> None:
 # --- programs --------------------------------------------------------------------------------------------
 
 TESTS = {"tests": "assert f(2) == 4"}
-SHORT = Limits(1.0, 256)
+SHORT = ProgramLimits(1.0, 256)
 
 
 @pytest.fixture(scope="module")
@@ -386,12 +386,12 @@ def test_each_filter_counts_what_it_drops(tmp_path: Path) -> None:
         "contaminated": 1,
         "duplicate": 1,
     }
-    one = next(read_examples(run.curated))
+    one = next(read_examples(run.curated_file))
     assert (one.task, one.expected, one.tokens) == ("maths", "4", 7)
     assert curated(run, most_per_prompt=1)[0] == ["good/3"]
-    first = run.curated.read_bytes()
+    first = run.curated_file.read_bytes()
     curated(run, most_per_prompt=1)
-    assert run.curated.read_bytes() == first
+    assert run.curated_file.read_bytes() == first
 
 
 def test_code_is_verified_and_says_how_it_was_confined(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_nothing_left_says_which_filter_took_most(tmp_path: Path) -> None:
 
 def test_a_collected_file_that_was_cut_is_refused_with_its_line(tmp_path: Path) -> None:
     run = run_of(tmp_path, [sample("a", "x"), sample("b", "y")])
-    run.collected.write_bytes(run.collected.read_bytes()[:-20])
+    run.collected_file.write_bytes(run.collected_file.read_bytes()[:-20])
     with pytest.raises(Exception, match=r"collected\.jsonl:2: is no JSON"):
         curated(run)
 
@@ -439,8 +439,8 @@ def test_a_row_written_by_hand_is_taken_or_refused_with_its_line(
     tmp_path: Path, key: str, value: Any, words: str
 ) -> None:
     run = run_of(tmp_path, [sample("a", "x")])
-    row = json.loads(run.collected.read_text())
-    run.collected.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
+    row = json.loads(run.collected_file.read_text())
+    run.collected_file.write_text(json.dumps(row) + "\n" + json.dumps(row | {key: value}) + "\n")
     with pytest.raises(InputError, match=rf"collected\.jsonl:2: .*{words}"):
         curated(run)
 

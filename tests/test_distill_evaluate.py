@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from distill_world import clock_run, question
-from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 from stillwatch.distill.embedded.clock import STEPS, WORDS, is_held_out, problems
 from stillwatch.distill.evaluate import Evaluation
-from stillwatch.distill.evaluate.generate import Written, apart
+from stillwatch.distill.evaluate.generate import GeneratedAnswer, apart
 from stillwatch.distill.evaluate.intervals import clopper_pearson, wilson
-from stillwatch.distill.evaluate.marks import judged
+from stillwatch.distill.evaluate.marks import judge_answers
 from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train.wording import Wording
 
@@ -74,7 +74,7 @@ class R1:
 def test_what_is_learnt_is_read_back_where_the_template_opens_the_reasoning() -> None:
     words = Wording(R1(), "<end>", frozenset({1}), ())
     asked = ({"role": "user", "content": "?"},)
-    assert words.opened(asked)
+    assert words.opens_reasoning(asked)
     for reasoning in ("1 + 1 = 2", None):
         said = words.said_text(asked, reasoning, "2")
         assert "<think>" not in said
@@ -84,16 +84,16 @@ def test_what_is_learnt_is_read_back_where_the_template_opens_the_reasoning() ->
 def test_marks_count_by_slice_and_an_answer_without_end_is_wrong() -> None:
     questions = [Prompt(str(i), (), "t", "4", "even" if i % 2 == 0 else "odd") for i in range(4)]
     written = [
-        Written(None, "4", True, 1),
-        Written(None, "4", False, 1),
-        Written(None, "?", True, 1),
-        Written(None, "5", True, 1),
+        GeneratedAnswer(None, "4", True, 1),
+        GeneratedAnswer(None, "4", False, 1),
+        GeneratedAnswer(None, "?", True, 1),
+        GeneratedAnswer(None, "5", True, 1),
     ]
 
-    def judge(task: str, expected: Any, answer: str) -> Verdict:
-        return Verdict(None) if answer == "?" else Verdict(answer == expected)
+    def judge(task: str, expected: Any, answer: str) -> AnswerVerdict:
+        return AnswerVerdict(None) if answer == "?" else AnswerVerdict(answer == expected)
 
-    (marks,) = judged(questions, written, judge)
+    (marks,) = judge_answers(questions, written, judge)
     assert (marks.all.right, marks.all.n, marks.unfinished, marks.unclear) == (1, 4, 1, 1)
     assert {name: (of.right, of.n) for name, of in marks.slices.items()} == {"even": (1, 2), "odd": (0, 2)}
 
@@ -204,7 +204,7 @@ def test_a_question_as_long_as_the_context_is_unanswered_not_fatal(trained: Path
     loaded = load(str(trained / "model"))
     words = wording(loaded.model, loaded.tokenizer)
     long = ({"role": "user", "content": "start 1 " * 60},)
-    assert write(loaded, words, [long], new_tokens=5, batch=1) == [Written(None, "", False, 0)]
+    assert write(loaded, words, [long], new_tokens=5, batch=1) == [GeneratedAnswer(None, "", False, 0)]
 
 
 @pytest.mark.train

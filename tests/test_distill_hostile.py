@@ -60,9 +60,9 @@ def test_packed_answers_are_read(tmp_path: Path) -> None:
 def test_what_is_packed_is_whole_or_refused(raw: bytes) -> None:
     if raw:
         with pytest.raises(NotAnAnswer):
-            bounded.unpacked(raw, "gzip")
+            bounded.unpack(raw, "gzip")
     else:
-        assert bounded.unpacked(raw, "gzip") == b""
+        assert bounded.unpack(raw, "gzip") == b""
 
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "http://{there}/v1/chat/completions"])
@@ -87,7 +87,7 @@ def test_chances_that_are_no_numbers_leave_the_file_json(tmp_path: Path) -> None
     def never(word: str) -> None:
         raise AssertionError(word)
 
-    row = json.loads(run.collected.read_text(), parse_constant=never)
+    row = json.loads(run.collected_file.read_text(), parse_constant=never)
     assert row["logprobs"] == [["8", None, [[None, None]]]]
 
 

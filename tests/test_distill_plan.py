@@ -10,26 +10,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillwatch.distill import DistillError, PlanError, Prompt, Run
-from stillwatch.distill.plan import Plan, Prices, Teacher, load, section, text
-from stillwatch.distill.prepare import Prepared, prepare
+from stillwatch.distill import DistillError, DistillRun, PlanError, Prompt
+from stillwatch.distill.plan import DistillPlan, Teacher, TeacherPrices, load, section, text
+from stillwatch.distill.prepare import PreparedRun, prepare
 from stillwatch.distill.prices import PUSD, price_list, price_of
 from stillwatch.distill.rows import read_json, read_prompts
 from stillwatch.distill.teachers import NEEDS_LEAVE, entries, record, says, warning
 from stillwatch.errors import InputError
 
 
-def plan_of(at: Path, **sections: Any) -> Plan:
+def plan_of(at: Path, **sections: Any) -> DistillPlan:
     table = {
         "folder": str(at / "run"),
         "teacher": {"base_url": "http://127.0.0.1:1/v1", "model": "acme"},
         "prompts": {"task": "clock", "n": 5},
         "budget": {"requests": 10},
     }
-    return section(Plan, table | sections, "test")
+    return section(DistillPlan, table | sections, "test")
 
 
-def made(plan: Plan, again: bool = True) -> Prepared:
+def made(plan: DistillPlan, again: bool = True) -> PreparedRun:
     return prepare(plan, "tester", 1_000_000, again)
 
 
@@ -49,7 +49,7 @@ def test_every_key_of_a_plan_is_in_its_page() -> None:
     from dataclasses import fields
 
     for name in ("teacher", "prompts", "collect", "budget", "prices", "curate"):
-        for one in fields(getattr(Plan(), name)):
+        for one in fields(getattr(DistillPlan(), name)):
             assert f"`{one.name}`" in page, f"[{name}] {one.name}"
 
 
@@ -67,8 +67,8 @@ def test_a_plan_written_is_the_plan_read(
         "budget": {"usd": usd},
         "train": {"curve": [1, 5], "learning_rate": 5e-3},
     }
-    plan = section(Plan, table, "test")
-    assert section(Plan, tomllib.loads(text(plan)), "again") == plan
+    plan = section(DistillPlan, table, "test")
+    assert section(DistillPlan, tomllib.loads(text(plan)), "again") == plan
 
 
 @pytest.mark.parametrize(
@@ -167,24 +167,24 @@ def test_prices_are_whole_picodollars_and_sourced() -> None:
         assert 0 <= price.input <= price.output, model
         assert "as of 2026-" in price.source
         assert "https://" in price.source
-    assert price_of("gpt-4o-mini", Prices()).input == 150_000
-    assert 10**6 * price_of("gpt-4o-mini", Prices()).output == 0.6 * PUSD
+    assert price_of("gpt-4o-mini", TeacherPrices()).input == 150_000
+    assert 10**6 * price_of("gpt-4o-mini", TeacherPrices()).output == 0.6 * PUSD
 
 
 def test_a_plan_s_own_price_goes_first_and_dates_are_looked_past() -> None:
-    own = Prices(input=1.0, output=2.0, source="contract 7")
+    own = TeacherPrices(input=1.0, output=2.0, source="contract 7")
     assert price_of("gpt-4o-mini", own) == price_of("unheard-of", own)
     assert price_of("gpt-4o-mini", own).source == "contract 7"
-    assert price_of("azure/gpt-4o-2024-11-20", Prices()) == price_of("gpt-4o", Prices())
-    assert price_of("unheard-of", Prices()) is None
-    assert price_of("gpt-4o-mini", Prices(input=1.0)) == price_of("gpt-4o-mini", Prices()), (
+    assert price_of("azure/gpt-4o-2024-11-20", TeacherPrices()) == price_of("gpt-4o", TeacherPrices())
+    assert price_of("unheard-of", TeacherPrices()) is None
+    assert price_of("gpt-4o-mini", TeacherPrices(input=1.0)) == price_of("gpt-4o-mini", TeacherPrices()), (
         "half a price is none"
     )
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**8))
 def test_cached_tokens_never_cost_more_nor_less_than_nothing(into: int, out: int, cached: int) -> None:
-    price = price_of("gpt-4o", Prices())
+    price = price_of("gpt-4o", TeacherPrices())
     assert 0 <= price.cost_pusd(into, out, cached) <= price.cost_pusd(into, out)
 
 
@@ -379,7 +379,7 @@ def test_what_a_run_cannot_do_without(tmp_path: Path, sections: dict[str, Any], 
 
 
 def test_a_run_s_own_files_are_read_back_as_they_were(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = DistillRun(tmp_path)
     odd = Prompt(
         "\u202e<b>", ({"role": "user", "content": "a\x00\n\x1b\ud800"},), "free", {"x": [1, None]}, "s"
     )

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from distill_world import clock_run
-from stillwatch.distill import DistillError, Prompt, Run
+from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.report import Spot
-from stillwatch.distill.report.figures import account, reached
+from stillwatch.distill.report.figures import account, find_reached
 from stillwatch.distill.report.page import render
 from stillwatch.distill.report.picture import HIGH, curve, loss
 from stillwatch.distill.report.run import report
@@ -62,7 +62,7 @@ def reported(folder: Path) -> Path:
 
 
 def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
-    told = account(Run(reported(tmp_path)))
+    told = account(DistillRun(reported(tmp_path)))
     assert [s.samples for s in told.curve] == [0, 100, 200, 300]
     assert [s.tokens for s in told.curve] == pytest.approx(
         [0, 4000, 8000, 12000]
@@ -80,10 +80,10 @@ def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
 
 def test_nothing_is_reached_without_a_teacher_or_a_start() -> None:
     spots = (Spot(0, 0, None, 10, 1, 0, 1), Spot(5, 50, None, 10, 9, 0, 1))
-    assert reached(spots, None) == ()
-    assert reached(spots[1:], spots[1]) == ()
-    assert reached(spots, replace(spots[0], right=0)) == ()  # a teacher worse than the start
-    assert reached(spots, spots[1])[0].between is None  # nothing measured between none and all
+    assert find_reached(spots, None) == ()
+    assert find_reached(spots[1:], spots[1]) == ()
+    assert find_reached(spots, replace(spots[0], right=0)) == ()  # a teacher worse than the start
+    assert find_reached(spots, spots[1])[0].between is None  # nothing measured between none and all
 
 
 def test_the_page_is_one_file_and_nothing_on_it_acts(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_card_carries_the_licence_and_nothing_on_it_acts(tmp_path: Path) -> 
     from stillwatch.distill.train.run import read_training
 
     folder = reported(tmp_path)
-    write_card(folder, Run(folder), read_training(folder / "training.json"))
+    write_card(folder, DistillRun(folder), read_training(folder / "training.json"))
     card = (folder / "README.md").read_text("utf-8")
     top, below = card.removeprefix("---\n").split("\n---\n", 1)
     assert len(top.splitlines()) == 4
@@ -150,7 +150,7 @@ def test_a_run_without_costs_or_teacher_still_has_a_page(tmp_path: Path) -> None
     write_json(
         tmp_path / "evaluation.json", evaluation | {"teacher": None, "student_before": None, "curve": []}
     )
-    told = account(Run(tmp_path))
+    told = account(DistillRun(tmp_path))
     assert told.points_per_1000_tokens is None
     assert any("cannot be said" in text for text in told.cannot_claim)
     assert "No curation is on record" in render(told)

@@ -148,7 +148,7 @@ def test_other_tokens_are_refused_before_anything_is_trained(
 
 
 def test_only_the_completion_is_learnt(tmp_path: Path) -> None:
-    from stillwatch.distill.train.examples import encode, padded
+    from stillwatch.distill.train.examples import encode, pad_batch
     from stillwatch.distill.train.models import load
     from stillwatch.distill.train.trainers import dataset
     from stillwatch.distill.train.wording import wording
@@ -164,7 +164,7 @@ def test_only_the_completion_is_learnt(tmp_path: Path) -> None:
     assert row["labels"][: len(asked)] == [-100] * len(asked)
     learnt = student.tokenizer.decode(row["labels"][len(asked) :])
     assert learnt == f"<think> {one.trace} </think> {one.answer} <eos>"
-    batch = padded(torch, [row, row], 0)
+    batch = pad_batch(torch, [row, row], 0)
     assert batch["prompts"].tolist() == [asked, asked]
 
 
@@ -222,9 +222,9 @@ def test_what_stands_is_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_two_trainings_at_once_are_one_too_many(tmp_path: Path) -> None:
-    from stillwatch.distill.train.run import alone
+    from stillwatch.distill.train.run import lock_training
 
-    with alone(tmp_path), pytest.raises(DistillError, match="another training"):
+    with lock_training(tmp_path), pytest.raises(DistillError, match="another training"):
         train(clock_run(tmp_path), SHORT)
 
 
@@ -233,9 +233,9 @@ def test_the_curve_is_nested(tmp_path: Path) -> None:
     train(tmp_path, replace(SHORT, curve=(10, 20)))
     told = {n: json.loads((tmp_path / "curve" / n / "training.json").read_text()) for n in ("10", "20")}
     assert [told[n]["examples"] for n in ("10", "20")] == [10, 20]
-    from stillwatch.distill.train.examples import chosen
+    from stillwatch.distill.train.examples import choose_examples
 
-    few, more = (chosen(tmp_path / "curated.jsonl", n, 1) for n in (10, 20))
+    few, more = (choose_examples(tmp_path / "curated.jsonl", n, 1) for n in (10, 20))
     assert more[:10] == few
 
 

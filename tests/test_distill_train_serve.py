@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.clock import problems
-from stillwatch.distill.embedded.serve import Refused
+from stillwatch.distill.embedded.serve import RequestRefused
 from stillwatch.distill.embedded.serve.wire import parts, read
 
 USER = {"messages": [{"role": "user", "content": "?"}]}
@@ -43,7 +43,7 @@ NAMES = (
 def test_any_request_is_read_or_refused(told: dict[str, Any], chat: bool) -> None:
     try:
         request = read(json.dumps(told).encode(), chat)
-    except Refused:
+    except RequestRefused:
         return
     assert 1 <= request.n <= 128
     assert 0 <= request.temperature <= 2
@@ -65,7 +65,7 @@ def test_any_request_is_read_or_refused(told: dict[str, Any], chat: bool) -> Non
 )
 def test_a_refusal_names_its_parameter(change: dict[str, Any], param: str) -> None:
     told = USER | change
-    with pytest.raises(Refused) as why:
+    with pytest.raises(RequestRefused) as why:
         read(json.dumps(told).encode(), True)
     assert why.value.param == param
 
@@ -102,12 +102,12 @@ def test_a_model_that_is_not_there_and_a_port_that_is_taken_are_refused(tmp_path
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from stillwatch.distill.embedded.models import blank_student, tokenizer
-    from stillwatch.distill.embedded.serve.run import started
+    from stillwatch.distill.embedded.serve.run import start_server
 
     folder = tmp_path_factory.mktemp("served") / "blank"
     blank_student(1).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    with started(folder, reasoning="inline") as at:
+    with start_server(folder, reasoning="inline") as at:
         yield at
 
 

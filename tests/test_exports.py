@@ -24,7 +24,7 @@ from stillwatch.cases.exports.ocsf import detection, incident
 from stillwatch.cases.exports.plain import plain
 from stillwatch.cases.exports.severity import Severity, severity
 from stillwatch.cases.exports.signing import event_id, headers, new_key, read_key, signer
-from stillwatch.cases.exports.syslog import counted, message
+from stillwatch.cases.exports.syslog import frame, message
 from stillwatch.report.visible import visible
 
 ODD = (
@@ -188,7 +188,7 @@ def test_cef_knows_its_own_faults() -> None:
 def test_syslog_has_a_header_that_names_cannot_break() -> None:
     raw = message("CEF:0|x", 8, 1_767_225_600_123_456, "host name\n<1>")
     assert raw == b"<107>1 2026-01-01T00:00:00.123Z host_name_<1> stillwatch - CEF - \xef\xbb\xbfCEF:0|x"
-    assert counted(raw).split(b" ", 1)[0] == str(len(raw)).encode()
+    assert frame(raw).split(b" ", 1)[0] == str(len(raw)).encode()
     with pytest.raises(ValueError, match="one line"):
         message("a\nb", 1, 0, "h")
 

@@ -25,7 +25,7 @@ from stillwatch.cases.exports import ExportError, Form
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.places import place
-from stillwatch.cases.exports.targets import Target
+from stillwatch.cases.exports.targets import ExportTarget
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.exports.write import activity_of, prepare, release, write_file
 from stillwatch.cases.fold import fold
@@ -56,10 +56,10 @@ def store(folder: Path) -> Iterator[Store]:
 
 def hook(
     url: str = "https://hooks.example.com/", name: str = "hook", kind: str = "webhook", **other: Any
-) -> Target:
+) -> ExportTarget:
     schemes = ("https", "http") if kind == "webhook" else ("tcp",)
     fields = {"keys": (), "says": "alert", "allow": (), "ca": None}
-    return Target(kind, name, place(url, schemes), **fields | other)
+    return ExportTarget(kind, name, place(url, schemes), **fields | other)
 
 
 def opened(store: Store) -> str:

@@ -15,10 +15,10 @@ from exports_world import Receiver, certificate, receiver, until
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.outbox import BACK_OFF_S, MOST, Outbox
-from stillwatch.cases.exports.places import Place, addresses, inside_of, place
+from stillwatch.cases.exports.places import ReceiverAddress, addresses, inside_of, place
 from stillwatch.cases.exports.post import HEAD_BYTES, post, tls_context
 from stillwatch.cases.exports.signing import new_key
-from stillwatch.cases.exports.targets import Target, read_targets
+from stillwatch.cases.exports.targets import ExportTarget, read_targets
 
 NOW_US = 1_773_500_000_000_000
 HTTP, HTTPS = ("https", "http"), ("https",)
@@ -89,7 +89,7 @@ def test_the_owner_may_name_a_host_of_its_own() -> None:
         return ["10.0.0.5"]
 
     where = place("https://SIEM.internal.:8443/x?y=1", HTTPS)
-    assert where == Place("https", "siem.internal", 8443, "/x?y=1")
+    assert where == ReceiverAddress("https", "siem.internal", 8443, "/x?y=1")
     for allow in (["siem.internal"], ["siem.internal:8443"], [" SIEM.internal. "]):
         assert addresses(where, allow, resolve) == ["10.0.0.5"]
     for allow in (["internal"], ["siem.internal:443"], ["*"]):
@@ -145,7 +145,7 @@ def test_a_certificate_is_checked(tls: Path, tmp_path: Path) -> None:
 
 def test_the_address_that_was_checked_is_the_one_that_is_called(plain_receiver: Receiver) -> None:
     """DNS rebinding: whatever the name says now, the connection goes where the check went."""
-    where = Place("http", "rebind.example", plain_receiver.port, "/")
+    where = ReceiverAddress("http", "rebind.example", plain_receiver.port, "/")
     assert post(where, ["127.0.0.1"], {}, b"", None).status == 204
     assert plain_receiver.headers()["host"] == f"rebind.example:{plain_receiver.port}"
 
@@ -198,7 +198,7 @@ def test_a_receiver_cannot_hold_us(plain_receiver: Receiver, answer: Any, why: s
 
 def test_a_handshake_cannot_hold_us() -> None:
     with receiver(framed=False) as to:
-        where = Place("https", "localhost", to.port, "/")
+        where = ReceiverAddress("https", "localhost", to.port, "/")
         with pytest.raises(ExportError, match="longer than it may"):
             post(where, ["127.0.0.1"], {}, b"", tls_context(), 0.3)
 
@@ -211,7 +211,7 @@ def test_what_cannot_be_sent_is_refused(plain_receiver: Receiver) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(ExportError, match="refused"):
-        post(Place("http", "localhost", port, "/"), ["127.0.0.1"], {}, b"", None)
+        post(ReceiverAddress("http", "localhost", port, "/"), ["127.0.0.1"], {}, b"", None)
     assert plain_receiver.requests == []
 
 
@@ -223,15 +223,15 @@ def outbox(tmp_path: Path) -> Outbox:
     return Outbox(tmp_path / "outbox")
 
 
-def target(to: Receiver, tmp_path: Path, name: str = "hook", **other: Any) -> Target:
+def target(to: Receiver, tmp_path: Path, name: str = "hook", **other: Any) -> ExportTarget:
     key = tmp_path / f"{name}.key"
     if not key.exists():
         new_key(key, "hmac")
     fields = {"kind": "webhook", "keys": (key,), "says": "alert", "allow": ("localhost",), "ca": None}
-    return Target(name=name, where=place(to.url, HTTP), **fields | other)
+    return ExportTarget(name=name, where=place(to.url, HTTP), **fields | other)
 
 
-def work(outbox: Outbox, *targets: Target, now_us: int = NOW_US) -> Any:
+def work(outbox: Outbox, *targets: ExportTarget, now_us: int = NOW_US) -> Any:
     return work_off(outbox, targets, lambda: now_us, random.Random(1))
 
 
@@ -310,7 +310,7 @@ def test_two_never_work_at_once_and_a_crash_loses_nothing(
     outbox.put("hook", "sw_1", "case-1", "{}", NOW_US)
     (outbox.folder / "waiting" / ".half").write_text('{"name"')  # what a kill leaves of a write
     (outbox.folder / "waiting" / ("f" * 40 + ".json")).write_text("not a letter")
-    with outbox.held() as mine:
+    with outbox.hold_outbox() as mine:
         assert mine
         assert work(outbox, target(plain_receiver, tmp_path)).held_elsewhere
     assert work(outbox, target(plain_receiver, tmp_path)).sent == 1
@@ -347,7 +347,7 @@ def test_syslog_keeps_records_apart(scheme: str, outbox: Outbox, tls: Path, tmp_
     outbox.put("siem", "sw_1", "case-1", "\n".join(lines), NOW_US)
     with receiver(tls if scheme == "tls" else None, framed=False) as to:
         where = place(f"{scheme}://localhost:{to.port}", ("tcp", "tls"))
-        siem = Target("syslog", "siem", where, (), "alert", ("localhost",), tls / "cert.pem")
+        siem = ExportTarget("syslog", "siem", where, (), "alert", ("localhost",), tls / "cert.pem")
         assert work(outbox, siem).sent == 1
         raw = until(lambda: to.requests)[0]
     messages = []
@@ -362,9 +362,11 @@ def test_syslog_over_udp_is_one_datagram_a_record(outbox: Outbox, tmp_path: Path
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as siem:
         siem.bind(("127.0.0.1", 0))
         siem.settimeout(5)
-        where = Place("udp", "127.0.0.1", siem.getsockname()[1], "/")
+        where = ReceiverAddress("udp", "127.0.0.1", siem.getsockname()[1], "/")
         outbox.put("siem", "sw_1", "case-1", "CEF:0|one\nCEF:0|two", NOW_US)
-        assert work(outbox, Target("syslog", "siem", where, (), "alert", ("127.0.0.1",), None)).sent == 1
+        assert (
+            work(outbox, ExportTarget("syslog", "siem", where, (), "alert", ("127.0.0.1",), None)).sent == 1
+        )
         assert [siem.recv(9000)[-3:] for _ in range(2)] == [b"one", b"two"]
 
 

@@ -15,7 +15,7 @@ from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import derive
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from upstream import Upstream
 
@@ -111,7 +111,13 @@ def test_standings_count_within_a_second(up: Upstream) -> None:
     with gateway(up.url) as g, State(g.folder.state, g.folder.secret()) as state:
         assert ask(g).status_code == 200
         now = time.time_ns() // 1000
-        act(state, [("acct_test", Standing(Step.BLOCK, now, "test"))], who="test", why="test", now_us=now)
+        act(
+            state,
+            [("acct_test", EnforcementStatus(Step.BLOCK, now, "test"))],
+            who="test",
+            why="test",
+            now_us=now,
+        )
         reply = until(lambda: (r := ask(g)).status_code == 403 and r, 5, "the block")
         assert reply.json()["error"]["code"] == "account_blocked"
 

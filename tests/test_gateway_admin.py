@@ -27,7 +27,7 @@ from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
 from stillwatch.gateway.settings import Settings
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, Scanned, ScanResult
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
 NOW = 1_795_600_000_000_000
@@ -82,7 +82,11 @@ def _filled(desk: Desk) -> None:
         desk.state.issue(account, "Org", now_us=NOW)
     for account in ("acme", "beta", "gamma"):
         actions.act(
-            desk.state, [(account, Standing(Step.WATCH, NOW, "x", "sw-1"))], who="a", why="b", now_us=NOW
+            desk.state,
+            [(account, EnforcementStatus(Step.WATCH, NOW, "x", "sw-1"))],
+            who="a",
+            why="b",
+            now_us=NOW,
         )
     for account in ("zeta", "eta"):
         _proposal(desk, account)

@@ -23,7 +23,7 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begun, brought, uploaded
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.request import read
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 BAN = '[[ban]]\nfamily = "deepseek"\n'
 ASK = {"model": "mira", "messages": [{"role": "user", "content": "Why is the sky blue?"}]}
@@ -148,7 +148,7 @@ def test_answers_are_stripped_line_by_line() -> None:
     with files_api(answered(ANSWER, ANSWER)) as up, gateway(up, recorder=False, account="acct_1") as g:
         with State(g.folder.state) as state:
             now_us = 1
-            act(state, [("acct_1", Standing(Step.STRIP, now_us))], who="t", why="t", now_us=now_us)
+            act(state, [("acct_1", EnforcementStatus(Step.STRIP, now_us))], who="t", why="t", now_us=now_us)
         g.stop("worker-0")
         g.start("worker-0")
         reply = httpx.get(g.url + "/v1/files/f/content", headers=g.auth)

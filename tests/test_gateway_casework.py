@@ -14,12 +14,12 @@ from fastapi.testclient import TestClient
 from console_world import csrf_in
 from exports_world import receiver
 from stillwatch.cases import CaseError, Verdict, work
-from stillwatch.cases.audit import Verified
+from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.reading import Filter, acts, queue
-from stillwatch.console import Role, people
+from stillwatch.console import UserRole, people
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
@@ -35,7 +35,7 @@ from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
 from stillwatch.report.findings import load, write
 from stillwatch.scan import AccountVerdict
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from test_gateway_detector import ACTS, hand_over
 
@@ -71,7 +71,7 @@ def desk(folder: Folder, state: State) -> Desk:
 
 
 def block(state: State, *accounts: str, now_us: int = NOW) -> int:
-    standing = Standing(Step.BLOCK, now_us, "seen")
+    standing = EnforcementStatus(Step.BLOCK, now_us, "seen")
     return actions.act(state, [(a, standing) for a in accounts], who="ana", why="they are one", now_us=now_us)
 
 
@@ -107,7 +107,7 @@ def test_what_was_done_is_on_the_trail_once_and_in_order(casework: Casework) -> 
     wanted = [("ana", "standings set", str(action)), ("bo", "action undone", str(action))]
     assert recorded(casework) == wanted
     found = verify(casework.store(NOW))
-    assert isinstance(found, Verified)
+    assert isinstance(found, VerifiedTrail)
 
 
 def test_more_events_than_one_transaction_takes(casework: Casework, monkeypatch: Any) -> None:
@@ -164,7 +164,7 @@ def test_without_its_database_the_console_says_so_and_the_rest_answers(desk: Des
 
 def test_the_deployment_acts_and_takes_back_exactly(desk: Desk) -> None:
     gateway = Gateway(desk)
-    standing = Standing(Step.THROTTLE, NOW, "campaign", "sw-1")
+    standing = EnforcementStatus(Step.THROTTLE, NOW, "campaign", "sw-1")
     hit = gateway.reach(["a", "b"], Step.THROTTLE, NOW)
     assert hit.accounts == ("a", "b")
     action = gateway.act(["a", "b"], standing, "ana", "seen", NOW)
@@ -272,7 +272,7 @@ def test_a_step_is_asked_for_approved_and_taken_back_through_the_console(
     app = create_app(desk, casework)
     people.prepare(store)
     visitors = {}
-    for name, role in (("anna", Role.ANALYST), ("paul", Role.APPROVER)):
+    for name, role in (("anna", UserRole.ANALYST), ("paul", UserRole.APPROVER)):
         people.add(store, name, role, "correct horse battery", who="tests", now_us=now_us)
         visitors[name] = client = TestClient(app, base_url=HERE, headers={"origin": HERE})
         form = {"name": name, "password": "correct horse battery", "next": ""}
@@ -293,4 +293,4 @@ def test_a_step_is_asked_for_approved_and_taken_back_through_the_console(
     assert actions.standings(desk.state) == {}
     casework.step(now_us + SECOND)
     assert [what for _, what, _ in recorded(casework)] == ["standings set", "action undone"]
-    assert isinstance(verify(store), Verified)
+    assert isinstance(verify(store), VerifiedTrail)

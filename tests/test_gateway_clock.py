@@ -12,7 +12,7 @@ import pytest
 from gateway_world import gateway, until
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import State
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from upstream import Upstream
 
 DAY_US = 86_400_000_000
@@ -28,7 +28,7 @@ def test_a_clock_that_steps_costs_nobody_an_answer_and_no_row(tmp_path: Path) ->
         clock = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
     with Upstream() as up, gateway(up.url, LIMITED, start=False) as g:
         with State(g.folder.state, g.folder.secret()) as state:
-            soon = [("other", Standing(Step.BLOCK, now_us, until_us=now_us + DAY_US // 2))]
+            soon = [("other", EnforcementStatus(Step.BLOCK, now_us, until_us=now_us + DAY_US // 2))]
             act(state, soon, who="test", why="test", now_us=now_us)
             other = {"authorization": f"Bearer {state.issue('other', now_us=now_us)}"}
         worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]

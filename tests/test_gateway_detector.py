@@ -32,7 +32,7 @@ from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from test_scan_loners import HOUR, START_US, loud
 
@@ -398,9 +398,9 @@ def test_a_delayed_step_waits_and_is_then_taken(enforcing: Enforcer) -> None:
 def test_what_cannot_be_read_is_said_and_the_rest_goes_on(enforcing: Enforcer) -> None:
     hand_over(enforcing.folder, "a")
     (enforcing.folder.detector / "findings.json").write_text("{", encoding="utf-8")
-    from stillwatch.terms import Standing
+    from stillwatch.terms import EnforcementStatus
 
-    until = Standing(Step.WATCH, NOW, until_us=NOW + 10)
+    until = EnforcementStatus(Step.WATCH, NOW, until_us=NOW + 10)
     actions.act(enforcing.state, [("z", until)], who="ann", why="x", now_us=NOW)
     enforcing.step(NOW + 20)
     assert "findings" in enforcing.errors
@@ -527,9 +527,13 @@ def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Fo
     with State(folder.state) as state:
         for account in ("pool", "sister", "silent"):
             state.issue(account, "Acme", now_us=now)
-        watched = Standing(Step.WATCH, now)
+        watched = EnforcementStatus(Step.WATCH, now)
         actions.act(
-            state, [("sister", watched), ("old", Standing(Step.BLOCK, now))], who="t", why="t", now_us=now
+            state,
+            [("sister", watched), ("old", EnforcementStatus(Step.BLOCK, now))],
+            who="t",
+            why="t",
+            now_us=now,
         )
         hits = reach(state, folder, ["pool", "old"], Step.BLOCK, now + 1)
     assert (hits.accounts, hits.unchanged, hits.same_org) == (("pool",), ("old",), ("silent", "sister"))

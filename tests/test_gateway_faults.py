@@ -32,7 +32,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path import caller
 from stillwatch.gateway.path.reply import HEAD_LIMIT
 from stillwatch.gateway.path.server import Request
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
 
@@ -642,7 +642,7 @@ def test_who_is_shut_out_in_mid_stream_gets_no_more(up: Upstream, what: str) -> 
                 if what == "revoke":
                     state.revoke(running.key.split("-")[2], now_us=now_us)
                 else:
-                    stands = [("acct_test", Standing(Step[what.upper()], now_us))]
+                    stands = [("acct_test", EnforcementStatus(Step[what.upper()], now_us))]
                     act(state, stands, who="test", why="test", now_us=now_us)
             got = reply.read()
         codes = {

@@ -34,7 +34,7 @@ from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import failover_evidence
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.pipeline import Options, scan_log
-from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
+from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule
 from stillwatch.terms.load import loads
 from upstream import Upstream
 
@@ -87,7 +87,7 @@ def world(up: Upstream, accounts: tuple[str, ...], terms: str = ON) -> Iterator[
 
 def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldSchedule]:
     with State(found.g.folder.state, found.g.folder.secret()) as state:
-        leads = [Candidate(f"sw-{group[0]}", 0.01, group) for group in groups]
+        leads = [HoldCandidate(f"sw-{group[0]}", 0.01, group) for group in groups]
         follow(state, loads(terms), leads, {}, now_us=int(found.hand[0]), tell=lambda _: None)
         time.sleep(0.6)  # the worker looks for new tables four times a second
         return [one.schedule for one in all_held(state)]
@@ -330,9 +330,11 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         assert all_held(state)[0].schedule.windows(NOW * 2) == first.schedule.windows(NOW * 2)
         assert second.schedule.candidate == "sw-2"
     with State(folder.state, folder.secret()) as state:
-        follow(state, loads(ON), [Candidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=lambda _: None)
+        follow(
+            state, loads(ON), [HoldCandidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=lambda _: None
+        )
         for text in ("version = 2\n[holds]\nmode = 'dry_run'", ON + "block_minutes = 30\n"):
-            leads = [Candidate("sw-9", 0.1, names("c"))]
+            leads = [HoldCandidate("sw-9", 0.1, names("c"))]
             follow(state, loads(text), leads, {}, now_us=NOW + 5, tell=lambda _: None)
         assert all_held(state)[-1].why_ended == 'the terms say mode = "dry_run"'
         assert all_held(state)[-1].schedule.end_us == NOW + 5
@@ -342,8 +344,8 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
 
 def test_weak_groups_are_handed_over_and_held(folder: Folder) -> None:
     weak = (
-        Candidate("refusals-1", 1e-5, names("w", 4), 0.001, 0),
-        Candidate("wording-1", 0.1, names("v", 9), 0.5, 2),
+        HoldCandidate("refusals-1", 1e-5, names("w", 4), 0.001, 0),
+        HoldCandidate("wording-1", 0.1, names("v", 9), 0.5, 2),
     )
     at = datetime(2026, 11, 25, tzinfo=UTC)
     result = ScanResult("test", Scanned(100_000, 100, at, at, 0, 0.0), (), (), weak=weak)
@@ -381,7 +383,7 @@ def test_a_state_of_the_version_before_is_brought_to_the_new_shape(folder: Folde
 def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:
     """The key of a draw is of the candidate and of when it begins, and can be shown without the folder's."""
     with State(folder.state, folder.secret()) as state:
-        leads = [Candidate("sw-1", 0.1, names("a")), Candidate("sw-2", 0.1, names("b"))]
+        leads = [HoldCandidate("sw-1", 0.1, names("a")), HoldCandidate("sw-2", 0.1, names("b"))]
         follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
         one, two = (held.schedule for held in all_held(state))
     assert one.key != two.key

@@ -11,7 +11,7 @@ from stillwatch.gateway.control.ladder import Proposal, Wanted, climb, permitted
 from stillwatch.scan import Campaign, Harvest, Reason
 from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.parts import LONE_HARVEST
-from stillwatch.terms import Ladder, Permission, Rung, Standing, Step
+from stillwatch.terms import EnforcementStatus, Ladder, Permission, Rung, Step
 
 ALARM = datetime(2026, 11, 25, 9, tzinfo=UTC)
 NOW = int((ALARM + timedelta(hours=2)).timestamp() * 1e6)
@@ -108,7 +108,7 @@ def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> 
 
 
 def test_standings_only_rise() -> None:
-    stands = {"a": Standing(Step.BLOCK, 0), "b": Standing(Step.WATCH, 0)}
+    stands = {"a": EnforcementStatus(Step.BLOCK, 0), "b": EnforcementStatus(Step.WATCH, 0)}
     assert asked(campaign(), standings=stands) == [
         ("THROTTLE", ("b", "c"), True),
         ("BLOCK", ("b", "c"), False),
@@ -116,7 +116,7 @@ def test_standings_only_rise() -> None:
 
 
 def test_a_step_on_too_many_accounts_waits_however_slowly_they_came() -> None:
-    stands = {f"a{k}": Standing(Step.THROTTLE, 0) for k in range(5)}
+    stands = {f"a{k}": EnforcementStatus(Step.THROTTLE, 0) for k in range(5)}
     wanted = asked(campaign(*(f"a{k}" for k in range(6))), standings=stands)
     assert wanted == [("WATCH", ("a5",), True), ("BLOCK", tuple(f"a{k}" for k in range(6)), False)]
     assert asked(
@@ -219,14 +219,14 @@ names = st.sampled_from("abcdefgh")
         act_on_group_findings=st.booleans(),
         max_accounts=st.integers(0, 8),
     ),
-    st.dictionaries(names, steps.map(lambda s: Standing(s, 0))),
+    st.dictionaries(names, steps.map(lambda s: EnforcementStatus(s, 0))),
     st.dictionaries(names, st.sampled_from(list(Step))),
     st.frozensets(names),
 )
 def test_whatever_the_findings_the_rules_hold(
     groups: list[frozenset[str]],
     ladder: Ladder,
-    standings: dict[str, Standing],
+    standings: dict[str, EnforcementStatus],
     decided: dict[str, Step],
     allowed: frozenset[str],
 ) -> None:

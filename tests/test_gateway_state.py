@@ -20,7 +20,7 @@ from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import Missing, Stale, State
 from stillwatch.gateway.control.tables import Follower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 HOUR = 3_600_000_000
 NOW = 1_795_600_000_000_000
@@ -37,11 +37,11 @@ def state(folder: Folder) -> Iterator[State]:
         yield opened
 
 
-def throttle(**more: object) -> Standing:
-    return Standing(Step.THROTTLE, NOW, "takes too much", **more)  # type: ignore[arg-type]
+def throttle(**more: object) -> EnforcementStatus:
+    return EnforcementStatus(Step.THROTTLE, NOW, "takes too much", **more)  # type: ignore[arg-type]
 
 
-def act(state: State, *accounts: str, now_us: int = NOW, stands: Standing | None = None) -> int:
+def act(state: State, *accounts: str, now_us: int = NOW, stands: EnforcementStatus | None = None) -> int:
     changes = [(account, stands or throttle()) for account in accounts]
     return actions.act(state, changes, who="ann", why="test", now_us=now_us)
 
@@ -159,7 +159,7 @@ def test_the_admin_token_is_made_once_and_renewed_on_demand(state: State) -> Non
 
 def test_an_undo_brings_back_what_lay_below(state: State) -> None:
     first = act(state, "a", "b")
-    blocked = Standing(Step.BLOCK, NOW + 1, "again", "sw-1")
+    blocked = EnforcementStatus(Step.BLOCK, NOW + 1, "again", "sw-1")
     second = act(state, "a", stands=blocked, now_us=NOW + 1)
     assert actions.standings(state) == {"a": blocked, "b": throttle()}
     actions.undo(state, first, who="ben", why="wrong", now_us=NOW + 2)
@@ -179,7 +179,7 @@ def test_an_undo_can_be_undone_and_only_once(state: State) -> None:
 
 def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, state: State) -> None:
     act(state, "a")
-    act(state, "a", stands=Standing(Step.BLOCK, NOW, until_us=NOW + HOUR))
+    act(state, "a", stands=EnforcementStatus(Step.BLOCK, NOW, until_us=NOW + HOUR))
     assert actions.end_what_is_over(state, now_us=NOW + HOUR - 1) == 0
     assert actions.end_what_is_over(state, now_us=NOW + HOUR) == 1
     assert load_tables(folder.state).standings == {"a": throttle()}
@@ -188,7 +188,7 @@ def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, s
 
 def test_clear_lifts_what_stood(state: State) -> None:
     act(state, "a")
-    lifted = act(state, "a", stands=Standing(Step.CLEAR, NOW))
+    lifted = act(state, "a", stands=EnforcementStatus(Step.CLEAR, NOW))
     assert actions.standings(state) == {}
     actions.undo(state, lifted, who="ann", why="no", now_us=NOW)
     assert actions.standings(state) == {"a": throttle()}
@@ -219,7 +219,7 @@ def test_every_change_has_who_why_and_when(state: State) -> None:
     ],
 )
 def test_an_action_that_cannot_be_is_refused_whole(
-    state: State, changes: list[tuple[str, Standing]], why: str, told: str
+    state: State, changes: list[tuple[str, EnforcementStatus]], why: str, told: str
 ) -> None:
     with pytest.raises(StateError, match=told):
         actions.act(state, changes, who="ann", why=why, now_us=NOW)
@@ -243,12 +243,12 @@ def test_events_can_neither_be_changed_nor_taken_out(folder: Folder, state: Stat
     db.close()
 
 
-Model = list[tuple[int, dict[str, Standing], bool]]  # action, what it set, in force
+Model = list[tuple[int, dict[str, EnforcementStatus], bool]]  # action, what it set, in force
 
 
-def _stands(model: Model, over_us: int) -> dict[str, Standing]:
+def _stands(model: Model, over_us: int) -> dict[str, EnforcementStatus]:
     """What must stand: the last that is in force and not over, account by account."""
-    found: dict[str, Standing] = {}
+    found: dict[str, EnforcementStatus] = {}
     for _, sets, in_force in model:
         for account, standing in sets.items():
             if in_force and (standing.until_us is None or standing.until_us > over_us):
@@ -257,7 +257,7 @@ def _stands(model: Model, over_us: int) -> dict[str, Standing]:
 
 
 standing_of = st.builds(
-    Standing,
+    EnforcementStatus,
     step=st.sampled_from(list(Step)),
     since_us=st.integers(0, 5),
     reason=st.sampled_from(["", "x"]),
@@ -272,7 +272,7 @@ one_act = st.dictionaries(st.sampled_from("abcd"), standing_of, min_size=1, max_
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(one_act, st.integers(0, 30), st.just("time")), max_size=14))
 def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
-    tmp_path_factory: pytest.TempPathFactory, does: list[dict[str, Standing] | int | str]
+    tmp_path_factory: pytest.TempPathFactory, does: list[dict[str, EnforcementStatus] | int | str]
 ) -> None:
     path = tmp_path_factory.mktemp("state") / "state.db"
     model: Model = []
@@ -280,7 +280,7 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
     over_us = NOW
     with State(path, b"s" * 32) as state:
         follower = Follower(path)
-        before: list[tuple[dict[str, Standing], int, list[bool]]] = []
+        before: list[tuple[dict[str, EnforcementStatus], int, list[bool]]] = []
         for what in does:
             if isinstance(what, dict):
                 before.append((actions.standings(state), over_us, [m[2] for m in model]))
@@ -333,7 +333,7 @@ def test_a_proposal_is_applied_once(state: State) -> None:
 
 
 def test_the_ladder_passes_over_whom_a_person_decided_about(state: State) -> None:
-    act(state, "a", stands=Standing(Step.CLEAR, NOW))
+    act(state, "a", stands=EnforcementStatus(Step.CLEAR, NOW))
     proposals.apply(state, _proposed(state, "a", "b"), who=proposals.LADDER, now_us=NOW)
     assert set(actions.standings(state)) == {"b"}
     assert proposals.apply(state, _proposed(state, "a", "b"), who=proposals.LADDER, now_us=NOW) is None
@@ -465,10 +465,10 @@ def test_a_writer_that_is_killed_leaves_whole_actions(folder: Folder) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from stillwatch.gateway.control import actions; from stillwatch.gateway.control.state import State\n"
-        "from stillwatch.terms import Standing, Step\n"
+        "from stillwatch.terms import EnforcementStatus, Step\n"
         "state = State(Path(sys.argv[1])); print('up', flush=True)\n"
         "for k in range(10**6):\n"
-        "    set_to = [(f'{k}-{i}', Standing(Step.WATCH, 1)) for i in range(20)]\n"
+        "    set_to = [(f'{k}-{i}', EnforcementStatus(Step.WATCH, 1)) for i in range(20)]\n"
         "    print(actions.act(state, set_to, who='w', why='y', now_us=1), flush=True)\n"
     )
     with subprocess.Popen(

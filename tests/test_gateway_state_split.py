@@ -28,7 +28,7 @@ from stillwatch.gateway.health import health, unready
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -48,7 +48,7 @@ def state(folder: Folder) -> Iterator[State]:
 
 
 def block(state: State, account: str) -> int:
-    stands = Standing(Step.BLOCK, NOW, "test")
+    stands = EnforcementStatus(Step.BLOCK, NOW, "test")
     return actions.act(state, [(account, stands)], who="ann", why="test", now_us=NOW)
 
 

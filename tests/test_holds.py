@@ -25,7 +25,7 @@ from stillwatch.scan.holds import holds_evidence, holds_reason, request_counts
 from stillwatch.stats.interference import likely_true, load_wealth, p_values, pair_wealth
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
-from stillwatch.terms.holds import DAY_US, Candidate, exempt
+from stillwatch.terms.holds import DAY_US, HoldCandidate, exempt
 
 WINDOWS, BLOCKS, FOCAL = 24, 8, 8
 
@@ -310,11 +310,14 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
         (),
         leads=(lead("many"), lead("one"), lead("open")),
     )
-    weak = (Candidate("wording-1", 0.1, ("i", "j", "k"), 0.01), Candidate("sw-1", 1.0, ("d", "e"), 0.01))
+    weak = (
+        HoldCandidate("wording-1", 0.1, ("i", "j", "k"), 0.01),
+        HoldCandidate("sw-1", 1.0, ("d", "e"), 0.01),
+    )
     assert candidates(replace(result, weak=weak)) == (
-        Candidate("lead-one", 1e-4, ("a", "b", "c"), 9.0, 1),
-        Candidate("lead-open", 1e-4, ("a", "b", "c"), 9.0, 1),
-        Candidate("sw-1", 1e-3, ("d", "e"), 10.0, 3),
+        HoldCandidate("lead-one", 1e-4, ("a", "b", "c"), 9.0, 1),
+        HoldCandidate("lead-open", 1e-4, ("a", "b", "c"), 9.0, 1),
+        HoldCandidate("sw-1", 1e-3, ("d", "e"), 10.0, 3),
         weak[0],
     )
 

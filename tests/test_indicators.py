@@ -20,11 +20,11 @@ from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.marking import IDS, OLD_IDS, Tlp, mark, marking
 from stillwatch.cases.exports.objects import EXTENSION, bundle, pattern, read_pattern, timestamp
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
-from stillwatch.cases.exports.sums import said
-from stillwatch.cases.indicators import DIGITS, Hits, Indicator, IndicatorError, Kind, Partner
+from stillwatch.cases.exports.sums import describe_leaving
+from stillwatch.cases.indicators import DIGITS, Hits, Indicator, IndicatorError, IndicatorKind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
-from stillwatch.cases.indicators.keys import Key, create, exchange, own, read_exchange
-from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.keys import IndicatorKey, create, exchange, own_key, read_exchange
+from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import MOST_CAMPAIGNS, read_partners
 from stillwatch.cases.indicators.search import DAY_US, search
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
@@ -52,7 +52,7 @@ def beta(tmp_path_factory: pytest.TempPathFactory) -> Provider:
 
 @pytest.fixture(scope="module")
 def told(alpha: Provider) -> tuple[Indicator, ...]:
-    return gather(History([alpha.log], KEY), alpha.pool)
+    return gather(LogHistory([alpha.log], KEY), alpha.pool)
 
 
 def case_of(one: Provider, **other: Any) -> Alert:
@@ -61,7 +61,7 @@ def case_of(one: Provider, **other: Any) -> Alert:
 
 
 def written(
-    one: Provider, told: tuple[Indicator, ...], key: Key = KEY, now_us: int = NOW_US, **other: Any
+    one: Provider, told: tuple[Indicator, ...], key: IndicatorKey = KEY, now_us: int = NOW_US, **other: Any
 ) -> bytes:
     asked: dict[str, Any] = {
         "sender": "Alpha Inc.",
@@ -85,10 +85,10 @@ def file(tmp_path: Path, alpha: Provider, told: tuple[Indicator, ...]) -> Path:
 def test_what_only_the_campaign_shares_becomes_an_indicator(
     alpha: Provider, told: tuple[Indicator, ...]
 ) -> None:
-    by_kind = {kind: [one for one in told if one.kind is kind] for kind in Kind}
-    assert len(by_kind[Kind.SYSTEM]) == 1
-    assert len(by_kind[Kind.OPENING]) >= 1 + len(QUESTIONS)
-    assert {one.accounts for one in by_kind[Kind.SYSTEM]} == {len(alpha.pool)}
+    by_kind = {kind: [one for one in told if one.kind is kind] for kind in IndicatorKind}
+    assert len(by_kind[IndicatorKind.SYSTEM]) == 1
+    assert len(by_kind[IndicatorKind.OPENING]) >= 1 + len(QUESTIONS)
+    assert {one.accounts for one in by_kind[IndicatorKind.SYSTEM]} == {len(alpha.pool)}
     assert all(one.others == 0 and len(one.value) == DIGITS[one.kind] for one in told)
     assert all(START_US + 5 * DAY_US <= one.first_us <= one.last_us for one in told)
 
@@ -96,36 +96,40 @@ def test_what_only_the_campaign_shares_becomes_an_indicator(
 def test_nobody_s_own_text_becomes_an_indicator(alpha: Provider, tmp_path: Path) -> None:
     """Honest people share nothing that few others have; of one account only what it says 20 times."""
     with pytest.raises(IndicatorError, match="share nothing"):
-        gather(History([alpha.log], KEY), alpha.people[:10], (Kind.QUESTION, Kind.SYSTEM))
+        gather(
+            LogHistory([alpha.log], KEY), alpha.people[:10], (IndicatorKind.QUESTION, IndicatorKind.SYSTEM)
+        )
     with pytest.raises(IndicatorError, match="holds no exchange of the 1 accounts"):
-        gather(History([alpha.log], KEY), ["nobody"])
+        gather(LogHistory([alpha.log], KEY), ["nobody"])
     with pytest.raises(IndicatorError, match="share nothing"):  # others of the pool carry it too
-        gather(History([alpha.log], KEY), alpha.pool[:1])
+        gather(LogHistory([alpha.log], KEY), alpha.pool[:1])
     lone = provider(tmp_path, "lone", 5, pool=1)
-    assert [one.kind for one in gather(History([lone.log], KEY), lone.pool)] == [Kind.SYSTEM]
+    assert [one.kind for one in gather(LogHistory([lone.log], KEY), lone.pool)] == [IndicatorKind.SYSTEM]
 
 
 def test_identifiers_are_keyed_hashes(alpha: Provider) -> None:
     table = read_accounts(alpha.accounts, rejects=Rejects())
-    kinds = (Kind.NETWORK, Kind.PAYMENT, Kind.DOMAIN)
-    found = gather(History([alpha.log], KEY, accounts=table), alpha.pool, kinds)
-    assert {one.kind: one.accounts for one in found if one.kind is not Kind.PAYMENT} == {
-        Kind.NETWORK: len(alpha.pool), Kind.DOMAIN: len(alpha.pool),
+    kinds = (IndicatorKind.NETWORK, IndicatorKind.PAYMENT, IndicatorKind.DOMAIN)
+    found = gather(LogHistory([alpha.log], KEY, accounts=table), alpha.pool, kinds)
+    assert {one.kind: one.accounts for one in found if one.kind is not IndicatorKind.PAYMENT} == {
+        IndicatorKind.NETWORK: len(alpha.pool), IndicatorKind.DOMAIN: len(alpha.pool),
     }  # fmt: skip
-    assert sorted(one.accounts for one in found if one.kind is Kind.PAYMENT) == [4, 4, 4]
+    assert sorted(one.accounts for one in found if one.kind is IndicatorKind.PAYMENT) == [4, 4, 4]
     assert all(len(one.value) == 64 for one in found)
 
 
 def test_another_key_gives_other_values(alpha: Provider, told: tuple[Indicator, ...]) -> None:
-    others = gather(History([alpha.log], OTHER), alpha.pool)
-    whole = [one.kind for one in told if one.kind is not Kind.WORDING]  # which phrases are kept, the key says
-    assert [one.kind for one in others if one.kind is not Kind.WORDING] == whole
+    others = gather(LogHistory([alpha.log], OTHER), alpha.pool)
+    whole = [
+        one.kind for one in told if one.kind is not IndicatorKind.WORDING
+    ]  # which phrases are kept, the key says
+    assert [one.kind for one in others if one.kind is not IndicatorKind.WORDING] == whole
     assert {one.value for one in told}.isdisjoint(one.value for one in others)
 
 
 def test_the_public_key_and_short_ones_are_refused(tmp_path: Path) -> None:
     with pytest.raises(IndicatorError, match="as good"):
-        own(b"stillwatch: no sketch leaves this process")
+        own_key(b"stillwatch: no sketch leaves this process")
     with pytest.raises(IndicatorError, match="31 bytes"):
         exchange(b"x" * 31)
     path = tmp_path / "partner.key"
@@ -200,8 +204,8 @@ def test_nothing_that_was_said_and_no_name_is_in_the_file(
     alpha: Provider, told: tuple[Indicator, ...]
 ) -> None:
     table = read_accounts(alpha.accounts, rejects=Rejects())
-    kinds = tuple(kind for kind in Kind if kind not in DEFAULT)
-    more = gather(History([alpha.log], KEY, accounts=table), alpha.pool, kinds)
+    kinds = tuple(kind for kind in IndicatorKind if kind not in DEFAULT)
+    more = gather(LogHistory([alpha.log], KEY, accounts=table), alpha.pool, kinds)
     raw = written(alpha, (*told, *more), with_accounts=True).lower()
     spoken = {b"number", b"answer", b"problem", b"reasoning", b"mathematics", b"system"}  # our own words too
     assert len(canaries(alpha)) > 1_000
@@ -213,7 +217,7 @@ def test_what_leaves_is_said_before_it_does(alpha: Provider, told: tuple[Indicat
         case_of(alpha), told, KEY, sender="Alpha Inc.", tlp=Tlp.GREEN, opened_us=START_US, now_us=NOW_US,
         valid_days=30,
     )  # fmt: skip
-    lines = said(leaving)
+    lines = describe_leaving(leaving)
     assert f"keyed sketches of wording: {len(told)}" in lines
     assert "prompts, answers and their words: none" in lines
     assert "names of accounts: none" in lines
@@ -234,8 +238,8 @@ def test_what_cannot_go_out_is_refused(alpha: Provider, told: tuple[Indicator, .
 
 
 @settings(max_examples=40, deadline=None)
-@given(kind=st.sampled_from(Kind), number=st.integers(0), key=st.integers(0, 2**64 - 1))
-def test_patterns_come_back_and_are_patterns(kind: Kind, number: int, key: int) -> None:
+@given(kind=st.sampled_from(IndicatorKind), number=st.integers(0), key=st.integers(0, 2**64 - 1))
+def test_patterns_come_back_and_are_patterns(kind: IndicatorKind, number: int, key: int) -> None:
     value = f"{number % 16 ** DIGITS[kind]:0{DIGITS[kind]}x}"
     text = pattern(kind, f"{key:016x}", value)
     assert read_pattern(text) == (kind, f"{key:016x}", value)
@@ -253,7 +257,7 @@ def test_a_partner_finds_the_same_hand_in_its_own_log(
     one = read_partners(file, KEY, NOW_US)
     assert (one.sender, one.sealed) == ("Alpha Inc.", True)
     (partner,) = one.partners
-    hits = search(History([beta.log], KEY), partner)
+    hits = search(LogHistory([beta.log], KEY), partner)
     assert tuple(sorted(c.account for c in hits.carriers)) == beta.pool
     assert hits.exchanges == 20 * len(beta.pool)
     assert hits.searched == beta.table.num_rows
@@ -285,7 +289,7 @@ def test_a_partner_finds_the_same_hand_in_its_own_log(
 def test_a_campaign_that_was_not_here_is_answered_too(alpha: Provider, file: Path, tmp_path: Path) -> None:
     calm = provider(tmp_path / "calm", "calm", 3, pool=0)
     (partner,) = read_partners(file, KEY, NOW_US).partners
-    hits = search(History([calm.log], KEY), partner)
+    hits = search(LogHistory([calm.log], KEY), partner)
     assert (hits.exchanges, hits.carriers, hits.first_us) == (0, (), None)
     answer = tmp_path / "answer.json"
     answer.write_bytes(sighting_bundle(hits, KEY, sender="Calm", now_us=NOW_US)[0])
@@ -296,9 +300,9 @@ def test_a_campaign_that_was_not_here_is_answered_too(alpha: Provider, file: Pat
 
 def test_since_and_until_bound_the_search(beta: Provider, file: Path) -> None:
     (partner,) = read_partners(file, KEY, NOW_US).partners
-    whole = search(History([beta.log], KEY), partner)
-    late = search(History([beta.log], KEY), partner, since_us=START_US + 9 * DAY_US)
-    early = search(History([beta.log], KEY), partner, until_us=START_US + 9 * DAY_US)
+    whole = search(LogHistory([beta.log], KEY), partner)
+    late = search(LogHistory([beta.log], KEY), partner, since_us=START_US + 9 * DAY_US)
+    early = search(LogHistory([beta.log], KEY), partner, until_us=START_US + 9 * DAY_US)
     assert late.exchanges + early.exchanges == whole.exchanges
     assert late.exchanges
     assert late.searched + early.searched == whole.searched
@@ -308,17 +312,17 @@ def test_an_exchange_in_two_files_counts_once(beta: Provider, file: Path, tmp_pa
     (partner,) = read_partners(file, KEY, NOW_US).partners
     again = tmp_path / "again.parquet"
     pq.write_table(beta.table.slice(0, beta.table.num_rows - 1), again)
-    assert search(History([beta.log, again], KEY), partner).exchanges == 20 * len(beta.pool)
+    assert search(LogHistory([beta.log, again], KEY), partner).exchanges == 20 * len(beta.pool)
 
 
 def test_two_phrases_must_stand_in_one_prompt(alpha: Provider, beta: Provider) -> None:
-    words = gather(History([alpha.log], KEY), alpha.pool, (Kind.WORDING,))
+    words = gather(LogHistory([alpha.log], KEY), alpha.pool, (IndicatorKind.WORDING,))
     partner = partner_of(words)
-    hits = search(History([beta.log], KEY), partner)
+    hits = search(LogHistory([beta.log], KEY), partner)
     assert set(beta.pool) >= {c.account for c in hits.carriers}
     assert len(hits.carriers) >= 10
     assert 0 < hits.chance.collisions < 1e-3
-    assert search(History([beta.log], KEY), partner_of(words[:1])).exchanges == 0
+    assert search(LogHistory([beta.log], KEY), partner_of(words[:1])).exchanges == 0
 
 
 def partner_of(indicators: tuple[Indicator, ...]) -> Partner:
@@ -331,14 +335,14 @@ def partner_of(indicators: tuple[Indicator, ...]) -> Partner:
 def test_the_base_rate_is_what_was_there_before(beta: Provider, told: tuple[Indicator, ...]) -> None:
     """Where the sender's campaign began after ours, ours were there before: that many are no news."""
     later = tuple(replace(one, first_us=START_US + 9 * DAY_US) for one in told)
-    hits = search(History([beta.log], KEY), partner_of(later))
+    hits = search(LogHistory([beta.log], KEY), partner_of(later))
     assert hits.chance.before == len(beta.pool)
     assert all(one.before for one in hits.carriers)
     assert 8.5 < hits.chance.before_days < 9.1
     assert hits.chance.expected is not None
     assert 0 < hits.chance.expected < len(beta.pool)
     first = tuple(replace(one, first_us=START_US) for one in told)
-    assert search(History([beta.log], KEY), partner_of(first)).chance.expected is None
+    assert search(LogHistory([beta.log], KEY), partner_of(first)).chance.expected is None
 
 
 # --- histories that are sketched already ---
@@ -355,9 +359,9 @@ def segments(one: Provider, key: bytes, folder: Path, keep_text: bool = False) -
 
 def test_segments_are_searched_under_their_own_key(alpha: Provider, beta: Provider, tmp_path: Path) -> None:
     raw = b"one company, two regions, one key"
-    mine = own(raw)
-    told = gather(History([segments(alpha, raw, tmp_path / "a")], mine), alpha.pool)
-    hits = search(History([segments(beta, raw, tmp_path / "b")], mine), partner_of(told))
+    mine = own_key(raw)
+    told = gather(LogHistory([segments(alpha, raw, tmp_path / "a")], mine), alpha.pool)
+    hits = search(LogHistory([segments(beta, raw, tmp_path / "b")], mine), partner_of(told))
     assert tuple(sorted(c.account for c in hits.carriers)) == beta.pool
 
 
@@ -367,17 +371,17 @@ def test_under_another_key_only_kept_texts_can_be_compared(
     (partner,) = read_partners(file, KEY, NOW_US).partners
     raw = b"a gateway's own key, never shared"
     bare = segments(beta, raw, tmp_path / "bare")
-    hits = search(History([bare], KEY, Sketcher(raw)), partner)
+    hits = search(LogHistory([bare], KEY, Sketcher(raw)), partner)
     assert (hits.exchanges, hits.searched, hits.blind) == (0, 0, beta.table.num_rows)
     texts = segments(beta, raw, tmp_path / "texts", keep_text=True)
-    hits = search(History([texts], KEY, Sketcher(raw)), partner)
+    hits = search(LogHistory([texts], KEY, Sketcher(raw)), partner)
     assert (hits.blind, len(hits.carriers)) == (0, len(beta.pool))
 
 
 # --- bad partners ---
 
 
-def changed(file: Path, change: Callable[[dict[str, Any]], object], key: Key = KEY) -> Path:
+def changed(file: Path, change: Callable[[dict[str, Any]], object], key: IndicatorKey = KEY) -> Path:
     """A file in which something was changed before it was sealed: the sender itself is at fault."""
     objects = json.loads(file.read_bytes())["objects"]
     for one in objects:
@@ -457,7 +461,7 @@ def test_the_seal_tells_who_wrote_it(file: Path, alpha: Provider) -> None:
         read_partners(file, KEY, NOW_US)
     with pytest.raises(IndicatorError, match="its indicators are under key"):
         read_partners(file, OTHER, NOW_US, unsealed=True)
-    foreign = gather(History([alpha.log], OTHER), alpha.pool)
+    foreign = gather(LogHistory([alpha.log], OTHER), alpha.pool)
     file.write_bytes(written(alpha, foreign, key=OTHER))
     with pytest.raises(IndicatorError, match="is sealed under key"):
         read_partners(file, KEY, NOW_US)
@@ -556,7 +560,7 @@ def test_whatever_a_partner_writes_is_read_or_refused_often(
 ) -> None:
     raw = written(alpha, told[:3])
     if answer:
-        hits = search(History([alpha.log], KEY), partner_of(told[:2])) if not HITS else HITS[0]
+        hits = search(LogHistory([alpha.log], KEY), partner_of(told[:2])) if not HITS else HITS[0]
         HITS[:] = [hits]
         hits = replace(hits, partner=replace(hits.partner, id=f"campaign--{NONE}"))
         raw = sighting_bundle(hits, KEY, sender="B", now_us=NOW_US)[0]

@@ -16,10 +16,10 @@ from stillwatch.cases.exports.marking import Tlp
 from stillwatch.cases.exports.stix import campaign_bundle
 from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.gather import gather
-from stillwatch.cases.indicators.keys import Key, create, exchange
-from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.keys import IndicatorKey, create, exchange
+from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.search import search
-from stillwatch.cases.indicators.shelf import Shelf, place_key, shelf_of
+from stillwatch.cases.indicators.shelf import IndicatorRecorder, place_key, shelf_of
 from stillwatch.cli.main import app
 from stillwatch.exchanges.rejects import Rejects
 from test_indicators import START_US, case_of, partner_of
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def key(tmp_path: Path, folder: Path) -> Key:
+def key(tmp_path: Path, folder: Path) -> IndicatorKey:
     create(tmp_path / "partner.key")
     return place_key(folder, tmp_path / "partner.key")
 
@@ -52,28 +52,28 @@ def batches(one: Provider, many: int = 4) -> list[pa.RecordBatch]:
     return one.table.combine_chunks().to_batches(max_chunksize=rows)
 
 
-def ids(path: Path, key: Key) -> list[str]:
-    found = History([path], key).batches(Rejects())
+def ids(path: Path, key: IndicatorKey) -> list[str]:
+    found = LogHistory([path], key).batches(Rejects())
     return sorted(name for batch in found for name in batch.column("exchange_id").to_pylist())
 
 
 def test_without_a_key_nothing_is_kept(folder: Path, beta: Provider) -> None:
-    shelf = Shelf(folder)
+    shelf = IndicatorRecorder(folder)
     shelf.put(1, batches(beta)[0], NOW)
     shelf.tidy(NOW, 30)
     assert list(folder.iterdir()) == []
 
 
 def test_what_was_served_can_be_searched_and_no_prompt_is_kept(
-    folder: Path, key: Key, beta: Provider, tmp_path: Path
+    folder: Path, key: IndicatorKey, beta: Provider, tmp_path: Path
 ) -> None:
-    shelf = Shelf(folder)
+    shelf = IndicatorRecorder(folder)
     for number, batch in enumerate(batches(beta), 1):
         shelf.put(number, batch, NOW)
     found = shelf_of(folder, key)
     assert found is not None
     alpha = provider(tmp_path / "alpha", "alpha", 1)
-    hits = search(History([found], key), partner_of(gather(History([alpha.log], key), alpha.pool)))
+    hits = search(LogHistory([found], key), partner_of(gather(LogHistory([alpha.log], key), alpha.pool)))
     assert tuple(sorted(one.account for one in hits.carriers)) == beta.pool
     assert (hits.searched, hits.blind) == (beta.table.num_rows, 0)
     kept = b"".join(path.read_bytes() for path in found.rglob("*.parquet"))
@@ -81,17 +81,17 @@ def test_what_was_served_can_be_searched_and_no_prompt_is_kept(
     assert shelf_of(folder, exchange(b"z" * 32)) is None
 
 
-def test_a_number_that_is_put_again_is_there_once(folder: Path, key: Key, beta: Provider) -> None:
-    shelf, parts = Shelf(folder), batches(beta)
+def test_a_number_that_is_put_again_is_there_once(folder: Path, key: IndicatorKey, beta: Provider) -> None:
+    shelf, parts = IndicatorRecorder(folder), batches(beta)
     shelf.put(1, parts[0], NOW)
-    Shelf(folder).put(1, parts[0], NOW)  # the recorder was killed before its segment
+    IndicatorRecorder(folder).put(1, parts[0], NOW)  # the recorder was killed before its segment
     found = shelf_of(folder, key)
     assert found is not None
     assert ids(found, key) == sorted(parts[0].column("exchange_id").to_pylist())
 
 
-def test_hours_are_put_together_and_let_go(folder: Path, key: Key, beta: Provider) -> None:
-    shelf, parts = Shelf(folder), batches(beta)
+def test_hours_are_put_together_and_let_go(folder: Path, key: IndicatorKey, beta: Provider) -> None:
+    shelf, parts = IndicatorRecorder(folder), batches(beta)
     for number, batch in enumerate(parts, 1):
         shelf.put(number, batch, NOW)
     found = shelf_of(folder, key)
@@ -110,7 +110,7 @@ def test_hours_are_put_together_and_let_go(folder: Path, key: Key, beta: Provide
 
 def test_a_disk_or_a_key_that_fails_hinders_nobody(
     folder: Path,
-    key: Key,
+    key: IndicatorKey,
     beta: Provider,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -122,7 +122,7 @@ def test_a_disk_or_a_key_that_fails_hinders_nobody(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    shelf = Shelf(folder)
+    shelf = IndicatorRecorder(folder)
     shelf.put(1, batches(beta)[0], NOW)
     said = capsys.readouterr().err
     assert shelf.missed == batches(beta)[0].num_rows
@@ -135,7 +135,7 @@ def test_a_disk_or_a_key_that_fails_hinders_nobody(
 def test_a_key_that_is_placed_or_taken_away_counts_at_once(
     folder: Path, tmp_path: Path, beta: Provider
 ) -> None:
-    shelf = Shelf(folder)
+    shelf = IndicatorRecorder(folder)
     shelf.put(1, batches(beta)[0], NOW)
     key = create(tmp_path / "k")
     place_key(folder, tmp_path / "k")
@@ -168,7 +168,7 @@ def test_a_gateway_that_shares_answers_a_partner(tmp_path: Path, beta: Provider)
             body = {"model": "mira", "messages": [{"role": "user", "content": said}]}
             assert httpx.post(g.url + "/v1/chat/completions", json=body, headers=g.auth).status_code == 200
         assert len(g.settle()) == 12
-        told = gather(History([alpha.log], key), alpha.pool)
+        told = gather(LogHistory([alpha.log], key), alpha.pool)
         now_us = time.time_ns() // 1000
         file = tmp_path / "told.json"
         file.write_bytes(

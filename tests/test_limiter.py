@@ -16,7 +16,7 @@ from stillwatch.gateway.path.batch import begun, uploaded
 from stillwatch.gateway.path.budgets import EARLIER_SIZE, ROOM, ROW, Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
-from stillwatch.terms import Limits, Models, ModelSet, Spent
+from stillwatch.terms import AccountLimits, AccountUsage, Models, ModelSet
 from stillwatch.terms.limiter import DAY_US, longest, set_of, tokens_left, used_up
 from stillwatch.terms.load import check, loads
 from test_operations import ask, watched
@@ -40,8 +40,10 @@ def admitted(budgets: list[Budgets], asks: list[tuple[int, int, int, int]]) -> d
             came[ends_us // DAY_US] = came.get(ends_us // DAY_US, 0) + tokens
         budgets[worker].hold(0, LONGEST)
         spent = budgets[worker].spent(0, at_us)
-        others = Spent(output_tokens_day=spent.output_tokens_day, tokens_held=spent.tokens_held - LONGEST)
-        if used_up(Limits(output_tokens_per_day=LIMIT), "generates", others, at_us):
+        others = AccountUsage(
+            output_tokens_day=spent.output_tokens_day, tokens_held=spent.tokens_held - LONGEST
+        )
+        if used_up(AccountLimits(output_tokens_per_day=LIMIT), "generates", others, at_us):
             budgets[worker].hold(0, -LONGEST)
         else:
             heapq.heappush(running, (at_us + takes_us, number, worker, brings))
@@ -135,20 +137,22 @@ def test_where_the_disk_is_full_an_account_is_counted_by_each_worker(
 
 
 def test_retry_after_says_when_an_answer_has_come_or_when_the_day_is_over() -> None:
-    limits = Limits(output_tokens_per_day=1_000)
+    limits = AccountLimits(output_tokens_per_day=1_000)
     now = 20_000 * DAY_US + DAY_US // 2
-    held = used_up(limits, "generates", Spent(output_tokens_day=10, tokens_held=990, settles_s=4), now)
+    held = used_up(limits, "generates", AccountUsage(output_tokens_day=10, tokens_held=990, settles_s=4), now)
     assert held is not None
     assert (held.status, held.retry_after_s) == (429, 4)
-    spent = used_up(limits, "generates", Spent(output_tokens_day=1_000, settles_s=4), now)
+    spent = used_up(limits, "generates", AccountUsage(output_tokens_day=1_000, settles_s=4), now)
     assert spent is not None
     assert spent.retry_after_s == 43_200
-    late = used_up(limits, "generates", Spent(tokens_held=1_000, settles_s=60), 20_001 * DAY_US - 2_000_000)
+    late = used_up(
+        limits, "generates", AccountUsage(tokens_held=1_000, settles_s=60), 20_001 * DAY_US - 2_000_000
+    )
     assert late is not None
     assert late.retry_after_s == 2
-    assert used_up(limits, "lists", Spent(output_tokens_day=5_000), now) is None
-    assert used_up(limits, "generates", Spent(output_tokens_day=999), now) is None
-    assert tokens_left(limits, Spent(output_tokens_day=400, tokens_held=600)) == 600
+    assert used_up(limits, "lists", AccountUsage(output_tokens_day=5_000), now) is None
+    assert used_up(limits, "generates", AccountUsage(output_tokens_day=999), now) is None
+    assert tokens_left(limits, AccountUsage(output_tokens_day=400, tokens_held=600)) == 600
 
 
 def test_what_an_answer_may_bring_is_what_its_api_obeys() -> None:

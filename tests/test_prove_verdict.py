@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
-from stillwatch.cases.audit.signing import Signer, new_signer, open_signer
+from stillwatch.cases.audit.signing import TrailSigner, new_signer, open_signer
 from stillwatch.cli.main import app
 from stillwatch.prove import (
     Checked,
@@ -102,7 +102,7 @@ RANK = Evidence(
 )
 
 
-def signed(signer: Signer, **other: Any) -> Signed:
+def signed(signer: TrailSigner, **other: Any) -> Signed:
     return protocols.sign(protocol(**other), signer)
 
 
@@ -361,7 +361,7 @@ def test_headlines_of_every_outcome() -> None:
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, Signer]:
+def made(tmp_path: Path) -> tuple[Path, TrailSigner]:
     signer = new_signer()
     one = signed(signer)
     evidence = (replace(FOUND, protocol_sha256=one.sha256), RANK)
@@ -376,7 +376,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, Signer]) -> None:
+def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     told = run(place / "b", "--key", signer.key)
     assert told.returncode == 0, told.stdout + told.stderr
@@ -392,7 +392,7 @@ def test_a_bundle_without_a_p_value_is_unchanged_and_not_sound(tmp_path: Path) -
     assert last.startswith("VERDICT: UNCHANGED, AND NO P-VALUE COMPUTED.")
 
 
-def test_the_same_makes_the_same_bytes(made: tuple[Path, Signer]) -> None:
+def test_the_same_makes_the_same_bytes(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     one = signed(signer)
     evidence = (replace(FOUND, protocol_sha256=one.sha256), RANK)
@@ -415,13 +415,13 @@ def test_the_same_makes_the_same_bytes(made: tuple[Path, Signer]) -> None:
         "manifest.dsse.json",
     ],
 )
-def test_a_changed_file_is_found(made: tuple[Path, Signer], name: str) -> None:
+def test_a_changed_file_is_found(made: tuple[Path, TrailSigner], name: str) -> None:
     path = made[0] / "b" / name
     path.write_bytes(path.read_bytes().replace(b"e", b"E", 1) + b" ")
     assert not checker.check(made[0] / "b", None)["sound"]
 
 
-def test_a_missing_and_an_added_file_are_found(made: tuple[Path, Signer]) -> None:
+def test_a_missing_and_an_added_file_are_found(made: tuple[Path, TrailSigner]) -> None:
     (made[0] / "b" / "more.txt").write_text("x")
     (made[0] / "b" / "README.txt").unlink()
     wrong = " ".join(checker.check(made[0] / "b", None)["wrong"])
@@ -439,7 +439,9 @@ def test_a_missing_and_an_added_file_are_found(made: tuple[Path, Signer]) -> Non
         (lambda e: e["rows"][0]["counts"].update(hits=1e9), "cannot be checked"),
     ],
 )
-def test_whoever_signs_a_wrong_figure_is_found_out(made: tuple[Path, Signer], what: Any, why: str) -> None:
+def test_whoever_signs_a_wrong_figure_is_found_out(
+    made: tuple[Path, TrailSigner], what: Any, why: str
+) -> None:
     """The forger has the key and signs everything anew: what follows from counts and rules is checked."""
     place, signer = made
     one = signed(signer)
@@ -454,7 +456,7 @@ def test_whoever_signs_a_wrong_figure_is_found_out(made: tuple[Path, Signer], wh
     assert not (place / "forged").exists()
 
 
-def test_the_ceiling_is_checked_too(made: tuple[Path, Signer]) -> None:
+def test_the_ceiling_is_checked_too(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     files = bundle.make((LEAD,), signer)
     told = json.loads(files["verdict.json"]) | {"outcome": "trained"}
@@ -465,7 +467,7 @@ def test_the_ceiling_is_checked_too(made: tuple[Path, Signer]) -> None:
         bundle.write(files, place / "forged")
 
 
-def test_names_of_attached_files_stay_inside(made: tuple[Path, Signer]) -> None:
+def test_names_of_attached_files_stay_inside(made: tuple[Path, TrailSigner]) -> None:
     for name in ("../x", "a/b", "", ".hidden", "x\ny"):
         with pytest.raises(ProveError, match="plain name"):
             bundle.make((LEAD,), made[1], None, {name: b""})

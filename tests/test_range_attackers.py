@@ -11,33 +11,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Means, Seen
-from stillwatch.range.attackers.crew import HOUR_US, Crew, Stock, Talks
+from stillwatch.range.attackers import Brief, Evasion, TryResult
+from stillwatch.range.attackers.crew import HOUR_US, Crew, QuestionQueue, Talks
 from stillwatch.range.attackers.registry import attacker, names, settings_of
-from stillwatch.range.attackers.rewording import dressed, forms, modelled, reworded, sentences, wrapper
-from stillwatch.range.costs import SOURCES, Cost, Prices, Purse, spent_usd
-from stillwatch.range.field import Field, field_of
+from stillwatch.range.attackers.rewording import (
+    draw_model_form,
+    forms,
+    sentences,
+    swap_words,
+    word_request,
+    wrapper,
+)
+from stillwatch.range.costs import SOURCES, AttackBudget, AttackPrices, Cost, spent_usd
+from stillwatch.range.field import HonestBackground, field_of
 from stillwatch.range.market import LEAST_OUTPUT, Market
-from stillwatch.range.scenes import read_scene, shipped
+from stillwatch.range.scenes import read_scene, shipped_scenes
 
 NOTHING = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def field() -> Field:
-    return field_of(read_scene(shipped()["calm"]), 1)
+def field() -> HonestBackground:
+    return field_of(read_scene(shipped_scenes()["calm"]), 1)
 
 
-def market_of(field: Field, prices: Prices | None = None, seed: int = 1) -> Market:
-    purse = Purse(prices or Prices())
+def market_of(field: HonestBackground, prices: AttackPrices | None = None, seed: int = 1) -> Market:
+    purse = AttackBudget(prices or AttackPrices())
     rng = np.random.default_rng(seed)
     return Market(purse, field.begin, list(field.donors), list(field.owners), rng)
 
 
-def crew_of(field: Field, means: Means, quota: int = 500, seed: int = 1) -> tuple[Crew, Stock, Market]:
+def crew_of(
+    field: HonestBackground, means: Evasion, quota: int = 500, seed: int = 1
+) -> tuple[Crew, QuestionQueue, Market]:
     rng = np.random.default_rng(seed)
     brief = Brief(quota, field.clean_until_us, field.items, field.talks)
-    market, stock = market_of(field), Stock(field.items, quota)
+    market, stock = market_of(field), QuestionQueue(field.items, quota)
     return Crew(means, quota, brief, market, stock, Talks(field.talks, rng), rng), stock, market
 
 
@@ -45,7 +54,7 @@ def crew_of(field: Field, means: Means, quota: int = 500, seed: int = 1) -> tupl
 
 
 def test_an_exchange_costs_what_a_price_list_says() -> None:
-    prices = Prices()
+    prices = AttackPrices()
     by_hand = 1000 * 3 / 1e6 + 8000 * 15 / 1e6 + 9000 * 4 / 1e9 * 4
     assert math.isclose(prices.exchange("mira-think", 1000, 8000), by_hand)
     assert prices.exchange("mira-mini", 1000, 8000) < by_hand / 4
@@ -55,7 +64,7 @@ def test_an_exchange_costs_what_a_price_list_says() -> None:
 
 
 def test_every_price_has_a_source() -> None:
-    assert set(SOURCES) == set(Prices.__dataclass_fields__)
+    assert set(SOURCES) == set(AttackPrices.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
@@ -65,11 +74,11 @@ def test_every_price_has_a_source() -> None:
 )  # fmt: skip
 def test_bad_prices_are_refused(told: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Prices.of(told)
+        AttackPrices.of(told)
 
 
-def test_a_purse_runs_dry(field: Field) -> None:
-    market = market_of(field, Prices(usd=23))
+def test_a_purse_runs_dry(field: HonestBackground) -> None:
+    market = market_of(field, AttackPrices(usd=23))
     assert len(market.buy("fresh", 10, field.clean_until_us)) == 4
     assert market.buy("fresh", 1, field.clean_until_us) == []
     market.purse.pay("mira-think", 10**6, 10**6)
@@ -87,7 +96,7 @@ def test_costs_as_multiples() -> None:
 # --- accounts -----------------------------------------------------------------------------------------------
 
 
-def test_the_market_sells_what_it_says(field: Field) -> None:
+def test_the_market_sells_what_it_says(field: HonestBackground) -> None:
     market = market_of(field)
     fresh = market.buy("fresh", 5, field.clean_until_us)
     aged = market.buy("aged", 5, field.clean_until_us)
@@ -103,8 +112,8 @@ def test_the_market_sells_what_it_says(field: Field) -> None:
     assert len({h.who.donor.payment for h in aged if h.who.donor.payment}) > 1
 
 
-def test_stolen_keys_run_out(field: Field) -> None:
-    market = market_of(field, Prices(stolen_key_usd=0))
+def test_stolen_keys_run_out(field: HonestBackground) -> None:
+    market = market_of(field, AttackPrices(stolen_key_usd=0))
     assert len(market.buy("stolen", 10**6, field.clean_until_us)) == len(field.owners)
 
 
@@ -113,14 +122,14 @@ def test_stolen_keys_run_out(field: Field) -> None:
 
 @given(st.text(max_size=300), st.integers(0, 2**32 - 1))
 def test_rewording_keeps_what_a_question_is_about(question: str, seed: int) -> None:
-    other = reworded(question, np.random.default_rng(seed))
+    other = swap_words(question, np.random.default_rng(seed))
     assert re.findall(r"\d+", other) == re.findall(r"\d+", question)
-    assert other == reworded(question, np.random.default_rng(seed))
-    assert reworded(question, np.random.default_rng(seed), share=0.0) == question
+    assert other == swap_words(question, np.random.default_rng(seed))
+    assert swap_words(question, np.random.default_rng(seed), share=0.0) == question
 
 
 def test_rewording_changes_everyday_words_alone() -> None:
-    other = reworded("Find all primes below 30 and explain the given answer.", NOTHING, share=1.0)
+    other = swap_words("Find all primes below 30 and explain the given answer.", NOTHING, share=1.0)
     assert "primes below 30" in other
     assert not re.search(r"\b(find|explain|given)\b", other, re.IGNORECASE)
 
@@ -132,11 +141,11 @@ def test_the_grammar_has_many_wrappers() -> None:
     assert len(drawn) > 1980
 
 
-def test_each_manner_of_asking_holds_the_question(field: Field) -> None:
+def test_each_manner_of_asking_holds_the_question(field: HonestBackground) -> None:
     own = wrapper(np.random.default_rng(1))
     question = "A plain line about badgers, 12 of them."
     for words in ("bare", "template", "wrapped", "own", "reworded"):
-        said = {dressed(question, words, own, 3, np.random.default_rng(n)) for n in range(30)}
+        said = {word_request(question, words, own, 3, np.random.default_rng(n)) for n in range(30)}
         assert all("badgers, 12 of them" in text for text in said)
         assert (len(said) > 5) == (words in ("wrapped", "reworded"))
 
@@ -151,27 +160,28 @@ def test_each_manner_of_asking_holds_the_question(field: Field) -> None:
 )  # fmt: skip
 def test_impossible_means_are_refused(told: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Means(**told)
+        Evasion(**told)
 
 
 def test_means_tell_what_differs() -> None:
-    assert Means().short() == "plain"
-    assert Means(accounts=4, cover=0.5).short() == "accounts=4 cover=0.5"
+    assert Evasion().short() == "plain"
+    assert Evasion(accounts=4, cover=0.5).short() == "accounts=4 cover=0.5"
 
 
-def answered(tries: list, outcome: str = "answered") -> list[Seen]:
-    return [Seen(t.account, t.at_us, t.item, outcome) for t in tries]  # type: ignore[arg-type]
+def answered(tries: list, outcome: str = "answered") -> list[TryResult]:
+    return [TryResult(t.account, t.at_us, t.item, outcome) for t in tries]  # type: ignore[arg-type]
 
 
-def test_no_question_is_asked_twice_but_what_was_not_answered(field: Field) -> None:
-    crew, stock, _ = crew_of(field, Means(accounts=5, per_account_day=240), quota=200)
+def test_no_question_is_asked_twice_but_what_was_not_answered(field: HonestBackground) -> None:
+    crew, stock, _ = crew_of(field, Evasion(accounts=5, per_account_day=240), quota=200)
     asked: Counter[int] = Counter()
     unanswered: Counter[int] = Counter()
     at, rng = field.clean_until_us, np.random.default_rng(3)
-    while not crew.finished:
+    while not crew.is_finished:
         tries = crew.hour(at)
         seen = [
-            Seen(t.account, t.at_us, t.item, "answered" if rng.random() < 0.7 else "error") for t in tries
+            TryResult(t.account, t.at_us, t.item, "answered" if rng.random() < 0.7 else "error")
+            for t in tries
         ]
         stock.saw(seen)
         crew.saw(seen, at)
@@ -183,8 +193,8 @@ def test_no_question_is_asked_twice_but_what_was_not_answered(field: Field) -> N
 
 
 @pytest.mark.parametrize("hours", ["flat", "human"])
-def test_the_pace_is_kept(field: Field, hours: str) -> None:
-    crew, _, _ = crew_of(field, Means(accounts=30, per_account_day=24, hours=hours), quota=100_000)
+def test_the_pace_is_kept(field: HonestBackground, hours: str) -> None:
+    crew, _, _ = crew_of(field, Evasion(accounts=30, per_account_day=24, hours=hours), quota=100_000)
     counts: Counter[str] = Counter()
     awake: dict[str, set[int]] = {}
     for hour in range(72):
@@ -197,18 +207,18 @@ def test_the_pace_is_kept(field: Field, hours: str) -> None:
         assert max(len(h) for h in awake.values()) <= 16
 
 
-def test_a_burst_is_over_in_an_hour(field: Field) -> None:
-    crew, stock, _ = crew_of(field, Means(accounts=3, per_account_day=50, hours="burst"), quota=150)
+def test_a_burst_is_over_in_an_hour(field: HonestBackground) -> None:
+    crew, stock, _ = crew_of(field, Evasion(accounts=3, per_account_day=50, hours="burst"), quota=150)
     tries = crew.hour(field.clean_until_us)
     assert Counter(t.account for t in tries) == dict.fromkeys(crew.working, 50)
     stock.saw(answered(tries))
     crew.saw(answered(tries), field.clean_until_us)
-    assert crew.finished
+    assert crew.is_finished
 
 
-def test_cover_and_decoys_cost_requests_and_bring_nothing(field: Field) -> None:
+def test_cover_and_decoys_cost_requests_and_bring_nothing(field: HonestBackground) -> None:
     crew, _, market = crew_of(
-        field, Means(accounts=40, per_account_day=48, cover=0.5, decoys=0.5), quota=10_000
+        field, Evasion(accounts=40, per_account_day=48, cover=0.5, decoys=0.5), quota=10_000
     )
     tries = [t for hour in range(24) for t in crew.hour(field.clean_until_us + hour * HOUR_US)]
     wanted = [t for t in tries if t.item is not None]
@@ -219,18 +229,18 @@ def test_cover_and_decoys_cost_requests_and_bring_nothing(field: Field) -> None:
     assert {t.account for t in tries} <= set(market.held)
 
 
-def test_the_dead_are_replaced_or_not(field: Field) -> None:
+def test_the_dead_are_replaced_or_not(field: HonestBackground) -> None:
     for replaces in (True, False):
-        crew, _, market = crew_of(field, Means(accounts=10, per_account_day=240, replace=replaces))
+        crew, _, market = crew_of(field, Evasion(accounts=10, per_account_day=240, replace=replaces))
         tries = crew.hour(field.clean_until_us)
         crew.saw(answered(tries, "dead"), field.clean_until_us)
         crew.hour(field.clean_until_us + HOUR_US)
         assert len(market.held) == (20 if replaces else 10)
-        assert crew.finished != replaces
+        assert crew.is_finished != replaces
 
 
-def test_a_crew_can_lie_low(field: Field) -> None:
-    crew, _, _ = crew_of(field, Means(accounts=10, per_account_day=240, wait_days=2))
+def test_a_crew_can_lie_low(field: HonestBackground) -> None:
+    crew, _, _ = crew_of(field, Evasion(accounts=10, per_account_day=240, wait_days=2))
     crew.saw(answered(crew.hour(field.clean_until_us), "dead"), field.clean_until_us)
     sends = [bool(crew.hour(field.clean_until_us + hour * HOUR_US)) for hour in range(1, 60)]
     assert sends.index(True) == 47
@@ -280,7 +290,7 @@ def test_settings_follow_a_name() -> None:
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
 def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
     """Whatever order answers come in: taken items are either got or open again, never both, never lost."""
-    stock = Stock([str(n) for n in range(31)], 31)
+    stock = QuestionQueue([str(n) for n in range(31)], 31)
     out: set[int] = set()
     for _, good in events:
         item = stock.take()
@@ -289,7 +299,7 @@ def test_a_stock_is_a_set_with_a_queue(events: list[tuple[int, bool]]) -> None:
         assert item not in out
         assert item not in stock.got
         out.add(item)
-        stock.saw([Seen("a", 0, item, "answered" if good else "dead")])
+        stock.saw([TryResult("a", 0, item, "answered" if good else "dead")])
         out.discard(item)
     rest = set()
     while (item := stock.take()) is not None:
@@ -303,6 +313,6 @@ def test_a_local_models_sentences_are_whole_and_many() -> None:
     assert len(said) >= 20
     assert len(set(said)) == len(said)
     assert all(20 <= len(line) <= 160 and line[-1] in ".!?" for line in said)
-    before, after = modelled(np.random.default_rng(2))
+    before, after = draw_model_form(np.random.default_rng(2))
     assert before == ""
     assert after.strip() in said

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pytest
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Means
+from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
-from stillwatch.range.costs import Prices
+from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.allowance import (
     CEILING,
@@ -25,21 +25,21 @@ from stillwatch.range.defences.allowance import (
     Allowances,
     AllowanceWatch,
     judge,
-    refused,
+    refused_ids,
 )
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
-from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
-from stillwatch.range.scenes import read_scene, shipped
+from stillwatch.range.field import DAY_US, HOUR_US, HonestBackground, Passing, field_of
+from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.load import load
 
 RULES = Rules(goal=60, max_days=8)
-POOL = Fixed(Means(accounts=12, per_account_day=24), "pool")
+POOL = Fixed(Evasion(accounts=12, per_account_day=24), "pool")
 
 
 @pytest.fixture(scope="module")
-def people() -> Field:
-    whole = field_of(read_scene(shipped()["calm"]), 1)
+def people() -> HonestBackground:
+    whole = field_of(read_scene(shipped_scenes()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
     mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
     return replace(whole, exchanges=mine, calibration=None)  # thresholds are set on so few people
@@ -86,7 +86,7 @@ class Watcher:
 
     NAME = "eyes"
 
-    def __init__(self, people: Field, **kinds: Any) -> None:
+    def __init__(self, people: HonestBackground, **kinds: Any) -> None:
         self.eyes = Eyes(set(people.accounts["account"].to_pylist()), **kinds)
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Eyes:
@@ -96,16 +96,18 @@ class Watcher:
         return [row for row in self.eyes.rows if row["account"] not in self.eyes.honest]
 
 
-def fight(people: Field, who: Any = POOL, seed: int = 1, rules: Rules = RULES, **kinds: Any) -> tuple:
+def fight(
+    people: HonestBackground, who: Any = POOL, seed: int = 1, rules: Rules = RULES, **kinds: Any
+) -> tuple:
     watcher = Watcher(people, **kinds)
-    return contest(people, watcher, who, seed, rules, Prices()), watcher  # type: ignore[arg-type]
+    return contest(people, watcher, who, seed, rules, AttackPrices()), watcher  # type: ignore[arg-type]
 
 
 # --- bookkeeping --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", names())
-def test_what_is_counted_is_what_the_log_holds(people: Field, name: str) -> None:
+def test_what_is_counted_is_what_the_log_holds(people: HonestBackground, name: str) -> None:
     told, watcher = fight(people, attacker(name))
     rows = watcher.theirs()
     wanted = [r for r in rows if r["model"].startswith("mira-think")]  # a chorus sends others beside them
@@ -113,7 +115,7 @@ def test_what_is_counted_is_what_the_log_holds(people: Field, name: str) -> None
     assert told.reached
     assert told.out == 60 == len(good)
     assert told.requests == len(rows)
-    prices = Prices()
+    prices = AttackPrices()
     traffic = sum(prices.exchange(r["model"], r["input_tokens"], r["output_tokens"]) for r in rows)
     assert told.usd == pytest.approx(traffic + told.accounts * 5, abs=0.02)
     assert told.accounts >= len({r["account"] for r in rows})
@@ -125,14 +127,14 @@ def test_what_is_counted_is_what_the_log_holds(people: Field, name: str) -> None
     assert told.honest_stopped == told.stopped == 0
 
 
-def test_a_contest_is_the_same_again_and_another_on_another_seed(people: Field) -> None:
+def test_a_contest_is_the_same_again_and_another_on_another_seed(people: HonestBackground) -> None:
     once, again, other = (asdict(fight(people, seed=seed, after=5)[0]) for seed in (1, 1, 2))
     assert once == again
     assert once != other
     json.dumps(once)
 
 
-def test_the_attackers_draws_do_not_move_with_the_defence(people: Field) -> None:
+def test_the_attackers_draws_do_not_move_with_the_defence(people: HonestBackground) -> None:
     """Two defences that do nothing see the same requests, whatever they draw for themselves."""
     seen = [[(r["account"], r["prompt"]) for r in fight(people)[1].theirs()] for _ in range(2)]
     assert seen[0] == seen[1]
@@ -141,7 +143,7 @@ def test_the_attackers_draws_do_not_move_with_the_defence(people: Field) -> None
 # --- what is done to an attacker ----------------------------------------------------------------------------
 
 
-def test_a_named_account_is_stopped_after_the_delay(people: Field) -> None:
+def test_a_named_account_is_stopped_after_the_delay(people: HonestBackground) -> None:
     for delay in (0.0, 1800.0):
         told, watcher = fight(people, rules=replace(RULES, stop_delay_s=delay), after=4)
         late = defaultdict(list)
@@ -155,7 +157,7 @@ def test_a_named_account_is_stopped_after_the_delay(people: Field) -> None:
         assert told.accounts > 12  # the pool buys new ones
 
 
-def test_between_full_hours_it_is_looked_once_there_is_a_case(people: Field) -> None:
+def test_between_full_hours_it_is_looked_once_there_is_a_case(people: HonestBackground) -> None:
     _, watcher = fight(people, after=2)
     begun = watcher.eyes.named[min(watcher.eyes.named, key=watcher.eyes.named.__getitem__)]
     steps = {b - a for a, b in zip(watcher.eyes.until, watcher.eyes.until[1:], strict=False) if a >= begun}
@@ -164,15 +166,15 @@ def test_between_full_hours_it_is_looked_once_there_is_a_case(people: Field) -> 
                if b <= begun)  # fmt: skip
 
 
-def test_stripped_answers_are_paid_and_worth_nothing(people: Field) -> None:
-    never = Fixed(Means(accounts=4, per_account_day=240, replace=False), "never")
+def test_stripped_answers_are_paid_and_worth_nothing(people: HonestBackground) -> None:
+    never = Fixed(Evasion(accounts=4, per_account_day=240, replace=False), "never")
     told, watcher = fight(people, never, rules=replace(RULES, act="strip", stop_delay_s=0.0), after=3)
     assert not told.reached
     assert told.ended == "given up"
     assert told.out < sum(r["status"] == 200 for r in watcher.theirs())
 
 
-def test_an_honest_account_that_is_named_is_stopped_too(people: Field) -> None:
+def test_an_honest_account_that_is_named_is_stopped_too(people: HonestBackground) -> None:
     counts = Counter(people.exchanges["account"].to_pylist())
     busy = max(counts, key=counts.__getitem__)
     told, watcher = fight(people, after=2, also=busy)
@@ -181,8 +183,8 @@ def test_an_honest_account_that_is_named_is_stopped_too(people: Field) -> None:
     assert not any(r["account"] == busy and r["time"].timestamp() > named for r in watcher.eyes.rows)
 
 
-def test_a_limit_refuses_everybody(people: Field) -> None:
-    told, watcher = fight(people, Fixed(Means(accounts=2, per_account_day=480), "two"), a_day=10)
+def test_a_limit_refuses_everybody(people: HonestBackground) -> None:
+    told, watcher = fight(people, Fixed(Evasion(accounts=2, per_account_day=480), "two"), a_day=10)
     answered = Counter((r["account"], r["time"].date()) for r in watcher.theirs() if r["status"] == 200)
     assert max(answered.values()) <= 10
     assert told.days > 2
@@ -195,8 +197,8 @@ def test_a_limit_refuses_everybody(people: Field) -> None:
     assert told.honest_refused > 0
 
 
-def test_a_client_that_is_refused_backs_off(people: Field) -> None:
-    fast = Fixed(Means(accounts=1, per_account_day=24 * 600), "fast")
+def test_a_client_that_is_refused_backs_off(people: HonestBackground) -> None:
+    fast = Fixed(Evasion(accounts=1, per_account_day=24 * 600), "fast")
     told, watcher = fight(people, fast, a_day=5, rules=replace(RULES, max_days=1))
     refusals = [r for r in watcher.theirs() if r["status"] == 429]
     assert told.ended == "time"
@@ -207,23 +209,23 @@ def test_a_client_that_is_refused_backs_off(people: Field) -> None:
 # --- how it ends --------------------------------------------------------------------------------------------
 
 
-def test_it_ends_when_the_money_does(people: Field) -> None:
-    told = contest(people, Watcher(people), POOL, 1, RULES, Prices(usd=61))  # type: ignore[arg-type]
+def test_it_ends_when_the_money_does(people: HonestBackground) -> None:
+    told = contest(people, Watcher(people), POOL, 1, RULES, AttackPrices(usd=61))  # type: ignore[arg-type]
     assert told.ended == "money"
-    poor = contest(people, Watcher(people), POOL, 1, RULES, Prices(usd=1))  # type: ignore[arg-type]
+    poor = contest(people, Watcher(people), POOL, 1, RULES, AttackPrices(usd=1))  # type: ignore[arg-type]
     assert (poor.ended, poor.accounts, len(poor.history)) == ("money", 0, 1)
     assert not told.reached
     assert told.accounts == 12
     assert told.usd == pytest.approx(61, abs=0.5)
 
 
-def test_it_ends_when_the_time_does(people: Field) -> None:
-    slow = Fixed(Means(accounts=2, per_account_day=4), "slow")
+def test_it_ends_when_the_time_does(people: HonestBackground) -> None:
+    slow = Fixed(Evasion(accounts=2, per_account_day=4), "slow")
     told, _ = fight(people, slow, rules=replace(RULES, max_days=2))
     assert (told.ended, told.reached, told.days) == ("time", False, pytest.approx(2, abs=0.5))
 
 
-def test_a_goal_beyond_the_stock_is_refused(people: Field) -> None:
+def test_a_goal_beyond_the_stock_is_refused(people: HonestBackground) -> None:
     with pytest.raises(InputError, match="questions, the goal is"):
         fight(people, rules=Rules(goal=10**6))
 
@@ -242,8 +244,8 @@ def test_bad_rules_are_refused(told: dict, says: str) -> None:
 # --- stolen keys --------------------------------------------------------------------------------------------
 
 
-def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: Field) -> None:
-    thief = Fixed(Means(accounts=3, per_account_day=240, kind="stolen"), "thief")
+def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: HonestBackground) -> None:
+    thief = Fixed(Evasion(accounts=3, per_account_day=240, kind="stolen"), "thief")
     told, watcher = fight(people, thief)
     assert told.stolen == told.accounts == 3
     assert told.usd == pytest.approx(90, abs=1)
@@ -256,10 +258,10 @@ def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: Field) -> None:
 # --- the honest log goes by ---------------------------------------------------------------------------------
 
 
-def test_past_its_end_the_log_goes_on_with_its_last_week(people: Field) -> None:
+def test_past_its_end_the_log_goes_on_with_its_last_week(people: HonestBackground) -> None:
     passing = Passing(people)
     hours = [people.begin_us + h * HOUR_US for h in range(35 * 24)]
-    pieces = [passing.between(h, h + HOUR_US) for h in hours]
+    pieces = [passing.exchanges_between(h, h + HOUR_US) for h in hours]
     weeks = [sum(map(len, pieces[w * 168 : w * 168 + 168])) for w in range(5)]
     assert sum(weeks[:2]) == len(people.exchanges)
     assert weeks[1] == weeks[2] == weeks[3] == weeks[4] > 0
@@ -316,21 +318,21 @@ def oracle(
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
-def test_an_allowance_refuses_what_an_oracle_does(people: Field, share: float) -> None:
-    found = refused(AllowanceWatch(people.clean_until_us, share), people.exchanges)
+def test_an_allowance_refuses_what_an_oracle_does(people: HonestBackground, share: float) -> None:
+    found = refused_ids(AllowanceWatch(people.clean_until_us, share), people.exchanges)
     assert set(found) == oracle(people.exchanges.to_pylist(), people.clean_until_us, share, 2.0)
     assert found or share > 0.9
     shuffled = people.exchanges.take(np.random.default_rng(1).permutation(len(people.exchanges)))
-    assert set(refused(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
+    assert set(refused_ids(AllowanceWatch(people.clean_until_us, share), shuffled)) == set(found)
 
 
 @pytest.mark.parametrize("share", [0.8, 0.95])
-def test_an_allowance_of_reasoning_leaves_other_models_alone(people: Field, share: float) -> None:
+def test_an_allowance_of_reasoning_leaves_other_models_alone(people: HonestBackground, share: float) -> None:
     rows = people.exchanges.to_pylist()
     clean = [r for r in rows if r["time"].timestamp() * 1e6 < people.clean_until_us]
     free = {r["model"] for r in clean} - {r["model"] for r in clean if r["reasoning_tokens"]}
     watch = ReasoningAllowanceWatch(people.clean_until_us, share)
-    found = set(refused(watch, people.exchanges))
+    found = set(refused_ids(watch, people.exchanges))
     assert free
     assert found == oracle(rows, people.clean_until_us, share, 2.0, sorted(free)) != set()
     assert watch.counts("a model that came later")
@@ -342,9 +344,9 @@ def test_an_allowance_of_nothing() -> None:
     assert Allowances.of({}).usual > 2**60
 
 
-def test_an_allowance_is_what_terms_can_say(people: Field, tmp_path: Any) -> None:
+def test_an_allowance_is_what_terms_can_say(people: HonestBackground, tmp_path: Any) -> None:
     watch = AllowanceWatch(people.clean_until_us)
-    refused(watch, people.exchanges)
+    refused_ids(watch, people.exchanges)
     assert watch.allowances is not None
     file = tmp_path / "terms.toml"
     file.write_text("version = 1\n" + watch.allowances.terms())
@@ -355,7 +357,7 @@ def test_an_allowance_is_what_terms_can_say(people: Field, tmp_path: Any) -> Non
 
 
 @pytest.mark.parametrize(("name", "days"), [("white_box_midnight", 2), ("white_box_midnights", 3)])
-def test_a_days_end_is_used(people: Field, name: str, days: int) -> None:
+def test_a_days_end_is_used(people: HonestBackground, name: str, days: int) -> None:
     """Ten a day and account: sixty take two accounts on three days, three on two."""
     told, watcher = fight(people, attacker(name), a_day=10)
     out = Counter((r["account"], r["time"].day) for r in watcher.theirs() if r["status"] == 200)
@@ -366,7 +368,7 @@ def test_a_days_end_is_used(people: Field, name: str, days: int) -> None:
     assert told.days < days - 0.8
 
 
-def test_a_contest_against_an_allowance(people: Field) -> None:
+def test_a_contest_against_an_allowance(people: HonestBackground) -> None:
     told = contest(people, defence_of("allowance"), attacker("white_box"), 1, RULES)
     plain = contest(people, defence_of("none"), attacker("white_box"), 1, RULES)
     assert told.reached
@@ -374,7 +376,7 @@ def test_a_contest_against_an_allowance(people: Field) -> None:
     assert plain.honest_refused == 0
 
 
-def test_defences_together_refuse_and_name_as_each(people: Field) -> None:
+def test_defences_together_refuse_and_name_as_each(people: HonestBackground) -> None:
     both = defence_of("limits+allowance")
     assert both.NAME == "limits+allowance"
     judged = both.judge(people.exchanges, people.accounts, people.clean_until_us, 1)
@@ -390,7 +392,7 @@ def test_defences_together_refuse_and_name_as_each(people: Field) -> None:
 # --- the real thing -----------------------------------------------------------------------------------------
 
 
-def test_a_chorus_sends_so_many_cheap_requests_in_its_own_wrappers(people: Field) -> None:
+def test_a_chorus_sends_so_many_cheap_requests_in_its_own_wrappers(people: HonestBackground) -> None:
     masked, watcher = fight(people, attacker("chorus:accounts=6:per_account_day=100:mask=2"))
     rows = watcher.theirs()
     by_account: dict[str, set[str]] = {}
@@ -407,7 +409,7 @@ def test_a_chorus_sends_so_many_cheap_requests_in_its_own_wrappers(people: Field
     assert masked.usd > bare.usd
 
 
-def test_a_salvo_is_over_in_a_second(people: Field) -> None:
+def test_a_salvo_is_over_in_a_second(people: HonestBackground) -> None:
     _, watcher = fight(people, attacker("salvo:each=20"))
     rows = watcher.theirs()
     seconds = {int(row["time"].timestamp()) % 3600 for row in rows}
@@ -423,7 +425,7 @@ def test_a_salvo_is_over_in_a_second(people: Field) -> None:
     assert over.reached
 
 
-def test_one_loud_account_asks_bare_questions(people: Field) -> None:
+def test_one_loud_account_asks_bare_questions(people: HonestBackground) -> None:
     for name, zero in (("loud_bare", False), ("loud_zero", True), ("loud_bare:temperature=0", True)):
         fought, watcher = fight(people, attacker(name))
         rows = watcher.theirs()
@@ -435,7 +437,7 @@ def test_one_loud_account_asks_bare_questions(people: Field) -> None:
 @pytest.mark.slow
 def test_stillwatch_makes_a_pool_pay_and_a_small_burst_not() -> None:
     """The two ends, as docs/range-attackers.md tells them; each contest within two CPU-minutes."""
-    scene = read_scene(shipped()["calm"])
+    scene = read_scene(shipped_scenes()["calm"])
     fought: dict[tuple[str, str], Contest] = {
         (who, against): contest_of(scene, 1, defence_of(against), attacker(who))
         for who in ("naive", "white_box")

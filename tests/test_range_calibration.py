@@ -15,11 +15,11 @@ from stillwatch.range.attackers.registry import attacker
 from stillwatch.range.cells import CELLS
 from stillwatch.range.compose import calibration_log, compose_scene, honest_side, scored_people_of
 from stillwatch.range.contest import Rules, contest
-from stillwatch.range.contests import contest_of_json, fought, thinned
+from stillwatch.range.contests import contest_of_json, sum_up_contests, thin_history
 from stillwatch.range.defences.registry import defence, has_threshold, names
 from stillwatch.range.field import field_of
 from stillwatch.range.partition import calibration_part, part_of
-from stillwatch.range.scenes import parse_scene, read_scene, shipped
+from stillwatch.range.scenes import parse_scene, read_scene, shipped_scenes
 
 SCRATCH = """
 name = "scratch"
@@ -52,7 +52,7 @@ def test_every_baseline_has_a_threshold_and_stillwatch_has_none() -> None:
 
 @pytest.mark.parametrize("name", ["calm", "pool-of-60", "live-clock", "scratch"])
 def test_nobody_who_is_scored_is_calibrated_on(name: str) -> None:
-    scene = parse_scene(SCRATCH) if name == "scratch" else read_scene(shipped()[name])
+    scene = parse_scene(SCRATCH) if name == "scratch" else read_scene(shipped_scenes()[name])
     for seed in (*scene.seeds, 7):
         scored = set(honest_side(scene, seed).people.truth["account"].to_pylist())
         others = set(calibration_log(scene, seed).accounts["account"].to_pylist())
@@ -96,10 +96,10 @@ def test_a_defence_that_cannot_fire_is_said_to_be_so_everywhere_and_counts_for_n
 
 
 def test_a_contest_with_a_defence_that_cannot_fire_counts_for_nothing() -> None:
-    field = field_of(read_scene(shipped()["calm"]), 1)
+    field = field_of(read_scene(shipped_scenes()["calm"]), 1)
     fight = contest(field, defence("mmd_window"), attacker("loud"), 1, Rules(goal=20))
     assert fight.cannot_fire
-    (row,) = fought("calm", [fight])
+    (row,) = sum_up_contests("calm", [fight])
     assert row.silent
     assert row.usd is None
     assert words.fought_row(row)[2] == ("cannot fire", "")
@@ -117,12 +117,12 @@ def test_the_composed_log_holds_the_seeds_people_alone(tmp_path: Path) -> None:
 
 
 def test_contests_on_the_same_people_are_one_population() -> None:
-    scene = read_scene(shipped()["calm"])
+    scene = read_scene(shipped_scenes()["calm"])
     fights = [
         contest(field_of(scene, seed), defence("none"), attacker("loud"), seed, Rules(goal=20))
         for seed in (1, 2, 7)
     ]
     assert fights[0].people != fights[1].people == fights[2].people
-    (row,) = fought("calm", fights)
+    (row,) = sum_up_contests("calm", fights)
     assert (row.seeds, row.usd.n) == (3, 2)
-    assert contest_of_json(json.loads(json.dumps(thinned(fights[0])))) == fights[0]
+    assert contest_of_json(json.loads(json.dumps(thin_history(fights[0])))) == fights[0]

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, accounts_of
+from stillwatch.range.campaigns import CampaignPlan, accounts_of
 from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
 from stillwatch.range.compose import compose, compose_scene
 from stillwatch.range.endless import ENDLESS, _distinct
 from stillwatch.range.people import KINDS
-from stillwatch.range.people.crowd import crowd, gathered
-from stillwatch.range.population import World
+from stillwatch.range.people.crowd import concat_populations, crowd
+from stillwatch.range.population import WorldSettings
 from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
 from stillwatch.range.stock import Corpora, Item
@@ -43,7 +43,7 @@ def stock() -> Callable[[], Corpora]:
 def test_every_shape_keeps_to_its_plan(style: str, stock: Callable[[], Corpora]) -> None:
     usual = shape(style).defaults
     more = {"bans": (0.5,)} if usual.get("bans") else {}
-    plan = Plan("c", style, 24, 300, 7.5, 4.0, ("own",), 2, **more)
+    plan = CampaignPlan("c", style, 24, 300, 7.5, 4.0, ("own",), 2, **more)
     sent = requests_of(plan, stock(), np.random.default_rng(1), 9.0)
     assert len(sent) == 300
     assert {r.account for r in sent} == set(range(accounts_of(plan)))
@@ -56,7 +56,7 @@ def test_every_shape_keeps_to_its_plan(style: str, stock: Callable[[], Corpora])
 def test_every_shape_takes_the_smallest_plans(
     style: str, accounts: int, exchanges: int, stock: Callable[[], Corpora]
 ) -> None:
-    plan = Plan("c", style, accounts, exchanges, 7.5, 2.0, ("own",), 1)
+    plan = CampaignPlan("c", style, accounts, exchanges, 7.5, 2.0, ("own",), 1)
     sent = requests_of(plan, stock(), np.random.default_rng(3), 9.0)
     assert len(sent) == exchanges
     assert {r.account for r in sent} <= set(range(accounts))
@@ -83,11 +83,11 @@ def test_no_two_campaigns_draw_the_same_item(stock: Callable[[], Corpora]) -> No
 @pytest.mark.skipif(not (SHARED / "corpora").exists(), reason="the corpora are not at hand")
 def test_a_composed_world_is_deterministic_and_its_truth_is_right(tmp_path: Path) -> None:
     plans = (
-        Plan("x", "wrapped_pool", 12, 120, 7.5, 4.0, ("orca_flan",), 2, language="de"),
-        Plan("y", "slow_relay", 6, 40, 8.0, 3.0, ("evolve",), 2, cover=0.6),
-        Plan("z", "loud_single", 2, 60, 9.0, 1.0, ("backtranslate",), 0),
+        CampaignPlan("x", "wrapped_pool", 12, 120, 7.5, 4.0, ("orca_flan",), 2, language="de"),
+        CampaignPlan("y", "slow_relay", 6, 40, 8.0, 3.0, ("evolve",), 2, cover=0.6),
+        CampaignPlan("z", "loud_single", 2, 60, 9.0, 1.0, ("backtranslate",), 0),
     )
-    world = World("w", "sample", 3, plans, keep_accounts=0.5, drop_kinds=("hackathon",))
+    world = WorldSettings("w", "sample", 3, plans, keep_accounts=0.5, drop_kinds=("hackathon",))
     folder = compose(world, SHARED, tmp_path / "one")
     again = compose(world, SHARED, tmp_path / "two")
     names = (
@@ -213,17 +213,17 @@ def test_the_documented_scene_file_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("return 3", "int is no list of Request"),
+        ("return 3", "int is no list of PlannedRequest"),
         ("return []", "gave no request"),
-        ("return [Request(30, 8.0, 'x')]", "request 0 is of account 30; 0 to 29 there are"),
-        ("return [Request(0, 8.0, 'x'), Request(0, 2.0, 'x')]", "request 1 is on day 2.0"),
-        ("return [Request(0, 8.0, '')]", "request 0 has no text"),
+        ("return [PlannedRequest(30, 8.0, 'x')]", "request 0 is of account 30; 0 to 29 there are"),
+        ("return [PlannedRequest(0, 8.0, 'x'), PlannedRequest(0, 2.0, 'x')]", "request 1 is on day 2.0"),
+        ("return [PlannedRequest(0, 8.0, '')]", "request 0 has no text"),
         ("return [1 / 0]", r"\./two_voices.py: line 3: ZeroDivisionError"),
         ("return corpora.draw(('nobody',), 1, rng)", "pipeline 'nobody' is unknown"),
     ],
 )
 def test_what_a_shape_of_ones_own_gives_is_checked(tmp_path: Path, code: str, complaint: str) -> None:
-    head = "from stillwatch.range.campaigns import Request\n"
+    head = "from stillwatch.range.campaigns import PlannedRequest\n"
     scene = own_scene(tmp_path, f"{head}def requests(plan, corpora, rng, new_model_day):\n    {code}\n")
     with pytest.raises(InputError, match=complaint) as caught:
         compose_scene(scene, 1, tmp_path)
@@ -277,7 +277,7 @@ def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.Monkey
     )
     parts = list(crowd(scene, 1))
     assert [len(p.truth) for p in parts] == [100] * 5
-    kinds = gathered(iter(parts)).truth["kind"].value_counts().to_pylist()
+    kinds = concat_populations(iter(parts)).truth["kind"].value_counts().to_pylist()
     assert {k["values"]: k["counts"] for k in kinds} == {"chat": 485, "longform": 10, "drift_monitor": 5}
 
 
@@ -286,7 +286,7 @@ def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Pa
     scene = parse_scene(
         'name = "s"\n[population]\naccounts = 1400\nexchanges = 3_000\nkinds = { chat = 1.0 }\n'
     )
-    people = gathered(crowd(scene, 1))
+    people = concat_populations(crowd(scene, 1))
     askers: dict[str, set[str]] = {}
     for row in people.exchanges.select(["account", "prompt"]).to_pylist():
         if len(row["prompt"]) > 60:

@@ -13,7 +13,7 @@ from stillwatch.exchanges.log import build
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.campaigns import Plan, Request, dealing
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, dealing
 from stillwatch.range.campaigns.dealing import deal, retry, stick, topics_of
 from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.compose import compose_scene
@@ -37,15 +37,15 @@ pipelines = ["reasoning_sft_math"]
 """
 
 
-def plan(**changes: object) -> Plan:
+def plan(**changes: object) -> CampaignPlan:
     usual = {"accounts": 10, "exchanges": 400, "start": 8.0, "days": 2.0, "pipelines": (), "tradecraft": 2}
-    return Plan("c", "wrapped_pool", **{**usual, **changes})
+    return CampaignPlan("c", "wrapped_pool", **{**usual, **changes})
 
 
-def requests(count: int = 400, accounts: int = 10) -> list[Request]:
+def requests(count: int = 400, accounts: int = 10) -> list[PlannedRequest]:
     rng = np.random.default_rng(3)
     return [
-        Request(
+        PlannedRequest(
             n % accounts,
             8.0 + 2 * n / count,
             f"please number {n} about {SUBJECTS[int(rng.integers(len(SUBJECTS)))]}",
@@ -54,7 +54,7 @@ def requests(count: int = 400, accounts: int = 10) -> list[Request]:
     ]
 
 
-def with_its_account(sent: list[Request]) -> float:
+def with_its_account(sent: list[PlannedRequest]) -> float:
     """The share of the items that lie with the account that has most of their subject."""
     by = Counter((r.prompt.split()[-1], r.account) for r in sent)
     most = {subject: max(n for (s, _), n in by.items() if s == subject) for subject in SUBJECTS}
@@ -83,9 +83,11 @@ def test_who_sends_how_much_and_when_stays_as_it_was() -> None:
 
 
 def test_turns_of_a_talk_and_pools_after_a_ban_are_kept_apart() -> None:
-    talk = [Request(0, 8.0 + n / 100, f"turn {n} about velocity", turn=n + 1, talk=1) for n in range(4)]
-    first = [Request(n % 10, 8.0, f"number {n} about {SUBJECTS[n % 4]}") for n in range(100)]
-    second = [Request(10 + n % 10, 9.0, f"number {n} about {SUBJECTS[4 + n % 4]}") for n in range(100)]
+    talk = [
+        PlannedRequest(0, 8.0 + n / 100, f"turn {n} about velocity", turn=n + 1, talk=1) for n in range(4)
+    ]
+    first = [PlannedRequest(n % 10, 8.0, f"number {n} about {SUBJECTS[n % 4]}") for n in range(100)]
+    second = [PlannedRequest(10 + n % 10, 9.0, f"number {n} about {SUBJECTS[4 + n % 4]}") for n in range(100)]
     dealt = stick(plan(sticky=1.0, bans=(0.5,)), talk + first + second, np.random.default_rng(1))
     assert dealt[:4] == talk
     assert {r.prompt.split()[-1] for r in dealt if r.account >= 10} == set(SUBJECTS[4:])
@@ -117,7 +119,7 @@ def test_half_of_the_failures_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_shape_has_turned_away_itself_is_left_alone() -> None:
-    sent = [Request(0, 8.0, "a text", status=429), Request(1, 8.001, "a text", status=200)]
+    sent = [PlannedRequest(0, 8.0, "a text", status=429), PlannedRequest(1, 8.001, "a text", status=200)]
     assert retry(plan(retries=1.0), sent, np.random.default_rng(1)) == sent
 
 
@@ -136,7 +138,7 @@ def test_without_either_nothing_is_drawn() -> None:
 
 
 def test_published_questions_have_topics() -> None:
-    wanted = Plan("c", "bare_partition", 20, 600, 8.0, 3.0, ("reasoning_sft_math",), 2)
+    wanted = CampaignPlan("c", "bare_partition", 20, 600, 8.0, 3.0, ("reasoning_sft_math",), 2)
     sent = requests_of(wanted, shipped_corpora(set()), np.random.default_rng(1), 9.4)
     topics = Counter(topics_of([r.prompt for r in sent]))
     assert topics[""] < 0.15 * len(sent)

@@ -11,10 +11,18 @@ import pytest
 
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hourly, before, merged, record, set_thresholds
-from stillwatch.range.defences.registry import DIAL, ablations, defence, expanded, has_threshold, names
-from stillwatch.range.defences.stillwatch import known
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
+from stillwatch.range.defences.hours import (
+    DAY_US,
+    HOUR_US,
+    Hourly,
+    before,
+    merge_accusations,
+    record,
+    set_thresholds,
+)
+from stillwatch.range.defences.registry import DIAL, ablations, defence, expand_names, has_threshold, names
+from stillwatch.range.defences.stillwatch import accounts_in_schema
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.parts import PARTS
 from stillwatch.scan.pipeline import Options, scan_log
@@ -58,7 +66,7 @@ def world() -> Scene:
 
 
 @cache
-def whole(name: str) -> Judged:
+def whole(name: str) -> LogJudgement:
     return defence(name, LOOSE).judge(world().table, world().accounts, CLEAN_US, 5)
 
 
@@ -113,7 +121,7 @@ def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name
         pieces += watch.step(table.slice(a, b - a), hi)
         assert all(each.at_us <= hi for each in pieces)
     if name not in REFUSING:
-        assert said(merged(pieces)) == said(whole(name).cases)
+        assert said(merge_accusations(pieces)) == said(whole(name).cases)
     until = START_US + 8 * DAY_US
     before = chosen.judge(table.slice(0, int(np.searchsorted(times, until))), accounts, CLEAN_US, 5)
     said_by_then = (
@@ -211,8 +219,8 @@ def test_names_are_found_by_place_and_every_part_is_left_out_once() -> None:
     assert {n.partition("without:")[2] for n in ablations() if "without:" in n} == PARTS
     assert {n.partition("only:")[2] for n in ablations() if "only:" in n} == PARTS - {"follow"}
     assert all(name == defence(name).NAME for name in (*names(), *ablations()))
-    assert expanded(["none", "all", "none"]) == names()
-    assert expanded(["ablations"]) == ("stillwatch", *ablations())
+    assert expand_names(["none", "all", "none"]) == names()
+    assert expand_names(["ablations"]) == ("stillwatch", *ablations())
 
 
 def test_every_defence_says_what_it_assumes() -> None:
@@ -226,7 +234,7 @@ def test_every_defence_says_what_it_assumes() -> None:
 
 OWN = '''
 """Accuses whoever speaks after the clean days."""
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Judged, mmd_window
+from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
 from stillwatch.range.defences.hours import Hourly
 NAME = "mine"
 def open_watch(accounts, clean_until_us, seed, dial):
@@ -305,7 +313,9 @@ def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
     table = record(world().table.sort_by("time"))
     at = table["time"].cast(pa.int64()).to_numpy()
     for accounts in (world().accounts, None):
-        scans = [LiveScan(Options(every_account=v), accounts=known(accounts)) for v in (True, False)]
+        scans = [
+            LiveScan(Options(every_account=v), accounts=accounts_in_schema(accounts)) for v in (True, False)
+        ]
         said, lo = [], 0
         for until in range(CLEAN_US, int(at[-1]) + DAY_US, DAY_US):
             hi = int(np.searchsorted(at, until))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scan_world import START, Crowd, habits, honest, log_of, pool, scene, sentence
 from stillwatch.actors.spread import KINDS, spread
-from stillwatch.range.defences import Judged, limits, mmd_window, prada, prefix
+from stillwatch.range.defences import LogJudgement, limits, mmd_window, prada, prefix
 from stillwatch.range.defences.calibration import level
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.forest import grow, usual_depth
@@ -105,7 +105,7 @@ CATCHES = {  # name -> what is added, who did it, how many others may be named b
 }
 
 
-def named(judged: Judged) -> set[str]:
+def named(judged: LogJudgement) -> set[str]:
     return {account for case in judged.cases for account in case.named_at_us}
 
 
@@ -276,7 +276,7 @@ def test_prada_takes_the_distances_of_the_paper() -> None:
     rng = random.Random(5)
     texts = [sentence(rng, rng.randint(3, 9)) for _ in range(40)]
     vectors = embed(pa.array([rng.choice(texts) + " " + sentence(rng, 2) for _ in range(100)]), 64)
-    stream = prada.Stream()
+    stream = prada.ClientStream()
     for vector in vectors:
         stream.add(vector)
     assert np.allclose(stream.distances, plain_prada(vectors.astype(float)), atol=2e-3)
@@ -376,12 +376,12 @@ def test_a_part_finds_what_it_is_for(name: str) -> None:
 
 
 def test_without_a_setting_or_any_kind_of_wording_there_is_no_group() -> None:
-    from stillwatch.range.defences.stillwatch import Scanned
+    from stillwatch.range.defences.stillwatch import ScanDefence
     from stillwatch.scan.parts import SHARED, TESTED
 
     table, accounts, _ = pooled()
     for parts in (frozenset(SHARED), frozenset(TESTED), frozenset[str]()):
-        assert Scanned("x", parts, False, 1.0).judge(table, accounts, 0, 1).cases == ()
+        assert ScanDefence("x", parts, False, 1.0).judge(table, accounts, 0, 1).cases == ()
 
 
 @pytest.mark.slow

@@ -14,13 +14,13 @@ import pytest
 
 from stillwatch.distill.embedded.clock import is_held_out, problems
 from stillwatch.errors import InputError
-from stillwatch.range.identity import Donor, Identity
-from stillwatch.range.live import ARMS, Arm, Learnt, LiveOutcome, Mark, Settings, Share, Taken
-from stillwatch.range.live.attack import Attacker, Errand
+from stillwatch.range.identity import AccountIdentity, Donor
+from stillwatch.range.live import ARMS, Arm, LeakPoint, Learnt, LiveOutcome, LiveSettings, StudentScore, Taken
+from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import Heard, Row, messages_of, options_of
 from stillwatch.range.live.picture import picture
-from stillwatch.range.live.play import HOUR_US, Line, Play
-from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solved
+from stillwatch.range.live.play import HOUR_US, LivePlayback, LogRow
+from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solve
 from stillwatch.range.live.run import terms_of
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.students import drill, examples
@@ -107,7 +107,7 @@ def asked(body: dict[str, Any], **headers: str) -> tuple[int, bytes]:
 
 def test_what_it_works_out_is_what_the_clock_says() -> None:
     for one in problems(300, 5):
-        assert solved(one.prompt) == (one.trace, one.answer)
+        assert solve(one.prompt) == (one.trace, one.answer)
         assert problem_in(f"For tomorrow: {one.prompt} Then sum it up in one sentence.") == one.prompt
 
 
@@ -182,23 +182,23 @@ def test_a_row_becomes_the_request_that_it_stands_for() -> None:
 # --- the attacker ---
 
 
-def fresh() -> Iterator[Identity]:
+def fresh() -> Iterator[AccountIdentity]:
     like = Donor(
         None, timedelta(30), "payg", "DE", "d.com", None, None, "9.9.9.9", 1, "other/1", "m", 0.9, None, 9000,
         True, None, True,
     )  # fmt: skip
     n = 0
     while True:
-        yield Identity(f"fresh-{n}", datetime(2026, 3, 1, tzinfo=UTC), like, (("9.9.9.9", 1),))
+        yield AccountIdentity(f"fresh-{n}", datetime(2026, 3, 1, tzinfo=UTC), like, (("9.9.9.9", 1),))
         n += 1
 
 
-def attacker(goes_on: bool, **more: Any) -> Attacker:
-    settings = replace(Settings(dropped=0.0, react_s=60.0), **more)
-    return Attacker(settings, goes_on, np.random.default_rng(1), fresh())
+def attacker(goes_on: bool, **more: Any) -> LiveAttacker:
+    settings = replace(LiveSettings(dropped=0.0, react_s=60.0), **more)
+    return LiveAttacker(settings, goes_on, np.random.default_rng(1), fresh())
 
 
-def errand(who: Attacker, at_us: int, account: str = "a") -> Errand:
+def errand(who: LiveAttacker, at_us: int, account: str = "a") -> Errand:
     found = who.errand(row(account=account), at_us)
     assert found is not None
     return found
@@ -293,13 +293,13 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
     house = Watched()
     clients = Speaking(house, {"a", "h"})
     who = attacker(goes_on=True)
-    play = Play(house, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
+    play = LivePlayback(house, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
     minute = 60_000_000
     lines = [
-        Line(10 * minute, row(account="h"), False, True),
-        Line(20 * minute, row(account="a"), True, False),
-        Line(20 * minute + 5, row(account="a"), True, False),
-        Line(90 * minute, row(account="h"), False, True),
+        LogRow(10 * minute, row(account="h"), False, True),
+        LogRow(20 * minute, row(account="a"), True, False),
+        LogRow(20 * minute + 5, row(account="a"), True, False),
+        LogRow(90 * minute, row(account="h"), False, True),
     ]
     play.run(lines, 0, 2 * HOUR_US)
     assert clients.said == [
@@ -342,17 +342,17 @@ def test_who_is_drilled_in_the_form_alone_sees_no_held_out_problem_and_no_steps(
 def arm(name: str, out: int, **more: Any) -> Arm:
     zero = dict.fromkeys(Arm.__dataclass_fields__, 0)
     zero |= {"name": name, "out": out, "alarm_day": 8.5, "contained_day": 9.0, "last_out_day": 9.0}  # type: ignore[dict-item]
-    zero |= {"marks": tuple(Mark(8 + k / 100, k) for k in range(1, out + 1)), "examples_sha256": ""}  # type: ignore[dict-item]
+    zero |= {"marks": tuple(LeakPoint(8 + k / 100, k) for k in range(1, out + 1)), "examples_sha256": ""}  # type: ignore[dict-item]
     return Arm(**{**zero, **more})
 
 
 def outcome(**more: Any) -> LiveOutcome:
-    low, high = Share(100, 1000, 0.08, 0.12), Share(990, 1000, 0.98, 0.995)
+    low, high = StudentScore(100, 1000, 0.08, 0.12), StudentScore(990, 1000, 0.98, 0.995)
     arms = (arm("off", 120), arm("block", 40))
     learnt = (Learnt("off", 120, high), Learnt("block", 40, low))
     made: dict[str, Any] = {
-        "scene": "s", "seed": 1, "arms": arms, "teacher": high, "untrained": Share(0, 1000, 0.0, 0.004),
-        "drilled": low, "learnt": learnt, "folder": Path("x"),
+        "scene": "s", "seed": 1, "arms": arms, "teacher": high,
+        "untrained": StudentScore(0, 1000, 0.0, 0.004), "drilled": low, "learnt": learnt, "folder": Path("x"),
     }  # fmt: skip
     return LiveOutcome(**made | more)
 

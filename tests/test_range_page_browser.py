@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from stillwatch.range.page.page import write_page
-from stillwatch.range.run import Run
+from stillwatch.range.run import RangeRun
 from stillwatch.range.table import lines
-from test_range_page import LIVE, contests, fought, outcomes
+from test_range_page import LIVE, contests, outcomes, sum_up_contests
 
 pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -40,8 +40,10 @@ def browser() -> Iterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     tmp = tmp_path_factory.mktemp("page")
     told = (*outcomes(tmp, "a"), *outcomes(tmp, "calm", ()))
-    run = Run("abc123", tmp, "log", told, tuple(contests()), (LIVE,), (), {}, 1.0, 3)
-    return write_page(run, lines(told), fought("a", [c for _, c in run.contests]), False, tmp).as_uri()
+    run = RangeRun("abc123", tmp, "log", told, tuple(contests()), (LIVE,), (), {}, 1.0, 3)
+    return write_page(
+        run, lines(told), sum_up_contests("a", [c for _, c in run.contests]), False, tmp
+    ).as_uri()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

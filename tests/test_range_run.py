@@ -107,13 +107,15 @@ def test_seeds_are_a_number_or_a_list(scene: Path, tmp_path: Path) -> None:
 def test_a_scene_says_all_that_is_wrong_with_it_before_anything_is_played(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(MISTAKEN + "[contest]\ngoal = 0\ngaol = 1\n[live]\narmz = 2\n")
     with pytest.raises(InputError) as refused:
-        runs.asked(read_scene(tmp_path / "s.toml"))
+        runs.scene_request(read_scene(tmp_path / "s.toml"))
     said = str(refused.value).removeprefix(f"{tmp_path}/").split(f"\n{tmp_path}/")
     assert [line.split(": ")[0] for line in said] == [f"s.toml:{n}" for n in (14, 17, 19, 20, 22)]
     words = ("luod", "stilwatch", "goal", "gaol", "armz")
     assert all(word in line for word, line in zip(words, said, strict=True))
     (tmp_path / "s.toml").write_text(MISTAKEN)
-    assert runs.asked(read_scene(tmp_path / "s.toml"), None, ("none",), ("loud",)).defences == ("none",)
+    assert runs.scene_request(read_scene(tmp_path / "s.toml"), None, ("none",), ("loud",)).defences == (
+        "none",
+    )
 
 
 def test_the_table_is_made_of_the_outcomes_and_of_nothing_else(done: tuple[Path, Result]) -> None:
@@ -216,7 +218,7 @@ def test_a_changed_manifest_is_no_manifest(done: tuple[Path, Result], tmp_path: 
 
 
 def test_two_runs_do_not_share_a_folder(scene: Path, tmp_path: Path) -> None:
-    with runs._held(tmp_path):
+    with runs._lock_folder(tmp_path):
         said = call("run", scene, "--out", tmp_path)
     assert said.exit_code == 2
     assert "another run is at work" in said.stderr

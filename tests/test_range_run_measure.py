@@ -10,18 +10,18 @@ import pytest
 
 from range_run_world import BEGIN, write_scene
 from stillwatch.errors import InputError
-from stillwatch.range.costs import Prices
-from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
-from stillwatch.range.measure import folded, measure
-from stillwatch.range.outcome import Outcome, outcome_of
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.defences import Accusation, LogJudgement
+from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
+from stillwatch.range.measure import join_accusations, measure
+from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.score import score
 
 BEGIN_US = int(BEGIN.timestamp()) * 1_000_000
 
 
-def measured(ledger: Ledger, *cases: Accusation, refused: frozenset[str] = frozenset()) -> Outcome:
-    return measure(ledger, Judged(cases, refused), Prices(), 7, scene="s", seed=1, defence="d")
+def measured(ledger: TruthLedger, *cases: Accusation, refused: frozenset[str] = frozenset()) -> SceneOutcome:
+    return measure(ledger, LogJudgement(cases, refused), AttackPrices(), 7, scene="s", seed=1, defence="d")
 
 
 def random_cases(draw: random.Random, accounts: tuple[str, ...]) -> list[Accusation]:
@@ -59,7 +59,7 @@ def test_what_the_scorer_measures_too_is_the_same(tmp_path: Path, seed: int) -> 
     for f, r in zip(got.campaigns, right.rows, strict=True):
         assert (f.accounts, f.exchanges, f.touched, f.named) == (r.accounts, r.n, r.caught, r.named)
         assert (f.before_alarm, f.before_alarm_tokens) == (r.harvest, r.harvest_tokens)
-        assert f.exposed == r.exposed
+        assert f.is_exposed == r.is_exposed
     assert (got.false_cases, got.false_cases_permitted) == (
         right.false_cases,
         right.false_cases_permitted_synthetic,
@@ -115,11 +115,11 @@ def test_an_attacker_that_does_not_react_pays_for_all_its_accounts_and_for_what_
     tmp_path: Path,
 ) -> None:
     ledger = read_ledger(write_scene(tmp_path / "scene", 1, pools=(4, 3, 5)))
-    prices = Prices(
+    prices = AttackPrices(
         account_usd=7, aged_account_usd=70, input_usd_per_mtok=0, output_usd_per_mtok=0, proxy_usd_per_gb=0
     )
     every = Accusation("all", 0, {a: 0 for a in ledger.accounts if a.startswith("c")})
-    got = measure(ledger, Judged((every,)), prices, 7, scene="s", seed=1, defence="d")
+    got = measure(ledger, LogJudgement((every,)), prices, 7, scene="s", seed=1, defence="d")
     assert [f.usd for f in got.campaigns] == [28, 21, 350]  # tradecraft 0, 1, 2
     assert [f.out for f in got.campaigns] == [0, 0, 0]
     rows = pq.read_table(ledger.folder / "exchanges.parquet").to_pylist()
@@ -132,14 +132,14 @@ def test_an_attacker_that_does_not_react_pays_for_all_its_accounts_and_for_what_
         for r in rows
         if whose.get(r["exchange_id"]) == "k0" and r["status"] == 200 and r["output_tokens"]
     )
-    dear = Prices(account_usd=0, input_usd_per_mtok=0, output_usd_per_mtok=1e6, proxy_usd_per_gb=0)
-    nobody = measure(ledger, Judged(()), dear, 7, scene="s", seed=1, defence="d")
+    dear = AttackPrices(account_usd=0, input_usd_per_mtok=0, output_usd_per_mtok=1e6, proxy_usd_per_gb=0)
+    nobody = measure(ledger, LogJudgement(()), dear, 7, scene="s", seed=1, defence="d")
     assert nobody.campaigns[0].usd == pytest.approx(want)
 
 
 def test_steps_of_one_case_are_one_case_and_nobody_is_named_before_it(tmp_path: Path) -> None:
     ledger = read_ledger(write_scene(tmp_path / "scene", 2))
-    cases = folded(
+    cases = join_accusations(
         ledger,
         [
             Accusation("a", 500, {"c0-0": 400, "nobody known": 1}),

@@ -12,13 +12,13 @@ from scipy import stats
 from range_run_world import write_scene
 from stillwatch.range import words
 from stillwatch.range.clusters import clusters, means
-from stillwatch.range.costs import Prices
-from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.interval import Interval, of_multiples, of_rate, of_share, over_seeds
 from stillwatch.range.ledger import read_ledger
 from stillwatch.range.measure import measure
-from stillwatch.range.outcome import Outcome, ScoredPeople
-from stillwatch.range.table import ALL, Line, line, lines
+from stillwatch.range.outcome import SceneOutcome, ScoredPeople
+from stillwatch.range.table import ALL, ResultRow, line, lines
 from stillwatch.scan.curve import curve
 
 
@@ -81,14 +81,14 @@ def test_multiples_are_averaged_as_multiples() -> None:
     assert got.low < 1 < 100 < got.high
 
 
-def outcomes(tmp_path: Path, named: bool, scene: str = "s") -> list[Outcome]:
+def outcomes(tmp_path: Path, named: bool, scene: str = "s") -> list[SceneOutcome]:
     told = []
     for seed in (1, 2, 3):
         ledger = read_ledger(write_scene(tmp_path / f"{scene}{seed}", seed))
         who = [a for a in ledger.accounts if a.startswith("c")] if named else []
         case = Accusation("one", ledger.begin_us, dict.fromkeys(who, ledger.begin_us))
-        judged = Judged((case,) if named else ())
-        told.append(measure(ledger, judged, Prices(), 7, scene=scene, seed=seed, defence="d"))
+        judged = LogJudgement((case,) if named else ())
+        told.append(measure(ledger, judged, AttackPrices(), 7, scene=scene, seed=seed, defence="d"))
     return told
 
 
@@ -133,7 +133,7 @@ def test_scenes_are_pooled_seed_by_seed(tmp_path: Path) -> None:
     assert told[2].campaigns == told[0].campaigns + told[1].campaigns
     assert told[2].seeds == 3
     assert told[2].exposed == told[0].exposed
-    assert all(isinstance(x, Line) for x in told)
+    assert all(isinstance(x, ResultRow) for x in told)
     kinds = {k.kind: k for k in told[2].kinds}
     assert kinds["chat"].accounts == sum(k.accounts for x in told[:2] for k in x.kinds if k.kind == "chat")
 
@@ -150,7 +150,7 @@ def test_logs_on_which_a_defence_cannot_fire_are_left_out_of_its_means(tmp_path:
     assert nothing.silent
 
 
-def on(o: Outcome, low: float, high: float) -> Outcome:
+def on(o: SceneOutcome, low: float, high: float) -> SceneOutcome:
     """The outcome as one on a part of some base's people."""
     return replace(o, people=ScoredPeople("base", low, high))
 
@@ -203,7 +203,7 @@ def test_honest_accounts_named_are_set_against_all_of_them(tmp_path: Path) -> No
     for seed in (1, 2, 3):
         ledger = read_ledger(write_scene(tmp_path / str(seed), seed))
         case = Accusation("one", ledger.begin_us, dict.fromkeys(honest, ledger.begin_us))
-        outcome = measure(ledger, Judged((case,)), Prices(), 7, scene="s", seed=seed, defence="d")
+        outcome = measure(ledger, LogJudgement((case,)), AttackPrices(), 7, scene="s", seed=seed, defence="d")
         scored.append(on(outcome, 0, 0.5) if seed < 3 else on(outcome, 0.5, 1))
     got = line("s", "d", [(o,) for o in scored])
     assert got.honest_accounts == 24  # twelve of each population

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns.shapes import shapes
-from stillwatch.range.costs import Prices
-from stillwatch.range.scenes import SHIPPED, Scene, find_base, parse_scene, read_scene, shipped, stock_digest
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.scenes import (
+    SHIPPED,
+    Scene,
+    find_base,
+    parse_scene,
+    read_scene,
+    shipped_scenes,
+    stock_digest,
+)
 
 WHOLE = """\
 name = "mine"
@@ -57,7 +65,7 @@ def test_a_whole_scene_reads_as_it_is_written() -> None:
     assert (second.plan.pipelines, second.plan.model) == (("pairs",), "mira-large")  # the shape's own
     assert scene.defences == ("none", "stillwatch/only:wording")
     assert scene.false_cases_per_10k_account_days == 0.5
-    assert scene.budget == Prices(usd=100.0)
+    assert scene.budget == AttackPrices(usd=100.0)
     assert (scene.live, scene.contest) == ({"carrier": "x"}, {"goal": 10})
     assert scene.place("campaign", 1, "days") == "mine:18"  # not written: its table is
     assert scene.place("budget", "usd") == "mine:25"
@@ -70,13 +78,13 @@ def test_the_smallest_scene_is_a_name() -> None:
 
 
 def test_every_scene_that_ships_reads_and_names_what_is_there() -> None:
-    assert {"calm", "pool-of-60", "published", "three-labs", "three-labs-16m"} <= set(shipped())
-    for name, path in shipped().items():
+    assert {"calm", "pool-of-60", "published", "three-labs", "three-labs-16m"} <= set(shipped_scenes())
+    for name, path in shipped_scenes().items():
         scene = read_scene(name)
         assert scene.name == name == path.stem
         assert scene == read_scene(path)
         assert scene.digest == read_scene(path).digest
-    styles = {plan.style for name in shipped() for plan in read_scene(name).plans}
+    styles = {plan.style for name in shipped_scenes() for plan in read_scene(name).plans}
     assert styles <= set(shapes())
 
 
@@ -279,8 +287,8 @@ def test_any_text_gives_a_scene_or_a_complaint(text: str) -> None:
 
 
 def test_every_price_can_stand_in_a_scene() -> None:
-    text = 'name = "x"\n[budget]\n' + "".join(f"{f.name} = 7\n" for f in fields(Prices))
-    assert parse_scene(text).budget == Prices(*(7.0 for _ in fields(Prices)))
+    text = 'name = "x"\n[budget]\n' + "".join(f"{f.name} = 7\n" for f in fields(AttackPrices))
+    assert parse_scene(text).budget == AttackPrices(*(7.0 for _ in fields(AttackPrices)))
 
 
 def test_a_scene_may_lie_anywhere(tmp_path: Path) -> None:

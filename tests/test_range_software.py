@@ -19,7 +19,7 @@ from stillwatch.range.compose import calibration_log, compose_scene, honest_side
 from stillwatch.range.people.customers import NEW_MODEL, customers
 from stillwatch.range.people.selves import OwnTexts
 from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software, releases
-from stillwatch.range.population import Population
+from stillwatch.range.population import HonestPopulation
 from stillwatch.range.scenes import Scene, parse_scene, read_scene, stock_digest
 
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
@@ -41,7 +41,7 @@ accounts = 15
 
 
 @cache
-def made(software: Software, seed: int = 1) -> Population:
+def made(software: Software, seed: int = 1) -> HonestPopulation:
     return customers(software, 14, BEGIN, 9.4, np.random.default_rng(seed))
 
 
@@ -53,11 +53,11 @@ def day_of(row: dict) -> float:
     return (row["time"] - BEGIN).total_seconds() / 86400
 
 
-def rows(people: Population) -> list[dict]:
+def rows(people: HonestPopulation) -> list[dict]:
     return people.exchanges.to_pylist()
 
 
-def by_account(people: Population) -> dict[str, list[dict]]:
+def by_account(people: HonestPopulation) -> dict[str, list[dict]]:
     found: dict[str, list[dict]] = {}
     for row in rows(people):
         found.setdefault(row["account"], []).append(row)

@@ -34,7 +34,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.features.compute import SCHEMA
-from stillwatch.features.kinds import Kind
+from stillwatch.features.kinds import KindOfUse
 from stillwatch.range.score import score
 from stillwatch.report.findings import evidence_json, findings_json, to_text
 from stillwatch.scan import Campaign, ScanResult
@@ -529,7 +529,7 @@ def test_volume_is_ranked_among_accounts_of_one_kind() -> None:
     table = pa.Table.from_pylist(
         [dict.fromkeys(SCHEMA.names) | {"account": k, "peak_day": k} for k in range(23)], SCHEMA
     )
-    kinds = {k: Kind(k, "chat" if k < 20 else "batch", 0.5, "") for k in range(23)}
+    kinds = {k: KindOfUse(k, "chat" if k < 20 else "batch", 0.5, "") for k in range(23)}
     p = volume_p_values(table, kinds)
     assert p[19] == pytest.approx(1 / 20)
     assert p[0] == 1.0

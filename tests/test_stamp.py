@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 import stamp_authority
 from audit_tampers import BEGIN_US
 from stamp_authority import Clock
-from stillwatch.cases.audit import Broken, Verified
-from stillwatch.cases.audit.dated import dated
+from stillwatch.cases.audit import Broken, VerifiedTrail
+from stillwatch.cases.audit.dated import check_stamps
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.audit.witness import read_heads
@@ -156,7 +156,7 @@ def test_a_stamp_of_another_head_is_named(clock: Clock, tmp_path: Path) -> None:
             (tmp_path / "heads.jsonl").write_text(line + "\n")
             seen = read_heads(tmp_path / "heads.jsonl")
             found = verify(store, witness=seen)
-            assert isinstance(found, Verified)
-            said = dated(found, seen, read_roots(clock.root))
+            assert isinstance(found, VerifiedTrail)
+            said = check_stamps(found, seen, read_roots(clock.root))
             assert isinstance(said, Broken)
             assert "time stamp does not hold" in said.why

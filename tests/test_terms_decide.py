@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.terms import (
-    Ask,
+    AccountLimits,
+    AccountUsage,
     Ban,
     Capture,
     Decision,
+    EnforcementStatus,
     Ladder,
-    Limits,
     ModelException,
     Models,
     ModelVerdict,
     Permission,
-    Spent,
-    Standing,
+    RequestFacts,
     Step,
     Terms,
 )
@@ -39,18 +39,22 @@ from stillwatch.terms.outcome import OUTCOMES, meets, outcome
 NOW_US = 1_790_000_030_000_000  # half a minute into a minute
 HOUR_US = 3_600_000_000
 PLAIN = Terms(version=1)
-UNSPENT = Spent()
+UNSPENT = AccountUsage()
 BANNED = Terms(version=1, bans=(Ban("deepseek"),))
 
 
-def ask(model: str | None = "gpt-4o", **more: object) -> Ask:
-    return replace(Ask("acct", None, "chat", model), **more)  # type: ignore[arg-type]
+def ask(model: str | None = "gpt-4o", **more: object) -> RequestFacts:
+    return replace(RequestFacts("acct", None, "chat", model), **more)  # type: ignore[arg-type]
 
 
 def decided(
-    terms: Terms, request: Ask, step: Step = Step.CLEAR, spent: Spent = UNSPENT, **more: object
+    terms: Terms,
+    request: RequestFacts,
+    step: Step = Step.CLEAR,
+    spent: AccountUsage = UNSPENT,
+    **more: object,
 ) -> Decision:
-    standing = Standing(step, 0, **more)  # type: ignore[arg-type]
+    standing = EnforcementStatus(step, 0, **more)  # type: ignore[arg-type]
     return decide(terms, standing, request, None, spent, NOW_US)
 
 
@@ -63,17 +67,19 @@ def excepted(**who: str) -> ModelException:
 
 
 def test_without_rules_everything_goes() -> None:
-    assert decide(PLAIN, None, ask(), None, Spent(), NOW_US) == Decision(True)
+    assert decide(PLAIN, None, ask(), None, AccountUsage(), NOW_US) == Decision(True)
 
 
 def test_the_order_of_reasons() -> None:
     terms = replace(
         BANNED,
         capture=Capture(max_body_bytes=100),
-        limits=Limits(requests_per_minute=1, output_tokens_per_hour=10, max_n=1, logprobs=False),
+        limits=AccountLimits(requests_per_minute=1, output_tokens_per_hour=10, max_n=1, logprobs=False),
     )
     worst = ask("deepseek-chat", n=2, logprobs=True, body_bytes=101)
-    used = Spent(requests_minute=1, output_tokens_minute=10, output_tokens_hour=10, output_tokens_day=10)
+    used = AccountUsage(
+        requests_minute=1, output_tokens_minute=10, output_tokens_hour=10, output_tokens_day=10
+    )
     steps = [
         (worst, Step.BLOCK, used, (403, "account_blocked", "standing.block")),
         (worst, Step.VERIFY, used, (403, "model_banned", "ban:deepseek")),
@@ -92,40 +98,47 @@ def test_the_order_of_reasons() -> None:
         (ask(n=2, logprobs=True), Step.THROTTLE, used, (400, "too_many_answers", "limits.max_n")),
         (ask(logprobs=True), Step.THROTTLE, used, (403, "logprobs_not_allowed", "limits.logprobs")),
         (ask(), Step.THROTTLE, used, (429, "rate_limited", "limits.output_tokens_per_hour")),
-        (ask(), Step.THROTTLE, Spent(requests_minute=1), (429, "rate_limited", "limits.requests_per_minute")),
+        (
+            ask(),
+            Step.THROTTLE,
+            AccountUsage(requests_minute=1),
+            (429, "rate_limited", "limits.requests_per_minute"),
+        ),
     ]
     for request, step, spent, (status, code, rule) in steps:
         got = decided(terms, request, step, spent, output_tokens_per_hour=5)
         assert (got.allow, got.status, got.code, got.rule) == (False, status, code, rule)
         assert got.message
-    throttled = decided(terms, ask(), Step.THROTTLE, Spent(output_tokens_hour=6), output_tokens_per_hour=5)
+    throttled = decided(
+        terms, ask(), Step.THROTTLE, AccountUsage(output_tokens_hour=6), output_tokens_per_hour=5
+    )
     assert (throttled.status, throttled.rule) == (429, "standing.throttle")
-    just = decided(terms, ask(), Step.THROTTLE, Spent(output_tokens_hour=5), output_tokens_per_hour=5)
+    just = decided(terms, ask(), Step.THROTTLE, AccountUsage(output_tokens_hour=5), output_tokens_per_hour=5)
     assert just.status == 429
 
 
 def test_how_long_to_wait() -> None:
-    limits = Limits(requests_per_minute=5, output_tokens_per_minute=9, output_tokens_per_day=99)
+    limits = AccountLimits(requests_per_minute=5, output_tokens_per_minute=9, output_tokens_per_day=99)
     terms = replace(PLAIN, limits=limits)
     waits = {
-        Spent(requests_minute=5): 60 - NOW_US // 1_000_000 % 60,
-        Spent(output_tokens_minute=9): 60 - NOW_US // 1_000_000 % 60,
-        Spent(output_tokens_day=99, requests_minute=5): 86_400 - NOW_US // 1_000_000 % 86_400,
+        AccountUsage(requests_minute=5): 60 - NOW_US // 1_000_000 % 60,
+        AccountUsage(output_tokens_minute=9): 60 - NOW_US // 1_000_000 % 60,
+        AccountUsage(output_tokens_day=99, requests_minute=5): 86_400 - NOW_US // 1_000_000 % 86_400,
     }
     for spent, wait_s in waits.items():
         assert decided(terms, ask(), spent=spent).retry_after_s == wait_s
-    assert decided(terms, ask(), Step.THROTTLE, Spent(output_tokens_hour=10**9)).retry_after_s == (
+    assert decided(terms, ask(), Step.THROTTLE, AccountUsage(output_tokens_hour=10**9)).retry_after_s == (
         3600 - NOW_US // 1_000_000 % 3600
     )
 
 
 def test_what_is_left_is_what_the_narrowest_leaves() -> None:
-    terms = replace(PLAIN, limits=Limits(output_tokens_per_hour=1000, output_tokens_per_day=5000))
+    terms = replace(PLAIN, limits=AccountLimits(output_tokens_per_hour=1000, output_tokens_per_day=5000))
     assert decided(PLAIN, ask()).output_tokens_left is None
-    assert decided(terms, ask(), spent=Spent(output_tokens_hour=100)).output_tokens_left == 900
-    assert decided(terms, ask(), spent=Spent(output_tokens_day=4900)).output_tokens_left == 100
+    assert decided(terms, ask(), spent=AccountUsage(output_tokens_hour=100)).output_tokens_left == 900
+    assert decided(terms, ask(), spent=AccountUsage(output_tokens_day=4900)).output_tokens_left == 100
     for step in (Step.THROTTLE, Step.STRIP, Step.MARK):
-        spent = Spent(output_tokens_hour=30)
+        spent = AccountUsage(output_tokens_hour=30)
         assert decided(terms, ask(), step, spent, output_tokens_per_hour=50).output_tokens_left == 20
         assert decided(PLAIN, ask(), step, spent).output_tokens_left == 20_000 - 30
 
@@ -142,23 +155,23 @@ def test_what_each_step_does() -> None:
 
 
 def test_a_standing_ends_by_itself() -> None:
-    ended = Standing(Step.BLOCK, 0, until_us=NOW_US)
-    assert decide(PLAIN, ended, ask(), None, Spent(), NOW_US).allow
-    assert not decide(PLAIN, ended, ask(), None, Spent(), NOW_US - 1).allow
+    ended = EnforcementStatus(Step.BLOCK, 0, until_us=NOW_US)
+    assert decide(PLAIN, ended, ask(), None, AccountUsage(), NOW_US).allow
+    assert not decide(PLAIN, ended, ask(), None, AccountUsage(), NOW_US - 1).allow
 
 
 def test_operations_without_answers_are_not_held_to_budgets_of_answers() -> None:
-    terms = replace(PLAIN, limits=Limits(output_tokens_per_hour=1, requests_per_minute=5))
-    full = Spent(output_tokens_hour=10**9)
+    terms = replace(PLAIN, limits=AccountLimits(output_tokens_per_hour=1, requests_per_minute=5))
+    full = AccountUsage(output_tokens_hour=10**9)
     for operation in ("models", "embeddings"):
         request = ask(operation=operation)
         assert decided(terms, request, Step.THROTTLE, full).allow
-        assert not decided(terms, request, Step.THROTTLE, Spent(requests_minute=5)).allow
+        assert not decided(terms, request, Step.THROTTLE, AccountUsage(requests_minute=5)).allow
     assert not decided(terms, ask(operation="other"), Step.THROTTLE, full).allow
 
 
 def test_own_limits_go_before_the_organisations_before_everybodys() -> None:
-    limits = Limits(
+    limits = AccountLimits(
         requests_per_minute=10,
         max_n=2,
         orgs={"org": {"requests_per_minute": 20, "max_n": 8}},
@@ -336,8 +349,8 @@ def test_one_exception_does_not_lift_another_ban() -> None:
 def test_a_cached_verdict_does_not_outlive_the_exception_it_rests_on() -> None:
     terms = replace(BANNED, exceptions=(excepted(account="acct"),))
     verdict = may(terms, "deepseek-r1")
-    assert decide(terms, None, ask("deepseek-r1"), verdict, Spent(), NOW_US).allow
-    late = decide(terms, None, ask("deepseek-r1"), verdict, Spent(), NOW_US + HOUR_US)
+    assert decide(terms, None, ask("deepseek-r1"), verdict, AccountUsage(), NOW_US).allow
+    late = decide(terms, None, ask("deepseek-r1"), verdict, AccountUsage(), NOW_US + HOUR_US)
     assert (late.status, late.code) == (403, "model_banned")
 
 
@@ -420,7 +433,7 @@ NAMES = st.sampled_from(
     ]
 )
 COUNT = st.none() | st.integers(1, 50)
-LIMITS = st.builds(Limits, COUNT, COUNT, COUNT, COUNT, COUNT, st.booleans())
+LIMITS = st.builds(AccountLimits, COUNT, COUNT, COUNT, COUNT, COUNT, st.booleans())
 BANS = st.builds(
     Ban,
     st.sampled_from(["deepseek", "qwen", "in-house"]),
@@ -458,7 +471,7 @@ TERMS = st.builds(
     exceptions=st.lists(EXCEPTIONS, max_size=2).map(tuple),
 )
 ASKS = st.builds(
-    Ask,
+    RequestFacts,
     st.sampled_from(["acct", "lab", ""]),
     st.none(),
     st.sampled_from(["chat", "responses", "embeddings", "messages", "models", "other", "new"]),
@@ -468,7 +481,7 @@ ASKS = st.builds(
     st.booleans(),
     st.integers(0, 120),
 )
-SPENT = st.builds(Spent, *4 * (st.integers(0, 60),))
+SPENT = st.builds(AccountUsage, *4 * (st.integers(0, 60),))
 BUDGET = st.none() | st.integers(0, 60)
 # VERIFY refuses all, as BLOCK does, until a person has looked: it stands beside the others, not between them.
 HARDER = [Step.CLEAR, Step.WATCH, Step.THROTTLE, Step.STRIP, Step.MARK, Step.BLOCK]
@@ -484,10 +497,10 @@ def tokens(decision: Decision) -> float:
 @settings(max_examples=250, deadline=None)
 @given(TERMS, ASKS, SPENT, BUDGET, st.none() | st.text(max_size=3))
 def test_decide_is_total_and_a_stricter_standing_never_allows_more(
-    terms: Terms, request: Ask, spent: Spent, budget: int | None, mark: str | None
+    terms: Terms, request: RequestFacts, spent: AccountUsage, budget: int | None, mark: str | None
 ) -> None:
     def with_step(step: Step) -> Decision:
-        standing = Standing(step, 0, output_tokens_per_hour=budget, mark=mark)
+        standing = EnforcementStatus(step, 0, output_tokens_per_hour=budget, mark=mark)
         return decide(terms, standing, request, None, spent, NOW_US)
 
     ladder = [with_step(step) for step in HARDER]
@@ -512,7 +525,7 @@ def test_decide_is_total_and_a_stricter_standing_never_allows_more(
 @settings(max_examples=250, deadline=None)
 @given(TERMS, NAMES | st.text(max_size=12), BANS, LIMITS, st.integers(0, 2))
 def test_a_refusal_is_lifted_by_nothing_but_an_exception(
-    terms: Terms, model: str, another: Ban, limits: Limits, where: int
+    terms: Terms, model: str, another: Ban, limits: AccountLimits, where: int
 ) -> None:
     before = model_verdict(terms, model, "acct", NOW_US)
     more_bans = (*terms.bans[:where], another, *terms.bans[where:])
@@ -579,23 +592,23 @@ def test_a_banned_model_is_banned_in_replies_too(terms: Terms, asked: str, serve
 
 
 def test_a_day_of_batches_is_a_day_of_the_narrowest_limit() -> None:
-    assert batch_limit(Limits(requests_per_minute=5)) is None
-    assert batch_limit(Limits(output_tokens_per_minute=1, output_tokens_per_hour=50)) == 1_200
-    assert batch_limit(Limits(output_tokens_per_hour=50, batch_output_tokens_per_day=7)) == 7
+    assert batch_limit(AccountLimits(requests_per_minute=5)) is None
+    assert batch_limit(AccountLimits(output_tokens_per_minute=1, output_tokens_per_hour=50)) == 1_200
+    assert batch_limit(AccountLimits(output_tokens_per_hour=50, batch_output_tokens_per_day=7)) == 7
 
 
 def test_a_batch_is_refused_that_may_bring_too_much_or_nobody_knows_what() -> None:
-    terms = replace(PLAIN, limits=Limits(output_tokens_per_day=100))
+    terms = replace(PLAIN, limits=AccountLimits(output_tokens_per_day=100))
     batch = ask(operation="other", batch_tokens=60)
 
-    def rule(asked: Ask, spent: Spent = UNSPENT, step: Step = Step.CLEAR) -> tuple[int, str]:
+    def rule(asked: RequestFacts, spent: AccountUsage = UNSPENT, step: Step = Step.CLEAR) -> tuple[int, str]:
         found = decided(terms, asked, step, spent, output_tokens_per_hour=50)
         return found.status, found.code
 
     assert rule(batch) == (200, "")
     assert rule(replace(batch, batch_tokens=101)) == (400, "batch_too_large")
-    assert rule(batch, Spent(batch_tokens_day=41)) == (429, "rate_limited")
+    assert rule(batch, AccountUsage(batch_tokens_day=41)) == (429, "rate_limited")
     assert rule(replace(batch, batch_tokens=None)) == (403, "batch_unknown")
     assert rule(batch, step=Step.THROTTLE) == (429, "rate_limited")  # no more than its hour has left
     assert rule(replace(batch, batch_tokens=50), step=Step.THROTTLE) == (200, "")
-    assert rule(ask(), Spent(batch_tokens_day=100)) == (200, "")
+    assert rule(ask(), AccountUsage(batch_tokens_day=100)) == (200, "")

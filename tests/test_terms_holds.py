@@ -13,10 +13,21 @@ from typer.testing import CliRunner
 from stillwatch.cli.main import app
 from stillwatch.report.findings import write
 from stillwatch.scan import Campaign, Harvest, Scanned, ScanResult
-from stillwatch.terms import Ask, Decision, Hold, Holds, Permission, Spent, Standing, Step, Terms, TermsError
+from stillwatch.terms import (
+    AccountUsage,
+    Decision,
+    EnforcementStatus,
+    Hold,
+    Holds,
+    Permission,
+    RequestFacts,
+    Step,
+    Terms,
+    TermsError,
+)
 from stillwatch.terms.decide import decide, model_verdict
 from stillwatch.terms.diff import difference
-from stillwatch.terms.holds import Candidate, choose, plan
+from stillwatch.terms.holds import HoldCandidate, choose, plan
 from stillwatch.terms.load import check, loads
 
 NOW = 1_796_000_000_000_000
@@ -26,8 +37,8 @@ ON = Terms(1, holds=Holds(mode="on"))
 
 def decided(terms: Terms = ON, hold: Hold | None = HOLD, **more: object) -> Decision:
     told = {"account": "a", "end_user": None, "operation": "chat", "model": "m", "org": None} | more
-    standing, spent = told.pop("standing", None), told.pop("spent", Spent())
-    ask = Ask(**told)  # type: ignore[arg-type]
+    standing, spent = told.pop("standing", None), told.pop("spent", AccountUsage())
+    ask = RequestFacts(**told)  # type: ignore[arg-type]
     verdict = model_verdict(terms, ask.model, ask.account, NOW, ask.org)
     return decide(terms, standing, ask, verdict, spent, NOW, hold)  # type: ignore[arg-type]
 
@@ -48,12 +59,12 @@ def test_a_hold_is_a_429_that_says_when_it_ends_and_which_candidate_it_is_of() -
         {"hold": Hold("sw-1", NOW)},  # over
         {"operation": "models", "model": None},
         {"operation": "embeddings"},
-        {"spent": Spent(held_minutes_day=6)},
+        {"spent": AccountUsage(held_minutes_day=6)},
         {"terms": Terms(1, holds=Holds(mode="on", exempt_accounts=("a",)))},
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("lab",))), "org": "lab"},
         {"terms": Terms(1, holds=Holds(mode="on", exempt_orgs=("*",))), "org": "lab"},
         {"terms": replace(ON, permissions=(Permission("resell", "cio", NOW + 1, account="a"),))},
-        {"standing": Standing(Step.THROTTLE, 0)},  # it is acted upon already
+        {"standing": EnforcementStatus(Step.THROTTLE, 0)},  # it is acted upon already
     ],
     ids=str,
 )
@@ -62,14 +73,14 @@ def test_who_is_served_all_the_same(more: dict[str, object]) -> None:
 
 
 def test_a_minute_with_a_refusal_may_have_more_of_them() -> None:
-    assert not decided(spent=Spent(held_minutes_day=5)).allow
-    assert not decided(spent=Spent(held_minutes_day=6, held_this_minute=True)).allow
+    assert not decided(spent=AccountUsage(held_minutes_day=5)).allow
+    assert not decided(spent=AccountUsage(held_minutes_day=6, held_this_minute=True)).allow
 
 
 def test_what_is_refused_anyway_is_refused_for_its_own_reason() -> None:
-    assert decided(standing=Standing(Step.BLOCK, 0)).rule == "standing.block"
+    assert decided(standing=EnforcementStatus(Step.BLOCK, 0)).rule == "standing.block"
     assert decided(replace(ON, limits=replace(ON.limits, max_n=1)), n=2).rule == "limits.max_n"
-    assert decided(standing=Standing(Step.WATCH, 0)).rule == "holds:sw-1"
+    assert decided(standing=EnforcementStatus(Step.WATCH, 0)).rule == "holds:sw-1"
 
 
 def test_the_table_is_read_and_every_problem_has_its_line() -> None:
@@ -106,8 +117,8 @@ def test_a_difference_says_which_way_it_goes() -> None:
     assert back["holds.mode"] == back["holds.exempt_orgs"] == "looser"
 
 
-def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> Candidate:
-    return Candidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)))
+def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> HoldCandidate:
+    return HoldCandidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)))
 
 
 def test_the_terms_choose_whom_to_hold() -> None:
@@ -132,7 +143,7 @@ def test_the_terms_choose_whom_to_hold() -> None:
 def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     terms = Holds(refused_share_at_most=0.001)  # half of a candidate, a block in eight: a sixteenth of it
     told = (("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001))
-    groups = [Candidate(name, p, tuple(f"{name}{k}" for k in range(9)), share) for name, p, share in told]
+    groups = [HoldCandidate(name, p, tuple(f"{name}{k}" for k in range(9)), share) for name, p, share in told]
     chosen = choose(terms, groups, {}, (), NOW)
     assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["one", "tiny"]
     assert "refused_share_at_most = 0.001" in (chosen[0].why_not or "")

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.terms import Ladder, Rung, Step
-from stillwatch.terms.ladder import Found, proposals
+from stillwatch.terms.ladder import LadderCampaign, proposals
 from stillwatch.terms.load import default_text, loads
 
 KEY = b"k" * 32
 ALARM_US = 1_790_000_000_000_000
-FOUND = Found("sw-1", ALARM_US, p_value=1e-5, accounts=10, exchanges=500, output_tokens=100_000)
+FOUND = LadderCampaign("sw-1", ALARM_US, p_value=1e-5, accounts=10, exchanges=500, output_tokens=100_000)
 LONE = replace(FOUND, accounts=1, lone=True)
 
 
@@ -20,7 +20,7 @@ def rung(step: Step, act: bool = True, **conditions: object) -> Rung:
     return Rung(step, act, f"rule {step.name.lower()}", **conditions)  # type: ignore[arg-type]
 
 
-def steps(ladder: Ladder, found: Found = FOUND, now_us: int = ALARM_US) -> list[tuple[Step, bool]]:
+def steps(ladder: Ladder, found: LadderCampaign = FOUND, now_us: int = ALARM_US) -> list[tuple[Step, bool]]:
     return [(one.step, one.automatic) for one in proposals(ladder, found, now_us, KEY)]
 
 

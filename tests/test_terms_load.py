@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.terms import Capture, Ladder, Limits, Models, Retention, Step, Terms, TermsError
+from stillwatch.terms import AccountLimits, Capture, Ladder, Models, Retention, Step, Terms, TermsError
 from stillwatch.terms.load import LARGEST_BYTES, check, default_text, load, loads
 
 DAY_US = 86_400 * 1_000_000
@@ -26,7 +26,7 @@ def test_the_default_text_loads_and_changes_nothing() -> None:
     assert terms is not None
     assert terms.owner == 'Exämple "Inc." \\'
     assert (terms.version, terms.capture, terms.retention) == (1, Capture(), Retention())
-    assert (terms.limits, terms.models, terms.bans) == (Limits(), Models(), ())
+    assert (terms.limits, terms.models, terms.bans) == (AccountLimits(), Models(), ())
     # Only being watched comes without a person.
     assert [rung.step for rung in terms.ladder.rungs if rung.act] == [Step.WATCH]
     assert [rung.step for rung in Ladder().rungs if rung.act] == [Step.WATCH]

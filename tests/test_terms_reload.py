@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.terms import Terms, TermsError
-from stillwatch.terms.history import Entry, History, digest
+from stillwatch.terms.history import HistoryEntry, TermsHistory, digest
 from stillwatch.terms.load import LARGEST_BYTES
-from stillwatch.terms.reload import Watched, wall_us
+from stillwatch.terms.reload import WatchedTerms, wall_us
 
 LATER_US = 10_000_000  # by then what was written now has settled
 
@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def polled(watched: Watched, times: int = 3) -> Terms | None:
+def polled(watched: WatchedTerms, times: int = 3) -> Terms | None:
     """What comes of a few looks."""
     found = [watched.poll() for _ in range(times)]
     return next((terms for terms in found if terms is not None), None)
@@ -38,7 +38,7 @@ def later_us() -> int:
 
 
 def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     assert (watched.terms.version, watched.error, watched.poll()) == (1, None, None)
     file.write_text(text(2))
     assert watched.poll() is None  # it may be half of what is being written
@@ -49,7 +49,7 @@ def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:
 
 
 def test_what_grows_from_look_to_look_is_not_taken_before_it_rests(file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     whole = text(2) + "[[ban]]\nfamily = 'deepseek'\n"
     for end in range(12, len(whole), 3):  # some of these are good terms without the ban
         file.write_text(whole[:end])
@@ -61,7 +61,7 @@ def test_what_grows_from_look_to_look_is_not_taken_before_it_rests(file: Path) -
 
 
 def test_the_same_length_within_one_tick_is_seen(file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     watched.poll()
     before = os.stat(file)
     with open(file, "r+b") as opened:  # in place: no other inode
@@ -73,7 +73,7 @@ def test_the_same_length_within_one_tick_is_seen(file: Path) -> None:
 
 
 def test_a_settled_file_is_not_read_again(file: Path) -> None:
-    watched = Watched(file, later_us)
+    watched = WatchedTerms(file, later_us)
     watched.poll()
     before = os.stat(file)
     with open(file, "r+b") as opened:
@@ -136,7 +136,7 @@ SPOILERS = [
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
 def test_whatever_happens_the_last_good_one_stays(spoil: object, file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     first = watched.terms
     assert callable(spoil)
     spoil(file)
@@ -156,7 +156,7 @@ def test_whatever_happens_the_last_good_one_stays(spoil: object, file: Path) -> 
 
 
 def test_an_unreadable_file(file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     file.write_text(text(2))
     file.chmod(0)
     user = os.geteuid()
@@ -172,7 +172,7 @@ def test_an_unreadable_file(file: Path) -> None:
 
 
 def test_the_same_file_back_again_is_no_news(file: Path) -> None:
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     file.rename(file.with_name("away"))
     assert polled(watched) is None
     assert watched.error is not None
@@ -186,7 +186,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     one.write_text(text(1))
     two.write_text(text(2))
     link.symlink_to(one)
-    watched = Watched(link)
+    watched = WatchedTerms(link)
     link.unlink()
     link.symlink_to(two)
     taken = polled(watched)
@@ -196,7 +196,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 def test_versions_only_rise(file: Path) -> None:
     file.write_text(text(5))
-    watched = Watched(file)
+    watched = WatchedTerms(file)
     file.write_text(text(4))
     assert polled(watched) is None
     assert watched.error == (
@@ -217,14 +217,14 @@ def test_versions_only_rise(file: Path) -> None:
 def test_a_rollback_is_seen_across_restarts(file: Path) -> None:
     record = file.with_name("history.jsonl")
     file.write_text(text(5))
-    Watched(file, later_us, History(record), keeps_history=True)
+    WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
     file.write_text(text(4))
-    again = Watched(file, later_us, History(record), keeps_history=True)
+    again = WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
     assert again.terms.version == 5
     assert "version 4 is lower than 5" in str(again.error)
-    worker = Watched(file, later_us, History(record))  # the same in a process that only reads
+    worker = WatchedTerms(file, later_us, TermsHistory(record))  # the same in a process that only reads
     assert (worker.terms, worker.error) == (again.terms, again.error)
-    assert [(entry.version, entry.outcome) for entry in History(record).entries] == [
+    assert [(entry.version, entry.outcome) for entry in TermsHistory(record).entries] == [
         (5, "accepted"),
         (4, "refused"),
     ]
@@ -232,14 +232,14 @@ def test_a_rollback_is_seen_across_restarts(file: Path) -> None:
     taken = polled(again)
     assert taken is not None
     assert taken.version == 6
-    last = History(record).in_force
+    last = TermsHistory(record).in_force
     assert last is not None
     assert (last.version, last.text, last.sha256) == (6, text(6), digest(text(6).encode()))
 
 
 def test_from_a_spoilt_file_a_restart_goes_on_with_what_was_in_force(file: Path) -> None:
     record = file.with_name("history.jsonl")
-    Watched(file, later_us, History(record), keeps_history=True)
+    WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
     for spoil in SPOILERS:
         if file.is_dir() and not file.is_symlink():
             file.rmdir()
@@ -247,7 +247,7 @@ def test_from_a_spoilt_file_a_restart_goes_on_with_what_was_in_force(file: Path)
             file.unlink(missing_ok=True)
         file.write_text(text(1))
         spoil(file)
-        again = Watched(file, later_us, History(record), keeps_history=True)
+        again = WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
         assert again.terms == Terms(version=1)
         assert str(again.error).endswith("version 1 stays in force")
 
@@ -255,18 +255,18 @@ def test_from_a_spoilt_file_a_restart_goes_on_with_what_was_in_force(file: Path)
 def test_without_terms_and_without_a_past_there_is_no_start(tmp_path: Path) -> None:
     record = tmp_path / "history.jsonl"
     with pytest.raises(TermsError, match="is not there"):
-        Watched(tmp_path / "terms.toml", history=History(record), keeps_history=True)
+        WatchedTerms(tmp_path / "terms.toml", history=TermsHistory(record), keeps_history=True)
     (tmp_path / "terms.toml").write_text("version = 'x'")
     with pytest.raises(TermsError, match="version: 'x' is text"):
-        Watched(tmp_path / "terms.toml", history=History(record), keeps_history=True)
-    assert [entry.outcome for entry in History(record).entries] == ["refused"]
+        WatchedTerms(tmp_path / "terms.toml", history=TermsHistory(record), keeps_history=True)
+    assert [entry.outcome for entry in TermsHistory(record).entries] == ["refused"]
 
 
 def test_at_the_start_too_what_was_just_written_waits(file: Path) -> None:
     record = file.with_name("history.jsonl")
-    Watched(file, history=History(record), keeps_history=True)
+    WatchedTerms(file, history=TermsHistory(record), keeps_history=True)
     file.write_text(text(2))
-    again = Watched(file, history=History(record), keeps_history=True)
+    again = WatchedTerms(file, history=TermsHistory(record), keeps_history=True)
     assert again.terms.version == 1
     assert "was changed a moment ago" in str(again.error)
     taken = polled(again)
@@ -276,11 +276,11 @@ def test_at_the_start_too_what_was_just_written_waits(file: Path) -> None:
 
 def test_a_refused_text_is_written_down_once(file: Path) -> None:
     record = file.with_name("history.jsonl")
-    watched = Watched(file, history=History(record), keeps_history=True)
+    watched = WatchedTerms(file, history=TermsHistory(record), keeps_history=True)
     file.write_text("version = 2\ncolour = 1\n")
     polled(watched, 10)
-    Watched(file, later_us, History(record), keeps_history=True)
-    accepted, refused = History(record).entries
+    WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
+    accepted, refused = TermsHistory(record).entries
     assert (accepted.outcome, refused.outcome) == ("accepted", "refused")
     assert "colour: unknown key" in refused.why
     assert refused.text is None
@@ -288,8 +288,8 @@ def test_a_refused_text_is_written_down_once(file: Path) -> None:
 
 def test_a_history_that_cannot_be_written_lets_nothing_new_in(file: Path) -> None:
     record = file.with_name("history.jsonl")
-    history = History(record)
-    watched = Watched(file, history=history, keeps_history=True)
+    history = TermsHistory(record)
+    watched = WatchedTerms(file, history=history, keeps_history=True)
     history.path = file.with_name("no") / "such" / "folder"
     file.write_text(text(2))
     assert polled(watched) is None
@@ -302,18 +302,18 @@ def test_a_history_that_cannot_be_written_lets_nothing_new_in(file: Path) -> Non
 
 def test_a_damaged_record_loses_only_what_is_damaged(file: Path) -> None:
     record = file.with_name("history.jsonl")
-    history = History(record)
-    history.add(Entry(3, digest(b"version = 3"), "t", "accepted", text="version = 3"))
+    history = TermsHistory(record)
+    history.add(HistoryEntry(3, digest(b"version = 3"), "t", "accepted", text="version = 3"))
     whole = record.read_bytes()
     forged = json.dumps(
         {"version": 9, "sha256": "0" * 64, "at": "t", "outcome": "accepted", "text": "version = 9"}
     )
     record.write_bytes(b"\xff\x00{]\n[]\n{}\n" + forged.encode() + b"\n" + whole + whole[: len(whole) // 2])
-    found = History(record)
+    found = TermsHistory(record)
     assert found.damaged == 5
     assert found.in_force == history.entries[0]
-    found.add(Entry(4, digest(b"version = 4"), "t", "accepted", text="version = 4"))
-    assert [entry.version for entry in History(record).entries] == [3, 4]
+    found.add(HistoryEntry(4, digest(b"version = 4"), "t", "accepted", text="version = 4"))
+    assert [entry.version for entry in TermsHistory(record).entries] == [3, 4]
 
 
 @settings(max_examples=60, deadline=None)
@@ -328,17 +328,17 @@ def test_no_sequence_of_files_and_restarts_lowers_the_version(
     folder = tmp_path_factory.mktemp("terms")
     file, record = folder / "terms.toml", folder / "history.jsonl"
     file.write_text(text(1))
-    watched = Watched(file, later_us, History(record), keeps_history=True)
+    watched = WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
     for version, owner, restart in steps:
         before = watched.terms
         file.write_text(text(version, owner), errors="surrogateescape")
         if restart:
-            watched = Watched(file, later_us, History(record), keeps_history=True)
+            watched = WatchedTerms(file, later_us, TermsHistory(record), keeps_history=True)
         else:
             polled(watched)
         assert watched.terms.version >= before.version
         assert (watched.terms == before) or watched.terms.version > before.version
-        in_force = History(record).in_force
+        in_force = TermsHistory(record).in_force
         assert in_force is not None
         assert in_force.sha256 == watched.sha256
         good = version > before.version and owner in ("", "a")

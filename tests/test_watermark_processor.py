@@ -144,7 +144,7 @@ def test_the_embedded_server_marks_who_is_named_and_nobody_without_a_key() -> No
     import json
     from urllib.request import Request, urlopen
 
-    from stillwatch.distill.embedded.serve.run import started
+    from stillwatch.distill.embedded.serve.run import start_server
 
     def asked_for(url: str, mark: str | None) -> str:
         body = {
@@ -158,9 +158,9 @@ def test_the_embedded_server_marks_who_is_named_and_nobody_without_a_key() -> No
         with urlopen(Request(f"{url}/completions", json.dumps(body).encode(), head)) as reply:
             return json.dumps([one["text"] for one in json.loads(reply.read())["choices"]])
 
-    with started("clock", owner=Owner(OWNER)) as url:
+    with start_server("clock", owner=Owner(OWNER)) as url:
         plain, a, again, b = (asked_for(url, mark) for mark in (None, "a", "a", "b"))
     assert a == again
     assert len({plain, a, b}) == 3
-    with started("clock") as url:
+    with start_server("clock") as url:
         assert asked_for(url, "a") == plain

@@ -14,22 +14,22 @@ class CaseError(StillwatchError):
     """A case cannot be changed so: somebody else was faster, or it makes no sense."""
 
 
-class Stale(CaseError):
+class StaleRevision(CaseError):
     """Somebody else changed it since the caller looked."""
 
 
 MACHINE = "stillwatch"  # who acts when findings do
 
 
-class Unreachable(CaseError):
+class DatabaseUnreachable(CaseError):
     """The database did not answer, or could not be written; the same may work in a moment."""
 
 
-class Missing(CaseError):
+class RecordNotFound(CaseError):
     """There is no such case, act or account."""
 
 
-class State(StrEnum):
+class CaseState(StrEnum):
     """Where a case stands."""
 
     NEW = "new"  # nobody has looked
@@ -53,7 +53,7 @@ class Case:
 
     id: str
     title: str  # one sentence with numbers
-    state: State
+    state: CaseState
     verdict: Verdict | None
     owner: str | None
     opened_us: int

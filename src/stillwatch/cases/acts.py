@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, null, select, update
 
-from stillwatch.cases import Act, CaseError, Missing, State, Verdict
+from stillwatch.cases import Act, CaseError, CaseState, RecordNotFound, Verdict
 from stillwatch.cases.store import Personal, Transaction
 from stillwatch.cases.tables import acts, among, cases, members
 
 FACETS: Mapping[str, Any] = {  # and what stands where no act set them
-    "state": State.NEW.value,
+    "state": CaseState.NEW.value,
     "verdict": None,
     "owner": None,
     "due_us": None,
@@ -147,7 +147,9 @@ def act_of(db: Connection, case_id: str, number: int) -> Act:
     query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
     row = db.execute(query).mappings().first()
     if row is None:
-        raise Missing(f"case {case_id} has no act {number}; `stillwatch case log {case_id}` lists them")
+        raise RecordNotFound(
+            f"case {case_id} has no act {number}; `stillwatch case log {case_id}` lists them"
+        )
     return _act(row)
 
 

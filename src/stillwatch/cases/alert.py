@@ -65,7 +65,7 @@ class Confidence:
 
 
 @dataclass(frozen=True)
-class Source:
+class SignalSource:
     """A detector or clue that spoke: which one exactly, and how it is evaded."""
 
     id: str
@@ -78,7 +78,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Action:
+class RecommendedAction:
     """What to do next. Nothing is done by this."""
 
     step: str  # of the terms' ladder, or "none"
@@ -120,11 +120,11 @@ class Alert:
     seen_by_provider: tuple[str, ...]  # those of the classes that the client does not choose
     exposure: Exposure
     confidence: Confidence
-    detectors: tuple[Source, ...]
+    detectors: tuple[SignalSource, ...]
     gaps: tuple[dict[str, str], ...]  # in the window: start, end, text
     cannot_claim: tuple[str, ...]
     atlas: tuple[dict[str, str], ...]  # id, name, why
-    action: Action
+    action: RecommendedAction
     inputs: tuple[dict[str, Any], ...]  # files scanned: name, sha256, bytes
     scanned: dict[str, Any]
     source: str
@@ -140,17 +140,19 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Prices:
+class TokenPrices:
     """What a million output tokens cost, in dollars; None: not known."""
 
     to_us: float | None = None
     to_them: float | None = None
 
 
-NO_PRICES = Prices()
+NO_PRICES = TokenPrices()
 
 
-def alert(store: Store, case_id: str, now_us: int, base_url: str = "", prices: Prices = NO_PRICES) -> Alert:
+def alert(
+    store: Store, case_id: str, now_us: int, base_url: str = "", prices: TokenPrices = NO_PRICES
+) -> Alert:
     """Put a case's alert together: what was found last, and what people have said and done since.
 
     base_url: where the console is, for permalinks. Raises: Missing.
@@ -210,7 +212,7 @@ def alert(store: Store, case_id: str, now_us: int, base_url: str = "", prices: P
         exposure=exposure,
         confidence=_confidence(case, record),
         detectors=tuple(
-            Source(**one, version=told["stillwatch"], state=str(standing[one["id"]].state))
+            SignalSource(**one, version=told["stillwatch"], state=str(standing[one["id"]].state))
             for one in told["detectors"]
         ),
         gaps=tuple(told["gaps"]),
@@ -290,7 +292,7 @@ def _confidence(case: Case, record: Measured) -> Confidence:
 # --- what to do ---
 
 
-def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> Action:
+def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> RecommendedAction:
     """What to do next, and whom it would touch. Machines propose what can be taken back, people block."""
     step, text = _step(case, hit, standing)
     command = ""
@@ -304,7 +306,7 @@ def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> Acti
     if case.victims:
         keys = counted(case.victims, "customer")
         text += f" Replace the stolen keys of {keys} and tell them; leave their accounts alone."
-    return Action(
+    return RecommendedAction(
         step="none" if step is None else step.name.lower(),
         text=text,
         accounts=0 if step is None else len(hit.accounts or hit.weak),

@@ -137,9 +137,9 @@ def context(
         "source": source,
         "inputs": files,
         "settings": dict(settings),
-        "scanned": _scanned(result),
+        "scanned": _scan_facts(result),
         "accounts": len(set(c.accounts)),
-        "why": [asdict(_claim(c, r, files, settings)) for r in _ranked(c)],
+        "why": [asdict(_claim(c, r, files, settings)) for r in _rank_reasons(c)],
         "benign": [asdict(Benign(b.kind, b.text, _was_checked(b.text))) for b in c.benign_alternatives],
         "links": [
             asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
@@ -186,7 +186,7 @@ def context(
     }
 
 
-def _scanned(result: ScanResult) -> dict[str, Any]:
+def _scan_facts(result: ScanResult) -> dict[str, Any]:
     s = result.scanned
     return {
         "exchanges": s.exchanges,
@@ -197,7 +197,7 @@ def _scanned(result: ScanResult) -> dict[str, Any]:
     }
 
 
-def _ranked(c: Campaign) -> list[Reason]:
+def _rank_reasons(c: Campaign) -> list[Reason]:
     return sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
 
 
@@ -219,7 +219,7 @@ def _claim(c: Campaign, r: Reason, files: list[dict[str, Any]], settings: Mappin
         bits=r.bits,
         p_value=c.p_value if r.detector in RAISING else min(1.0, 2.0**-r.bits),
         n=r.n,
-        null=said(r.detector)["Null"],
+        null=documented_limits(r.detector)["Null"],
         query=query,
         input_sha256=_input_digest(c, files),
     )
@@ -277,7 +277,7 @@ def _modules() -> dict[str, Any]:
 def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(_source_text(name).encode())
     digest.update(json.dumps(dict(settings), sort_keys=True).encode())
-    told = said(name)
+    told = documented_limits(name)
     return {
         "id": name,
         "config_sha256": digest.hexdigest(),
@@ -296,7 +296,7 @@ def _source_text(name: str) -> str:
 
 
 @cache
-def said(name: str) -> dict[str, str]:
+def documented_limits(name: str) -> dict[str, str]:
     """Give what a detector's or clue's file says of itself: Null, Blind to, Fooled by, Source."""
     if name == TEST_NAME:
         return _TEST_DOC

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from stillwatch.cases import CaseError, Finding, Missing
+from stillwatch.cases import CaseError, Finding, RecordNotFound
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings
 from stillwatch.report.findings import campaign_json, campaign_of
@@ -33,7 +33,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FindingEvidence:
     """A finding with what it rests on."""
 
     finding: Finding
@@ -80,26 +80,28 @@ def unpack(packed: bytes) -> Campaign:
         raise CaseError(f"evidence cannot be read: {why}; put the last back-up in its place") from why
 
 
-def latest(store: Store, case_id: str) -> Evidence:
+def latest(store: Store, case_id: str) -> FindingEvidence:
     """Give the evidence of a case's latest finding. Raises: Missing."""
     with store.reading() as db:
         e = evidence.c
         query = select(e.finding).where(e.case_id == case_id).order_by(e.finding.desc()).limit(1)
         number = db.execute(query).scalar()
         if number is None:
-            raise Missing(f"there is no evidence of case {case_id!a}; `stillwatch case list` shows the cases")
+            raise RecordNotFound(
+                f"there is no evidence of case {case_id!a}; `stillwatch case list` shows the cases"
+            )
         return evidence_in(db, number)
 
 
-def evidence_in(db: Connection, number: int) -> Evidence:
+def evidence_in(db: Connection, number: int) -> FindingEvidence:
     """Give a finding's evidence. Raises: Missing where it was not kept."""
     query = select(findings, evidence.c.context, evidence.c.campaign.label("packed")).join(
         evidence, evidence.c.finding == findings.c.finding
     )
     row = db.execute(query.where(findings.c.finding == number)).mappings().first()
     if row is None:
-        raise Missing(f"the evidence of finding {number} was not kept: nobody judged upon it")
-    return Evidence(finding_of(row), json.loads(row["context"]), unpack(row["packed"]))
+        raise RecordNotFound(f"the evidence of finding {number} was not kept: nobody judged upon it")
+    return FindingEvidence(finding_of(row), json.loads(row["context"]), unpack(row["packed"]))
 
 
 def context_in(db: Connection, case_id: str) -> tuple[Finding, dict[str, Any]]:
@@ -108,7 +110,9 @@ def context_in(db: Connection, case_id: str) -> tuple[Finding, dict[str, Any]]:
     query = query.where(evidence.c.case_id == case_id).order_by(evidence.c.finding.desc()).limit(1)
     row = db.execute(query).mappings().first()
     if row is None:
-        raise Missing(f"there is no evidence of case {case_id!a}; `stillwatch case list` shows the cases")
+        raise RecordNotFound(
+            f"there is no evidence of case {case_id!a}; `stillwatch case list` shows the cases"
+        )
     return finding_of(row), json.loads(row["context"])
 
 

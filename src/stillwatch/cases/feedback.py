@@ -70,7 +70,7 @@ class DetectorStanding:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _JudgedCase:
     detector: str
     month: str
     verdict: str | None
@@ -80,14 +80,14 @@ class _Judged:
 def by_month(store: Store) -> list[Measured]:
     """Give each detector's record month by month, in order of detector and month."""
     with store.reading() as db:
-        found = _judged(db, 0)
-    by: dict[tuple[str, str], list[_Judged]] = {}
+        found = _judged_cases(db, 0)
+    by: dict[tuple[str, str], list[_JudgedCase]] = {}
     for one in found:
         by.setdefault((one.detector, one.month), []).append(one)
     return [_measure(detector, month, them) for (detector, month), them in sorted(by.items())]
 
 
-def measured(store: Store, detector: str, now_us: int) -> Measured:
+def measure(store: Store, detector: str, now_us: int) -> Measured:
     """Give a detector's record over the last half year: what a promotion is decided on."""
     with store.reading() as db:
         return measured_in(db, detector, now_us)
@@ -96,16 +96,16 @@ def measured(store: Store, detector: str, now_us: int) -> Measured:
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
     """Give `measured` as a transaction sees it."""
     since = now_us - EVIDENCE_US
-    return _measure(detector, None, [one for one in _judged(db, since) if one.detector == detector])
+    return _measure(detector, None, [one for one in _judged_cases(db, since) if one.detector == detector])
 
 
-def _judged(db: Connection, since_us: int) -> list[_Judged]:
+def _judged_cases(db: Connection, since_us: int) -> list[_JudgedCase]:
     """Every case that a detector spoke of, with what was found and who found it."""
     s, c = spoken.c, cases.c
     query = select(s.detector, s.first_us, c.id, c.verdict).join(cases, c.id == s.case_id)
     rows = db.execute(query.where(c.merged_into.is_(None), s.last_us >= since_us)).all()
     judges = _judges(db)
-    return [_Judged(row.detector, _month(row.first_us), row.verdict, judges.get(row.id)) for row in rows]
+    return [_JudgedCase(row.detector, _month(row.first_us), row.verdict, judges.get(row.id)) for row in rows]
 
 
 def _judges(db: Connection) -> dict[str, str]:
@@ -121,7 +121,7 @@ def _month(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m")
 
 
-def _measure(detector: str, month: str | None, found: Sequence[_Judged]) -> Measured:
+def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase]) -> Measured:
     right = sum(one.verdict == Verdict.TRUE for one in found)
     wrong = sum(one.verdict == Verdict.FALSE for one in found)
     permitted = sum(one.verdict == Verdict.PERMITTED for one in found)

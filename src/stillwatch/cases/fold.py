@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from stillwatch.cases import MACHINE, CaseError, State, Verdict
+from stillwatch.cases import MACHINE, CaseError, CaseState, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
-from stillwatch.cases.matching import Plan, overlaps, plan
+from stillwatch.cases.matching import MatchPlan, overlaps, plan
 from stillwatch.cases.membership import (
-    Named,
+    NamedAccount,
     add,
     drop_provisional,
     hours_of,
@@ -38,7 +38,7 @@ LARGE = 17_000  # exchanges: Sky-T1's training set (report/meter.py)
 
 
 @dataclass
-class Folded:
+class FoldResult:
     """What became of the findings of one scan: ids of cases."""
 
     opened: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _CampaignToFold:
     """One campaign, ready to be folded in."""
 
     campaign: Campaign
     digest: str
-    named: dict[str, Named]
+    named: dict[str, NamedAccount]
     hours: dict[int, tuple[int, int]]
 
     @property
@@ -72,7 +72,7 @@ def fold(
     inputs: Sequence[Input] = (),
     settings: Mapping[str, Any] | None = None,
     returning: Mapping[str, str] | None = None,
-) -> Folded:
+) -> FoldResult:
     """Fold a scan's findings into cases.
 
     source: which scan, in words, or "serve"; inputs: the files that were scanned; settings: what the scan was
@@ -80,10 +80,10 @@ def fold(
     Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
-    found = [_found(c, exchanges) for c in _in_order(result.campaigns)]
-    folded = Folded()
+    found = [_campaign_to_fold(c, exchanges) for c in _in_order(result.campaigns)]
+    folded = FoldResult()
     with store.reading() as db:
-        if all(_known(db, one) for one in found) and not result.followers:
+        if all(_is_known(db, one) for one in found) and not result.followers:
             folded.unchanged = len(found)
             return folded
     with store.writing(now_us) as tx:
@@ -102,17 +102,17 @@ def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
     return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
 
 
-def _found(c: Campaign, exchanges: Mapping[str, int]) -> _Found:
+def _campaign_to_fold(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
     named, enough = {}, frozenset(c.firm)
     for account in c.accounts:
         key = key_of(account)
         since = us(c.named_at.get(account, c.alarm_at))
-        named[key] = Named(key, account, since, exchanges.get(account, 0), account in enough)
+        named[key] = NamedAccount(key, account, since, exchanges.get(account, 0), account in enough)
     hours = {us(h.start): (int(h.exchanges), int(h.output_tokens)) for h in c.timeline}
-    return _Found(c, digest(c), named, hours)
+    return _CampaignToFold(c, digest(c), named, hours)
 
 
-def _known(db: Connection, one: _Found) -> bool:
+def _is_known(db: Connection, one: _CampaignToFold) -> bool:
     f = findings.c
     query = select(f.finding).where(f.campaign == one.campaign.id, f.digest == one.digest)
     return db.execute(query.limit(1)).first() is not None
@@ -122,7 +122,7 @@ def _known(db: Connection, one: _Found) -> bool:
 
 
 def _place(
-    tx: Transaction, found: Sequence[_Found], returning: Mapping[str, str], folded: Folded
+    tx: Transaction, found: Sequence[_CampaignToFold], returning: Mapping[str, str], folded: FoldResult
 ) -> dict[int, str]:
     """Give the case of each campaign that is news, made, merged and split as need be."""
     of_each = [overlaps(tx.db, list(one.named)) for one in found]
@@ -132,7 +132,7 @@ def _place(
         if one.campaign.id in returning
     }
     planned = plan(of_each, again, lambda a, b: kept_apart(tx.db, a, b))
-    news = {i for i, one in enumerate(found) if not _known(tx.db, one)}
+    news = {i for i, one in enumerate(found) if not _is_known(tx.db, one)}
     folded.unchanged += len(found) - len(news)
     targets = {planned.place[i] for i in news}
     for case_id, target in planned.joins:
@@ -142,11 +142,11 @@ def _place(
     return {i: _case_for(tx, i, found[i], planned, folded) for i in sorted(news)}
 
 
-def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folded) -> str:
+def _case_for(tx: Transaction, i: int, one: _CampaignToFold, planned: MatchPlan, folded: FoldResult) -> str:
     old = planned.split_from.get(i)
     place = planned.place[i]
     if i in planned.revive and old is not None:
-        place = planned.revive[i] if _revived(tx, planned.revive[i], old) else None
+        place = planned.revive[i] if _revive(tx, planned.revive[i], old) else None
     if place is not None:
         return place
     c = one.campaign
@@ -160,7 +160,7 @@ def _case_for(tx: Transaction, i: int, one: _Found, planned: Plan, folded: Folde
     return made
 
 
-def _revived(tx: Transaction, case_id: str, into: str) -> bool:
+def _revive(tx: Transaction, case_id: str, into: str) -> bool:
     """Take a merged case out again; not where its accounts have been judged or moved on since."""
     act = merge_act(tx.db, case_id, into)
     if act is None:
@@ -193,7 +193,12 @@ def _row(c: Campaign) -> dict[str, Any]:
 
 
 def _into(
-    tx: Transaction, case_id: str, found: Sequence[_Found], source: str, told: dict[str, Any], folded: Folded
+    tx: Transaction,
+    case_id: str,
+    found: Sequence[_CampaignToFold],
+    source: str,
+    told: dict[str, Any],
+    folded: FoldResult,
 ) -> None:
     """Fold one scan's findings of one actor into its case."""
     had = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
@@ -202,7 +207,7 @@ def _into(
     before = {row.key: (bool(row.provisional), bool(row.tied)) for row in tx.db.execute(rows)}
     named = {key: one for f in reversed(found) for key, one in f.named.items()}
     new = [one for key, one in named.items() if key not in before]
-    hours = _grown(tx.db, case_id, found)
+    hours = _grown_hours(tx.db, case_id, found)
     last_us = max(f.last_us for f in found)
     older = had["last_us"] is not None and last_us < had["last_us"]
     fresh = _row(found[0].campaign)
@@ -231,7 +236,9 @@ def _into(
     _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
 
 
-def _grown(db: Connection, case_id: str, found: Sequence[_Found]) -> dict[int, tuple[int, int]]:
+def _grown_hours(
+    db: Connection, case_id: str, found: Sequence[_CampaignToFold]
+) -> dict[int, tuple[int, int]]:
     """Give the hours in which these findings know of more than the case does, as they are now."""
     theirs: dict[int, tuple[int, int]] = {}
     for f in found:
@@ -248,7 +255,7 @@ def _grown(db: Connection, case_id: str, found: Sequence[_Found]) -> dict[int, t
     return grown
 
 
-def _finding(tx: Transaction, case_id: str, f: _Found, source: str) -> int:
+def _finding(tx: Transaction, case_id: str, f: _CampaignToFold, source: str) -> int:
     c = f.campaign
     number = int(tx.db.execute(select(func.coalesce(func.max(findings.c.finding), 0))).scalar_one()) + 1
     tx.db.execute(
@@ -269,7 +276,7 @@ def _finding(tx: Transaction, case_id: str, f: _Found, source: str) -> int:
     return number
 
 
-def _spoke(tx: Transaction, case_id: str, found: Sequence[_Found], older: bool) -> None:
+def _spoke(tx: Transaction, case_id: str, found: Sequence[_CampaignToFold], older: bool) -> None:
     """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
     s = spoken.c
     had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
@@ -291,16 +298,16 @@ def _spoke(tx: Transaction, case_id: str, found: Sequence[_Found], older: bool) 
 
 
 def _tell(
-    tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: Folded
+    tx: Transaction, case_id: str, state: str, verdict: str | None, last_us: int, folded: FoldResult
 ) -> None:
     """Re-open a closed case that has come back, and note who is to be told."""
     now = tx.db.execute(select(cases).where(cases.c.id == case_id)).mappings().one()
     suppressed = (now["suppressed_until_us"] or 0) > tx.now_us or now["permission"] is not None
-    if state == State.CLOSED and not suppressed:
+    if state == CaseState.CLOSED and not suppressed:
         why = _came_back(tx.db, case_id, verdict, now, last_us)
         if why is not None:
             due = _due(tx.now_us, now["exchanges"])
-            sets: dict[str, Any] = {"state": State.OPEN.value, "due_us": due}
+            sets: dict[str, Any] = {"state": CaseState.OPEN.value, "due_us": due}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
                 sets["verdict"] = None  # dismissed at another size: to be judged anew
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)
@@ -336,14 +343,14 @@ def _came_back(
 # --- between two full looks ---
 
 
-def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: Folded) -> None:
+def _followers(tx: Transaction, result: ScanResult, case_of: Mapping[str, str], folded: FoldResult) -> None:
     """Enter accounts that were seen to take up a known campaign's wording since the last full look."""
-    by_case: dict[str, dict[str, Named]] = {}
+    by_case: dict[str, dict[str, NamedAccount]] = {}
     for f in result.followers:
         case_id = case_of.get(f.campaign) or _case_of_campaign(tx.db, f.campaign)
         if case_id is not None:
             key = key_of(f.account)
-            one = Named(key, f.account, us(f.named_at), f.exchanges)
+            one = NamedAccount(key, f.account, us(f.named_at), f.exchanges)
             by_case.setdefault(case_id, {})[key] = one
     for case_id, named in by_case.items():
         had = set(tx.db.execute(select(members.c.key).where(members.c.case_id == case_id)).scalars())

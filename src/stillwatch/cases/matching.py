@@ -42,7 +42,7 @@ class Overlap:
 
 
 @dataclass
-class Plan:
+class MatchPlan:
     """Where campaigns go. `place[i]` is the case of campaign i; None stands for a new one."""
 
     place: dict[int, str | None] = field(default_factory=dict)
@@ -95,13 +95,13 @@ def plan(
     of_each: Sequence[Sequence[Overlap]],
     returning: Mapping[int, str],
     apart: Callable[[str, str], bool],
-) -> Plan:
+) -> MatchPlan:
     """Say where campaigns go, from what each has in common with which cases.
 
     returning: campaigns that something else than accounts ties to a case, for where no account does; apart:
     whether a person has said that two cases are two actors.
     """
-    made = Plan()
+    made = MatchPlan()
     wanted = [
         (-o.weight, o.opened_us, o.case, i)
         for i, found in enumerate(of_each)
@@ -128,7 +128,7 @@ def plan(
 
 
 def _join(
-    made: Plan, i: int, found: Sequence[Overlap], taken: set[str], apart: Callable[[str, str], bool]
+    made: MatchPlan, i: int, found: Sequence[Overlap], taken: set[str], apart: Callable[[str, str], bool]
 ) -> None:
     """One actor who has several cases: all of which the campaign holds the half become the oldest one's."""
     mine = next(o for o in found if o.case == made.place[i])
@@ -146,7 +146,7 @@ def _join(
             made.joins.append((o.case, kept.case))
 
 
-def _split(made: Plan, i: int, found: Sequence[Overlap], best: str, taken: set[str]) -> None:
+def _split(made: MatchPlan, i: int, found: Sequence[Overlap], best: str, taken: set[str]) -> None:
     """Its case went to another campaign of the same scan: one actor has become two.
 
     What a person has merged stays one case; what findings had merged comes back as it was.

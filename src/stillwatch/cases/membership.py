@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, null, select, text, upd
 from stillwatch.cases import CaseError
 from stillwatch.cases.acts import NOT_THE_ACTOR
 from stillwatch.cases.store import Transaction
-from stillwatch.cases.tables import among, cases, hours, members, stored
+from stillwatch.cases.tables import among, cases, hours, members, to_stored
 
 _BULK = """INSERT INTO members (case_id, key, account, since_us, last_us, finding, provisional, exchanges,
         home, moved_to, tied)
@@ -26,7 +26,7 @@ _BULK = """INSERT INTO members (case_id, key, account, since_us, last_us, findin
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedAccount:
     """An account as a finding names it."""
 
     key: str
@@ -43,7 +43,9 @@ def homes_of(db: Connection, keys: Collection[str]) -> dict[str, str]:
     return {row.home: row.case_id for row in found}
 
 
-def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, provisional: bool) -> None:
+def add(
+    tx: Transaction, case_id: str, named: Iterable[NamedAccount], finding: int, *, provisional: bool
+) -> None:
     """Enter accounts that the case has no row of. Whoever is at home elsewhere stays there.
 
     finding: the latest one, or 0 where an older one names them.
@@ -56,7 +58,7 @@ def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, 
     if tx.db.dialect.name == "postgresql":
         columns = {
             "key": [row.key for row in rows],
-            "account": [stored(row.account) for row in rows],
+            "account": [to_stored(row.account) for row in rows],
             "since_us": [row.since_us for row in rows],
             "exchanges": [row.exchanges for row in rows],
             "home": [None if row.key in homes else row.key for row in rows],
@@ -75,7 +77,7 @@ def add(tx: Transaction, case_id: str, named: Iterable[Named], finding: int, *, 
     tx.db.execute(insert(members), values)
 
 
-def name_again(tx: Transaction, case_id: str, named: Mapping[str, Named], finding: int) -> None:
+def name_again(tx: Transaction, case_id: str, named: Mapping[str, NamedAccount], finding: int) -> None:
     """Note that a finding names accounts which the case has a row of."""
     m = members.c
     mine = (m.case_id == case_id) & among(tx.db, m.key, named)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select
 
-from stillwatch.cases import Act, Case, CaseError, Finding, Member, Missing, State, Verdict
+from stillwatch.cases import Act, Case, CaseError, CaseState, Finding, Member, RecordNotFound, Verdict
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
@@ -20,7 +20,7 @@ NEVER = 1 << 62
 class Filter:
     """Which cases are wanted; what is None or empty asks for nothing."""
 
-    states: tuple[State, ...] = ()
+    states: tuple[CaseState, ...] = ()
     verdict: Verdict | None = None
     owner: str | None = None  # NOBODY: those of nobody
     account: str | None = None  # named in the case, whatever it is there
@@ -49,7 +49,7 @@ class AccountIn:
 
 
 @dataclass(frozen=True)
-class Event:
+class CaseEvent:
     """Something that happened to a case: a finding or an act."""
 
     at_us: int
@@ -94,7 +94,7 @@ def _conditions(wanted: Filter, now_us: int) -> list[ColumnElement[bool]]:
         words = f"%{_plain(wanted.text.lower())}%"
         found.append(or_(*(func.lower(x).like(words, escape="\\") for x in (c.title, c.id, c.campaign))))
     if wanted.suppressed is not None:
-        found.append(_suppressed(now_us) if wanted.suppressed else ~_suppressed(now_us))
+        found.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:
         found.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
     return found
@@ -107,17 +107,17 @@ def _plain(text: str) -> str:
     return text
 
 
-def _suppressed(now_us: int) -> ColumnElement[bool]:
+def _is_suppressed(now_us: int) -> ColumnElement[bool]:
     c = cases.c
     return or_(func.coalesce(c.suppressed_until_us, 0) > now_us, c.permission.is_not(None))
 
 
 def _counts(db: Connection, now_us: int) -> dict[str, int]:
     c = cases.c
-    waiting = and_(c.state != str(State.CLOSED), ~_suppressed(now_us))
-    columns = {str(state): func.count().filter(c.state == str(state)) for state in State}
+    waiting = and_(c.state != str(CaseState.CLOSED), ~_is_suppressed(now_us))
+    columns = {str(state): func.count().filter(c.state == str(state)) for state in CaseState}
     columns |= {
-        "suppressed": func.count().filter(_suppressed(now_us)),
+        "suppressed": func.count().filter(_is_suppressed(now_us)),
         "appealed": func.count().filter(c.appeal.is_not(None)),
         "waiting": func.count().filter(waiting),
         "unowned": func.count().filter(and_(waiting, c.owner.is_(None))),
@@ -131,7 +131,9 @@ def _counts(db: Connection, now_us: int) -> dict[str, int]:
 def owners(store: Store) -> list[str]:
     """Give who owns cases that are not closed."""
     c = cases.c
-    query = select(c.owner).where(c.owner.is_not(None), c.state != str(State.CLOSED), c.merged_into.is_(None))
+    query = select(c.owner).where(
+        c.owner.is_not(None), c.state != str(CaseState.CLOSED), c.merged_into.is_(None)
+    )
     with store.reading() as db:
         return sorted(set(db.execute(query).scalars()))
 
@@ -148,8 +150,8 @@ def find(store: Store, beginning: str) -> str:
     if len(found) == 1:
         return str(found[0])
     if found:
-        raise Missing(f"{beginning!a}: several cases begin so ({', '.join(found[:3])}, ...)")
-    raise Missing(f"there is no case {beginning!a}; `stillwatch case list` shows them")
+        raise RecordNotFound(f"{beginning!a}: several cases begin so ({', '.join(found[:3])}, ...)")
+    raise RecordNotFound(f"there is no case {beginning!a}; `stillwatch case list` shows them")
 
 
 # --- one case ---
@@ -246,14 +248,14 @@ def hours_of(store: Store, case_id: str) -> list[tuple[int, int, int]]:
         return [(row.hour_us, row.exchanges, row.output_tokens) for row in db.execute(query)]
 
 
-def timeline(store: Store, case_id: str, *, limit: int = PAGE) -> list[Event]:
+def timeline(store: Store, case_id: str, *, limit: int = PAGE) -> list[CaseEvent]:
     """Give what happened to a case, newest first: findings and acts."""
-    found = [Event(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
-    done = [Event(a.at_us, act=a) for a in acts(store, case_id)]
+    found = [CaseEvent(f.at_us, finding=f) for f in findings_of(store, case_id, limit=limit)]
+    done = [CaseEvent(a.at_us, act=a) for a in acts(store, case_id)]
     return sorted(found + done, key=_newest_first)[:limit]
 
 
-def _newest_first(event: Event) -> tuple[int, int, int]:
+def _newest_first(event: CaseEvent) -> tuple[int, int, int]:
     number = event.act.id if event.act is not None else event.finding.id if event.finding is not None else 0
     return -event.at_us, -int(event.act is not None), -number
 

@@ -10,7 +10,7 @@ NOT_THE_ACTOR = (Verdict.VICTIM, Verdict.FALSE, Verdict.PERMITTED)
 DISMISSED = (Verdict.FALSE, Verdict.PERMITTED)
 
 
-def spared(store: Store, now_us: int) -> frozenset[str]:
+def spared_accounts(store: Store, now_us: int) -> frozenset[str]:
     """Give the accounts that were judged not to be the thief, and those of dismissed and suppressed cases.
 
     A dismissed case that comes back larger is judged anew: until then its new size spares nobody.

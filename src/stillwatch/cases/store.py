@@ -15,7 +15,16 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from stillwatch.cases import Case, CaseError, Missing, Stale, State, Unreachable, Verdict, tables
+from stillwatch.cases import (
+    Case,
+    CaseError,
+    CaseState,
+    DatabaseUnreachable,
+    RecordNotFound,
+    StaleRevision,
+    Verdict,
+    tables,
+)
 from stillwatch.cases.migrations import MIGRATIONS, migrate
 from stillwatch.sqlite_file import Keeper, create, database_ids
 
@@ -78,15 +87,15 @@ class Store:
     """
 
     def __init__(self, url: str, trail: Trail | None = None) -> None:
-        self.url = checked(url)
+        self.url = check_url(url)
         self.trail = trail
         self.engine = _engine(self.url)
-        self._file: _File | None = None
+        self._file: _SqliteFiles | None = None
         try:
             with self._refusals():
                 migrate(self.engine, "cases", MIGRATIONS)
                 if self.url.get_backend_name() == "sqlite":
-                    self._file = _File(Path(str(self.url.database)))
+                    self._file = _SqliteFiles(Path(str(self.url.database)))
         except BaseException:
             self.engine.dispose()
             raise
@@ -189,7 +198,7 @@ def case_in(db: Connection, case: str, *, accounts: bool = True) -> Case:
 def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
     verdict = row["verdict"]
     case = Case(**row, accounts=accounts)
-    return replace(case, state=State(row["state"]), verdict=None if verdict is None else Verdict(verdict))
+    return replace(case, state=CaseState(row["state"]), verdict=None if verdict is None else Verdict(verdict))
 
 
 def _check_revision(db: Connection, case: str, if_revision: int | None) -> None:
@@ -197,17 +206,19 @@ def _check_revision(db: Connection, case: str, if_revision: int | None) -> None:
     if found is None:
         raise _no_case(case)
     if if_revision is not None and if_revision != found:
-        raise Stale(f"case {case} was seen at revision {if_revision}, it is at {found} now: look again")
+        raise StaleRevision(
+            f"case {case} was seen at revision {if_revision}, it is at {found} now: look again"
+        )
 
 
-def _no_case(case: str) -> Missing:
-    return Missing(f"there is no case {case!a}; `stillwatch case list` shows them")
+def _no_case(case: str) -> RecordNotFound:
+    return RecordNotFound(f"there is no case {case!a}; `stillwatch case list` shows them")
 
 
 # --- engines ---
 
 
-def checked(url: str) -> URL:
+def check_url(url: str) -> URL:
     """Read a database URL; nothing is opened. Raises: CaseError for one that cases cannot be kept at."""
     try:
         parsed = make_url(url)
@@ -237,7 +248,7 @@ def _engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
-    def connected(connection: sqlite3.Connection, _: object) -> None:
+    def set_pragmas(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # `begun` says when, not the driver
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -250,7 +261,7 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-class _File:
+class _SqliteFiles:
     """The files of a SQLite database that is open, and the reader that keeps its log (see `sqlite_file`)."""
 
     def __init__(self, path: Path) -> None:
@@ -264,7 +275,7 @@ class _File:
     def check(self) -> None:
         """Refuse to go on with files that do not lie at the path any more. Raises: Unreachable."""
         if database_ids(self._path) != self._ids:
-            raise Unreachable(
+            raise DatabaseUnreachable(
                 f"{self._path}: it, or its -wal or -shm, was replaced or removed while it was open; "
                 "what was written last may be lost: start this process anew, and look"
             )
@@ -273,15 +284,17 @@ class _File:
         self._keeper.close()
 
 
-def _refusal(name: str, why: DBAPIError) -> Unreachable:
+def _refusal(name: str, why: DBAPIError) -> DatabaseUnreachable:
     """Say what a person can do about it; never the statement, whose parameters may hold names."""
     text = " ".join(str(why.orig).split())
     if "locked" in text or "busy" in text:
-        return Unreachable(f"{name}: another process has held it for {BUSY_MS / 1000:.0f} s; try again")
+        return DatabaseUnreachable(
+            f"{name}: another process has held it for {BUSY_MS / 1000:.0f} s; try again"
+        )
     if any(word in text for word in ("full", "readonly", "I/O", "unable to open")):
-        return Unreachable(f"{name}: cannot be written: {text}; make room or give it back its rights")
+        return DatabaseUnreachable(f"{name}: cannot be written: {text}; make room or give it back its rights")
     if "malformed" in text or "not a database" in text:
-        return Unreachable(f"{name}: is damaged: {text}; put the last back-up in its place")
+        return DatabaseUnreachable(f"{name}: is damaged: {text}; put the last back-up in its place")
     if why.connection_invalidated or "connect" in text:
-        return Unreachable(f"{name}: cannot be reached: {text}")
-    return Unreachable(f"{name}: {text}")
+        return DatabaseUnreachable(f"{name}: cannot be reached: {text}")
+    return DatabaseUnreachable(f"{name}: {text}")

@@ -40,13 +40,13 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else stored(value)
+        return None if value is None else to_stored(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
         return None if value is None else read_back(value)
 
 
-def stored(text: str) -> str:
+def to_stored(text: str) -> str:
     """Give the form in which a text is stored."""
     halves = not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
     if not halves and "\x00" not in text and not text.startswith(_ESCAPE):
@@ -63,7 +63,7 @@ def read_back(text: str) -> str:
 
 def key_of(account: str) -> str:
     """Give the key of an account: its name in stored form, or a digest where an index could not hold it."""
-    name = stored(account)
+    name = to_stored(account)
     data = name.encode("utf-8")
     if len(data) <= LONGEST_KEY:
         return name

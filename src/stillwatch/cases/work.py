@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import MACHINE, Act, Case, CaseError, Missing, State, Verdict
+from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, RecordNotFound, Verdict
 from stillwatch.cases.acts import CLEARED as DISMISSED
 from stillwatch.cases.acts import act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
@@ -109,9 +109,9 @@ def judge_accounts(
         missing = sorted(keys.keys() - set(tx.db.execute(there).scalars()))
         if missing:
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
-            raise Missing(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
+            raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
-        sets: dict[str, Any] = {"accounts": [group]} | _opened(tx, case_id)
+        sets: dict[str, Any] = {"accounts": [group]} | _open_if_new(tx, case_id)
         _second_person(tx, who, approver, sets)
         hold(tx.db, case_id)
         put(tx, case_id, who, "judge accounts", _why(why), sets)
@@ -142,9 +142,9 @@ def close(
             raise CaseError(f"case {case_id} has no verdict; close it with one")
         if case.appeal is not None:
             raise CaseError(f"case {case_id} has an open appeal; decide it first")
-        if case.state == State.CLOSED and said == case.verdict:
+        if case.state == CaseState.CLOSED and said == case.verdict:
             return case_in(tx.db, case_id)
-        sets = {"state": State.CLOSED.value, "verdict": str(said), "known": _known(tx, case)}
+        sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _closed_extent(tx, case)}
         _second_person(tx, who, approver, sets)
         hold(tx.db, case_id)
         put(tx, case_id, who, "close", _why(why), sets)
@@ -156,9 +156,9 @@ def reopen(
 ) -> Case:
     """Open a closed case again. Its verdict stays until it is judged anew."""
     with _changing(store, case_id, who, now_us, if_revision) as tx:
-        if case_in(tx.db, case_id, accounts=False).state != State.CLOSED:
+        if case_in(tx.db, case_id, accounts=False).state != CaseState.CLOSED:
             raise CaseError(f"case {case_id} is not closed")
-        put(tx, case_id, who, "reopen", _why(why), {"state": State.OPEN.value})
+        put(tx, case_id, who, "reopen", _why(why), {"state": CaseState.OPEN.value})
         return case_in(tx.db, case_id)
 
 
@@ -212,7 +212,7 @@ def appeal(
         if case.appeal is not None:
             raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
         said = text if account is None else f"{account}: {text}"
-        sets: dict[str, Any] = {"appeal": said, "state": State.OPEN.value}
+        sets: dict[str, Any] = {"appeal": said, "state": CaseState.OPEN.value}
         put(tx, case_id, who, "appeal", said, sets)
         return case_in(tx.db, case_id)
 
@@ -240,7 +240,7 @@ def decide(
         m = members.c
         there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, cleared))
         for key in sorted(cleared.keys() - set(tx.db.execute(there).scalars())):
-            raise Missing(f"account {cleared[key]!a}: not in case {case_id}")
+            raise RecordNotFound(f"account {cleared[key]!a}: not in case {case_id}")
         judges = {a.who for a in acts_of(tx.db, case_id, in_force=True) if _judges(a.sets)}
         if who in judges:
             raise CaseError(f"{who!a} judged case {case_id}: somebody else decides the appeal")
@@ -291,7 +291,7 @@ def split(
         there = set(tx.db.execute(mine).scalars())
         missing = sorted(keys.keys() - there)
         if missing:
-            raise Missing(f"account {keys[missing[0]]!a}: not one of case {case_id}'s actor")
+            raise RecordNotFound(f"account {keys[missing[0]]!a}: not one of case {case_id}'s actor")
         if not keys or len(keys) == len(there):
             raise CaseError("a case is split into two parts that both have accounts; name some of them")
         had = tx.db.execute(select(cases).where(c.id == case_id)).mappings().one()
@@ -302,7 +302,7 @@ def split(
         return case_in(tx.db, made)
 
 
-def exported(
+def record_export(
     store: Store, case_id: str, export: Mapping[str, str], *, who: str, now_us: int, why: str = ""
 ) -> Case:
     """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
@@ -384,7 +384,7 @@ def _act(
     if len(text) > LONGEST_WORDS:
         _words(text, "the reason")
     with _changing(store, case_id, who, now_us, if_revision) as tx:
-        put_sets = dict(sets) | (_opened(tx, case_id) if opens else {})
+        put_sets = dict(sets) | (_open_if_new(tx, case_id) if opens else {})
         _second_person(tx, who, approver, put_sets)
         if verb in ("judge", "suppress"):
             hold(tx.db, case_id)
@@ -406,13 +406,13 @@ def _changing(
     return store.writing(now_us, case=case_id, if_revision=if_revision)
 
 
-def _opened(tx: Transaction, case_id: str) -> dict[str, str]:
+def _open_if_new(tx: Transaction, case_id: str) -> dict[str, str]:
     """A new case that somebody has a hand on is open."""
-    new = case_in(tx.db, case_id, accounts=False).state == State.NEW
-    return {"state": State.OPEN.value} if new else {}
+    new = case_in(tx.db, case_id, accounts=False).state == CaseState.NEW
+    return {"state": CaseState.OPEN.value} if new else {}
 
 
-def _known(tx: Transaction, case: Case) -> dict[str, int]:
+def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
     """Give what a closed case is: what goes beyond it has come later.
 
     Until when: the end of this hour for what goes on now, as hours are counted whole; where the log is an

@@ -16,7 +16,7 @@ from stillwatch.cases.exports.notices import trial_event
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.signing import new_key, read_key
-from stillwatch.cases.exports.targets import NAME, Target, read_targets
+from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.casebook import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when
@@ -159,7 +159,7 @@ def retry_command(
 # --- parts ---
 
 
-def _deliver(folder: Path, cases: str | None, targets: tuple[Target, ...], console: str) -> Delivered:
+def _deliver(folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str) -> Delivered:
     outbox = _outbox(folder)
     with seen_cases(folder, cases) as store:
         tell(outbox, targets, store, _now_us(), console)
@@ -178,7 +178,7 @@ def _show_delivered(done: Delivered, as_json: bool) -> None:
         print(f"  {one_line(refusal)}", flush=True)
 
 
-def _checked(target: Target, send_one: bool) -> dict[str, Any]:
+def _checked(target: ExportTarget, send_one: bool) -> dict[str, Any]:
     row = {"name": target.name, "kind": target.kind, "at": target.where.at, "fit": True, "says": "ready"}
     try:
         for key in target.keys:
@@ -193,13 +193,13 @@ def _checked(target: Target, send_one: bool) -> dict[str, Any]:
     return row
 
 
-def _test_letter(target: Target) -> Letter:
+def _test_letter(target: ExportTarget) -> Letter:
     now_us = _now_us()
     event, body = trial_event(now_us, target.kind == "syslog")
     return Letter("test", target.name, event, "", body, now_us)
 
 
-def _targets(folder: Path, file: Path | None) -> tuple[Target, ...]:
+def _targets(folder: Path, file: Path | None) -> tuple[ExportTarget, ...]:
     path = file or folder / NAME
     if file is None and not path.exists():
         raise InputError(

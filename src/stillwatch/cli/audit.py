@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cases.audit import AuditError, Broken, Record, Verified
-from stillwatch.cases.audit.dated import dated
+from stillwatch.cases.audit import AuditError, AuditRecord, Broken, VerifiedTrail
+from stillwatch.cases.audit.dated import check_stamps
 from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify
-from stillwatch.cases.audit.witness import Seen, Witness, line_of, read_heads, stamped_bytes, vouch
+from stillwatch.cases.audit.witness import Witness, WitnessedHead, line_of, read_heads, stamped_bytes, vouch
 from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
@@ -114,12 +114,12 @@ def verify_command(
     partners = [read_public(path) for path in witness_key or []]
     with seen_cases(folder, cases) as store:
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
-    if isinstance(found, Verified):
-        found = dated(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
+    if isinstance(found, VerifiedTrail):
+        found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
     if as_json:
-        sound = isinstance(found, Verified)
+        sound = isinstance(found, VerifiedTrail)
         print(json.dumps({"sound": sound} | asdict(found), indent=1))
-    elif isinstance(found, Verified):
+    elif isinstance(found, VerifiedTrail):
         _tell_verified(found)
     else:
         _tell_broken(found)
@@ -127,7 +127,7 @@ def verify_command(
         raise typer.Exit(BROKEN)
 
 
-def _tell_verified(found: Verified) -> None:
+def _tell_verified(found: VerifiedTrail) -> None:
     print(
         f"sound: {counted(found.records, 'record')}, {when(found.first_us)} to {when(found.last_us)}, "
         f"{counted(found.checkpoints, 'checkpoint')}"
@@ -180,7 +180,7 @@ def show_command(
 ) -> None:
     """Show records, newest first. It does not check them: see verify."""
 
-    def found(store: Store) -> list[Record]:
+    def found(store: Store) -> list[AuditRecord]:
         with store.reading() as db:
             return read(
                 db, subject=subject, who=who, person=person, before=before, limit=limit, opened=opened
@@ -203,7 +203,7 @@ def show_command(
     table(heads, [_row(row) for row in rows], "nothing on the trail is so")
 
 
-def _row(row: Record) -> tuple[str, ...]:
+def _row(row: AuditRecord) -> tuple[str, ...]:
     told = [json.dumps(one, sort_keys=True) for one in row.personal]
     if row.closed:
         told.append(f"{row.closed} sealed")
@@ -231,7 +231,7 @@ def checkpoint_command(
         head = _trail(store).signed_head(db, utc_us())
     stamped = None if by is None else have_stamped(stamped_bytes(head), by)
     text = None if stamped is None else base64.b64encode(stamped.answer).decode("ascii")
-    seen = Seen(head, "", stamp=text)
+    seen = WitnessedHead(head, "", stamp=text)
     if to is None:
         print(line_of(seen))
         return

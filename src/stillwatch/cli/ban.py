@@ -20,7 +20,7 @@ from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.exports import litellm_config, rpz_zone
 from stillwatch.lineage.parts import parts
 from stillwatch.lineage.resolve import resolve
-from stillwatch.lineage.table import Entry, table
+from stillwatch.lineage.table import LineageEntry, table
 from stillwatch.report.terminal import plain_table, safe
 from stillwatch.terms import ModelVerdict, Terms
 from stillwatch.terms.decide import model_verdict
@@ -233,7 +233,7 @@ def _given(names: Iterable[str]) -> Iterator[str]:
             yield name
 
 
-def _weights_of(entry: Entry, family: str) -> bool:
+def _weights_of(entry: LineageEntry, family: str) -> bool:
     return family == entry.family or any(family == sized for _, sized in entry.sizes)
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cases import DetectorState, State, Verdict, feedback, reading
-from stillwatch.cases.alert import Prices, alert
+from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, reading
+from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.exports import Form
-from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, find
@@ -116,7 +116,7 @@ class Which(StrEnum):
     unnamed = "unnamed"
 
 
-class Shape(StrEnum):
+class CaseExportShape(StrEnum):
     """What a case leaves as: another program's words, or evidence with its own checker."""
 
     ocsf = "ocsf"
@@ -134,7 +134,7 @@ def case_verbs() -> None:
 
 @app.command("list", epilog=LIST_EXAMPLES)
 def list_command(
-    state: Annotated[list[State] | None, typer.Option(help="Only cases in this state.")] = None,
+    state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
     owner: Annotated[str | None, typer.Option(help="Only this person's; none for nobody's.")] = None,
     account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None,
@@ -147,7 +147,7 @@ def list_command(
 ) -> None:
     """Show the queue: what is due first, then the largest harvest."""
     wanted = Filter(
-        states=tuple(state) if state else () if every else (State.NEW, State.OPEN),
+        states=tuple(state) if state else () if every else (CaseState.NEW, CaseState.OPEN),
         verdict=verdict,
         owner=owner,
         account=account,
@@ -196,7 +196,7 @@ def show_command(
 ) -> None:
     """Show one case: why, what would make it honest, what has left, how sure, what to do."""
     with seen_cases(folder, cases) as store:
-        told = alert(store, find(store, case), utc_us(), console, Prices(cost, price))
+        told = alert(store, find(store, case), utc_us(), console, TokenPrices(cost, price))
     if as_json:
         print(json.dumps(told.as_json(), indent=1))
     else:
@@ -295,7 +295,7 @@ def detectors_command(
         found = (
             feedback.by_month(store)
             if months
-            else [feedback.measured(store, name, utc_us()) for name in standing]
+            else [feedback.measure(store, name, utc_us()) for name in standing]
         )
     if as_json:
         rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
@@ -350,7 +350,9 @@ def detector_command(
 @app.command("export", epilog=EXPORT_EXAMPLES)
 def export_command(
     case: CaseId,
-    form: Annotated[Shape, typer.Option(help="In whose words; bundle: evidence.")] = Shape.ocsf,
+    form: Annotated[
+        CaseExportShape, typer.Option(help="In whose words; bundle: evidence.")
+    ] = CaseExportShape.ocsf,
     out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
     log: Annotated[
         list[Path] | None, typer.Option(help="For a bundle: the log that was scanned; may be given again.")
@@ -373,17 +375,17 @@ def export_command(
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts."""
     now_us, stamped_by = utc_us(), named(stamp, stamp_ca)
-    if stamped_by is not None and form is not Shape.bundle:
+    if stamped_by is not None and form is not CaseExportShape.bundle:
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")
     with opened_cases(folder, cases, audit_key, audit_witness) as store:
-        if form is Shape.bundle:
+        if form is CaseExportShape.bundle:
             bundle(
                 store, case, out, log or [], accounts, key_file,
                 assume_utc=assume_utc, yes=yes, now_us=now_us, stamped_by=stamped_by,
             )  # fmt: skip
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
-        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:
         typer.get_binary_stream("stdout").write(ready.data)

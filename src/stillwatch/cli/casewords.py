@@ -7,7 +7,7 @@ from dataclasses import asdict
 from stillwatch.cases import reading
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.claims import Claim
-from stillwatch.cases.fold import Folded
+from stillwatch.cases.fold import FoldResult
 from stillwatch.cli.folder import when
 from stillwatch.cli.main import one_line
 from stillwatch.report import amounts
@@ -15,7 +15,7 @@ from stillwatch.report import amounts
 LINKS_PRINTED = 8
 
 
-def words_of(folded: Folded) -> str:
+def words_of(folded: FoldResult) -> str:
     """Say what became of a scan's findings."""
     parts = [
         (len(folded.opened), "opened", folded.opened),
@@ -44,7 +44,7 @@ def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
         print(f"left out: {len(odd):,} whose names are no lines of text; --json has them", file=sys.stderr)
 
 
-def event_row(event: reading.Event) -> tuple[str, ...]:
+def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
     """Give what happened as a row: when, the act's number, who, what, why."""
     at = when(event.at_us) or ""
     if event.finding is not None:

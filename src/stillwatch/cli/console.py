@@ -221,13 +221,13 @@ def add_command(
 
     The password is asked for twice on a terminal, else read as one line from standard input.
     """
-    from stillwatch.console import Role, people
+    from stillwatch.console import UserRole, people
 
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
     with opened(folder, cases, audit_key, make=cases is not None) as store:
         password = secrets.token_urlsafe(15) if generate else _password()
-        people.add(store, name, Role[role.upper()], password, who=whoami(), now_us=utc_us())
+        people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
     if as_json:
         print(json.dumps(told, indent=1))

@@ -25,9 +25,9 @@ from stillwatch.cli.distilling import (
     tell_curated,
 )
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.distill import Run
+from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
-from stillwatch.distill.plan import EMBEDDED, Plan, load
+from stillwatch.distill.plan import EMBEDDED, DistillPlan, load
 from stillwatch.distill.rows import read_json, read_prompts, replace_file
 from stillwatch.errors import InputError
 from stillwatch.watermark import WINDOW
@@ -338,20 +338,20 @@ def teach_command(
     serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say, owner=owner)
 
 
-def _train(run: Run, plan: Plan, tell: Callable[[str], None] = say) -> dict[str, Any]:
+def _train(run: DistillRun, plan: DistillPlan, tell: Callable[[str], None] = say) -> dict[str, Any]:
     from stillwatch.distill.train.run import train
 
     train(run.path, plan.train, tell)
     return read_json(run.training)
 
 
-def _evaluate(run: Run, plan: Plan, tell: Callable[[str], None] = say) -> dict[str, Any]:
+def _evaluate(run: DistillRun, plan: DistillPlan, tell: Callable[[str], None] = say) -> dict[str, Any]:
     from stillwatch.distill.evaluate.run import evaluate
 
     return evaluate(run.path, plan.evaluate, tell)
 
 
-def _report(run: Run) -> Path:
+def _report(run: DistillRun) -> Path:
     from stillwatch.distill.report.run import report
 
     return report(run.path)

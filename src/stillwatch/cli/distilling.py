@@ -15,14 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stillwatch.cli.folder import table, whoami
 from stillwatch.cli.main import one_line
-from stillwatch.distill import DistillError, Run
+from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect import Progress as Asked
 from stillwatch.distill.collect.ask import collect_run
 from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.curate.run import curate_run
-from stillwatch.distill.plan import Plan, load, text
-from stillwatch.distill.prepare import Prepared, prepare
+from stillwatch.distill.plan import DistillPlan, load, text
+from stillwatch.distill.prepare import PreparedRun, prepare
 from stillwatch.distill.rows import read_json, replace_file
 from stillwatch.distill.teachers import warning
 from stillwatch.errors import InputError
@@ -34,7 +34,7 @@ LINE_EVERY_S = 60.0
 SHOWN = 5  # rejected lines, failures
 
 
-def begun(plan: Plan, where: Path | None, given: dict[str, Any]) -> Prepared:
+def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> PreparedRun:
     """Make a run's folder, or take it as it is, and say what is odd about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
     again = where is None or not where.is_dir() or new_prompts
@@ -53,14 +53,14 @@ def begun(plan: Plan, where: Path | None, given: dict[str, Any]) -> Prepared:
     return made
 
 
-def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> tuple[Run, Plan]:
+def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> tuple[DistillRun, DistillPlan]:
     """A run that was begun, and its plan with changes: nothing is prepared anew."""
     at = where or folder
     if at is None:
         raise InputError("which run? give its folder, or its plan")
     elsewhere = {"folder": str(folder)} if folder is not None and where is not None else {}
     said = load(at, sets(set_) | elsewhere)
-    run = Run(Path(said.folder))
+    run = DistillRun(Path(said.folder))
     if not run.prompts.exists():
         raise InputError(f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins")
     asked = load(run.path, {})  # with the options that collecting had
@@ -72,13 +72,13 @@ def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> t
     return run, plan
 
 
-def collected(made: Prepared, plan: Plan, quiet: bool) -> Collected:
+def collected(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
     """Ask, with a bar on a terminal."""
     with watching(quiet) as tell:
         return collect_run(made.run, plan, tell, say)
 
 
-def curated(run: Run, plan: Plan, quiet: bool) -> dict[str, Any]:
+def curated(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
     """Curate, with bars, and say where programs were not confined."""
     with bars(Console(stderr=True), quiet) as tell:
         account = curate_run(run, plan, tell)
@@ -138,7 +138,7 @@ def _words(asked: Asked) -> str:
     return words
 
 
-def tell_collected(run: Run, got: Collected) -> None:
+def tell_collected(run: DistillRun, got: Collected) -> None:
     """Print what is stored and what it cost."""
     spent = read_json(run.spent)
     cost = "" if spent["usd"] is None else f", ${spent['usd']:,.4f}"
@@ -157,7 +157,7 @@ def tell_collected(run: Run, got: Collected) -> None:
         print(f"  {counted(count, 'answer')} missing: {one_line(words)[:300]}")
 
 
-def tell_curated(run: Run, account: dict[str, Any]) -> None:
+def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
     """Print what each filter dropped."""
     rows = [
         (
@@ -169,10 +169,10 @@ def tell_curated(run: Run, account: dict[str, Any]) -> None:
         for one in account["filters"]
     ]
     table(("filter", "dropped", "what it drops", "for example"), rows, "")
-    print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated}")
+    print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated_file}")
 
 
-def leave(made: Prepared, got: Collected) -> None:
+def leave(made: PreparedRun, got: Collected) -> None:
     """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
     if got.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -19,7 +19,7 @@ from rich.console import Console
 from stillwatch.cases import Case
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.marking import Tlp, mark
-from stillwatch.cases.exports.sums import said
+from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import (
     VALID_DAYS,
     ToPartner,
@@ -28,10 +28,10 @@ from stillwatch.cases.exports.write import (
     release,
     write_file,
 )
-from stillwatch.cases.indicators import Hits, Indicator, Kind, Partner
+from stillwatch.cases.indicators import Hits, Indicator, IndicatorKind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
-from stillwatch.cases.indicators.keys import Key, create, own, read_exchange
-from stillwatch.cases.indicators.marks import History
+from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
+from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import read_partners
 from stillwatch.cases.indicators.search import search
 from stillwatch.cases.indicators.shelf import place_key, shelf_of
@@ -125,7 +125,7 @@ Sender = Annotated[
     str, typer.Option(help="Your organisation's name, as it goes out.", envvar="STILLWATCH_SENDER")
 ]
 Kinds = Annotated[
-    list[Kind] | None,
+    list[IndicatorKind] | None,
     typer.Option("--kind", help="What to make marks of; more than once. Else all of wording."),
 ]
 AccountsFile = Annotated[
@@ -205,7 +205,7 @@ def export_command(
         told = _gathered(history, found.accounts, kind, rejects)
         partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
-        may_leave(said(ready.leaving), str(out or "standard output"), yes)
+        may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:
         typer.get_binary_stream("stdout").write(ready.data)
@@ -308,8 +308,8 @@ def sightings_command(
 
 
 def _history(
-    logs: Sequence[str], key: Key, accounts: Path | None, key_file: Path | None, assume_utc: bool
-) -> History:
+    logs: Sequence[str], key: IndicatorKey, accounts: Path | None, key_file: Path | None, assume_utc: bool
+) -> LogHistory:
     known = None if accounts is None else read_accounts(accounts, rejects=Rejects(), assume_utc=assume_utc)
     raw = _stored_key(logs, key_file)
     shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
@@ -320,7 +320,7 @@ def _history(
             f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
         )
     logs = [str(shelves.get(log) or log) for log in logs]
-    return History(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
+    return LogHistory(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
@@ -329,13 +329,13 @@ def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:
     return None if raw == DEFAULT_KEY else raw
 
 
-def _own_key(logs: Sequence[str], key_file: Path | None) -> Key:
+def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
     """The logs' own key where they have one; for plain logs any does, since nothing leaves."""
-    return own(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
+    return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
 def _gathered(
-    history: History, members: Sequence[str], kinds: list[Kind] | None, rejects: Rejects
+    history: LogHistory, members: Sequence[str], kinds: list[IndicatorKind] | None, rejects: Rejects
 ) -> tuple[Indicator, ...]:
     with progress(Console(stderr=True), quiet=False) as tell:
         return gather(
@@ -344,7 +344,7 @@ def _gathered(
 
 
 def _searched(
-    history: History, partner: Partner, since: str | None, until: str | None, rejects: Rejects
+    history: LogHistory, partner: Partner, since: str | None, until: str | None, rejects: Rejects
 ) -> Hits:
     with progress(Console(stderr=True), quiet=False) as tell:
         return search(
@@ -376,11 +376,11 @@ def _noted(store: Store, case: str, text: str) -> bool:
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
 
 
-def _answer(hits: list[Hits], key: Key, sender: str, out: Path, yes: bool, now_us: int) -> None:
+def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bool, now_us: int) -> None:
     if len(hits) > 1:
         raise InputError(f"the file tells of {len(hits)} campaigns; ask for one a file to answer them")
     data, leaving = sighting_bundle(hits[0], key, sender=sender, now_us=now_us)
-    may_leave(said(leaving), str(out), yes)
+    may_leave(describe_leaving(leaving), str(out), yes)
     write_file(out, data)
 
 

@@ -25,8 +25,8 @@ from stillwatch.range.cells import LIVE, SCENES
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.defences import registry as defences
 from stillwatch.range.page.page import write_page
-from stillwatch.range.run import Asked, Run, asked, facts_of, run
-from stillwatch.range.scenes import Scene, read_scene, shipped
+from stillwatch.range.run import RangeRun, SceneRequest, facts_of, run, scene_request
+from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 from stillwatch.range.table import Shares, lines
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import progress, safe
@@ -109,7 +109,7 @@ def run_command(
     if students and mode == LIVE:
         raise InputError("--students goes with --mode log; a live play trains its own")
     wanted = tuple(
-        asked(read_scene(name), _seeds(seeds), _names(defences), _names(attackers))
+        scene_request(read_scene(name), _seeds(seeds), _names(defences), _names(attackers))
         for name in dict.fromkeys(scenes)
     )
     folder = out or OUT / facts_of(wanted, mode).id
@@ -140,15 +140,21 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _played(
-    wanted: tuple[Asked, ...], folder: Path, mode: str, keep: bool, jobs: int, students: bool, quiet: bool
-) -> tuple[Run, Shares | None]:
+    wanted: tuple[SceneRequest, ...],
+    folder: Path,
+    mode: str,
+    keep: bool,
+    jobs: int,
+    students: bool,
+    quiet: bool,
+) -> tuple[RangeRun, Shares | None]:
     with _watching(quiet) as tell:
         told = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
         if not students:
             return told, None
-        from stillwatch.range.students import trained  # the extra `train`
+        from stillwatch.range.students import train_students  # the extra `train`
 
-        return told, trained(told, tell)
+        return told, train_students(told, tell)
 
 
 @contextmanager
@@ -173,7 +179,7 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     yield line
 
 
-def _filed(told: Run, shares: Shares | None) -> dict[str, Any]:
+def _filed(told: RangeRun, shares: Shares | None) -> dict[str, Any]:
     document = written.document(told, shares)
     write_atomically(told.folder / written.FILE, written.text_of(document))
     write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
@@ -194,11 +200,11 @@ def repro_command(
     then = made.read_manifest(folder)
     before = _document(folder / written.FILE)
     wanted = tuple(
-        Asked(_scene(folder, source), source.seeds, source.defences, source.attackers)
+        SceneRequest(_scene(folder, source), source.seeds, source.defences, source.attackers)
         for source in then.scenes
     )
     now = facts_of(wanted, then.mode)
-    said = made.changed(then, now)
+    said = made.list_changes(then, now)
     with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
         again, _ = _played(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
         after = json.loads(written.text_of(written.document(again)))
@@ -255,7 +261,7 @@ def _document(path: Path) -> dict[str, Any]:
     return told
 
 
-def _scene(folder: Path, source: made.Source) -> Scene:
+def _scene(folder: Path, source: made.SceneSource) -> Scene:
     """Read a scene where it was read, if it is still that one, else the copy in the run's folder.
 
     A shape of one's own is Python: it is only taken from where it lay, never from a run's folder.
@@ -294,7 +300,7 @@ def compose_command(
 def list_command(as_json: AsJson = False) -> None:
     """List the scenes that ship, the shapes of campaigns, the defences and the attackers."""
     told = {
-        "scenes": {name: _comment(path) for name, path in shipped().items()},
+        "scenes": {name: _comment(path) for name, path in shipped_scenes().items()},
         "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
         "defences": {name: _doc(name) for name in defences.names()},
         "ablations": dict.fromkeys(defences.ablations(), ""),

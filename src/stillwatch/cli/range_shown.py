@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stillwatch.range import words, written
-from stillwatch.range.run import Run
+from stillwatch.range.run import RangeRun
 from stillwatch.range.table import Shares, lines
 from stillwatch.report.terminal import plain_table, safe
 
@@ -15,7 +15,7 @@ WIDE, PIPED = 150, 190  # columns from which the table is one; columns where nob
 SPLIT = 6  # columns of the first table where it is two
 
 
-def print_run(told: Run, shares: Shares | None, console: Console) -> None:
+def print_run(told: RangeRun, shares: Shares | None, console: Console) -> None:
     """Print a run's tables."""
     table = lines(told.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
@@ -28,7 +28,7 @@ def print_run(told: Run, shares: Shares | None, console: Console) -> None:
             _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
             rest = [(r[0], *r[SPLIT:]) for r in rows]
             _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        notes = (*map(words.silent, some), words.undefended(some[0]), *map(words.hurt, some))
+        notes = (*map(words.silent, some), words.undefended_sentence(some[0]), *map(words.hurt, some))
         for note in notes:
             if note:
                 console.print(Text(note))

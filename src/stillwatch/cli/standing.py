@@ -30,7 +30,7 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import counted
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 app = typer.Typer(help="Enforcement status of accounts.", no_args_is_help=True, add_completion=False)
 
@@ -161,7 +161,7 @@ def set_command(
         raise InputError("no account was given; name some, or use --accounts-file")
     to, now_us = _step(step), utc_us()
     until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
-    set_to = Standing(to, now_us, why, None, output_tokens_per_hour, until_us)
+    set_to = EnforcementStatus(to, now_us, why, None, output_tokens_per_hour, until_us)
     if not why.strip() and not dry_run:
         raise InputError("--why is missing: the next reader of the log has nothing else")
     with changing(folder) as state:
@@ -390,7 +390,7 @@ def _names(names: tuple[str, ...] | list[str]) -> str:
     return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 
-def _plain(account: str, standing: Standing) -> dict[str, Any]:
+def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
     return {
         "account": account,
         "step": standing.step.name.lower(),

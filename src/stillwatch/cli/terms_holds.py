@@ -20,7 +20,7 @@ from stillwatch.report.terminal import progress
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.hold_cost import HoldCost, hold_cost
 from stillwatch.terms import Holds, Permission
-from stillwatch.terms.holds import DAY_US, Choice, choose
+from stillwatch.terms.holds import DAY_US, HoldChoice, choose
 from stillwatch.terms.load import load
 from stillwatch.terms.reload import wall_us
 
@@ -86,7 +86,7 @@ def holds_command(
         raise typer.Exit(REJECTED)
 
 
-def _plain(holds: Holds, costs: list[tuple[Choice, HoldCost]]) -> dict[str, object]:
+def _plain(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> dict[str, object]:
     rows = [
         {
             "candidate": choice.candidate.candidate,
@@ -103,7 +103,7 @@ def _plain(holds: Holds, costs: list[tuple[Choice, HoldCost]]) -> dict[str, obje
     return {"mode": holds.mode, "held_minutes_per_day": minutes, "candidates": rows}
 
 
-def _show(holds: Holds, costs: list[tuple[Choice, HoldCost]]) -> None:
+def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
     table = table_of("candidate", "held", "exempt", "requests a day", "refused a day", "most")
     for choice, cost in costs:
         held = choice.why_not is None

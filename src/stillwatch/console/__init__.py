@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from stillwatch.errors import StillwatchError
 from stillwatch.scan import AccountVerdict
-from stillwatch.terms import Standing, Step, Terms
+from stillwatch.terms import EnforcementStatus, Step, Terms
 
 
 class ConsoleError(StillwatchError):
@@ -23,7 +23,7 @@ class Unavailable(ConsoleError):
     """It needs a running gateway, or something that this deployment does not keep."""
 
 
-class Role(IntEnum):
+class UserRole(IntEnum):
     """What a person may do; each may do all that those below may."""
 
     READER = 1  # look at cases and pages, never at prompts
@@ -36,13 +36,13 @@ class User:
     """A person who may log in."""
 
     name: str
-    role: Role
+    role: UserRole
     created_us: int
     disabled_us: int | None = None
 
 
 @dataclass(frozen=True)
-class Known:
+class NearbyAccount:
     """An account near a step, by what is known of it. None: nothing says."""
 
     account: str
@@ -57,7 +57,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class EndUser:
+class AffectedEndUser:
     """A person below an account that is hit."""
 
     account: str
@@ -66,7 +66,7 @@ class EndUser:
 
 
 @dataclass(frozen=True)
-class Reach:
+class StepImpact:
     """Whom a step would hit, and who stands near and would not be touched. None: that could not be told."""
 
     accounts: tuple[str, ...]  # whose standing would change
@@ -78,9 +78,9 @@ class Reach:
     same_end_user: int | None = None
     same_network: int | None = None
     notes: tuple[str, ...] = ()
-    hit: tuple[Known, ...] = ()  # of `accounts`, those with most exchanges
-    near: tuple[Known, ...] = ()  # of those not touched, those that share most
-    users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
+    hit: tuple[NearbyAccount, ...] = ()  # of `accounts`, those with most exchanges
+    near: tuple[NearbyAccount, ...] = ()  # of those not touched, those that share most
+    users: tuple[AffectedEndUser, ...] = ()  # of the end users hit, those with most exchanges
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class InForce:
 
 
 @dataclass(frozen=True)
-class Said:
+class CapturedExchange:
     """What was asked and answered in one exchange, where texts are kept."""
 
     at_us: int
@@ -171,15 +171,17 @@ class Deployment(Protocol):
     @property
     def acts(self) -> str | None: ...
 
-    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+    def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
         """Give what stands for those of the accounts that are not clear."""
         ...
 
-    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         """Say whom a step on these accounts would hit. It changes nothing."""
         ...
 
-    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+    def act(
+        self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
+    ) -> int:
         """Set one standing for all the accounts or none; give the action's number."""
         ...
 
@@ -219,6 +221,6 @@ class Deployment(Protocol):
         """Give what the last scan says of an account; None where it says nothing."""
         ...
 
-    def said(self, account: str, limit: int) -> Sequence[Said]:
+    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account. The caller has put on record who asked, and why."""
         ...

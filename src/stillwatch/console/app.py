@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from stillwatch.cases import Missing, Unreachable
+from stillwatch.cases import DatabaseUnreachable, RecordNotFound
 from stillwatch.cases.store import Store
-from stillwatch.console import Deployment, Recording, Role, Unavailable, people, render, sessions
-from stillwatch.console.asked import Asked, Desk, Settings, View, address
-from stillwatch.console.guard import Guard
+from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions
+from stillwatch.console.asked import ConsoleContext, ConsoleSettings, PageRequest, View, address
+from stillwatch.console.guard import HostGuard
 from stillwatch.console.looked import Looks
 from stillwatch.console.pages import (
     account,
@@ -46,7 +46,7 @@ class Page:
     """One route that shows something."""
 
     path: str
-    least: Role
+    least: UserRole
     view: View
 
 
@@ -55,50 +55,50 @@ class Deed:
     """One route that changes something."""
 
     path: str
-    least: Role
+    least: UserRole
     do: View
 
 
 PAGES = (
-    Page("/queue", Role.READER, queue.show),
-    Page("/case/{case}", Role.READER, case.show),
-    Page("/case/{case}/accounts", Role.READER, case.accounts),
-    Page("/case/{case}/links", Role.READER, case.links),
-    Page("/case/{case}/alert", Role.READER, case.alert_page),
-    Page("/actor/{case}", Role.READER, case.actor),
-    Page("/account", Role.READER, account.show),
-    Page("/approvals", Role.READER, acting.approvals),
-    Page("/ask/{ask:int}", Role.READER, acting.ask_page),
-    Page("/detectors", Role.READER, detectors.show),
-    Page("/terms", Role.READER, terms.show),
-    Page("/audit", Role.READER, audit.show),
-    Page("/health", Role.READER, health.show),
-    Page("/sql", Role.ANALYST, sql.show),
+    Page("/queue", UserRole.READER, queue.show),
+    Page("/case/{case}", UserRole.READER, case.show),
+    Page("/case/{case}/accounts", UserRole.READER, case.accounts),
+    Page("/case/{case}/links", UserRole.READER, case.links),
+    Page("/case/{case}/alert", UserRole.READER, case.alert_page),
+    Page("/actor/{case}", UserRole.READER, case.actor),
+    Page("/account", UserRole.READER, account.show),
+    Page("/approvals", UserRole.READER, acting.approvals),
+    Page("/ask/{ask:int}", UserRole.READER, acting.ask_page),
+    Page("/detectors", UserRole.READER, detectors.show),
+    Page("/terms", UserRole.READER, terms.show),
+    Page("/audit", UserRole.READER, audit.show),
+    Page("/health", UserRole.READER, health.show),
+    Page("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
-    Deed("/case/{case}/take", Role.ANALYST, working.take),
-    Deed("/case/{case}/assign", Role.ANALYST, working.assign),
-    Deed("/case/{case}/note", Role.ANALYST, working.note),
-    Deed("/case/{case}/judge", Role.ANALYST, working.judge),
-    Deed("/case/{case}/accounts", Role.ANALYST, working.judge_accounts),
-    Deed("/case/{case}/close", Role.ANALYST, working.close),
-    Deed("/case/{case}/reopen", Role.ANALYST, working.reopen),
-    Deed("/case/{case}/suppress", Role.ANALYST, working.suppress),
-    Deed("/case/{case}/unsuppress", Role.ANALYST, working.unsuppress),
-    Deed("/case/{case}/appeal", Role.ANALYST, working.appeal),
-    Deed("/case/{case}/decide", Role.APPROVER, working.decide),
-    Deed("/case/{case}/undo", Role.ANALYST, working.undo),
-    Deed("/case/{case}/dry", Role.ANALYST, acting.dry_run),
-    Deed("/case/{case}/act", Role.ANALYST, acting.act),
-    Deed("/ask/{ask:int}/approve", Role.APPROVER, acting.approve),
-    Deed("/ask/{ask:int}/refuse", Role.ANALYST, acting.refuse),
-    Deed("/ask/{ask:int}/undo", Role.ANALYST, acting.undo),
-    Deed("/proposal/{proposal:int}/approve", Role.APPROVER, acting.approve_proposal),
-    Deed("/proposal/{proposal:int}/dismiss", Role.APPROVER, acting.dismiss_proposal),
-    Deed("/prompts", Role.ANALYST, prompts.show),
-    Deed("/detectors/state", Role.APPROVER, detectors.set_state),
-    Deed("/audit/verify", Role.READER, audit.verify),
-    Deed("/sql", Role.ANALYST, sql.ask),
+    Deed("/case/{case}/take", UserRole.ANALYST, working.take),
+    Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
+    Deed("/case/{case}/note", UserRole.ANALYST, working.note),
+    Deed("/case/{case}/judge", UserRole.ANALYST, working.judge),
+    Deed("/case/{case}/accounts", UserRole.ANALYST, working.judge_accounts),
+    Deed("/case/{case}/close", UserRole.ANALYST, working.close),
+    Deed("/case/{case}/reopen", UserRole.ANALYST, working.reopen),
+    Deed("/case/{case}/suppress", UserRole.ANALYST, working.suppress),
+    Deed("/case/{case}/unsuppress", UserRole.ANALYST, working.unsuppress),
+    Deed("/case/{case}/appeal", UserRole.ANALYST, working.appeal),
+    Deed("/case/{case}/decide", UserRole.APPROVER, working.decide),
+    Deed("/case/{case}/undo", UserRole.ANALYST, working.undo),
+    Deed("/case/{case}/dry", UserRole.ANALYST, acting.dry_run),
+    Deed("/case/{case}/act", UserRole.ANALYST, acting.act),
+    Deed("/ask/{ask:int}/approve", UserRole.APPROVER, acting.approve),
+    Deed("/ask/{ask:int}/refuse", UserRole.ANALYST, acting.refuse),
+    Deed("/ask/{ask:int}/undo", UserRole.ANALYST, acting.undo),
+    Deed("/proposal/{proposal:int}/approve", UserRole.APPROVER, acting.approve_proposal),
+    Deed("/proposal/{proposal:int}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
+    Deed("/prompts", UserRole.ANALYST, prompts.show),
+    Deed("/detectors/state", UserRole.APPROVER, detectors.set_state),
+    Deed("/audit/verify", UserRole.READER, audit.verify),
+    Deed("/sql", UserRole.ANALYST, sql.ask),
 )
 
 
@@ -108,7 +108,7 @@ def make(
     *,
     hosts: Collection[str] | None = None,
     secure: bool | None = None,
-    settings: Settings | None = None,
+    settings: ConsoleSettings | None = None,
     now_us: Callable[[], int] | None = None,
 ) -> ASGIApp:
     """Make the console of a store's cases. `people.prepare(store)` is done here.
@@ -119,8 +119,8 @@ def make(
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.recorded if isinstance(deployment, Recording) else None)
-    desk = Desk(store, deployment, settings or Settings(), snapshots, Looks(store), clock)
-    door = entry.Door(desk, Throttle())
+    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, Looks(store), clock)
+    door = entry.LoginPages(desk, Throttle())
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
         Route("/cases/{case}", _permalink, methods=["GET"]),
@@ -135,7 +135,7 @@ def make(
         routes.append(Route(page.path, _page(desk, page, None), methods=["GET"]))
     routes += [Route(deed.path, _deed(desk, deed), methods=["POST"]) for deed in DEEDS]
     inner = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
-    return Guard(inner, hosts, secure)
+    return HostGuard(inner, hosts, secure)
 
 
 def _static(request: Request) -> Response:
@@ -158,15 +158,15 @@ async def _nowhere(request: Request, why: Exception) -> Response:
     return render.bare(request, "apart.html.j2", status, title=text, text=text, home=address(request, "/"))
 
 
-def _entered(desk: Desk, request: Request) -> Asked | None:
+def _entered(desk: ConsoleContext, request: Request) -> PageRequest | None:
     """Who asks, if somebody is logged in."""
     now_us = desk.now_us()
     cookie = request.cookies.get(entry.cookie_name(request))
     session = sessions.find(desk.store, cookie, now_us) if cookie else None
-    return None if session is None else Asked(request, desk, session.user, session.csrf, now_us)
+    return None if session is None else PageRequest(request, desk, session.user, session.csrf, now_us)
 
 
-def _page(desk: Desk, page: Page, suffix: str | None) -> Callable[[Request], Response]:
+def _page(desk: ConsoleContext, page: Page, suffix: str | None) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = suffix or request.query_params.get("format", "html")
         if form not in ("html", "json", "csv"):
@@ -196,7 +196,7 @@ def _page(desk: Desk, page: Page, suffix: str | None) -> Callable[[Request], Res
     return answer
 
 
-def _deed(desk: Desk, deed: Deed) -> Callable[[Request], Response]:
+def _deed(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         try:
             asked = _entered(desk, request)
@@ -240,7 +240,13 @@ DONE = {
 
 
 def _status(why: StillwatchError) -> int:
-    return 404 if isinstance(why, Missing) else 503 if isinstance(why, Unavailable | Unreachable) else 409
+    return (
+        404
+        if isinstance(why, RecordNotFound)
+        else 503
+        if isinstance(why, Unavailable | DatabaseUnreachable)
+        else 409
+    )
 
 
 def _outside(request: Request, form: str) -> Response:
@@ -261,7 +267,7 @@ def _problem(status: int, text: str, form: str) -> Response:
     return JSONResponse({"error": {"status": status, "message": text}}, status)
 
 
-def _refused(asked: Asked, status: int, text: str, form: str = "html") -> Response:
+def _refused(asked: PageRequest, status: int, text: str, form: str = "html") -> Response:
     if form != "html":
         return _problem(status, text, form)
     back = asked.url("/queue")

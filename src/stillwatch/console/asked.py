@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stillwatch.cases.store import Store
-from stillwatch.console import ConsoleError, Deployment, Role, User
+from stillwatch.console import ConsoleError, Deployment, User, UserRole
 from stillwatch.console.looked import Looks
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.twins import Shown
@@ -21,30 +21,30 @@ LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
-class Settings:
+class ConsoleSettings:
     """How this console behaves."""
 
     big_accounts: int = 10  # a step on more accounts needs a second person
 
 
 @dataclass(frozen=True)
-class Desk:
+class ConsoleContext:
     """What all pages work with."""
 
     store: Store
     deployment: Deployment
-    settings: Settings
+    settings: ConsoleSettings
     snapshots: Snapshots
     looks: Looks
     now_us: Callable[[], int]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PageRequest:
     """One request of somebody who is logged in."""
 
     request: Request
-    desk: Desk
+    desk: ConsoleContext
     user: User
     csrf: str
     now_us: int
@@ -57,7 +57,7 @@ class Asked:
     def deployment(self) -> Deployment:
         return self.desk.deployment
 
-    def may(self, role: Role) -> bool:
+    def may(self, role: UserRole) -> bool:
         return self.user.role >= role
 
     def url(self, path: str, **query: Any) -> str:
@@ -110,7 +110,7 @@ class Asked:
         return text
 
 
-View = Callable[[Asked], Shown | Response]
+View = Callable[[PageRequest], Shown | Response]
 
 
 def address(request: Request, path: str, **query: Any) -> str:

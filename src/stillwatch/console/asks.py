@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, update
 from sqlalchemy.engine import Row
 
-from stillwatch.cases import CaseError, Missing, Stale, reading
+from stillwatch.cases import CaseError, RecordNotFound, StaleRevision, reading
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, Deployment
 from stillwatch.console.migrations import asks
 from stillwatch.errors import StillwatchError
 from stillwatch.report.amounts import counted
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 REFUSES = (Step.VERIFY, Step.BLOCK)  # the account is served nothing
 MOST_SHOWN = 200
@@ -27,7 +27,7 @@ DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Ask:
+class StepRequest:
     """A step that somebody asked for."""
 
     id: int
@@ -87,7 +87,7 @@ def digest(accounts: Iterable[str]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def put(store: Store, ask: Ask, if_revision: int | None) -> int:
+def put(store: Store, ask: StepRequest, if_revision: int | None) -> int:
     """Keep an ask, and put it on record. Give its number."""
     with store.writing(ask.at_us, case=ask.case, if_revision=if_revision) as tx:
         number = int(tx.db.execute(select(func.coalesce(func.max(asks.c.ask), 0))).scalar_one()) + 1
@@ -101,14 +101,14 @@ def put(store: Store, ask: Ask, if_revision: int | None) -> int:
     return number
 
 
-def _detail(number: int, ask: Ask) -> dict[str, object]:
+def _detail(number: int, ask: StepRequest) -> dict[str, object]:
     return {
         "ask": number, "step": ask.step.name.lower(), "accounts": len(ask.accounts),
         "accounts_sha256": digest(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "state": ask.state,
     }  # fmt: skip
 
 
-def take(store: Store, deployment: Deployment, ask: Ask, who: str, why: str, now_us: int) -> int:
+def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: str, now_us: int) -> int:
     """Take the step of an ask in state `taking`, and put what came of it on record. Give the action."""
     may = set(reading.targets(store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
@@ -117,7 +117,7 @@ def take(store: Store, deployment: Deployment, ask: Ask, who: str, why: str, now
         if not accounts:
             raise ConsoleError("none of its accounts may be acted on any more: they were judged since")
         campaign = store.case(ask.case, accounts=False).campaign
-        standing = Standing(ask.step, now_us, ask.why, campaign, ask.budget, until_us)
+        standing = EnforcementStatus(ask.step, now_us, ask.why, campaign, ask.budget, until_us)
         action = deployment.act(accounts, standing, who, ask.why, now_us)
     except StillwatchError as trouble:
         _decided(store, ask, "refused", who, f"could not be taken: {trouble}", None, now_us)
@@ -126,7 +126,7 @@ def take(store: Store, deployment: Deployment, ask: Ask, who: str, why: str, now
     return action
 
 
-def begin(store: Store, number: int, who: str, now_us: int) -> Ask:
+def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
     """Claim an ask that waits, so that it is taken once. Raises: ConsoleError for who asked himself."""
     ask = one(store, number)
     if ask.who == who:
@@ -140,7 +140,7 @@ def hold(store: Store, number: int, now_us: int) -> None:
     _move(store, one(store, number), "taking", "waiting", now_us)
 
 
-def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> Ask:
+def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRequest:
     """Close an ask that waits, or one whose taking was cut off: nothing is done here.
 
     Where the other is still taking it after all, his word comes last and is what happened.
@@ -152,7 +152,7 @@ def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> Ask:
     return ask
 
 
-def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> Ask:
+def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> StepRequest:
     """Take back the step of an ask that was taken."""
     ask = one(store, number)
     if ask.state != "done" or ask.action is None:
@@ -165,23 +165,25 @@ def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, 
     return ask
 
 
-def _move(store: Store, ask: Ask, before: str, after: str, now_us: int) -> None:
+def _move(store: Store, ask: StepRequest, before: str, after: str, now_us: int) -> None:
     with store.writing(now_us) as tx:
         c = asks.c
         changed = tx.db.execute(update(asks).where(c.ask == ask.id, c.state == before).values(state=after))
         if changed.rowcount != 1:
-            raise Stale(f"step {ask.id} waits no longer: somebody else was faster; look again")
+            raise StaleRevision(f"step {ask.id} waits no longer: somebody else was faster; look again")
         tx.changed = True
 
 
-def _decided(store: Store, ask: Ask, state: str, who: str, why: str, action: int | None, now_us: int) -> None:
+def _decided(
+    store: Store, ask: StepRequest, state: str, who: str, why: str, action: int | None, now_us: int
+) -> None:
     with store.writing(now_us) as tx:
         said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why, "action": action}
         change = update(asks).where(asks.c.ask == ask.id)
         if state == "refused":  # what was done in the meantime stays done
             change = change.where(asks.c.state == "taking")
         if tx.db.execute(change.values(**said)).rowcount != 1:
-            raise Stale(f"step {ask.id} was taken in the meantime; look again")
+            raise StaleRevision(f"step {ask.id} was taken in the meantime; look again")
         detail = {"ask": ask.id, "action": action, "step": ask.step.name.lower()}
         words = {ask.case: {"why": why}} if why else None
         tx.audit(who, "step taken" if state == "done" else "step refused", ask.case, detail, words)
@@ -190,25 +192,25 @@ def _decided(store: Store, ask: Ask, state: str, who: str, why: str, action: int
 # --- reading ---
 
 
-def one(store: Store, number: int) -> Ask:
+def one(store: Store, number: int) -> StepRequest:
     """Give one. Raises: Missing."""
     row = None
     if number < 1 << 63:  # what the column holds
         with store.reading() as db:
             row = db.execute(select(asks).where(asks.c.ask == number)).first()
     if row is None:
-        raise Missing(f"there is no step {number} that was asked for")
+        raise RecordNotFound(f"there is no step {number} that was asked for")
     return _ask(row)
 
 
-def waiting(store: Store) -> list[Ask]:
+def waiting(store: Store) -> list[StepRequest]:
     """List those that wait for a second person, oldest first; and those whose taking never ended."""
     query = select(asks).where(asks.c.state.in_(("waiting", "taking"))).order_by(asks.c.ask)
     with store.reading() as db:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
 
 
-def of_case(store: Store, case: str) -> list[Ask]:
+def of_case(store: Store, case: str) -> list[StepRequest]:
     """List those of a case, newest first."""
     query = select(asks).where(asks.c.case_id == case).order_by(asks.c.ask.desc())
     with store.reading() as db:
@@ -230,9 +232,9 @@ def alone(store: Store, who: str, now_us: int) -> set[str]:
         return {account for (text,) in db.execute(query) for account in json.loads(text)}
 
 
-def _ask(row: Row[tuple[object, ...]]) -> Ask:
+def _ask(row: Row[tuple[object, ...]]) -> StepRequest:
     r = row._mapping
-    return Ask(
+    return StepRequest(
         r["ask"], r["case_id"], r["at_us"], r["who"], Step(r["step"]), r["budget"], r["for_s"], r["why"],
         tuple(json.loads(r["accounts"])), r["state"], r["decided_us"], r["decided_by"], r["decided_why"],
         r["action"],

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from stillwatch.cases.store import Store
-from stillwatch.console import InForce, Lost, Part, Proposed, Reach, Said, Unavailable
+from stillwatch.console import CapturedExchange, InForce, Lost, Part, Proposed, StepImpact, Unavailable
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 NO_GATEWAY = "no gateway stands behind this folder; `stillwatch serve` shows the console on its admin port"
 
@@ -31,13 +31,15 @@ class ReportFolder:
     def _no(self) -> NoReturn:
         raise Unavailable(NO_GATEWAY)
 
-    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+    def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
         self._no()
 
-    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         self._no()
 
-    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+    def act(
+        self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
+    ) -> int:
         self._no()
 
     def undo(self, action: int, who: str, why: str, now_us: int) -> int:
@@ -58,7 +60,7 @@ class ReportFolder:
     def terms(self) -> InForce:
         self._no()
 
-    def said(self, account: str, limit: int) -> Sequence[Said]:
+    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         raise Unavailable(
             "a report holds sketches and no texts; a gateway keeps texts only where its terms say so"
         )

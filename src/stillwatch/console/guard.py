@@ -30,7 +30,7 @@ HEADERS = {
 HSTS = ("strict-transport-security", "max-age=31536000")
 
 
-class Guard:
+class HostGuard:
     """ASGI middleware. hosts: names by which this may be called, also with a port; None: not checked."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None, secure: bool | None) -> None:

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import Case, Finding, Missing, evidence, reading, tables
+from stillwatch.cases import Case, Finding, RecordNotFound, evidence, reading, tables
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.reading import Targets
 from stillwatch.cases.store import Store
-from stillwatch.report.folded import Folded, Group, Line, Shared, fold
+from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, SharedTrait, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, Scanned
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Told:
+class CaseAlert:
     """What a case comes to now."""
 
     alert: Alert
@@ -37,17 +37,17 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class CasePictures:
     """A case's pictures."""
 
     finding: Finding
     campaign: Campaign  # its times and sums alone: no accounts, no links
     meter: Meter
     timeline: Timeline
-    folded: Folded
+    folded: LinkPicture
 
 
-class Kept(Generic[T]):
+class LatestCache(Generic[T]):
     """The newest of something, each made once. Safe to share between threads; two may make the same."""
 
     def __init__(self, most: int) -> None:
@@ -73,20 +73,20 @@ class Looks:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told: Kept[Told] = Kept(KEPT)
-        self._drawn: Kept[Drawn] = Kept(KEPT)
-        self._links: Kept[tuple[Link, ...]] = Kept(KEPT_LINKS)
+        self._told: LatestCache[CaseAlert] = LatestCache(KEPT)
+        self._drawn: LatestCache[CasePictures] = LatestCache(KEPT)
+        self._links: LatestCache[tuple[Link, ...]] = LatestCache(KEPT_LINKS)
 
-    def told(self, case: str, now_us: int, base_url: str) -> Told:
+    def told(self, case: str, now_us: int, base_url: str) -> CaseAlert:
         """Give a case's alert and targets. Raises: Missing."""
 
-        def make() -> Told:
+        def make() -> CaseAlert:
             said = alert(self._store, case, now_us, base_url=base_url)
-            return Told(said, reading.targets(self._store, case))
+            return CaseAlert(said, reading.targets(self._store, case))
 
         return self._told.get((case, base_url, now_us // HOUR_US, state_of(self._store)), make)
 
-    def drawn(self, case: Case) -> Drawn:
+    def drawn(self, case: Case) -> CasePictures:
         """Give the pictures of a case's latest finding. Raises: Missing where there is no evidence."""
         with self._store.reading() as db:
             finding, context = evidence.context_in(db, case.id)
@@ -98,7 +98,7 @@ class Looks:
         try:
             with self._store.reading() as db:
                 finding, _ = evidence.context_in(db, case)
-        except Missing:
+        except RecordNotFound:
             return ()
 
         def make() -> tuple[Link, ...]:
@@ -115,7 +115,7 @@ def state_of(store: Store) -> tuple[int, ...]:
         return tuple(int(db.execute(select(func.max(column))).scalar() or 0) for column in newest)
 
 
-def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any]) -> Drawn:
+def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any]) -> CasePictures:
     """Work the pictures out."""
     hours = reading.hours_of(store, case.id)
     campaign = Campaign(
@@ -130,7 +130,7 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
         benign_alternatives=(),
         timeline=tuple(Hour(_at(at), exchanges, tokens) for at, exchanges, tokens in hours),
     )
-    return Drawn(
+    return CasePictures(
         finding,
         campaign,
         meter(case.exchanges, min(context["exchanges_at_alarm"], case.exchanges)),
@@ -139,22 +139,22 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
     )
 
 
-def _folded(context: Mapping[str, Any]) -> Folded | None:
+def _folded(context: Mapping[str, Any]) -> LinkPicture | None:
     """Give the picture that was made with the finding, if it was."""
     picture = context.get("picture")
     if picture is None:
         return None
     shared = tuple(
-        Shared(
+        SharedTrait(
             letter, s["clue"], s["text"], s["control"], s["accounts"], s["links"], s["bits"], s["total_bits"]
         )
         for letter, s in zip(picture["letters"], context["shared"], strict=True)
     )
     groups = tuple(
-        Group(g["accounts"], tuple(g["letters"]), g["example"], g["mixed"]) for g in picture["groups"]
+        AccountGroup(g["accounts"], tuple(g["letters"]), g["example"], g["mixed"]) for g in picture["groups"]
     )
-    lines = tuple(Line(**line) for line in picture["lines"])
-    return Folded(shared, groups, lines, picture["lines_left_out"], picture["unlinked"])
+    lines = tuple(LinkLine(**line) for line in picture["lines"])
+    return LinkPicture(shared, groups, lines, picture["lines_left_out"], picture["unlinked"])
 
 
 def _at(at_us: int) -> datetime:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select, update
 from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
-from stillwatch.console import ConsoleError, Role, User
+from stillwatch.console import ConsoleError, User, UserRole
 from stillwatch.console.migrations import MIGRATIONS, PART, sessions, users
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
@@ -90,7 +90,7 @@ def everybody(store: Store) -> list[User]:
         return [_user(row) for row in db.execute(select(users).order_by(users.c.name))]
 
 
-def add(store: Store, name: str, role: Role, password: str, *, who: str, now_us: int) -> User:
+def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
     """Add a user, or give one that is there another role and password, which ends that one's sessions.
 
     Raises: ConsoleError for a name or a password that will not do.
@@ -137,10 +137,10 @@ def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
         if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
             return None
     made = FirstWayIn("first", secrets.token_urlsafe(15))
-    add(store, made.name, Role.APPROVER, made.password, who=who, now_us=now_us)
+    add(store, made.name, UserRole.APPROVER, made.password, who=who, now_us=now_us)
     return made
 
 
 def _user(row: object) -> User:
     name, role, created, disabled = (getattr(row, n) for n in ("name", "role", "created_us", "disabled_us"))
-    return User(name, Role(role), created, disabled)
+    return User(name, UserRole(role), created, disabled)

@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse, Response
 
 from stillwatch.cases.tables import key_of
-from stillwatch.console import Role
-from stillwatch.console.asked import Asked, in_form
+from stillwatch.console import UserRole
+from stillwatch.console.asked import PageRequest, in_form
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.report import amounts
 from stillwatch.report.visible import pieces, visible
@@ -141,7 +141,7 @@ def environment() -> Environment:
     return made
 
 
-def page(asked: Asked, what: Shown, said: str = "") -> Response:
+def page(asked: PageRequest, what: Shown, said: str = "") -> Response:
     """Give the HTML of a page for who is logged in."""
     request = asked.request
     path = request.url.path.removesuffix(".html")
@@ -153,8 +153,8 @@ def page(asked: Asked, what: Shown, said: str = "") -> Response:
         .render(
             title=what.title,
             user=asked.user,
-            may_work=asked.may(Role.ANALYST),
-            may_approve=asked.may(Role.APPROVER),
+            may_work=asked.may(UserRole.ANALYST),
+            may_approve=asked.may(UserRole.APPROVER),
             csrf=asked.csrf,
             url=asked.url,
             account_href=lambda name: account_href(asked, name),
@@ -170,7 +170,7 @@ def page(asked: Asked, what: Shown, said: str = "") -> Response:
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), what.status)
 
 
-def account_href(asked: Asked, account: str) -> str:
+def account_href(asked: PageRequest, account: str) -> str:
     """Give the address of an account's page; a name that no address can carry goes by its key."""
     plain = len(account) <= 500 and account.isprintable()
     return asked.url("/account", name=account) if plain else asked.url("/account", key=key_of(account))

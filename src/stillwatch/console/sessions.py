@@ -24,7 +24,7 @@ TOUCH_US = 60_000_000  # a session is written again at most once a minute
 
 
 @dataclass(frozen=True)
-class Session:
+class LoginSession:
     user: User
     csrf: str
 
@@ -56,7 +56,7 @@ def begin(store: Store, user: User, now_us: int, instead_of: str | None = None) 
     return cookie
 
 
-def find(store: Store, cookie: str, now_us: int) -> Session | None:
+def find(store: Store, cookie: str, now_us: int) -> LoginSession | None:
     """Give the session of a cookie while it lasts; the role is read anew each time."""
     digest = _digest(cookie)
     with store.reading() as db:
@@ -71,7 +71,7 @@ def find(store: Store, cookie: str, now_us: int) -> Session | None:
         return None
     if now_us - row.seen_us > TOUCH_US:
         _touch(store, digest, now_us)
-    return Session(_user(row), csrf_of(cookie))
+    return LoginSession(_user(row), csrf_of(cookie))
 
 
 def _touch(store: Store, digest: str, now_us: int) -> None:

@@ -33,7 +33,7 @@ FRESH_S = 300.0  # how long the copy of the exchanges is good
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """What a query gave, or why it gave nothing."""
 
     columns: tuple[str, ...]
@@ -79,7 +79,7 @@ class Snapshots:
         own["claims"] = tuple(name for name, _ in CLAIMS)
         return own if self._recorded is None else own | {"exchanges": tuple(name for name, _ in EXCHANGES)}
 
-    def ask(self, query: str, limit_ms: int = LIMIT_MS) -> Answer:
+    def ask(self, query: str, limit_ms: int = LIMIT_MS) -> QueryResult:
         """Run one query on what stands now. Raises: ConsoleError where it is too long; StillwatchError."""
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
@@ -121,7 +121,7 @@ class Snapshots:
         return path
 
 
-def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) -> Answer:
+def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) -> QueryResult:
     """Run one statement on the copies, in a process of its own that is ended after `limit_ms`."""
     begun = time.perf_counter()
     child = subprocess.Popen(
@@ -161,11 +161,11 @@ def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) ->
     except ValueError:
         return _refused("ended: it needed more memory or time than it may", begun)
     rows = tuple(tuple(row) for row in told["rows"])
-    return Answer(tuple(told["columns"]), rows, told["cut"], _since(begun), told["error"])
+    return QueryResult(tuple(told["columns"]), rows, told["cut"], _since(begun), told["error"])
 
 
-def _refused(why: str, begun: float) -> Answer:
-    return Answer((), (), False, _since(begun), why)
+def _refused(why: str, begun: float) -> QueryResult:
+    return QueryResult((), (), False, _since(begun), why)
 
 
 def _since(begun: float) -> float:

@@ -67,7 +67,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnswerVerdict:
     """What a task says of an answer. `right` is None where it cannot tell."""
 
     right: bool | None
@@ -87,11 +87,11 @@ class Task(Protocol):
     def check(self, expected: Any) -> str | None:
         """What is wrong with an `expected` of a file, in words; None where it can be judged by."""
 
-    def judge(self, expected: Any, text: str) -> Verdict: ...
+    def judge(self, expected: Any, text: str) -> AnswerVerdict: ...
 
 
 @dataclass(frozen=True)
-class Run:
+class DistillRun:
     """A run's folder: what lies where."""
 
     path: Path
@@ -116,11 +116,11 @@ class Run:
         return self.path / "ledger.db"
 
     @property
-    def collected(self) -> Path:
+    def collected_file(self) -> Path:
         return self.path / "collected.jsonl"
 
     @property
-    def curated(self) -> Path:
+    def curated_file(self) -> Path:
         return self.path / "curated.jsonl"
 
     @property

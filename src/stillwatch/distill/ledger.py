@@ -56,7 +56,7 @@ BALLAST = 4 << 20  # bytes given back when the disk is full, so that what is und
 
 
 @dataclass(frozen=True)
-class Spent:
+class RunCost:
     """What a run has cost so far. What is in doubt counts as if it had been answered in full."""
 
     requests: int = 0
@@ -79,7 +79,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptOutcome:
     """How an attempt ended. `reply` is there when the state is "stored"."""
 
     state: str
@@ -96,7 +96,7 @@ class LedgerFull(DistillError):
     """The disk refuses; what was stored before stays."""
 
 
-class Ledger:
+class RunLedger:
     """One run's ledger, held by one process alone."""
 
     def __init__(self, path: Path) -> None:
@@ -127,7 +127,7 @@ class Ledger:
         self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._writer.start()
 
-    def __enter__(self) -> "Ledger":
+    def __enter__(self) -> "RunLedger":
         return self
 
     def __exit__(
@@ -151,7 +151,7 @@ class Ledger:
         )
         return attempt, self._put(lambda: _do(self._db, text, row))
 
-    def ended(self, key: str, attempt: int, outcome: Outcome) -> Future[None]:
+    def record_end(self, key: str, attempt: int, outcome: AttemptOutcome) -> Future[None]:
         """Write down how a request ended, with its answer where there is one."""
 
         def write() -> None:
@@ -172,12 +172,12 @@ class Ledger:
 
         return self._put(write)
 
-    def failed(self, key: str, error: str, final: bool) -> Future[None]:
+    def record_failure(self, key: str, error: str, final: bool) -> Future[None]:
         """Write down that a sample was given up."""
         row = (key, int(final), _storable(error))
         return self._put(lambda: _do(self._db, "INSERT OR REPLACE INTO failure VALUES (?, ?, ?)", row))
 
-    def answered(self) -> set[str]:
+    def answered_keys(self) -> set[str]:
         """The keys that are stored: never to be asked again."""
         return {key for (key,) in self._db.execute("SELECT key FROM answer")}
 
@@ -221,7 +221,7 @@ class Ledger:
             ).fetchall()
         )
 
-    def spent(self) -> Spent:
+    def spent(self) -> RunCost:
         """Everything that this run has cost."""
         return spent(self._db)
 
@@ -268,7 +268,7 @@ class Ledger:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock_out_collectors(path: Path) -> Iterator[None]:
     """Keep collectors out while a run is prepared. Raises: DistillError where one is at work."""
     lock = _hold(path.with_suffix(".lock"))
     try:
@@ -297,7 +297,7 @@ def reply(db: sqlite3.Connection, key: str) -> tuple[bytes, int, int, int] | Non
     return None if row is None else (zlib.decompress(row[0]), row[1], row[2], row[3])
 
 
-def spent(db: sqlite3.Connection, purpose: str | None = None) -> Spent:
+def spent(db: sqlite3.Connection, purpose: str | None = None) -> RunCost:
     """What a run has cost, all of it or for one purpose."""
     row = db.execute(
         "SELECT count(*), total(input_tokens), total(output_tokens), coalesce(sum(pusd), 0), "
@@ -307,7 +307,7 @@ def spent(db: sqlite3.Connection, purpose: str | None = None) -> Spent:
         "coalesce(sum(latency_us), 0) FROM attempt WHERE purpose = coalesce(?, purpose)",
         (purpose,),
     ).fetchone()
-    return Spent(*(int(value) for value in row))
+    return RunCost(*(int(value) for value in row))
 
 
 def _do(db: sqlite3.Connection, text: str, row: tuple[Any, ...]) -> None:

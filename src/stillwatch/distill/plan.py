@@ -61,7 +61,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Source:
+class PromptSource:
     """Where prompts come from: a file of JSON lines, or a task that makes them."""
 
     file: str = ""
@@ -106,7 +106,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Prices:
+class TeacherPrices:
     """US dollars a million tokens; empty: what the table of prices says of the model."""
 
     input: float | None = None
@@ -116,7 +116,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Sieve:
+class CurationRules:
     """What curating drops. A limit of 0 is none."""
 
     verify: bool = True  # drop what the task judges wrong
@@ -136,22 +136,22 @@ class Sieve:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DistillPlan:
     """Everything a run goes by."""
 
     folder: str = ""
     teacher: Teacher = field(default_factory=Teacher)
-    prompts: Source = field(default_factory=Source)
-    heldout: Source = field(default_factory=Source)
+    prompts: PromptSource = field(default_factory=PromptSource)
+    heldout: PromptSource = field(default_factory=PromptSource)
     collect: Asking = field(default_factory=Asking)
     budget: Budget = field(default_factory=Budget)
-    prices: Prices = field(default_factory=Prices)
-    curate: Sieve = field(default_factory=Sieve)
+    prices: TeacherPrices = field(default_factory=TeacherPrices)
+    curate: CurationRules = field(default_factory=CurationRules)
     train: Training = field(default_factory=Training)
     evaluate: Evaluation = field(default_factory=Evaluation)
 
 
-def load(path: Path | None, changes: dict[str, Any]) -> Plan:
+def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
     """Read a plan file, or a run's folder; `changes` ({"collect.samples": 4}) go over it.
 
     Files named in the plan are relative to it, those in `changes` to the current folder; a plan without a
@@ -173,7 +173,7 @@ def load(path: Path | None, changes: dict[str, Any]) -> Plan:
     for key, value in changes.items():
         _put(table, key, value)
     _resolve(table, Path.cwd())
-    plan = section(Plan, table, place)
+    plan = section(DistillPlan, table, place)
     _check(plan, place)
     return plan
 
@@ -268,7 +268,7 @@ def _value(kind: Any, value: Any, place: str, key: str) -> Any:
     raise PlanError(f"{place}: {key} is {value!r}; {name} is wanted")
 
 
-def _check(plan: Plan, place: str) -> None:
+def _check(plan: DistillPlan, place: str) -> None:
     asking, budget = plan.collect, plan.budget
     rules = [
         (1 <= asking.samples <= 100_000, "collect.samples", asking.samples, "1 to 100,000"),
@@ -327,7 +327,7 @@ def _check(plan: Plan, place: str) -> None:
         )
 
 
-def text(plan: Plan) -> str:
+def text(plan: DistillPlan) -> str:
     """The plan as TOML, every key that has a value; `load` reads the same plan from it.
 
     >>> print(text(Plan(folder="x")).splitlines()[0])

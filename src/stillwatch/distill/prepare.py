@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, PlanError, Prompt, Run
-from stillwatch.distill.curate.contamination import HeldOut, asked
-from stillwatch.distill.ledger import alone
-from stillwatch.distill.plan import Plan, Source, text
+from stillwatch.distill import DistillError, DistillRun, PlanError, Prompt
+from stillwatch.distill.curate.contamination import HeldOut, user_text
+from stillwatch.distill.ledger import lock_out_collectors
+from stillwatch.distill.plan import DistillPlan, PromptSource, text
 from stillwatch.distill.rows import (
     line,
     objects,
@@ -33,10 +33,10 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """What a run starts with."""
 
-    run: Run
+    run: DistillRun
     prompts: int
     heldout: int
     rejected: tuple[RejectedLine, ...]
@@ -45,26 +45,26 @@ class Prepared:
     teacher: dict[str, Any]
 
 
-def prepare(plan: Plan, who: str, now_us: int, again: bool = True) -> Prepared:
+def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> PreparedRun:
     """Make the folder, or (`again` false) take it as it is and only write the plan anew.
 
     Raises: PlanError, DistillError.
     """
-    run = Run(Path(plan.folder))
+    run = DistillRun(Path(plan.folder))
     _demand(plan)
     teacher = record(plan.teacher, who, now_us)
     try:
         run.path.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise DistillError(f"{run.path}: cannot be made: {why.strerror}") from why
-    with alone(run.ledger):  # a second one would write its plan over that of the first
+    with lock_out_collectors(run.ledger):  # a second one would write its plan over that of the first
         if run.teacher.exists():
             before = read_json(run.teacher)
             if before.get("i_may") == teacher["i_may"] and before.get("model") == teacher["model"]:
                 teacher |= {key: before.get(key) for key in ("said_by", "said_at_us")}
         if not again and run.prompts.exists() and run.heldout.exists():
             prompts, heldout = list(read_prompts(run.prompts)), list(read_prompts(run.heldout))
-            made = Prepared(run, len(prompts), len(heldout), (), 0, 0, teacher)
+            made = PreparedRun(run, len(prompts), len(heldout), (), 0, 0, teacher)
         else:
             made = _make(run, plan, teacher)
         write_json(run.teacher, teacher)
@@ -72,7 +72,7 @@ def prepare(plan: Plan, who: str, now_us: int, again: bool = True) -> Prepared:
     return made
 
 
-def _demand(plan: Plan) -> None:
+def _demand(plan: DistillPlan) -> None:
     teacher, budget = plan.teacher, plan.budget
     if not plan.folder:
         raise PlanError("the run has no folder: give --folder, or a plan file")
@@ -94,10 +94,10 @@ def _demand(plan: Plan) -> None:
         )
 
 
-def _make(run: Run, plan: Plan, teacher: dict[str, Any]) -> Prepared:
+def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> PreparedRun:
     rejected: list[RejectedLine] = []
     heldout = list(_prompts(plan.heldout, True, rejected))
-    fence = HeldOut([asked(prompt.messages) for prompt in heldout], plan.curate.contamination_words)
+    fence = HeldOut([user_text(prompt.messages) for prompt in heldout], plan.curate.contamination_words)
     prompts: dict[str, Prompt] = {}
     duplicates = contaminated = 0
     wanted = plan.prompts.n
@@ -109,7 +109,7 @@ def _make(run: Run, plan: Plan, teacher: dict[str, Any]) -> Prepared:
             content = json.dumps(prompt.messages)
             if content in prompts:
                 duplicates += 1
-            elif fence.shares(asked(prompt.messages)):
+            elif fence.shares(user_text(prompt.messages)):
                 contaminated += 1
             else:
                 prompts[content] = prompt
@@ -130,10 +130,10 @@ def _make(run: Run, plan: Plan, teacher: dict[str, Any]) -> Prepared:
         (line({"place": one.place, "reason": one.reason}) for one in rejected),
     )
     write_rows(run.prompts, prompts.values())  # last: with it the run is begun
-    return Prepared(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)
+    return PreparedRun(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)
 
 
-def _prompts(source: Source, held_out: bool, rejected: list[RejectedLine]) -> Iterator[Prompt]:
+def _prompts(source: PromptSource, held_out: bool, rejected: list[RejectedLine]) -> Iterator[Prompt]:
     """What a source has, with its system message; bad lines go to `rejected`."""
     if source.file:
         found = _of_file(source, rejected)
@@ -149,7 +149,7 @@ def _prompts(source: Source, held_out: bool, rejected: list[RejectedLine]) -> It
             yield prompt
 
 
-def _of_file(source: Source, rejected: list[RejectedLine]) -> Iterator[Prompt]:
+def _of_file(source: PromptSource, rejected: list[RejectedLine]) -> Iterator[Prompt]:
     seen: dict[str, str] = {}
     for place, row in objects(Path(source.file), rejected.append):
         try:
@@ -163,7 +163,7 @@ def _of_file(source: Source, rejected: list[RejectedLine]) -> Iterator[Prompt]:
         yield prompt
 
 
-def _prompt(row: dict[str, Any], source: Source) -> Prompt:
+def _prompt(row: dict[str, Any], source: PromptSource) -> Prompt:
     """One line of a prompts file. Raises: ValueError with what would be right."""
     if "messages" in row:
         messages = _messages(row["messages"])

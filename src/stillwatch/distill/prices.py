@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from stillwatch.distill.plan import Prices
+from stillwatch.distill.plan import TeacherPrices
 
 PUSD = 10**12  # picodollars a dollar: a tenth of a cent a million tokens is still a whole number a token
 MOST_PUSD = 1 << 60  # more than a million dollars; sums of them still fit into SQLite's integers
@@ -48,7 +48,7 @@ def price_list() -> dict[str, Price]:
     return found
 
 
-def price_of(model: str, own: Prices) -> Price | None:
+def price_of(model: str, own: TeacherPrices) -> Price | None:
     """What a model's tokens cost; None where neither the plan nor the table says.
 
     A name is looked up as it is, without what stands before its last slash, and without a date at its end.

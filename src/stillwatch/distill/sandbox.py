@@ -20,7 +20,7 @@ GRACE_S = 5.0  # to start Python; the program has its seconds of processor time,
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProgramLimits:
     """What a program may take."""
 
     seconds: float = 10.0
@@ -36,7 +36,7 @@ class Ran:
     confined: dict[str, bool]
 
 
-def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Limits) -> Ran:
+def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: ProgramLimits) -> Ran:
     """Run a program with its tests, or once for each case. Raises: DistillError where none can be started."""
     token = secrets.token_hex(16)
     request = {
@@ -81,7 +81,7 @@ def confinement() -> dict[str, Any]:
 
     Raises: DistillError where not even an empty program comes to its end.
     """
-    ran = run_program("", "pass", [], Limits())
+    ran = run_program("", "pass", [], ProgramLimits())
     if not ran.ok:
         raise DistillError(
             f"programs cannot be run here, so no answer of the task code can be judged: {ran.why}"

@@ -15,7 +15,7 @@ class EngineError(StillwatchError):
     """An engine cannot be opened, or refused a query; the text says which and why."""
 
 
-class Engine(Protocol):
+class SqlEngine(Protocol):
     """A place where Arrow tables have names and SQL over them gives Arrow tables back."""
 
     def register(self, name: str, table: pa.Table) -> None:

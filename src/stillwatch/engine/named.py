@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from stillwatch.engine import Engine, EngineError
+from stillwatch.engine import EngineError, SqlEngine
 
 ENGINES = {
     "duckdb": ("stillwatch.engine.duck", "DuckDBEngine", None),
@@ -10,7 +10,9 @@ ENGINES = {
 }
 
 
-def open_engine(name: str = "duckdb", threads: int | None = None, memory_limit: str | None = None) -> Engine:
+def open_engine(
+    name: str = "duckdb", threads: int | None = None, memory_limit: str | None = None
+) -> SqlEngine:
     """Open the engine called `name`.
 
     Raises: EngineError if there is no such engine, or if what it needs is not installed.
@@ -24,5 +26,5 @@ def open_engine(name: str = "duckdb", threads: int | None = None, memory_limit: 
         if extra is None:
             raise
         raise EngineError(f"{name} needs {error.name}; pip install 'stillwatch[{extra}]'") from error
-    engine: Engine = getattr(found, factory)(threads=threads, memory_limit=memory_limit)
+    engine: SqlEngine = getattr(found, factory)(threads=threads, memory_limit=memory_limit)
     return engine

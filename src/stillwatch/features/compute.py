@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from stillwatch.engine import Engine
+from stillwatch.engine import SqlEngine
 from stillwatch.features import states
 from stillwatch.features.definitions import DIMENSIONS, FEATURES, Dimension
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
 )
 
 
-def account_features(engine: Engine, l0_name: str) -> pa.Table:
+def account_features(engine: SqlEngine, l0_name: str) -> pa.Table:
     """Compute the features of every account in the registered table `l0_name`, sorted by account.
 
     Null in a feature means that the log never says it (no turns, no stream flag) or that it has no value
@@ -44,7 +44,7 @@ def account_features(engine: Engine, l0_name: str) -> pa.Table:
     return _final(engine, merged)
 
 
-def partials(engine: Engine, l0_name: str) -> dict[str, pa.Table]:
+def partials(engine: SqlEngine, l0_name: str) -> dict[str, pa.Table]:
     """Compute the additive states of one batch; `merge` adds up those of many.
 
     The tables are `sums` and `spans` (per account), `hours` (per account and UTC hour) and `counts_COLUMN`
@@ -56,7 +56,7 @@ def partials(engine: Engine, l0_name: str) -> dict[str, pa.Table]:
     return made
 
 
-def merge(engine: Engine, parts: Sequence[Mapping[str, pa.Table]]) -> pa.Table:
+def merge(engine: SqlEngine, parts: Sequence[Mapping[str, pa.Table]]) -> pa.Table:
     """Add up the states of batches into the feature table that one batch of all would have given.
 
     Raises: ValueError if there are no parts.
@@ -77,7 +77,7 @@ def merge(engine: Engine, parts: Sequence[Mapping[str, pa.Table]]) -> pa.Table:
     return _final(engine, merged)
 
 
-def _hour_states(engine: Engine, merged: dict[str, pa.Table], by_hour: pa.Table) -> None:
+def _hour_states(engine: SqlEngine, merged: dict[str, pa.Table], by_hour: pa.Table) -> None:
     """Add what is known per day and hour of day, given one row per account and hour."""
     engine.register("by_hour", by_hour)
     merged["state_days"] = engine.query(states.day_statistics("by_hour"))
@@ -86,7 +86,7 @@ def _hour_states(engine: Engine, merged: dict[str, pa.Table], by_hour: pa.Table)
 
 
 def _value_states(
-    engine: Engine, merged: dict[str, pa.Table], by_value: pa.Table, dimension: Dimension
+    engine: SqlEngine, merged: dict[str, pa.Table], by_value: pa.Table, dimension: Dimension
 ) -> None:
     """Add what is known of one column's values, given one row per account and value."""
     engine.register("by_value", by_value)
@@ -96,7 +96,7 @@ def _value_states(
     engine.forget("by_value")
 
 
-def _final(engine: Engine, merged: dict[str, pa.Table]) -> pa.Table:
+def _final(engine: SqlEngine, merged: dict[str, pa.Table]) -> pa.Table:
     columns = {}
     for name, table in merged.items():
         engine.register(name, table)

@@ -5,7 +5,7 @@ Its processes know each other only through files in one folder. It does not know
 
 from dataclasses import dataclass, field
 
-from stillwatch.terms import Standing
+from stillwatch.terms import EnforcementStatus
 from stillwatch.terms.holds import HoldSchedule
 
 
@@ -28,6 +28,6 @@ class Tables:
 
     revision: int
     keys: dict[str, KeyEntry] = field(default_factory=dict)  # by key_id
-    standings: dict[str, Standing] = field(default_factory=dict)  # by account
+    standings: dict[str, EnforcementStatus] = field(default_factory=dict)  # by account
     holds: dict[str, HoldSchedule] = field(default_factory=dict)  # by account: those that may be held
     generation: str = field(default="", compare=False)  # of the state; see `control.mark`

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from stillwatch.cases.store import checked
+from stillwatch.cases.store import check_url
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
@@ -22,7 +22,7 @@ from stillwatch.gateway.probe import bind, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.decide import host_verdict
-from stillwatch.terms.history import History, digest
+from stillwatch.terms.history import TermsHistory, digest
 from stillwatch.terms.load import check, default_text, loads, read
 from stillwatch.terms.reload import SETTLED_NS, follows
 
@@ -59,7 +59,7 @@ def fitting(folder: Folder, text: str, name: Path) -> Terms:
     checked = check(text, str(name))
     if checked.terms is None:
         raise TermsError(list(checked.problems))
-    last = History(terms_history(folder)).in_force
+    last = TermsHistory(terms_history(folder)).in_force
     if last is not None:
         follows(name, checked.terms.version, digest(text.encode()), last.version, last.sha256)
     return checked.terms
@@ -138,7 +138,7 @@ def _terms(folder: Folder, given: Path | None) -> Looked:
     if given is not None:
         version = fitting(folder, read(given), given).version
         return Looked("terms", "ok", f"{given}: version {version} may be put in force")
-    if not folder.terms.exists() and History(terms_history(folder)).in_force is None:
+    if not folder.terms.exists() and TermsHistory(terms_history(folder)).in_force is None:
         return Looked("terms", "ok", "some that forbid nothing will be written")
     watched = open_terms(folder, keeps_history=False)
     if watched.error:
@@ -157,7 +157,7 @@ def _cases(folder: Folder, settings: Settings) -> Looked:
     """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
     if settings.cases is None:
         return Looked("cases", "ok", str(folder.cases))
-    url = checked(settings.cases)
+    url = check_url(settings.cases)
     if url.password is not None:
         raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
     return Looked("cases", "ok", url.render_as_string())

@@ -34,7 +34,7 @@ from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
-from stillwatch.terms.reload import Watched
+from stillwatch.terms.reload import WatchedTerms
 
 STATE = "live.npz"
 BAD = "bad-segments.jsonl"
@@ -67,7 +67,7 @@ class Detector:
         self._saved_at, self._saved_until_us, self._unsaved = time.monotonic(), -1, False
         self._rows_at = time.monotonic()
         self._accounts: pa.Table | None = None
-        self._watched: Watched | None = None
+        self._watched: WatchedTerms | None = None
         self._live = self._begin()
         self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
         self.newest_us = int(str(self._live.also.get("newest_us", 0)))

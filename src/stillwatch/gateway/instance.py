@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stillwatch.gateway.folder import Folder, FolderError
-from stillwatch.terms.history import History
-from stillwatch.terms.reload import Watched
+from stillwatch.terms.history import TermsHistory
+from stillwatch.terms.reload import WatchedTerms
 
 LOCK = "lock"
 LOOK_S = 0.2  # `running_pid` of another process takes the lock for less
@@ -67,9 +67,11 @@ def running_pid(folder: Folder) -> int | None:
     return None
 
 
-def open_terms(folder: Folder, *, keeps_history: bool) -> Watched:
+def open_terms(folder: Folder, *, keeps_history: bool) -> WatchedTerms:
     """Take up the terms of a folder. Raises: TermsError where none can be used: then nobody is served."""
-    return Watched(folder.terms, history=History(terms_history(folder)), keeps_history=keeps_history)
+    return WatchedTerms(
+        folder.terms, history=TermsHistory(terms_history(folder)), keeps_history=keeps_history
+    )
 
 
 def terms_history(folder: Folder) -> Path:

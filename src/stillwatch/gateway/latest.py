@@ -15,7 +15,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import Campaign, Follower, Harvest, Loner, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
-from stillwatch.terms.holds import Candidate
+from stillwatch.terms.holds import HoldCandidate
 
 HANDOVER = "handover.json"
 BLOCK = 1 << 16
@@ -150,7 +150,7 @@ class Findings:
             )
             alone = tuple(Loner(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ()))
             weak = tuple(
-                Candidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
+                HoldCandidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
             )
             now = replace(result, followers=followers, alone=alone, weak=weak)
             return Handed(sign, now, dict(told["first_ids"]))

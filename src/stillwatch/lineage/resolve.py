@@ -8,7 +8,7 @@ from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.hits import Hit, find
 from stillwatch.lineage.parts import Part, parts
 from stillwatch.lineage.skeleton import skeleton
-from stillwatch.lineage.table import Entry, Table, table
+from stillwatch.lineage.table import LineageEntry, LineageTable, table
 
 # What a name says was done to the weights: the first of these that it says is the relation.
 STRENGTH = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED)
@@ -48,7 +48,7 @@ def resolve(name: str) -> Resolved:
     return Resolved(name, skeleton(name), None, Relation.UNKNOWN, host=host, evidence=nothing)
 
 
-def _host(pieces: list[Part], known: Table) -> tuple[str | None, list[Part]]:
+def _host(pieces: list[Part], known: LineageTable) -> tuple[str | None, list[Part]]:
     """Who serves it, where the beginning of the path says so; and the path without that."""
     if not pieces:
         return None, pieces
@@ -68,7 +68,7 @@ def _host(pieces: list[Part], known: Table) -> tuple[str | None, list[Part]]:
     return None, pieces
 
 
-def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: Table) -> Resolved:
+def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: LineageTable) -> Resolved:
     """Read the hits of the part that names the model together."""
     said = _said(piece, known)
     derived = max(
@@ -93,7 +93,7 @@ def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: Ta
     )
 
 
-def _said(piece: Part, known: Table) -> Relation:
+def _said(piece: Part, known: LineageTable) -> Relation:
     """The strongest thing that a part says was done to the weights."""
     treatments = {known.treatments[word] for word in piece.words if word in known.treatments}
     if piece.is_quantized():
@@ -102,7 +102,7 @@ def _said(piece: Part, known: Table) -> Relation:
 
 
 def _of_derived(
-    entry: Entry, piece: Part, hits: list[Hit], said: Relation
+    entry: LineageEntry, piece: Part, hits: list[Hit], said: Relation
 ) -> tuple[str | None, tuple[str, ...], Relation]:
     """A model by somebody else: the table knows what it was made of, the name may know the base better."""
     family = _by_size(entry, piece) or entry.family
@@ -113,8 +113,8 @@ def _of_derived(
 
 
 def _of_families(
-    piece: Part, hits: list[Hit], said: Relation, known: Table
-) -> tuple[str | None, tuple[str, ...], Relation, Entry]:
+    piece: Part, hits: list[Hit], said: Relation, known: LineageTable
+) -> tuple[str | None, tuple[str, ...], Relation, LineageEntry]:
     """A name of nothing but families: one is the weights, the others were their teachers."""
     entries = list({hit.entry.family: hit.entry for hit in reversed(hits)}.values())[::-1]
     first = entries[0]
@@ -132,7 +132,7 @@ def _of_families(
     return first.family, (), said, first
 
 
-def _base(piece: Part, hits: list[Hit], entries: list[Entry], said: Relation) -> Entry:
+def _base(piece: Part, hits: list[Hit], entries: list[LineageEntry], said: Relation) -> LineageEntry:
     """Whose weights a name of several families means."""
     if said is Relation.DISTILLED:
         for word in ("distilled", "distill", "distil"):
@@ -143,14 +143,14 @@ def _base(piece: Part, hits: list[Hit], entries: list[Entry], said: Relation) ->
     return min(entries, key=lambda entry: entry.base)  # the first of equals
 
 
-def _by_size(entry: Entry, piece: Part) -> str | None:
+def _by_size(entry: LineageEntry, piece: Part) -> str | None:
     """Whose weights a line has in the size that the name says."""
     sizes = dict(entry.sizes)
     return next((sizes[size] for size in piece.sizes_b() if size in sizes), None)
 
 
 def _evidence(
-    piece: Part, decided: Entry, family: str | None, teachers: tuple[str, ...], relation: Relation
+    piece: Part, decided: LineageEntry, family: str | None, teachers: tuple[str, ...], relation: Relation
 ) -> str:
     taught = f", trained on answers of {' and '.join(teachers)}" if teachers else ""
     weights = f"{family} weights" if family else "weights of a family it does not say"

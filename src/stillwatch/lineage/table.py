@@ -32,7 +32,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LineageEntry:
     """One thing that names can say."""
 
     id: str
@@ -62,15 +62,15 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Table:
+class LineageTable:
     """Everything the files say, ready for look-ups."""
 
     families: dict[str, Family]
-    entries: tuple[Entry, ...]
+    entries: tuple[LineageEntry, ...]
     starts: dict[
-        str, tuple[tuple[str, tuple[Entry, ...]], ...]
+        str, tuple[tuple[str, tuple[LineageEntry, ...]], ...]
     ]  # first two characters -> words, longest first
-    distinctive: tuple[tuple[str, Entry], ...]  # found glued to other words and written in leet
+    distinctive: tuple[tuple[str, LineageEntry], ...]  # found glued to other words and written in leet
     hosts: dict[str, str]
     decide: dict[str, str]  # a host whose prefix alone says the family
     suffixes: frozenset[str]
@@ -79,7 +79,7 @@ class Table:
 
 
 @lru_cache(maxsize=1)
-def table() -> Table:
+def table() -> LineageTable:
     """Read the table that ships with the package.
 
     Raises:
@@ -92,10 +92,10 @@ def table() -> Table:
     entries = [
         *(entry for id_, raw in families_text.items() for entry in _family_entries(id_, raw)),
         *(_derived(raw) for raw in derived["model"]),
-        Entry("noise", tuple(names["noise"]["names"]), None, "names.toml"),
+        LineageEntry("noise", tuple(names["noise"]["names"]), None, "names.toml"),
     ]
     _check(families, entries)
-    return Table(
+    return LineageTable(
         families=families,
         entries=tuple(entries),
         starts=_by_start(entries),
@@ -129,10 +129,10 @@ def _family(id_: str, raw: dict[str, Any]) -> Family:
     return Family(id_, raw["vendor"], tuple(raw.get("hosts", ())), raw["base"], raw["source"])
 
 
-def _family_entries(id_: str, raw: dict[str, Any]) -> list[Entry]:
-    own = Entry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
+def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
+    own = LineageEntry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
     lines = [
-        Entry(
+        LineageEntry(
             id=line["id"],
             names=tuple(line["names"]),
             family=id_,
@@ -148,8 +148,8 @@ def _family_entries(id_: str, raw: dict[str, Any]) -> list[Entry]:
     return [own, *lines]
 
 
-def _derived(raw: dict[str, Any]) -> Entry:
-    return Entry(
+def _derived(raw: dict[str, Any]) -> LineageEntry:
+    return LineageEntry(
         id=raw["id"],
         names=tuple(raw["names"]),
         family=raw["family"],
@@ -166,7 +166,7 @@ def _derived(raw: dict[str, Any]) -> Entry:
     )
 
 
-def _check(families: dict[str, Family], entries: list[Entry]) -> None:
+def _check(families: dict[str, Family], entries: list[LineageEntry]) -> None:
     for entry in entries:
         named = {entry.family, *entry.teachers, *(family for _, family in entry.sizes)} - {None}
         if unknown := named - families.keys():
@@ -175,17 +175,17 @@ def _check(families: dict[str, Family], entries: list[Entry]) -> None:
             raise TableError(f"lineage table: {entry.id}: no source")
 
 
-def _by_start(entries: list[Entry]) -> dict[str, tuple[tuple[str, tuple[Entry, ...]], ...]]:
-    words: dict[str, list[Entry]] = defaultdict(list)
+def _by_start(entries: list[LineageEntry]) -> dict[str, tuple[tuple[str, tuple[LineageEntry, ...]], ...]]:
+    words: dict[str, list[LineageEntry]] = defaultdict(list)
     for word, entry in _words(entries):
         words[word].append(entry)
-    starts: dict[str, list[tuple[str, tuple[Entry, ...]]]] = defaultdict(list)
+    starts: dict[str, list[tuple[str, tuple[LineageEntry, ...]]]] = defaultdict(list)
     for word in sorted(words, key=lambda word: (-len(word), word)):
         starts[word[:2]].append((word, tuple(words[word])))
     return {start: tuple(found) for start, found in starts.items()}
 
 
-def _words(entries: list[Entry]) -> Iterator[tuple[str, Entry]]:
+def _words(entries: list[LineageEntry]) -> Iterator[tuple[str, LineageEntry]]:
     for entry in entries:
         for name in entry.names:
             yield skeleton(name), entry

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import stillwatch
-from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
 from stillwatch.prove import Evidence, ProveError, checker
 from stillwatch.prove.protocol import Signed
@@ -57,7 +57,7 @@ class Written:
 
 def make(
     evidence: tuple[Evidence, ...],
-    signer: Signer,
+    signer: TrailSigner,
     protocol: Signed | None = None,
     attached: Mapping[str, bytes] | None = None,
 ) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def make(
     return files
 
 
-def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: Signer) -> bytes:
+def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: TrailSigner) -> bytes:
     """Name every file with its SHA-256. Source: in-toto Attestation Framework 1.0; DSSE 1.0."""
     statement = {
         "_type": STATEMENT,

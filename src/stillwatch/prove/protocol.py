@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stillwatch.cases.audit.signing import Signer, is_signed
+from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.cases.bundle.verify import pae
 from stillwatch.prove import ProveError
 
@@ -73,7 +73,7 @@ def prompts_digest(prompts: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def sign(protocol: Protocol, signer: Signer) -> Signed:
+def sign(protocol: Protocol, signer: TrailSigner) -> Signed:
     """Sign a protocol: a DSSE envelope. The same protocol and key give the same bytes.
 
     Source: DSSE 1.0; RFC 8032.

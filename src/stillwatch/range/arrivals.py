@@ -19,7 +19,7 @@ FORTNIGHT = 14 * WINDOWS_A_DAY
 
 
 @dataclass(frozen=True)
-class Client:
+class ClientProfile:
     """One real client: the windows in which it was active, its rate in each, and its burstiness."""
 
     windows: np.ndarray
@@ -28,14 +28,14 @@ class Client:
 
 
 @cache
-def clients() -> tuple[Client, ...]:
+def clients() -> tuple[ClientProfile, ...]:
     """Read the extract."""
     table = pq.read_table(FILE)
     number, window = table["client"].to_numpy(), table["window"].to_numpy().astype(int)
     rate = 2.0 ** (table["rate_eighths"].to_numpy() / 8)
     cv = 2.0 ** (table["cv_eighths"].to_numpy() / 8)
     edges = np.searchsorted(number, np.arange(number[-1] + 2))
-    return tuple(Client(window[a:b], rate[a:b], cv[a:b]) for a, b in pairwise(edges))
+    return tuple(ClientProfile(window[a:b], rate[a:b], cv[a:b]) for a, b in pairwise(edges))
 
 
 def client_days(count: int, begin: float, end: float, rng: np.random.Generator) -> np.ndarray:

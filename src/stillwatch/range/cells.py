@@ -17,14 +17,14 @@ from stillwatch.errors import InputError, StillwatchError
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
-from stillwatch.range.contests import thinned
-from stillwatch.range.defences import CalibrationLog, Judged
+from stillwatch.range.contests import thin_history
+from stillwatch.range.defences import CalibrationLog, LogJudgement
 from stillwatch.range.defences.registry import defence, has_threshold
-from stillwatch.range.field import Field, field_of
-from stillwatch.range.ledger import DAY_US, Ledger, read_ledger
+from stillwatch.range.field import HonestBackground, field_of
+from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
 from stillwatch.range.measure import measure
 from stillwatch.range.scenes import Scene
-from stillwatch.range.strangers import raised
+from stillwatch.range.strangers import describe_error
 from stillwatch.report.findings import write_atomically
 
 CELLS, LOGS, SCENES = "cells", "logs", "scenes"
@@ -55,31 +55,33 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Told:
+class CellResult:
     """What a cell's file holds."""
 
     outcome: dict[str, Any]
     cpu_s: float
 
 
-def played(
+def play_cells(
     scene: Scene, cells: list[Cell], out: Path, keep: bool, tell: Tell
 ) -> Iterator[tuple[Cell, str | None]]:
     """Play cells of one scene and seed; give each with what kept it from being made, or None."""
     fixed = [c for c in cells if not c.attacker and c.defence != LIVE]
     reacting = [c for c in cells if c.attacker]
     if fixed:
-        yield from _judged(scene, fixed, out, keep)
+        yield from _judge_defences(scene, fixed, out, keep)
     if reacting:
-        yield from _fought(scene, reacting, out)
+        yield from _play_contests(scene, reacting, out)
     for cell in cells:
         if cell.defence == LIVE:
-            yield cell, _made(cell, out, partial(_lived, scene, cell.seed, out, tell))
+            yield cell, _make_cell(cell, out, partial(_play_live, scene, cell.seed, out, tell))
 
 
-def _judged(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> Iterator[tuple[Cell, str | None]]:
+def _judge_defences(
+    scene: Scene, cells: list[Cell], out: Path, keep: bool
+) -> Iterator[tuple[Cell, str | None]]:
     try:
-        folder = composed(scene, cells[0].seed, out)
+        folder = compose_log(scene, cells[0].seed, out)
         ledger = read_ledger(folder)
     except StillwatchError as error:
         yield from ((cell, str(error)) for cell in cells)
@@ -89,23 +91,23 @@ def _judged(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> Iterator[
     for cell in cells:
         yield (
             cell,
-            _made(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log, others)),
+            _make_cell(cell, out, partial(judge, scene, cell.seed, cell.defence, ledger, *log, others)),
         )
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fought(scene: Scene, cells: list[Cell], out: Path) -> Iterator[tuple[Cell, str | None]]:
+def _play_contests(scene: Scene, cells: list[Cell], out: Path) -> Iterator[tuple[Cell, str | None]]:
     try:
         field = field_of(scene, cells[0].seed)
     except StillwatchError as error:
         yield from ((cell, str(error)) for cell in cells)
         return
     for cell in cells:
-        yield cell, _made(cell, out, partial(fight, scene, cell, field))
+        yield cell, _make_cell(cell, out, partial(fight, scene, cell, field))
 
 
-def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | None:
+def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | None:
     """Make one cell and put it into its file; say what kept it from being made."""
     began = time.process_time()
     try:
@@ -115,7 +117,7 @@ def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | No
     except Exception as error:  # a stranger's file: whatever it raises is said with its name
         if not cell.defence.endswith(".py"):
             raise
-        return raised(error, cell.defence)  # whose file it is stands in the title
+        return describe_error(error, cell.defence)  # whose file it is stands in the title
     try:
         write_atomically(out / CELLS / cell.file, json.dumps(told, allow_nan=False) + "\n")
     except OSError as error:
@@ -123,7 +125,7 @@ def _made(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str | No
     return None
 
 
-def composed(scene: Scene, seed: int, out: Path) -> Path:
+def compose_log(scene: Scene, seed: int, out: Path) -> Path:
     """Give the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
     whole = out / LOGS / f"{scene.name}-{seed}"
     if not whole.exists():
@@ -146,7 +148,7 @@ def judge(
     scene: Scene,
     seed: int,
     name: str,
-    ledger: Ledger,
+    ledger: TruthLedger,
     exchanges: pa.Table,
     accounts: pa.Table,
     others: Callable[[], CalibrationLog] | None = None,
@@ -170,7 +172,7 @@ def judge(
     return outcome.as_dict()
 
 
-def _check(judged: Judged, ledger: Ledger) -> None:
+def _check(judged: LogJudgement, ledger: TruthLedger) -> None:
     """Complain of a case outside the log's time: one in seconds would come before everything it is about."""
     end = int(ledger.time_us[-1]) + DAY_US if len(ledger.time_us) else ledger.begin_us
     for case in judged.cases:
@@ -181,24 +183,24 @@ def _check(judged: Judged, ledger: Ledger) -> None:
             )
 
 
-def fight(scene: Scene, cell: Cell, field: Field) -> dict[str, Any]:
+def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
     """Let an attacker that reacts try one defence."""
     bound = defence(cell.defence, scene.false_cases_per_10k_account_days)
-    return thinned(
+    return thin_history(
         contest(
             field, bound, attackers.attacker(cell.attacker), cell.seed, Rules.of(scene.contest), scene.budget
         )
     )
 
 
-def _lived(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
+def _play_live(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
     from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
 
     told = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
     return {k: v for k, v in asdict(told).items() if k not in ("folder", "took")}
 
 
-def read_told(path: Path) -> Told:
+def read_told(path: Path) -> CellResult:
     """Read one cell back.
 
     Raises:
@@ -206,6 +208,6 @@ def read_told(path: Path) -> Told:
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return Told(told["outcome"], float(told["cpu_s"]))
+        return CellResult(told["outcome"], float(told["cpu_s"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no cell of a run ({error}); delete it, and it is made again") from error

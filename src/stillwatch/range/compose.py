@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
 from stillwatch.range.answers import with_answers
-from stillwatch.range.campaigns import Plan, accounts_of
+from stillwatch.range.campaigns import CampaignPlan, accounts_of
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.inject import Injection, Side, inject, victims_of
 from stillwatch.range.outcome import ScoredPeople
@@ -32,14 +32,14 @@ from stillwatch.range.partition import (
     scored_people,
     seed_place,
 )
-from stillwatch.range.people.crowd import crowd, gathered
+from stillwatch.range.people.crowd import concat_populations, crowd
 from stillwatch.range.people.customers import customers
 from stillwatch.range.people.selves import Author, authors
 from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import (
     DONOR_KINDS,
-    Population,
-    World,
+    HonestPopulation,
+    WorldSettings,
     donors_of,
     honest_accounts,
     read_population,
@@ -64,7 +64,7 @@ NEW_FIELDS = (
 )  # of a plan: written only where set, so that older worlds keep their bytes
 
 
-def compose(world: World, shared: Path, out: Path) -> Path:
+def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
     """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
 
     Raises:
@@ -110,7 +110,7 @@ def honest_side(scene: Scene, seed: int) -> Side:
     """
     rng = _generator(scene.name, seed)
     if scene.people.base is None:
-        people = gathered(crowd(scene, seed))
+        people = concat_populations(crowd(scene, seed))
         return _scratch(scene, join_populations([people, *make_crowds(scene, seed, people)]), rng)
     people, spare = _redrawn(scene, seed)
     people = join_populations([people, *make_crowds(scene, seed, people)])
@@ -120,7 +120,7 @@ def honest_side(scene: Scene, seed: int) -> Side:
     return Side(people, donors_of(people), corpora, talks, victims_of(people, rng), rng)
 
 
-def _scratch(scene: Scene, people: Population, rng: np.random.Generator) -> Side:
+def _scratch(scene: Scene, people: HonestPopulation, rng: np.random.Generator) -> Side:
     """What campaigns among people from scratch are made from: their texts stand on other shelves."""
     corpora = _corpora(
         scene, set() if scene.stock == "shipped" else set(people.exchanges["prompt"].to_pylist())
@@ -139,14 +139,14 @@ def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
     """Each campaign; a large one in divisions, each with accounts and items of its own."""
     folder = scene.path.parent if scene.path else None
     for n, plan in enumerate(scene.plans):
-        for division in divided(plan):
+        for division in split_plan(plan):
             try:
                 yield inject(division, side, float(scene.days), folder)
             except InputError as error:
                 raise InputError(f"{scene.place('campaign', n)}: {error}") from error
 
 
-def divided(plan: Plan) -> list[Plan]:
+def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
     """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
 
     >>> [p.exchanges for p in divided(Plan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2))]
@@ -187,7 +187,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
                 robbed.append(replace(one, rows=[]))
         if robbed:
             sent = {account: n for one in robbed for account, n in one.stolen.items()}
-            truth[0] = _robbed(truth[0], first.exchanges, robbed, sent)
+            truth[0] = _mark_stolen(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
         for part in chain(make_crowds(scene, seed, first), parts):
             spill.add(part.exchanges)
@@ -210,7 +210,7 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
     return shipped_corpora(used) if scene.stock == "shipped" else read_corpora(stock_folder(scene), used)
 
 
-def _redrawn(scene: Scene, seed: int) -> tuple[Population, list[tuple[str, ...]]]:
+def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str, ...]]]:
     """The base's people who stay, and what those who went had said."""
     base = find_base(scene)
     whole = read_population(base)
@@ -219,7 +219,7 @@ def _redrawn(scene: Scene, seed: int) -> tuple[Population, list[tuple[str, ...]]
         raise InputError(
             f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
         )
-    return people, _said(whole, people)
+    return people, _spare_talks(whole, people)
 
 
 def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
@@ -241,7 +241,9 @@ def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
     return CalibrationLog(people.exchanges, people.accounts)
 
 
-def make_crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool = False) -> list[Population]:
+def make_crowds(
+    scene: Scene, seed: int, beside: HonestPopulation, *, calibrates: bool = False
+) -> list[HonestPopulation]:
     """Make the customers of the scene's programs, on the calendar of the people `beside` them.
 
     Raises:
@@ -261,7 +263,7 @@ def make_crowds(scene: Scene, seed: int, beside: Population, *, calibrates: bool
     return made
 
 
-def join_populations(parts: list[Population]) -> Population:
+def join_populations(parts: list[HonestPopulation]) -> HonestPopulation:
     """Put populations of one calendar together, in the columns of the first."""
     first = parts[0]
     if len(parts) == 1:
@@ -280,7 +282,7 @@ def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
     return scored_people(scene, seed, part_of(scene, seed, honest_accounts(find_base(scene))))
 
 
-def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:
+def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tuple[str, ...]]:
     """Conversations of ordinary accounts that were left out, whose words nobody who stayed has."""
     kind = pc.is_in(whole.truth["kind"], value_set=pa.array(DONOR_KINDS))
     gone = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
@@ -295,7 +297,7 @@ def _said(whole: Population, people: Population) -> list[tuple[str, ...]]:
     return [tuple(turns) for turns in talks.values() if not used.intersection(turns)]
 
 
-def _write(people: Population, made: list[Injection], folder: Path, about: str) -> Path:
+def _write(people: HonestPopulation, made: list[Injection], folder: Path, about: str) -> Path:
     exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
     used = any(row["completion"] is not None for m in made for row in m.rows)
     if used and "completion" not in exchanges.column_names:
@@ -310,7 +312,7 @@ def _write(people: Population, made: list[Injection], folder: Path, about: str) 
         truth = pa.concat_tables(
             [truth, pa.Table.from_pylist([r for m in made for r in m.truth], truth.schema)]
         )
-        truth = _robbed(truth, exchanges, made)
+        truth = _mark_stolen(truth, exchanges, made)
     if used:
         exchanges = with_answers(exchanges)
     folder.mkdir(parents=True, exist_ok=True)
@@ -324,7 +326,7 @@ def _write(people: Population, made: list[Injection], folder: Path, about: str) 
     return folder
 
 
-def _robbed(
+def _mark_stolen(
     truth: pa.Table, exchanges: pa.Table, made: list[Injection], more: dict[str, float] | None = None
 ) -> pa.Table:
     """Truth of accounts whose keys were stolen: of the campaign, with the share that the thief sent.
@@ -346,7 +348,7 @@ def _robbed(
     return pa.Table.from_pylist(rows, truth.schema)
 
 
-def world_toml(world: World, people: Population) -> str:
+def world_toml(world: WorldSettings, people: HonestPopulation) -> str:
     """Say what was composed, in the shape of the shipped scenes' scene.toml."""
     early = any(plan.start < 7 for plan in world.campaigns)
     lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
@@ -357,7 +359,7 @@ def world_toml(world: World, people: Population) -> str:
     return "\n".join(lines + _plans_toml(world.campaigns)) + "\n"
 
 
-def scene_toml(scene: Scene, seed: int, people: Population) -> str:
+def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
     """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
     early = any(plan.start < scene.clean_days for plan in scene.plans)
     lines = [
@@ -375,7 +377,7 @@ def scene_toml(scene: Scene, seed: int, people: Population) -> str:
     return "\n".join(lines + _plans_toml(scene.plans)) + "\n"
 
 
-def _plans_toml(plans: tuple[Plan, ...]) -> list[str]:
+def _plans_toml(plans: tuple[CampaignPlan, ...]) -> list[str]:
     lines = []
     for plan in plans:
         lines += ["", "[[campaign]]"]

@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Attacker, Brief, Outcome, Seen, Try
-from stillwatch.range.costs import Cost, Prices, Purse
-from stillwatch.range.defences import Accusation, Defence, Watch
+from stillwatch.range.attackers import Attacker, Brief, Outcome, Try, TryResult
+from stillwatch.range.costs import AttackBudget, AttackPrices, Cost
+from stillwatch.range.defences import Accusation, Defence, DefenceWatch
 from stillwatch.range.defences.hours import reason_silent, set_thresholds
-from stillwatch.range.field import DAY_US, HOUR_US, Field, Passing, field_of
+from stillwatch.range.field import DAY_US, HOUR_US, HonestBackground, Passing, field_of
 from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
-from stillwatch.range.recorded import Recorder
+from stillwatch.range.recorded import ParquetRecorder
 from stillwatch.range.scenes import Scene
 
 PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
@@ -65,7 +65,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Hour:
+class ContestHour:
     """How things stood after an hour of the attack."""
 
     hours: int
@@ -98,7 +98,7 @@ class Contest:
     honest_stopped: int  # honest accounts that were stopped, stolen ones left out
     honest_refused: int  # honest requests that a limit refused
     honest_requests: int  # of so many
-    history: tuple[Hour, ...]
+    history: tuple[ContestHour, ...]
     cannot_fire: str = ""  # why the defence could do nothing: the contest counts for nothing
     people: ScoredPeople | None = None  # whose honest traffic went by; None: nobody else's
 
@@ -125,7 +125,7 @@ class Metered(Protocol):
         ...
 
 
-class _Clients:
+class _ClientState:
     """What every client does within an hour: it waits when refused, and ends when its account is dead."""
 
     def __init__(self) -> None:
@@ -149,7 +149,13 @@ class _Clients:
 
 class _Loop:
     def __init__(
-        self, field: Field, defence: Defence, attacker: Attacker, seed: int, rules: Rules, prices: Prices
+        self,
+        field: HonestBackground,
+        defence: Defence,
+        attacker: Attacker,
+        seed: int,
+        rules: Rules,
+        prices: AttackPrices,
     ) -> None:
         self.field, self.rules, self.seed = field, rules, seed
         self.name, self.against = attacker.NAME, defence.NAME
@@ -157,17 +163,17 @@ class _Loop:
         market_rng, play_rng, self.rng, rows_rng = (
             np.random.default_rng([seed, part]) for part in (1, 2, 3, 4)
         )
-        self.purse = Purse(prices)
+        self.purse = AttackBudget(prices)
         self.market = Market(self.purse, field.begin, list(field.donors), list(field.owners), market_rng)
         self.start_us = field.clean_until_us
         brief = Brief(rules.goal, self.start_us, field.items, field.talks)
         if len(field.items) < rules.goal:
             raise InputError(f"the scene holds {len(field.items)} questions, the goal is {rules.goal}")
         self.play = attacker.begin(brief, self.market, play_rng)
-        self.recorder = Recorder(field.exchanges.schema, field.begin, field.new_model_day, rows_rng)
+        self.recorder = ParquetRecorder(field.exchanges.schema, field.begin, field.new_model_day, rows_rng)
         self.passing = Passing(field)
         self.accounts = field.accounts
-        self.watch: Watch = defence.open_watch(field.accounts, field.clean_until_us, seed)
+        self.watch: DefenceWatch = defence.open_watch(field.accounts, field.clean_until_us, seed)
         set_thresholds(defence, self.watch, field.calibration, field.clean_until_us, seed)
         self.meter = self.watch if isinstance(self.watch, Metered) else None
         self.stop_at: dict[str, int] = {}
@@ -182,8 +188,8 @@ class _Loop:
     def run(self) -> Contest:
         for day in range(self.field.begin_us, self.start_us, DAY_US):
             until = min(day + DAY_US, self.start_us)
-            self._heard(self.watch.step(self.passing.between(day, until), until), until)
-        history: list[Hour] = []
+            self._heard(self.watch.step(self.passing.exchanges_between(day, until), until), until)
+        history: list[ContestHour] = []
         ended = "time"
         for hours in range(round(self.rules.max_days * 24)):
             at = self.start_us + hours * HOUR_US
@@ -198,15 +204,15 @@ class _Loop:
             if self.play.given_up:
                 ended = "given up" if self.market.held else "money"  # for not one account
                 break
-        return self._told(history, ended)
+        return self._result(history, ended)
 
     def _hour(self, at: int) -> None:
         tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
         self._enrol()
         often = self.known_case or len(tries) >= BUSY
         pieces = HOUR_US // PIECE_US if tries and often else 1
-        clients = _Clients()
-        seen: list[Seen] = []
+        clients = _ClientState()
+        seen: list[TryResult] = []
         k = 0
         for piece in range(pieces):
             since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
@@ -214,7 +220,9 @@ class _Loop:
             while k < len(tries) and tries[k].at_us < until:
                 k += 1
             rows: list[dict[str, Any]] = []
-            honest = self._asked(self.passing.between(since, until), tries[here:k], rows, clients, seen)
+            honest = self._send_all(
+                self.passing.exchanges_between(since, until), tries[here:k], rows, clients, seen
+            )
             table = honest  # is in order
             if rows:
                 table = pa.concat_tables([honest, self.recorder.table(rows)])
@@ -222,12 +230,12 @@ class _Loop:
             self._heard(self.watch.step(table, until), until)
         self.play.saw(seen)
 
-    def _asked(
-        self, honest: pa.Table, tries: list[Try], rows: list[dict[str, Any]], clients: "_Clients",
-        seen: list[Seen],
+    def _send_all(
+        self, honest: pa.Table, tries: list[Try], rows: list[dict[str, Any]], clients: "_ClientState",
+        seen: list[TryResult],
     ) -> pa.Table:  # fmt: skip
         """Everybody's requests in order of time; gives the honest ones that were not refused."""
-        honest = self._allowed(honest)
+        honest = self._without_stopped(honest)
         names, models = honest["account"].to_pylist(), honest["model"].to_pylist()
         times = honest["time"].cast(pa.int64()).to_pylist()
         tokens = honest["output_tokens"].to_pylist()
@@ -239,14 +247,14 @@ class _Loop:
                 if kept[n] and self.meter is not None:
                     self.meter.answered(names[n], times[n], tokens[n] or 0, models[n])
             if t is not None:
-                outcome = self._one(t, rows, clients)
+                outcome = self._send_one(t, rows, clients)
                 clients.heard(t, outcome)
-                seen.append(Seen(t.account, t.at_us, t.item, outcome))
+                seen.append(TryResult(t.account, t.at_us, t.item, outcome))
         self.honest_requests += len(kept)
         self.honest_refused += len(kept) - sum(kept)
         return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
 
-    def _one(self, t: Try, rows: list[dict[str, Any]], clients: "_Clients") -> Outcome:
+    def _send_one(self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState") -> Outcome:
         if t.account in clients.dead:
             return "dead"
         if clients.waits(t):
@@ -289,7 +297,7 @@ class _Loop:
             if isinstance(self.watch, Enrolling):
                 self.watch.enrol(self.accounts)
 
-    def _allowed(self, honest: pa.Table) -> pa.Table:
+    def _without_stopped(self, honest: pa.Table) -> pa.Table:
         """Without what accounts would have sent that are stopped."""
         gone = [name for name in self.honest_stopped if name not in self.market.held]
         if self.rules.act == "strip" or not gone or len(honest) == 0:
@@ -307,11 +315,13 @@ class _Loop:
                 if name not in self.market.held:
                     self.honest_stopped.add(name)
 
-    def _stands(self, hours: int) -> Hour:
+    def _stands(self, hours: int) -> ContestHour:
         stopped = sum(name in self.stop_at for name in self.market.held)
-        return Hour(hours, len(self.got), round(self.purse.spent_usd, 2), len(self.market.held), stopped)
+        return ContestHour(
+            hours, len(self.got), round(self.purse.spent_usd, 2), len(self.market.held), stopped
+        )
 
-    def _told(self, history: list[Hour], ended: str) -> Contest:
+    def _result(self, history: list[ContestHour], ended: str) -> Contest:
         reached = len(self.got) >= self.rules.goal
         end_us = self.last_us if reached else self.start_us + len(history) * HOUR_US
         begun = self.first_us or self.start_us
@@ -343,18 +353,18 @@ class _Loop:
 
 
 def contest(
-    field: Field,
+    field: HonestBackground,
     defence: Defence,
     attacker: Attacker,
     seed: int,
     rules: Rules | None = None,
-    prices: Prices | None = None,
+    prices: AttackPrices | None = None,
 ) -> Contest:
     """Let an attacker try a defence. The same field and seed give the same contest.
 
     Raises: InputError where the field holds fewer questions than the goal.
     """
-    return _Loop(field, defence, attacker, seed, rules or Rules(), prices or Prices()).run()
+    return _Loop(field, defence, attacker, seed, rules or Rules(), prices or AttackPrices()).run()
 
 
 def contest_of(scene: Scene, seed: int, defence: Defence, attacker: Attacker) -> Contest:

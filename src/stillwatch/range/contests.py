@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stillwatch.range.clusters import clusters, means
-from stillwatch.range.contest import Contest, Hour
+from stillwatch.range.contest import Contest, ContestHour
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.outcome import ScoredPeople
 
@@ -50,10 +50,10 @@ class Fought:
 def contest_of_json(told: dict[str, Any]) -> Contest:
     """Read a contest back."""
     people = ScoredPeople(**told["people"]) if told.get("people") else None
-    return Contest(**{**told, "history": tuple(Hour(**h) for h in told["history"]), "people": people})
+    return Contest(**{**told, "history": tuple(ContestHour(**h) for h in told["history"]), "people": people})
 
 
-def thinned(one: Contest) -> dict[str, Any]:
+def thin_history(one: Contest) -> dict[str, Any]:
     """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
     told = asdict(one)
     step = -(-len(one.history) // HISTORY) if one.history else 1
@@ -61,18 +61,18 @@ def thinned(one: Contest) -> dict[str, Any]:
     return {**told, "history": kept}
 
 
-def fought(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
+def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
     """Sum up one scene's contests, in the order in which they came."""
     by: dict[tuple[str, str], dict[int, Contest]] = {}
     for c in contests:
         by.setdefault((c.attacker, c.defence), {})[c.seed] = c
     return tuple(
-        _one(scene, each, by.get((attacker, NONE), {}), by.get((LOUD, NONE), {}))
+        _sum_up_one(scene, each, by.get((attacker, NONE), {}), by.get((LOUD, NONE), {}))
         for (attacker, _), each in by.items()
     )
 
 
-def _one(
+def _sum_up_one(
     scene: str, each: dict[int, Contest], itself: dict[int, Contest], loud: dict[int, Contest]
 ) -> Fought:
     first = next(iter(each.values()))

@@ -16,7 +16,7 @@ SMALL_MODELS = ("mira-mini",)  # of the range's made-up family
 
 
 @dataclass(frozen=True)
-class Prices:
+class AttackPrices:
     """USD. Any of them may stand in a scene's [budget]; `SOURCES` says where each default comes from."""
 
     usd: float = 5000.0
@@ -35,7 +35,7 @@ class Prices:
                 raise InputError(f"[budget] {f.name} = {value!r}: give an amount of USD that is not negative")
 
     @classmethod
-    def of(cls, told: Mapping[str, float]) -> "Prices":
+    def of(cls, told: Mapping[str, float]) -> "AttackPrices":
         """Take prices from a scene's [budget].
 
         Raises: InputError for a key that is no price, or a price below 0.
@@ -75,10 +75,10 @@ SOURCES = {
 }
 
 
-class Purse:
+class AttackBudget:
     """An attacker's money: what is spent on what, and whether there is some left."""
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: AttackPrices) -> None:
         self.prices = prices
         self.accounts_usd = 0.0
         self.traffic_usd = 0.0
@@ -127,7 +127,13 @@ class Cost:
 
 
 def spent_usd(
-    prices: Prices, *, accounts: int, aged: bool, input_tokens: int, output_tokens: int, proxy: bool = True
+    prices: AttackPrices,
+    *,
+    accounts: int,
+    aged: bool,
+    input_tokens: int,
+    output_tokens: int,
+    proxy: bool = True,
 ) -> float:
     """What an attack cost that bought so many accounts and sent so much, at the wanted model's price."""
     traffic = prices.exchange("", input_tokens, output_tokens)

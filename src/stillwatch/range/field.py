@@ -26,7 +26,7 @@ LONGEST_TALK = 4000  # characters: cover is talk, not documents
 
 
 @dataclass(frozen=True)
-class Field:
+class HonestBackground:
     """One seed's honest log, and what an attacker finds on it."""
 
     exchanges: pa.Table  # in order of time
@@ -46,7 +46,7 @@ class Field:
         return int(self.begin.timestamp() * 1_000_000)
 
 
-def field_of(scene: Scene, seed: int) -> Field:
+def field_of(scene: Scene, seed: int) -> HonestBackground:
     """Draw the honest side of a scene for one seed; the scene's own campaigns are not in it.
 
     Raises: InputError where the scene's base or stock is not at hand.
@@ -56,7 +56,7 @@ def field_of(scene: Scene, seed: int) -> Field:
     items = sorted({i.question for name in ITEMS for i in corpora.pipelines.get(name, ())})
     talks = [t for t in side.talks if sum(map(len, t)) <= LONGEST_TALK]
     keys = [("time", "ascending"), ("exchange_id", "ascending")]
-    return Field(
+    return HonestBackground(
         people.exchanges.sort_by(keys),
         people.accounts,
         people.begin,
@@ -95,14 +95,14 @@ def _owners(mine: pa.Table, accounts: pa.Table, begin: datetime) -> tuple[tuple[
 class Passing:
     """The honest log as it goes by, for as long as it is asked for."""
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: HonestBackground) -> None:
         self._table = field.exchanges
         self._ts = self._table["time"].cast(pa.int64()).to_numpy()
         days = -(-(int(self._ts[-1]) + 1 - field.begin_us) // DAY_US)
         self._end = field.begin_us + int(days) * DAY_US
         self._week = 7 * DAY_US
 
-    def between(self, since_us: int, until_us: int) -> pa.Table:
+    def exchanges_between(self, since_us: int, until_us: int) -> pa.Table:
         """The exchanges of a stretch that lies on one side of the log's end, and in one turn of its week."""
         turn = 0 if since_us < self._end else (since_us - self._end) // self._week + 1
         shift = turn * self._week

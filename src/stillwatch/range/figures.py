@@ -8,7 +8,7 @@ BIG = 1000  # answered exchanges from which a campaign must be exposed: s1K's si
 
 
 @dataclass(frozen=True)
-class Spread:
+class FigureSpread:
     """Median, ninth decile and worst of one figure over campaigns."""
 
     median: float
@@ -35,7 +35,7 @@ class CampaignRow:
     lost_share: float  # leaves although every named account is stopped at its alarm
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed(self) -> bool:
         return self.named_share >= 0.5
 
 
@@ -52,12 +52,12 @@ class Score:
     campaigns: int
     caught: int
     by_style: dict[str, str]
-    harvest_exchanges_all: Spread | None
-    harvest_exchanges_caught: Spread | None
-    harvest_share_all: Spread | None
-    harvest_share_caught: Spread | None
-    harvest_tokens_all: Spread | None
-    harvest_tokens_caught: Spread | None
+    harvest_exchanges_all: FigureSpread | None
+    harvest_exchanges_caught: FigureSpread | None
+    harvest_share_all: FigureSpread | None
+    harvest_share_caught: FigureSpread | None
+    harvest_tokens_all: FigureSpread | None
+    harvest_tokens_caught: FigureSpread | None
     total_share_lost: float | None
     lost_if_named_accounts_are_stopped: float | None
     half_named: int
@@ -114,7 +114,7 @@ def _columns(rows: Sequence[CampaignRow]) -> list[str]:
     cells = [HEADS]
     for r in rows:
         alarm = "never" if r.alarm_at is None else r.alarm_at[5:16].replace("T", " ")
-        verdict = "exposed" if r.exposed else ("touched" if r.caught else "missed")
+        verdict = "exposed" if r.is_exposed else ("touched" if r.caught else "missed")
         accounts, named, answered, harvest = (f"{n:,}" for n in (r.accounts, r.named, r.n, r.harvest))
         lost = f"{r.lost_share:.0%}"
         cells.append((r.campaign, r.style, accounts, named, answered, alarm, harvest, lost, verdict))

@@ -48,7 +48,7 @@ class Donor:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AccountIdentity:
     """One account of a campaign: what the accounts table says, and how it calls."""
 
     account: str
@@ -70,9 +70,9 @@ def _domain(rng: np.random.Generator) -> str:
     return f"d{token(rng, 6)}.com" if rng.random() < 0.6 else MAIL[rng.integers(len(MAIL))]
 
 
-def _bought(
+def _fresh_identities(
     level: int, count: int, begin: datetime, start: datetime, rng: np.random.Generator
-) -> list[Identity]:
+) -> list[AccountIdentity]:
     centres = list(DATA_CENTRES.items())
     nets = [centres[i] for i in rng.permutation(len(centres))[: 1 if level == 0 else 1 + rng.integers(2)]]
     clients = [c.format(rng.integers(20, 99), rng.integers(20)) for c in CLIENTS][: 1 + 3 * level]
@@ -111,11 +111,13 @@ def _bought(
             if level == 0
             else ((_address(net, rng), asn),)
         )
-        made.append(Identity(f"acct_{token(rng, 14)}", created, donor, shown))
+        made.append(AccountIdentity(f"acct_{token(rng, 14)}", created, donor, shown))
     return made
 
 
-def _aged(count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator) -> list[Identity]:
+def _aged_identities(
+    count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator
+) -> list[AccountIdentity]:
     made = []
     donors = [d for d in donors if d.age > LEAST_AGE]
     for _ in range(count):
@@ -128,7 +130,7 @@ def _aged(count: int, begin: datetime, donors: list[Donor], rng: np.random.Gener
             traits["email_domain"] = f"d{token(rng, 6)}.com"
         network = ".".join(like.client_ip.split(".")[:2])
         shown = tuple((_address(network, rng), like.asn) for _ in range(1 + int(rng.integers(2))))
-        made.append(Identity(f"acct_{token(rng, 14)}", begin - traits["age"], Donor(**traits), shown))
+        made.append(AccountIdentity(f"acct_{token(rng, 14)}", begin - traits["age"], Donor(**traits), shown))
     return made
 
 
@@ -139,8 +141,8 @@ def identities(
     start: datetime,
     donors: list[Donor],
     rng: np.random.Generator,
-) -> list[Identity]:
+) -> list[AccountIdentity]:
     """Make `count` accounts for a campaign that starts at `start` in a scene that begins at `begin`."""
     if tradecraft == 2:
-        return _aged(count, begin, donors, rng)
-    return _bought(tradecraft, count, begin, start, rng)
+        return _aged_identities(count, begin, donors, rng)
+    return _fresh_identities(tradecraft, count, begin, start, rng)

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, Request, accounts_of
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, accounts_of
 from stillwatch.range.campaigns.dealing import deal
 from stillwatch.range.campaigns.shapes import requests_of
-from stillwatch.range.identity import LEAST_AGE, Donor, Identity, identities
+from stillwatch.range.identity import LEAST_AGE, AccountIdentity, Donor, identities
 from stillwatch.range.placing import Captured
-from stillwatch.range.population import DONOR_KINDS, Population
+from stillwatch.range.population import DONOR_KINDS, HonestPopulation
 from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
 from stillwatch.range.stock import Corpora
 
@@ -27,7 +27,7 @@ from stillwatch.range.stock import Corpora
 class Side:
     """Honest people, and what campaigns among them are made from. Lists and draws are used up as one goes."""
 
-    people: Population
+    people: HonestPopulation
     donors: list[Donor]  # traits that a campaign's accounts can take over
     corpora: Corpora
     talks: list[tuple[str, ...]]  # honest conversations that nobody in the scene had, for cover
@@ -49,8 +49,8 @@ class Injection:
 
 
 def cover(
-    plan: Plan, sent: list[Request], talks: list[tuple[str, ...]], rng: np.random.Generator
-) -> list[Request]:
+    plan: CampaignPlan, sent: list[PlannedRequest], talks: list[tuple[str, ...]], rng: np.random.Generator
+) -> list[PlannedRequest]:
     """Honest talk of the campaign's accounts: before it at tradecraft 2, and beside it as the plan says.
 
     Takes what it uses off the end of `talks`.
@@ -58,7 +58,7 @@ def cover(
     beside = round(len(sent) * plan.cover / (1 - plan.cover))
     ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
     slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
-    honest: list[Request] = []
+    honest: list[PlannedRequest] = []
     talk = -1  # cover counts downwards, campaigns upwards
     while slots or beside > 0:
         early = bool(slots)
@@ -67,14 +67,14 @@ def cover(
         if not talks:
             raise InputError(f"{plan.name}: no unused honest talk is left for cover")
         for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
-            honest.append(Request(account, day, prompt, turn=turn, talk=talk, covert=False))
+            honest.append(PlannedRequest(account, day, prompt, turn=turn, talk=talk, covert=False))
             day += float(rng.uniform(30, 400)) / 86400
             beside -= not early
         talk -= 1
     return honest
 
 
-def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = None) -> Injection:
+def inject(plan: CampaignPlan, side: Side, days: float = 14.0, folder: Path | None = None) -> Injection:
     """Compose one campaign; `folder` is where a shape of one's own lies.
 
     Raises:
@@ -93,7 +93,7 @@ def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = Non
         donors = fit or [replace(d, max_tokens=None) for d in donors]
     if plan.style == "repeat_sampling":  # many answers to one question are worth nothing at temperature 0
         donors = [replace(d, temperature=(0.6, 0.7, 0.8, 1.0)[rng.integers(4)]) for d in donors]
-    whose: list[Identity] = []
+    whose: list[AccountIdentity] = []
     for wave in range(1 + len(plan.bans)):
         at = plan.start + plan.days * (0.0, *plan.bans)[wave]
         start = people.begin + timedelta(days=at)
@@ -135,7 +135,9 @@ def inject(plan: Plan, side: Side, days: float = 14.0, folder: Path | None = Non
     return Injection(plan.name, shape, rows, about, truth, marks, robbed)
 
 
-def _steal(whose: list[Identity], plan: Plan, victims: list[str], rng: np.random.Generator) -> set[int]:
+def _steal(
+    whose: list[AccountIdentity], plan: CampaignPlan, victims: list[str], rng: np.random.Generator
+) -> set[int]:
     """Let a share of the accounts be honest people's own: the thief keeps his client and addresses."""
     chosen = sorted(int(n) for n in rng.permutation(len(whose))[: round(plan.stolen * len(whose))])
     if len(chosen) > len(victims):
@@ -147,7 +149,7 @@ def _steal(whose: list[Identity], plan: Plan, victims: list[str], rng: np.random
     return set(chosen)
 
 
-def victims_of(people: Population, rng: np.random.Generator) -> list[str]:
+def victims_of(people: HonestPopulation, rng: np.random.Generator) -> list[str]:
     """Honest accounts of ordinary kinds that sent something in both halves of the scene, in random order."""
     kind = pc.is_in(people.truth["kind"], value_set=pa.array(DONOR_KINDS))
     plain = set(people.truth.filter(kind)["account"].to_pylist())

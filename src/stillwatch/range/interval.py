@@ -27,7 +27,7 @@ class Interval:
     n: int
     at_least: bool = False  # some seed gave only a lower bound
 
-    def widened(self, half: float, least: float, most: float) -> "Interval":
+    def widen(self, half: float, least: float, most: float) -> "Interval":
         """Add an independent uncertainty of `half` to each side, in quadrature, within what is possible."""
         if self.low is None or self.high is None:
             return self

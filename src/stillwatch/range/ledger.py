@@ -20,7 +20,7 @@ WHOLE = ("stop", "tool_calls")  # finishes of an answer that can be learnt from
 
 
 @dataclass(frozen=True)
-class Known:
+class TrueCampaign:
     """A campaign as the truth has it."""
 
     name: str
@@ -31,12 +31,12 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class TruthLedger:
     """Arrays over accounts (by code) and over exchanges in the log's order."""
 
     folder: Path
     accounts: tuple[str, ...]
-    campaigns: tuple[Known, ...]
+    campaigns: tuple[TrueCampaign, ...]
     kinds: tuple[str, ...]
     campaign: np.ndarray  # account -> place in `campaigns`, -1 for an honest one
     kind: np.ndarray  # account -> place in `kinds`
@@ -71,7 +71,7 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
         raise InputError(f"{path} cannot be read as part of a scene: {error}") from error
 
 
-def read_ledger(folder: Path) -> Ledger:
+def read_ledger(folder: Path) -> TruthLedger:
     """Read a folder in the layout of the shipped scenes.
 
     Raises:
@@ -90,7 +90,7 @@ def read_ledger(folder: Path) -> Ledger:
     plans = _plans(folder)
     styles = {r["campaign"]: r["style"] for r in reversed(truth)}
     campaigns = tuple(
-        Known(name, styles[name] or "", sizes[name], *plans.get(name, ("fresh", 0.0)))
+        TrueCampaign(name, styles[name] or "", sizes[name], *plans.get(name, ("fresh", 0.0)))
         for name in sorted(sizes)
     )
     place = {c.name: i for i, c in enumerate(campaigns)}
@@ -103,9 +103,9 @@ def read_ledger(folder: Path) -> Ledger:
     answered = pc.fill_null(pc.equal(log["status"], 200), False).to_numpy()
     finish = log["finish_reason"]
     whole = pc.or_kleene(pc.is_null(finish), pc.is_in(finish, value_set=pa.array(WHOLE))).to_numpy()
-    taken, text = _taken(folder, place, log.num_rows)
+    taken, text = _read_taken(folder, place, log.num_rows)
     time_us = log["time"].cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_numpy()
-    return Ledger(
+    return TruthLedger(
         folder,
         tuple(names),
         campaigns,
@@ -126,7 +126,7 @@ def read_ledger(folder: Path) -> Ledger:
     )
 
 
-def _taken(folder: Path, place: dict[str, int], rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _read_taken(folder: Path, place: dict[str, int], rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Say for each exchange whose harvest it is, and number its prompt."""
     taken, text = np.full(rows, -1, np.int64), np.full(rows, -1, np.int64)
     marks = _read(folder / "truth_exchanges.parquet", ["exchange_id", "campaign"])
@@ -145,7 +145,7 @@ def _taken(folder: Path, place: dict[str, int], rows: int) -> tuple[np.ndarray, 
     return taken, text
 
 
-def _described(folder: Path) -> dict[str, object]:
+def _read_description(folder: Path) -> dict[str, object]:
     try:
         return tomllib.loads((folder / "scene.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -154,7 +154,7 @@ def _described(folder: Path) -> dict[str, object]:
 
 def _plans(folder: Path) -> dict[str, tuple[AccountKind, float]]:
     """Give for each campaign what its accounts are, and which share of them is stolen."""
-    listed = _described(folder).get("campaign", [])
+    listed = _read_description(folder).get("campaign", [])
     assert isinstance(listed, list)
     return {
         str(c["name"]): ("aged" if int(c.get("tradecraft", 0)) >= 2 else "fresh", float(c.get("stolen", 0)))
@@ -163,7 +163,7 @@ def _plans(folder: Path) -> dict[str, tuple[AccountKind, float]]:
 
 
 def _begin_us(folder: Path, time_us: np.ndarray) -> int:
-    begin = _described(folder).get("begin")
+    begin = _read_description(folder).get("begin")
     if isinstance(begin, str):
         return (
             datetime.fromisoformat(begin).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """What a run was made from, hashed: scenes, seeds, defences, code, stock, versions. It knows no result.
 
 The id is of everything that may change a number. So the same id means the same numbers, and another id says
-that something is different; `changed` says what.
+that something is different; `list_changes` says what.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ LIVE_LIBRARIES = ("torch", "transformers")
 
 
 @dataclass(frozen=True)
-class Source:
+class SceneSource:
     """One scene of the run: where it was read from, what it held, and which seeds it was played with."""
 
     name: str
@@ -51,7 +51,7 @@ class Manifest:
     """What decides a run's numbers."""
 
     mode: str
-    scenes: tuple[Source, ...]
+    scenes: tuple[SceneSource, ...]
     code: dict[str, str]  # room -> SHA-256 of its files
     stock: str
     curve: str
@@ -78,7 +78,7 @@ def manifest(
     return Manifest(
         mode,
         tuple(
-            Source(
+            SceneSource(
                 s.name,
                 s.digest,
                 seeds,
@@ -144,7 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} is no manifest of this version (shape {SHAPE})")
     try:
         scenes = tuple(
-            Source(
+            SceneSource(
                 s["name"],
                 s["sha256"],
                 tuple(s["seeds"]),
@@ -170,7 +170,7 @@ def read_manifest(folder: Path) -> Manifest:
     return read
 
 
-def changed(then: Manifest, now: Manifest) -> list[str]:
+def list_changes(then: Manifest, now: Manifest) -> list[str]:
     """Say in sentences what is no longer as it was."""
     said = []
     for a, b in zip(then.scenes, now.scenes, strict=False):

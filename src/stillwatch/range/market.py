@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.costs import AccountKind, Prices, Purse
-from stillwatch.range.identity import Donor, Identity, identities
+from stillwatch.range.costs import AccountKind, AttackBudget, AttackPrices
+from stillwatch.range.identity import AccountIdentity, Donor, identities
 
 ACCOUNT_TRAITS = ("org", "tier", "country", "email_domain", "payment", "declared_use")
 
@@ -20,12 +20,12 @@ LEAST_OUTPUT = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldAccount:
     """One account in an attacker's hands."""
 
     name: str
     kind: AccountKind
-    who: Identity
+    who: AccountIdentity
     voice: int  # draws what is its own: a wrapper, waking hours
 
 
@@ -34,7 +34,7 @@ class Market:
 
     def __init__(
         self,
-        purse: Purse,
+        purse: AttackBudget,
         begin: datetime,
         donors: list[Donor],
         owners: list[tuple[str, Donor]],
@@ -42,14 +42,14 @@ class Market:
     ) -> None:
         self.purse, self.begin, self._donors, self._rng = purse, begin, donors, rng
         self._owners = [owners[i] for i in rng.permutation(len(owners))]  # whose keys may be stolen
-        self.held: dict[str, Held] = {}
+        self.held: dict[str, HeldAccount] = {}
         self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that nobody was told yet
 
     @property
-    def prices(self) -> Prices:
+    def prices(self) -> AttackPrices:
         return self.purse.prices
 
-    def buy(self, kind: AccountKind, count: int, at_us: int) -> list[Held]:
+    def buy(self, kind: AccountKind, count: int, at_us: int) -> list[HeldAccount]:
         """Buy up to `count` accounts; fewer when money or stolen keys run out."""
         count = self._affordable(kind, count)
         if count == 0:
@@ -57,13 +57,17 @@ class Market:
         at = datetime.fromtimestamp(at_us / 1e6, UTC)
         if kind == "stolen":
             taken = [self._owners.pop() for _ in range(count)]
-            made = [Identity(name, at, donor, ((donor.client_ip, donor.asn),)) for name, donor in taken]
+            made = [
+                AccountIdentity(name, at, donor, ((donor.client_ip, donor.asn),)) for name, donor in taken
+            ]
         else:
             made = identities(2 if kind == "aged" else 1, count, self.begin, at, self._donors, self._rng)
         bought = []
         for who in made:
             self.purse.buy(kind)
-            held = Held(who.account, kind, self._own(who, kind), int(self._rng.integers(2**31)))
+            held = HeldAccount(
+                who.account, kind, self._adapt_identity(who, kind), int(self._rng.integers(2**31))
+            )
             self.held[who.account] = held
             bought.append(held)
             if kind != "stolen":
@@ -85,7 +89,7 @@ class Market:
         price = self.prices.account(kind)
         return count if price == 0 else min(count, int(self.purse.left_usd // price))
 
-    def _own(self, who: Identity, kind: AccountKind) -> Identity:
+    def _adapt_identity(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
         """What is the attacker's: a thief's address; an output limit that lets a trace end."""
         addresses = who.addresses
         if kind == "stolen":

@@ -1,4 +1,6 @@
-"""What a defence's cases were worth on a log whose truth is known: `Judged` beside `Ledger` gives `Outcome`.
+"""What a defence's cases were worth on a log whose truth is known.
+
+`LogJudgement` beside `TruthLedger` gives `SceneOutcome`.
 
 Whoever a case names is stopped from its naming on, campaign or not, true case or false: that is what a
 machine that acts on cases does. What it does not know: whether a person would have thrown a case out, and
@@ -11,18 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.range.costs import Prices
-from stillwatch.range.defences import Accusation, Judged
-from stillwatch.range.ledger import DAY_US, Ledger
+from stillwatch.range.costs import AttackPrices
+from stillwatch.range.defences import Accusation, LogJudgement
+from stillwatch.range.ledger import DAY_US, TruthLedger
 from stillwatch.range.linkage import linkage
-from stillwatch.range.outcome import Collateral, Fate, Linked, Outcome, ScoredPeople
+from stillwatch.range.outcome import Collateral, Fate, Linked, SceneOutcome, ScoredPeople
 
 NEVER = np.iinfo(np.int64).max
 PERMITTED = "synthetic_permitted"
 
 
 @dataclass(frozen=True)
-class Case:
+class LedgerCase:
     """One case as it stood in the end, in codes of the ledger."""
 
     name: str
@@ -35,7 +37,7 @@ class Case:
         return 0 < len(self.named_us) <= 2 * len(self.hit)
 
 
-def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
+def join_accusations(ledger: TruthLedger, accusations: Iterable[Accusation]) -> list[LedgerCase]:
     """Join the steps of each case, in order of time; accounts that the log does not have are left out."""
     at: dict[str, int] = {}
     named: dict[str, dict[int, int]] = {}
@@ -47,7 +49,7 @@ def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
             if code is not None:
                 of[code] = min(of.get(code, NEVER), max(when, said.at_us))
     cases = [
-        Case(name, at[name], named[name], tuple(a for a in named[name] if ledger.campaign[a] >= 0))
+        LedgerCase(name, at[name], named[name], tuple(a for a in named[name] if ledger.campaign[a] >= 0))
         for name in named
         if named[name]
     ]
@@ -55,59 +57,59 @@ def folded(ledger: Ledger, accusations: Iterable[Accusation]) -> list[Case]:
 
 
 def measure(
-    ledger: Ledger,
-    judged: Judged,
-    prices: Prices,
+    ledger: TruthLedger,
+    judged: LogJudgement,
+    prices: AttackPrices,
     clean_days: int,
     *,
     scene: str,
     seed: int,
     defence: str,
     people: ScoredPeople | None = None,
-) -> Outcome:
+) -> SceneOutcome:
     """Give every figure of one defence on one log; `people` are by default new with each scene and seed."""
-    cases = folded(ledger, judged.cases)
+    cases = join_accusations(ledger, judged.cases)
     stop = np.full(len(ledger.accounts), NEVER, np.int64)
     for case in cases:
         for account, when in case.named_us.items():
             stop[account] = min(stop[account], when)
     passed = ledger.answered & (ledger.time_us < stop[ledger.sender]) & ~ledger.rows_of(judged.refused)
     limited = ledger.answered & ~ledger.rows_of(judged.refused)
-    false = [c for c in cases if not c.true and not _permitted(ledger, c)]
+    false = [c for c in cases if not c.true and not _is_permitted(ledger, c)]
     clean_us = ledger.begin_us + clean_days * DAY_US
     days = _honest_days(ledger)
     clean = int((days < clean_us // DAY_US).sum())
-    return Outcome(
+    return SceneOutcome(
         scene,
         seed,
         defence,
-        tuple(_fate(ledger, n, cases, passed, limited, prices) for n in _played(ledger)),
+        tuple(_fate(ledger, n, cases, passed, limited, prices) for n in _played_campaigns(ledger)),
         len(cases),
         len(false),
-        sum(not c.true and _permitted(ledger, c) for c in cases),
+        sum(not c.true and _is_permitted(ledger, c) for c in cases),
         sum(c.at_us < clean_us for c in false),
         len(days) - clean,
         clean,
-        _linked(ledger, cases),
+        _measure_linkage(ledger, cases),
         _collateral(ledger, cases, passed, _mostly(ledger, false)),
         people or ScoredPeople(f"{scene} {seed}"),
         judged.cannot_fire,
     )
 
 
-def _played(ledger: Ledger) -> list[int]:
+def _played_campaigns(ledger: TruthLedger) -> list[int]:
     """Campaigns that got anything answered, as the reference scorer counts them."""
     present = set(np.unique(ledger.taken[ledger.answered & (ledger.taken >= 0)]).tolist())
     return [n for n in range(len(ledger.campaigns)) if n in present]
 
 
-def _permitted(ledger: Ledger, case: Case) -> bool:
+def _is_permitted(ledger: TruthLedger, case: LedgerCase) -> bool:
     return not case.true and all(
         ledger.campaign[a] >= 0 or ledger.kinds[ledger.kind[a]] == PERMITTED for a in case.named_us
     )
 
 
-def _honest_days(ledger: Ledger) -> np.ndarray:
+def _honest_days(ledger: TruthLedger) -> np.ndarray:
     """Give the day of each honest account-day."""
     honest = ledger.campaign[ledger.sender] < 0
     day, sender = ledger.time_us[honest] // DAY_US, ledger.sender[honest]
@@ -115,7 +117,12 @@ def _honest_days(ledger: Ledger) -> np.ndarray:
 
 
 def _fate(
-    ledger: Ledger, n: int, cases: list[Case], passed: np.ndarray, limited: np.ndarray, prices: Prices
+    ledger: TruthLedger,
+    n: int,
+    cases: list[LedgerCase],
+    passed: np.ndarray,
+    limited: np.ndarray,
+    prices: AttackPrices,
 ) -> Fate:
     known = ledger.campaigns[n]
     true = [c for c in cases if c.true and any(ledger.campaign[a] == n for a in c.hit)]
@@ -145,12 +152,12 @@ def _fate(
     )
 
 
-def _examples(ledger: Ledger, rows: np.ndarray) -> int:
+def _examples(ledger: TruthLedger, rows: np.ndarray) -> int:
     """Count whole answers to different prompts: what one sample of the measured curve is."""
     return len(np.unique(ledger.text[rows[ledger.whole[rows]]]))
 
 
-def _usd(ledger: Ledger, n: int, rows: np.ndarray, prices: Prices) -> float:
+def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) -> float:
     """Price an attacker that does not react: all its accounts, and the tokens of what was answered."""
     known = ledger.campaigns[n]
     own = 1.0 - known.stolen  # a stolen key's owner pays for its tokens
@@ -163,7 +170,7 @@ def _usd(ledger: Ledger, n: int, rows: np.ndarray, prices: Prices) -> float:
     return round(usd, 6)
 
 
-def _linked(ledger: Ledger, cases: list[Case]) -> Linked:
+def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linked:
     """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
     put: dict[int, str] = {}
     for case in cases:
@@ -179,7 +186,7 @@ def _linked(ledger: Ledger, cases: list[Case]) -> Linked:
     )
 
 
-def _mostly(ledger: Ledger, false: list[Case]) -> Counter[int]:
+def _mostly(ledger: TruthLedger, false: list[LedgerCase]) -> Counter[int]:
     """Count false cases against the kind that most of their honest accounts are of, as the scorer does."""
     found: Counter[int] = Counter()
     for case in false:
@@ -190,7 +197,7 @@ def _mostly(ledger: Ledger, false: list[Case]) -> Counter[int]:
 
 
 def _collateral(
-    ledger: Ledger, cases: list[Case], passed: np.ndarray, false: Counter[int]
+    ledger: TruthLedger, cases: list[LedgerCase], passed: np.ndarray, false: Counter[int]
 ) -> tuple[Collateral, ...]:
     named = np.zeros(len(ledger.accounts), bool)
     for case in cases:

@@ -29,7 +29,7 @@ class Fate:
     usd_undefended: float
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed(self) -> bool:
         return 2 * self.named >= self.accounts
 
 
@@ -76,7 +76,7 @@ class ScoredPeople:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SceneOutcome:
     """One scene, composed with one seed, judged by one defence."""
 
     scene: str
@@ -98,9 +98,9 @@ class Outcome:
         return asdict(self)
 
 
-def outcome_of(told: dict[str, Any]) -> Outcome:
+def outcome_of(told: dict[str, Any]) -> SceneOutcome:
     """Read back what `as_dict` gave."""
-    return Outcome(
+    return SceneOutcome(
         **{
             **told,
             "campaigns": tuple(Fate(**f) for f in told["campaigns"]),

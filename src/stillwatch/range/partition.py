@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from stillwatch.range.outcome import ScoredPeople
-from stillwatch.range.population import Population
+from stillwatch.range.population import HonestPopulation
 from stillwatch.range.scenes import Scene
 
 KEY = b"stillwatch range: people of a seed"
@@ -83,7 +83,7 @@ def place_of(unit: str) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def people_in(people: Population, part: Part, drop_kinds: tuple[str, ...] = ()) -> Population:
+def people_in(people: HonestPopulation, part: Part, drop_kinds: tuple[str, ...] = ()) -> HonestPopulation:
     """Take the people of an arc, whole organisations and classes at a time."""
     unit = {r["account"]: r["org"] or r["payment"] or r["account"] for r in people.accounts.to_pylist()}
     chosen = [

@@ -16,20 +16,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan
+from stillwatch.range.campaigns import CampaignPlan
 from stillwatch.range.identity import Donor
 
 DONOR_KINDS = ("chat", "small_dev", "longform", "public_template")
 
 
 @dataclass(frozen=True)
-class World:
+class WorldSettings:
     """One scene to be composed."""
 
     name: str
     base: str  # the scene whose honest population is used
     seed: int
-    campaigns: tuple[Plan, ...] = ()
+    campaigns: tuple[CampaignPlan, ...] = ()
     keep_accounts: float = 1.0  # share of honest accounts that stay
     drop_kinds: tuple[str, ...] = ()
     drop_corpora: tuple[str, ...] = ()  # honest accounts that mostly send these corpora's prompts go
@@ -38,7 +38,7 @@ class World:
 
 
 @dataclass(frozen=True)
-class Population:
+class HonestPopulation:
     """Exchanges, accounts and truth of honest accounts, with the scene's calendar."""
 
     exchanges: pa.Table
@@ -47,17 +47,17 @@ class Population:
     begin: datetime
     new_model_day: float
 
-    def only(self, accounts: pa.Array) -> "Population":
+    def only(self, accounts: pa.Array) -> "HonestPopulation":
         """Give these accounts' part of it."""
         exchanges, about, truth = (_of(t, accounts) for t in (self.exchanges, self.accounts, self.truth))
-        return Population(exchanges, about, truth, self.begin, self.new_model_day)
+        return HonestPopulation(exchanges, about, truth, self.begin, self.new_model_day)
 
 
 def _of(table: pa.Table, accounts: pa.Array) -> pa.Table:
     return table.filter(pc.is_in(table["account"], value_set=accounts))
 
 
-def read_population(folder: Path) -> Population:
+def read_population(folder: Path) -> HonestPopulation:
     """Read the honest part of a scene."""
     if not (folder / "scene.toml").exists():
         raise InputError(f"{folder} is no scene: it has no scene.toml")
@@ -68,7 +68,7 @@ def read_population(folder: Path) -> Population:
     begin = datetime.fromisoformat(scene["begin"]).replace(tzinfo=UTC)
     exchanges = _of(pq.read_table(folder / "exchanges.parquet"), honest)
     accounts = _of(pq.read_table(folder / "accounts.parquet"), honest)
-    return Population(exchanges, accounts, truth, begin, scene["new_model_day"])
+    return HonestPopulation(exchanges, accounts, truth, begin, scene["new_model_day"])
 
 
 def honest_accounts(folder: Path) -> int:
@@ -76,7 +76,9 @@ def honest_accounts(folder: Path) -> int:
     return int(pq.read_table(folder / "truth.parquet", columns=["campaign"])["campaign"].null_count)
 
 
-def redraw(people: Population, world: World, shared: Path, rng: np.random.Generator) -> Population:
+def redraw(
+    people: HonestPopulation, world: WorldSettings, shared: Path, rng: np.random.Generator
+) -> HonestPopulation:
     """Drop and keep accounts as the world says, then take over the borrowed kinds."""
     names = people.truth["account"].to_pylist()
     gone = {
@@ -109,7 +111,7 @@ def redraw(people: Population, world: World, shared: Path, rng: np.random.Genera
             pa.concat_tables(pair)
             for pair in zip(tables, (sent, rows, _of(lender.truth, extra)), strict=True)
         ]
-    return Population(tables[0], tables[1], tables[2], people.begin, people.new_model_day)
+    return HonestPopulation(tables[0], tables[1], tables[2], people.begin, people.new_model_day)
 
 
 def _prompts(folder: Path, corpora: tuple[str, ...]) -> set[str]:
@@ -129,7 +131,7 @@ def _senders(exchanges: pa.Table, prompts: set[str]) -> set[str]:
     return set(share.filter(pc.greater(share["hit_mean"], 0.3))["account"].to_pylist())
 
 
-def donors_of(people: Population) -> list[Donor]:
+def donors_of(people: HonestPopulation) -> list[Donor]:
     """List the traits of ordinary honest accounts, one exchange each."""
     kind = pc.is_in(people.truth["kind"], value_set=pa.array(DONOR_KINDS))
     plain = people.truth.filter(kind)["account"].combine_chunks()

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.attackers import Try
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.market import Held
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.market import HeldAccount
 from stillwatch.range.placing import Captured
 from stillwatch.range.rows import exchange_row
 
 DAY_US = 86_400_000_000
-PLAN = Plan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # of it the sizes of answers are used
+PLAN = CampaignPlan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # of it the sizes of answers are used
 
 
-class Recorder:
+class ParquetRecorder:
     """Writes records of one schema."""
 
     def __init__(
@@ -28,10 +28,10 @@ class Recorder:
         self._captured = Captured()
         self._talks: dict[str, tuple[str | None, int]] = {}  # conversation and tokens so far
 
-    def row(self, t: Try, held: Held, failed: bool) -> dict[str, Any]:
+    def row(self, t: Try, held: HeldAccount, failed: bool) -> dict[str, Any]:
         """One exchange as the provider records it."""
         donor = replace(held.who.donor, temperature=t.temperature, max_tokens=t.max_tokens)
-        request = Request(
+        request = PlannedRequest(
             0,
             (t.at_us - self._begin_us) / DAY_US,
             t.prompt,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.identity import Identity, token
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.identity import AccountIdentity, token
 
 MS_PER_TOKEN = {"mira-mini": 7.0, "mira-large": 15.5, "mira-think": 10.7, "mira-think-2": 10.7}
 REASONS = ("mira-think", "mira-think-2")
@@ -18,7 +18,12 @@ Row = dict[str, Any]  # one Arrow row by column name
 
 
 def exchange_row(
-    r: Request, who: Identity, plan: Plan, begin: datetime, new_day: float, rng: np.random.Generator
+    r: PlannedRequest,
+    who: AccountIdentity,
+    plan: CampaignPlan,
+    begin: datetime,
+    new_day: float,
+    rng: np.random.Generator,
 ) -> Row:
     """Render one request as the log has it; `new_day` is when mira-think-2 came out."""
     like = who.donor
@@ -84,7 +89,7 @@ def exchange_row(
     }
 
 
-def join_turns(sent: list[Request], rows: list[Row]) -> None:
+def join_turns(sent: list[PlannedRequest], rows: list[Row]) -> None:
     """Give the turns of one talk one conversation, and each the earlier turns as input.
 
     A conversation is the provider's, of one account: where the next turn comes from another account, the

@@ -20,12 +20,12 @@ from typing import Any
 from stillwatch.errors import Faults, InputError
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
-from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, Told, played, read_told
+from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, CellResult, play_cells, read_told
 from stillwatch.range.contest import Contest, Rules
 from stillwatch.range.contests import LOUD, NONE, contest_of_json
 from stillwatch.range.defences import registry
 from stillwatch.range.live.settings import live_value
-from stillwatch.range.outcome import Outcome, outcome_of
+from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
 
@@ -37,7 +37,7 @@ OWN = {made.FILE, LOCK, CELLS, LOGS, SCENES, LIVE, "students", "range.json", "in
 
 
 @dataclass(frozen=True)
-class Asked:
+class SceneRequest:
     """One scene of a run with its seeds, the defences against it and the attackers that react to them."""
 
     scene: Scene
@@ -47,7 +47,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class CellFailure:
     """A cell that could not be made, and why."""
 
     cell: Cell
@@ -55,27 +55,27 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Run:
+class RangeRun:
     """What a run came to."""
 
     id: str
     folder: Path
     mode: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[SceneOutcome, ...]
     contests: tuple[tuple[str, Contest], ...]  # with the scene's name
     live: tuple[dict[str, Any], ...]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[CellFailure, ...]
     composed: dict[str, str]  # "scene.seed" -> SHA-256 of its log
     cpu_s: float  # of all the cells, whenever they were made
     made_anew: int  # cells that this call made; the others stood
 
 
-def asked(
+def scene_request(
     scene: Scene,
     seeds: int | tuple[int, ...] | None = None,
     defences: tuple[str, ...] = (),
     reacting: tuple[str, ...] = (),
-) -> Asked:
+) -> SceneRequest:
     """Settle a scene's seeds (these, or the first so many, counted on from its own), defences and attackers.
 
     Raises:
@@ -102,7 +102,7 @@ def asked(
     wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
     for name in wanted:
         attackers.attacker(name)
-    return Asked(scene, own, registry.expanded(named), wanted)
+    return SceneRequest(scene, own, registry.expand_names(named), wanted)
 
 
 def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
@@ -115,7 +115,7 @@ def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
     beside = scene.path.parent if scene.path else Path()
     for name in scene.defences if named else ():
         where = str((beside / name).resolve()) if name.endswith(".py") else name
-        _try(said, scene.place("defence", "names"), registry.expanded, (where,))
+        _try(said, scene.place("defence", "names"), registry.expand_names, (where,))
     for key, value in scene.contest.items():
         _try(said, scene.place("contest", key), Rules.of, {key: value})
     for key, value in scene.live.items():
@@ -132,8 +132,14 @@ def _try(said: list[str], place: str, check: Callable[..., object], *what: objec
 
 
 def run(
-    wanted: tuple[Asked, ...], out: Path, tell: Tell, *, mode: str = "log", keep: bool = False, jobs: int = 1
-) -> Run:
+    wanted: tuple[SceneRequest, ...],
+    out: Path,
+    tell: Tell,
+    *,
+    mode: str = "log",
+    keep: bool = False,
+    jobs: int = 1,
+) -> RangeRun:
     """Play every cell that does not stand yet, and give all of them in order.
 
     Raises:
@@ -144,33 +150,33 @@ def run(
     if twice is not None:
         raise InputError(f"two scenes are called {twice}; a run knows its scenes by name")
     facts = facts_of(wanted, mode)
-    with _held(out):
+    with _lock_folder(out):
         _settle(out, facts, wanted)
         cells = [(a.scene, cell) for a in wanted for cell in _cells(a, mode)]
         todo = [(scene, cell) for scene, cell in cells if not (out / CELLS / cell.file).exists()]
         done = len(cells) - len(todo)
         tell("cells", done, len(cells))
         refusals = []
-        for cell, reason in _played(todo, out, jobs, keep, tell):
+        for cell, reason in _play_together(todo, out, jobs, keep, tell):
             done += 1
             if reason is not None:
-                refusals.append(Refusal(cell, reason))
+                refusals.append(CellFailure(cell, reason))
             tell(cell.title, done, len(cells))
         if refusals and len(refusals) == len(cells):
             raise InputError(f"nothing could be played: {refusals[0].cell.title}: {refusals[0].reason}")
         stand = [cell for _, cell in cells if (out / CELLS / cell.file).exists()]
-        told = _gathered(out, facts, mode, stand, tuple(refusals), len(todo) - len(refusals))
+        told = _gather(out, facts, mode, stand, tuple(refusals), len(todo) - len(refusals))
         if not keep:
             shutil.rmtree(out / LOGS, ignore_errors=True)
     return told
 
 
-def facts_of(wanted: tuple[Asked, ...], mode: str) -> made.Manifest:
+def facts_of(wanted: tuple[SceneRequest, ...], mode: str) -> made.Manifest:
     """Take down what a run is made from."""
     return made.manifest(((a.scene, a.seeds, a.defences, a.attackers) for a in wanted), mode)
 
 
-def _cells(a: Asked, mode: str) -> Iterator[Cell]:
+def _cells(a: SceneRequest, mode: str) -> Iterator[Cell]:
     for seed in a.seeds:
         if mode == LIVE:
             yield Cell(a.scene.name, seed, LIVE)
@@ -185,11 +191,16 @@ def _cells(a: Asked, mode: str) -> Iterator[Cell]:
                 )
 
 
-def _gathered(
-    out: Path, facts: made.Manifest, mode: str, stand: list[Cell], refusals: tuple[Refusal, ...], anew: int
-) -> Run:
-    told: list[tuple[Cell, Told]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
-    return Run(
+def _gather(
+    out: Path,
+    facts: made.Manifest,
+    mode: str,
+    stand: list[Cell],
+    refusals: tuple[CellFailure, ...],
+    anew: int,
+) -> RangeRun:
+    told: list[tuple[Cell, CellResult]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
+    return RangeRun(
         facts.id,
         out,
         mode,
@@ -203,12 +214,14 @@ def _gathered(
     )
 
 
-def _settle(out: Path, facts: made.Manifest, wanted: tuple[Asked, ...]) -> None:
+def _settle(out: Path, facts: made.Manifest, wanted: tuple[SceneRequest, ...]) -> None:
     """Take a folder for this run, or find that it is already this run's."""
     if (out / made.FILE).exists():
         there = made.read_manifest(out)
         if there.id != facts.id:
-            why = "; ".join(made.changed(there, facts)) or "other scenes, seeds or defences were asked for"
+            why = (
+                "; ".join(made.list_changes(there, facts)) or "other scenes, seeds or defences were asked for"
+            )
             raise InputError(f"{out} holds run {there.id}, this is {facts.id} ({why}); name another --out")
     elif any(p.name not in OWN for p in out.iterdir()):
         raise InputError(f"{out} is not empty and no run; name another --out")
@@ -224,7 +237,7 @@ def _settle(out: Path, facts: made.Manifest, wanted: tuple[Asked, ...]) -> None:
 
 
 @contextmanager
-def _held(out: Path) -> Iterator[None]:
+def _lock_folder(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / LOCK).open("a")
@@ -238,7 +251,7 @@ def _held(out: Path) -> Iterator[None]:
         yield
 
 
-def _played(
+def _play_together(
     todo: list[tuple[Scene, Cell]], out: Path, jobs: int, keep: bool, tell: Tell
 ) -> Iterator[tuple[Cell, str | None]]:
     """Play what belongs to one log together; give each cell with what kept it from being made."""
@@ -247,11 +260,11 @@ def _played(
         by.setdefault((cell.scene, cell.seed), (scene, []))[1].append(cell)
     if jobs == 1 or len(by) < 2:
         for scene, cells in by.values():
-            yield from played(scene, cells, out, keep, tell)
+            yield from play_cells(scene, cells, out, keep, tell)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_quiet) as pool:
         waiting: list[Future[list[tuple[Cell, str | None]]]] = [
-            pool.submit(_listed, scene, cells, out, keep) for scene, cells in by.values()
+            pool.submit(_play_cells, scene, cells, out, keep) for scene, cells in by.values()
         ]
         try:
             for future in as_completed(waiting):
@@ -267,5 +280,5 @@ def _quiet() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _listed(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> list[tuple[Cell, str | None]]:
-    return list(played(scene, cells, out, keep, lambda stage, done, total: None))
+def _play_cells(scene: Scene, cells: list[Cell], out: Path, keep: bool) -> list[tuple[Cell, str | None]]:
+    return list(play_cells(scene, cells, out, keep, lambda stage, done, total: None))

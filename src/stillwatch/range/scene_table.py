@@ -6,10 +6,10 @@ It knows no key of a scene.
 from typing import Any
 
 from stillwatch.terms.places import Path as Key
-from stillwatch.terms.reading import Notes, Table, shown
+from stillwatch.terms.reading import TableReader, TermsProblems, shown
 
 
-class SceneTable(Table):
+class SceneTable(TableReader):
     """One table of a scene being read."""
 
     def number(self, name: str, default: Any, low: float, high: float) -> Any:
@@ -80,7 +80,7 @@ class SceneTable(Table):
         return tuple(float(x) for x in value)
 
 
-class SceneNotes(Notes):
+class SceneNotes(TermsProblems):
     """Problems of a scene, whose top level has no name."""
 
     def _sentence(self, path: Key, what: str) -> tuple[int, str]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.errors import Faults, InputError
-from stillwatch.range.campaigns import Plan
+from stillwatch.range.campaigns import CampaignPlan
 from stillwatch.range.campaigns.shapes import shape, shapes
-from stillwatch.range.costs import Prices
+from stillwatch.range.costs import AttackPrices
 from stillwatch.range.people import KINDS
 from stillwatch.range.people.selves import authors_file
 from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software
@@ -49,10 +49,10 @@ class People:
 
 
 @dataclass(frozen=True)
-class Campaign:
+class SceneCampaign:
     """One campaign: what is sent, and who steers it (`fixed`: nobody, it goes as planned)."""
 
-    plan: Plan
+    plan: CampaignPlan
     attacker: str = "fixed"
 
 
@@ -68,10 +68,10 @@ class Scene:
     stock: str = "shipped"  # whose prompts: those of the package, or a folder with corpora/
     people: People = People()
     crowds: tuple[Software, ...] = ()  # honest customers of programs with defaults
-    campaigns: tuple[Campaign, ...] = ()
+    campaigns: tuple[SceneCampaign, ...] = ()
     defences: tuple[str, ...] = ("all",)
     false_cases_per_10k_account_days: float = 1.0
-    budget: Prices = field(default_factory=Prices)
+    budget: AttackPrices = field(default_factory=AttackPrices)
     live: dict[str, Any] = field(default_factory=dict)  # [live], as written: who plays a scene live reads it
     contest: dict[str, Any] = field(default_factory=dict)  # [contest], as written: for attackers that adapt
     path: Path | None = None
@@ -79,7 +79,7 @@ class Scene:
     lines: dict[Key, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def plans(self) -> tuple[Plan, ...]:
+    def plans(self) -> tuple[CampaignPlan, ...]:
         """What the campaigns send."""
         return tuple(c.plan for c in self.campaigns)
 
@@ -90,14 +90,14 @@ class Scene:
         return f"{self.path or self.name}:{self.lines.get(key, 1)}"
 
 
-def shipped() -> dict[str, Path]:
+def shipped_scenes() -> dict[str, Path]:
     """Scenes that come with the package, by name."""
     return {file.stem: file for file in sorted(SHIPPED.glob("*.toml"))}
 
 
 def find_scene(name: str) -> Path:
     """The file of a shipped scene's name, or the path as it is."""
-    known = shipped()
+    known = shipped_scenes()
     if name in known:
         return known[name]
     path = Path(name)
@@ -248,7 +248,7 @@ def _known_kinds(table: SceneTable, kinds: tuple[str, ...], key: str) -> None:
             table.notes.wrong((*table.path, key, kind), f"no such kind of use; known: {', '.join(KINDS)}")
 
 
-def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path | None) -> Campaign:
+def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path | None) -> SceneCampaign:
     name = table.name("name", f"c{n + 1}")
     if not NAME.fullmatch(name):
         table.wrong("name", f"{shown(name)} will not do; use letters, digits, '-', '_' and '.'")
@@ -276,7 +276,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
     if start + length > days + 1e-9:
         table.wrong("days", f"{start:g} + {length:g} is past the scene's end at {days}; give fewer")
     pipelines = table.names("pipelines") or tuple(usual.get("pipelines", ("reasoning_sft_math",)))
-    plan = Plan(
+    plan = CampaignPlan(
         name=name,
         style=style,
         accounts=accounts,
@@ -303,7 +303,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
     )
     attacker = table.name("attacker", "fixed")
     table.done()
-    return Campaign(plan, attacker)
+    return SceneCampaign(plan, attacker)
 
 
 def _apart(table: SceneTable, kind: str, names: list[str]) -> None:
@@ -356,10 +356,10 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
     return crowd
 
 
-def _budget(table: SceneTable) -> Prices:
-    read = {f.name: table.number(f.name, f.default, 0.0, 1e9) for f in fields(Prices)}
+def _budget(table: SceneTable) -> AttackPrices:
+    read = {f.name: table.number(f.name, f.default, 0.0, 1e9) for f in fields(AttackPrices)}
     table.done()
-    return Prices(**read)
+    return AttackPrices(**read)
 
 
 def stock_digest(scene: Scene) -> str:

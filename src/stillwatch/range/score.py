@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.range.figures import BIG, CampaignRow, KindCases, Score, Spread
+from stillwatch.range.figures import BIG, CampaignRow, FigureSpread, KindCases, Score
 from stillwatch.range.linkage import linkage
 
 LIFE_DAYS = 14  # every scene is a fortnight
@@ -28,7 +28,7 @@ DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class _Finding:
+class _ScoredFinding:
     id: str
     at: int  # µs since 1970
     accounts: tuple[str, ...]
@@ -49,7 +49,7 @@ def _micros(text: object, what: str) -> int:
     return (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _findings(findings: Mapping[str, Any], campaign: Mapping[str, str | None]) -> list[_Finding]:
+def _findings(findings: Mapping[str, Any], campaign: Mapping[str, str | None]) -> list[_ScoredFinding]:
     listed = findings.get("campaigns", [])
     if not isinstance(listed, list):
         raise InputError("findings: 'campaigns' is no list")
@@ -68,7 +68,7 @@ def _findings(findings: Mapping[str, Any], campaign: Mapping[str, str | None]) -
             best = entry.get("score") or 0.0  # as the reference: without a score, the later one wins
             if not isinstance(best, int | float):
                 raise InputError(f"{what}.score is {best!r}, which is no number")
-            read.append(_Finding(str(entry.get("id", i)), at, known, hit, float(best)))
+            read.append(_ScoredFinding(str(entry.get("id", i)), at, known, hit, float(best)))
     return read
 
 
@@ -85,11 +85,11 @@ def _table(path: Path, columns: Sequence[str]) -> pa.Table:
     return pq.read_table(path, columns=list(columns))
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def _spread(values: Sequence[float]) -> FigureSpread | None:
     if not values:
         return None
     x = np.asarray(values, float)
-    return Spread(float(np.median(x)), float(np.quantile(x, 0.9)), float(x.max()))
+    return FigureSpread(float(np.median(x)), float(np.quantile(x, 0.9)), float(x.max()))
 
 
 def _per_10k(cases: int, days: int, digits: int = 2) -> float:
@@ -154,7 +154,7 @@ def _row(
     style: str,
     accounts: int,
     sent: pa.Table,
-    found: list[_Finding],
+    found: list[_ScoredFinding],
     campaign: Mapping[str, str | None],
     named_at: Mapping[tuple[str, str], int],
 ) -> tuple[CampaignRow, int]:
@@ -196,7 +196,7 @@ def _row(
 
 def _sum_up(
     rows: tuple[CampaignRow, ...],
-    found: list[_Finding],
+    found: list[_ScoredFinding],
     campaign: Mapping[str, str | None],
     kind: Mapping[str, str],
     log: pa.Table,
@@ -241,7 +241,7 @@ def _sum_up(
         harvest_tokens_caught=_spread([r.harvest_tokens for r in caught]),
         total_share_lost=sum(r.harvest for r in rows) / total if rows else None,
         lost_if_named_accounts_are_stopped=sum(r.lost_share * r.n for r in rows) / total if rows else None,
-        half_named=sum(r.exposed for r in rows),
+        half_named=sum(r.is_exposed for r in rows),
         named_share_mean=sum(r.named_share for r in rows) / len(rows) if rows else None,
         named_accounts=sum(r.named for r in rows),
         campaign_accounts=sum(r.accounts for r in rows),
@@ -262,7 +262,7 @@ def _sum_up(
         benign_named_by_kind=dict(Counter(kind[a] for a in honest).most_common()),
         permitted_named=named_permitted,
         **asdict(groups),
-        exposed_big=sum(r.exposed for r in big),
+        exposed_big=sum(r.is_exposed for r in big),
         big=len(big),
         honest_in_true_findings=sum(len(f.accounts) - len(f.hit) for f in found if f.true),
         lost_if_stopped_when_named=None if lost_late is None or not rows else lost_late / total,
@@ -270,5 +270,5 @@ def _sum_up(
     )
 
 
-def _lead(f: _Finding, campaign: Mapping[str, str | None], kind: Mapping[str, str]) -> str:
+def _lead(f: _ScoredFinding, campaign: Mapping[str, str | None], kind: Mapping[str, str]) -> str:
     return Counter(kind[a] for a in f.accounts if campaign[a] is None).most_common(1)[0][0]

@@ -23,7 +23,7 @@ SPARE = 4  # one honest talk in so many is kept for campaigns' cover
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ShippedPrompts:
     """What ships, by use. No source item stands in two of them."""
 
     talks: tuple[tuple[str, tuple[str, ...]], ...]  # a user's id (or none) and the turns of one conversation
@@ -70,7 +70,7 @@ def tool_list(question: str) -> str:
 
 
 @cache
-def shelf() -> Shelf:
+def shelf() -> ShippedPrompts:
     """Read what ships."""
     talks: list[tuple[str, tuple[str, ...]]] = []
     spare: list[tuple[str, ...]] = []
@@ -134,7 +134,7 @@ def shelf() -> Shelf:
         tuple(dict.fromkeys(tools)),
         tuple(dict.fromkeys(spare)),
     )
-    return Shelf(
+    return ShippedPrompts(
         tuple(talks), corpora.talks, tuple(dict.fromkeys(questions)), tuple(dict.fromkeys(asks)),
         {name: tuple(dict.fromkeys(items)) for name, items in tests.items()}, tuple(agents),
         tuple(dict.fromkeys(passages)), corpora,

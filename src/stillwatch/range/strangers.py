@@ -4,7 +4,7 @@ import traceback
 from pathlib import Path
 
 
-def raised(error: BaseException, file: str | Path) -> str:
+def describe_error(error: BaseException, file: str | Path) -> str:
     """Say what a file raised, with the line of it that was at work.
 
     >>> raised(ValueError("oh"), "mine.py")

@@ -13,7 +13,7 @@ from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.rows import read_json, write_rows
 from stillwatch.errors import InputError
 from stillwatch.range.live.students import SCORE, Spec, study
-from stillwatch.range.run import Run
+from stillwatch.range.run import RangeRun
 from stillwatch.range.table import Shares
 
 FOLDER, ANSWERS = "students", "teacher.jsonl"
@@ -22,7 +22,7 @@ STEPS, HELD_OUT = 1400, 1000
 Tell = Callable[[str, int, int | None], None]
 
 
-def sizes(told: Run) -> list[tuple[int, int]]:
+def sizes(told: RangeRun) -> list[tuple[int, int]]:
     """Give each (examples, seed) that a run needs a student for, defended and not."""
     found = {
         (_size(n), o.seed)
@@ -37,8 +37,8 @@ def _size(examples: int) -> int:
     return min(examples, MOST)
 
 
-def trained(
-    told: Run, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT, at_once: int = 1
+def train_students(
+    told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT, at_once: int = 1
 ) -> Shares:
     """Train and examine every student that does not stand yet; give the look-up of shares right.
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from stillwatch.range.clusters import clusters, means
 from stillwatch.range.interval import Interval, half_width, of_multiples, of_rate, of_share, over_seeds
-from stillwatch.range.outcome import Collateral, Fate, Outcome
+from stillwatch.range.outcome import Collateral, Fate, SceneOutcome
 from stillwatch.scan.curve import curve
 
 ALL = "all scenes"
 PER_DAYS = 10_000
 
-Group = Sequence[Outcome]  # what one defence came to with one seed: one outcome a scene
+Group = Sequence[SceneOutcome]  # what one defence came to with one seed: one outcome a scene
 Shares = Callable[[int, int], float]  # (examples, seed of the run) -> share right of a student
 
 
@@ -35,7 +35,7 @@ class KindLine:
 
 
 @dataclass(frozen=True)
-class Line:
+class ResultRow:
     """One defence on one scene. Exchanges and tokens are means over campaigns; None: nothing to tell."""
 
     scene: str
@@ -78,9 +78,9 @@ class Line:
         return asdict(self)
 
 
-def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Line, ...]:
+def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tuple[ResultRow, ...]:
     """Give the lines, scene by scene in the order of the outcomes, then all scenes together if several."""
-    by: dict[tuple[str, str], list[Outcome]] = {}
+    by: dict[tuple[str, str], list[SceneOutcome]] = {}
     for o in outcomes:
         by.setdefault((o.scene, o.defence), []).append(o)
     told = [line(scene, name, [(o,) for o in found], shares) for (scene, name), found in by.items()]
@@ -94,7 +94,7 @@ def lines(outcomes: Iterable[Outcome], shares: Shares | None = None) -> tuple[Li
     return tuple(told)
 
 
-def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> Line:
+def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> ResultRow:
     """Sum up one defence; each group is one seed. Logs on which it could not fire count for nothing."""
     logs = sum(map(len, groups))
     silent = [o.cannot_fire for group in groups for o in group if o.cannot_fire]
@@ -102,15 +102,15 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
     of = clusters([[o.people for o in group] for group in groups])
     fates = [[f for o in group for f in o.campaigns] for group in groups]
     trained = shares is not None
-    return Line(
+    return ResultRow(
         scene,
         defence,
         len(groups),
         len(set(of)),
         sum(map(len, fates)),
-        sum(f.exposed for group in fates for f in group),
+        sum(f.is_exposed for group in fates for f in group),
         of_share(
-            means([sum(f.exposed for f in group) for group in fates], of), means([*map(len, fates)], of)
+            means([sum(f.is_exposed for f in group) for group in fates], of), means([*map(len, fates)], of)
         ),
         _rate(groups, of),
         _mean(fates, of, lambda f: f.before_alarm),
@@ -120,14 +120,14 @@ def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | Non
         over_seeds(means([_out_share(group) for group in fates], of), 0, 1),
         _student(groups, of, lambda f: f.examples, shares),
         _student(groups, of, lambda f: f.examples_undefended, shares if trained else None),
-        _linked(groups, of, "bcubed_f1"),
-        _linked(groups, of, "bcubed_precision"),
-        _linked(groups, of, "bcubed_recall"),
-        _linked(groups, of, "pair_precision"),
-        _linked(groups, of, "pair_recall"),
+        _mean_linkage(groups, of, "bcubed_f1"),
+        _mean_linkage(groups, of, "bcubed_precision"),
+        _mean_linkage(groups, of, "bcubed_recall"),
+        _mean_linkage(groups, of, "pair_precision"),
+        _mean_linkage(groups, of, "pair_recall"),
         over_seeds(means([sum(k.named for o in group for k in o.kinds) for group in groups], of), 0),
-        *_named(groups, of, lambda k: True),
-        _refused(groups, of),
+        *_named_share(groups, of, lambda k: True),
+        _refused_share(groups, of),
         _per_denied(groups, of),
         _cost(fates, of),
         _kinds(groups, of),
@@ -180,16 +180,16 @@ def _student(
     own = half_width(each.mean(axis=0).tolist()) if len(each) else None
     if over is None or own is None or over.low is None:  # one seed says nothing of another
         return over
-    return over.widened(own, 0, 1)
+    return over.widen(own, 0, 1)
 
 
-def _linked(groups: Sequence[Group], of: Sequence[int], name: str) -> Interval | None:
+def _mean_linkage(groups: Sequence[Group], of: Sequence[int], name: str) -> Interval | None:
     values = [[getattr(o.linked, name) for o in group if o.campaigns] for group in groups]
     known = [[v for v in group if v is not None] for group in values]
     return over_seeds(means([float(np.mean(some)) if some else None for some in known], of), 0, 1)
 
 
-def _denied(group: Group) -> int:
+def _denied_tokens(group: Group) -> int:
     return sum(f.tokens - f.out_tokens for o in group for f in o.campaigns)
 
 
@@ -197,14 +197,16 @@ def _lost(group: Group) -> int:
     return sum(k.refused_tokens for o in group for k in o.kinds)
 
 
-def _refused(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
+def _refused_share(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
     sent = [sum(k.tokens for o in group for k in o.kinds) for group in groups]
     share = [_lost(g) / n if n else None for g, n in zip(groups, sent, strict=True)]
     return over_seeds(means(share, of), 0, 1)
 
 
 def _per_denied(groups: Sequence[Group], of: Sequence[int]) -> Interval | None:
-    return over_seeds(means([_lost(g) / _denied(g) if _denied(g) else None for g in groups], of), 0)
+    return over_seeds(
+        means([_lost(g) / _denied_tokens(g) if _denied_tokens(g) else None for g in groups], of), 0
+    )
 
 
 def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None:
@@ -219,7 +221,7 @@ def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None
     return of_multiples(means(multiples, of), at_least)
 
 
-def _named(
+def _named_share(
     groups: Sequence[Group], of: Sequence[int], counts: Callable[[Collateral], bool]
 ) -> tuple[Interval | None, int]:
     """Give the share of honest accounts named, and of how many that differ."""
@@ -239,7 +241,7 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
     every = [k for group in groups for o in group for k in o.kinds]
     lines_of = []
     for name in sorted({k.kind for k in every}):
-        share, accounts = _named(groups, of, lambda k, name=name: k.kind == name)  # type: ignore[misc]
+        share, accounts = _named_share(groups, of, lambda k, name=name: k.kind == name)  # type: ignore[misc]
         if share is not None:
             mine = [k for k in every if k.kind == name]
             refused, false = sum(k.refused_tokens for k in mine), sum(k.false_cases for k in mine)
@@ -247,6 +249,6 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
     return tuple(lines_of)
 
 
-def by_defence(told: Sequence[Line], scene: str) -> Mapping[str, Line]:
+def by_defence(told: Sequence[ResultRow], scene: str) -> Mapping[str, ResultRow]:
     """Give a scene's lines by defence."""
     return {x.defence: x for x in told if x.scene == scene}

@@ -6,7 +6,7 @@ from typing import Any
 
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import KindLine, Line
+from stillwatch.range.table import KindLine, ResultRow
 from stillwatch.report.amounts import counted, short
 
 DASH = "-"
@@ -75,7 +75,7 @@ def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
     return figure, low if low == high else f"{low} to {high}"
 
 
-def called(defence: str) -> str:
+def defence_name(defence: str) -> str:
     """Give a defence's name; of one in a file the file's.
 
     >>> called("/home/me/mine.py"), called("stillwatch/without:wording")
@@ -84,21 +84,21 @@ def called(defence: str) -> str:
     return Path(defence).name if defence.endswith(".py") else defence
 
 
-def over(some: Sequence[Line]) -> str:
+def over(some: Sequence[ResultRow]) -> str:
     """Say over how many campaigns, seeds and populations a scene's lines are."""
     seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
     base = f"{counted(max(x.campaigns for x in some), 'campaign')} over {counted(seeds, 'seed')}"
     return base if people == seeds else f"{base} ({counted(people, 'population')})"
 
 
-def row(x: Line) -> tuple[Cell, ...]:
+def row(x: ResultRow) -> tuple[Cell, ...]:
     """Write one line of the table."""
     if x.silent:
-        return ((called(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
+        return ((defence_name(x.defence), ""), *((CANNOT_FIRE, ""),) * 2, *((DASH, ""),) * (len(HEADS) - 3))
     caught = cell(x.caught, percent)
     student = cell(x.student, percent)
     return (
-        (called(x.defence), ""),
+        (defence_name(x.defence), ""),
         (f"{x.exposed}/{x.campaigns}", caught[1]) if x.campaigns else (DASH, ""),
         cell(x.false_cases),
         cell(x.before_alarm),
@@ -124,10 +124,10 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
     if x.silent:
         rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
-        return ((x.attacker, ""), (called(x.defence), ""), (CANNOT_FIRE, ""), *rest)
+        return ((x.attacker, ""), (defence_name(x.defence), ""), (CANNOT_FIRE, ""), *rest)
     return (
         (x.attacker, ""),
-        (called(x.defence), ""),
+        (defence_name(x.defence), ""),
         (f"{x.reached}/{x.seeds}", ""),
         cell(x.out),
         cell(x.accounts),
@@ -140,22 +140,22 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     )
 
 
-def silent(x: Line | Fought) -> str:
+def silent(x: ResultRow | Fought) -> str:
     """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
     if not x.cannot_fire:
         return ""
     many = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
     what = "logs, which count" if x.logs > 1 else "log, which counts"
-    return f"{called(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
+    return f"{defence_name(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
 
 
-def undefended(x: Line) -> str:
+def undefended_sentence(x: ResultRow) -> str:
     """Say what a line is measured against."""
     student, bounds = cell(x.student_undefended, percent)
     return f"Undefended the student gets {student} right ({bounds})." if bounds else ""
 
 
-def hurt(x: Line) -> str:
+def hurt(x: ResultRow) -> str:
     """Say which kinds of honest use a defence named, the most hurt first; nothing where it named nobody."""
     named = sorted(
         (k for k in x.kinds if k.named.mean > 0), key=lambda k: (-k.false_cases, -k.named.mean, k.kind)
@@ -163,7 +163,7 @@ def hurt(x: Line) -> str:
     if not named:
         return ""
     kinds = ", ".join(_hurt(k) for k in named)
-    return f"Honest accounts that {called(x.defence)} names, of each kind: {kinds}."
+    return f"Honest accounts that {defence_name(x.defence)} names, of each kind: {kinds}."
 
 
 def _hurt(k: KindLine) -> str:

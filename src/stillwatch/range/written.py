@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from stillwatch.range.contests import Fought, fought
-from stillwatch.range.run import Run
-from stillwatch.range.table import Line, Shares, lines
+from stillwatch.range.contests import Fought, sum_up_contests
+from stillwatch.range.run import RangeRun
+from stillwatch.range.table import ResultRow, Shares, lines
 
 FILE = "range.json"
 TOLERANCE = 1e-9  # relative: another processor may add in another order
 
 
-def contests_of(told: Run) -> tuple[Fought, ...]:
+def contests_of(told: RangeRun) -> tuple[Fought, ...]:
     """Sum up a run's contests, scene by scene."""
     scenes = dict.fromkeys(scene for scene, _ in told.contests)
-    return tuple(x for name in scenes for x in fought(name, [c for s, c in told.contests if s == name]))
+    return tuple(
+        x for name in scenes for x in sum_up_contests(name, [c for s, c in told.contests if s == name])
+    )
 
 
-def document(told: Run, shares: Shares | None = None) -> dict[str, Any]:
+def document(told: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
     """Give everything that a run came to."""
-    table: tuple[Line, ...] = lines(told.outcomes, shares)
+    table: tuple[ResultRow, ...] = lines(told.outcomes, shares)
     return {
         "id": told.id,
         "mode": told.mode,

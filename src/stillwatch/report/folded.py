@@ -17,7 +17,7 @@ _OTHER = ("other clues", "")
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedTrait:
     """What accounts share: a row of the table of links and a node of the picture."""
 
     letter: str
@@ -31,7 +31,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Group:
+class AccountGroup:
     """Accounts that share exactly the same things."""
 
     accounts: int
@@ -41,17 +41,17 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Line:
+class LinkLine:
     group: int
     shared: int
     accounts: int
 
 
 @dataclass(frozen=True)
-class Folded:
-    shared: tuple[Shared, ...]  # most bits first
-    groups: tuple[Group, ...]
-    lines: tuple[Line, ...]
+class LinkPicture:
+    shared: tuple[SharedTrait, ...]  # most bits first
+    groups: tuple[AccountGroup, ...]
+    lines: tuple[LinkLine, ...]
     lines_left_out: int
     unlinked: int  # accounts without a link of their own
 
@@ -81,7 +81,9 @@ def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
     return nodes
 
 
-def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Shared], dict[str, set[int]]]:
+def _shared(
+    links: tuple[Link, ...], accounts: frozenset[str]
+) -> tuple[list[SharedTrait], dict[str, set[int]]]:
     nodes = _key_of_each(links)
     by_node: dict[tuple[str, str], list[Link]] = {}
     for k in links:
@@ -99,7 +101,7 @@ def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Sha
         control = ", ".join(sorted({k.control for k in mine}))
         letter = chr(ord("A") + i)
         rows.append(
-            Shared(
+            SharedTrait(
                 letter,
                 node[0],
                 text,
@@ -113,7 +115,7 @@ def _shared(links: tuple[Link, ...], accounts: frozenset[str]) -> tuple[list[Sha
     return rows, of_account
 
 
-def fold(campaign: Campaign) -> Folded:
+def fold(campaign: Campaign) -> LinkPicture:
     """Group accounts by what they share; the same campaign always gives the same picture."""
     accounts = frozenset(campaign.accounts)
     rows, of_account = _shared(campaign.links, accounts)
@@ -131,10 +133,11 @@ def fold(campaign: Campaign) -> Folded:
         made.append((counts, [a for _, who in rest for a in who], True))
     made.sort(key=lambda g: (g[2], sum(g[0]) / len(g[0]), -len(g[1]), g[1][0]))  # fewer crossings
     groups = tuple(
-        Group(len(who), tuple(rows[i].letter for i in sorted(n)), min(who), mixed) for n, who, mixed in made
+        AccountGroup(len(who), tuple(rows[i].letter for i in sorted(n)), min(who), mixed)
+        for n, who, mixed in made
     )
-    lines = [Line(g, i, n) for g, (counted, _, _) in enumerate(made) for i, n in counted.items()]
+    lines = [LinkLine(g, i, n) for g, (counted, _, _) in enumerate(made) for i, n in counted.items()]
     lines.sort(key=lambda x: (-x.accounts, x.group, x.shared))
     room = MARKS - len(rows) - len(groups)
     unlinked = sum(not s for s in of_account.values())
-    return Folded(tuple(rows), groups, tuple(lines[:room]), max(0, len(lines) - room), unlinked)
+    return LinkPicture(tuple(rows), groups, tuple(lines[:room]), max(0, len(lines) - room), unlinked)

@@ -14,7 +14,7 @@ from jinja2 import Environment
 
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges, write_atomically
-from stillwatch.report.folded import Folded, fold
+from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter, outlook
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
@@ -35,7 +35,7 @@ NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
-class Named:
+class MemberRow:
     account: str
     named_at: datetime | None
     exchanges: int | None
@@ -49,10 +49,10 @@ class CampaignView:
     since: datetime
     meter: Meter
     timeline: Timeline
-    folded: Folded
+    folded: LinkPicture
     reasons: tuple[Reason, ...]
     links: tuple[Link, ...]
-    named: tuple[Named, ...]
+    named: tuple[MemberRow, ...]
     named_left_out: int
     place: int  # where its full list is: campaigns[place] in findings.json
 
@@ -129,9 +129,11 @@ def leads_counted(result: ScanResult) -> str:
 def _campaign_view(
     c: Campaign, number: int, place: int, result: ScanResult, verdicts: dict[str, AccountVerdict], most: int
 ) -> CampaignView:
-    def named(account: str) -> Named:
+    def named(account: str) -> MemberRow:
         v = verdicts.get(account)
-        return Named(account, c.named_at.get(account), v.exchanges if v else None, v.p_value if v else None)
+        return MemberRow(
+            account, c.named_at.get(account), v.exchanges if v else None, v.p_value if v else None
+        )
 
     order = sorted(c.accounts, key=lambda a: (c.named_at.get(a, c.alarm_at), a))
     return CampaignView(

@@ -12,7 +12,7 @@ _STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
 
 
 @dataclass(frozen=True)
-class Mark:
+class TickMark:
     x: float  # percent of the width
     label: str
     minor: bool = False  # left out on narrow screens
@@ -42,9 +42,9 @@ class Timeline:
     after: str
     peak: int
     peak_at: datetime
-    alarm: Mark
+    alarm: TickMark
     alarm_anchor: str
-    days: tuple[Mark, ...]
+    days: tuple[TickMark, ...]
     gaps: tuple[Shade, ...]
     table: tuple[Day, ...]
     table_left_out: int
@@ -72,15 +72,15 @@ def _path(counts: list[int], peak: int, chosen: range) -> str:
     return "".join(parts)
 
 
-def _day_marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
+def _day_marks(start: datetime, end: datetime) -> tuple[TickMark, ...]:
     whole = (end - start).total_seconds()
     midnight = start.replace(hour=0) + timedelta(days=0 if start.hour == 0 else 1)
     step = max(1, -(-(end - start).days // 8))
-    marks: list[Mark] = []
+    marks: list[TickMark] = []
     while midnight < end:
         x = round(100 * (midnight - start).total_seconds() / whole, 2)
         if x <= 94:
-            marks.append(Mark(x, f"{midnight.day} {midnight:%b}", minor=len(marks) % 2 == 1))
+            marks.append(TickMark(x, f"{midnight.day} {midnight:%b}", minor=len(marks) % 2 == 1))
         midnight += timedelta(days=step)
     return tuple(marks)
 
@@ -123,7 +123,7 @@ def timeline(
         after=_path(counts, peak, range(split, bars)),
         peak=peak,
         peak_at=start + timedelta(hours=step * counts.index(max(counts))),
-        alarm=Mark(alarm_x, "alarm"),
+        alarm=TickMark(alarm_x, "alarm"),
         alarm_anchor="start" if alarm_x < 60 else "end",
         days=_day_marks(start, start + whole),
         gaps=tuple(shades),

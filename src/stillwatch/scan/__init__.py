@@ -7,7 +7,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from stillwatch.terms.holds import Candidate
+from stillwatch.terms.holds import HoldCandidate
 
 
 @dataclass(frozen=True)
@@ -237,5 +237,5 @@ class ScanResult:
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
     alone: tuple[Loner, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
-    weak: tuple[Candidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
+    weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     judged: Coverage = Coverage()

@@ -15,9 +15,9 @@ import stillwatch.actors.clues
 import stillwatch.detectors
 from stillwatch.actors import Actor, Clue, Weighed, World
 from stillwatch.detectors import Detector, Population, lone_harvest
-from stillwatch.engine import Engine
+from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
-from stillwatch.features.kinds import Record, Subject, permitted_synthetic, red_team
+from stillwatch.features.kinds import AccountRecord, Subject, permitted_synthetic, red_team
 from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
@@ -148,7 +148,7 @@ def id_of(accounts: Iterable[str]) -> str:
     return f"sw-{digest.hexdigest()}"
 
 
-def actor_features(engine: Engine, world: World, actors: Iterable[Actor]) -> list[Features]:
+def actor_features(engine: SqlEngine, world: World, actors: Iterable[Actor]) -> list[Features]:
     """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges."""
     actors = list(actors)
     if not actors:
@@ -190,7 +190,7 @@ def _permission(actor: Actor, world: World, features: Features) -> str | None:
 
 def _excuses(permission: str, features: Features) -> bool:
     """Whether a permission is for harvesting or probing; most are for something else."""
-    subject = Subject(features, Record(permissions=(permission,)))
+    subject = Subject(features, AccountRecord(permissions=(permission,)))
     signs = (permitted_synthetic.recognise(subject), red_team.recognise(subject))
     return any(sign is not None and sign.excuses == "case" for sign in signs)
 

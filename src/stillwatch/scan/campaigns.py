@@ -17,9 +17,9 @@ from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
-from stillwatch.engine import Engine
+from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.features.kinds import Kind
+from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
@@ -38,7 +38,7 @@ from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, ho
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.watch import WINDOW_US, Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
-from stillwatch.terms.holds import Candidate, HoldSchedule
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
@@ -67,19 +67,19 @@ class _Found:
 
 
 def campaigns(
-    engine: Engine,
+    engine: SqlEngine,
     world: World,
     watched: Watched,
     party: np.ndarray,
     payer: np.ndarray,
     features: pa.Table,
-    kinds: dict[int, Kind],
+    kinds: dict[int, KindOfUse],
     tell: Tell,
     *,
     alone: bool = True,
     held: Sequence[HoldSchedule] = (),
     until_us: int = NEVER,
-) -> tuple[list[Campaign], list[Lead], tuple[Candidate, ...]]:
+) -> tuple[list[Campaign], list[Lead], tuple[HoldCandidate, ...]]:
     """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
 
     party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
@@ -178,7 +178,7 @@ def _weak(
     payer: np.ndarray,
     found: list[Campaign],
     leads: list[Lead],
-) -> tuple[Candidate, ...]:
+) -> tuple[HoldCandidate, ...]:
     """Groups that only holds could tell more of. What the log or holds have judged is in none."""
     log = world.log
     code = {name: k for k, name in enumerate(log.accounts)}
@@ -433,7 +433,7 @@ def _failover_text(world: World, accounts: np.ndarray, names: tuple[str, ...]) -
     return f". {evidence.text}" if evidence.p_value <= FAILOVER_P_VALUE else ""
 
 
-def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, Kind]) -> np.ndarray:
+def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, KindOfUse]) -> np.ndarray:
     """(accounts,) bool: no organisation, and no permission but one for synthetic data.
 
     Permitted synthetic data is measured like any harvest: the permission then suppresses the case.

@@ -14,7 +14,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import ScanResult
 from stillwatch.scan.failover import refusal_groups
 from stillwatch.scan.holds import HoldsEvidence
-from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule
+from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule
 
 LEAST_ACCOUNTS = 3
 # Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
@@ -27,19 +27,21 @@ FUTILE_WINDOWS = 24  # two days: a schedule whose best bet never gained by then 
 FUTILE_P_VALUE = 0.5
 
 
-def candidates(result: ScanResult) -> tuple[Candidate, ...]:
+def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
     """Give the groups of a scan that may be held: leads, findings of several accounts, and weak groups.
 
     Leads whose content is that of many people are none, nor are findings that a permission suppresses.
     """
     total = max(1, result.scanned.exchanges)
     leads = tuple(
-        Candidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total, LEAD)
+        HoldCandidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total, LEAD)
         for lead in result.leads
         if lead.hands != "many"
     )
     findings = tuple(
-        Candidate(campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total, FOUND)
+        HoldCandidate(
+            campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total, FOUND
+        )
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
@@ -47,13 +49,13 @@ def candidates(result: ScanResult) -> tuple[Candidate, ...]:
     return leads + findings + tuple(one for one in result.weak if one.candidate not in known)
 
 
-def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Candidate, ...]:
+def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
     """Give the groups that are held now as candidates, but for those whose holds have shown nothing for long.
 
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        Candidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
+        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
         for schedule, evidence in held
         if schedule.ended_us is None
         and not (evidence.windows >= FUTILE_WINDOWS and evidence.p_value > FUTILE_P_VALUE)
@@ -66,7 +68,7 @@ def weak_groups(
     communities: Iterable[tuple[float, np.ndarray]],
     left_out: Iterable[int],
     held: Iterable[HoldSchedule] = (),
-) -> tuple[Candidate, ...]:
+) -> tuple[HoldCandidate, ...]:
     """Give groups that nothing else has raised: by refusals that others took over, and by shared wording.
 
     payer: (accounts,) who counts as one; communities: p-value of its settings and account codes of each group
@@ -78,7 +80,7 @@ def weak_groups(
     found = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
         ("wording", p_value, codes) for p_value, codes in communities
     ]
-    chosen: list[Candidate] = []
+    chosen: list[HoldCandidate] = []
     for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
         kept = [int(code) for code in codes if int(code) not in without]
         if len({int(payer[code]) for code in kept}) < LEAST_ACCOUNTS or len(kept) < 0.5 * len(codes):
@@ -88,11 +90,11 @@ def weak_groups(
             continue
         places[sort] -= 1
         names = tuple(sorted(log.accounts[code] for code in kept))
-        chosen.append(Candidate(_id(sort, names), p_value, names, rank=RANK[sort]))
+        chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=RANK[sort]))
     return tuple(chosen)
 
 
-def with_shares(log: ExchangeLog, found: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def with_shares(log: ExchangeLog, found: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
     """Give candidates with their share of the log's latest requests: what holds of them would cost."""
     if len(log) == 0:
         return tuple(found)

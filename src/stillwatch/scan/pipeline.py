@@ -24,7 +24,7 @@ from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.features.compute import account_features
-from stillwatch.features.kinds import Kind
+from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
 from stillwatch.scan.alarms import NEVER
@@ -36,7 +36,7 @@ from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
-from stillwatch.terms.holds import Candidate, HoldSchedule
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
 # fmt: off
@@ -205,7 +205,7 @@ def _result(
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
     leads: tuple[Lead, ...] = (),
-    weak: tuple[Candidate, ...] = (),
+    weak: tuple[HoldCandidate, ...] = (),
 ) -> ScanResult:
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
@@ -331,7 +331,7 @@ def payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
 
 
 def _verdicts(
-    log: ExchangeLog, features: pa.Table, kinds: dict[int, Kind], found: list[Campaign]
+    log: ExchangeLog, features: pa.Table, kinds: dict[int, KindOfUse], found: list[Campaign]
 ) -> tuple[AccountVerdict, ...]:
     in_campaign = {name: c for c in found for name in c.accounts}
     p_values = volume_p_values(features, kinds)

@@ -9,12 +9,12 @@ from collections import defaultdict
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.features.kinds import Kind
+from stillwatch.features.kinds import KindOfUse
 
 LEAST_PEERS = 9  # fewer, and the smallest p-value would say less than one in ten: all accounts are the peers
 
 
-def volume_p_values(features: pa.Table, kinds: dict[int, Kind]) -> list[float]:
+def volume_p_values(features: pa.Table, kinds: dict[int, KindOfUse]) -> list[float]:
     """One p-value per row of the feature table, by the busiest day."""
     peak = features["peak_day"].to_numpy()
     groups: dict[str, list[int]] = defaultdict(list)

@@ -37,7 +37,7 @@ class Step(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EnforcementStatus:
     """What the terms say of one account now. An account without one is clear."""
 
     step: Step
@@ -50,7 +50,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestFacts:
     """One request, as far as the terms look at it."""
 
     account: str
@@ -70,7 +70,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class AccountUsage:
     """What an account has used in the running minute, hour and day (clock-aligned, UTC)."""
 
     requests_minute: int = 0
@@ -126,7 +126,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Identity:
+class IdentitySettings:
     """Who is who."""
 
     keys: str = "issued"  # or "upstream": the client's own key is passed on and the account is its digest
@@ -179,7 +179,7 @@ class Coin:
         chosen = self.accounts or self.orgs or self.campaigns or self.watched
         return self.share > 0 or bool(chosen and self.chosen_share > 0)
 
-    def share_of(self, account: str, org: str | None, standing: Standing | None) -> float:
+    def share_of(self, account: str, org: str | None, standing: EnforcementStatus | None) -> float:
         """What share of an account's exchanges gets two answers."""
         campaign = standing.campaign if standing else None
         chosen = (
@@ -201,7 +201,7 @@ class ModelSet:
 
 
 @dataclass(frozen=True)
-class Limits:
+class AccountLimits:
     """What one account may use. None: no limit."""
 
     requests_per_minute: int | None = None
@@ -335,11 +335,11 @@ class Permission:
 class TermsTest:
     """One request with what the terms must say of it."""
 
-    ask: Ask
+    ask: RequestFacts
     expect: str
     line: int
-    standing: Standing | None = None
-    spent: Spent = Spent()
+    standing: EnforcementStatus | None = None
+    spent: AccountUsage = AccountUsage()
     served: str | None = None  # the reply's model: the test is then of the reply
     resolves_to: str | None = None
     rule: str | None = None
@@ -353,11 +353,11 @@ class Terms:
 
     version: int
     owner: str = ""
-    identity: Identity = Identity()
+    identity: IdentitySettings = IdentitySettings()
     capture: Capture = Capture()
     retention: Retention = Retention()
     coin: Coin = Coin()
-    limits: Limits = Limits()
+    limits: AccountLimits = AccountLimits()
     ladder: Ladder = Ladder()
     holds: Holds = Holds()
     models: Models = Models()

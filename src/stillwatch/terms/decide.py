@@ -9,14 +9,14 @@ from typing import Any
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, UNCOUNTED, does_of
 from stillwatch.terms import (
-    Ask,
+    AccountLimits,
+    AccountUsage,
     Decision,
+    EnforcementStatus,
     Hold,
-    Limits,
     ModelVerdict,
     Permission,
-    Spent,
-    Standing,
+    RequestFacts,
     Step,
     Terms,
 )
@@ -121,7 +121,7 @@ def permissions_of(terms: Terms, account: str, org: str | None, now_us: int) -> 
     )
 
 
-def limits_for(terms: Terms, account: str, org: str | None) -> Limits:
+def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:
     """The limits of one account: its own before its organisation's before everybody's."""
     limits = terms.limits
     if not limits.accounts and not limits.orgs:
@@ -129,7 +129,7 @@ def limits_for(terms: Terms, account: str, org: str | None) -> Limits:
     own: dict[str, Any] = {**limits.orgs.get(org or "", {}), **limits.accounts.get(account, {})}
     if not own:
         return limits
-    return Limits(
+    return AccountLimits(
         own.get("requests_per_minute", limits.requests_per_minute),
         own.get("output_tokens_per_minute", limits.output_tokens_per_minute),
         own.get("output_tokens_per_hour", limits.output_tokens_per_hour),
@@ -140,7 +140,7 @@ def limits_for(terms: Terms, account: str, org: str | None) -> Limits:
     )
 
 
-def batch_limit(limits: Limits) -> int | None:
+def batch_limit(limits: AccountLimits) -> int | None:
     """Output tokens that the batches of one day may bring: what is said, else a day of other limits."""
     if limits.batch_output_tokens_per_day is not None:
         return limits.batch_output_tokens_per_day
@@ -155,10 +155,10 @@ def batch_limit(limits: Limits) -> int | None:
 
 def decide(
     terms: Terms,
-    standing: Standing | None,
-    ask: Ask,
+    standing: EnforcementStatus | None,
+    ask: RequestFacts,
     verdict: ModelVerdict | None,
-    spent: Spent,
+    spent: AccountUsage,
     now_us: int,
     hold: Hold | None = None,
 ) -> Decision:
@@ -205,7 +205,7 @@ def decide(
     )
 
 
-def _held(terms: Terms, hold: Hold, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+def _held(terms: Terms, hold: Hold, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
     """Refuse for a randomised hold, unless the account is exempt or has been refused enough today."""
     holds = terms.holds
     if (
@@ -220,26 +220,26 @@ def _held(terms: Terms, hold: Hold, ask: Ask, spent: Spent, now_us: int) -> Deci
     return Decision(False, f"holds:{hold.candidate}", 429, "rate_limited", holds.message, wait_s)
 
 
-def step_now(standing: Standing | None, now_us: int) -> Step:
+def step_now(standing: EnforcementStatus | None, now_us: int) -> Step:
     """The step in force: a standing that has ended is none."""
     if standing is None or (standing.until_us is not None and now_us >= standing.until_us):
         return Step.CLEAR
     return standing.step
 
 
-def throttle_budget(terms: Terms, standing: Standing) -> int:
+def throttle_budget(terms: Terms, standing: EnforcementStatus) -> int:
     """Output tokens an hour under a throttle: the standing's own, else the terms'."""
     own = standing.output_tokens_per_hour
     return terms.ladder.throttle_output_tokens_per_hour if own is None else own
 
 
-def _verdict(terms: Terms, ask: Ask, now_us: int) -> ModelVerdict | None:
+def _verdict(terms: Terms, ask: RequestFacts, now_us: int) -> ModelVerdict | None:
     if ask.model is None and (ask.does or does_of(ask.operation)) not in NAMES_A_MODEL:
         return None  # nothing here names a model: a listing, a file
     return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
 
 
-def _too_much(terms: Terms, limits: Limits, ask: Ask) -> Decision | None:
+def _too_much(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> Decision | None:
     """What one request may ask for."""
     if ask.body_bytes > terms.capture.max_body_bytes:
         most = terms.capture.max_body_bytes
@@ -259,7 +259,7 @@ def _too_much(terms: Terms, limits: Limits, ask: Ask) -> Decision | None:
     return None
 
 
-def _batch(most: int | None, ask: Ask, spent: Spent, now_us: int) -> Decision | None:
+def _batch(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
     """Whether a batch may bring more than the day's batches may."""
     rule = "limits.batch_output_tokens_per_day"
     if most is None or ask.batch_tokens == 0:

@@ -8,18 +8,18 @@ from typing import Any
 from stillwatch.exchanges.operations import DOES, METHODS, OPERATIONS, Operation, wrong_path
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import (
-    Ask,
+    AccountUsage,
     Ban,
+    EnforcementStatus,
     ModelException,
     Models,
     Permission,
-    Spent,
-    Standing,
+    RequestFacts,
     Step,
     TermsTest,
 )
 from stillwatch.terms.outcome import OUTCOMES
-from stillwatch.terms.reading import Table, shown
+from stillwatch.terms.reading import TableReader, shown
 from stillwatch.terms.sections import MOST, STEPS
 
 NAMES = list(dict.fromkeys(line.name for line in OPERATIONS.lines))
@@ -27,7 +27,7 @@ APPROVED = 'name who approved it, as in approved_by = "ciso@example.com"'
 EXPIRES = "say when it ends, as in expires = 2027-01-31"
 
 
-def models(table: Table) -> Models:
+def models(table: TableReader) -> Models:
     aliases, fallbacks = table.table("aliases"), table.table("fallbacks")
     built = Models(
         unknown=table.choice("unknown", "allow", ("allow", "deny")),
@@ -45,7 +45,7 @@ def models(table: Table) -> Models:
     return built
 
 
-def _model_names(table: Table, key: str) -> tuple[str, ...]:
+def _model_names(table: TableReader, key: str) -> tuple[str, ...]:
     """Names that are compared without their disguise: something of them must be left then."""
     found = table.names(key)
     for name in found:
@@ -54,7 +54,7 @@ def _model_names(table: Table, key: str) -> tuple[str, ...]:
     return found
 
 
-def ban(table: Table) -> Ban:
+def ban(table: TableReader) -> Ban:
     table.need("family", 'name the family, as in family = "deepseek"')
     includes = table.table("includes")
     built = Ban(
@@ -74,7 +74,7 @@ def ban(table: Table) -> Ban:
     return built
 
 
-def _hosts(table: Table, key: str) -> tuple[str, ...]:
+def _hosts(table: TableReader, key: str) -> tuple[str, ...]:
     found = []
     for number, host in enumerate(table.names(key)):
         labels = host.removeprefix("*.").lower().split(".")
@@ -92,7 +92,7 @@ def _is_label(text: str) -> bool:
     )
 
 
-def _who(table: Table, everybody: bool) -> tuple[str | None, str | None]:
+def _who(table: TableReader, everybody: bool) -> tuple[str | None, str | None]:
     account, org = table.name("account"), table.name("org")
     if table.has("account") == table.has("org"):
         what = "both `account` and `org`" if account else "`account` or `org` is missing"
@@ -102,13 +102,13 @@ def _who(table: Table, everybody: bool) -> tuple[str | None, str | None]:
     return account, org
 
 
-def _approval(table: Table, what: str) -> dict[str, Any]:
+def _approval(table: TableReader, what: str) -> dict[str, Any]:
     table.need("approved_by", APPROVED)
     table.need("expires", f"{EXPIRES}: no {what} is for ever")
     return {"approved_by": table.name("approved_by", ""), "expires_us": table.moment("expires", 0)}
 
 
-def exception(table: Table) -> ModelException:
+def exception(table: TableReader) -> ModelException:
     account, org = _who(table, everybody=True)
     table.need("reason", 'say why, as in reason = "security testing"')
     built = ModelException(
@@ -125,7 +125,7 @@ def exception(table: Table) -> ModelException:
     return built
 
 
-def permission(table: Table) -> Permission:
+def permission(table: TableReader) -> Permission:
     account, org = _who(table, everybody=False)
     table.need("kind", 'say for what, as in kind = "synthetic-data"')
     built = Permission(
@@ -136,7 +136,7 @@ def permission(table: Table) -> Permission:
     return built
 
 
-def test(table: Table) -> TermsTest:
+def test(table: TableReader) -> TermsTest:
     table.need("request", 'give one, as in request = { model = "gpt-4o" }')
     table.need("expect", 'say what must come of it, as in expect = "deny"')
     built = TermsTest(
@@ -156,7 +156,7 @@ def test(table: Table) -> TermsTest:
     return built
 
 
-def operation(table: Table) -> Operation:
+def operation(table: TableReader) -> Operation:
     table.need("path", 'give the path that clients ask for, as in path = "/v1/audio/{voice}/speech"')
     table.need("does", 'say what it does, as in does = "generates"')
     path = table.name("path", "/")
@@ -174,8 +174,8 @@ def operation(table: Table) -> Operation:
     return built
 
 
-def _ask(table: Table) -> Ask:
-    built = Ask(
+def _ask(table: TableReader) -> RequestFacts:
+    built = RequestFacts(
         account=table.name("account", "somebody"),
         org=table.name("org"),
         end_user=table.name("end_user"),
@@ -190,15 +190,15 @@ def _ask(table: Table) -> Ask:
     return built
 
 
-def _standing(table: Table) -> Standing | None:
+def _standing(table: TableReader) -> EnforcementStatus | None:
     """A step by its name, or a table with a step in it."""
     if not table.has("standing"):
         table.asked.append("standing")
         return None
     if type(table.content["standing"]) is str:
-        return Standing(step=Step[table.choice("standing", "clear", STEPS).upper()], since_us=0)
+        return EnforcementStatus(step=Step[table.choice("standing", "clear", STEPS).upper()], since_us=0)
     below = table.table("standing")
-    built = Standing(
+    built = EnforcementStatus(
         step=Step[below.choice("step", "clear", STEPS).upper()],
         since_us=0,
         output_tokens_per_hour=below.whole("output_tokens_per_hour", None, 0, MOST),
@@ -209,7 +209,7 @@ def _standing(table: Table) -> Standing | None:
     return built
 
 
-def _spent(table: Table) -> Spent:
+def _spent(table: TableReader) -> AccountUsage:
     keys = (
         "requests_minute",
         "output_tokens_minute",
@@ -217,6 +217,6 @@ def _spent(table: Table) -> Spent:
         "output_tokens_day",
         "held_minutes_day",
     )
-    built = Spent(**{key: table.whole(key, 0, 0, MOST) for key in keys})
+    built = AccountUsage(**{key: table.whole(key, 0, 0, MOST) for key in keys})
     table.done()
     return built

@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """What became of one text."""
 
     version: int  # 0: it says none
@@ -38,7 +38,7 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-class History:
+class TermsHistory:
     """The record in `path`. A damaged line is passed over: it stays in the file, and `damaged` counts it.
 
     Raises: TermsError where the file cannot be read.
@@ -46,7 +46,7 @@ class History:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.entries: list[Entry] = []
+        self.entries: list[HistoryEntry] = []
         self.damaged = 0
         try:
             content = self.path.read_bytes()
@@ -63,12 +63,12 @@ class History:
                 self.damaged += 1
 
     @property
-    def in_force(self) -> Entry | None:
+    def in_force(self) -> HistoryEntry | None:
         """The accepted text of the highest version."""
         accepted = [entry for entry in self.entries if entry.outcome == "accepted"]
         return max(accepted, key=lambda entry: entry.version, default=None)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: HistoryEntry) -> None:
         """Write down what became of a text, durably, unless it is what was written last.
 
         Raises: OSError; then nothing is remembered, and the text must not come into force.
@@ -90,10 +90,10 @@ class History:
         self.entries.append(entry)
 
 
-def _entry(line: bytes) -> Entry | None:
+def _entry(line: bytes) -> HistoryEntry | None:
     try:
         content: Any = json.loads(line)
-        entry = Entry(**content)
+        entry = HistoryEntry(**content)
     except (ValueError, TypeError, RecursionError):
         return None
     types = {"version": int, "sha256": str, "at": str, "outcome": str, "why": str}

@@ -98,7 +98,7 @@ class HoldSchedule:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class HoldCandidate:
     """Accounts that may be one hand: a lead or a finding of the scan, or a weaker group."""
 
     candidate: str
@@ -109,23 +109,23 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Choice:
+class HoldChoice:
     """What the terms say of one candidate."""
 
-    candidate: Candidate  # without accounts that are exempt
+    candidate: HoldCandidate  # without accounts that are exempt
     exempt: tuple[str, ...]
     why_not: str | None  # in words; None: it may be held
 
 
 def choose(
     terms: Holds,
-    candidates: Iterable[Candidate],
+    candidates: Iterable[HoldCandidate],
     orgs: Mapping[str, str | None],
     permissions: Iterable[Permission],
     now_us: int,
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
-) -> list[Choice]:
+) -> list[HoldChoice]:
     """Say of each candidate whether the terms let it be held, the one of the least rank, then p-value, first.
 
     `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
@@ -145,7 +145,7 @@ def choose(
             taken.update(left.accounts)
             places -= 1
             cost += _refused_share(terms, left.share)
-        found.append(Choice(left, spared, why_not))
+        found.append(HoldChoice(left, spared, why_not))
     return found
 
 
@@ -155,7 +155,7 @@ def _refused_share(terms: Holds, share: float) -> float:
     return share / 2 / terms.blocks_per_window
 
 
-def _why_not(terms: Holds, one: Candidate, taken: set[str], places: int, cost: float) -> str | None:
+def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cost: float) -> str | None:
     many = len(one.accounts)
     if one.p_value > terms.p_value_at_most:
         return f"its p-value {one.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"

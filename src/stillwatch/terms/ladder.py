@@ -9,7 +9,7 @@ SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True)
-class Found:
+class LadderCampaign:
     """One campaign, as far as the ladder looks at it."""
 
     campaign: str
@@ -22,7 +22,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Proposal:
+class StepProposal:
     """One step that the terms want taken."""
 
     step: Step
@@ -32,7 +32,7 @@ class Proposal:
     why: str  # one sentence: what was met, and why it is only proposed
 
 
-def proposals(ladder: Ladder, found: Found, now_us: int, key: bytes) -> tuple[Proposal, ...]:
+def proposals(ladder: Ladder, found: LadderCampaign, now_us: int, key: bytes) -> tuple[StepProposal, ...]:
     """The strictest step to take without a person, and the strictest one to propose, where that is stricter.
 
     The delay is drawn from the campaign's name under `key`: the same at every look, foreseen by nobody else.
@@ -46,18 +46,18 @@ def proposals(ladder: Ladder, found: Found, now_us: int, key: bytes) -> tuple[Pr
         )
         for automatic in (True, False)
     }
-    wanted: list[Proposal] = []
+    wanted: list[StepProposal] = []
     for automatic, pair in strictest.items():
         if pair is None or (wanted and pair[0].step <= wanted[0].step):
             continue
         rung, obstacle = pair
         why = _met(rung, found, now_us) + (f"; only proposed: {obstacle}" if obstacle else "")
         due_us = now_us if not automatic else _due(ladder, rung, found, key)
-        wanted.append(Proposal(rung.step, automatic, due_us, rung.name, why))
+        wanted.append(StepProposal(rung.step, automatic, due_us, rung.name, why))
     return tuple(wanted)
 
 
-def _fits(rung: Rung, found: Found, now_us: int) -> bool:
+def _fits(rung: Rung, found: LadderCampaign, now_us: int) -> bool:
     return (
         found.p_value <= rung.p_value_at_most
         and now_us - found.alarm_us >= rung.age_at_least_s * SECOND_US
@@ -67,7 +67,7 @@ def _fits(rung: Rung, found: Found, now_us: int) -> bool:
     )
 
 
-def _obstacle(ladder: Ladder, rung: Rung, found: Found) -> str | None:
+def _obstacle(ladder: Ladder, rung: Rung, found: LadderCampaign) -> str | None:
     """Why a person has to agree, or None."""
     if not rung.act:
         return 'the rule says mode = "propose"'
@@ -80,7 +80,7 @@ def _obstacle(ladder: Ladder, rung: Rung, found: Found) -> str | None:
     return None
 
 
-def _met(rung: Rung, found: Found, now_us: int) -> str:
+def _met(rung: Rung, found: LadderCampaign, now_us: int) -> str:
     age_s = max(0, now_us - found.alarm_us) // SECOND_US
     return (
         f"{rung.name}: p = {found.p_value:.2g}, {found.exchanges:,} exchanges, "
@@ -88,7 +88,7 @@ def _met(rung: Rung, found: Found, now_us: int) -> str:
     )
 
 
-def _due(ladder: Ladder, rung: Rung, found: Found, key: bytes) -> int:
+def _due(ladder: Ladder, rung: Rung, found: LadderCampaign, key: bytes) -> int:
     """When a step may be taken. Being watched cannot be felt: it tells nobody anything and needs no delay."""
     if rung.step <= Step.WATCH:
         return found.alarm_us

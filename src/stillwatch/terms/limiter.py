@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stillwatch.exchanges.operations import UNCOUNTED
 from stillwatch.lineage.skeleton import skeleton
-from stillwatch.terms import Decision, Limits, Models, ModelSet, Spent
+from stillwatch.terms import AccountLimits, AccountUsage, Decision, Models, ModelSet
 from stillwatch.terms.hops import hops
 
 MINUTE_US = 60_000_000
@@ -19,7 +19,7 @@ DAY_US = 24 * HOUR_US
 
 
 def used_up(
-    limits: Limits, does: str, spent: Spent, now_us: int, set_most: int | None = None
+    limits: AccountLimits, does: str, spent: AccountUsage, now_us: int, set_most: int | None = None
 ) -> Decision | None:
     """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
     if does not in UNCOUNTED:
@@ -40,7 +40,7 @@ def used_up(
     return None
 
 
-def _wait(name: str, most: int, used: int, span_us: int, spent: Spent, now_us: int) -> Decision:
+def _wait(name: str, most: int, used: int, span_us: int, spent: AccountUsage, now_us: int) -> Decision:
     what, _, span = name.removeprefix("models.").rpartition("_per_")
     limit = f"The limit of {most:,} {what.replace('_', ' ')} a {span}"
     if name.startswith("models."):
@@ -60,7 +60,7 @@ def until(span_us: int, now_us: int) -> int:
     return -(-(span_us - now_us % span_us) // 1_000_000)
 
 
-def tokens_left(limits: Limits, spent: Spent, set_most: int | None = None) -> int | None:
+def tokens_left(limits: AccountLimits, spent: AccountUsage, set_most: int | None = None) -> int | None:
     """Output tokens that the narrowest limit leaves; what answers on their way hold is not taken off."""
     lefts = [
         most - used

@@ -11,7 +11,7 @@ from stillwatch.terms import entries as entry
 from stillwatch.terms import sections as section
 from stillwatch.terms.contradictions import contradictions, doubts
 from stillwatch.terms.places import places
-from stillwatch.terms.reading import Notes, Table
+from stillwatch.terms.reading import TableReader, TermsProblems
 
 LARGEST_BYTES = 1 << 20  # the owner's rules, not a database: 10,000 exceptions fit
 LONGEST_LINE = 20_000
@@ -22,7 +22,7 @@ DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothin
 
 
 @dataclass(frozen=True)
-class Checked:
+class TermsCheck:
     """What became of a text. `terms` is None where there are problems."""
 
     terms: Terms | None
@@ -74,15 +74,15 @@ def decoded(content: bytes, name: str) -> str:
         raise TermsError([f"{name}:{line}: is not UTF-8 text; save it as UTF-8"]) from error
 
 
-def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Checked:
+def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> TermsCheck:
     """Read a text and say all that is wrong with it, and with a time also what is doubtful."""
     text = text.replace("\r\n", "\n")
     try:
         content = _parsed(text, name)
     except TermsError as error:
-        return Checked(None, tuple(error.problems), ())
-    notes = Notes(name, places(text))
-    terms = _terms(Table(content, (), notes))
+        return TermsCheck(None, tuple(error.problems), ())
+    notes = TermsProblems(name, places(text))
+    terms = _terms(TableReader(content, (), notes))
     if not notes.problems:
         contradictions(terms, notes)
     if not notes.problems and now_us is not None:
@@ -91,7 +91,7 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Che
         tuple(dict.fromkeys(sentence for _, sentence in sorted(found)))
         for found in (notes.problems, notes.warnings)
     )
-    return Checked(None if problems else terms, problems, warnings)
+    return TermsCheck(None if problems else terms, problems, warnings)
 
 
 def _parsed(text: str, name: str) -> dict[str, object]:
@@ -119,7 +119,7 @@ def _parsed(text: str, name: str) -> dict[str, object]:
         raise TermsError([f"{name}:{at}: not TOML: {what}; see https://toml.io"]) from error
 
 
-def _terms(top: Table) -> Terms:
+def _terms(top: TableReader) -> Terms:
     top.need("version", "begin with version = 1 and raise it with every change")
     terms = Terms(
         version=top.whole("version", 1, 1, LARGEST_VERSION),

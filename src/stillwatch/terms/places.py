@@ -28,13 +28,13 @@ def places(text: str) -> dict[Path, int]:
     >>> places('a = 1\n[[b]]\nc.d = [\n 7,\n 8]')[("b", 0, "c", "d", 1)]
     5
     """
-    scan = _Scan(text)
+    scan = _TextScan(text)
     scan.document()
     ends = [match.start() for match in re.finditer("\n", text)]
     return {path: bisect_right(ends, offset - 1) + 1 for path, offset in scan.found.items()}
 
 
-class _Scan:
+class _TextScan:
     """One pass over the text. `found` has the offset of each path."""
 
     def __init__(self, text: str) -> None:

@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class Notes:
+class TermsProblems:
     """What was found wrong, by line."""
 
     file: str
@@ -51,10 +51,10 @@ class Notes:
         self.warnings.append(self._sentence(path, what))
 
 
-class Table:
+class TableReader:
     """One table being read. What is never asked for is unknown, and `done()` says so."""
 
-    def __init__(self, content: dict[str, Any], path: Path, notes: Notes) -> None:
+    def __init__(self, content: dict[str, Any], path: Path, notes: TermsProblems) -> None:
         self.content = content
         self.path = path
         self.notes = notes
@@ -200,21 +200,21 @@ class Table:
             return (value - _EPOCH) // timedelta(microseconds=1)
         return default
 
-    def table(self, key: str) -> "Table":
+    def table(self, key: str) -> "TableReader":
         """The table under a key; an empty one where there is none."""
         value = self._take(
             key, dict, f"write [{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]"
         )
-        return Table(value or {}, (*self.path, key), self.notes)
+        return TableReader(value or {}, (*self.path, key), self.notes)
 
-    def tables(self, key: str) -> list["Table"]:
+    def tables(self, key: str) -> list["TableReader"]:
         """The tables of an array of tables."""
         right = f"write [[{'.'.join(str(p) for p in (*self.path, key) if type(p) is str)}]]"
         found = []
         for number, item in enumerate(self._take(key, list, right) or ()):
             path = (*self.path, key, number)
             if type(item) is dict:
-                found.append(Table(item, path, self.notes))
+                found.append(TableReader(item, path, self.notes))
             else:
                 self.notes.wrong(path, f"{shown(item)} is {_kind(item)}; {right}")
         return found

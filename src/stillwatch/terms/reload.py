@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stillwatch.terms import Terms, TermsError
-from stillwatch.terms.history import LONGEST_WHY, Entry, History, at, digest
+from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at, digest
 from stillwatch.terms.load import LARGEST_BYTES, decoded, loads
 
 SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
@@ -23,7 +23,7 @@ def wall_us() -> int:
     return time.time_ns() // 1000
 
 
-class _Seen(NamedTuple):
+class _FileState(NamedTuple):
     """One look at the file."""
 
     sign: tuple[int, int, int]  # mtime_ns, size, inode
@@ -32,7 +32,7 @@ class _Seen(NamedTuple):
     settled: bool  # the same sign will mean the same content
 
 
-class Watched:
+class WatchedTerms:
     """The terms in force. `error` says why what is on disk is not in force; None where it is.
 
     `history` remembers across restarts; whoever `keeps_history` writes it too. Without one a restart forgets.
@@ -44,7 +44,7 @@ class Watched:
         self,
         path: str | Path,
         now_us: Callable[[], int] = wall_us,
-        history: History | None = None,
+        history: TermsHistory | None = None,
         keeps_history: bool = False,
     ) -> None:
         self.path = Path(path)
@@ -52,7 +52,7 @@ class Watched:
         self._now_us = now_us
         self._history = history
         self._keeps = keeps_history
-        self._seen: _Seen | None = None
+        self._seen: _FileState | None = None
         self._refused: str | None = None  # the text that was last refused, by its hash
         self.terms, self.sha256 = self._begin()
 
@@ -98,7 +98,7 @@ class Watched:
     def _stays(self, error: TermsError) -> None:
         self.error = f"{error}; version {self.terms.version} stays in force"
 
-    def _judged(self, seen: _Seen, last: int = 0, last_sha256: str = "") -> Terms:
+    def _judged(self, seen: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
         """The terms of a text, if they may follow version `last`. Raises: TermsError."""
         version = 0
         try:
@@ -110,16 +110,16 @@ class Watched:
             self._refused = seen.sha256
             why = str(error)[:LONGEST_WHY]
             try:
-                self._note(Entry(version, seen.sha256, at(self._now_us()), "refused", why))
+                self._note(HistoryEntry(version, seen.sha256, at(self._now_us()), "refused", why))
             except TermsError as unwritten:
                 raise TermsError([*error.problems, *unwritten.problems]) from error
             raise
         if seen.sha256 != last_sha256:
             text = seen.content.decode()  # with the mark at its beginning, if it has one: as it was hashed
-            self._note(Entry(version, seen.sha256, at(self._now_us()), "accepted", text=text))
+            self._note(HistoryEntry(version, seen.sha256, at(self._now_us()), "accepted", text=text))
         return terms
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: HistoryEntry) -> None:
         """Write into the history. Raises: TermsError where it cannot be written."""
         if self._history is None or not self._keeps:
             return
@@ -128,7 +128,7 @@ class Watched:
         except OSError as error:
             raise TermsError([f"{self._history.path}: cannot be written: {error.strerror}"]) from error
 
-    def _look(self) -> _Seen:
+    def _look(self) -> _FileState:
         """The file as it is now, read anew only where it may have changed. Raises: TermsError."""
         try:
             found = os.stat(self.path)
@@ -144,7 +144,7 @@ class Watched:
         except OSError as error:
             raise TermsError([f"{self.path}: cannot be read: {error.strerror}"]) from error
         settled = self._now_us() * 1000 - found.st_mtime_ns > SETTLED_NS
-        return _Seen(sign, content, digest(content), settled)
+        return _FileState(sign, content, digest(content), settled)
 
 
 def _without_waiting(path: str, flags: int) -> int:

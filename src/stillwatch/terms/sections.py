@@ -8,20 +8,20 @@ from itertools import pairwise
 from typing import Any
 
 from stillwatch.terms import (
+    AccountLimits,
     Address,
     Capture,
     Coin,
     Holds,
-    Identity,
+    IdentitySettings,
     Ladder,
-    Limits,
     Messages,
     ModelSet,
     Retention,
     Rung,
     Step,
 )
-from stillwatch.terms.reading import Table, shown
+from stillwatch.terms.reading import TableReader, shown
 
 MOST = 10**15  # more tokens or requests than any limit can mean
 MAX_BODY_BYTES = 1 << 30
@@ -40,7 +40,7 @@ MOST_SETS = 8  # of models that are counted apart
 STEPS = [step.name.lower() for step in Step]
 
 
-def identity(table: Table) -> Identity:
+def identity(table: TableReader) -> IdentitySettings:
     header = table.name("end_user_header")
     if header is not None:
         header = header.lower()
@@ -51,7 +51,7 @@ def identity(table: Table) -> Identity:
                 "end_user_header", f'{shown(header)} cannot carry an end user; give one like "x-end-user"'
             )
             header = None
-    known = Identity(
+    known = IdentitySettings(
         keys=table.choice("keys", "issued", ("issued", "upstream")),
         end_user_header=header,
         trusted_proxies=_networks(table, "trusted_proxies"),
@@ -60,7 +60,7 @@ def identity(table: Table) -> Identity:
     return known
 
 
-def _networks(table: Table, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def _networks(table: TableReader, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
     found = []
     for number, text in enumerate(table.names(key)):
         try:
@@ -71,7 +71,7 @@ def _networks(table: Table, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(found)
 
 
-def capture(table: Table) -> Capture:
+def capture(table: TableReader) -> Capture:
     kept = Capture(
         on_failure=table.choice("on_failure", "serve", ("serve", "refuse")),
         ask_usage=table.flag("ask_usage", False),
@@ -82,7 +82,7 @@ def capture(table: Table) -> Capture:
     return kept
 
 
-def address(table: Table) -> Address:
+def address(table: TableReader) -> Address:
     built = Address(
         connections=table.whole("connections", Address.connections, 1, 1_000_000),
         body_bytes=table.whole("body_bytes", Address.body_bytes, 1 << 20, 1 << 40),
@@ -91,7 +91,7 @@ def address(table: Table) -> Address:
     return built
 
 
-def retention(table: Table) -> Retention:
+def retention(table: TableReader) -> Retention:
     kept = Retention(
         text_days=table.whole("text_days", Retention.text_days, 0, 3650),
         sketch_days=table.whole("sketch_days", Retention.sketch_days, 1, 3650),
@@ -107,7 +107,7 @@ def retention(table: Table) -> Retention:
     return kept
 
 
-def coin(table: Table) -> Coin:
+def coin(table: TableReader) -> Coin:
     built = Coin(
         share=table.share("share", Coin.share),
         chosen_share=table.share("chosen_share", Coin.chosen_share),
@@ -126,7 +126,7 @@ def coin(table: Table) -> Coin:
     return built
 
 
-def holds(table: Table) -> Holds:
+def holds(table: TableReader) -> Holds:
     built = Holds(
         mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
         days=table.whole("days", Holds.days, 1, 14),
@@ -154,10 +154,10 @@ def holds(table: Table) -> Holds:
     return built
 
 
-def limits(table: Table) -> Limits:
+def limits(table: TableReader) -> AccountLimits:
     general = {key: table.whole(key, None, 1, MOST) for key in COUNTS}
     logprobs = table.flag("logprobs", True)
-    answer = table.whole("answer_tokens", Limits.answer_tokens, 1, MOST)
+    answer = table.whole("answer_tokens", AccountLimits.answer_tokens, 1, MOST)
     _grow(table, general)
     sets = tuple(_model_set(below) for below in table.tables("models"))
     if len(sets) > MOST_SETS:
@@ -168,7 +168,7 @@ def limits(table: Table) -> Limits:
         for below in (table.table("account"), table.table("org"))
     )
     table.done()
-    return Limits(
+    return AccountLimits(
         **general,
         logprobs=logprobs,
         accounts=accounts,
@@ -179,7 +179,7 @@ def limits(table: Table) -> Limits:
     )
 
 
-def _model_set(table: Table) -> ModelSet:
+def _model_set(table: TableReader) -> ModelSet:
     table.need("models", 'name the models, as in models = ["mira-think"]')
     accounts = table.table("account")
     built = ModelSet(
@@ -196,7 +196,7 @@ def _model_set(table: Table) -> ModelSet:
     return built
 
 
-def _override(table: Table) -> dict[str, int | bool | None]:
+def _override(table: TableReader) -> dict[str, int | bool | None]:
     """What differs for one account or organisation. "none" lifts a limit."""
     differs: dict[str, int | bool | None] = {}
     for key in COUNTS:
@@ -214,7 +214,7 @@ def _override(table: Table) -> dict[str, int | bool | None]:
     return differs
 
 
-def _grow(table: Table, given: dict[str, Any]) -> None:
+def _grow(table: TableReader, given: dict[str, Any]) -> None:
     """A longer span must not allow less than a shorter one: the shorter limit could never bite."""
     spans = [key for key in COUNTS if key.startswith("output_tokens") and given.get(key) is not None]
     for short, long in pairwise(spans):
@@ -225,7 +225,7 @@ def _grow(table: Table, given: dict[str, Any]) -> None:
             )
 
 
-def ladder(table: Table) -> Ladder:
+def ladder(table: TableReader) -> Ladder:
     act = table.choice("mode", "propose", ("propose", "act")) == "act"
     alter = table.flag("alter_replies", False)
     rungs = tuple(
@@ -254,7 +254,7 @@ def ladder(table: Table) -> Ladder:
     return built
 
 
-def rung(table: Table, number: int, act: bool, alter: bool) -> Rung:
+def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
     table.need("step", 'say what to do, as in step = "throttle"')
     lone = table.flag("lone", False)
     built = Rung(

@@ -9,7 +9,7 @@ from stillwatch.terms.outcome import meets, outcome, reply_outcome
 
 
 @dataclass(frozen=True)
-class Tried:
+class TermsTestResult:
     """One test with what came of it."""
 
     line: int
@@ -22,12 +22,12 @@ class Tried:
     why: str  # in words, where it failed; else the reason that the client would read
 
 
-def run(terms: Terms, now_us: int) -> tuple[Tried, ...]:
+def run(terms: Terms, now_us: int) -> tuple[TermsTestResult, ...]:
     """Run every test, at its own time or now."""
     return tuple(_tried(terms, test, now_us) for test in terms.tests)
 
 
-def _tried(terms: Terms, test: TermsTest, now_us: int) -> Tried:
+def _tried(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
     ask, at_us = test.ask, now_us if test.at_us is None else test.at_us
     verdict: ModelVerdict | None = None
     if ask.model is not None:
@@ -48,7 +48,7 @@ def _tried(terms: Terms, test: TermsTest, now_us: int) -> Tried:
     if test.resolves_to is not None and target != test.resolves_to:
         wrong.append(f"expected {test.resolves_to} as the upstream's model, got {target}")
     why = "; ".join(wrong) or said
-    return Tried(test.line, _words(test), test.expect, got, rule, target, not wrong, why)
+    return TermsTestResult(test.line, _words(test), test.expect, got, rule, target, not wrong, why)
 
 
 def _words(test: TermsTest) -> str:

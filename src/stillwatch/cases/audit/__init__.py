@@ -34,7 +34,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Record:
+class AuditRecord:
     """One record as it is read back."""
 
     seq: int
@@ -49,7 +49,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Head:
+class TrailHead:
     """Where a trail stood at one record, signed: what a checkpoint is, and what a witness keeps."""
 
     chain: str  # the trail's own number, made at random when it began
@@ -80,7 +80,7 @@ class Stamped:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedTrail:
     """The trail is what was written, as far as can be told from what was at hand."""
 
     chain: str

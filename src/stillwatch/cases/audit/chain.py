@@ -11,7 +11,7 @@ import hashlib
 import json
 from typing import Any
 
-from stillwatch.cases.audit import Head
+from stillwatch.cases.audit import TrailHead
 
 MARK = b"stillwatch.audit.1\n"
 RECORD_MARK = b"stillwatch.audit.record.1\n"
@@ -70,7 +70,7 @@ def seal(hash_: str, signature: str) -> str:
     return hashlib.sha256(f"{hash_}{signature}".encode("utf-8", "replace")).hexdigest()
 
 
-def signed_of_head(head: Head) -> bytes:
+def signed_of_head(head: TrailHead) -> bytes:
     """Give the bytes that a checkpoint's signature is over."""
     said = {"at_us": head.at_us, "chain": head.chain, "key": head.key, "seal": head.seal, "seq": head.seq}
     return HEAD_MARK + _canonical(said).encode("ascii")

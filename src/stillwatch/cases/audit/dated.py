@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from cryptography.x509 import Certificate
 
-from stillwatch.cases.audit import Broken, Cause, Stamped, Verified
-from stillwatch.cases.audit.witness import Seen, is_vouched, stamped_bytes
+from stillwatch.cases.audit import Broken, Cause, Stamped, VerifiedTrail
+from stillwatch.cases.audit.witness import WitnessedHead, is_vouched, stamped_bytes
 from stillwatch.cases.stamping import StampError, check
 
 
-def dated(
-    verified: Verified,
-    witness: Sequence[Seen | str],
+def check_stamps(
+    verified: VerifiedTrail,
+    witness: Sequence[WitnessedHead | str],
     roots: Sequence[Certificate] | None,
     witness_keys: Sequence[str] = (),
-) -> Verified | Broken:
+) -> VerifiedTrail | Broken:
     """Check the stamps on those lines of the witnesses that `verify` has held against the trail.
 
     roots: of the authority; None: stamps are counted only.
@@ -28,7 +28,7 @@ def dated(
     marked = [
         one
         for one in witness
-        if isinstance(one, Seen)
+        if isinstance(one, WitnessedHead)
         and one.stamp is not None
         and one.head.chain == verified.chain
         # a line that no named partner signed was not compared with the trail

@@ -15,7 +15,7 @@ from stillwatch.cases.audit.signing import is_signed
 from stillwatch.cases.audit.tables import records
 
 
-class Found(Exception):
+class BadRecordFound(Exception):
     """The first bad record was found."""
 
     def __init__(self, seq: int, cause: Cause, why: str, until: int | None = None) -> None:
@@ -24,7 +24,7 @@ class Found(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class TrailPosition:
     """A place on the trail and what belongs there."""
 
     db: Connection
@@ -39,7 +39,7 @@ class Place:
 def is_whole(row: Row[Any]) -> bool:
     """Tell whether a row has the kinds of values that a record has; SQLite takes any."""
     numbers = type(row.seq) is int and type(row.at_us) is int
-    return numbers and _typed(row)
+    return numbers and _has_right_types(row)
 
 
 def is_own(row: Row[Any], seq: int) -> bool:
@@ -48,7 +48,7 @@ def is_own(row: Row[Any], seq: int) -> bool:
     return record_hash(r.prev, seq, r.at_us, r.who, r.what, r.subject, r.detail, r.sealed) == r.hash
 
 
-def unsigned(place: Place, row: Row[Any], behind: Row[Any] | None) -> Found | None:
+def judge_signature(place: TrailPosition, row: Row[Any], behind: Row[Any] | None) -> BadRecordFound | None:
     """Judge a record that is own to its place by its signature: None where it is the key's."""
     if is_signed(place.key, row.signature, signed_of_record(row.hash)):
         return None
@@ -56,62 +56,68 @@ def unsigned(place: Place, row: Row[Any], behind: Row[Any] | None) -> Found | No
     if behind is None:
         behind = place.db.execute(select(records).where(records.c.seq == seq + 1)).first()
     if _elsewhere(place) is not None:
-        return Found(
+        return BadRecordFound(
             seq, Cause.INSERTED, f"record {seq} was never written: the real one was moved to make room"
         )
     follows = place.end if behind is None else behind.prev
     if behind is None and follows == row.prev:
-        return Found(seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it")
+        return BadRecordFound(
+            seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it"
+        )
     if follows == seal(row.hash, row.signature):
-        return Found(
+        return BadRecordFound(
             seq,
             Cause.OTHER_KEY,
             f"record {seq} is whole, and is not signed by key {place.key[:16]}…: somebody without that key "
             "wrote the trail anew from here",
         )
-    return Found(seq, Cause.ALTERED, f"record {seq} is not signed by key {place.key[:16]}… any more")
+    return BadRecordFound(seq, Cause.ALTERED, f"record {seq} is not signed by key {place.key[:16]}… any more")
 
 
-def doubted(place: Place, row: Row[Any]) -> Found:
+def explain_bad_record(place: TrailPosition, row: Row[Any]) -> BadRecordFound:
     """Say what happened where `row` is found in place of the record that belongs there."""
     seq = place.seq
     real = _elsewhere(place)
     if type(row.seq) is not int or row.seq > seq:  # nothing stands in the place
         if real is not None:
-            return Found(seq, Cause.ALTERED, f"record {seq} was given the number {real.seq!a}")
+            return BadRecordFound(seq, Cause.ALTERED, f"record {seq} was given the number {real.seq!a}")
         return _missing(seq, row.seq - 1 if type(row.seq) is int else None)
     if not is_whole(row):
-        return Found(seq, Cause.ALTERED, f"record {seq} holds something that is neither text nor number")
+        return BadRecordFound(
+            seq, Cause.ALTERED, f"record {seq} holds something that is neither text nor number"
+        )
     belongs = _number_of(place, row)
     if real is not None:
         if belongs is None or _copies(place, row) > 1:
-            return Found(
+            return BadRecordFound(
                 seq, Cause.INSERTED, f"a record that was never written stands in the place of record {seq}"
             )
-        return Found(
+        return BadRecordFound(
             seq,
             Cause.REORDERED,
             f"in the place of record {seq} stands record {belongs}; it stands at {real.seq!a}",
         )
     if place.end == place.prev:
-        return Found(seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it")
+        return BadRecordFound(
+            seq, Cause.INSERTED, f"record {seq} was never written: the trail ended before it"
+        )
     if belongs is None or belongs == seq:
-        return _altered(place, row, belongs)
+        return _altered_record(place, row, belongs)
     if _copies(place, row) > 1:
-        return Found(seq, Cause.ALTERED, f"a copy of record {belongs} was written over record {seq}")
+        return BadRecordFound(seq, Cause.ALTERED, f"a copy of record {belongs} was written over record {seq}")
     return _missing(seq, None)
 
 
-def _missing(seq: int, until: int | None) -> Found:
+def _missing(seq: int, until: int | None) -> BadRecordFound:
     if until is None or until <= seq:
-        return Found(seq, Cause.MISSING, f"record {seq} is gone")
-    return Found(seq, Cause.MISSING, f"records {seq} to {until} are gone", until)
+        return BadRecordFound(seq, Cause.MISSING, f"record {seq} is gone")
+    return BadRecordFound(seq, Cause.MISSING, f"records {seq} to {until} are gone", until)
 
 
-def _altered(place: Place, row: Row[Any], belongs: int | None) -> Found:
+def _altered_record(place: TrailPosition, row: Row[Any], belongs: int | None) -> BadRecordFound:
     seq = place.seq
     if belongs == seq:  # whole, signed, but it follows on something else
-        return Found(
+        return BadRecordFound(
             seq,
             Cause.REWRITTEN,
             f"record {seq} follows on another record {seq - 1} than the one that stands here",
@@ -128,36 +134,38 @@ def _altered(place: Place, row: Row[Any], belongs: int | None) -> Found:
         what = "its hash was changed"
     else:
         what = "its fields, its hash and its signature do not belong together"
-    return Found(seq, Cause.ALTERED, f"record {seq} is not what was written: {what}")
+    return BadRecordFound(seq, Cause.ALTERED, f"record {seq} is not what was written: {what}")
 
 
-def _elsewhere(place: Place) -> Row[Any] | None:
+def _elsewhere(place: TrailPosition) -> Row[Any] | None:
     """The record that belongs in this place, where it stands under another number."""
     c = records.c
     rows = place.db.execute(select(records).where(c.prev == place.prev)).all()
-    others = [row for row in rows if row.seq != place.seq and _typed(row) and is_own(row, place.seq)]
-    return next((row for row in others if _signed(place, row)), None)
+    others = [
+        row for row in rows if row.seq != place.seq and _has_right_types(row) and is_own(row, place.seq)
+    ]
+    return next((row for row in others if _has_signature(place, row)), None)
 
 
-def _typed(row: Row[Any]) -> bool:
+def _has_right_types(row: Row[Any]) -> bool:
     r = row
     texts = {*map(type, (r.who, r.what, r.subject, r.detail, r.prev, r.hash, r.signature))}
     return texts == {str} and type(r.sealed) in (str, type(None))
 
 
-def _signed(place: Place, row: Row[Any]) -> bool:
+def _has_signature(place: TrailPosition, row: Row[Any]) -> bool:
     keys = sorted(place.known | {place.key})
     return any(is_signed(key, row.signature, signed_of_record(row.hash)) for key in keys)
 
 
-def _number_of(place: Place, row: Row[Any]) -> int | None:
+def _number_of(place: TrailPosition, row: Row[Any]) -> int | None:
     """The number under which a row was written, or None where it was written under none."""
-    if not _signed(place, row):
+    if not _has_signature(place, row):
         return None
     near = (place.seq, place.seq + 1, place.seq - 1)
     return next((seq for seq in (*near, *range(1, place.top + 1)) if is_own(row, seq)), None)
 
 
-def _copies(place: Place, row: Row[Any]) -> int:
+def _copies(place: TrailPosition, row: Row[Any]) -> int:
     same = select(func.count()).select_from(records).where(records.c.hash == row.hash)
     return int(place.db.execute(same).scalar_one())

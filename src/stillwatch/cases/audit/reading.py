@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from stillwatch.cases.audit import AuditError, Record
+from stillwatch.cases.audit import AuditError, AuditRecord
 from stillwatch.cases.audit.erasing import sealed_about
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.tables import SUBJECT_INDEXED, person_keys, records
-from stillwatch.cases.tables import read_back, stored
+from stillwatch.cases.tables import read_back, to_stored
 
 
 def read(
@@ -21,7 +21,7 @@ def read(
     before: int | None = None,
     limit: int = 100,
     opened: bool = False,
-) -> list[Record]:
+) -> list[AuditRecord]:
     """List records, newest first.
 
     person: only what is sealed about him; opened: with sealed details whose key is there. Whoever asks for
@@ -30,11 +30,11 @@ def read(
     c = records.c
     wanted = select(records)
     if subject is not None:
-        text = stored(subject)
+        text = to_stored(subject)
         wanted = wanted.where(func.substr(c.subject, 1, SUBJECT_INDEXED) == text[:SUBJECT_INDEXED])
         wanted = wanted.where(c.subject == text)
     if who is not None:
-        wanted = wanted.where(c.who == stored(who))
+        wanted = wanted.where(c.who == to_stored(who))
     if before is not None:
         wanted = wanted.where(c.seq < before)
     if person is not None:
@@ -49,7 +49,7 @@ def read(
     return [_record(row, keys) for row in rows]
 
 
-def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
+def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> AuditRecord:
     try:
         told, closed = [], 0
         for key_id, box in boxes(row.sealed):
@@ -61,7 +61,7 @@ def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> Record:
                 told.append({"person": _name_of(held[0]) if held is not None else ""} | text)
         who, what, subject = (read_back(text) for text in (row.who, row.what, row.subject))
         detail = json.loads(row.detail)
-        return Record(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
+        return AuditRecord(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
     except (ValueError, TypeError) as why:
         raise AuditError(
             f"record {row.seq} of the trail cannot be read ({why}); see `stillwatch audit verify`"

@@ -37,7 +37,7 @@ def is_signed(key: str, signature: str, message: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Signer:
+class TrailSigner:
     """A private key in memory."""
 
     private: Ed25519PrivateKey
@@ -52,16 +52,16 @@ class Signer:
         )
 
 
-def new_signer() -> Signer:
+def new_signer() -> TrailSigner:
     """Make a key at random."""
     return _signer(Ed25519PrivateKey.generate())
 
 
-def _signer(private: Ed25519PrivateKey) -> Signer:
-    return Signer(private, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
+def _signer(private: Ed25519PrivateKey) -> TrailSigner:
+    return TrailSigner(private, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
 
 
-def open_signer(path: Path) -> Signer:
+def open_signer(path: Path) -> TrailSigner:
     """Read the key in a file, or make one there, readable to its owner alone, with its public half beside.
 
     Raises: AuditError where it can be neither read nor made.
@@ -77,7 +77,7 @@ def open_signer(path: Path) -> Signer:
         ) from why
 
 
-def read_signer(path: Path) -> Signer:
+def read_signer(path: Path) -> TrailSigner:
     """Read the key in a file. Raises: AuditError where there is no Ed25519 key in it; OSError."""
     try:
         private = load_pem_private_key(path.read_bytes(), None)
@@ -91,12 +91,12 @@ def read_signer(path: Path) -> Signer:
     return _signer(private)
 
 
-def keep_signer(path: Path, signer: Signer) -> None:
+def keep_signer(path: Path, signer: TrailSigner) -> None:
     """Put a key into a file, in the place of what was there."""
     _put(path, signer, replace=True)
 
 
-def _put(path: Path, signer: Signer, *, replace: bool) -> None:
+def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
     """Whole or not at all; where two make one at once, the first one's stays."""
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     beside = path.with_name(f".{path.name}.{os.getpid()}.{signer.key[:8]}")

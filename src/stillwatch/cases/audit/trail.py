@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.audit import AuditError, Head
+from stillwatch.cases.audit import AuditError, TrailHead
 from stillwatch.cases.audit.chain import (
     BEGUN,
     EVERY_RECORDS,
@@ -30,7 +30,7 @@ from stillwatch.cases.audit.sealed import key_of as person_key
 from stillwatch.cases.audit.sealed import seal as seal_personal
 from stillwatch.cases.audit.signing import (
     PUBLIC_SUFFIX,
-    Signer,
+    TrailSigner,
     keep_signer,
     new_signer,
     open_signer,
@@ -40,7 +40,7 @@ from stillwatch.cases.audit.tables import MIGRATIONS, checkpoints, head, records
 from stillwatch.cases.audit.witness import Witness
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import key_of, stored
+from stillwatch.cases.tables import key_of, to_stored
 
 NEXT_SUFFIX = ".next"
 _STARTED = "stillwatch.audit.started"
@@ -76,7 +76,7 @@ class Audit:
         self.signer = open_signer(key_file)
         self.witness = None if witness is None else Witness(witness)
         self._witness_lost = False
-        self._handed_over: Signer | None = None
+        self._handed_over: TrailSigner | None = None
 
     def append(
         self,
@@ -106,7 +106,7 @@ class Audit:
             sealed = canonical(boxes)
         return self._write(db, now, now_us, who, what, subject, detail, sealed)
 
-    def hand_over(self, db: Connection, who: str, why: str, now_us: int) -> Signer:
+    def hand_over(self, db: Connection, who: str, why: str, now_us: int) -> TrailSigner:
         """Let a new key sign from here on; the old one signs that. Call `take_over` once committed."""
         now = self._hold(db, who, now_us)
         new, old = new_signer(), self.signer
@@ -124,7 +124,7 @@ class Audit:
             self._adopt(self._handed_over)
             self._handed_over = None
 
-    def signed_head(self, db: Connection, now_us: int) -> Head:
+    def signed_head(self, db: Connection, now_us: int) -> TrailHead:
         """Sign where the trail stands now: a head for a witness, whether or not a checkpoint is due.
 
         Raises: AuditError where nothing is on the trail, or another key signs it.
@@ -133,8 +133,8 @@ class Audit:
         if now.seq == 0:
             raise AuditError("nothing is on the trail yet")
         self._see_key(now.key)
-        said = Head(now.chain, now.seq, now.seal, now_us, self.signer.key, "")
-        return Head(
+        said = TrailHead(now.chain, now.seq, now.seal, now_us, self.signer.key, "")
+        return TrailHead(
             now.chain, now.seq, now.seal, now_us, self.signer.key, self.signer.sign(signed_of_head(said))
         )
 
@@ -182,7 +182,7 @@ class Audit:
                 f"{wanted[:16]}…; put that key's file back"
             )
 
-    def _adopt(self, new: Signer, wanted: str | None = None) -> None:
+    def _adopt(self, new: TrailSigner, wanted: str | None = None) -> None:
         """Sign with a new key, and put its file in place where nobody has done so since."""
         if wanted is not None and new.key != wanted:
             return
@@ -230,7 +230,7 @@ class Audit:
     ) -> int:
         seq = now.seq + 1
         text = canonical(dict(detail))
-        who, what, subject = stored(who), stored(what), stored(subject)
+        who, what, subject = to_stored(who), to_stored(what), to_stored(subject)
         hashed = record_hash(now.seal, seq, at_us, who, what, subject, text, sealed)
         signature = self.signer.sign(signed_of_record(hashed))
         row = {
@@ -248,7 +248,7 @@ class Audit:
         db.execute(records.insert(), row)
         new = {"seq": seq, "seal": seal(hashed, signature)}
         if checkpoint_due(seq, at_us, what, now.checkpoint_seq, now.checkpoint_us):
-            said = Head(now.chain, seq, str(new["seal"]), at_us, self.signer.key, "")
+            said = TrailHead(now.chain, seq, str(new["seal"]), at_us, self.signer.key, "")
             signed = self.signer.sign(signed_of_head(said))
             point = {"seq": seq, "seal": said.seal, "at_us": at_us, "key": said.key, "signature": signed}
             db.execute(checkpoints.insert(), point)
@@ -257,7 +257,7 @@ class Audit:
         return seq
 
 
-def checkpoints_after(db: Connection, chain: str, seq: int) -> list[Head]:
+def checkpoints_after(db: Connection, chain: str, seq: int) -> list[TrailHead]:
     """Give the checkpoints behind a record, oldest first."""
     rows = db.execute(select(checkpoints).where(checkpoints.c.seq > seq).order_by(checkpoints.c.seq))
-    return [Head(chain, row.seq, row.seal, row.at_us, row.key, row.signature) for row in rows]
+    return [TrailHead(chain, row.seq, row.seal, row.at_us, row.key, row.signature) for row in rows]

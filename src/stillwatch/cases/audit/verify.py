@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.audit import AuditError, Broken, Cause, Head, KeySpan, Verified
+from stillwatch.cases.audit import AuditError, Broken, Cause, KeySpan, TrailHead, VerifiedTrail
 from stillwatch.cases.audit.chain import (
     BEGINNING,
     BEGUN,
@@ -25,12 +25,19 @@ from stillwatch.cases.audit.chain import (
     signed_of_hand_over,
     signed_of_head,
 )
-from stillwatch.cases.audit.doubt import Found, Place, doubted, is_own, is_whole, unsigned
+from stillwatch.cases.audit.doubt import (
+    BadRecordFound,
+    TrailPosition,
+    explain_bad_record,
+    is_own,
+    is_whole,
+    judge_signature,
+)
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.signing import is_signed
 from stillwatch.cases.audit.tables import checkpoints, head, person_keys, records
 from stillwatch.cases.audit.vouched import check_witnesses
-from stillwatch.cases.audit.witness import Seen
+from stillwatch.cases.audit.witness import WitnessedHead
 from stillwatch.cases.store import Store
 
 PAGE = 2_000
@@ -40,9 +47,9 @@ def verify(
     store: Store,
     *,
     trusted: Sequence[str] = (),
-    witness: Sequence[Seen | str] | None = None,
+    witness: Sequence[WitnessedHead | str] | None = None,
     witness_keys: Sequence[str] = (),
-) -> Verified | Broken:
+) -> VerifiedTrail | Broken:
     """Verify a store's whole trail as it stands at one moment.
 
     trusted: keys of which one must have signed; witness: what `witness.read_heads` gave, of any number of
@@ -59,14 +66,14 @@ def verify_in(
     db: Connection,
     *,
     trusted: Sequence[str] = (),
-    witness: Sequence[Seen | str] | None = None,
+    witness: Sequence[WitnessedHead | str] | None = None,
     witness_keys: Sequence[str] = (),
-) -> Verified | Broken:
+) -> VerifiedTrail | Broken:
     """Verify as a connection sees the trail: see `snapshot` for one that takes any bytes."""
     try:
-        walk = _Walk(db, [one for one in witness or () if isinstance(one, Seen)])
+        walk = _TrailWalk(db, [one for one in witness or () if isinstance(one, WitnessedHead)])
         verified = walk.to_the_end(tuple(trusted))
-    except Found as found:
+    except BadRecordFound as found:
         return found.broken
     if witness is None:
         return verified
@@ -94,10 +101,10 @@ def snapshot(store: Store) -> Iterator[Connection]:
                 driver.text_factory = str
 
 
-class _Walk:
+class _TrailWalk:
     """The way along the records: what was seen so far, and what must come next."""
 
-    def __init__(self, db: Connection, witness: Sequence[Seen]) -> None:
+    def __init__(self, db: Connection, witness: Sequence[WitnessedHead]) -> None:
         self.db = db
         self.heads = list(db.execute(select(head)))
         self.points = {row.seq: row for row in db.execute(select(checkpoints).order_by(checkpoints.c.seq))}
@@ -117,7 +124,7 @@ class _Walk:
         self.unopened: dict[str, int] = {}
         self.erased: dict[str, tuple[int, int, int]] = {}  # key_id -> (record, when, how many records)
 
-    def to_the_end(self, trusted: tuple[str, ...]) -> Verified:
+    def to_the_end(self, trusted: tuple[str, ...]) -> VerifiedTrail:
         """Raises: Found at the first bad record."""
         for row in self._rows():
             self._step(row)
@@ -126,12 +133,12 @@ class _Walk:
         self._see_sealed()
         pinned = any(span.key in trusted for span in self.spans)
         if trusted and not pinned:
-            raise Found(
+            raise BadRecordFound(
                 1,
                 Cause.OTHER_KEY,
                 f"the trail was begun with key {self.spans[0].key[:16]}…: none of those that were named",
             )
-        return Verified(
+        return VerifiedTrail(
             self.chain,
             self.seq,
             len(self.points),
@@ -145,7 +152,7 @@ class _Walk:
             tuple(self.backwards[:5]),
         )
 
-    def place(self) -> Place:
+    def place(self) -> TrailPosition:
         """Where the walk stands, for who has to judge a record there."""
         known = {span.key for span in self.spans} | {self.key}
         known |= {str(row.key) for row in self.heads} | {str(row.key) for row in self.points.values()}
@@ -153,7 +160,7 @@ class _Walk:
         count = self.db.execute(select(func.count()).select_from(records)).scalar_one()
         numbers = [row.seq for row in (*self.heads, *self.points.values()) if type(row.seq) is int]
         top = min(max(count, *numbers), 10 * count + 1_000) + 1  # a made-up number costs no endless search
-        return Place(self.db, self.seq + 1, self.prev, self.key, frozenset(known), end, top)
+        return TrailPosition(self.db, self.seq + 1, self.prev, self.key, frozenset(known), end, top)
 
     def _rows(self) -> Iterator[Row[Any]]:
         """Every record from 1 on, by number; a gap is no end."""
@@ -174,7 +181,7 @@ class _Walk:
         place = self.place
         if row.seq != self.seq + 1 or not is_whole(row) or row.prev != self.prev or not is_own(row, row.seq):
             self._settle(row)
-            raise doubted(place(), row)
+            raise explain_bad_record(place(), row)
         if self.seq == 0:
             self._begin(row)
         self.pending.append(row)
@@ -200,7 +207,7 @@ class _Walk:
         except (ValueError, TypeError, KeyError):
             self.key = ""
         if row.what != BEGUN or not self.key:
-            raise Found(
+            raise BadRecordFound(
                 1, Cause.MISSING, "the trail does not begin with its beginning: another record stands there"
             )
         self.spans.append(KeySpan(self.key, 1, 1))
@@ -214,7 +221,7 @@ class _Walk:
         except (ValueError, TypeError, KeyError):
             old = new = shown = ""
         if old != self.key or not is_signed(new, shown, signed_of_hand_over(self.chain, row.seq, old, new)):
-            raise Found(
+            raise BadRecordFound(
                 row.seq, Cause.OTHER_KEY, "the hand-over is not signed by the key that is to take over"
             )
         return new
@@ -249,7 +256,7 @@ class _Walk:
         for k, row in enumerate(rows):
             after = rows[k + 1] if k + 1 < len(rows) else behind
             place = replace(known, seq=row.seq, prev=row.prev)
-            if (bad := unsigned(place, row, after)) is not None:
+            if (bad := judge_signature(place, row, after)) is not None:
                 raise bad
 
     def _see_point(self, row: Row[Any]) -> None:
@@ -267,12 +274,12 @@ class _Walk:
         elif point.key != self.key:
             fault = "names another key"
         else:
-            said = Head(self.chain, row.seq, self.prev, row.at_us, self.key, str(point.signature))
+            said = TrailHead(self.chain, row.seq, self.prev, row.at_us, self.key, str(point.signature))
             if not is_signed(self.key, said.signature, signed_of_head(said)):
                 fault = f"is not signed by key {self.key[:16]}…"
         if fault is not None:
             self._settle()
-            raise Found(row.seq, Cause.CHECKPOINT, f"the checkpoint at record {row.seq} {fault}")
+            raise BadRecordFound(row.seq, Cause.CHECKPOINT, f"the checkpoint at record {row.seq} {fault}")
         self.pending.clear()
         self.point_seq, self.point_us = row.seq, row.at_us
 
@@ -282,15 +289,17 @@ class _Walk:
         last = self.seq
         odd = self.db.execute(select(func.count()).select_from(records)).scalar_one() - last
         if odd:
-            raise Found(
+            raise BadRecordFound(
                 last, Cause.INSERTED, f"{odd} row(s) beside the {last} records carry no number of a record"
             )
         if len(self.heads) != 1 or self.heads[0].one != 1:
-            raise Found(last, Cause.HEAD, "the row that says where the trail ends is not there, or not alone")
+            raise BadRecordFound(
+                last, Cause.HEAD, "the row that says where the trail ends is not there, or not alone"
+            )
         end = self.heads[0]
         ends = type(end.seq) is int
         if ends and end.seq > last and end.seal != self.prev:
-            raise Found(
+            raise BadRecordFound(
                 last + 1,
                 Cause.CUT_TAIL,
                 f"records {last + 1} to {end.seq} are gone: the end was cut off",
@@ -299,10 +308,10 @@ class _Walk:
         if self.open_points:
             self._see_odd_points(last)
         if last == 0 and end.seq == 0:
-            raise Found(0, Cause.NO_TRAIL, "nothing is on the trail yet")
+            raise BadRecordFound(0, Cause.NO_TRAIL, "nothing is on the trail yet")
         is_head = (end.chain, end.seq, end.seal, end.key) == (self.chain, last, self.prev, self.key)
         if not is_head or (end.checkpoint_seq, end.checkpoint_us) != (self.point_seq, self.point_us):
-            raise Found(
+            raise BadRecordFound(
                 last, Cause.HEAD, "the row that says where the trail ends is not what the last record says"
             )
 
@@ -310,13 +319,13 @@ class _Walk:
         """Checkpoints at no record: of a tail that was cut, or made up."""
         for seq, point in self.open_points.items():
             if type(seq) is int and seq > last:
-                said = Head(
+                said = TrailHead(
                     self.chain, seq, str(point.seal), point.at_us, str(point.key), str(point.signature)
                 )
                 if point.key in {span.key for span in self.spans} and is_signed(
                     said.key, said.signature, signed_of_head(said)
                 ):
-                    raise Found(
+                    raise BadRecordFound(
                         last + 1,
                         Cause.CUT_TAIL,
                         f"a checkpoint stands at record {seq}, and {last} is the last: the end was cut off",
@@ -324,7 +333,9 @@ class _Walk:
                     )
         seq = next(iter(self.open_points))
         number = seq if type(seq) is int else last
-        raise Found(number, Cause.CHECKPOINT, f"a checkpoint stands at {seq!a}, where there is no record")
+        raise BadRecordFound(
+            number, Cause.CHECKPOINT, f"a checkpoint stands at {seq!a}, where there is no record"
+        )
 
     def _see_sealed(self) -> None:
         lost = [(seq, key_id) for key_id, seq in self.unopened.items() if key_id not in self.erased]
@@ -337,4 +348,4 @@ class _Walk:
             why = f"what was sealed under key {key_id} was erased here, and its key came back"
         else:
             why = f"what is sealed under key {key_id} cannot be opened, and no erasure of it is on the trail"
-        raise Found(seq, Cause.LOST_KEY, why)
+        raise BadRecordFound(seq, Cause.LOST_KEY, why)

@@ -3,21 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from stillwatch.cases.audit import Broken, Cause, Verified
+from stillwatch.cases.audit import Broken, Cause, VerifiedTrail
 from stillwatch.cases.audit.chain import signed_of_head
 from stillwatch.cases.audit.signing import is_signed
-from stillwatch.cases.audit.witness import Seen, is_vouched
+from stillwatch.cases.audit.witness import WitnessedHead, is_vouched
 
 
 def check_witnesses(
-    verified: Verified, witness: Sequence[Seen | str], seals: Mapping[int, str], keys: tuple[str, ...]
-) -> Verified | Broken:
+    verified: VerifiedTrail,
+    witness: Sequence[WitnessedHead | str],
+    seals: Mapping[int, str],
+    keys: tuple[str, ...],
+) -> VerifiedTrail | Broken:
     """Compare. seals: the trail's own, at what the witness knows; keys: of partners who must have signed.
 
     Lines that are no head are notes: a full disk leaves some. The first head to contradict the trail decides.
     """
     notes = _unread([one for one in witness if isinstance(one, str)])
-    heads = sorted((one for one in witness if isinstance(one, Seen)), key=lambda one: one.head.seq)
+    heads = sorted((one for one in witness if isinstance(one, WitnessedHead)), key=lambda one: one.head.seq)
     good = 0
     for one in heads:
         head = one.head

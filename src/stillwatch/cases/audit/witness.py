@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from stillwatch.cases.audit import AuditError, Head
+from stillwatch.cases.audit import AuditError, TrailHead
 from stillwatch.cases.audit.chain import canonical, signed_of_head
-from stillwatch.cases.audit.signing import Signer, is_signed
+from stillwatch.cases.audit.signing import TrailSigner, is_signed
 
 STAMP_MARK = b"stillwatch.audit.stamp.1\n"
 VOUCH_MARK = b"stillwatch.audit.vouch.1\n"
@@ -20,10 +20,10 @@ _FIELDS = ("chain", "seq", "seal", "at_us", "key", "signature")
 
 
 @dataclass(frozen=True)
-class Seen:
+class WitnessedHead:
     """A head as a witness keeps it."""
 
-    head: Head
+    head: TrailHead
     place: str  # file:line
     witness: str | None = None  # the partner's key, where one vouches for it
     seen_us: int | None = None  # by the partner's clock
@@ -39,14 +39,14 @@ class Witness:
         self.path = path
         self._last: dict[str, int] = {}
         for seen in read_heads(path) if path.exists() else []:
-            if isinstance(seen, Seen):
+            if isinstance(seen, WitnessedHead):
                 self._last[seen.head.chain] = max(seen.head.seq, self._last.get(seen.head.chain, 0))
 
     def last_seq(self, chain: str) -> int:
         """Give the last record of a chain that it knows of, 0 for none."""
         return self._last.get(chain, 0)
 
-    def add(self, heads: Iterable[Head | Seen]) -> None:
+    def add(self, heads: Iterable[TrailHead | WitnessedHead]) -> None:
         """Add heads, on the disk when this returns. Raises: OSError where that cannot be."""
         heads = list(heads)
         data = "".join(line_of(head) + "\n" for head in heads).encode("ascii")
@@ -61,13 +61,13 @@ class Witness:
         finally:
             os.close(handle)
         for one in heads:
-            head = one.head if isinstance(one, Seen) else one
+            head = one.head if isinstance(one, WitnessedHead) else one
             self._last[head.chain] = max(head.seq, self._last.get(head.chain, 0))
 
 
-def line_of(head: Head | Seen) -> str:
+def line_of(head: TrailHead | WitnessedHead) -> str:
     """Write a head as one line."""
-    if isinstance(head, Head):
+    if isinstance(head, TrailHead):
         return json.dumps(asdict(head), sort_keys=True)
     more = {
         "witness": head.witness, "seen_us": head.seen_us, "vouched": head.vouched, "stamp": head.stamp,
@@ -76,7 +76,7 @@ def line_of(head: Head | Seen) -> str:
     return json.dumps(asdict(head.head) | known, sort_keys=True)
 
 
-def read_heads(path: Path) -> list[Seen | str]:
+def read_heads(path: Path) -> list[WitnessedHead | str]:
     """Read a witness: heads, and for each line that is none, why.
 
     Raises: AuditError where there is no such file.
@@ -85,14 +85,14 @@ def read_heads(path: Path) -> list[Seen | str]:
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     except OSError as why:
         raise AuditError(f"{path}: the witness cannot be read: {why.strerror}") from why
-    return [_seen(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
+    return [_parse_line(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
 
 
-def _seen(line: str, place: str) -> Seen | str:
+def _parse_line(line: str, place: str) -> WitnessedHead | str:
     no_head = f"{place}: is no checkpoint"
     try:
         read = json.loads(line)
-        head = Head(*(read[name] for name in _FIELDS))
+        head = TrailHead(*(read[name] for name in _FIELDS))
         vouched = tuple(read.get(name) for name in ("witness", "seen_us", "vouched"))
         stamp = read.get("stamp")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -107,22 +107,24 @@ def _seen(line: str, place: str) -> Seen | str:
     if not isinstance(stamp, str | None):
         return no_head
     if vouched == (None, None, None):
-        return Seen(head, place, stamp=stamp)
+        return WitnessedHead(head, place, stamp=stamp)
     witness, seen_us, signature = vouched
     if not (isinstance(witness, str) and type(seen_us) is int and isinstance(signature, str)):
         return no_head
-    return Seen(head, place, witness, seen_us, signature, stamp)
+    return WitnessedHead(head, place, witness, seen_us, signature, stamp)
 
 
 def vouch(
-    seen: Iterable[Seen | str], keep: Witness, signer: Signer, now_us: int
-) -> tuple[list[Seen], list[str]]:
+    seen: Iterable[WitnessedHead | str], keep: Witness, signer: TrailSigner, now_us: int
+) -> tuple[list[WitnessedHead], list[str]]:
     """Keep a partner's heads and sign each: give the signed ones, and a sentence for each that is refused.
 
     A head is refused where it is not signed by the key it names, or where it contradicts what was kept
     before: that is the alarm which a witness is for.
     """
-    before = [one for one in (read_heads(keep.path) if keep.path.exists() else []) if isinstance(one, Seen)]
+    before = [
+        one for one in (read_heads(keep.path) if keep.path.exists() else []) if isinstance(one, WitnessedHead)
+    ]
     known = {(one.head.chain, one.head.seq): one.head for one in before}
     taken, refused = [], []
     for one in seen:
@@ -139,25 +141,25 @@ def vouch(
                 f"shown before, it is {head.seal[:16]}… now: that trail was rewritten"
             )
         elif kept is None:
-            signed = signer.sign(_vouched(head, signer.key, now_us))
-            taken.append(Seen(head, one.place, signer.key, now_us, signed, one.stamp))
+            signed = signer.sign(_vouched_bytes(head, signer.key, now_us))
+            taken.append(WitnessedHead(head, one.place, signer.key, now_us, signed, one.stamp))
             known[(head.chain, head.seq)] = head
     keep.add(taken)
     return taken, refused
 
 
-def stamped_bytes(head: Head) -> bytes:
+def stamped_bytes(head: TrailHead) -> bytes:
     """Give what a time stamp of a head is over: the head with its signature."""
     return STAMP_MARK + canonical(asdict(head)).encode("ascii")
 
 
-def is_vouched(seen: Seen) -> bool:
+def is_vouched(seen: WitnessedHead) -> bool:
     """Tell whether the partner named in it signed it."""
     if seen.witness is None or seen.seen_us is None or seen.vouched is None:
         return False
-    return is_signed(seen.witness, seen.vouched, _vouched(seen.head, seen.witness, seen.seen_us))
+    return is_signed(seen.witness, seen.vouched, _vouched_bytes(seen.head, seen.witness, seen.seen_us))
 
 
-def _vouched(head: Head, witness: str, seen_us: int) -> bytes:
+def _vouched_bytes(head: TrailHead, witness: str, seen_us: int) -> bytes:
     said = {"head": asdict(head), "seen_us": seen_us, "witness": witness}
     return VOUCH_MARK + canonical(said).encode("ascii")

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select
 import stillwatch
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit import Broken
-from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.audit.tables import records
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
@@ -30,12 +30,12 @@ from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, 
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
-from stillwatch.cases.evidence import Evidence, latest
+from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import members, stored
-from stillwatch.cases.work import exported
+from stillwatch.cases.tables import members, to_stored
+from stillwatch.cases.work import record_export
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
 
@@ -140,7 +140,7 @@ def release(
                 {"bundle": digest} | _of(stamped),
                 {ready.case: {"token_key": ready.token_key.hex()}},
             )
-        exported(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
+        record_export(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
         os.rename(made, out)
     except OSError as why:
         raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
@@ -178,7 +178,7 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
     return made
 
 
-def signed_manifest(ready: Prepared, signer: Signer) -> bytes:
+def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
     """Name every file with its SHA-256: an in-toto Statement in a DSSE envelope.
 
     Source: in-toto Attestation Framework 1.0, Statement; DSSE 1.0.
@@ -207,7 +207,7 @@ def _files(
     store: Store,
     case_id: str,
     told: dict[str, Any],
-    found: Evidence,
+    found: FindingEvidence,
     gathered: Gathered | None,
     who: str,
     now_us: int,
@@ -299,5 +299,5 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]
 
 
 def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
-    query = select(records).where(records.c.subject == stored(case_id)).order_by(records.c.seq)
+    query = select(records).where(records.c.subject == to_stored(case_id)).order_by(records.c.seq)
     return [dict(row) for row in db.execute(query).mappings()]

@@ -36,17 +36,17 @@ def record(
     if not 0 <= severity <= 10:
         raise ValueError(f"severity {severity}; CEF knows 0 to 10")
     head = (vendor, product, version, event_class, name)
-    whole = "|".join(["CEF:0", *(_shown(part).translate(_HEADER) for part in head), str(severity)])
+    whole = "|".join(["CEF:0", *(_visible(part).translate(_HEADER) for part in head), str(severity)])
     return f"{whole}|" + " ".join(
-        _field(key, value) for key, value in fields.items() if value not in (None, "")
+        _format_field(key, value) for key, value in fields.items() if value not in (None, "")
     )
 
 
-def _field(key: str, value: str | int | None) -> str:
+def _format_field(key: str, value: str | int | None) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError(f"{key!r} is no name of a CEF field")
-    return f"{key}={_shown(str(value)).translate(_FIELD)}"
+    return f"{key}={_visible(str(value)).translate(_FIELD)}"
 
 
-def _shown(text: str) -> str:
+def _visible(text: str) -> str:
     return visible(text, LONGEST)

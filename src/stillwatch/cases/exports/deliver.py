@@ -14,8 +14,8 @@ from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import Resolve, addresses
 from stillwatch.cases.exports.post import drop, post, push, tls_context
 from stillwatch.cases.exports.signing import headers, read_key
-from stillwatch.cases.exports.syslog import DATAGRAM, counted, message
-from stillwatch.cases.exports.targets import Target
+from stillwatch.cases.exports.syslog import DATAGRAM, frame, message
+from stillwatch.cases.exports.targets import ExportTarget
 
 GONE = 410  # the receiver wants nothing more of this
 SYSLOG_SEVERITY = 6  # of CEF: the record itself says how bad it is
@@ -33,7 +33,7 @@ class Delivered:
     refusals: list[str] = field(default_factory=list)
 
 
-class Refused(ExportError):
+class DeliveryRefused(ExportError):
     """A receiver's answer that is no success."""
 
     def __init__(self, why: str, after_s: int | None = None, gone: bool = False) -> None:
@@ -43,7 +43,7 @@ class Refused(ExportError):
 
 def work_off(
     outbox: Outbox,
-    targets: Sequence[Target],
+    targets: Sequence[ExportTarget],
     now_us: Callable[[], int],
     rng: random.Random,
     resolve: Resolve | None = None,
@@ -55,7 +55,7 @@ def work_off(
     done = Delivered()
     by_name = {target.name: target for target in targets}
     stopped: set[str] = set()
-    with outbox.held() as mine:
+    with outbox.hold_outbox() as mine:
         if not mine:
             done.held_elsewhere = True
             return done
@@ -66,7 +66,7 @@ def work_off(
             target = by_name.get(letter.target)
             try:
                 if target is None:
-                    raise Refused(f"no target is called {letter.target!a} any more", gone=True)
+                    raise DeliveryRefused(f"no target is called {letter.target!a} any more", gone=True)
                 send(target, letter, now_us(), resolve)
             except ExportError as why:
                 stopped.add(letter.target)
@@ -84,13 +84,13 @@ def _put_back(
     if getattr(why, "gone", False):
         outbox.bury(replace(letter, attempts=letter.attempts + 1, last_error=str(why)))
         done.dead += 1
-    elif outbox.failed(letter, str(why), now_us, rng, getattr(why, "after_s", None)) is None:
+    elif outbox.put_back(letter, str(why), now_us, rng, getattr(why, "after_s", None)) is None:
         done.dead += 1
     else:
         done.failed += 1
 
 
-def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
+def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
     """Send one letter now. Raises: ExportError."""
     found = addresses(target.where, target.allow, resolve)
     context = None
@@ -103,7 +103,7 @@ def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = 
         answer = post(target.where, found, sent, body, context)
         if not 200 <= answer.status < 300:
             said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
-            raise Refused(
+            raise DeliveryRefused(
                 f"{target.where.at}: answers {answer.status}: {said}",
                 answer.retry_after_s,
                 answer.status == GONE,
@@ -114,4 +114,4 @@ def send(target: Target, letter: Letter, now_us: int, resolve: Resolve | None = 
     if target.where.scheme == "udp":
         drop(target.where, found, [one for one in messages if len(one) <= DATAGRAM])
     else:
-        push(target.where, found, b"".join(map(counted, messages)), context)
+        push(target.where, found, b"".join(map(frame, messages)), context)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stillwatch.cases.exports.marking import IDS, Tlp
-from stillwatch.cases.indicators import DIGITS, Kind
+from stillwatch.cases.indicators import DIGITS, IndicatorKind
 
 NAMESPACE = uuid.UUID("59a85fb2-3c86-4141-aec6-794b56730926")  # of our ids; drawn once
 SCO_NAMESPACE = uuid.UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")  # STIX 2.1, section 2.9
@@ -56,12 +56,14 @@ def timestamp(at_us: int) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%S}.{at_us // 1000 % 1000:03d}Z"
 
 
-def extended(**properties: Any) -> Json:
+def extensions(**properties: Any) -> Json:
     """The `extensions` of an object that carries properties of ours."""
     return {EXTENSION: {"extension_type": "property-extension", **properties}}
 
 
-def made(kind: str, id: str, sender: str, created_us: int, modified_us: int, tlp: Tlp, **more: Any) -> Json:
+def make_object(
+    kind: str, id: str, sender: str, created_us: int, modified_us: int, tlp: Tlp, **more: Any
+) -> Json:
     """An object with what all of them have; a clock that went back does not make it older than itself."""
     return {
         "type": kind,
@@ -108,7 +110,7 @@ def extension_object(sender: str) -> Json:
 # --- patterns ---
 
 
-def pattern(kind: Kind, key: str, value: str) -> str:
+def pattern(kind: IndicatorKind, key: str, value: str) -> str:
     """The pattern of an indicator. Any STIX tool can keep it; only who has the key can look for it."""
     return (
         f"[x-stillwatch-mark:kind = '{kind}' AND x-stillwatch-mark:key = '{key}' "
@@ -116,12 +118,16 @@ def pattern(kind: Kind, key: str, value: str) -> str:
     )
 
 
-def read_pattern(text: str) -> tuple[Kind, str, str] | None:
+def read_pattern(text: str) -> tuple[IndicatorKind, str, str] | None:
     """Kind, key and value of a pattern of ours; None for any other."""
     found = _PATTERN.fullmatch(text)
-    if found is None or found[1] not in set(Kind) or len(found[3]) != DIGITS[Kind(found[1])]:
+    if (
+        found is None
+        or found[1] not in set(IndicatorKind)
+        or len(found[3]) != DIGITS[IndicatorKind(found[1])]
+    ):
         return None
-    return Kind(found[1]), found[2], found[3]
+    return IndicatorKind(found[1]), found[2], found[3]
 
 
 # --- bundles and their seal ---
@@ -135,7 +141,7 @@ def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
     ordered = sorted(objects, key=lambda one: one["id"])
     if key is not None:
         sender = next(one for one in ordered if one["type"] == "identity")
-        sender["extensions"] = extended(sealed_under=fingerprint)
+        sender["extensions"] = extensions(sealed_under=fingerprint)
         sender["extensions"][EXTENSION]["seal"] = _seal(ordered, key)
     digest = hashlib.sha256(_canonical(ordered)).digest()
     return {"type": "bundle", "id": f"bundle--{uuid.uuid5(NAMESPACE, digest.hex())}", "objects": ordered}
@@ -143,20 +149,20 @@ def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
 
 def sealed_under(objects: list[Json]) -> str | None:
     """Fingerprint of the key that a bundle says it is sealed under."""
-    said = _sealed(objects)
+    said = _find_seal(objects)
     return said.get("sealed_under") if said is not None else None
 
 
 def is_sealed(objects: list[Json], key: bytes) -> bool:
     """Whether these are the objects that a holder of the key sealed."""
-    said = _sealed(objects)
+    said = _find_seal(objects)
     if said is None or not isinstance(said.get("seal"), str):
         return False
     ordered = sorted(objects, key=lambda one: str(one.get("id")))
     return hmac.compare_digest(_seal(ordered, key).encode(), said["seal"].encode("utf-8", "replace"))
 
 
-def _sealed(objects: list[Json]) -> Json | None:
+def _find_seal(objects: list[Json]) -> Json | None:
     for one in objects:
         extensions = one.get("extensions")
         said = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
@@ -167,10 +173,10 @@ def _sealed(objects: list[Json]) -> Json | None:
 
 def _seal(ordered: list[Json], key: bytes) -> str:
     """HMAC-SHA-256 of the objects without the seal itself."""
-    return hmac.digest(key, SEAL_MARK + _canonical([_unsealed(one) for one in ordered]), "sha256").hex()
+    return hmac.digest(key, SEAL_MARK + _canonical([_without_seal(one) for one in ordered]), "sha256").hex()
 
 
-def _unsealed(one: Json) -> Json:
+def _without_seal(one: Json) -> Json:
     if one.get("type") != "identity" or not isinstance(one.get("extensions"), dict):
         return one
     ours = one["extensions"].get(EXTENSION)

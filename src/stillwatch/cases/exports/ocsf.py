@@ -7,8 +7,8 @@ Source: schema.ocsf.io, version 1.8.0 (2026-03-16), classes detection_finding an
 
 from typing import Any
 
-from stillwatch.cases import State, Verdict
-from stillwatch.cases.alert import Alert, Source
+from stillwatch.cases import CaseState, Verdict
+from stillwatch.cases.alert import Alert, SignalSource
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.exports import Activity
 from stillwatch.cases.exports.atlas import TACTICS, VERSION, technique
@@ -25,8 +25,16 @@ VERDICT = {
     Verdict.SUSPICIOUS: (4, "Suspicious"),
     Verdict.PERMITTED: (5, "Benign"),
 }
-DETECTION_STATUS = {State.NEW: (1, "New"), State.OPEN: (2, "In Progress"), State.CLOSED: (4, "Resolved")}
-INCIDENT_STATUS = {State.NEW: (1, "New"), State.OPEN: (2, "In Progress"), State.CLOSED: (5, "Closed")}
+DETECTION_STATUS = {
+    CaseState.NEW: (1, "New"),
+    CaseState.OPEN: (2, "In Progress"),
+    CaseState.CLOSED: (4, "Resolved"),
+}
+INCIDENT_STATUS = {
+    CaseState.NEW: (1, "New"),
+    CaseState.OPEN: (2, "In Progress"),
+    CaseState.CLOSED: (5, "Closed"),
+}
 CONFIDENCE = (
     (0.9, 3, "High"),
     (0.5, 2, "Medium"),
@@ -44,12 +52,12 @@ Json = dict[str, Any]
 
 def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
     """The Detection Finding of an alert as it stands at `now_us`."""
-    document = _shared(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
+    document = _common_fields(alert, activity, now_us, 2004, "Detection Finding", DETECTION_STATUS)
     raised = next((one for one in alert.detectors if one.raised), None)
     accounts = alert.accounts[:ACCOUNTS]
     document |= {
         "finding_info": finding_info(alert, now_us),
-        "is_alert": alert.state != State.CLOSED and (raised is None or raised.state != "shadow"),
+        "is_alert": alert.state != CaseState.CLOSED and (raised is None or raised.state != "shadow"),
         "count": alert.exposure.exchanges,
         "resources": [{"uid": one, "type": "account", "role_id": ACTOR} for one in accounts],
         "observables": [
@@ -68,10 +76,10 @@ def detection(alert: Alert, activity: Activity, now_us: int) -> Json:
 
 def incident(alert: Alert, activity: Activity, now_us: int) -> Json:
     """The Incident Finding of a case."""
-    document = _shared(alert, activity, now_us, 2005, "Incident Finding", INCIDENT_STATUS)
+    document = _common_fields(alert, activity, now_us, 2005, "Incident Finding", INCIDENT_STATUS)
     document |= {
         "finding_info_list": [finding_info(alert, now_us)],
-        "desc": _said(alert),
+        "desc": _message(alert),
         "attacks": _attacks(alert),
         "is_suspected_breach": alert.verdict == Verdict.TRUE,
     }
@@ -89,7 +97,7 @@ def finding_info(alert: Alert, now_us: int) -> Json:
         "uid": alert.case,
         "uid_alt": alert.campaign,
         "title": alert.title,
-        "desc": _said(alert),
+        "desc": _message(alert),
         "types": ["Unauthorised model distillation"],
         "created_time": _ms(alert.alarm_us),
         "modified_time": _ms(now_us),
@@ -103,16 +111,16 @@ def finding_info(alert: Alert, now_us: int) -> Json:
     }
 
 
-def _shared(
+def _common_fields(
     alert: Alert,
     activity: Activity,
     now_us: int,
     class_uid: int,
     class_name: str,
-    statuses: dict[State, tuple[int, str]],
+    statuses: dict[CaseState, tuple[int, str]],
 ) -> Json:
     activity_id, activity_name = ACTIVITY[activity]
-    status_id, status = statuses[State(alert.state)]
+    status_id, status = statuses[CaseState(alert.state)]
     verdict_id, verdict = (
         VERDICT.get(Verdict(alert.verdict), (99, alert.verdict)) if alert.verdict else (0, "Unknown")
     )
@@ -150,11 +158,11 @@ def _shared(
             "is_truncated": alert.members > len(alert.accounts[:ACCOUNTS]),
         },
         "src_url": _url(alert.permalink),
-        "unmapped": _unmapped(alert),
+        "unmapped": _unmapped_fields(alert),
     }
 
 
-def _unmapped(alert: Alert) -> Json:
+def _unmapped_fields(alert: Alert) -> Json:
     """The rest of the alert contract, in our own words. Accounts, reasons and links stand elsewhere."""
     whole = alert.as_json()
     for elsewhere in ("accounts", "why", "atlas", "title"):
@@ -188,7 +196,7 @@ def _anomaly(alert: Alert, claim: Claim) -> Json:
     return found
 
 
-def _analytic(source: Source) -> Json:
+def _analytic(source: SignalSource) -> Json:
     return {
         "uid": source.id,
         "name": source.id,
@@ -226,7 +234,7 @@ def _confidence(alert: Alert) -> tuple[int, str, int | None]:
     return number, name, round(100 * measured.right / measured.judged)
 
 
-def _said(alert: Alert) -> str:
+def _message(alert: Alert) -> str:
     return "\n".join([alert.title, *(f"- {claim.text}" for claim in alert.why)])
 
 

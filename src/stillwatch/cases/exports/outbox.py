@@ -83,7 +83,7 @@ class Outbox:
         """Let go of a letter that arrived."""
         self._path(WAITING, letter).unlink(missing_ok=True)
 
-    def failed(
+    def put_back(
         self, letter: Letter, why: str, now_us: int, rng: random.Random, after_s: int | None = None
     ) -> Letter | None:
         """Put a letter back for later and give it as it stands then; None where this was its last attempt.
@@ -111,7 +111,7 @@ class Outbox:
         self._path(DEAD, letter).unlink(missing_ok=True)
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
+    def hold_outbox(self) -> Iterator[bool]:
         """Hold the outbox for working it off; False where another process does."""
         try:
             opened = (self.folder / "lock").open("a")

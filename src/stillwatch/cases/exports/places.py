@@ -38,7 +38,7 @@ Resolve = Callable[[str, int], list[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class ReceiverAddress:
     """Where to send to, before it is resolved."""
 
     scheme: str
@@ -53,7 +53,7 @@ class Place:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def place(url: str, schemes: Collection[str]) -> Place:
+def place(url: str, schemes: Collection[str]) -> ReceiverAddress:
     """Take a URL apart. Raises: ExportError; the URL's query and password are not in its words."""
     if len(url) > LONGEST or not _PLAIN.fullmatch(url):
         raise ExportError(f"a URL of {len(url)} characters with blanks or characters that no URL has")
@@ -73,29 +73,29 @@ def place(url: str, schemes: Collection[str]) -> Place:
     if port is not None and not 0 < port < 65_536:
         raise ExportError(f"{host}: port {port} is none")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Place(parts.scheme, host, port or PORTS[parts.scheme], path)
+    return ReceiverAddress(parts.scheme, host, port or PORTS[parts.scheme], path)
 
 
 def schemes_text(schemes: Collection[str]) -> str:
     return f"{next(iter(schemes))}://"
 
 
-def allowed(where: Place, allow: Collection[str]) -> bool:
+def is_allowed(where: ReceiverAddress, allow: Collection[str]) -> bool:
     """Whether the owner names this host, with or without its port."""
     named = {entry.strip().lower().rstrip(".") for entry in allow}
     return bool(named & {where.at, where.host, f"{where.host}:{where.port}", f"[{where.host}]:{where.port}"})
 
 
-def addresses(where: Place, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
+def addresses(where: ReceiverAddress, allow: Collection[str], resolve: Resolve | None = None) -> list[str]:
     """Resolve a host once and give the addresses to connect to, and no others.
 
     resolve: (host, port) -> addresses; the system's own by default. Raises: ExportError where the host has
     none, or any of them is not public and the owner does not name the host.
     """
-    found = _resolved(where, resolve or system_addresses)
+    found = _resolve_in_time(where, resolve or system_addresses)
     if not found:
         raise ExportError(f"{where.host}: has no address")
-    if not allowed(where, allow):
+    if not is_allowed(where, allow):
         for one in found:
             if inside := inside_of(one):
                 raise ExportError(
@@ -115,7 +115,7 @@ def inside_of(address: str) -> str | None:
         one: Address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return "no address"
-    for inner in (one, *_embedded(one)):
+    for inner in (one, *_embedded_ipv4(one)):
         for said, what in (
             (inner.is_loopback, "loopback"),
             (inner.is_link_local, "link-local"),
@@ -131,7 +131,7 @@ def inside_of(address: str) -> str | None:
     return None
 
 
-def _embedded(one: Address) -> list[Address]:
+def _embedded_ipv4(one: Address) -> list[Address]:
     """The IPv4 addresses that an IPv6 address carries: a router or the kernel may take them out."""
     if isinstance(one, ipaddress.IPv4Address):
         return []
@@ -148,7 +148,7 @@ def system_addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _resolved(where: Place, resolve: Resolve) -> list[str]:
+def _resolve_in_time(where: ReceiverAddress, resolve: Resolve) -> list[str]:
     """Resolve with a limit of time, which the system's resolver does not know."""
     answer: list[list[str] | OSError | UnicodeError] = []
 

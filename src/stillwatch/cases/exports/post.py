@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.places import Place
+from stillwatch.cases.exports.places import ReceiverAddress
 
 TIMEOUT_S = 15.0  # for all of it; Standard Webhooks: 15 to 30 s
 HEAD_BYTES = 16_384  # of an answer; more is no answer
@@ -29,7 +29,7 @@ _VALUE = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReceiverReply:
     """What a receiver said."""
 
     status: int
@@ -47,19 +47,19 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 def post(
-    where: Place,
+    where: ReceiverAddress,
     found: Sequence[str],
     headers: Mapping[str, str],
     body: bytes,
     context: ssl.SSLContext | None,
     timeout_s: float = TIMEOUT_S,
-) -> Answer:
+) -> ReceiverReply:
     """Send one request to one of the addresses that were checked, and give the answer's status.
 
     Raises: ExportError where there was none in time.
     """
     request = _request(where, headers, body)
-    with _Line(where, found, context, timeout_s) as line:
+    with _TimedConnection(where, found, context, timeout_s) as line:
         line.send(request)
         for _ in range(INTERIM):
             answer = _answer(where, line.receive_head())
@@ -69,7 +69,7 @@ def post(
 
 
 def fetch(
-    where: Place,
+    where: ReceiverAddress,
     found: Sequence[str],
     headers: Mapping[str, str],
     body: bytes,
@@ -82,26 +82,26 @@ def fetch(
     It is asked in HTTP/1.0, so that the answer comes in one piece. Raises: ExportError.
     """
     request = _request(where, headers, body, "1.0")
-    with _Line(where, found, context, timeout_s) as line:
+    with _TimedConnection(where, found, context, timeout_s) as line:
         line.send(request)
         head = line.receive_head()
         return _answer(where, head).status, line.receive_body(head, most)
 
 
 def push(
-    where: Place,
+    where: ReceiverAddress,
     found: Sequence[str],
     data: bytes,
     context: ssl.SSLContext | None,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
-    with _Line(where, found, context, timeout_s) as line:
+    with _TimedConnection(where, found, context, timeout_s) as line:
         line.send(data)
         line.finish()
 
 
-def drop(where: Place, found: Sequence[str], datagrams: Sequence[bytes]) -> None:
+def drop(where: ReceiverAddress, found: Sequence[str], datagrams: Sequence[bytes]) -> None:
     """Send datagrams over UDP: nobody says whether they came. Raises: ExportError."""
     address = found[0]
     try:
@@ -112,7 +112,7 @@ def drop(where: Place, found: Sequence[str], datagrams: Sequence[bytes]) -> None
         raise ExportError(f"{where.at}: cannot be sent to: {why.strerror or why}") from why
 
 
-def _request(where: Place, headers: Mapping[str, str], body: bytes, version: str = "1.1") -> bytes:
+def _request(where: ReceiverAddress, headers: Mapping[str, str], body: bytes, version: str = "1.1") -> bytes:
     if len(body) > BODY_BYTES:
         raise ExportError(f"{where.at}: {len(body):,} bytes; at most {BODY_BYTES:,} are sent in one request")
     lines = [f"POST {where.path} HTTP/{version}", f"host: {where.at}"]
@@ -124,19 +124,19 @@ def _request(where: Place, headers: Mapping[str, str], body: bytes, version: str
     return "\r\n".join(lines).encode("ascii") + body
 
 
-def _answer(where: Place, head: bytes) -> Answer:
+def _answer(where: ReceiverAddress, head: bytes) -> ReceiverReply:
     status = _STATUS.match(head)
     if status is None:
         raise ExportError(f"{where.at}: what answers is no HTTP")
     wait = _RETRY.search(head)
-    return Answer(int(status[1]), int(wait[1]) if wait else None)
+    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None)
 
 
-class _Line:
+class _TimedConnection:
     """A connection that is cut when its time is over, whatever the other side does."""
 
     def __init__(
-        self, where: Place, found: Sequence[str], context: ssl.SSLContext | None, timeout_s: float
+        self, where: ReceiverAddress, found: Sequence[str], context: ssl.SSLContext | None, timeout_s: float
     ) -> None:
         if context is None and where.scheme in ("https", "tls"):
             raise ValueError(f"{where.scheme} without a context would be sent in the clear")
@@ -145,8 +145,8 @@ class _Line:
         self._over = False
         self._rest = b""
         self._received = 0
-        self._socket = self._connected(found)
-        self._watch = threading.Timer(max(self._left(), 0.001), self._cut)
+        self._socket = self._connect_to_one(found)
+        self._watch = threading.Timer(max(self._seconds_left(), 0.001), self._cut)
         self._watch.daemon = True
         self._watch.start()
         if context is not None:
@@ -156,7 +156,7 @@ class _Line:
                 self.__exit__()
                 raise self._refusal(why) from why
 
-    def __enter__(self) -> "_Line":
+    def __enter__(self) -> "_TimedConnection":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,7 +166,7 @@ class _Line:
     def send(self, data: bytes) -> None:
         try:
             for at in range(0, len(data), PIECE):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 self._socket.sendall(data[at : at + PIECE])
         except OSError as why:
             raise self._refusal(why) from why
@@ -176,7 +176,7 @@ class _Line:
         head = self._rest
         try:
             while not (end := _END.search(head)):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 more = self._socket.recv(PIECE)
                 if not more and self._over:
                     raise TimeoutError
@@ -198,7 +198,7 @@ class _Line:
         parts, size = [self._rest], len(self._rest)
         try:
             while size <= most and (length is None or size < length):
-                self._socket.settimeout(max(self._left(), 0.001))
+                self._socket.settimeout(max(self._seconds_left(), 0.001))
                 more = self._socket.recv(PIECE)
                 if not more:
                     break
@@ -226,17 +226,17 @@ class _Line:
         except OSError as why:
             raise self._refusal(why) from why
 
-    def _connected(self, found: Sequence[str]) -> socket.socket:
+    def _connect_to_one(self, found: Sequence[str]) -> socket.socket:
         last: OSError | None = None
         for address in found:
             try:
-                return socket.create_connection((address, self._where.port), max(self._left(), 0.001))
+                return socket.create_connection((address, self._where.port), max(self._seconds_left(), 0.001))
             except OSError as why:
                 last = why
         assert last is not None
         raise self._refusal(last) from last
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._until - time.monotonic()
 
     def _cut(self) -> None:

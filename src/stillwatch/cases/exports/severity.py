@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from stillwatch.cases import State, Verdict
+from stillwatch.cases import CaseState, Verdict
 from stillwatch.cases.alert import Alert
 
 
@@ -29,6 +29,6 @@ OF_CEF = {
 
 def severity(alert: Alert) -> Severity:
     """Give the severity; of what was judged honest, or is closed, only that it is for information."""
-    if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == State.CLOSED:
+    if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == CaseState.CLOSED:
         return Severity.INFORMATIONAL
     return next((found for least, found in STEPS if alert.exposure.exchanges >= least), Severity.LOW)

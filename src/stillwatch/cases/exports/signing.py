@@ -24,7 +24,7 @@ SECRET_BYTES = (24, 64)  # as the specification bounds them
 
 
 @dataclass(frozen=True, eq=False)
-class Signer:
+class WebhookSigner:
     """One key that signs."""
 
     version: str  # "v1" or "v1a"
@@ -32,7 +32,7 @@ class Signer:
     public: str | None  # what the receiver needs; None where the secret is shared
 
 
-def new_key(path: Path, kind: str) -> Signer:
+def new_key(path: Path, kind: str) -> WebhookSigner:
     """Write a new key of a kind, "hmac" or "ed25519". Raises: ExportError where the file is there already."""
     raw = secrets.token_bytes(32)
     text = (SHARED if kind == "hmac" else PRIVATE) + base64.b64encode(raw).decode("ascii")
@@ -40,12 +40,12 @@ def new_key(path: Path, kind: str) -> Signer:
     return signer(text, str(path))
 
 
-def read_key(path: Path) -> Signer:
+def read_key(path: Path) -> WebhookSigner:
     """Read a key's file. Raises: ExportError."""
     return signer(read_owned(path, "a webhook's key").strip(), str(path))
 
 
-def signer(text: str, place: str) -> Signer:
+def signer(text: str, place: str) -> WebhookSigner:
     """Make a signer of a key's text; `place` names it in refusals, which never show it.
 
     Raises: ExportError.
@@ -62,15 +62,15 @@ def signer(text: str, place: str) -> Signer:
             raise ExportError(
                 f"{place}: a secret of {len(raw)} bytes; give {SECRET_BYTES[0]} to {SECRET_BYTES[1]}"
             )
-        return Signer("v1", lambda data: hmac.digest(raw, data, "sha256"), None)
+        return WebhookSigner("v1", lambda data: hmac.digest(raw, data, "sha256"), None)
     if len(raw) not in (32, 64):  # the seed, alone or with its public half, as libsodium writes it
         raise ExportError(f"{place}: an Ed25519 key of {len(raw)} bytes; right would be 32 or 64")
     key = Ed25519PrivateKey.from_private_bytes(raw[:32])
     public = PUBLIC + base64.b64encode(key.public_key().public_bytes_raw()).decode("ascii")
-    return Signer("v1a", key.sign, public)
+    return WebhookSigner("v1a", key.sign, public)
 
 
-def headers(event_id: str, at_s: int, body: bytes, signers: tuple[Signer, ...]) -> dict[str, str]:
+def headers(event_id: str, at_s: int, body: bytes, signers: tuple[WebhookSigner, ...]) -> dict[str, str]:
     """The three headers of one attempt.
 
     `event_id` is ASCII without a dot or blank; `at_s`: seconds since 1970.

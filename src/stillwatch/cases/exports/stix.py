@@ -14,10 +14,10 @@ from stillwatch.cases.exports.marking import IDS, Tlp, marking
 from stillwatch.cases.exports.objects import (
     BORN,
     bundle,
-    extended,
     extension_object,
+    extensions,
     identity_id,
-    made,
+    make_object,
     observable_id,
     pattern,
     sender_object,
@@ -26,20 +26,20 @@ from stillwatch.cases.exports.objects import (
 )
 from stillwatch.cases.exports.plain import to_bytes, whole
 from stillwatch.cases.exports.sums import leaving
-from stillwatch.cases.indicators import SKETCHED, Indicator, Kind
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorKind
+from stillwatch.cases.indicators.keys import IndicatorKey
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
 NAMES = {
-    Kind.QUESTION: "the same question",
-    Kind.OPENING: "the same opening words of a prompt",
-    Kind.ENDING: "the same closing words of a prompt",
-    Kind.SYSTEM: "the same system text",
-    Kind.WORDING: "one of several phrases that stand in one prompt",
-    Kind.NETWORK: "the same network",
-    Kind.PAYMENT: "the same payment instrument",
-    Kind.DOMAIN: "the same e-mail domain",
+    IndicatorKind.QUESTION: "the same question",
+    IndicatorKind.OPENING: "the same opening words of a prompt",
+    IndicatorKind.ENDING: "the same closing words of a prompt",
+    IndicatorKind.SYSTEM: "the same system text",
+    IndicatorKind.WORDING: "one of several phrases that stand in one prompt",
+    IndicatorKind.NETWORK: "the same network",
+    IndicatorKind.PAYMENT: "the same payment instrument",
+    IndicatorKind.DOMAIN: "the same e-mail domain",
 }
 LONGEST_NAME = 200
 
@@ -67,7 +67,7 @@ def checked_sender(name: str) -> str:
 def campaign_bundle(
     alert: Alert,
     indicators: Sequence[Indicator],
-    key: Key,
+    key: IndicatorKey,
     *,
     sender: str,
     tlp: Tlp,
@@ -87,18 +87,18 @@ def campaign_bundle(
     who = identity_id(checked_sender(sender))
 
     def new(kind: str, *of: str, **more: Any) -> Json:
-        return made(kind, stix_id(kind, who, alert.case, *of), who, opened_us, now_us, tlp, **more)
+        return make_object(kind, stix_id(kind, who, alert.case, *of), who, opened_us, now_us, tlp, **more)
 
     campaign = _campaign(alert, campaign_id(sender, alert.case), who, opened_us, now_us, tlp)
     objects = [campaign]
     for one in alert.atlas:
         used = _attack_pattern(technique(one["id"]), tlp)
-        objects += [used, _related(new, campaign, "uses", used)]
+        objects += [used, _relationship(new, campaign, "uses", used)]
     for indicator in indicators:
         told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
-        objects += [told, _related(new, told, "indicates", campaign)]
+        objects += [told, _relationship(new, told, "indicates", campaign)]
     if with_accounts:
-        objects += _observed(new, alert, key, tlp)
+        objects += _observed_data(new, alert, key, tlp)
     objects.append(
         new(
             "report",
@@ -139,7 +139,7 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
         f"output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. Verdict of the sender: "
         f"{alert.verdict or 'none yet'}. {left.milestones}"
     )
-    return made(
+    return make_object(
         "campaign",
         id,
         who,
@@ -151,7 +151,7 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
         objective="Training data for a model",
         first_seen=None if left.first_us is None else timestamp(left.first_us),
         last_seen=None if left.last_us is None else timestamp(max(left.last_us, left.first_us or 0)),
-        extensions=extended(
+        extensions=extensions(
             accounts=alert.members,
             exchanges=left.exchanges,
             output_tokens=left.output_tokens,
@@ -196,12 +196,12 @@ def _indicator(new: Any, one: Indicator, until_us: int) -> Json:
             valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
             valid_until=timestamp(until_us),
             confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
-            extensions=extended(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
+            extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
         )
     )
 
 
-def _related(new: Any, source: Json, how: str, target: Json) -> Json:
+def _relationship(new: Any, source: Json, how: str, target: Json) -> Json:
     return dict(
         new(
             "relationship",
@@ -215,7 +215,7 @@ def _related(new: Any, source: Json, how: str, target: Json) -> Json:
     )
 
 
-def _observed(new: Any, alert: Alert, key: Key, tlp: Tlp) -> list[Json]:
+def _observed_data(new: Any, alert: Alert, key: IndicatorKey, tlp: Tlp) -> list[Json]:
     accounts: list[Json] = []
     for name in alert.accounts:
         hashed = key.identify("account", name)

@@ -24,7 +24,7 @@ def leaving(
     )
 
 
-def said(one: Leaving) -> list[str]:
+def describe_leaving(one: Leaving) -> list[str]:
     """Say it, a line a fact."""
     lines = [f"{what}: {many:,}" for what, many in one.holds]
     lines.append("prompts, answers and their words: none")

@@ -50,7 +50,7 @@ def _token(text: str, longest: int) -> str:
     return _NOT_PRINTED.sub("_", text)[:longest] or "-"
 
 
-def counted(message: bytes) -> bytes:
+def frame(message: bytes) -> bytes:
     """Frame a message for TCP or TLS: its length in front, so that no byte in it can end it.
 
     >>> counted(b"<1>1 x")

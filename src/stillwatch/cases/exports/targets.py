@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.places import Place, allowed, place
+from stillwatch.cases.exports.places import ReceiverAddress, is_allowed, place
 
 WEBHOOK, SYSLOG = ("https", "http"), ("tls", "tcp", "udp")
 NAME = "alerts.toml"
@@ -32,19 +32,19 @@ _SAYS = ("alert", "ocsf")
 
 
 @dataclass(frozen=True)
-class Target:
+class ExportTarget:
     """One who is told."""
 
     kind: str  # "webhook" or "syslog"
     name: str
-    where: Place
+    where: ReceiverAddress
     keys: tuple[Path, ...]  # of a webhook: at least one
     says: str
     allow: tuple[str, ...]
     ca: Path | None  # certificates to trust instead of the system's
 
 
-def read_targets(path: Path) -> tuple[Target, ...]:
+def read_targets(path: Path) -> tuple[ExportTarget, ...]:
     """Read the list. Raises: ExportError that names the entry and what would be right."""
     try:
         raw = path.read_bytes()
@@ -60,7 +60,7 @@ def read_targets(path: Path) -> tuple[Target, ...]:
         raise ExportError(
             f"{path}: {unknown[0]!a} means nothing here; right would be [[webhook]] or [[syslog]]"
         )
-    found: list[Target] = []
+    found: list[ExportTarget] = []
     for kind in _OPTIONS:
         entries = document.get(kind, [])
         if not isinstance(entries, list):
@@ -73,7 +73,7 @@ def read_targets(path: Path) -> tuple[Target, ...]:
     return tuple(found)
 
 
-def _target(kind: str, entry: Any, path: Path, at: str) -> Target:
+def _target(kind: str, entry: Any, path: Path, at: str) -> ExportTarget:
     if not isinstance(entry, Mapping):
         raise ExportError(f"{at}: is no table")
     if unknown := sorted(entry.keys() - set(_OPTIONS[kind])):
@@ -87,7 +87,7 @@ def _target(kind: str, entry: Any, path: Path, at: str) -> Target:
     except ExportError as why:
         raise ExportError(f"{at}: url: {why}") from None
     allow = _texts(entry, "allow", at)
-    if where.scheme == "http" and not allowed(where, allow):
+    if where.scheme == "http" and not is_allowed(where, allow):
         raise ExportError(f"{at}: http shows an alert to everybody on the way; use https, or allow the host")
     says = _text(entry, "says", at, "alert")
     if says not in _SAYS:
@@ -98,7 +98,7 @@ def _target(kind: str, entry: Any, path: Path, at: str) -> Target:
             f"{at}: keys is missing: a webhook is signed; `stillwatch alerts keygen FILE` makes one"
         )
     ca = _text(entry, "ca", at, "")
-    return Target(kind, name, where, keys, says, allow, path.parent / ca if ca else None)
+    return ExportTarget(kind, name, where, keys, says, allow, path.parent / ca if ca else None)
 
 
 def _text(entry: Mapping[str, Any], name: str, at: str, default: str | None = None) -> str:

@@ -17,7 +17,7 @@ from stillwatch.cases.exports.notices import cef_records, cloudevent
 from stillwatch.cases.exports.ocsf import detection
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.signing import event_id
-from stillwatch.cases.exports.targets import Target
+from stillwatch.cases.exports.targets import ExportTarget
 from stillwatch.cases.exports.write import activity_of, write_file
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
@@ -25,7 +25,9 @@ from stillwatch.cases.tables import cases
 TOLD = "told.json"
 
 
-def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, base_url: str = "") -> int:
+def tell(
+    outbox: Outbox, targets: Sequence[ExportTarget], store: Store, now_us: int, base_url: str = ""
+) -> int:
     """Put the news of every case that changed since the last call into the outbox; give how many cases had
     any.
 
@@ -33,7 +35,7 @@ def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, b
     """
     last, told = _read(outbox)
     news = 0
-    changed = _changed(store, last)
+    changed = _changed_cases(store, last)
     for case_id, revision, updated_us, suppressed_until_us in changed:
         last = revision
         if (suppressed_until_us or 0) > now_us:
@@ -52,14 +54,14 @@ def tell(outbox: Outbox, targets: Sequence[Target], store: Store, now_us: int, b
     return news
 
 
-def _body(target: Target, one: Alert, activity: Activity, updated_us: int) -> str:
+def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int) -> str:
     if target.kind == "syslog":
         return "\n".join(cef_records(one, activity, updated_us))
     data = detection(one, activity, updated_us) if target.says == "ocsf" else None
     return cloudevent(one, activity, updated_us, data).decode("ascii")
 
 
-def _changed(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
+def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:
     c = cases.c
     query = select(c.id, c.revision, c.updated_us, c.suppressed_until_us).where(c.revision > after)
     with store.reading() as db:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from stillwatch.cases import State
+from stillwatch.cases import CaseState
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError, Form, Leaving
 from stillwatch.cases.exports.marking import Tlp
@@ -23,10 +23,10 @@ from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
 from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import Indicator
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
-from stillwatch.cases.work import exported
+from stillwatch.cases.work import record_export
 
 VALID_DAYS = 180
 
@@ -35,7 +35,7 @@ VALID_DAYS = 180
 class ToPartner:
     """What a STIX export needs beside the case."""
 
-    key: Key
+    key: IndicatorKey
     sender: str
     tlp: Tlp
     indicators: Sequence[Indicator] = ()
@@ -44,7 +44,7 @@ class ToPartner:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyExport:
     """What is about to leave, and what it is."""
 
     case: str
@@ -60,7 +60,7 @@ def prepare(
     now_us: int,
     base_url: str = "",
     partner: ToPartner | None = None,
-) -> Ready:
+) -> ReadyExport:
     """Make an export of a case; nothing leaves yet.
 
     partner: needed for STIX. Raises: Missing; ExportError.
@@ -84,13 +84,13 @@ def prepare(
             valid_days=partner.valid_days,
             with_accounts=partner.with_accounts,
         )
-        return Ready(case.id, data, left)
-    data = _written(told, form, now_us, case.updated_us)
+        return ReadyExport(case.id, data, left)
+    data = _render(told, form, now_us, case.updated_us)
     holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
-    return Ready(case.id, data, leaving(form, data, holds, names_accounts=True))
+    return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
 
 
-def _written(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
+def _render(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
     activity = activity_of(told)
     if form is Form.CEF:
         return "".join(f"{line}\n" for line in cef_records(told, activity, now_us)).encode("utf-8")
@@ -102,19 +102,21 @@ def _written(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
 
 def activity_of(told: Alert, known: bool | None = None) -> Activity:
     """What to call a case's present state: whoever is told for the first time is told that it was opened."""
-    if told.state == State.CLOSED:
+    if told.state == CaseState.CLOSED:
         return Activity.CLOSED
-    first = told.state == State.NEW if known is None else not known
+    first = told.state == CaseState.NEW if known is None else not known
     return Activity.OPENED if first else Activity.UPDATED
 
 
-def release(store: Store, ready: Ready, out: Path | None, *, who: str, now_us: int, why: str = "") -> None:
+def release(
+    store: Store, ready: ReadyExport, out: Path | None, *, who: str, now_us: int, why: str = ""
+) -> None:
     """Put on record that it left, and write it to a file. None: the caller writes it elsewhere.
 
     The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
-    exported(store, ready.case, export, who=who, now_us=now_us, why=why)
+    record_export(store, ready.case, export, who=who, now_us=now_us, why=why)
     if out is not None:
         write_file(out, ready.data)
 

@@ -14,7 +14,7 @@ class IndicatorError(StillwatchError):
     """Indicators cannot be made, taken in or looked for so."""
 
 
-class Kind(StrEnum):
+class IndicatorKind(StrEnum):
     """What a value was made of.
 
     The first five are sketches of wording, the others of what is known of accounts.
@@ -30,17 +30,23 @@ class Kind(StrEnum):
     DOMAIN = "email-domain"
 
 
-SKETCHED = (Kind.QUESTION, Kind.OPENING, Kind.ENDING, Kind.SYSTEM, Kind.WORDING)
-IDENTIFIERS = (Kind.NETWORK, Kind.PAYMENT, Kind.DOMAIN)
+SKETCHED = (
+    IndicatorKind.QUESTION,
+    IndicatorKind.OPENING,
+    IndicatorKind.ENDING,
+    IndicatorKind.SYSTEM,
+    IndicatorKind.WORDING,
+)
+IDENTIFIERS = (IndicatorKind.NETWORK, IndicatorKind.PAYMENT, IndicatorKind.DOMAIN)
 # hexadecimal digits of a value
-DIGITS = {Kind.WORDING: 8} | dict.fromkeys(SKETCHED[:4], 16) | dict.fromkeys(IDENTIFIERS, 64)
+DIGITS = {IndicatorKind.WORDING: 8} | dict.fromkeys(SKETCHED[:4], 16) | dict.fromkeys(IDENTIFIERS, 64)
 
 
 @dataclass(frozen=True)
 class Indicator:
     """One keyed value that a campaign's accounts share."""
 
-    kind: Kind
+    kind: IndicatorKind
     value: str  # DIGITS[kind] hexadecimal digits
     key: str  # fingerprint of the key that it was made under
     accounts: int = 0  # of the campaign that carry it
@@ -73,7 +79,7 @@ class Carrier:
     exchanges: int
     first_us: int
     last_us: int
-    kinds: tuple[Kind, ...]
+    kinds: tuple[IndicatorKind, ...]
     before: bool = False  # carried a mark before the sender saw the campaign: likely for a reason of its own
 
 
@@ -107,7 +113,7 @@ class Hits:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PartnerSighting:
     """What a partner answered about one of our campaigns."""
 
     id: str

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorError, Kind
-from stillwatch.cases.indicators.marks import History, Marks
+from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorError, IndicatorKind
+from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 
@@ -27,7 +27,7 @@ DEFAULT = SKETCHED
 
 
 @dataclass
-class _Seen:
+class _ValueUse:
     """Of one shared value: how often members sent it, when, and which others did."""
 
     rows: int = 0
@@ -42,9 +42,9 @@ class _Seen:
 
 
 def gather(
-    history: History,
+    history: LogHistory,
     members: Collection[str],
-    kinds: Collection[Kind] = DEFAULT,
+    kinds: Collection[IndicatorKind] = DEFAULT,
     rejects: Rejects | None = None,
     progress: Progress | None = None,
 ) -> tuple[Indicator, ...]:
@@ -53,7 +53,7 @@ def gather(
     Raises: IndicatorError where the log holds none of the members, or none of them share anything.
     """
     rejects = rejects if rejects is not None else Rejects()
-    marks = Marks(history, kinds)
+    marks = IndicatorNumbers(history, kinds)
     wanted = pa.array(sorted(set(members)), pa.string())
     pairs, seen, blind = _pairs(history, marks, wanted, rejects, progress)
     if not seen:
@@ -61,31 +61,35 @@ def gather(
             f"the log holds no exchange of the {len(members)} accounts; give the one that was scanned"
         )
     least = min(LEAST_ACCOUNTS, len(wanted))
-    shared = {kind: _shared(found, least) for kind, found in pairs.items()}
+    shared = {kind: _shared_values(found, least) for kind, found in pairs.items()}
     uses = _uses(history, marks, wanted, shared, progress)
     rows = LEAST_ROWS if least < LEAST_ACCOUNTS else 1
     found: list[Indicator] = []
     for kind, counted in shared.items():
-        found += _chosen(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
+        found += _choose_values(kind, counted, uses[kind], rows, marks, history.key.fingerprint)
     if not found:
         raise IndicatorError(
             f"of the kinds {', '.join(kinds)} the campaign's accounts share nothing that {LEAST_ACCOUNTS} of "
-            f"them have and few others{_unseen(blind, seen)}"
+            f"them have and few others{_blind_note(blind, seen)}"
         )
     return tuple(found)
 
 
-def _unseen(blind: int, seen: int) -> str:
+def _blind_note(blind: int, seen: int) -> str:
     if not blind:
         return ""
     return f" ({blind:,} of their {seen:,} exchanges are kept as sketches under another key only)"
 
 
 def _pairs(
-    history: History, marks: Marks, members: pa.Array, rejects: Rejects, progress: Progress | None
-) -> tuple[dict[Kind, np.ndarray], int, int]:
+    history: LogHistory,
+    marks: IndicatorNumbers,
+    members: pa.Array,
+    rejects: Rejects,
+    progress: Progress | None,
+) -> tuple[dict[IndicatorKind, np.ndarray], int, int]:
     """First reading: which member carries which value, (2, n) uint64 a kind; rows of members, blind ones."""
-    held: dict[Kind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
+    held: dict[IndicatorKind, list[np.ndarray]] = {kind: [] for kind in marks.kinds}
     seen = blind = 0
     for whole in history.batches(rejects, progress):
         batch = whole.filter(pc.is_in(whole.column("account"), value_set=members))
@@ -111,7 +115,7 @@ def _flat(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flat[there], there // wide
 
 
-def _shared(pairs: np.ndarray, least: int) -> dict[int, int]:
+def _shared_values(pairs: np.ndarray, least: int) -> dict[int, int]:
     """Value -> how many members carry it, of those that enough do."""
     if not pairs.shape[1]:
         return {}
@@ -121,15 +125,15 @@ def _shared(pairs: np.ndarray, least: int) -> dict[int, int]:
 
 
 def _uses(
-    history: History,
-    marks: Marks,
+    history: LogHistory,
+    marks: IndicatorNumbers,
     members: pa.Array,
-    shared: dict[Kind, dict[int, int]],
+    shared: dict[IndicatorKind, dict[int, int]],
     progress: Progress | None,
-) -> dict[Kind, dict[int, _Seen]]:
+) -> dict[IndicatorKind, dict[int, _ValueUse]]:
     """Second reading: of each shared value how often, when, and by whom else it was sent."""
     wanted = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
-    found: dict[Kind, dict[int, _Seen]] = {kind: {} for kind in shared}
+    found: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
     for batch in history.batches(Rejects(), progress):
         inside = pc.is_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
         times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
@@ -140,22 +144,27 @@ def _uses(
     return found
 
 
-def _mine(found: dict[int, _Seen], values: np.ndarray, times: np.ndarray) -> None:
+def _mine(found: dict[int, _ValueUse], values: np.ndarray, times: np.ndarray) -> None:
     order = np.lexsort((times, values))
     values, times = values[order], times[order]
     names, begin, rows = np.unique(values, return_index=True, return_counts=True)
     for name, at, many in zip(names.tolist(), begin.tolist(), rows.tolist(), strict=True):
-        found.setdefault(name, _Seen()).add(many, int(times[at]), int(times[at + many - 1]))
+        found.setdefault(name, _ValueUse()).add(many, int(times[at]), int(times[at + many - 1]))
 
 
-def _theirs(found: dict[int, _Seen], values: np.ndarray, accounts: pa.Array, rows: np.ndarray) -> None:
+def _theirs(found: dict[int, _ValueUse], values: np.ndarray, accounts: pa.Array, rows: np.ndarray) -> None:
     names = accounts.take(pa.array(rows, pa.int64())).to_pylist()
     for value, name in set(zip(values.tolist(), names, strict=True)):
-        found.setdefault(value, _Seen()).others.add(name)
+        found.setdefault(value, _ValueUse()).others.add(name)
 
 
-def _chosen(
-    kind: Kind, shared: dict[int, int], uses: dict[int, _Seen], rows: int, marks: Marks, key: str
+def _choose_values(
+    kind: IndicatorKind,
+    shared: dict[int, int],
+    uses: dict[int, _ValueUse],
+    rows: int,
+    marks: IndicatorNumbers,
+    key: str,
 ) -> list[Indicator]:
     """The values that are mostly the members' own, most carried first."""
     pure = [

@@ -12,7 +12,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillwatch.cases.indicators import IDENTIFIERS, IndicatorError, Kind
+from stillwatch.cases.indicators import IDENTIFIERS, IndicatorError, IndicatorKind
 from stillwatch.exchanges.log import network
 from stillwatch.exchanges.sketch import Sketcher
 
@@ -21,7 +21,7 @@ _FOR_SKETCHES, _FOR_IDENTIFIERS, _FOR_SEALS = b"sw.exch.sketch", b"sw.exch.ident
 
 
 @dataclass(frozen=True, eq=False)
-class Key:
+class IndicatorKey:
     """A key for indicators: `sketcher` for wording, `identify` for identifiers, `sealing` for files."""
 
     sketcher: Sketcher
@@ -42,7 +42,7 @@ class Key:
         return hmac.digest(self._identifying, words, "sha256").hex()
 
 
-def own(raw: bytes) -> Key:
+def own_key(raw: bytes) -> IndicatorKey:
     """The key that a deployment's logs are sketched under. Raises: IndicatorError for the public default."""
     sketcher = Sketcher(raw)
     if sketcher.public:
@@ -50,14 +50,16 @@ def own(raw: bytes) -> Key:
             "indicators need a key of your own: under the default one, which is public, a sketch is as good "
             "as its text; give --key-file or --exchange-key"
         )
-    return Key(sketcher, _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS))
+    return IndicatorKey(sketcher, _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS))
 
 
-def exchange(raw: bytes) -> Key:
+def exchange(raw: bytes) -> IndicatorKey:
     """A key shared with a partner. Raises: IndicatorError where it is too short to be one."""
     if len(raw) < EXCHANGE_BYTES:
         raise IndicatorError(f"an exchange key of {len(raw)} bytes; right would be {EXCHANGE_BYTES} or more")
-    return Key(Sketcher(_part(raw, _FOR_SKETCHES)), _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS))
+    return IndicatorKey(
+        Sketcher(_part(raw, _FOR_SKETCHES)), _part(raw, _FOR_SEALS), _part(raw, _FOR_IDENTIFIERS)
+    )
 
 
 def _part(raw: bytes, purpose: bytes) -> bytes:
@@ -65,7 +67,7 @@ def _part(raw: bytes, purpose: bytes) -> bytes:
     return hashlib.blake2b(whole, digest_size=32, person=purpose).digest()
 
 
-def read_exchange(path: Path) -> Key:
+def read_exchange(path: Path) -> IndicatorKey:
     """Read an exchange key as `create` wrote it: 64 hexadecimal digits. Raises: IndicatorError."""
     try:
         with path.open("rb") as file:
@@ -84,7 +86,7 @@ def read_exchange(path: Path) -> Key:
         ) from None
 
 
-def create(path: Path) -> Key:
+def create(path: Path) -> IndicatorKey:
     """Write a new exchange key, readable by its owner only.
 
     Raises: IndicatorError where the file is there.
@@ -103,16 +105,16 @@ def create(path: Path) -> Key:
     return exchange(raw)
 
 
-def normalised(kind: Kind, value: str) -> str | None:
+def normalise(kind: IndicatorKind, value: str) -> str | None:
     """An identifier in the one form that both sides hash, or None where it is none.
 
     >>> normalised(Kind.NETWORK, "::ffff:192.0.2.17"), normalised(Kind.DOMAIN, " Example.COM. ")
     ('192.0.2', 'example.com')
     >>> normalised(Kind.NETWORK, "unknown")
     """
-    if kind is Kind.NETWORK:
+    if kind is IndicatorKind.NETWORK:
         return network(value)
-    if kind is Kind.DOMAIN:
+    if kind is IndicatorKind.DOMAIN:
         return value.strip().rstrip(".").lower() or None
     if kind not in IDENTIFIERS:
         raise ValueError(f"{kind} is made of wording, not of an identifier")

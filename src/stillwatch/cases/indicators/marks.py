@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.cases.indicators import DIGITS, IDENTIFIERS, SKETCHED, Kind
-from stillwatch.cases.indicators.keys import Key, normalised
+from stillwatch.cases.indicators import DIGITS, IDENTIFIERS, SKETCHED, IndicatorKind
+from stillwatch.cases.indicators.keys import IndicatorKey, normalise
 from stillwatch.exchanges import sketched
 from stillwatch.exchanges.read import Progress, read
 from stillwatch.exchanges.rejects import Rejects
@@ -24,7 +24,7 @@ COLUMNS = ("exchange_id", "client_ip", "system", "prompt", "status")
 
 
 @dataclass(frozen=True)
-class History:
+class LogHistory:
     """A log that can be read again: its files, and the key that values are wanted under.
 
     Files may hold sketches instead of texts (a gateway's segments). Those are under the key that they were
@@ -32,7 +32,7 @@ class History:
     """
 
     paths: Sequence[str | Path]
-    key: Key
+    key: IndicatorKey
     stored: Sketcher | None = None  # of sketched files; None where `key` made them, or there are none
     accounts: pa.Table | None = None  # in the ACCOUNTS shape: for payment and email-domain
     assume_utc: bool = False
@@ -50,19 +50,19 @@ class History:
         )
 
 
-class Marks:
+class IndicatorNumbers:
     """Turns batches into numbers, one array a kind: (n,) or (n, k) uint64, 0 where there is none.
 
     Sketches are numbers already. Identifiers are keyed and get numbers in order of first sight.
     """
 
-    def __init__(self, history: History, kinds: Collection[Kind]) -> None:
-        self.kinds = [kind for kind in Kind if kind in kinds]
+    def __init__(self, history: LogHistory, kinds: Collection[IndicatorKind]) -> None:
+        self.kinds = [kind for kind in IndicatorKind if kind in kinds]
         self._history = history
-        self._code: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
-        self._plain: dict[Kind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
+        self._code: dict[IndicatorKind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
+        self._plain: dict[IndicatorKind, dict[str, int]] = {kind: {} for kind in IDENTIFIERS}
 
-    def of(self, batch: pa.RecordBatch) -> dict[Kind, np.ndarray]:
+    def of(self, batch: pa.RecordBatch) -> dict[IndicatorKind, np.ndarray]:
         """The numbers of every kind that was asked for."""
         out = self._sketches(batch) if set(self.kinds) & set(SKETCHED) else {}
         return out | {kind: self._identifiers(batch, kind) for kind in self.kinds if kind in IDENTIFIERS}
@@ -79,57 +79,57 @@ class Marks:
         stored = self._history.stored
         return stored is None or stored.fingerprint == self._history.key.fingerprint
 
-    def number(self, kind: Kind, value: str) -> int:
+    def number(self, kind: IndicatorKind, value: str) -> int:
         """The number that stands for a value."""
         if kind in SKETCHED:
             return int(value, 16)
         code = self._code[kind]
         return code.setdefault(value, len(code) + 1)
 
-    def values(self, kind: Kind, numbers: Sequence[int]) -> list[str]:
+    def values(self, kind: IndicatorKind, numbers: Sequence[int]) -> list[str]:
         """The values that numbers stand for."""
         if kind in SKETCHED:
             return [f"{number:0{DIGITS[kind]}x}" for number in numbers]
         by_code = list(self._code[kind])
         return [by_code[number - 1] for number in numbers]
 
-    def _sketches(self, batch: pa.RecordBatch) -> dict[Kind, np.ndarray]:
+    def _sketches(self, batch: pa.RecordBatch) -> dict[IndicatorKind, np.ndarray]:
         if sketched.is_sketched(batch.schema) and self._under_it:
             columns = sketched.of_columns(batch)
         else:
             columns = sketched.of_texts(batch, self._history.key.sketcher)
         every = {
-            Kind.QUESTION: np.where(columns["words"] >= LEAST_WORDS, columns["exact"], np.uint64(0)),
-            Kind.OPENING: columns["head"],
-            Kind.ENDING: columns["tail"],
-            Kind.SYSTEM: columns["system"],
-            Kind.WORDING: columns["phrases"],
+            IndicatorKind.QUESTION: np.where(columns["words"] >= LEAST_WORDS, columns["exact"], np.uint64(0)),
+            IndicatorKind.OPENING: columns["head"],
+            IndicatorKind.ENDING: columns["tail"],
+            IndicatorKind.SYSTEM: columns["system"],
+            IndicatorKind.WORDING: columns["phrases"],
         }
         return {kind: every[kind].astype(np.uint64) for kind in self.kinds if kind in every}
 
-    def _identifiers(self, batch: pa.RecordBatch, kind: Kind) -> np.ndarray:
-        if kind is Kind.NETWORK:
+    def _identifiers(self, batch: pa.RecordBatch, kind: IndicatorKind) -> np.ndarray:
+        if kind is IndicatorKind.NETWORK:
             column, known = batch.column("client_ip"), self._plain[kind]
         else:
             column, known = batch.column("account"), self._of_accounts(kind)
         coded = column.dictionary_encode()
         names = coded.dictionary.to_pylist()
-        if kind is Kind.NETWORK:
+        if kind is IndicatorKind.NETWORK:
             for name in names:
                 if name not in known:
-                    known[name] = self._keyed(kind, name)
+                    known[name] = self._hash_value(kind, name)
         lookup = np.array([*(known.get(name, 0) for name in names), 0], np.uint64)
         return lookup[pc.fill_null(coded.indices, len(names)).to_numpy(zero_copy_only=False)]
 
-    def _of_accounts(self, kind: Kind) -> dict[str, int]:
+    def _of_accounts(self, kind: IndicatorKind) -> dict[str, int]:
         """Account -> number, of what the accounts table says; made once."""
         known, table = self._plain[kind], self._history.accounts
         if not known and table is not None:
-            column = {Kind.PAYMENT: "payment", Kind.DOMAIN: "email_domain"}[kind]
+            column = {IndicatorKind.PAYMENT: "payment", IndicatorKind.DOMAIN: "email_domain"}[kind]
             for name, value in zip(table["account"].to_pylist(), table[column].to_pylist(), strict=True):
-                known[name] = self._keyed(kind, value) if value else 0
+                known[name] = self._hash_value(kind, value) if value else 0
         return known
 
-    def _keyed(self, kind: Kind, plain: str) -> int:
-        value = normalised(kind, plain)
+    def _hash_value(self, kind: IndicatorKind, plain: str) -> int:
+        value = normalise(kind, plain)
         return 0 if value is None else self.number(kind, self._history.key.identify(kind, value))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.cases.exports.objects import read_pattern
-from stillwatch.cases.indicators import Indicator, IndicatorError, Kind, Partner
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators import Indicator, IndicatorError, IndicatorKind, Partner
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import (
     SHOWN,
-    File,
+    IndicatorFile,
     Json,
     count,
     ours,
@@ -27,7 +27,7 @@ SKEW_US = 300_000_000  # how far ahead of us a sender's clock may run
 
 
 @dataclass(frozen=True)
-class Told:
+class PartnerFile:
     """A partner's file, as it is understood."""
 
     sender: str
@@ -35,7 +35,7 @@ class Told:
     partners: tuple[Partner, ...]
 
 
-def read_partners(path: Path, key: Key, now_us: int, unsealed: bool = False) -> Told:
+def read_partners(path: Path, key: IndicatorKey, now_us: int, unsealed: bool = False) -> PartnerFile:
     """Read what a partner tells of campaigns.
 
     Raises: IndicatorError where nothing in it can be used now: and why, in words for the partner.
@@ -51,10 +51,12 @@ def read_partners(path: Path, key: Key, now_us: int, unsealed: bool = False) -> 
         )
     ties = _ties(file)
     partners = tuple(_partner(file, one, ties.get(one["id"], []), key, now_us) for one in campaigns)
-    return Told(file.sender, file.sealed, partners)
+    return PartnerFile(file.sender, file.sealed, partners)
 
 
-def _partner(file: File, campaign: Json, ties: list[Json], key: Key, now_us: int) -> Partner:
+def _partner(
+    file: IndicatorFile, campaign: Json, ties: list[Json], key: IndicatorKey, now_us: int
+) -> Partner:
     modified_us = time_us(campaign, "modified", file.place)
     if campaign.get("revoked") is True:
         raise file.wrong(campaign, f"was withdrawn by its sender at {campaign['modified']}")
@@ -93,7 +95,7 @@ def _partner(file: File, campaign: Json, ties: list[Json], key: Key, now_us: int
     )
 
 
-def _ties(file: File) -> dict[str, list[Json]]:
+def _ties(file: IndicatorFile) -> dict[str, list[Json]]:
     """The relationships that tie indicators to each campaign, in one walk over the file."""
     found: dict[str, list[Json]] = {}
     for one in file.of_type("relationship"):
@@ -102,7 +104,7 @@ def _ties(file: File) -> dict[str, list[Json]]:
     return found
 
 
-def _indicating(file: File, ties: list[Json]) -> list[Json]:
+def _indicating(file: IndicatorFile, ties: list[Json]) -> list[Json]:
     """The indicators that relationships tie to a campaign."""
     found: dict[str, Json] = {}
     for one in ties:
@@ -114,7 +116,7 @@ def _indicating(file: File, ties: list[Json]) -> list[Json]:
     return list(found.values())
 
 
-def _indicator(file: File, one: Json, kind: Kind, key: str, value: str) -> Indicator:
+def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, value: str) -> Indicator:
     said, at = ours(one), f"{file.place}: {one['id']}"
     first_us = time_us(one, "valid_from", file.place)
     return Indicator(
@@ -129,7 +131,7 @@ def _indicator(file: File, one: Json, kind: Kind, key: str, value: str) -> Indic
     )
 
 
-def _nothing(told: int, expired: int, revoked: int, foreign: int, others: set[str], key: Key) -> str:
+def _nothing(told: int, expired: int, revoked: int, foreign: int, others: set[str], key: IndicatorKey) -> str:
     """Why none of a campaign's indicators can be looked for."""
     if not told:
         return "has no indicators"

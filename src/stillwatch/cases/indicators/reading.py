@@ -14,7 +14,7 @@ from stillwatch.cases.exports.marking import EXTENSION as TLP_EXTENSION
 from stillwatch.cases.exports.marking import IDS, MARK_OF, OLD_IDS, Tlp
 from stillwatch.cases.exports.objects import EXTENSION, is_sealed, sealed_under
 from stillwatch.cases.indicators import IndicatorError
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.report.visible import visible
@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class File:
+class IndicatorFile:
     """A partner's file whose form and seal are sound."""
 
     place: str
@@ -49,7 +49,7 @@ class File:
         return IndicatorError(f"{self.place}: {one.get('id', 'an object')}: {why}")
 
 
-def read_file(path: Path, key: Key, unsealed: bool = False) -> File:
+def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> IndicatorFile:
     """Read a bundle. unsealed: take one that nobody who has the key sealed, or that was changed since.
 
     Raises: IndicatorError that says what is wrong with it.
@@ -66,12 +66,12 @@ def read_file(path: Path, key: Key, unsealed: bool = False) -> File:
     said = sealed_under(objects)
     sealed = said == key.fingerprint and is_sealed(objects, key.sealing)
     if not sealed and not unsealed:
-        raise IndicatorError(f"{place}: {_unsealed(said, key)}")
+        raise IndicatorError(f"{place}: {_seal_problem(said, key)}")
     sender = _sender(newest, place)
-    return File(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
+    return IndicatorFile(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
 
-def _unsealed(said: Any, key: Key) -> str:
+def _seal_problem(said: Any, key: IndicatorKey) -> str:
     if said is None:
         return "has no seal, so anybody may have written it; --unsealed takes it all the same"
     if said != key.fingerprint:
@@ -208,7 +208,7 @@ def ours(one: Json) -> Json:
     return found if isinstance(found, dict) else {}
 
 
-def tlp_of(file: File, parts: Iterable[Json]) -> Tlp:
+def tlp_of(file: IndicatorFile, parts: Iterable[Json]) -> Tlp:
     """The strictest mark of some objects.
 
     Raises: IndicatorError where one has none, or one that is not TLP 2.0.
@@ -228,7 +228,7 @@ def tlp_of(file: File, parts: Iterable[Json]) -> Tlp:
     return strictest
 
 
-def _mark(file: File, one: Json, ref: Any) -> Tlp:
+def _mark(file: IndicatorFile, one: Json, ref: Any) -> Tlp:
     if ref in OLD_IDS:
         raise file.wrong(one, "is marked with TLP 1.0; right would be TLP 2.0")
     found = MARK_OF.get(ref) if isinstance(ref, str) else None

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.cases.indicators import DIGITS, SKETCHED, Carrier, Chance, Hits, Kind, Partner
-from stillwatch.cases.indicators.marks import History, Marks
+from stillwatch.cases.indicators import DIGITS, SKETCHED, Carrier, Chance, Hits, IndicatorKind, Partner
+from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
 from stillwatch.exchanges import RECORD, ids
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
@@ -41,7 +41,7 @@ class _Span:
 
 
 @dataclass
-class _Found:
+class _SearchState:
     """What the pass over the log has found so far."""
 
     began_us: int  # the sender's first exchange
@@ -52,16 +52,16 @@ class _Found:
     last_us: int | None = None
     before: set[str] = field(default_factory=set)  # who carried a mark before the sender's first exchange
     pairs: float = 0.0  # chances for one more phrase to fall together with a wanted one
-    values: dict[Kind, int] = field(default_factory=dict)  # how many values were compared
+    values: dict[IndicatorKind, int] = field(default_factory=dict)  # how many values were compared
     ids: set[str] = field(default_factory=set)
     whole: _Span = field(default_factory=_Span)
     accounts: dict[str, _Span] = field(default_factory=dict)
-    kinds: dict[str, set[Kind]] = field(default_factory=dict)
-    marks: dict[tuple[Kind, int], _Span] = field(default_factory=dict)
+    kinds: dict[str, set[IndicatorKind]] = field(default_factory=dict)
+    marks: dict[tuple[IndicatorKind, int], _Span] = field(default_factory=dict)
 
 
 def search(
-    history: History,
+    history: LogHistory,
     partner: Partner,
     *,
     since_us: int | None = None,
@@ -75,7 +75,7 @@ def search(
     you can. Raises: InputError where the log cannot be read.
     """
     kinds = {one.kind for _, one in partner.indicators}
-    marks = Marks(history, kinds)
+    marks = IndicatorNumbers(history, kinds)
     wanted = {
         kind: np.array(
             sorted(marks.number(kind, one.value) for _, one in partner.indicators if one.kind is kind),
@@ -84,7 +84,7 @@ def search(
         for kind in marks.kinds
     }
     began_us = min(one.first_us for _, one in partner.indicators)
-    found = _Found(began_us, 0 if since_us is None else since_us)
+    found = _SearchState(began_us, 0 if since_us is None else since_us)
     for batch in history.batches(rejects if rejects is not None else Rejects(), progress):
         if until_us is not None:
             earlier = pc.less(batch.column("time").cast(pa.int64()), pa.scalar(until_us, pa.int64()))
@@ -93,7 +93,12 @@ def search(
     return _hits(found, partner, marks, wanted)
 
 
-def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind, np.ndarray]) -> None:
+def _look(
+    found: _SearchState,
+    batch: pa.RecordBatch,
+    marks: IndicatorNumbers,
+    wanted: dict[IndicatorKind, np.ndarray],
+) -> None:
     if not batch.num_rows:
         return
     times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
@@ -103,11 +108,11 @@ def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind,
     first, last = int(times.min()), int(times.max())
     found.first_us = first if found.first_us is None else min(found.first_us, first)
     found.last_us = last if found.last_us is None else max(found.last_us, last)
-    hits: dict[int, list[tuple[Kind, int]]] = {}
+    hits: dict[int, list[tuple[IndicatorKind, int]]] = {}
     for kind, numbers in marks.of(batch).items():
         hit = np.isin(numbers, wanted[kind]) & (numbers != 0)
         found.values[kind] = found.values.get(kind, 0) + int((numbers != 0).sum())
-        if kind is Kind.WORDING:
+        if kind is IndicatorKind.WORDING:
             many = hit.sum(axis=1)
             short = float((many == NEEDED - 1).sum())
             found.pairs += short * (PHRASES - NEEDED + 1) * len(wanted[kind]) / 2.0**32
@@ -119,7 +124,10 @@ def _look(found: _Found, batch: pa.RecordBatch, marks: Marks, wanted: dict[Kind,
 
 
 def _keep(
-    found: _Found, batch: pa.RecordBatch, times: np.ndarray, hits: dict[int, list[tuple[Kind, int]]]
+    found: _SearchState,
+    batch: pa.RecordBatch,
+    times: np.ndarray,
+    hits: dict[int, list[tuple[IndicatorKind, int]]],
 ) -> None:
     """Count exchanges that carry a mark, each once, whatever files it stands in."""
     rows = sorted(hits)
@@ -144,7 +152,9 @@ def _keep(
             found.marks.setdefault(mark, _Span()).add(at_us)
 
 
-def _hits(found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.ndarray]) -> Hits:
+def _hits(
+    found: _SearchState, partner: Partner, marks: IndicatorNumbers, wanted: dict[IndicatorKind, np.ndarray]
+) -> Hits:
     carriers = [
         Carrier(
             name,
@@ -176,11 +186,11 @@ def _hits(found: _Found, partner: Partner, marks: Marks, wanted: dict[Kind, np.n
     )
 
 
-def _chance(found: _Found, wanted: dict[Kind, np.ndarray]) -> Chance:
+def _chance(found: _SearchState, wanted: dict[IndicatorKind, np.ndarray]) -> Chance:
     expected = found.pairs
     for kind, compared in found.values.items():
         n = len(wanted[kind])
-        if kind is Kind.WORDING:
+        if kind is IndicatorKind.WORDING:
             expected += compared / PHRASES * comb(PHRASES, NEEDED) * (n / 2.0**32) ** NEEDED
         elif kind in SKETCHED:
             expected += compared * n / 2.0 ** (4 * DIGITS[kind])

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.cases.indicators import IndicatorError
-from stillwatch.cases.indicators.keys import Key, read_exchange
+from stillwatch.cases.indicators.keys import IndicatorKey, read_exchange
 from stillwatch.exchanges.sketched import sketch_batch
 
 KEYS, SHELVES = "partners", "shared"
@@ -26,7 +26,7 @@ _HOUR = "%Y-%m-%dT%H"
 _OVER = timedelta(hours=1, minutes=5)  # an hour's files are put together when it has been over for a while
 
 
-def place_key(folder: Path, file: Path) -> Key:
+def place_key(folder: Path, file: Path) -> IndicatorKey:
     """Put an exchange key where the recorder looks. Raises: IndicatorError."""
     key = read_exchange(file)
     path = folder / KEYS / f"{key.fingerprint}.key"
@@ -42,18 +42,18 @@ def place_key(folder: Path, file: Path) -> Key:
     return key
 
 
-def shelf_of(folder: Path, key: Key) -> Path | None:
+def shelf_of(folder: Path, key: IndicatorKey) -> Path | None:
     """Where a gateway's exchanges lie under this key; None where none do."""
     path = folder / SHELVES / key.fingerprint
     return path if path.is_dir() and any(path.rglob("*.parquet")) else None
 
 
-class Shelf:
+class IndicatorRecorder:
     """What the recorder puts its exchanges on before it lets their texts go. Without keys it does nothing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._keys: list[Key] = []
+        self._keys: list[IndicatorKey] = []
         self._seen_ns = -1  # of the keys' folder, when it was read
         self.missed = 0  # exchanges that the disk did not take
 
@@ -91,7 +91,7 @@ class Shelf:
             with suppress(ValueError):
                 yield below, datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
 
-    def _current(self) -> list[Key]:
+    def _current(self) -> list[IndicatorKey]:
         """The keys that are placed now; a file that holds none is passed over, and said once."""
         place = self._folder / KEYS
         try:

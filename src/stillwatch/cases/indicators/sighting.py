@@ -11,10 +11,10 @@ from stillwatch.cases.exports import Form, Leaving
 from stillwatch.cases.exports.marking import Tlp, marking
 from stillwatch.cases.exports.objects import (
     bundle,
-    extended,
     extension_object,
+    extensions,
     identity_id,
-    made,
+    make_object,
     sender_object,
     stix_id,
     timestamp,
@@ -22,15 +22,15 @@ from stillwatch.cases.exports.objects import (
 from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.stix import checked_sender
 from stillwatch.cases.exports.sums import leaving
-from stillwatch.cases.indicators import Hits, IndicatorError, Sighting
-from stillwatch.cases.indicators.keys import Key
+from stillwatch.cases.indicators import Hits, IndicatorError, PartnerSighting
+from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import count, ours, read_file, text, time_us, tlp_of
 
 HOUR_US = 3_600_000_000
 MOST = 999_999_999  # STIX 2.1, section 5.2: count
 
 
-def sighting_bundle(hits: Hits, key: Key, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
+def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) -> tuple[bytes, Leaving]:
     """Write the answer, under the mark of what it answers; a later one brings it up to date."""
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
@@ -54,7 +54,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
         f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
         f"at least one of the {len(hits.partner.indicators):,} marks."
     )
-    return made(
+    return make_object(
         "sighting",
         stix_id("sighting", who, of),
         who,
@@ -67,14 +67,14 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
         count=min(hits.exchanges, MOST),
         summary=True,
         **_hours(hits.first_us, hits.last_us),
-        extensions=extended(accounts=len(hits.carriers), searched=hits.searched, **_searched(hits)),
+        extensions=extensions(accounts=len(hits.carriers), searched=hits.searched, **_span_properties(hits)),
     )
 
 
 def _part(
     of: str, who: str, hits: Hits, tlp: Tlp, now_us: int, exchanges: int, first_us: int, last_us: int
 ) -> dict[str, Any]:
-    return made(
+    return make_object(
         "sighting",
         stix_id("sighting", who, of),
         who,
@@ -99,13 +99,13 @@ def _hours(first_us: int | None, last_us: int | None) -> dict[str, str]:
     }
 
 
-def _searched(hits: Hits) -> dict[str, str]:
+def _span_properties(hits: Hits) -> dict[str, str]:
     """From when to when it was looked, by the hour: "not seen" is worth no more than that."""
     found = _hours(hits.first_searched_us, hits.last_searched_us)
     return {f"searched_{name}": at for name, at in zip(("from", "to"), found.values(), strict=False)}
 
 
-def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighting, ...]:
+def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tuple[PartnerSighting, ...]:
     """Read a partner's answer: one sighting of each of our campaigns in it.
 
     Raises: IndicatorError where it is none, or says what cannot be.
@@ -124,7 +124,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
                 raise file.wrong(one, "was last seen before it was first seen")
         said, at = ours(one), f"{file.place}: {one['id']}"
         found.append(
-            Sighting(
+            PartnerSighting(
                 id=one["id"],
                 of=of,
                 sender=file.sender,
@@ -132,7 +132,7 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
                 exchanges=count(one, "count", at, 1),
                 accounts=count(said, "accounts", at, 0),
                 searched=count(said, "searched", at, 0),
-                searched_us=_looked(said | {"id": one["id"]}, file.place),
+                searched_us=_read_span(said | {"id": one["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
                 modified_us=time_us(one, "modified", file.place),
@@ -146,13 +146,13 @@ def read_sightings(path: Path, key: Key, unsealed: bool = False) -> tuple[Sighti
     return tuple(found)
 
 
-def _looked(said: dict[str, Any], place: str) -> tuple[int, int] | None:
+def _read_span(said: dict[str, Any], place: str) -> tuple[int, int] | None:
     if "searched_from" not in said and "searched_to" not in said:
         return None
     return time_us(said, "searched_from", place), time_us(said, "searched_to", place)
 
 
-def sentence(one: Sighting) -> str:
+def sentence(one: PartnerSighting) -> str:
     """A sighting as a sentence, for the note that it becomes."""
     who = f"{one.sender} (TLP:{one.tlp.upper()}{'' if one.sealed else '; unsealed, a mere claim'})"
     when = "" if one.searched_us is None else " from {} to {}".format(*map(timestamp, one.searched_us))

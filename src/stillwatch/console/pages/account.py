@@ -5,16 +5,16 @@ from typing import Any
 
 from sqlalchemy import select
 
-from stillwatch.cases import Missing, reading, tables
+from stillwatch.cases import RecordNotFound, reading, tables
 from stillwatch.console import Unavailable
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.pages.case import standings
 from stillwatch.console.twins import Shown, iso_us
 
 LINKS = 100
 
 
-def named(asked: Asked) -> str:
+def named(asked: PageRequest) -> str:
     """Give the account that the address names. Raises: Missing."""
     key = asked.query("key")
     if not key:
@@ -24,16 +24,16 @@ def named(asked: Asked) -> str:
             select(tables.members.c.account).where(tables.members.c.key == key).limit(1)
         ).scalar()
     if found is None:
-        raise Missing("no case names such an account")
+        raise RecordNotFound("no case names such an account")
     return str(found)
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show the account."""
     name = named(asked)
     inside = reading.account(asked.store, name)
     if not inside:
-        raise Missing(f"no case names the account {name[:100]!a}")
+        raise RecordNotFound(f"no case names the account {name[:100]!a}")
     ties: list[dict[str, Any]] = []
     for one in inside:
         if one.member.moved_to is None:

@@ -5,9 +5,9 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.cases import Stale, reading
+from stillwatch.cases import StaleRevision, reading
 from stillwatch.console import ConsoleError, Unavailable, asks
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.pages.case import standings
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
@@ -17,7 +17,7 @@ LONGEST_S = 315_360_000  # ten years
 NAMED = 100
 
 
-def _asked_for(asked: Asked, state: str) -> asks.Ask:
+def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
     """Read the form: the step, and the accounts as they may be acted on now."""
     case = asked.part("case")
     name = asked.form("step", 40)
@@ -35,7 +35,7 @@ def _asked_for(asked: Asked, state: str) -> asks.Ask:
         raise ConsoleError(
             f"no account of this case may be acted on ({why}); judge accounts one by one first"
         )
-    return asks.Ask(
+    return asks.StepRequest(
         0,
         case,
         asked.now_us,
@@ -49,7 +49,7 @@ def _asked_for(asked: Asked, state: str) -> asks.Ask:
     )
 
 
-def _why_big(asked: Asked, want: asks.Ask) -> str | None:
+def _why_big(asked: PageRequest, want: asks.StepRequest) -> str | None:
     """Say why the step needs a second person, in what its author has taken alone today."""
     reached = asks.alone(asked.store, want.who, asked.now_us) | set(want.accounts)
     usual = (
@@ -61,7 +61,7 @@ def _why_big(asked: Asked, want: asks.Ask) -> str | None:
     )  # fmt: skip
 
 
-def _loosened(asked: Asked, accounts: Sequence[str], step: Step) -> dict[str, int]:
+def _loosened(asked: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
     """Count the accounts that stand on a stricter step now: this one would be laid over it."""
     found: dict[str, int] = {}
     for standing in (standings(asked, accounts) or {}).values():
@@ -71,7 +71,7 @@ def _loosened(asked: Asked, accounts: Sequence[str], step: Step) -> dict[str, in
     return found
 
 
-def dry_run(asked: Asked) -> Shown:
+def dry_run(asked: PageRequest) -> Shown:
     """Say whom a step would hit, and who must agree. It changes nothing."""
     want = _asked_for(asked, "waiting")
     if asked.deployment.acts is not None:
@@ -89,13 +89,13 @@ def dry_run(asked: Asked) -> Shown:
     return Shown("dry.html.j2", f"Dry run: {want.step.name.lower()}", {}, (), view)
 
 
-def act(asked: Asked) -> Response:
+def act(asked: PageRequest) -> Response:
     """Take a small step, or put a big one before a second person."""
     want = _asked_for(asked, "taking")
     if asked.deployment.acts is not None:
         raise Unavailable(asked.deployment.acts)
     if asks.digest(want.accounts) != asked.form("digest", 100):
-        raise Stale("the accounts have changed since the dry run: look again at whom it would hit")
+        raise StaleRevision("the accounts have changed since the dry run: look again at whom it would hit")
     big = _why_big(asked, want)
     if big is not None:
         asks.put(asked.store, _in_state(want, "waiting"), asked.revision())
@@ -110,23 +110,23 @@ def act(asked: Asked) -> Response:
     return to_case(asked, want.case, _once_in_force(asked, "acted"))
 
 
-def _in_state(ask: asks.Ask, state: str) -> asks.Ask:
-    return asks.Ask(
+def _in_state(ask: asks.StepRequest, state: str) -> asks.StepRequest:
+    return asks.StepRequest(
         ask.id, ask.case, ask.at_us, ask.who, ask.step, ask.budget, ask.for_s, ask.why, ask.accounts, state
     )
 
 
-def _once_in_force(asked: Asked, done: str) -> str:
+def _once_in_force(asked: PageRequest, done: str) -> str:
     """Say what was done only where it is so already."""
     return done if asked.deployment.in_force() else "late"
 
 
-def to_case(asked: Asked, case: str, done: str) -> Response:
+def to_case(asked: PageRequest, case: str, done: str) -> Response:
     """Lead on to the case, which says what was done."""
     return RedirectResponse(asked.url(f"/case/{case}", done=done), 303)
 
 
-def _row(ask: asks.Ask, asked: Asked) -> dict[str, Any]:
+def _row(ask: asks.StepRequest, asked: PageRequest) -> dict[str, Any]:
     return {
         "ask": ask.id, "case": ask.case, "asked": iso_us(ask.at_us), "by": ask.who, "step": ask.step,
         "accounts": len(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "why": ask.why,
@@ -135,7 +135,7 @@ def _row(ask: asks.Ask, asked: Asked) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def approvals(asked: Asked) -> Shown:
+def approvals(asked: PageRequest) -> Shown:
     """Show what waits for a person: steps that colleagues asked for, and what the ladder proposes."""
     wait = asks.waiting(asked.store)
     try:
@@ -148,7 +148,7 @@ def approvals(asked: Asked) -> Shown:
     return Shown("approvals.html.j2", "Approvals", data, rows, view)
 
 
-def ask_page(asked: Asked) -> Shown:
+def ask_page(asked: PageRequest) -> Shown:
     """Show one step that was asked for, with whom it would hit now."""
     ask = asks.one(asked.store, asked.number_in_path("ask"))
     case = asked.store.case(ask.case, accounts=False)
@@ -170,7 +170,7 @@ def ask_page(asked: Asked) -> Shown:
     return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)
 
 
-def approve(asked: Asked) -> Response:
+def approve(asked: PageRequest) -> Response:
     """Take a step that another person asked for."""
     why = asked.why()
     if asked.deployment.acts is not None:
@@ -180,7 +180,7 @@ def approve(asked: Asked) -> Response:
     return to_case(asked, ask.case, _once_in_force(asked, "acted"))
 
 
-def refuse(asked: Asked) -> Response:
+def refuse(asked: PageRequest) -> Response:
     """Close a step that waits: an approver's word, or its own author's."""
     ask = asks.one(asked.store, asked.number_in_path("ask"))
     if ask.who != asked.user.name and asked.user.role < 3:
@@ -189,18 +189,18 @@ def refuse(asked: Asked) -> Response:
     return to_case(asked, ask.case, "refused")
 
 
-def undo(asked: Asked) -> Response:
+def undo(asked: PageRequest) -> Response:
     """Take back a step that was taken."""
     number = asked.number_in_path("ask")
     ask = asks.undo(asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us)
     return to_case(asked, ask.case, _once_in_force(asked, "undone"))
 
 
-def _case_of(asked: Asked) -> str:
+def _case_of(asked: PageRequest) -> str:
     return asked.form("case", 200)
 
 
-def approve_proposal(asked: Asked) -> Response:
+def approve_proposal(asked: PageRequest) -> Response:
     """Take a step that the ladder proposes."""
     number, why = asked.number_in_path("proposal"), asked.why()
     action = asked.deployment.approve(number, asked.user.name, why, asked.now_us)
@@ -209,7 +209,7 @@ def approve_proposal(asked: Asked) -> Response:
     return _back(asked, _once_in_force(asked, "acted"))
 
 
-def dismiss_proposal(asked: Asked) -> Response:
+def dismiss_proposal(asked: PageRequest) -> Response:
     """Close a step that the ladder proposes."""
     number, why = asked.number_in_path("proposal"), asked.why()
     asked.deployment.dismiss(number, asked.user.name, why, asked.now_us)
@@ -217,6 +217,6 @@ def dismiss_proposal(asked: Asked) -> Response:
     return _back(asked, "dismissed")
 
 
-def _back(asked: Asked, done: str) -> Response:
+def _back(asked: PageRequest, done: str) -> Response:
     case = _case_of(asked)
     return to_case(asked, case, done) if case else RedirectResponse(asked.url("/approvals", done=done), 303)

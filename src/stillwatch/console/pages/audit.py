@@ -4,19 +4,19 @@ import threading
 
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.audit import Broken, Record, Verified
+from stillwatch.cases.audit import AuditRecord, Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown, iso_us
 
 PAGE = 50
 _ONE = threading.Lock()  # a long trail takes seconds: one at a time
 
 
-def _records(asked: Asked) -> tuple[list[Record], str | None]:
+def _records(asked: PageRequest) -> tuple[list[AuditRecord], str | None]:
     before = asked.query_number("before", 0)
     try:
         with asked.store.reading() as db:
@@ -29,10 +29,10 @@ def _records(asked: Asked) -> tuple[list[Record], str | None]:
     return found, None
 
 
-def show(asked: Asked, outcome: Verified | Broken | None = None) -> Shown:
+def show(asked: PageRequest, outcome: VerifiedTrail | Broken | None = None) -> Shown:
     """Show the newest records."""
     if asked.store.trail is None:
-        found: list[Record] = []
+        found: list[AuditRecord] = []
         trouble: str | None = "This store keeps no record: it was opened without a trail."
     else:
         found, trouble = _records(asked)
@@ -57,7 +57,7 @@ def show(asked: Asked, outcome: Verified | Broken | None = None) -> Shown:
     return Shown("audit.html.j2", "Audit", data, rows, view)
 
 
-def verify(asked: Asked) -> Shown:
+def verify(asked: PageRequest) -> Shown:
     """Check the whole chain now."""
     if asked.store.trail is None:
         raise ConsoleError("this store keeps no record: there is nothing to verify")

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillwatch.cases import Case, Missing, Verdict, reading
+from stillwatch.cases import Case, RecordNotFound, Verdict, reading
 from stillwatch.cases.alert import Alert
 from stillwatch.console import Proposed, Unavailable, asks
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.pages.queue import row
 from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
 from stillwatch.report import amounts
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 ACCOUNTS, LINKS, TOP_LINKS, STORY = 25, 100, 12, 60
 FOR = ((3_600, "1 hour"), (86_400, "1 day"), (604_800, "7 days"), (2_592_000, "30 days"))
@@ -19,12 +19,12 @@ STEPS = tuple(step for step in Step if step is not Step.CLEAR)
 WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show the whole case, with the first accounts and links."""
     case = asked.store.case(asked.part("case"), accounts=False)
     try:
         told = asked.desk.looks.told(case.id, asked.now_us, base(asked))
-    except Missing:
+    except RecordNotFound:
         return _without_evidence(asked, case)
     said = told.alert
     view = _beside(asked, case, told.targets) | {
@@ -35,7 +35,7 @@ def show(asked: Asked) -> Shown:
     return Shown("case.html.j2", case.title, data, claims(said), view)
 
 
-def _without_evidence(asked: Asked, case: Case) -> Shown:
+def _without_evidence(asked: PageRequest, case: Case) -> Shown:
     """Show a case that no finding names: it was split off, or merged into another."""
     targets = reading.targets(asked.store, case.id)
     view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
@@ -43,7 +43,7 @@ def _without_evidence(asked: Asked, case: Case) -> Shown:
     return Shown("case_bare.html.j2", case.title, said, [said], view)
 
 
-def _beside(asked: Asked, case: Case, targets: reading.Targets) -> dict[str, Any]:
+def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
     """What a case's page shows beside its evidence."""
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
@@ -53,7 +53,7 @@ def _beside(asked: Asked, case: Case, targets: reading.Targets) -> dict[str, Any
     }  # fmt: skip
 
 
-def base(asked: Asked) -> str:
+def base(asked: PageRequest) -> str:
     """Give what permalinks begin with."""
     return str(asked.request.base_url).rstrip("/")
 
@@ -76,14 +76,14 @@ def claims(said: Alert) -> list[dict[str, Any]]:
     return [{name: getattr(claim, name) for name in names} for claim in said.why]
 
 
-def _proposals(asked: Asked, accounts: Sequence[str]) -> Sequence[Proposed]:
+def _proposals(asked: PageRequest, accounts: Sequence[str]) -> Sequence[Proposed]:
     try:
         return asked.deployment.proposals(accounts)
     except Unavailable:
         return ()
 
 
-def standings(asked: Asked, accounts: Sequence[str]) -> Mapping[str, Standing] | None:
+def standings(asked: PageRequest, accounts: Sequence[str]) -> Mapping[str, EnforcementStatus] | None:
     """Give what stands for some accounts; None where nobody can tell."""
     try:
         return asked.deployment.standings(accounts)
@@ -91,7 +91,7 @@ def standings(asked: Asked, accounts: Sequence[str]) -> Mapping[str, Standing] |
         return None
 
 
-def _accounts(asked: Asked, case: Case) -> dict[str, Any]:
+def _accounts(asked: PageRequest, case: Case) -> dict[str, Any]:
     which = asked.query("which")
     which = which if which in WHICH else ""
     offset = asked.query_number("offset", 0, 10_000_000)
@@ -106,7 +106,7 @@ def _accounts(asked: Asked, case: Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def accounts(asked: Asked) -> Shown:
+def accounts(asked: PageRequest) -> Shown:
     """Show one page of the case's accounts; all of them in the twins' pages, a page at a time."""
     case = asked.store.case(asked.part("case"), accounts=False)
     table = _accounts(asked, case)
@@ -130,7 +130,7 @@ def accounts(asked: Asked) -> Shown:
     return Shown("accounts.html.j2", f"Accounts of {case.id}", data, rows, view)
 
 
-def links(asked: Asked) -> Shown:
+def links(asked: PageRequest) -> Shown:
     """Show the case's single links, ranked, a page at a time."""
     case = asked.store.case(asked.part("case"), accounts=False)
     found = asked.desk.looks.links(case.id)
@@ -145,7 +145,7 @@ def links(asked: Asked) -> Shown:
     return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
 
 
-def alert_page(asked: Asked) -> Shown:
+def alert_page(asked: PageRequest) -> Shown:
     """Show the alert as it is exported."""
     case = asked.store.case(asked.part("case"), accounts=False)
     said = asked.desk.looks.told(case.id, asked.now_us, base(asked)).alert
@@ -154,13 +154,13 @@ def alert_page(asked: Asked) -> Shown:
     )
 
 
-def actor(asked: Asked) -> Shown:
+def actor(asked: PageRequest) -> Shown:
     """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
     case = asked.store.case(asked.part("case"), accounts=False)
     try:
         drawn = asked.desk.looks.drawn(case)
-    except Missing:
-        raise Missing(
+    except RecordNotFound:
+        raise RecordNotFound(
             f"no finding names {case.id} by itself yet; its case page says where it is from"
         ) from None
     accounts = asked.store.case(case.id).accounts

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import DetectorState, claims, feedback
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown
 
 ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
@@ -28,10 +28,12 @@ def whats() -> dict[str, str]:
     return found
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show them, those that raise alarms first."""
     states = feedback.states(asked.store)
-    said = {name: {"what": whats().get(name, "")} | claims.said(name) for name in {*whats(), *states}}
+    said = {
+        name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
+    }
     months: dict[str, list[Any]] = {}
     for one in feedback.by_month(asked.store):
         months.setdefault(one.detector, []).append(one)
@@ -63,7 +65,7 @@ def show(asked: Asked) -> Shown:
     return Shown("detectors.html.j2", "Detectors", data, rows, view)
 
 
-def set_state(asked: Asked) -> Response:
+def set_state(asked: PageRequest) -> Response:
     """Change what a detector's alarms may do: lower it freely, raise it where the evidence is there."""
     name, state = asked.form("detector", 200), asked.form("state", 20)
     if state not in list(DetectorState):

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.console import people, render, sessions
-from stillwatch.console.asked import Desk, address
+from stillwatch.console.asked import ConsoleContext, address
 from stillwatch.console.throttle import Throttle
 from stillwatch.errors import StillwatchError
 
@@ -44,10 +44,10 @@ def _inside(request: Request, target: str) -> str:
     return target if fits and target.isprintable() and len(target) < 2_000 else home
 
 
-class Door:
+class LoginPages:
     """The way in and out."""
 
-    def __init__(self, desk: Desk, throttle: Throttle) -> None:
+    def __init__(self, desk: ConsoleContext, throttle: Throttle) -> None:
         self._desk, self._throttle = desk, throttle
 
     def form(self, request: Request) -> Response:

@@ -1,12 +1,12 @@
 """Health: how each part does, how far behind it is, and what is not on record."""
 
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown, iso_us
 
 GAPS = 200
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show the parts, those that do not do well first."""
     order = {"failing": 0, "degraded": 1}
     parts = sorted(asked.deployment.health(asked.now_us), key=lambda p: order.get(p.status, 2))

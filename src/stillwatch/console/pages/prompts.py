@@ -3,16 +3,16 @@
 The record comes first. Where it cannot be written, nothing is shown.
 """
 
-from stillwatch.cases import Missing, reading
+from stillwatch.cases import RecordNotFound, reading
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown
 
 MOST = 50
 SHORTEST_WHY = 8
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Put on record who asks and why, then show the newest texts."""
     account = (asked.accounts() or [""])[-1]
     why = asked.why()
@@ -20,7 +20,7 @@ def show(asked: Asked) -> Shown:
         raise ConsoleError("say in a few words why you need to see them")
     inside = reading.account(asked.store, account)
     if not inside:
-        raise Missing("no case names this account: its texts are nobody's to see")
+        raise RecordNotFound("no case names this account: its texts are nobody's to see")
     asked.store.look(
         asked.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
         asked.now_us, personal={account: {"account": account, "why": why}},

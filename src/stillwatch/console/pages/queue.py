@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from stillwatch.cases import Case, State, Verdict, reading
+from stillwatch.cases import Case, CaseState, Verdict, reading
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown, iso_us
 
 PAGE = 50
 WORDS = ("state", "verdict", "owner", "account", "suppressed", "text")
 STATES = {
-    "": (State.NEW, State.OPEN),
-    "new": (State.NEW,),
-    "open": (State.OPEN,),
-    "closed": (State.CLOSED,),
+    "": (CaseState.NEW, CaseState.OPEN),
+    "new": (CaseState.NEW,),
+    "open": (CaseState.OPEN,),
+    "closed": (CaseState.CLOSED,),
     "all": (),
 }
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show one page of it."""
     given = {word: asked.query(word) for word in WORDS}
     offset = asked.query_number("offset", 0, 10_000_000)
@@ -32,7 +32,7 @@ def show(asked: Asked) -> Shown:
     return Shown("queue.html.j2", "Queue", data, rows, view)
 
 
-def _filter(asked: Asked, given: dict[str, str], offset: int) -> reading.Filter:
+def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.Filter:
     if given["state"] not in STATES:
         raise ConsoleError(f"state is {given['state'][:40]!a}; give one of new, open, closed, all")
     if given["suppressed"] not in ("", "yes", "all"):
@@ -56,7 +56,7 @@ def _filter(asked: Asked, given: dict[str, str], offset: int) -> reading.Filter:
     )
 
 
-def row(case: Case, asked: Asked) -> dict[str, Any]:
+def row(case: Case, asked: PageRequest) -> dict[str, Any]:
     """Write a case as a line."""
     return {
         "case": case.id,

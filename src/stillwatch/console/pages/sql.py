@@ -2,20 +2,20 @@
 
 from starlette.responses import Response
 
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.query import MOST_ROWS
-from stillwatch.console.sql import LIMIT_MS, Answer, named
+from stillwatch.console.sql import LIMIT_MS, QueryResult, named
 from stillwatch.console.twins import Shown, as_csv, as_json
 
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show the form."""
     return _shown(asked, EXAMPLE, None)
 
 
-def ask(asked: Asked) -> Shown | Response:
+def ask(asked: PageRequest) -> Shown | Response:
     """Put the question on record and answer it."""
     query = asked.form("query", 100_000)
     asked.store.look(
@@ -29,7 +29,7 @@ def ask(asked: Asked) -> Shown | Response:
     return as_csv(shown, "sql") if form == "csv" else shown
 
 
-def _shown(asked: Asked, query: str, answer: Answer | None) -> Shown:
+def _shown(asked: PageRequest, query: str, answer: QueryResult | None) -> Shown:
     names = [] if answer is None else named(answer.columns)
     rows = [] if answer is None else [dict(zip(names, row, strict=True)) for row in answer.rows]
     data = {

@@ -4,14 +4,14 @@ from dataclasses import asdict
 from typing import Any
 
 from stillwatch.console import ConsoleError, InForce, Unavailable
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.twins import Shown
 from stillwatch.terms.diff import difference
 from stillwatch.terms.load import check
 from stillwatch.terms.trial import run
 
 
-def show(asked: Asked) -> Shown:
+def show(asked: PageRequest) -> Shown:
     """Show the terms in force; with `against`, what changed since that text of the history."""
     try:
         force = asked.deployment.terms()
@@ -37,7 +37,7 @@ def show(asked: Asked) -> Shown:
     return Shown("terms.html.j2", "Terms", data, rows, view)
 
 
-def _against(asked: Asked, force: InForce) -> tuple[str, list[dict[str, Any]]]:
+def _against(asked: PageRequest, force: InForce) -> tuple[str, list[dict[str, Any]]]:
     """Compare with another text of the history: the one named, or the one accepted before."""
     wanted = asked.query("against")
     older = [t for t in force.texts if t.text is not None and t.sha256 != force.sha256]

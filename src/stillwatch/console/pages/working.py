@@ -4,7 +4,7 @@ from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Verdict, work
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import Asked
+from stillwatch.console.asked import PageRequest
 from stillwatch.console.pages.acting import to_case
 
 DAY_US = 86_400_000_000
@@ -12,7 +12,7 @@ MOST_DAYS = 3_650
 MOST_PICKED = 500
 
 
-def _verdict(asked: Asked) -> Verdict:
+def _verdict(asked: PageRequest) -> Verdict:
     name = asked.form("verdict", 40)
     try:
         return Verdict(name)
@@ -20,7 +20,7 @@ def _verdict(asked: Asked) -> Verdict:
         raise ConsoleError(f"verdict is {name!a}; give one of {', '.join(Verdict)}") from None
 
 
-def take(asked: Asked) -> Response:
+def take(asked: PageRequest) -> Response:
     """Make whoever asks the owner."""
     case, me = asked.part("case"), asked.user.name
     work.assign(asked.store, case, me, who=me, why="", now_us=asked.now_us, if_revision=asked.revision())
@@ -29,7 +29,7 @@ def take(asked: Asked) -> Response:
     return to_case(asked, case, "taken")
 
 
-def assign(asked: Asked) -> Response:
+def assign(asked: PageRequest) -> Response:
     """Change the owner."""
     case, owner = asked.part("case"), asked.form("owner", 200)
     work.assign(
@@ -39,7 +39,7 @@ def assign(asked: Asked) -> Response:
     return to_case(asked, case, "assigned")
 
 
-def note(asked: Asked) -> Response:
+def note(asked: PageRequest) -> Response:
     """Keep a note. It changes nothing that stands, so it needs no revision."""
     case, text = asked.part("case"), asked.form("text")
     if not text:
@@ -48,7 +48,7 @@ def note(asked: Asked) -> Response:
     return to_case(asked, case, "noted")
 
 
-def judge(asked: Asked) -> Response:
+def judge(asked: PageRequest) -> Response:
     """Keep a verdict of the case, and close it where that is asked for too."""
     case, why = asked.part("case"), asked.why()
     who, now_us = asked.user.name, asked.now_us
@@ -61,7 +61,7 @@ def judge(asked: Asked) -> Response:
     return to_case(asked, case, "judged")
 
 
-def judge_accounts(asked: Asked) -> Response:
+def judge_accounts(asked: PageRequest) -> Response:
     """Keep a verdict of the accounts that were picked."""
     case = asked.part("case")
     picked = asked.accounts()
@@ -76,7 +76,7 @@ def judge_accounts(asked: Asked) -> Response:
     return to_case(asked, case, "judged")
 
 
-def close(asked: Asked) -> Response:
+def close(asked: PageRequest) -> Response:
     """Close the case."""
     case = asked.part("case")
     work.close(
@@ -90,7 +90,7 @@ def close(asked: Asked) -> Response:
     return to_case(asked, case, "closed")
 
 
-def reopen(asked: Asked) -> Response:
+def reopen(asked: PageRequest) -> Response:
     """Open a closed case again."""
     case = asked.part("case")
     work.reopen(
@@ -104,7 +104,7 @@ def reopen(asked: Asked) -> Response:
     return to_case(asked, case, "reopened")
 
 
-def suppress(asked: Asked) -> Response:
+def suppress(asked: PageRequest) -> Response:
     """Keep the case out of the queue for some days."""
     case, days = asked.part("case"), asked.form_number("days", 30) or 0
     if not 0 < days <= MOST_DAYS:
@@ -117,7 +117,7 @@ def suppress(asked: Asked) -> Response:
     return to_case(asked, case, "suppressed")
 
 
-def unsuppress(asked: Asked) -> Response:
+def unsuppress(asked: PageRequest) -> Response:
     """End a suppression."""
     case = asked.part("case")
     work.unsuppress(
@@ -131,7 +131,7 @@ def unsuppress(asked: Asked) -> Response:
     return to_case(asked, case, "unsuppressed")
 
 
-def appeal(asked: Asked) -> Response:
+def appeal(asked: PageRequest) -> Response:
     """Keep what a customer says against it."""
     case, text = asked.part("case"), asked.form("text")
     if not text:
@@ -142,7 +142,7 @@ def appeal(asked: Asked) -> Response:
     return to_case(asked, case, "appealed")
 
 
-def decide(asked: Asked) -> Response:
+def decide(asked: PageRequest) -> Response:
     """Decide an appeal."""
     case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
     work.decide(
@@ -152,7 +152,7 @@ def decide(asked: Asked) -> Response:
     return to_case(asked, case, "decided")
 
 
-def undo(asked: Asked) -> Response:
+def undo(asked: PageRequest) -> Response:
     """Take an act back."""
     case, act = asked.part("case"), asked.form_number("act")
     if act is None:

@@ -7,7 +7,7 @@ from stillwatch.distill import Prompt
 
 
 @dataclass(frozen=True)
-class Question:
+class SampleRequest:
     """One sample to be had: everything that makes it what it is, and the key by which it is known."""
 
     key: str

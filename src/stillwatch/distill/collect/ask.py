@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import BudgetReached, DistillError, Prompt, Run, Sample
+from stillwatch.distill import BudgetReached, DistillError, DistillRun, Prompt, Sample
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
 from stillwatch.distill.collect.stored import samples, write_spent, write_stored
-from stillwatch.distill.ledger import Ledger, read_only
-from stillwatch.distill.plan import EMBEDDED, Plan, Teacher, load
+from stillwatch.distill.ledger import RunLedger, read_only
+from stillwatch.distill.plan import EMBEDDED, DistillPlan, Teacher, load
 from stillwatch.distill.prices import price_of, usd
 from stillwatch.distill.rows import read_prompts
 
@@ -21,15 +21,15 @@ Say = Callable[[str], None]
 NO_KEY = "none"  # what a server without keys is sent
 
 
-def collect_run(run: Run, plan: Plan, tell: Tell, say: Say) -> Collected:
+def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> Collected:
     """Ask for every sample that is missing; write collected.jsonl and spent.json from the ledger.
 
     Raises: DistillError. Whatever was stored stays, and the files are written then too.
     """
     prompts = list(read_prompts(run.prompts))
-    with Ledger(run.ledger) as ledger:
+    with RunLedger(run.ledger) as ledger:
         try:
-            return collect(plan, prompts, ledger, lambda: reached(plan.teacher, say), tell)
+            return collect(plan, prompts, ledger, lambda: reach_teacher(plan.teacher, say), tell)
         finally:
             write_stored(run, plan)
 
@@ -40,16 +40,16 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
     Raises: BudgetReached, or DistillError when it had to stop for something else, before all were asked; what
     was answered stays stored.
     """
-    run = Run(path)
+    run = DistillRun(path)
     plan = load(run.path, {})
     plan = replace(plan, collect=replace(plan.collect, samples=1, temperature=0.0, top_p=None, logprobs=0))
-    with Ledger(run.ledger) as ledger:
+    with RunLedger(run.ledger) as ledger:
         try:
             got = collect(
                 plan,
                 prompts,
                 ledger,
-                lambda: reached(plan.teacher, say),
+                lambda: reach_teacher(plan.teacher, say),
                 lambda progress: None,
                 purpose="evaluate",
             )
@@ -64,7 +64,7 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
 
 
 @contextmanager
-def reached(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
+def reach_teacher(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
     """The teacher with an address that answers, and its key: an embedded one is served while the block runs.
 
     A header whose value begins with $ is read from that variable here, so that no secret lies in the plan.
@@ -75,13 +75,13 @@ def reached(teacher: Teacher, say: Say) -> Iterator[tuple[Teacher, str]]:
     if not teacher.base_url.startswith(EMBEDDED):
         yield teacher, key
         return
-    from stillwatch.distill.embedded.serve.run import started
+    from stillwatch.distill.embedded.serve.run import start_server
 
-    with started(teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
+    with start_server(teacher.base_url.removeprefix(EMBEDDED), say=say) as base_url:
         yield replace(teacher, base_url=base_url), key
 
 
-def estimate(plan: Plan, prompts: list[Prompt]) -> dict[str, Any]:
+def estimate(plan: DistillPlan, prompts: list[Prompt]) -> dict[str, Any]:
     """What a whole run may cost: at most (every answer at its limit), and its prompts about."""
     price = price_of(plan.teacher.model, plan.prices)
     requests = most_in = about_in = most_out = 0

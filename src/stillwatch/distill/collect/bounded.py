@@ -15,7 +15,7 @@ UNPACKED = "gzip"  # the one packing asked for: zlib unpacks it up to a limit
 GZIP = 31  # zlib's number for it
 
 
-def bounded() -> Any:
+def bounded_client_class() -> Any:
     """The client's own transport class, which follows no redirect and reads no more than it should.
 
     Raises (when it sends): NotAnAnswer; the client wraps it.
@@ -38,7 +38,7 @@ def bounded() -> Any:
             return type(response)(
                 response.status_code,
                 headers=headers,
-                content=unpacked(bytes(raw), response.headers.get("content-encoding", "")),
+                content=unpack(bytes(raw), response.headers.get("content-encoding", "")),
                 request=request,
                 extensions=response.extensions,
             )
@@ -49,7 +49,7 @@ def bounded() -> Any:
 _OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
 
 
-def unpacked(raw: bytes, packing: str) -> bytes:
+def unpack(raw: bytes, packing: str) -> bytes:
     """The body as it was meant. Raises: NotAnAnswer where it is too long or packed in another way.
 
     >>> import gzip

@@ -17,15 +17,15 @@ from dataclasses import replace
 from typing import Any
 
 from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
-from stillwatch.distill.collect import Collected, Progress, Question
-from stillwatch.distill.collect.bounded import bounded
+from stillwatch.distill.collect import Collected, Progress, SampleRequest
+from stillwatch.distill.collect.bounded import bounded_client_class
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
-from stillwatch.distill.collect.purse import Purse, Reserved
+from stillwatch.distill.collect.purse import Reserved, RunBudget
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
-from stillwatch.distill.collect.reply import parsed, usage
-from stillwatch.distill.collect.trouble import Means, Trouble, trouble
-from stillwatch.distill.ledger import Ledger, Outcome
-from stillwatch.distill.plan import Plan, Teacher
+from stillwatch.distill.collect.reply import parse_reply, usage
+from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
+from stillwatch.distill.ledger import AttemptOutcome, RunLedger
+from stillwatch.distill.plan import DistillPlan, Teacher
 from stillwatch.distill.prices import PUSD, Price, price_of
 
 Tell = Callable[[Progress], None]
@@ -35,9 +35,9 @@ REFUSED = 3  # requests in a row refused for good, before anything was answered
 
 
 def collect(
-    plan: Plan,
+    plan: DistillPlan,
     prompts: list[Prompt],
-    ledger: Ledger,
+    ledger: RunLedger,
     reach: Callable[[], AbstractContextManager[tuple[Teacher, str]]],
     tell: Tell,
     purpose: str = "train",
@@ -70,15 +70,15 @@ class _Gathering:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: DistillPlan,
         prompts: list[Prompt],
-        ledger: Ledger,
+        ledger: RunLedger,
         price: Price | None,
         tell: Tell,
         purpose: str,
     ) -> None:
         self.plan, self.ledger, self.price, self.tell, self.purpose = plan, ledger, price, tell, purpose
-        answered, refused = ledger.answered(), ledger.given_up()
+        answered, refused = ledger.answered_keys(), ledger.given_up()
         doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
         self.missing: deque[tuple[Prompt, int]] = deque()  # questions are made when their turn comes
         self.wanted = self.had = self.failed = 0
@@ -93,7 +93,7 @@ class _Gathering:
         self.without_logprobs = False
         self.new = self.requests = 0
         self.spent = ledger.spent()
-        self.purse = Purse(plan.budget, price, self.spent, ledger.excess())
+        self.purse = RunBudget(plan.budget, price, self.spent, ledger.excess())
         self.stop = asyncio.Event()
         self.settled = asyncio.Condition()
         self.why = ""
@@ -124,7 +124,7 @@ class _Gathering:
             default_headers=dict(teacher.headers) or None,
             max_retries=0,
             timeout=asking.timeout_s,
-            http_client=bounded()(),
+            http_client=bounded_client_class()(),
         )
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGINT, signal.SIGTERM):
@@ -162,7 +162,7 @@ class _Gathering:
     async def _next(self) -> None:
         await self._sample(question_of(self.plan, *self.missing.popleft()))
 
-    async def _sample(self, question: Question) -> None:
+    async def _sample(self, question: SampleRequest) -> None:
         """Ask until it is answered or given up. Only this puts an end to a sample."""
         tries = 0
         try:
@@ -170,15 +170,19 @@ class _Gathering:
                 met = await self._ask(question)
                 if met is None:
                     return
-                if "logprob" in met.text.lower() and met.means is Means.GIVE_UP and not self.without_logprobs:
+                if (
+                    "logprob" in met.text.lower()
+                    and met.means is Remedy.GIVE_UP
+                    and not self.without_logprobs
+                ):
                     self.without_logprobs = True  # it offers none: the answers are worth having all the same
                     continue
                 self._judge(met)
-                if met.means is Means.PAUSE:
+                if met.means is Remedy.PAUSE:
                     self.pace.pause(met.wait_s)
                     continue
                 tries += 1
-                if met.means is Means.GIVE_UP or (tries >= self.plan.collect.tries and not met.unreached):
+                if met.means is Remedy.GIVE_UP or (tries >= self.plan.collect.tries and not met.unreached):
                     await self._give_up(question, met)
                     return
                 wait_s = self.pace.backoff_s(tries) if met.wait_s is None else met.wait_s
@@ -187,7 +191,7 @@ class _Gathering:
         except DistillError as why:
             self._stop(str(why), by_budget=isinstance(why, BudgetReached))
 
-    async def _ask(self, question: Question) -> Trouble | None:
+    async def _ask(self, question: SampleRequest) -> TeacherError | None:
         """Send one request and store what came of it; None when it is answered (or nothing was sent)."""
         had = await self._set_aside(question)
         if had is None:
@@ -211,9 +215,9 @@ class _Gathering:
             outcome, met = await self._send(question, attempt)
             doubt = outcome.state == "in_doubt"
             tokens = had.tokens if doubt else outcome.input_tokens + outcome.output_tokens
-            await asyncio.wrap_future(self.ledger.ended(question.key, attempt, outcome))
+            await asyncio.wrap_future(self.ledger.record_end(question.key, attempt, outcome))
             self.purse.settle(had, tokens, had.pusd if doubt else outcome.pusd)
-            self.pace.took(turn, tokens)
+            self.pace.correct_tokens(turn, tokens)
         finally:
             self.pace.back()
         async with self.settled:
@@ -221,13 +225,15 @@ class _Gathering:
         if met is None:
             self.new += 1
             self.last_answer = time.monotonic()
-            self.pace.answered()
+            self.pace.count_answer()
             self._tell()
         if self.ledger.full:
             raise DistillError(f"the disk is full ({self.ledger.full}); what came is stored")
         return met
 
-    async def _send(self, question: Question, attempt: int) -> tuple[Outcome, Trouble | None]:
+    async def _send(
+        self, question: SampleRequest, attempt: int
+    ) -> tuple[AttemptOutcome, TeacherError | None]:
         apart = ("model", "messages", *(("logprobs", "top_logprobs") if self.without_logprobs else ()))
         body = {key: value for key, value in question.body.items() if key not in apart}
         began = time.monotonic()
@@ -241,22 +247,22 @@ class _Gathering:
                     extra_headers={"Idempotency-Key": question.key},
                 )
             raw: bytes = answer.content
-            reply = parsed(raw)
+            reply = parse_reply(raw)
         except Exception as error:  # noqa: BLE001 - the client raises many kinds; `trouble` reads all of them
             met = trouble(error, self.plan.teacher.api_key_env, self.plan.teacher.base_url)
-            state = "in_doubt" if met.means is Means.DOUBT else "unpaid"
+            state = "in_doubt" if met.means is Remedy.DOUBT else "unpaid"
             took = int((time.monotonic() - began) * 1e6)
-            return Outcome(state, latency_us=took, status=met.status, error=met.text), met
+            return AttemptOutcome(state, latency_us=took, status=met.status, error=met.text), met
         took = int((time.monotonic() - began) * 1e6)
         used = usage(reply, bound_tokens(question, self.plan)[0])
         pusd = 0
         if self.price is not None:
             pusd = self.price.cost_pusd(used.input_tokens, used.output_tokens, used.cached_tokens)
-        return Outcome(
+        return AttemptOutcome(
             "stored", used.input_tokens, used.output_tokens, pusd, took, answer.status_code, None, raw
         ), None
 
-    async def _set_aside(self, question: Question) -> Reserved | None:
+    async def _set_aside(self, question: SampleRequest) -> Reserved | None:
         """Take a request's worst case out of the budget; wait for those under way where it is short."""
         while not self.stop.is_set():
             wanted = self.purse.wants(*bound_tokens(question, self.plan))
@@ -271,30 +277,30 @@ class _Gathering:
                     await asyncio.wait_for(self.settled.wait(), 1.0)
         return None
 
-    async def _give_up(self, question: Question, met: Trouble) -> None:
+    async def _give_up(self, question: SampleRequest, met: TeacherError) -> None:
         self.failed += 1
         await asyncio.wrap_future(
-            self.ledger.failed(question.key, met.text, final=met.means is Means.GIVE_UP)
+            self.ledger.record_failure(question.key, met.text, final=met.means is Remedy.GIVE_UP)
         )
         self._tell()
 
-    def _judge(self, met: Trouble) -> None:
+    def _judge(self, met: TeacherError) -> None:
         """Tell whether it makes sense to go on. Raises: DistillError where not."""
         name = f"{self.plan.teacher.model} at {self.plan.teacher.base_url}"
-        if met.means is Means.STOP:
+        if met.means is Remedy.STOP:
             raise DistillError(f"{name}: {met.text}")
         self.unreached = self.unreached + 1 if met.unreached else 0
         every = (
-            met.means is Means.GIVE_UP and "content_filter" not in met.text
+            met.means is Remedy.GIVE_UP and "content_filter" not in met.text
         )  # that one is about its prompt
         self.refused = self.refused + 1 if every else 0
         silent_s = time.monotonic() - self.last_answer
         if not self.new and (self.unreached >= UNREACHED or self.refused >= REFUSED):
             raise DistillError(f"{name}: {met.text}")
         patience_s = self.plan.collect.patience_s
-        if met.means is not Means.PAUSE:
+        if met.means is not Remedy.PAUSE:
             patience_s += self.plan.collect.timeout_s  # that long an answer may take
-        if met.means is not Means.GIVE_UP and silent_s + (met.wait_s or 0) > patience_s:
+        if met.means is not Remedy.GIVE_UP and silent_s + (met.wait_s or 0) > patience_s:
             asks = f" and asks to wait {met.wait_s:.0f} s" if met.wait_s else ""
             raise DistillError(
                 f"{name} has answered nothing for {silent_s:.0f} s{asks} (collect.patience_s is "

@@ -56,14 +56,14 @@ class Pace:
         self._under_way += 1
         return entry
 
-    def took(self, entry: list[float], tokens: int) -> None:
+    def correct_tokens(self, entry: list[float], tokens: int) -> None:
         """Put what a request really took in the place of what it might have taken."""
         entry[1] = float(tokens)
 
     def back(self) -> None:
         self._under_way -= 1
 
-    def answered(self) -> None:
+    def count_answer(self) -> None:
         """An answer came: the pauses were long enough, and a little more may be under way at once."""
         self._pauses = 0
         self._allowed = min(self._most, self._allowed + 1 / self._allowed)

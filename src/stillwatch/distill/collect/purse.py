@@ -7,7 +7,7 @@ It does not send and does not store.
 
 from dataclasses import dataclass
 
-from stillwatch.distill.ledger import Spent
+from stillwatch.distill.ledger import RunCost
 from stillwatch.distill.plan import Budget
 from stillwatch.distill.prices import MOST_PUSD, PUSD, Price
 
@@ -21,10 +21,10 @@ class Reserved:
     pusd: int
 
 
-class Purse:
+class RunBudget:
     """What is left, what is set aside, what is spent."""
 
-    def __init__(self, budget: Budget, price: Price | None, spent: Spent, excess_tokens: int) -> None:
+    def __init__(self, budget: Budget, price: Price | None, spent: RunCost, excess_tokens: int) -> None:
         self._most_tokens = budget.tokens
         self._most_requests = budget.requests
         self._most_pusd = None if budget.usd is None else int(budget.usd * PUSD)

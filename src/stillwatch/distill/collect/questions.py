@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from stillwatch.distill import Prompt
-from stillwatch.distill.collect import Question
-from stillwatch.distill.plan import Plan
+from stillwatch.distill.collect import SampleRequest
+from stillwatch.distill.plan import DistillPlan
 
 MESSAGE_TOKENS = 16  # of a chat template around each message; the longest known (Llama 3) has 5
 TEMPLATE_TOKENS = 96  # a template's own opening, with a default system message as some bring one
 
 
-def question_of(plan: Plan, prompt: Prompt, sample: int) -> Question:
+def question_of(plan: DistillPlan, prompt: Prompt, sample: int) -> SampleRequest:
     """One sample of one prompt, as it is asked."""
     body = _body(plan, prompt, sample)
-    return Question(_key(body, sample), prompt, sample, body)
+    return SampleRequest(_key(body, sample), prompt, sample, body)
 
 
-def questions(plan: Plan, prompts: list[Prompt]) -> Iterator[Question]:
+def questions(plan: DistillPlan, prompts: list[Prompt]) -> Iterator[SampleRequest]:
     """Every sample that a plan wants: the first of each prompt, then the second of each, and so on."""
     for sample in range(plan.collect.samples):
         for prompt in prompts:
             yield question_of(plan, prompt, sample)
 
 
-def bound_tokens(question: Question, plan: Plan) -> tuple[int, int]:
+def bound_tokens(question: SampleRequest, plan: DistillPlan) -> tuple[int, int]:
     """The most tokens that a request may take, in and out: no token is shorter than a byte."""
     said = sum(
         len(text.encode(errors="replace"))
@@ -37,13 +37,13 @@ def bound_tokens(question: Question, plan: Plan) -> tuple[int, int]:
     return prompt, plan.collect.max_tokens
 
 
-def likely_tokens(question: Question, plan: Plan) -> int:
+def likely_tokens(question: SampleRequest, plan: DistillPlan) -> int:
     """About how many tokens a request's prompt has: four bytes each (English text, BPE)."""
     most, _ = bound_tokens(question, plan)
     return max(1, (most - TEMPLATE_TOKENS) // 4)
 
 
-def _body(plan: Plan, prompt: Prompt, sample: int) -> dict[str, Any]:
+def _body(plan: DistillPlan, prompt: Prompt, sample: int) -> dict[str, Any]:
     asking = plan.collect
     body: dict[str, Any] = {"model": plan.teacher.model, "messages": [dict(one) for one in prompt.messages]}
     body[asking.max_tokens_field] = asking.max_tokens

@@ -19,7 +19,7 @@ class NotAnAnswer(ValueError):
 
 
 @dataclass(frozen=True)
-class Said:
+class ParsedAnswer:
     """What one answer says."""
 
     reasoning: str | None
@@ -31,7 +31,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Usage:
+class TeacherUsage:
     """What the teacher says it used; `told` is false where it does not say."""
 
     input_tokens: int
@@ -41,7 +41,7 @@ class Usage:
     told: bool
 
 
-def parsed(raw: bytes) -> dict[str, Any]:
+def parse_reply(raw: bytes) -> dict[str, Any]:
     """Read a reply's JSON. Raises: NotAnAnswer with what is wrong."""
     try:
         reply = json.loads(raw)
@@ -59,7 +59,7 @@ def parsed(raw: bytes) -> dict[str, Any]:
     return reply
 
 
-def said(reply: dict[str, Any]) -> Said:
+def parse_answer(reply: dict[str, Any]) -> ParsedAnswer:
     """What the first choice says."""
     choice = reply["choices"][0]
     message = choice["message"]
@@ -72,7 +72,7 @@ def said(reply: dict[str, Any]) -> Said:
     reasoning = "\n".join(part.strip() for part in [*given, *([marked] if marked else [])]) or None
     finish = choice.get("finish_reason")
     refusal = message.get("refusal")
-    return Said(
+    return ParsedAnswer(
         reasoning,
         answer.strip() if reasoning else answer,
         refusal if isinstance(refusal, str) and refusal else None,
@@ -97,7 +97,7 @@ def split_marked(text: str) -> tuple[str | None, str]:
     return (rest.strip() or None, "") if opened else (None, text)
 
 
-def usage(reply: dict[str, Any], question_bytes: int) -> Usage:
+def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
     """What it cost in tokens; where the teacher does not say, the most that its bytes can hold."""
     told = reply.get("usage")
     if isinstance(told, dict):
@@ -106,10 +106,10 @@ def usage(reply: dict[str, Any], question_bytes: int) -> Usage:
             cached = _count(_inner(told, "prompt_tokens_details", "cached_tokens"))
             thought = _count(_inner(told, "completion_tokens_details", "reasoning_tokens"))
             hit = _count(told.get("prompt_cache_hit_tokens"))  # DeepSeek's name
-            return Usage(into, out, cached or hit or 0, thought, True)
-    one = said(reply)
+            return TeacherUsage(into, out, cached or hit or 0, thought, True)
+    one = parse_answer(reply)
     written = len((one.answer + (one.reasoning or "")).encode(errors="replace"))
-    return Usage(question_bytes, written, 0, None, False)
+    return TeacherUsage(question_bytes, written, 0, None, False)
 
 
 def _parts(content: Any) -> tuple[list[str], str]:

@@ -10,21 +10,21 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Run, Sample
+from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
 from stillwatch.distill.collect.questions import question_of
-from stillwatch.distill.collect.reply import parsed, said, usage
-from stillwatch.distill.ledger import Spent, read_only, reply, spent
-from stillwatch.distill.plan import Plan
+from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
+from stillwatch.distill.ledger import RunCost, read_only, reply, spent
+from stillwatch.distill.plan import DistillPlan
 from stillwatch.distill.prices import PUSD, price_of, usd
 from stillwatch.distill.rows import read_json, read_prompts, write_json, write_rows
 
 
-def write_stored(run: Run, plan: Plan) -> None:
+def write_stored(run: DistillRun, plan: DistillPlan) -> None:
     """Write both files anew. Raises: DistillError."""
     prompts = list(read_prompts(run.prompts))
     with closing(read_only(run.ledger)) as db:
         try:
-            write_rows(run.collected, samples(plan, prompts, db))
+            write_rows(run.collected_file, samples(plan, prompts, db))
             _write_spent(run, plan, db)  # last: it says that the other one is complete
         except DistillError as why:
             raise DistillError(
@@ -32,24 +32,24 @@ def write_stored(run: Run, plan: Plan) -> None:
             ) from why
 
 
-def write_spent(run: Run, plan: Plan) -> None:
+def write_spent(run: DistillRun, plan: DistillPlan) -> None:
     """Write spent.json anew."""
     with closing(read_only(run.ledger)) as db:
         _write_spent(run, plan, db)
 
 
-def is_stale(run: Run) -> bool:
+def is_stale(run: DistillRun) -> bool:
     """Whether the ledger has more than the files say: a process was killed before it wrote them."""
     if not run.ledger.exists():
         return False
-    if not run.collected.exists() or not run.spent.exists():
+    if not run.collected_file.exists() or not run.spent.exists():
         return True
     told = read_json(run.spent)
     with closing(read_only(run.ledger)) as db:
         return bool(spent(db, "train").requests != told.get("requests"))
 
 
-def samples(plan: Plan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterator[Sample]:
+def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterator[Sample]:
     """Every stored answer that the plan asks for, in the order of the prompts and then of the samples."""
     priced = price_of(plan.teacher.model, plan.prices) is not None
     for prompt in prompts:
@@ -59,8 +59,8 @@ def samples(plan: Plan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterat
             if stored is None:
                 continue
             raw, into, out, pusd = stored
-            answer = parsed(raw)
-            words, used = said(answer), usage(answer, 0)
+            answer = parse_reply(raw)
+            words, used = parse_answer(answer), usage(answer, 0)
             yield Sample(
                 prompt.id,
                 number,
@@ -81,7 +81,7 @@ def samples(plan: Plan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterat
             )
 
 
-def _write_spent(run: Run, plan: Plan, db: sqlite3.Connection) -> None:
+def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection) -> None:
     """Training samples at the top, evaluation apart, and by what prices."""
     price = price_of(plan.teacher.model, plan.prices)
     content = _spent(spent(db, "train"), price is not None)
@@ -91,7 +91,7 @@ def _write_spent(run: Run, plan: Plan, db: sqlite3.Connection) -> None:
     write_json(run.spent, content)
 
 
-def _spent(one: Spent, priced: bool) -> dict[str, Any]:
+def _spent(one: RunCost, priced: bool) -> dict[str, Any]:
     return {
         "requests": one.requests,
         "answers": one.answers,

@@ -9,7 +9,7 @@ from typing import Any
 from stillwatch.distill.collect.reply import NotAnAnswer
 
 
-class Means(Enum):
+class Remedy(Enum):
     """What to do about it."""
 
     PAUSE = "pause"  # too much at once: nobody asks for a while
@@ -20,71 +20,75 @@ class Means(Enum):
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TeacherError:
     """An error, read."""
 
-    means: Means
+    means: Remedy
     text: str
     status: int | None = None
     wait_s: float | None = None  # as the teacher asks
     unreached: bool = False  # nobody listens there
 
 
-def trouble(error: Exception, key_variable: str, base_url: str) -> Trouble:
+def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
     """Read an error of the `openai` client."""
     import openai
 
     if isinstance(error.__cause__, NotAnAnswer):  # met while it was read
         error = error.__cause__
     if isinstance(error, openai.APIStatusError):
-        return _status(error.status_code, _said(error), error.response.headers, key_variable, base_url)
+        return _status(
+            error.status_code, _teacher_words(error), error.response.headers, key_variable, base_url
+        )
     if isinstance(error, openai.APITimeoutError):
         if _kinds(error.__cause__) & {"ConnectTimeout", "PoolTimeout"}:
-            return Trouble(Means.AGAIN, "no connection within the time", unreached=True)
-        return Trouble(Means.DOUBT, "no answer within the time (collect.timeout_s)")
+            return TeacherError(Remedy.AGAIN, "no connection within the time", unreached=True)
+        return TeacherError(Remedy.DOUBT, "no answer within the time (collect.timeout_s)")
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__
         if "ConnectError" in _kinds(cause):
-            return Trouble(Means.AGAIN, f"cannot be reached: {cause}", unreached=True)
+            return TeacherError(Remedy.AGAIN, f"cannot be reached: {cause}", unreached=True)
         if _kinds(cause) & {"UnsupportedProtocol", "InvalidURL", "UnicodeError"}:
-            return Trouble(Means.STOP, f"{base_url} is no address: {cause}")
+            return TeacherError(Remedy.STOP, f"{base_url} is no address: {cause}")
         if "LocalProtocolError" in _kinds(cause):
-            return Trouble(Means.STOP, f"the key in {key_variable} or a header cannot be sent: {cause}")
-        return Trouble(Means.DOUBT, f"the connection broke: {cause or error}")
+            return TeacherError(Remedy.STOP, f"the key in {key_variable} or a header cannot be sent: {cause}")
+        return TeacherError(Remedy.DOUBT, f"the connection broke: {cause or error}")
     if isinstance(error, TimeoutError):
-        return Trouble(Means.DOUBT, "no whole answer within the time (collect.timeout_s)")
+        return TeacherError(Remedy.DOUBT, "no whole answer within the time (collect.timeout_s)")
     if isinstance(error, NotAnAnswer):
-        return Trouble(Means.DOUBT, f"the answer is no chat completion: {error}", 200)
+        return TeacherError(Remedy.DOUBT, f"the answer is no chat completion: {error}", 200)
     if isinstance(error, UnicodeEncodeError | TypeError):
-        return Trouble(Means.STOP, f"the key in {key_variable} or a header cannot be sent: {error}")
-    return Trouble(Means.DOUBT, f"the answer cannot be read: {error}")
+        return TeacherError(Remedy.STOP, f"the key in {key_variable} or a header cannot be sent: {error}")
+    return TeacherError(Remedy.DOUBT, f"the answer cannot be read: {error}")
 
 
-def _status(status: int, said: str, headers: Any, key_variable: str, base_url: str) -> Trouble:
+def _status(status: int, said: str, headers: Any, key_variable: str, base_url: str) -> TeacherError:
     text = f"HTTP {status}: {said}"
     if 300 <= status < 400:
         there = str(headers.get("location", "nowhere"))[:200]
         hint = f"it sends on to {there!r}; prompts and keys go to the plan's own address only"
-        return Trouble(Means.STOP, f"HTTP {status}: {hint} (if that one is right, put it there)", status)
+        return TeacherError(
+            Remedy.STOP, f"HTTP {status}: {hint} (if that one is right, put it there)", status
+        )
     if status == 401:
         hint = f"the key in {key_variable} is not accepted (or the variable is not set)"
-        return Trouble(Means.STOP, f"{text}; {hint}", status)
+        return TeacherError(Remedy.STOP, f"{text}; {hint}", status)
     if status in (402, 403):
-        return Trouble(Means.STOP, text, status)
+        return TeacherError(Remedy.STOP, text, status)
     if status == 404:
         hint = f"is there a teacher of that name at {base_url}? (most end in /v1)"
-        return Trouble(Means.STOP, f"{text}; {hint}", status)
+        return TeacherError(Remedy.STOP, f"{text}; {hint}", status)
     if status == 429 and ("insufficient_quota" in said or "exceeded your current quota" in said):
-        return Trouble(Means.STOP, text, status)
+        return TeacherError(Remedy.STOP, text, status)
     if status in (429, 503, 529):
-        return Trouble(Means.PAUSE, text, status, _retry_after_s(headers))
+        return TeacherError(Remedy.PAUSE, text, status, _retry_after_s(headers))
     if status in (408, 502, 504, 520, 522, 524):  # somebody in between gave up: the teacher may have not
-        return Trouble(Means.DOUBT, text, status)
+        return TeacherError(Remedy.DOUBT, text, status)
     if status >= 500 or status in (409, 425):
-        return Trouble(Means.AGAIN, text, status, _retry_after_s(headers))
+        return TeacherError(Remedy.AGAIN, text, status, _retry_after_s(headers))
     if "max_completion_tokens" in said:
         text += ' (set collect.max_tokens_field to "max_completion_tokens")'
-    return Trouble(Means.GIVE_UP, text, status)
+    return TeacherError(Remedy.GIVE_UP, text, status)
 
 
 def _kinds(error: BaseException | None) -> set[str]:
@@ -92,7 +96,7 @@ def _kinds(error: BaseException | None) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
 
 
-def _said(error: Any) -> str:
+def _teacher_words(error: Any) -> str:
     """The teacher's own words, short."""
     body = error.body
     if isinstance(body, dict):

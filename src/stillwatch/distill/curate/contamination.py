@@ -45,7 +45,7 @@ class HeldOut:
         return None
 
 
-def asked(messages: Iterable[dict[str, str]]) -> str:
+def user_text(messages: Iterable[dict[str, str]]) -> str:
     """What a prompt asks: all that the user says in it."""
     return "\n".join(message["content"] for message in messages if message["role"] == "user")
 

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from stillwatch.distill import DistillError, Example, Prompt, Run, Sample
+from stillwatch.distill import DistillError, DistillRun, Example, Prompt, Sample
 from stillwatch.distill.curate import Dropped
-from stillwatch.distill.curate.contamination import HeldOut, asked
+from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.verify import verify
 from stillwatch.distill.curate.wording import FILTERS
-from stillwatch.distill.plan import Plan, Sieve
+from stillwatch.distill.plan import CurationRules, DistillPlan
 from stillwatch.distill.rows import read_prompts, read_samples, write_json, write_rows
 
 Tell = Callable[[str, int, int | None], None]
 EXAMPLES = 5  # dropped answers named for each filter
 
 
-class _Sieve:
+class _Curation:
     """The answers that are still in, and the account of those that are not."""
 
     def __init__(self, samples: list[Sample]) -> None:
@@ -40,17 +40,17 @@ class _Sieve:
         self.filters.append({"name": name, "reason": drops, "dropped": len(out), "examples": examples})
 
 
-def curate_run(run: Run, plan: Plan, tell: Tell) -> dict[str, Any]:
+def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]:
     """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
-    found = (one for one in read_samples(run.collected) if one.id in prompts)
-    sieve = _Sieve(
+    found = (one for one in read_samples(run.collected_file) if one.id in prompts)
+    sieve = _Curation(
         [replace(one, logprobs=None) for one in found]
     )  # nothing here looks at them, and they are long
     collected = len(sieve.kept)
     if not collected:
-        raise DistillError(f"{run.collected} holds no answers: run `stillwatch distill collect` first")
+        raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")
     for number, one in enumerate(FILTERS):
         tell("wording", number + 1, len(FILTERS))
         reasons = ((sample, one.judge(sample, settings)) for sample in sieve.kept)
@@ -58,12 +58,12 @@ def curate_run(run: Run, plan: Plan, tell: Tell) -> dict[str, Any]:
             one.name, one.drops, [Dropped(s.id, s.sample, why) for s, why in reasons if why is not None]
         )
     sandbox = _verify(sieve, prompts, settings, tell)
-    heldout = [asked(prompt.messages) for prompt in read_prompts(run.heldout)]
+    heldout = [user_text(prompt.messages) for prompt in read_prompts(run.heldout)]
     fence = HeldOut(heldout, settings.contamination_words)
-    _contaminated(sieve, fence)
+    _drop_contaminated(sieve, fence)
     _duplicates(sieve, settings, tell)
     _crowd(sieve, settings)
-    write_rows(run.curated, (_example(one, prompts[one.id]) for one in sieve.kept))
+    write_rows(run.curated_file, (_example(one, prompts[one.id]) for one in sieve.kept))
     account = {
         "collected": collected,
         "kept": len(sieve.kept),
@@ -81,7 +81,9 @@ def curate_run(run: Run, plan: Plan, tell: Tell) -> dict[str, Any]:
     return account
 
 
-def _verify(sieve: _Sieve, prompts: dict[str, Prompt], settings: Sieve, tell: Tell) -> dict[str, Any] | None:
+def _verify(
+    sieve: _Curation, prompts: dict[str, Prompt], settings: CurationRules, tell: Tell
+) -> dict[str, Any] | None:
     if not settings.verify:
         sieve.drop("wrong", "not asked for: curate.verify is false", [])
         return None
@@ -95,17 +97,17 @@ def _verify(sieve: _Sieve, prompts: dict[str, Prompt], settings: Sieve, tell: Te
     return sandbox
 
 
-def _contaminated(sieve: _Sieve, fence: HeldOut) -> None:
+def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
     dropped = []
     for one in sieve.kept:
-        for text in (asked(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
+        for text in (user_text(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
             if shared := fence.shares(text):
                 dropped.append(Dropped(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set'))
                 break
     sieve.drop("contaminated", "shares wording with the evaluation set", dropped)
 
 
-def _duplicates(sieve: _Sieve, settings: Sieve, tell: Tell) -> None:
+def _duplicates(sieve: _Curation, settings: CurationRules, tell: Tell) -> None:
     if settings.duplicates:
         tell("duplicates", 0, None)
         found = exact([_whole(one) for one in sieve.kept])
@@ -123,7 +125,7 @@ def _duplicates(sieve: _Sieve, settings: Sieve, tell: Tell) -> None:
         )
 
 
-def _crowd(sieve: _Sieve, settings: Sieve) -> None:
+def _crowd(sieve: _Curation, settings: CurationRules) -> None:
     """Keep a few answers of each prompt: the shortest, as the ones that wander least."""
     if not settings.most_per_prompt:
         return
@@ -150,7 +152,7 @@ def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: s
 
 
 def _whole(one: Sample) -> str:
-    return f"{asked(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
+    return f"{user_text(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
 
 
 def _example(one: Sample, prompt: Prompt) -> Example:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stillwatch.distill import Sample
-from stillwatch.distill.plan import Sieve
+from stillwatch.distill.plan import CurationRules
 
-Filter = Callable[[Sample, Sieve], str | None]
+Filter = Callable[[Sample, CurationRules], str | None]
 
 REFUSAL = re.compile(
     r"^\W*(?:(?:i['’]?m|i am) (?:really |very |so )?(?:sorry|unable|not able)\b"
@@ -30,7 +30,7 @@ BROKEN = 0.01  # share of characters that are no text
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedFilter:
     """A filter with the name it is counted under and what it drops, in words."""
 
     name: str
@@ -38,11 +38,11 @@ class Named:
     judge: Filter
 
 
-def _empty(sample: Sample, sieve: Sieve) -> str | None:
+def _empty(sample: Sample, sieve: CurationRules) -> str | None:
     return None if sample.answer.strip() else "there is no answer"
 
 
-def _refusal(sample: Sample, sieve: Sieve) -> str | None:
+def _refusal(sample: Sample, sieve: CurationRules) -> str | None:
     if not sieve.refusals:
         return None
     if sample.finish_reason in ("content_filter", "refusal"):
@@ -51,16 +51,16 @@ def _refusal(sample: Sample, sieve: Sieve) -> str | None:
     return f"begins {found[0].strip()!r}" if found else None
 
 
-def _truncated(sample: Sample, sieve: Sieve) -> str | None:
+def _why_truncated(sample: Sample, sieve: CurationRules) -> str | None:
     cut = sieve.truncated and sample.finish_reason in ("length", "max_tokens")
     return "cut off at max_tokens" if cut else None
 
 
-def _no_reasoning(sample: Sample, sieve: Sieve) -> str | None:
+def _no_reasoning(sample: Sample, sieve: CurationRules) -> str | None:
     return "has no reasoning" if sieve.need_reasoning and not sample.reasoning else None
 
 
-def _length(sample: Sample, sieve: Sieve) -> str | None:
+def _length(sample: Sample, sieve: CurationRules) -> str | None:
     long = len(sample.answer.strip())
     if long < sieve.least_answer_chars:
         return f"{long} characters, fewer than {sieve.least_answer_chars}"
@@ -72,7 +72,7 @@ def _length(sample: Sample, sieve: Sieve) -> str | None:
     return None
 
 
-def _broken(sample: Sample, sieve: Sieve) -> str | None:
+def _why_broken(sample: Sample, sieve: CurationRules) -> str | None:
     text = sample.answer + (sample.reasoning or "")
     if found := LEFTOVER.search(sample.answer):
         return f"a mark was left in it: {found[0]}"
@@ -80,7 +80,7 @@ def _broken(sample: Sample, sieve: Sieve) -> str | None:
     return f"{bad} characters are no text" if bad > BROKEN * len(text) else None
 
 
-def _repeats(sample: Sample, sieve: Sieve) -> str | None:
+def _repeats(sample: Sample, sieve: CurationRules) -> str | None:
     if not sieve.repetition:
         return None
     for name, text in (("answer", sample.answer), ("reasoning", sample.reasoning or "")):
@@ -94,11 +94,11 @@ def _repeats(sample: Sample, sieve: Sieve) -> str | None:
 
 
 FILTERS = (
-    Named("empty", "no answer", _empty),
-    Named("refusal", "the teacher declined", _refusal),
-    Named("truncated", "cut off at max_tokens", _truncated),
-    Named("no_reasoning", "no reasoning, where the plan needs it", _no_reasoning),
-    Named("length", "shorter or longer than the plan allows", _length),
-    Named("broken", "marks of a template or characters that are no text", _broken),
-    Named("repetition", "goes in circles", _repeats),
+    NamedFilter("empty", "no answer", _empty),
+    NamedFilter("refusal", "the teacher declined", _refusal),
+    NamedFilter("truncated", "cut off at max_tokens", _why_truncated),
+    NamedFilter("no_reasoning", "no reasoning, where the plan needs it", _no_reasoning),
+    NamedFilter("length", "shorter or longer than the plan allows", _length),
+    NamedFilter("broken", "marks of a template or characters that are no text", _why_broken),
+    NamedFilter("repetition", "goes in circles", _repeats),
 )

@@ -20,7 +20,7 @@ HELD_OUT_OF = 8  # one problem in so many is held out, whoever draws it
 
 
 @dataclass(frozen=True)
-class Problem:
+class ClockProblem:
     """One problem: the question, the steps to its answer, and the answer (one digit)."""
 
     id: str
@@ -30,7 +30,7 @@ class Problem:
     steps: int
 
 
-def problem(draw: random.Random) -> Problem:
+def problem(draw: random.Random) -> ClockProblem:
     """Draw a problem of two to five steps.
 
     >>> p = problem(random.Random(3))
@@ -51,15 +51,15 @@ def problem(draw: random.Random) -> Problem:
         at = to
     prompt = " ".join([*asked, "?"])
     digest = hashlib.sha256(prompt.encode()).hexdigest()
-    return Problem(f"clock-{digest[:12]}", prompt, " ".join(worked), str(at), steps)
+    return ClockProblem(f"clock-{digest[:12]}", prompt, " ".join(worked), str(at), steps)
 
 
-def is_held_out(one: Problem) -> bool:
+def is_held_out(one: ClockProblem) -> bool:
     """Tell on which side of the fence a problem lies: a property of its text, so that no seed can move it."""
     return int(one.id.rpartition("-")[2], 16) % HELD_OUT_OF == 0
 
 
-def problems(count: int, seed: int, held_out: bool = False) -> list[Problem]:
+def problems(count: int, seed: int, held_out: bool = False) -> list[ClockProblem]:
     """Draw `count` different problems: those to teach with, or those to test with. The two never meet.
 
     >>> taught, tested = problems(50, 1), problems(50, 1, held_out=True)
@@ -67,7 +67,7 @@ def problems(count: int, seed: int, held_out: bool = False) -> list[Problem]:
     100
     """
     draw = random.Random(f"clock/{seed}/{held_out}")
-    found: dict[str, Problem] = {}
+    found: dict[str, ClockProblem] = {}
     while len(found) < count:
         one = problem(draw)
         if is_held_out(one) == held_out:

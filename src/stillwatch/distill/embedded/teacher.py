@@ -58,7 +58,7 @@ def make(folder: Path, seed: int, say: Callable[[str], None]) -> None:
     words = tokenizer()
     model = blank_teacher(seed)
     rows = [
-        _encoded(words, p.prompt, f"{THINK} {p.trace} {THOUGHT} {p.answer}") for p in problems(PROBLEMS, seed)
+        _encode(words, p.prompt, f"{THINK} {p.trace} {THOUGHT} {p.answer}") for p in problems(PROBLEMS, seed)
     ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine)
@@ -66,7 +66,7 @@ def make(folder: Path, seed: int, say: Callable[[str], None]) -> None:
     loss = torch.zeros(())
     for step in range(STEPS):
         chosen = [rows[order[(step * BATCH + i) % len(rows)]] for i in range(BATCH)]
-        ids, labels = _padded(torch, chosen)
+        ids, labels = _pad(torch, chosen)
         loss = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
@@ -95,13 +95,13 @@ def _cosine(step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (STEPS - WARMUP)))
 
 
-def _encoded(words: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
+def _encode(words: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
     asked = words("<bos>" + " " + prompt).input_ids
     said = words(completion + " <eos>").input_ids
     return asked + said, [-100] * len(asked) + said
 
 
-def _padded(torch: Any, rows: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:
+def _pad(torch: Any, rows: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.zeros((len(rows), longest), dtype=torch.long)
     labels = torch.full((len(rows), longest), -100)

@@ -35,7 +35,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Share:
+class ShareRight:
     """So many of n were right; `low` and `high` bound the true share at 95 % (Wilson)."""
 
     n: int
@@ -49,11 +49,11 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Marks:
+class TaskScores:
     """A model's marks on one task: in all, by slice, and how many answers never came to an end."""
 
     task: str
-    all: Share
-    slices: dict[str, Share]
+    all: ShareRight
+    slices: dict[str, ShareRight]
     unfinished: int
     unclear: int  # answers of which the task cannot tell; they count as wrong

@@ -10,7 +10,7 @@ from stillwatch.distill.train.wording import THINK, THOUGHT, Messages, Wording
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedAnswer:
     """What a model wrote to one question. `finished`: it ended by itself, and its thinking did too."""
 
     reasoning: str | None
@@ -29,15 +29,15 @@ def write(
     temperature: float = 0.0,
     seed: int = 1,
     tell: Callable[[int], None] = lambda _: None,
-) -> list[Written]:
+) -> list[GeneratedAnswer]:
     """Answer questions, in their order. Greedy at temperature 0, else sampled from the seed."""
     torch = need("torch")
     model = loaded.model.eval()
     if model.device.type == "cpu":
         keep_freed()
-    tokens = [words.asked(messages) for messages in asked]
+    tokens = [words.prompt_tokens(messages) for messages in asked]
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
-    found: list[Written | None] = [None] * len(tokens)
+    found: list[GeneratedAnswer | None] = [None] * len(tokens)
     limit = context(model) or 1 << 30
     torch.manual_seed(seed)
     ends = sorted(words.ends)
@@ -47,7 +47,7 @@ def write(
         room = min(new_tokens, limit - longest)
         if room < 1:  # the question alone fills the context
             for i in chosen:
-                found[i] = Written(None, "", False, 0)
+                found[i] = GeneratedAnswer(None, "", False, 0)
             continue
         padding = loaded.tokenizer.pad_token_id
         ids = torch.full((len(chosen), longest), padding)
@@ -66,16 +66,18 @@ def write(
                 **(sampled if temperature else {"do_sample": False}),
             )
         for row, i in enumerate(chosen):
-            found[i] = _written(loaded, words, out[row, longest:].tolist(), asked[i])
+            found[i] = _parse_tokens(loaded, words, out[row, longest:].tolist(), asked[i])
         tell(min(start + batch, len(order)))
     return [one for one in found if one is not None]
 
 
-def _written(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> Written:
+def _parse_tokens(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> GeneratedAnswer:
     end = next((k for k, token in enumerate(tokens) if token in words.ends), None)
     text = loaded.tokenizer.decode(tokens[:end], skip_special_tokens=True)
-    reasoning, answer, closed = apart(text, words.opened(messages))
-    return Written(reasoning, answer, end is not None and closed, len(tokens) if end is None else end + 1)
+    reasoning, answer, closed = apart(text, words.opens_reasoning(messages))
+    return GeneratedAnswer(
+        reasoning, answer, end is not None and closed, len(tokens) if end is None else end + 1
+    )
 
 
 def apart(text: str, opened: bool = False) -> tuple[str | None, str, bool]:

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from stillwatch.distill import DistillError, Run
+from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.train.models import load_to_run
 
 Say = Callable[[str], None]
 
 
-def harness(places: dict[str, str], seed: int, settings: Evaluation, run: Run, say: Say) -> dict[str, Any]:
+def harness(
+    places: dict[str, str], seed: int, settings: Evaluation, run: DistillRun, say: Say
+) -> dict[str, Any]:
     """Evaluate models on tasks of the harness: {model: {task: {metric: value}}}.
 
     Raises: DistillError where the package is not installed or does not know a task.
@@ -23,7 +25,7 @@ def harness(places: dict[str, str], seed: int, settings: Evaluation, run: Run, s
     try:
         lm_eval = import_module("lm_eval")
         wrapped = import_module("lm_eval.models.huggingface")
-        known = import_module("lm_eval.tasks").TaskManager(include_path=_own(run))
+        known = import_module("lm_eval.tasks").TaskManager(include_path=_own_tasks(run))
     except ModuleNotFoundError as why:
         raise DistillError(f"[evaluate] lm_eval needs {why.name}: pip install 'lm-eval[hf]'") from why
     unknown = [name for name in settings.lm_eval if not known.match_tasks([name])]
@@ -51,7 +53,7 @@ def harness(places: dict[str, str], seed: int, settings: Evaluation, run: Run, s
     return told
 
 
-def _own(run: Run) -> str | None:
+def _own_tasks(run: DistillRun) -> str | None:
     """A folder `lm-eval` in the run holds tasks of the user's own, in the harness's YAML."""
     folder = run.path / "lm-eval"
     return str(folder) if folder.is_dir() else None

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Run, Verdict
-from stillwatch.distill.evaluate import Evaluation, Marks, Share
-from stillwatch.distill.evaluate.generate import Written, write
-from stillwatch.distill.evaluate.marks import judged
+from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Prompt
+from stillwatch.distill.evaluate import Evaluation, ShareRight, TaskScores
+from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
+from stillwatch.distill.evaluate.marks import judge_answers
 from stillwatch.distill.rows import line, objects, read_json, read_prompts, replace_file, write_json
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.train import CLOCK
@@ -37,7 +37,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     Raises: DistillError where there is no student or no held-out question.
     """
     need("torch")
-    run = Run(path)
+    run = DistillRun(path)
     if not run.training.exists():
         raise DistillError(f"{path}: no student stands here; run `stillwatch distill train` first")
     trained = read_training(run.training)
@@ -81,7 +81,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     return read_json(run.evaluation)
 
 
-def held_out(run: Run, settings: Evaluation) -> list[Prompt]:
+def held_out(run: DistillRun, settings: Evaluation) -> list[Prompt]:
     """The held-out questions, or so many of them as a seed chooses."""
     if not run.heldout.exists():
         raise DistillError(
@@ -102,14 +102,14 @@ def state(place: str) -> str:
     return " ".join([place, *(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)])
 
 
-def judge(name: str, expected: Any, answer: str) -> Verdict:
+def judge(name: str, expected: Any, answer: str) -> AnswerVerdict:
     return task(name).judge(expected, answer)
 
 
 class _Marker:
     """Lets a model answer, unless its answers are there already, and gives its marks by task."""
 
-    def __init__(self, run: Run, settings: Evaluation, questions: Sequence[Prompt], say: Say) -> None:
+    def __init__(self, run: DistillRun, settings: Evaluation, questions: Sequence[Prompt], say: Say) -> None:
         self.folder = run.path / "evaluation"
         self.settings = settings
         self.questions = questions
@@ -139,13 +139,13 @@ class _Marker:
             self.keep(name, fingerprint, written, time.process_time() - began)
         return self.marks(name, written)
 
-    def marks(self, name: str, written: Sequence[Written]) -> dict[str, Any]:
-        found = judged(self.questions, written, judge)
+    def marks(self, name: str, written: Sequence[GeneratedAnswer]) -> dict[str, Any]:
+        found = judge_answers(self.questions, written, judge)
         for one in found:
             self.say(f"{name}: {one.all.right:,} of {one.all.n:,} right in {one.task}")
         return {one.task: plain(one) for one in found}
 
-    def keep(self, name: str, fingerprint: str, written: Sequence[Written], cpu_s: float) -> None:
+    def keep(self, name: str, fingerprint: str, written: Sequence[GeneratedAnswer], cpu_s: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         rows = [line(asdict(one) | {"id": q.id}) for q, one in zip(self.questions, written, strict=True)]
         replace_file(self.folder / f"{name}.jsonl", rows)
@@ -156,14 +156,14 @@ class _Marker:
         mine.update(which.encode())
         return mine.hexdigest()[:32]
 
-    def _kept(self, name: str, fingerprint: str) -> list[Written] | None:
+    def _kept(self, name: str, fingerprint: str) -> list[GeneratedAnswer] | None:
         mark, rows = self.folder / f"{name}.json", self.folder / f"{name}.jsonl"
         bad: list[RejectedLine] = []
         try:
             if not rows.exists() or read_json(mark).get("fingerprint") != fingerprint:
                 return None
             kept = [
-                Written(row["reasoning"], row["answer"], row["finished"], row["tokens"])
+                GeneratedAnswer(row["reasoning"], row["answer"], row["finished"], row["tokens"])
                 for _, row in objects(rows, bad.append)
             ]
         except (InputError, KeyError):  # not there, or damaged: it is asked again
@@ -172,7 +172,7 @@ class _Marker:
 
 
 def _teacher(
-    run: Run, settings: Evaluation, questions: list[Prompt], mark: _Marker, say: Say
+    run: DistillRun, settings: Evaluation, questions: list[Prompt], mark: _Marker, say: Say
 ) -> dict[str, Any] | None:
     if settings.teacher == "skip":
         return None
@@ -181,13 +181,13 @@ def _teacher(
         url = str(read_json(run.teacher).get("base_url", "")) if run.teacher.exists() else ""
         if not url.startswith(EMBEDDED):
             say(f"teacher: asked {len(questions):,} held-out questions")
-            return _asked(run, questions, mark)
+            return _ask_teacher(run, questions, mark)
         place = url.removeprefix(EMBEDDED)
     seed = 1
     return mark("teacher", state(place), lambda: load_to_run(place, seed, blank=place != CLOCK))
 
 
-def _asked(run: Run, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
+def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
     """The teacher's marks by its API, paid within the run's budget; no answer is paid twice."""
     from stillwatch.distill.collect.ask import answers
 
@@ -196,18 +196,18 @@ def _asked(run: Run, questions: list[Prompt], mark: _Marker) -> dict[str, Any]:
     for question in questions:
         one = samples.get(question.id)
         if one is None:
-            written.append(Written(None, "", False, 0))
+            written.append(GeneratedAnswer(None, "", False, 0))
         else:
             tokens = int(one.usage.get("output_tokens") or 0)
-            written.append(Written(one.reasoning, one.answer, one.finish_reason != "length", tokens))
+            written.append(GeneratedAnswer(one.reasoning, one.answer, one.finish_reason != "length", tokens))
     mark.keep("teacher", "asked", written, 0.0)
     return mark.marks("teacher", written)
 
 
-def plain(one: Marks) -> dict[str, Any]:
+def plain(one: TaskScores) -> dict[str, Any]:
     """Marks as evaluation.json has them."""
 
-    def share(of: Share) -> dict[str, Any]:
+    def share(of: ShareRight) -> dict[str, Any]:
         bounds = {"low": round(of.low, 4), "high": round(of.high, 4)}
         return {"n": of.n, "right": of.right, "share": round(of.share, 4)} | bounds
 

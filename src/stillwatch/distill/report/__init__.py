@@ -38,7 +38,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Missing:
+class SliceScores:
     """A kind of question, and who gets it right how often (share, low, high; None where not measured)."""
 
     task: str
@@ -79,7 +79,7 @@ class Account:
     points_per_1000_tokens: float | None
     points_per_usd: float | None
     training_usd: float | None
-    missing: tuple[Missing, ...]
+    missing: tuple[SliceScores, ...]
     wrong: tuple[Wrong, ...]
     unfinished: int
     lm_eval: dict[str, Any]

@@ -9,9 +9,9 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Run
+from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate.intervals import wilson
-from stillwatch.distill.report import Account, Missing, Reached, Spot, Wrong
+from stillwatch.distill.report import Account, Reached, SliceScores, Spot, Wrong
 from stillwatch.distill.rows import objects, read_json, read_prompts
 from stillwatch.errors import RejectedLine
 
@@ -20,7 +20,7 @@ WRONG = 12  # questions shown
 HOUR_S = 3600.0
 
 
-def account(run: Run) -> Account:
+def account(run: DistillRun) -> Account:
     """Read a run's files and compute. Raises: DistillError where a step was not run yet."""
     for path, step in ((run.training, "train"), (run.evaluation, "evaluate")):
         if not path.exists():
@@ -30,14 +30,14 @@ def account(run: Run) -> Account:
     curation = read_json(run.curation) if run.curation.exists() else {}
     kept = int(curation.get("kept") or training["examples"]) or 1
 
-    def paid(samples: int) -> tuple[float, float | None]:
+    def cost_of(samples: int) -> tuple[float, float | None]:
         part = samples / kept
         usd = spent.get("usd")
         return part * float(spent.get("output_tokens") or 0), None if usd is None else part * float(usd)
 
     def spot(samples: int, of: dict[str, Any]) -> Spot:
         n, right = (sum(int(task[key]) for task in of.values()) for key in ("n", "right"))
-        return Spot(samples, *paid(samples), n, right, *wilson(right, n))
+        return Spot(samples, *cost_of(samples), n, right, *wilson(right, n))
 
     before = spot(0, marks["student_before"]) if marks["student_before"] else None
     after = spot(training["examples"], marks["student_after"])
@@ -55,7 +55,7 @@ def account(run: Run) -> Account:
         after=after,
         teacher_score=teacher,
         curve=curve,
-        reached=reached(curve, teacher),
+        reached=find_reached(curve, teacher),
         points_per_1000_tokens=gained / after.tokens * 1000 if gained is not None and after.tokens else None,
         points_per_usd=gained / after.usd if gained is not None and after.usd else None,
         training_usd=per_hour * float(training["wall_s"]) / HOUR_S if per_hour else None,
@@ -67,7 +67,7 @@ def account(run: Run) -> Account:
     )
 
 
-def reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
+def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
     """When 50, 75 and 90 % of the way from the first spot to the teacher were made.
 
     Null: none; a reading of what was measured. Blind to: the spread between seeds (one student a spot).
@@ -86,18 +86,20 @@ def reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...
             found.append(Reached(part, score, None, None, None, None))
             continue
         spot, last = curve[there], curve[there - 1]
-        found.append(Reached(part, score, spot.tokens, spot.usd, spot.samples, _between(last, spot, score)))
+        found.append(
+            Reached(part, score, spot.tokens, spot.usd, spot.samples, _interpolate(last, spot, score))
+        )
     return tuple(found)
 
 
-def _between(last: Spot, spot: Spot, score: float) -> float | None:
+def _interpolate(last: Spot, spot: Spot, score: float) -> float | None:
     if last.tokens <= 0 or spot.tokens <= last.tokens or spot.share <= last.share:
         return None
     part = (score - last.share) / (spot.share - last.share)
     return exp(log(last.tokens) + part * (log(spot.tokens) - log(last.tokens)))
 
 
-def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
+def missing(marks: dict[str, Any]) -> tuple[SliceScores, ...]:
     """What the student still gets wrong, the widest gap to its teacher first."""
 
     def share(of: dict[str, Any] | None) -> tuple[float, float, float] | None:
@@ -112,11 +114,11 @@ def missing(marks: dict[str, Any]) -> tuple[Missing, ...]:
                 told = (marks[who] or {}).get(task)
                 others.append(None if told is None else (told["slices"].get(name) if name else told))
             now = (float(of["share"]), float(of["low"]), float(of["high"]))
-            rows.append(Missing(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
+            rows.append(SliceScores(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
     return tuple(sorted(rows, key=lambda row: (-row.gap, row.task, row.slice)))
 
 
-def wrong(run: Run) -> tuple[Wrong, ...]:
+def wrong(run: DistillRun) -> tuple[Wrong, ...]:
     """Some questions that the student got wrong, in the order of the held-out set."""
     from stillwatch.distill.evaluate.run import judge
 
@@ -138,7 +140,7 @@ def wrong(run: Run) -> tuple[Wrong, ...]:
 
 
 def cannot_claim(
-    run: Run, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
+    run: DistillRun, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
 ) -> list[str]:
     """What the figures do not show, said beside them."""
     told = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]

@@ -11,7 +11,7 @@ LEFT, RIGHT = 9.0, 92.0  # percent of the width between which the spots lie
 
 
 @dataclass(frozen=True)
-class Dot:
+class CurveDot:
     """A spot: x in percent of the width, y in pixels from the top; `low` and `high` bound it."""
 
     x: float
@@ -23,14 +23,14 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CapabilityCurve:
     """The curve of capability; `teacher` is the height of the teacher's own score."""
 
-    dots: tuple[Dot, ...]
+    dots: tuple[CurveDot, ...]
     teacher: float | None
 
 
-def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") -> Curve:
+def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") -> CapabilityCurve:
     """Lay the spots out: tokens (samples, where no tokens were counted) on a logarithm, the untrained student
     at the left edge."""
 
@@ -49,7 +49,7 @@ def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") ->
         else:
             x = inner + (RIGHT - inner) * (log10(amount(spot)) - least) / (most - least)
         dots.append(
-            Dot(
+            CurveDot(
                 round(x, 2),
                 _high(spot.share),
                 _high(spot.low),
@@ -58,7 +58,7 @@ def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") ->
                 "before" if not spot.samples else f"{spot.samples:,}",
             )
         )
-    return Curve(tuple(dots), None if teacher is None else _high(teacher.share))
+    return CapabilityCurve(tuple(dots), None if teacher is None else _high(teacher.share))
 
 
 def _high(share: float) -> float:

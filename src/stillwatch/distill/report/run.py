@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import UndefinedError
 
 from stillwatch import __version__
-from stillwatch.distill import DistillError, Run
+from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.report.figures import account
 from stillwatch.distill.report.page import headline, render
 from stillwatch.distill.rows import replace_file, write_json
@@ -15,7 +15,7 @@ from stillwatch.distill.rows import replace_file, write_json
 
 def report(path: Path) -> Path:
     """Write both files whole; returns the page's path. Raises: DistillError."""
-    run = Run(path)
+    run = DistillRun(path)
     try:
         told = account(run)
         plain = json.loads(json.dumps(asdict(told), default=str))

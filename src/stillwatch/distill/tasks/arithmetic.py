@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from stillwatch.distill import Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, Prompt
 from stillwatch.distill.tasks import maths
 
 NAME = "arithmetic"
@@ -36,7 +36,7 @@ def check(expected: Any) -> str | None:
     return maths.check(expected)
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     return maths.judge(expected, text)
 
 

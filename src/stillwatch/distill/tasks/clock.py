@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from stillwatch.distill import Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, Prompt
 from stillwatch.distill.embedded.clock import problems
 
 NAME = "clock"
@@ -22,7 +22,7 @@ def check(expected: Any) -> str | None:
     return None if isinstance(expected, str) and re.fullmatch("[0-9]", expected) else "is no digit in quotes"
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     """The answer is the one digit that stands there, or the one after the last "#".
 
     >>> judge("8", "8").right, judge("8", "first 9 + 9 = 8 # 8").right, judge("8", "7").right
@@ -30,6 +30,6 @@ def judge(expected: Any, text: str) -> Verdict:
     """
     found = re.search(r"#\s*([0-9])\s*$", text) or re.fullmatch(r"\s*([0-9])\s*", text)
     if found is None:
-        return Verdict(False, None, "no digit stands alone")
+        return AnswerVerdict(False, None, "no digit stands alone")
     said = found[1]
-    return Verdict(said == expected, said, "" if said == expected else f"is {said}, not {expected}")
+    return AnswerVerdict(said == expected, said, "" if said == expected else f"is {said}, not {expected}")

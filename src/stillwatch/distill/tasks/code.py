@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Verdict
-from stillwatch.distill.sandbox import Limits, run_program
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
+from stillwatch.distill.sandbox import ProgramLimits, run_program
 
 NAME = "code"
 EXPECTS = '{"tests": "assert f(2) == 4"} or {"cases": [{"stdin": "2", "stdout": "4"}]}'
@@ -29,18 +29,18 @@ def check(expected: Any) -> str | None:
     return None
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     """Run the answer's program as `judge_within` does, within the usual limits."""
-    return judge_within(expected, text, Limits())
+    return judge_within(expected, text, ProgramLimits())
 
 
-def judge_within(expected: Any, text: str, limits: Limits) -> Verdict:
+def judge_within(expected: Any, text: str, limits: ProgramLimits) -> AnswerVerdict:
     """Right is a program that passes everything within the limits."""
     program = extract(text)
     if program is None:
-        return Verdict(False, None, "there is no program in it")
+        return AnswerVerdict(False, None, "there is no program in it")
     ran = run_program(program, expected.get("tests", ""), expected.get("cases", []), limits)
-    return Verdict(ran.ok, None, ran.why)
+    return AnswerVerdict(ran.ok, None, ran.why)
 
 
 def extract(text: str) -> str | None:

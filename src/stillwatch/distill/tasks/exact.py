@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 
 NAME = "exact"
 EXPECTS = "a text, or a list of texts of which any is right"
@@ -23,7 +23,7 @@ def check(expected: Any) -> str | None:
     return None if isinstance(expected, str) else "is no text"
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     """Right is the whole answer, or its last line, with or without "Answer:" before it.
 
     >>> judge("Paris", "It lies on the Seine.\\nAnswer: **paris**.").right
@@ -31,17 +31,17 @@ def judge(expected: Any, text: str) -> Verdict:
     >>> judge(["a", "b"], "c").right
     False
     """
-    wanted = {_folded(one) for one in (expected if isinstance(expected, list) else [expected])}
+    wanted = {_fold(one) for one in (expected if isinstance(expected, list) else [expected])}
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
-        return Verdict(False, None, "there is no answer")
+        return AnswerVerdict(False, None, "there is no answer")
     for candidate in (text, lines[-1], LEAD.sub("", lines[-1])):
-        if _folded(candidate) in wanted:
-            return Verdict(True, candidate.strip())
-    return Verdict(False, lines[-1].strip()[:200], "is another text")
+        if _fold(candidate) in wanted:
+            return AnswerVerdict(True, candidate.strip())
+    return AnswerVerdict(False, lines[-1].strip()[:200], "is another text")
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """A text as it is compared: compatibility forms, small letters, single spaces, no marks around it."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return folded.strip(" .,;:!?\"'`*_()[]") or folded

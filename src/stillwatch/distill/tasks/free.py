@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 
 NAME = "free"
 EXPECTS = ""
@@ -16,5 +16,5 @@ def check(expected: Any) -> str | None:
     return None
 
 
-def judge(expected: Any, text: str) -> Verdict:
-    return Verdict(None, None, "this task cannot be judged")
+def judge(expected: Any, text: str) -> AnswerVerdict:
+    return AnswerVerdict(None, None, "this task cannot be judged")

@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from stillwatch.distill import DistillError, Prompt, Verdict
+from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 
 NAME = "maths"
 EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 will do)"
@@ -29,10 +29,10 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
 def check(expected: Any) -> str | None:
     if isinstance(expected, bool) or not isinstance(expected, str | int | float):
         return "is neither a number nor a text"
-    return None if found(str(expected)) else "holds no answer"
+    return None if find_answer(str(expected)) else "holds no answer"
 
 
-def judge(expected: Any, text: str) -> Verdict:
+def judge(expected: Any, text: str) -> AnswerVerdict:
     r"""
     >>> judge("1/2", r"so it is \boxed{\frac{1}{2}}").right
     True
@@ -41,18 +41,18 @@ def judge(expected: Any, text: str) -> Verdict:
     >>> judge(7, "The answer is 8.").why
     'is 8, not 7'
     """
-    said, wanted = found(text), found(str(expected))
+    said, wanted = find_answer(text), find_answer(str(expected))
     if said is None:
-        return Verdict(False, None, "no answer was found in it")
+        return AnswerVerdict(False, None, "no answer was found in it")
     if wanted is None:
-        return Verdict(None, said, "the expected answer holds none")
+        return AnswerVerdict(None, said, "the expected answer holds none")
     right = same(said, wanted)
-    return Verdict(right, said, "" if right else f"is {said}, not {wanted}")
+    return AnswerVerdict(right, said, "" if right else f"is {said}, not {wanted}")
 
 
-def found(text: str) -> str | None:
+def find_answer(text: str) -> str | None:
     """The answer that a text gives: boxed, else marked, else its last number."""
-    boxed = _boxed(text)
+    boxed = _last_box(text)
     if boxed is not None:
         return boxed.strip()[:LONGEST] or None
     for pattern in MARKED:
@@ -103,7 +103,7 @@ def _numbers(text: str) -> list[str]:
     return [one for one in every if any(c.isdigit() for c in one)]
 
 
-def _boxed(text: str) -> str | None:
+def _last_box(text: str) -> str | None:
     """What stands in the last box, its braces balanced."""
     start = text.rfind("\\boxed{")
     if start < 0:

@@ -105,7 +105,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Point:
+class LossPoint:
     """The loss at a step (mean over the steps since the last point)."""
 
     step: int
@@ -139,4 +139,4 @@ class Trained:
     resumed_at: tuple[int, ...]
     curve: tuple[int, ...]  # the smaller students that were trained with it
     notes: tuple[str, ...]
-    loss: tuple[Point, ...]
+    loss: tuple[LossPoint, ...]

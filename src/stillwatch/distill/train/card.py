@@ -8,23 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import Run
+from stillwatch.distill import DistillRun
 from stillwatch.distill.rows import read_json
 from stillwatch.distill.train import Trained
 
 UNKNOWN = "not stated"
 
 
-def teacher_of(run: Run) -> dict[str, Any]:
+def teacher_of(run: DistillRun) -> dict[str, Any]:
     """What the run has on record of its teacher; nothing where it has nothing."""
     return read_json(run.teacher) if run.teacher.exists() else {}
 
 
-def write_card(folder: Path, run: Run, trained: Trained) -> None:
+def write_card(folder: Path, run: DistillRun, trained: Trained) -> None:
     """Write README.md (with the metadata block that model hubs read) into a student's folder."""
     teacher = teacher_of(run)
 
-    def told(name: str) -> str:
+    def fact(name: str) -> str:
         value = teacher.get(name)
         return " ".join(str(value).split()) if value not in (None, "", []) else UNKNOWN
 
@@ -32,26 +32,26 @@ def write_card(folder: Path, run: Run, trained: Trained) -> None:
         "---",
         "tags: [distilled, stillwatch]",
         f"license: {json.dumps('other')}",
-        f"license_name: {json.dumps('that of the teacher: ' + told('licence'), ensure_ascii=True)}",
-        f"base_model: {json.dumps(_named(trained.student))}",
+        f"license_name: {json.dumps('that of the teacher: ' + fact('licence'), ensure_ascii=True)}",
+        f"base_model: {json.dumps(_public_name(trained.student))}",
         "---",
         "",
         "# A distilled student",
         "",
-        f"Trained by Stillwatch on what another model said. Teacher: {_quoted(told('model'))}.",
+        f"Trained by Stillwatch on what another model said. Teacher: {_quote(fact('model'))}.",
         "",
         "| | |",
         "|---|---|",
         *(
-            f"| {name} | {_quoted(value)} |"
+            f"| {name} | {_quote(value)} |"
             for name, value in (
-                ("teacher's licence", told("licence")),
-                ("its text", told("licence_url")),
-                ("teacher's terms", told("terms_url")),
-                ("training on its outputs", told("training")),
-                ("what its terms say", told("quote")),
-                ("by whose leave", told("i_may")),
-                ("student before training", _named(trained.student)),
+                ("teacher's licence", fact("licence")),
+                ("its text", fact("licence_url")),
+                ("teacher's terms", fact("terms_url")),
+                ("training on its outputs", fact("training")),
+                ("what its terms say", fact("quote")),
+                ("by whose leave", fact("i_may")),
+                ("student before training", _public_name(trained.student)),
                 ("method", f"{trained.method}, learning {trained.learn}"),
                 ("examples", f"{trained.examples:,} ({trained.learnt_tokens:,} tokens)"),
                 ("steps, seed", f"{trained.steps:,}, {trained.seed}"),
@@ -64,7 +64,7 @@ def write_card(folder: Path, run: Run, trained: Trained) -> None:
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8", errors="backslashreplace")
 
 
-def _named(place: str) -> str:
+def _public_name(place: str) -> str:
     """
     >>> _named("/home/ada/models/acme-7b"), _named("acme/acme-7b")
     ('acme-7b', 'acme/acme-7b')
@@ -72,7 +72,7 @@ def _named(place: str) -> str:
     return Path(place).name if place.startswith(("/", ".", "~")) else place  # the card goes where it goes
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A text in a table of Markdown: it can neither break the row nor be HTML or a link."""
     for special in "\\`*_[]<>|":
         text = text.replace(special, f"&#{ord(special)};")

@@ -20,7 +20,7 @@ BROKEN = "is no Unicode"
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenizedExample:
     """One example: the prompt's tokens, then the completion's. Only the completion is learnt."""
 
     prompt: tuple[int, ...]
@@ -32,7 +32,7 @@ class Encoded:
     """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
 
     examples: tuple[Example, ...]
-    rows: tuple[Tokens, ...]
+    rows: tuple[TokenizedExample, ...]
     left_out: dict[str, int]
     longest: int
 
@@ -41,7 +41,7 @@ class Encoded:
         return sum(len(row.completion) for row in self.rows)
 
 
-def chosen(path: Path, samples: int, seed: int) -> list[Example]:
+def choose_examples(path: Path, samples: int, seed: int) -> list[Example]:
     """The first `samples` examples (0: all) in an order that only the seed sets: fewer are part of more.
 
     Raises: DistillError where there are not so many, or none.
@@ -63,7 +63,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
     """
     most = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
     left_out: Counter[str] = Counter()
-    kept: list[tuple[Example, Tokens]] = []
+    kept: list[tuple[Example, TokenizedExample]] = []
     longest_seen = 0
     for row in rows:
         reasoning = row.reasoning if settings.learn == "traces" else None
@@ -74,8 +74,9 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             left_out[EMPTY] += 1
             continue
         try:
-            tokens = Tokens(
-                tuple(wording.asked(row.prompt)), tuple(wording.said(row.prompt, reasoning, row.answer))
+            tokens = TokenizedExample(
+                tuple(wording.prompt_tokens(row.prompt)),
+                tuple(wording.completion_tokens(row.prompt, reasoning, row.answer)),
             )
         except TemplateRefuses as refused:
             left_out[str(refused)] += 1
@@ -84,7 +85,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             left_out[BROKEN] += 1
             continue
         longest_seen = max(longest_seen, len(tokens.prompt) + len(tokens.completion))
-        if wording.unknown(tokens.completion) or wording.unknown(tokens.prompt):
+        if wording.count_unknown(tokens.completion) or wording.count_unknown(tokens.prompt):
             left_out[UNKNOWN] += 1
         elif len(tokens.prompt) + len(tokens.completion) > most:
             left_out[TOO_LONG] += 1
@@ -110,7 +111,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
     )
 
 
-def padded(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:
+def pad_batch(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) -> dict[str, Any]:
     """A batch for GKD: whole texts (batch, longest) filled on the right, and their prompts on the left.
 
     rows: {input_ids, labels}, where the labels of the prompt are -100 and no others.

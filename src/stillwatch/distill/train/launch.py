@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stillwatch.distill import DistillError, Run
+from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train import Trained, Training
 from stillwatch.distill.train.extra import need
@@ -21,7 +21,7 @@ SETTINGS = "launch.json"
 TOLD = 12  # last lines of a failed process that are shown
 
 
-def launch(run: Run, settings: Training, say: Say) -> Trained:
+def launch(run: DistillRun, settings: Training, say: Say) -> Trained:
     """Train with `processes` processes, or as an accelerate config says.
 
     Raises: DistillError with the last lines that the processes wrote, where one of them failed.
@@ -101,7 +101,9 @@ def worker(path: str, told: str) -> int:
     settings = Training(**table | {"curve": tuple(table["curve"])})
     first = os.environ.get("RANK", "0") == "0"
     try:
-        train_here(Run(Path(path)), settings, lambda text: print(SAID + text, flush=True) if first else None)
+        train_here(
+            DistillRun(Path(path)), settings, lambda text: print(SAID + text, flush=True) if first else None
+        )
     except DistillError as why:
         if first:
             print(REFUSED + json.dumps(str(why)), flush=True)

@@ -43,7 +43,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     source = {"gguf_file": path.name} if gguf else {}
     folder = str(path.parent) if gguf else str(path) if path.exists() else place
     if (path / "adapter_config.json").exists():
-        return _adapted(path, seed, half)
+        return _load_adapter(path, seed, half)
     told: dict[str, Any] = {}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **source)
@@ -55,7 +55,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
             **source,
         )
     except Exception as why:  # anybody's files: each library that reads them raises its own kind
-        raise DistillError(f"no model can be loaded from {place!r}: {_unloaded(why)}") from why
+        raise DistillError(f"no model can be loaded from {place!r}: {_loading_error(why)}") from why
     if missing := sorted(told["missing_keys"]):
         raise DistillError(
             f"{place}: {len(missing):,} of the model's weights are not in its files ({missing[0]} first); "
@@ -76,7 +76,7 @@ _SIGNS = {
 }
 
 
-def _unloaded(why: Exception) -> str:
+def _loading_error(why: Exception) -> str:
     """Why a model cannot be loaded, in one sentence, and what would be right."""
     said = str(why).strip()
     for sign, meaning in _SIGNS.items():
@@ -95,7 +95,7 @@ def _clock(seed: int, blank: bool) -> Loaded:
     return load(str(teacher()))
 
 
-def _adapted(path: Path, seed: int, half: bool) -> Loaded:
+def _load_adapter(path: Path, seed: int, half: bool) -> Loaded:
     """A LoRA adapter with the model it belongs to, merged into one."""
     peft = need("peft")
     below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
@@ -107,7 +107,7 @@ def _adapted(path: Path, seed: int, half: bool) -> Loaded:
     try:
         model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
     except Exception as why:  # as above
-        raise DistillError(f"the adapter in {path} cannot be put on {below}: {_unloaded(why)}") from why
+        raise DistillError(f"the adapter in {path} cannot be put on {below}: {_loading_error(why)}") from why
     return Loaded(model, loaded.tokenizer, str(path))
 
 

@@ -12,25 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import DistillError, Run
+from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.rows import read_json, write_json
-from stillwatch.distill.train import Point, Trained, Training
+from stillwatch.distill.train import LossPoint, Trained, Training
 from stillwatch.distill.train.card import write_card
 from stillwatch.distill.train.checkpoints import cost_so_far, latest
-from stillwatch.distill.train.examples import chosen, encode
+from stillwatch.distill.train.examples import choose_examples, encode
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.memory import keep_freed
-from stillwatch.distill.train.watch import Watch, callback
+from stillwatch.distill.train.watch import TrainingMeter, callback
 from stillwatch.errors import StillwatchError
 
 Say = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class StudentFolder:
     """Where one student of a run lies: `samples` 0 is the one on all examples, the others make the curve."""
 
-    run: Run
+    run: DistillRun
     samples: int
 
     @property
@@ -42,7 +42,7 @@ class Place:
         return self.folder / "model"
 
     @property
-    def told(self) -> Path:
+    def report_file(self) -> Path:
         return self.folder / "training.json"
 
     @property
@@ -57,10 +57,10 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
     Raises: DistillError.
     """
     need("torch")
-    run = Run(path)
-    with alone(path):
+    run = DistillRun(path)
+    with lock_training(path):
         for samples in (*settings.curve, 0):
-            _prepare(Place(run, samples), settings)
+            _prepare(StudentFolder(run, samples), settings)
         if settings.processes > 1 or settings.accelerate_config:
             from stillwatch.distill.train.launch import launch
 
@@ -69,7 +69,7 @@ def train(path: Path, settings: Training, say: Say) -> Trained:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def lock_training(path: Path) -> Iterator[None]:
     """Keep a second training out of a run's folder. Raises: DistillError where one is at work."""
     try:
         lock = (path / "train.lock").open("w")
@@ -83,11 +83,11 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def train_here(run: Run, settings: Training, say: Say) -> Trained:
+def train_here(run: DistillRun, settings: Training, say: Say) -> Trained:
     """The same in this process, which may be one of several that accelerate started."""
     trained = None
     for samples in (*settings.curve, 0):
-        trained = _student(Place(run, samples), settings, say)
+        trained = _student(StudentFolder(run, samples), settings, say)
     assert trained is not None  # the curve ends with the student on all examples
     return trained
 
@@ -96,7 +96,7 @@ def read_training(path: Path) -> Trained:
     """Read a training.json. Raises: InputError, DistillError."""
     told = read_json(path)
     try:
-        told["loss"] = tuple(Point(**point) for point in told["loss"])
+        told["loss"] = tuple(LossPoint(**point) for point in told["loss"])
         told |= {"model": Path(told["model"])}
         told |= {name: tuple(told[name]) for name in ("resumed_at", "curve", "notes")}
         return Trained(**told)
@@ -114,9 +114,9 @@ def fingerprint(settings: Training, rows: list[Any]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _prepare(place: Place, settings: Training) -> None:
+def _prepare(place: StudentFolder, settings: Training) -> None:
     """Make room for a student's checkpoints; drop those of other examples or settings."""
-    print_of = fingerprint(settings, chosen(place.run.curated, place.samples, settings.seed))
+    print_of = fingerprint(settings, choose_examples(place.run.curated_file, place.samples, settings.seed))
     if _standing(place, print_of):
         return
     begun = place.checkpoints / "begun.json"
@@ -129,19 +129,19 @@ def _prepare(place: Place, settings: Training) -> None:
     write_json(begun, {"fingerprint": print_of})
 
 
-def _standing(place: Place, print_of: str) -> Trained | None:
+def _standing(place: StudentFolder, print_of: str) -> Trained | None:
     """The student that stands already, if it is of the same examples and settings."""
-    if not (place.told.exists() and place.model.is_dir()):
+    if not (place.report_file.exists() and place.model.is_dir()):
         return None
     try:
-        stands = read_training(place.told)
+        stands = read_training(place.report_file)
     except StillwatchError:  # of another version, or damaged: it is trained anew
         return None
     return stands if stands.fingerprint == print_of else None
 
 
-def _student(place: Place, settings: Training, say: Say) -> Trained:
-    rows = chosen(place.run.curated, place.samples, settings.seed)
+def _student(place: StudentFolder, settings: Training, say: Say) -> Trained:
+    rows = choose_examples(place.run.curated_file, place.samples, settings.seed)
     print_of = fingerprint(settings, rows)
     stands = _standing(place, print_of)
     if stands:
@@ -153,7 +153,7 @@ def _student(place: Place, settings: Training, say: Say) -> Trained:
     try:
         return _fit(place, settings, rows, print_of, say)
     except Exception as why:
-        if not unwritten(why):
+        if not is_write_error(why):
             raise
         raise DistillError(
             f"{place.folder}: cannot be written: {why}; whole checkpoints stay, and the same command goes on "
@@ -161,7 +161,7 @@ def _student(place: Place, settings: Training, say: Say) -> Trained:
         ) from why
 
 
-def unwritten(why: Exception) -> bool:
+def is_write_error(why: Exception) -> bool:
     """Whether an error says that a file could not be written: each library has its own way to put it."""
     own = {
         "SafetensorError": "I/O error",
@@ -170,7 +170,7 @@ def unwritten(why: Exception) -> bool:
     return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
 
 
-def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: Say) -> Trained:
+def _fit(place: StudentFolder, settings: Training, rows: list[Any], print_of: str, say: Say) -> Trained:
     from stillwatch.distill.train.models import context, load
     from stillwatch.distill.train.trainers import trainer
     from stillwatch.distill.train.wording import wording
@@ -185,7 +185,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
     encoded = encode(rows, words, settings, context(student.model))
     for reason, count in encoded.left_out.items():
         say(f"left out: {count:,} examples, {reason}")
-    notes = (*words.notes, *_unseen(settings, len(encoded.rows)))
+    notes = (*words.notes, *_warn_unseen(settings, len(encoded.rows)))
     for note in notes:
         say(f"note: {note}")
     as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
@@ -195,7 +195,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
     resumed = before[2] if checkpoint is None else (*before[2], int(checkpoint.name.rpartition("-")[2]))
     if checkpoint:
         say(f"going on from step {resumed[-1]:,}")
-    watch = Watch(before[0], before[1], resumed, say)
+    watch = TrainingMeter(before[0], before[1], resumed, say)
     fitting.remove_callback(need("transformers").PrinterCallback)
     fitting.add_callback(callback(watch))
     weights = sum(p.numel() for p in fitting.model.parameters())
@@ -230,7 +230,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
         curve=settings.curve,
         notes=notes,
         loss=tuple(
-            Point(int(told["step"]), float(told["loss"]))
+            LossPoint(int(told["step"]), float(told["loss"]))
             for told in fitting.state.log_history
             if "loss" in told
         ),
@@ -248,7 +248,7 @@ def _fit(place: Place, settings: Training, rows: list[Any], print_of: str, say: 
     return trained
 
 
-def _unseen(settings: Training, examples: int) -> tuple[str, ...]:
+def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
     """Say it where the steps end before every example was learnt from: all of them were paid for."""
     seen = settings.steps * settings.batch * settings.accumulate * settings.processes
     if not 0 < seen < examples:
@@ -258,7 +258,7 @@ def _unseen(settings: Training, examples: int) -> tuple[str, ...]:
     )
 
 
-def _keep(place: Place, making: Path, settings: Training, trained: Trained, tokenizer: Any) -> None:
+def _keep(place: StudentFolder, making: Path, settings: Training, trained: Trained, tokenizer: Any) -> None:
     """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
     if settings.lora_rank:  # the student is whole, the adapter lies beside it
         from stillwatch.distill.train.models import load
@@ -275,8 +275,8 @@ def _keep(place: Place, making: Path, settings: Training, trained: Trained, toke
     shutil.rmtree(place.checkpoints, ignore_errors=True)
 
 
-def _tell(place: Place, trained: Trained) -> None:
-    write_json(place.told, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
+def _tell(place: StudentFolder, trained: Trained) -> None:
+    write_json(place.report_file, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
 
 
 def _half(settings: Training) -> bool:

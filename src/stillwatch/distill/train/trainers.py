@@ -6,7 +6,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError
 from stillwatch.distill.train import DIVERGENCES, Training
-from stillwatch.distill.train.examples import Encoded, padded
+from stillwatch.distill.train.examples import Encoded, pad_batch
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, same_tokens
 from stillwatch.distill.train.wording import Wording
@@ -162,7 +162,7 @@ def _divergence(
             temperature=settings.temperature,
             max_new_tokens=most,
         ),
-        data_collator=lambda rows: padded(torch, rows, padding),
+        data_collator=lambda rows: pad_batch(torch, rows, padding),
         train_dataset=dataset(encoded),
         processing_class=student.tokenizer,
         peft_config=adapter(settings),

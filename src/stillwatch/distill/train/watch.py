@@ -12,7 +12,7 @@ Say = Callable[[str], None]
 SILENT_S = 30.0  # a step may take minutes: whoever waits hears of each that ends later than this
 
 
-class Watch:
+class TrainingMeter:
     """What a training has cost so far, told at each point of the loss curve and kept with each checkpoint."""
 
     def __init__(self, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...], say: Say) -> None:
@@ -39,7 +39,7 @@ class Watch:
         return time.monotonic() - self._wall_0
 
 
-def callback(watch: Watch) -> Any:
+def callback(watch: TrainingMeter) -> Any:
     """What the trainer calls at each step, save and point of the loss curve."""
     need("transformers")
     from transformers import TrainerCallback

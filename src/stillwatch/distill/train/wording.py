@@ -28,7 +28,7 @@ class Wording:
     ends: frozenset[int]
     notes: tuple[str, ...]
 
-    def asked(self, messages: Messages) -> list[int]:
+    def prompt_tokens(self, messages: Messages) -> list[int]:
         """The tokens of a prompt, up to where the model is to speak."""
         tokens = self.tokenizer(
             self.asked_text(messages), add_special_tokens=not self.tokenizer.chat_template
@@ -46,23 +46,23 @@ class Wording:
             return text
         return "\n".join(m["content"] for m in messages) + "\n"
 
-    def said(self, messages: Messages, reasoning: str | None, answer: str) -> list[int]:
+    def completion_tokens(self, messages: Messages, reasoning: str | None, answer: str) -> list[int]:
         """The tokens of a completion: the reasoning where there is some, the answer, the end."""
         text = self.said_text(messages, reasoning, answer) + self.closing
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def said_text(self, messages: Messages, reasoning: str | None, answer: str) -> str:
-        opened = self.opened(messages)
+        opened = self.opens_reasoning(messages)
         if not reasoning:
             return f"\n{THOUGHT}\n\n{answer}" if opened else answer
         thought = f"{reasoning}\n{THOUGHT}\n\n{answer}"
         return thought if opened else f"{THINK}\n{thought}"
 
-    def opened(self, messages: Messages) -> bool:
+    def opens_reasoning(self, messages: Messages) -> bool:
         """Whether the template itself opens the reasoning, as those of the R1 type do."""
         return self.asked_text(messages).rstrip().endswith(THINK)
 
-    def unknown(self, tokens: Sequence[int]) -> int:
+    def count_unknown(self, tokens: Sequence[int]) -> int:
         """How many of these tokens stand for something that the tokenizer has no word for."""
         unknown = self.tokenizer.unk_token_id
         return 0 if unknown is None or unknown in self.ends else sum(1 for t in tokens if t == unknown)

@@ -24,7 +24,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Kind:
+class KindOfUse:
     """The kind of use an account shows best.
 
     `excuses` says what the kind may set aside by itself: "nothing" (it rests on shape), "sharing" (the
@@ -40,7 +40,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Record:
+class AccountRecord:
     """What the provider's accounts table says of one account, with the sizes of the groups it is in."""
 
     org: str | None = None
@@ -60,7 +60,7 @@ class Subject:
     """One account under description: its features and its record."""
 
     features: Mapping[str, float | None]
-    record: Record = Record()
+    record: AccountRecord = AccountRecord()
 
     def __getitem__(self, name: str) -> float:
         """The value of a feature; 0 where the log does not say."""

@@ -12,7 +12,7 @@ from importlib import import_module
 
 import pyarrow as pa
 
-from stillwatch.features.kinds import Kind, Record, Sign, Subject, declares_education
+from stillwatch.features.kinds import AccountRecord, KindOfUse, Sign, Subject, declares_education
 
 Rule = Callable[[Subject], Sign | None]
 Roster = tuple[str, str, str]  # tier, mail domain, payment
@@ -42,7 +42,7 @@ LEAST = 0.2  # below a quarter of what a shape can reach, no name is better than
 UNKNOWN = "unknown"
 
 
-def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[Kind]:
+def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[KindOfUse]:
     """Name the kind of use of every account in a feature table, in its order.
 
     `accounts` is the provider's accounts table with a column `account_code` in front; without it nothing that
@@ -53,16 +53,16 @@ def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[Ki
     found = []
     for row in features.to_pylist():
         code = row["account"]
-        found.append(_best(code, Subject(row, records.get(code, Record())), rules))
+        found.append(_best(code, Subject(row, records.get(code, AccountRecord())), rules))
     return found
 
 
-def _best(code: int, subject: Subject, rules: list[tuple[str, Rule]]) -> Kind:
+def _best(code: int, subject: Subject, rules: list[tuple[str, Rule]]) -> KindOfUse:
     signs = [(name, sign) for name, rule in rules if (sign := rule(subject)) and sign.confidence >= LEAST]
     if not signs:
-        return Kind(code, UNKNOWN, 0.0, "fits no described kind of use")
+        return KindOfUse(code, UNKNOWN, 0.0, "fits no described kind of use")
     name, sign = max(signs, key=lambda s: (s[1].excuses != "nothing", s[1].confidence))
-    return Kind(code, name, round(sign.confidence, 3), sign.evidence, sign.excuses)
+    return KindOfUse(code, name, round(sign.confidence, 3), sign.evidence, sign.excuses)
 
 
 def _rule(name: str) -> Rule:
@@ -70,7 +70,7 @@ def _rule(name: str) -> Rule:
     return rule
 
 
-def _records(accounts: pa.Table) -> dict[int, Record]:
+def _records(accounts: pa.Table) -> dict[int, AccountRecord]:
     rows = accounts.to_pylist()
     orgs, domains, pupils, rosters = Counter[str](), Counter[str](), Counter[str](), Counter[Roster]()
     payments = defaultdict[str, set[str]](set)
@@ -84,7 +84,7 @@ def _records(accounts: pa.Table) -> dict[int, Record]:
     records = {}
     for row in rows:
         org, domain, roster = row["org"] or "", row["email_domain"] or "", _roster(row)
-        records[row["account_code"]] = Record(
+        records[row["account_code"]] = AccountRecord(
             org=org or None,
             org_accounts=orgs[org] if org else 0,
             org_payments=len(payments[org]) if org else 0,

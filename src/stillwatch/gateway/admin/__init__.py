@@ -10,7 +10,7 @@ from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import Settings
-from stillwatch.terms.reload import Watched
+from stillwatch.terms.reload import WatchedTerms
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Desk:
     folder: Folder
     settings: Settings
     state: State
-    watched: Watched
+    watched: WatchedTerms
     findings: Findings
 
     def take_effect(self) -> None:

@@ -11,7 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.console import ConsoleError, InForce, Lost, Part, Proposed, Reach, Said, TermsText
+from stillwatch.console import (
+    CapturedExchange,
+    ConsoleError,
+    InForce,
+    Lost,
+    Part,
+    Proposed,
+    StepImpact,
+    TermsText,
+)
 from stillwatch.errors import InputError
 from stillwatch.exchanges.parquet import DAMAGED
 from stillwatch.gateway.admin import Desk
@@ -23,8 +32,8 @@ from stillwatch.gateway.instance import terms_history
 from stillwatch.gateway.latest import gaps
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.scan import AccountVerdict
-from stillwatch.terms import Standing, Step
-from stillwatch.terms.history import History
+from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.terms.history import TermsHistory
 
 MOST_PROPOSALS = 1_000
 MOST_GAPS = 200
@@ -41,14 +50,16 @@ class Gateway:
         self.name = f"gateway in front of {desk.settings.upstream}"
         self._verdicts: tuple[tuple[int, ...], dict[str, AccountVerdict]] = ((), {})
 
-    def standings(self, accounts: Collection[str]) -> Mapping[str, Standing]:
+    def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
         return actions.standings(self._state, accounts)
 
-    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> Reach:
+    def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         found = reach(self._state, self._desk.folder, accounts, step, now_us, self._desk.findings)
-        return Reach(**{field.name: getattr(found, field.name) for field in fields(Reach)})
+        return StepImpact(**{field.name: getattr(found, field.name) for field in fields(StepImpact)})
 
-    def act(self, accounts: Sequence[str], standing: Standing, who: str, why: str, now_us: int) -> int:
+    def act(
+        self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
+    ) -> int:
         changes = [(account, standing) for account in accounts]
         try:
             return actions.act(self._state, changes, who=who, why=why, now_us=now_us)
@@ -95,7 +106,7 @@ class Gateway:
 
     def terms(self) -> InForce:
         watched = self._desk.watched
-        entries = History(terms_history(self._desk.folder)).entries
+        entries = TermsHistory(terms_history(self._desk.folder)).entries
         texts = [TermsText(e.version, e.sha256, e.at, e.outcome, e.why, e.text) for e in reversed(entries)]
         return InForce(watched.terms, watched.sha256, watched.error, tuple(texts))
 
@@ -119,9 +130,9 @@ class Gateway:
         """Give the Parquet files of what was captured, oldest first."""
         return [one.path for one in all_segments(self._desk.folder)]
 
-    def said(self, account: str, limit: int) -> Sequence[Said]:
+    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account, where `retention.text_days` keeps any."""
-        found: list[Said] = []
+        found: list[CapturedExchange] = []
         for table in self._newest_first(account):
             order = pc.sort_indices(table, [("time", "descending")])
             found += [_said(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
@@ -140,7 +151,7 @@ class Gateway:
                 raise InputError(f"{one.path}: cannot be read: {why}") from why
 
 
-def _said(row: Mapping[str, object]) -> Said:
+def _said(row: Mapping[str, object]) -> CapturedExchange:
     at = row["time"]
     text = [str(row[name] or "") for name in ("exchange_id", "model", "user_agent", "prompt", "completion")]
-    return Said(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]
+    return CapturedExchange(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from stillwatch.gateway.control.actions import Action, Change
 from stillwatch.gateway.control.ladder import Proposal
 from stillwatch.gateway.control.reach import MOST_NAMED, Reach
 from stillwatch.gateway.control.state import NAME_PATTERN, Event, Key
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 TEN_YEARS_S = 315_360_000
@@ -137,7 +137,7 @@ class StandingShown(BaseModel):
     until: str | None
 
     @classmethod
-    def of(cls, account: str, standing: Standing) -> "StandingShown":
+    def of(cls, account: str, standing: EnforcementStatus) -> "StandingShown":
         return cls(
             account=account,
             step=name_of(standing.step),

@@ -24,7 +24,7 @@ from stillwatch.gateway.admin.shapes import (
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.reach import reach
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
@@ -71,7 +71,9 @@ def _standings(to: APIRouter, desk: Desk) -> None:
         action = None
         if not body.dry_run:
             until_us = None if body.for_s is None else now_us + body.for_s * 1_000_000
-            to_set = Standing(step, now_us, body.why, body.campaign, body.output_tokens_per_hour, until_us)
+            to_set = EnforcementStatus(
+                step, now_us, body.why, body.campaign, body.output_tokens_per_hour, until_us
+            )
             action = actions.act(
                 state,
                 [(account, to_set) for account in accounts],

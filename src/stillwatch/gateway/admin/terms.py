@@ -22,7 +22,7 @@ from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import terms_history
 from stillwatch.terms.diff import difference
-from stillwatch.terms.history import Entry, History
+from stillwatch.terms.history import HistoryEntry, TermsHistory
 from stillwatch.terms.load import check
 from stillwatch.terms.trial import run
 
@@ -31,8 +31,8 @@ def routes(desk: Desk) -> APIRouter:
     """Give the routes below /v1/terms."""
     to, watched = APIRouter(tags=["terms"]), desk.watched
 
-    def entries() -> list[Entry]:
-        return History(terms_history(desk.folder)).entries
+    def entries() -> list[HistoryEntry]:
+        return TermsHistory(terms_history(desk.folder)).entries
 
     @to.get("/v1/terms")
     def show_terms() -> TermsShown:

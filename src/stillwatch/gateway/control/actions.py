@@ -12,7 +12,7 @@ from typing import Any
 
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import Missing, State, named, write_event
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 MOST_ACCOUNTS = 100_000  # of one action; the largest published campaign had 25,000 (Anthropic, 2026-02)
 _CHANGE = "c.step, c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c.until_us, c.mark"
@@ -28,7 +28,7 @@ class Change:
     who: str
     why: str
     account: str
-    standing: Standing
+    standing: EnforcementStatus
     undone: bool
     over: bool  # it ended by itself
 
@@ -48,7 +48,7 @@ class Action:
 
 def act(
     state: State,
-    changes: Sequence[tuple[str, Standing]],
+    changes: Sequence[tuple[str, EnforcementStatus]],
     *,
     who: str,
     why: str,
@@ -64,7 +64,7 @@ def act(
 def act_within(
     db: sqlite3.Connection,
     revision: int,
-    changes: Sequence[tuple[str, Standing]],
+    changes: Sequence[tuple[str, EnforcementStatus]],
     *,
     who: str,
     why: str,
@@ -147,23 +147,23 @@ def standings(
     campaign: str | None = None,
     after: str = "",
     limit: int = 1_000,
-) -> dict[str, Standing]:
+) -> dict[str, EnforcementStatus]:
     """Give what stands now, by account; accounts that are clear are not in it."""
     where = " FROM standings s JOIN changes c USING (change) WHERE c.step > 0"
     with state.reading() as db:
         if accounts is not None:
-            found: dict[str, Standing] = {}
+            found: dict[str, EnforcementStatus] = {}
             for account in accounts:
                 row = db.execute(f"SELECT {_CHANGE}{where} AND s.account = ?", (account,)).fetchone()
                 if row is not None:
-                    found[account] = Standing(Step(row[0]), *row[1:])
+                    found[account] = EnforcementStatus(Step(row[0]), *row[1:])
             return found
         rows = db.execute(
             f"SELECT s.account, {_CHANGE}{where} AND s.account > ?1 AND (?2 IS NULL OR c.step = ?2)"
             " AND (?3 IS NULL OR c.campaign = ?3) ORDER BY s.account LIMIT ?4",
             (after, None if step is None else int(step), campaign, limit),
         )
-        return {row[0]: Standing(Step(row[1]), *row[2:]) for row in rows}
+        return {row[0]: EnforcementStatus(Step(row[1]), *row[2:]) for row in rows}
 
 
 def by_step(state: State) -> dict[Step, int]:
@@ -245,7 +245,7 @@ def _change(
     over: int,
     *rest: Any,
 ) -> Change:
-    standing = Standing(Step(rest[0]), *rest[1:])
+    standing = EnforcementStatus(Step(rest[0]), *rest[1:])
     return Change(change, action, at_us, who, why, account, standing, not in_force, bool(over))
 
 
@@ -282,7 +282,7 @@ def _settle(db: sqlite3.Connection, revision: int, accounts: Sequence[str]) -> N
     )
 
 
-def _check(changes: Sequence[tuple[str, Standing]], why: str, now_us: int) -> None:
+def _check(changes: Sequence[tuple[str, EnforcementStatus]], why: str, now_us: int) -> None:
     if not changes:
         raise StateError("no account was given; name at least one")
     if len(changes) > MOST_ACCOUNTS:

@@ -18,7 +18,7 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
-from stillwatch.cases.spared import spared
+from stillwatch.cases.spared import spared_accounts
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
@@ -133,7 +133,7 @@ class Casework:
         revision = store.revision()
         if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
             told = {name: one.state for name, one in states(store).items() if one.since_us is not None}
-            now = Said(told, spared(store, now_us))
+            now = Said(told, spared_accounts(store, now_us))
             self.said = self.said if now == self.said else now
             self._said_at = (revision, now_us)
 

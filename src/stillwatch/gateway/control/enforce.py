@@ -20,7 +20,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
 from stillwatch.scan.candidates import candidates
 from stillwatch.terms import Terms
-from stillwatch.terms.reload import Watched
+from stillwatch.terms.reload import WatchedTerms
 
 PERIOD_S = 0.5
 LOOK_AGAIN_US = 10_000_000  # a rung may ask for an age: time alone can make it fit
@@ -45,7 +45,7 @@ class Enforcer:
         self,
         folder: Folder,
         state: State,
-        watched: Watched,
+        watched: WatchedTerms,
         tell: Callable[[str], None],
         people: Callable[[], Said] = Said,
     ) -> None:

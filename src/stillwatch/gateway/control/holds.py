@@ -15,7 +15,7 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.control.state import State, write_event
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import Terms
-from stillwatch.terms.holds import DAY_US, Candidate, HoldSchedule, choose, plan
+from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule, choose, plan
 
 PURPOSE = b"holds"
 WHO = "stillwatch"
@@ -94,7 +94,7 @@ def end(state: State, number: int, why: str, *, now_us: int, who: str = WHO) -> 
 def follow(
     state: State,
     terms: Terms,
-    candidates: Iterable[Candidate],
+    candidates: Iterable[HoldCandidate],
     orgs: Mapping[str, str | None],
     *,
     now_us: int,
@@ -137,7 +137,9 @@ def follow(
             tell(f"dry run: holds of {chosen.candidate} would begin: {len(chosen.accounts):,} accounts")
 
 
-def _why_over(one: HoldSchedule, terms: Terms, candidates: tuple[Candidate, ...], now_us: int) -> str | None:
+def _why_over(
+    one: HoldSchedule, terms: Terms, candidates: tuple[HoldCandidate, ...], now_us: int
+) -> str | None:
     holds = terms.holds
     if now_us >= one.end_us:
         return "its days are over"
@@ -151,13 +153,13 @@ def _why_over(one: HoldSchedule, terms: Terms, candidates: tuple[Candidate, ...]
     return None
 
 
-def _is_of(one: HoldSchedule, candidate: Candidate) -> bool:
+def _is_of(one: HoldSchedule, candidate: HoldCandidate) -> bool:
     """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
     shared = len(set(one.accounts).intersection(candidate.accounts))
     return one.candidate == candidate.candidate or shared >= SAME_GROUP * len(one.accounts)
 
 
-def _begin(state: State, terms: Terms, one: Candidate, now_us: int) -> None:
+def _begin(state: State, terms: Terms, one: HoldCandidate, now_us: int) -> None:
     drawn = plan(terms.holds, one.candidate, one.accounts, now_us, derive(state.secret, PURPOSE))
     detail = {
         "accounts": len(drawn.accounts),
@@ -174,7 +176,7 @@ def _begin(state: State, terms: Terms, one: Candidate, now_us: int) -> None:
         write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": one.candidate} | detail)
 
 
-def _note_dry_run(state: State, one: Candidate, now_us: int) -> bool:
+def _note_dry_run(state: State, one: HoldCandidate, now_us: int) -> bool:
     """Write down, once, that a candidate would be held."""
     what = "holds would begin"
     with state.reading() as db:

@@ -24,9 +24,9 @@ from stillwatch.cases.claims import RAISING
 from stillwatch.gateway.folder import derive
 from stillwatch.scan import Campaign
 from stillwatch.scan.parts import LONE_HARVEST as LONE
-from stillwatch.terms import Ladder, Permission, Standing, Step
-from stillwatch.terms.ladder import Found
-from stillwatch.terms.ladder import Proposal as Asked
+from stillwatch.terms import EnforcementStatus, Ladder, Permission, Step
+from stillwatch.terms.ladder import LadderCampaign
+from stillwatch.terms.ladder import StepProposal as Asked
 from stillwatch.terms.ladder import proposals as steps
 
 
@@ -68,7 +68,7 @@ def climb(
     campaigns: Iterable[Campaign],
     ladder: Ladder,
     *,
-    standings: Mapping[str, Standing],
+    standings: Mapping[str, EnforcementStatus],
     decided: Mapping[str, Step],
     permitted: frozenset[str],
     secret: bytes,
@@ -91,7 +91,7 @@ def climb(
         may = _may(campaign, detectors or {})
         if campaign.suppressed_by is not None or not accounts or may == DetectorState.SHADOW:
             continue
-        found = Found(
+        found = LadderCampaign(
             campaign.id,
             int(campaign.alarm_at.timestamp() * 1e6),
             campaign.p_value,
@@ -120,7 +120,7 @@ def _wanted(
     campaign: Campaign,
     step: Asked,
     accounts: Iterable[str],
-    standings: Mapping[str, Standing],
+    standings: Mapping[str, EnforcementStatus],
     decided: Mapping[str, Step],
 ) -> list[Wanted]:
     """The accounts below a step; loosely tied ones, and those a person decided about, wait for a person."""
@@ -168,13 +168,13 @@ def _alike(a: Wanted, b: Wanted) -> bool:
     return a.step == b.step and (a.due_us is None) == (b.due_us is None)
 
 
-def standing(want: Wanted, *, secret: bytes, now_us: int, until_us: int | None = None) -> Standing:
+def standing(want: Wanted, *, secret: bytes, now_us: int, until_us: int | None = None) -> EnforcementStatus:
     """What an account's standing becomes when a step is taken."""
     mark = None
     if want.step == Step.MARK:
         key = derive(secret, b"marks")
         mark = hashlib.blake2b(want.campaign.encode(), key=key, digest_size=12).hexdigest()
-    return Standing(want.step, now_us, want.why, want.campaign, until_us=until_us, mark=mark)
+    return EnforcementStatus(want.step, now_us, want.why, want.campaign, until_us=until_us, mark=mark)
 
 
 def permitted(

@@ -8,7 +8,7 @@ from stillwatch.gateway.control.actions import act_within, decided, standings
 from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted, standing
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import Missing, State, write_event
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 LADDER = "ladder"  # who acts when nobody does
 _PROPOSAL = (
@@ -94,7 +94,7 @@ def apply(
         found = _open_one(db, number)
         want = found.wanted
         set_to = standing(want, secret=state.secret, now_us=now_us, until_us=until_us)
-        changes: list[tuple[str, Standing]] = []
+        changes: list[tuple[str, EnforcementStatus]] = []
         for account in want.accounts:
             row = db.execute(
                 "SELECT c.step FROM standings s JOIN changes c USING (change) WHERE s.account = ?", (account,)

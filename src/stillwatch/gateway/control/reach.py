@@ -18,7 +18,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.record import segments
 from stillwatch.scan import AccountVerdict
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 LOOK_BACK = timedelta(days=7)
 PATIENCE_S = 10.0
@@ -138,7 +138,7 @@ class _About:
 
     known: Mapping[str, str | None]
     orgs: Collection[str | None]  # of the accounts hit
-    stands: Mapping[str, Standing]
+    stands: Mapping[str, EnforcementStatus]
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
 

@@ -13,7 +13,7 @@ from stillwatch.gateway.control.holds import COLUMNS, schedule_of
 from stillwatch.gateway.control.mark import OLD_LOG, read_mark
 from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
 from stillwatch.sqlite_file import FileId, database_ids, reader
-from stillwatch.terms import Standing, Step
+from stillwatch.terms import EnforcementStatus, Step
 
 NONE = Tables(revision=-1)
 
@@ -120,7 +120,7 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
             if not step:  # none, or clear
                 standings.pop(account, None)
             else:
-                standings[account] = Standing(Step(step), *rest)
+                standings[account] = EnforcementStatus(Step(step), *rest)
         holds = dict(old.holds)
         for ended, *columns in db.execute(_HOLDS, (old.revision,)):
             schedule = schedule_of(*columns)

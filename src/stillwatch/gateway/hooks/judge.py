@@ -7,7 +7,7 @@ that may answer.
 from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
 from stillwatch.gateway.hooks import Asked, Judged
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.terms import Ask, Decision, ModelVerdict, Terms
+from stillwatch.terms import Decision, ModelVerdict, RequestFacts, Terms
 from stillwatch.terms.decide import decide, host_verdict
 
 ANY = ModelVerdict(True, "allowed", None)
@@ -27,7 +27,7 @@ class Judge:
         """Decide, and count the request against its account's limits unless it is only looked at."""
         gate = self.gate
         verdict = self.verdict(asked, now_us)
-        ask = Ask(
+        ask = RequestFacts(
             asked.account, asked.end_user, asked.operation, asked.models[0] if asked.models else None,
             asked.stream, asked.n, asked.logprobs, asked.body_bytes, asked.org, does=asked.does,
         )  # fmt: skip

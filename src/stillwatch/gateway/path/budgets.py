@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stillwatch.gateway.settings import MOST_WORKERS
-from stillwatch.terms import Spent
+from stillwatch.terms import AccountUsage
 from stillwatch.terms.limiter import DAY_US, HOUR_US, MINUTE_US
 from stillwatch.terms.sections import MOST_SETS
 
@@ -163,7 +163,7 @@ class Budgets:
         self.promise(place, -covered)
         self.add(place, now_us, 0, tokens - covered)
 
-    def spent(self, place: int, now_us: int) -> Spent:
+    def spent(self, place: int, now_us: int) -> AccountUsage:
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
         held_now = False
@@ -182,7 +182,7 @@ class Budgets:
                 of_batches += values[at + 7]
                 held_minutes += values[at + 9] & MOST_HELD  # one minute over two workers counts twice
                 held_now = held_now or values[at + 9] >> HELD_BITS == minute
-        return Spent(
+        return AccountUsage(
             requests,
             max(in_minute, 0),
             max(in_hour, 0),

@@ -7,7 +7,7 @@ import dataclasses
 
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import Facts
-from stillwatch.terms import Spent
+from stillwatch.terms import AccountUsage
 from stillwatch.terms.limiter import most_of_set
 
 
@@ -29,7 +29,7 @@ class Charge:
 
     # --- before it goes upstream -----------------------------------------------------------------------
 
-    def hold(self, batch: int) -> tuple[Spent, int | None]:
+    def hold(self, batch: int) -> tuple[AccountUsage, int | None]:
         """Hold what this request may bring, then look at what all others have used and hold.
 
         In this order: of two workers that look at once, at least one sees what the other holds. Gives,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stillwatch.gateway.path.request import Facts
-    from stillwatch.terms import Coin, Standing
+    from stillwatch.terms import Coin, EnforcementStatus
 
 LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
 BUSY = frozenset((429, 503, 529))  # an upstream that has too much to do gets no second requests
@@ -101,7 +101,7 @@ class Who:
 
     account: str
     org: str | None
-    standing: "Standing | None"
+    standing: "EnforcementStatus | None"
     exchange: str
     model: str
 

@@ -39,7 +39,7 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import Ask, Decision, ModelVerdict, Spent, Step, Terms
+from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 
@@ -189,7 +189,7 @@ class Exchange:
         batch: int | None = 0
         if facts.batch is not None and facts.batch.begins:
             batch = gate.notes.tokens(who.account, facts.batch, charge.longest())
-        ask = Ask(
+        ask = RequestFacts(
             who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
             facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
         )  # fmt: skip
@@ -512,7 +512,7 @@ class Exchange:
         standing, now = gate.tables.standings.get(who.account), gate.now_us()
         if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
             return True
-        ask = Ask(who.account, None, self.operation, None, does=self.does)
+        ask = RequestFacts(who.account, None, self.operation, None, does=self.does)
         found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
         self._cut(found.status, found.code, found.message, found.rule)
         return False
@@ -790,4 +790,4 @@ _ID = msgspec.json.Decoder(_Named)
 _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
 _ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
-_NOT_SPENT = Spent()
+_NOT_SPENT = AccountUsage()

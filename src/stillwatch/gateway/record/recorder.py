@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from stillwatch.cases.indicators.shelf import Shelf
+from stillwatch.cases.indicators.shelf import IndicatorRecorder
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
@@ -70,7 +70,7 @@ class Recorder:
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
         self._before = SentBefore(derive(self._secret, b"sent-before"))
-        self._shelf = Shelf(folder.path)
+        self._shelf = IndicatorRecorder(folder.path)
         self._readers: dict[tuple[int, int], wal.Reader] = {}
         self._open: dict[tuple[int, int], _Open] = {}
         self._open_bytes = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillwatch.cases.audit.signing import Signer
+from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.coin import Pair
 from stillwatch.coin.verify import Verified
 from stillwatch.prove import Checked, Evidence, ProveError, evidence_json, planner, protocol
@@ -82,7 +82,7 @@ def plan(
     suspect: Suspect,
     base: Suspect | None,
     test: Wanted,
-    signer: Signer,
+    signer: TrailSigner,
     out: Path,
     made_at: str,
     beside: dict[str, str] | None = None,

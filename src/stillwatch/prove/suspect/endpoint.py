@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from stillwatch.distill import DistillError, Prompt
 from stillwatch.distill.collect import Progress
-from stillwatch.distill.collect.ask import reached
+from stillwatch.distill.collect.ask import reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.collect.stored import samples
-from stillwatch.distill.ledger import Ledger, read_only, reply
-from stillwatch.distill.plan import Asking, Budget, Plan, Prices, Teacher
+from stillwatch.distill.ledger import RunLedger, read_only, reply
+from stillwatch.distill.plan import Asking, Budget, DistillPlan, Teacher, TeacherPrices
 from stillwatch.prove import Checked, ProveError
 from stillwatch.prove.suspect import Question, Tell, Told, Weighed
 
@@ -44,7 +44,7 @@ class Manners:
     most_requests: int | None = None
     most_tokens: int | None = None
     most_usd: float | None = None
-    prices: Prices = field(default_factory=Prices)
+    prices: TeacherPrices = field(default_factory=TeacherPrices)
     patience_s: float = 300.0
 
 
@@ -137,10 +137,10 @@ class Endpoint:
             )
         return found
 
-    def _plan(self, *, samples: int, max_tokens: int, **asking: Any) -> Plan:
+    def _plan(self, *, samples: int, max_tokens: int, **asking: Any) -> DistillPlan:
         manners = self._manners
         asked: dict[str, Any] = {"temperature": manners.temperature} | asking
-        return Plan(
+        return DistillPlan(
             teacher=Teacher(base_url=self._url, model=manners.model, api_key_env=manners.api_key_env),
             collect=Asking(
                 samples=samples, max_tokens=max_tokens, concurrency=manners.concurrency,
@@ -150,14 +150,14 @@ class Endpoint:
             prices=manners.prices,
         )  # fmt: skip
 
-    def _collect(self, plan: Plan, prompts: list[Prompt], tell: Tell) -> None:
+    def _collect(self, plan: DistillPlan, prompts: list[Prompt], tell: Tell) -> None:
         def progress(now: Progress) -> None:
             tell(now.done, now.total)
 
         try:
             self._store.parent.mkdir(parents=True, exist_ok=True)
-            with Ledger(self._store) as ledger:
-                got = collect(plan, prompts, ledger, lambda: reached(plan.teacher, _silent), progress)
+            with RunLedger(self._store) as ledger:
+                got = collect(plan, prompts, ledger, lambda: reach_teacher(plan.teacher, _silent), progress)
         except (DistillError, OSError) as why:
             raise ProveError(f"{self.name}: {why}") from why
         if got.interrupted:
@@ -182,7 +182,7 @@ def _counted(raw: bytes) -> int | None:
     return counted if isinstance(counted, int) and not isinstance(counted, bool) else None
 
 
-def _tokens(db: Any, plan: Plan, prompt: Prompt) -> list[tuple[float, int | None]]:
+def _tokens(db: Any, plan: DistillPlan, prompt: Prompt) -> list[tuple[float, int | None]]:
     """(log-probability, rank) of each token of a prompt, as vLLM tells them; the first has none."""
     stored = reply(db, question_of(plan, prompt, 0).key)
     if stored is None:

@@ -91,7 +91,9 @@ class Weights:
             return None
         reasoning, answer, _ = apart(one.answer)
         try:
-            return self._words.asked(messages), self._words.said(messages, reasoning, answer)
+            return self._words.prompt_tokens(messages), self._words.completion_tokens(
+                messages, reasoning, answer
+            )
         except (UnicodeError, TypeError):  # half a surrogate pair
             self.trouble = "an answer is no Unicode"
             return None
@@ -100,7 +102,7 @@ class Weights:
         """Messages as its chat template takes them: some know no system message, as Gemma's."""
         for tried in (messages, folded(messages)):
             try:
-                self._words.asked(tried)
+                self._words.prompt_tokens(tried)
             except (UnicodeError, TypeError):
                 self.trouble = "a prompt is no Unicode"
             except DistillError as why:  # its chat template refuses them

@@ -22,7 +22,7 @@ KINDS = get_args(AccountKind)
 
 
 @dataclass(frozen=True)
-class Means:
+class Evasion:
     """What a group of accounts does to be harder to see. Every field is a switch with an intensity."""
 
     accounts: int = 20  # in one group
@@ -57,7 +57,7 @@ class Means:
 
     def short(self) -> str:
         """What differs from the defaults, for a table."""
-        plain = Means()
+        plain = Evasion()
         told = [
             f"{f.name}={getattr(self, f.name)}"
             for f in fields(self)
@@ -85,7 +85,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TryResult:
     """What came back for a request."""
 
     account: str
@@ -105,14 +105,14 @@ class Brief:
     wanted: str = "mira-think"  # the model whose answers are worth having
 
 
-class Play(Protocol):
+class AttackSession(Protocol):
     """An attacker at work."""
 
     def hour(self, at_us: int) -> list[Try]:
         """Say what is to be sent in the hour that begins at `at_us`."""
         ...
 
-    def saw(self, seen: Sequence[Seen]) -> None:
+    def saw(self, seen: Sequence[TryResult]) -> None:
         """Hear what came of the requests, in order of time."""
         ...
 
@@ -127,6 +127,6 @@ class Attacker(Protocol):
 
     NAME: str
 
-    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
         ...

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
@@ -45,7 +45,7 @@ HIDE: tuple[tuple[str, Any], ...] = (
     ("cover", 0.9),
 )
 MOST_STEPS = 3 * len(HIDE)
-FIRST = Means(accounts=1, per_account_day=24 * 600, words="template", replace=False)
+FIRST = Evasion(accounts=1, per_account_day=24 * 600, words="template", replace=False)
 
 
 class _Adaptive(Led):
@@ -76,12 +76,12 @@ class _Adaptive(Led):
             elif asked >= PROBE / 2 and crew.refused > SURVIVES * asked:
                 self._withdraw(crew, at_us)
                 self._spread(crew, at_us)
-            elif not crew.finished:
+            elif not crew.is_finished:
                 return
             elif self._crews.missing:
                 self._quota *= 2
                 crew.extend(min(self._quota, self._crews.missing))
-                if not crew.finished:
+                if not crew.is_finished:
                     return
                 self._withdraw(crew, at_us)  # its accounts have sent what they may
         if self._crews.missing == 0:
@@ -122,6 +122,6 @@ class _Adaptive(Led):
         self._steps += 1
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return _Adaptive(Crews(brief, market, rng))

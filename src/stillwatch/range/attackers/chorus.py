@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import HOUR_US
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
@@ -38,9 +38,9 @@ class Settings:
             raise InputError(f"mask = {self.mask:g}; give a number from 0 to 1,000")
         self.means()
 
-    def means(self) -> Means:
+    def means(self) -> Evasion:
         """What the accounts do, masking aside."""
-        return Means(
+        return Evasion(
             accounts=self.accounts,
             per_account_day=self.per_account_day,
             hours="human",
@@ -71,9 +71,11 @@ class Chorus(Led):
 
     @property
     def given_up(self) -> bool:
-        return super().given_up or self._crew.finished
+        return super().given_up or self._crew.is_finished
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+def begin(
+    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
+) -> AttackSession:
     """Begin a campaign."""
     return Chorus(Crews(brief, market, rng), settings or Settings())

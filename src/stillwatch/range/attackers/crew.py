@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Seen, Try
-from stillwatch.range.attackers.rewording import Form, dressed, modelled, wrapper
+from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
+from stillwatch.range.attackers.rewording import Form, draw_model_form, word_request, wrapper
 from stillwatch.range.identity import token
-from stillwatch.range.market import Held, Market
+from stillwatch.range.market import HeldAccount, Market
 
 HOUR_US = 3_600_000_000
 AWAKE = 16  # hours of a day
@@ -20,7 +20,7 @@ AWAKE = 16  # hours of a day
 BURST_PER_HOUR = 600
 
 
-class Stock:
+class QuestionQueue:
     """The questions that still want an answer."""
 
     def __init__(self, items: Sequence[str], goal: int) -> None:
@@ -35,7 +35,7 @@ class Stock:
         """Put an item back that was not answered."""
         self._open.append(item)
 
-    def saw(self, seen: Iterable[Seen]) -> None:
+    def saw(self, seen: Iterable[TryResult]) -> None:
         for s in seen:
             if s.item is None:
                 continue
@@ -70,11 +70,11 @@ class Crew:
 
     def __init__(
         self,
-        means: Means,
+        means: Evasion,
         quota: int,
         brief: Brief,
         market: Market,
-        stock: Stock,
+        stock: QuestionQueue,
         talks: Talks,
         rng: np.random.Generator,
     ) -> None:
@@ -85,7 +85,7 @@ class Crew:
         self._own: dict[str, Form] = {}
         self._wakes: dict[str, int] = {}
         self._burst: dict[str, int] = {}  # what an account has still to send at once
-        self.working: dict[str, Held] = {}
+        self.working: dict[str, HeldAccount] = {}
         self.lost = 0
         self.sent = self.got = 0
         self.refused = 0
@@ -103,7 +103,7 @@ class Crew:
             own = np.random.default_rng(held.voice)
             self.bought += 1
             self.working[held.name] = held
-            self._own[held.name] = (modelled if self.means.words == "model" else wrapper)(own)
+            self._own[held.name] = (draw_model_form if self.means.words == "model" else wrapper)(own)
             self._wakes[held.name] = int(own.integers(24))
             self._burst[held.name] = round(self.means.per_account_day)
             decoy = own.random() < self.means.decoys
@@ -111,7 +111,7 @@ class Crew:
 
     def hour(self, at_us: int) -> list[Try]:
         """What the group sends in this hour."""
-        if self.finished or at_us < self._quiet_until_us:
+        if self.is_finished or at_us < self._quiet_until_us:
             return []
         self.enlist(at_us)
         tries: list[Try] = []
@@ -135,7 +135,7 @@ class Crew:
     def _decoy(self, name: str) -> bool:
         return self._models[name] != self._brief.wanted
 
-    def _count(self, held: Held, at_us: int) -> int:
+    def _count(self, held: HeldAccount, at_us: int) -> int:
         if self.means.hours == "burst":
             return min(self._burst[held.name], BURST_PER_HOUR)
         share = 1 / 24
@@ -147,12 +147,12 @@ class Crew:
     def _moments(self, count: int, at_us: int) -> list[int]:
         return [at_us + int(x) for x in np.sort(self._rng.integers(0, HOUR_US, count))]
 
-    def _ask(self, held: Held, at_us: int) -> Try | None:
+    def _ask(self, held: HeldAccount, at_us: int) -> Try | None:
         item = self._stock.take()
         if item is None:
             return None
         question = self._stock.items[item]
-        prompt = dressed(question, self.means.words, self._own[held.name], self._template, self._rng)
+        prompt = word_request(question, self.means.words, self._own[held.name], self._template, self._rng)
         if self._decoy(held.name):  # the answer is worth nothing, so another account asks for it again
             self._stock.back(item)
             return self._try(held, at_us, prompt, None)
@@ -161,7 +161,13 @@ class Crew:
         return self._try(held, at_us, prompt, item)
 
     def _try(
-        self, held: Held, at_us: int, prompt: str, item: int | None, talk: str | None = None, turn: int = 1
+        self,
+        held: HeldAccount,
+        at_us: int,
+        prompt: str,
+        item: int | None,
+        talk: str | None = None,
+        turn: int = 1,
     ) -> Try:
         like = held.who.donor
         temperature, cap = like.temperature, like.max_tokens
@@ -182,7 +188,7 @@ class Crew:
             place=self.means.place if talk is None else "message",
         )
 
-    def _cover(self, held: Held, hour_us: int) -> list[Try]:
+    def _cover(self, held: HeldAccount, hour_us: int) -> list[Try]:
         if self.means.cover == 0 or not self._talks:
             return []
         rest = int(self._rng.poisson(self.means.cover / (1 - self.means.cover)))
@@ -206,7 +212,7 @@ class Crew:
             for held in self.working.values()
         ]
 
-    def saw(self, seen: Sequence[Seen], at_us: int) -> None:
+    def saw(self, seen: Sequence[TryResult], at_us: int) -> None:
         """Hear what came of this group's requests; accounts that are dead are given up."""
         for s in seen:
             if s.item is not None and s.outcome == "answered":
@@ -227,7 +233,7 @@ class Crew:
         return 1 - len(self.working) / self.bought if self.bought else 0.0
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
         if self.got >= self.quota or self._stock.enough:
             return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Play
+from stillwatch.range.attackers import AttackSession, Brief
 from stillwatch.range.attackers.naive import MEANS
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
@@ -29,7 +29,9 @@ class Settings:
         replace(MEANS, place=self.place)  # says what is wrong
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+def begin(
+    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
+) -> AttackSession:
     """Begin a campaign."""
     means = replace(MEANS, place=(settings or Settings()).place)
     return Repeated(Crews(brief, market, rng), means)

@@ -6,15 +6,15 @@ Source: a pipeline as published, run by one person (self-instruct and its succes
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play
+from stillwatch.range.attackers import AttackSession, Brief, Evasion
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
 from stillwatch.range.market import Market
 
 NAME = "loud"
-MEANS = Means(accounts=1, per_account_day=600 * 24, words="template", hours="flat")
+MEANS = Evasion(accounts=1, per_account_day=600 * 24, words="template", hours="flat")
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return Repeated(Crews(brief, market, rng), MEANS)

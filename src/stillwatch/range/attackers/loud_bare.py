@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import BURST_PER_HOUR
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
@@ -35,7 +35,7 @@ class LoudBare(Repeated):
     """One account without words of its own."""
 
     def __init__(self, crews: Crews, settings: Settings) -> None:
-        super().__init__(crews, Means(accounts=1, per_account_day=24 * settings.per_hour, words="bare"))
+        super().__init__(crews, Evasion(accounts=1, per_account_day=24 * settings.per_hour, words="bare"))
         self._temperature = settings.temperature
 
     def hour(self, at_us: int) -> list[Try]:
@@ -45,6 +45,8 @@ class LoudBare(Repeated):
         return [replace(t, temperature=self._temperature) for t in tries]
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+def begin(
+    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
+) -> AttackSession:
     """Begin a campaign."""
     return LoudBare(Crews(brief, market, rng), settings or Settings())

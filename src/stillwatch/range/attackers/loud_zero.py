@@ -7,7 +7,7 @@ Source: an independent attack on this project, 2026.
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Play
+from stillwatch.range.attackers import AttackSession, Brief
 from stillwatch.range.attackers.loud_bare import Settings
 from stillwatch.range.attackers.loud_bare import begin as begin_bare
 from stillwatch.range.market import Market
@@ -15,6 +15,6 @@ from stillwatch.range.market import Market
 NAME = "loud_zero"
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return begin_bare(brief, market, rng, Settings(temperature=0.0))

@@ -8,15 +8,15 @@ days), one fixed prompt in every request and pools that take over as reported in
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play
+from stillwatch.range.attackers import AttackSession, Brief, Evasion
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
 from stillwatch.range.market import Market
 
 NAME = "naive"
-MEANS = Means(accounts=60, per_account_day=25.6, words="template")
+MEANS = Evasion(accounts=60, per_account_day=25.6, words="template")
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return Repeated(Crews(brief, market, rng), MEANS)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Seen, Try
-from stillwatch.range.attackers.crew import Crew, Stock, Talks
+from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
+from stillwatch.range.attackers.crew import Crew, QuestionQueue, Talks
 from stillwatch.range.market import Market
 
 
@@ -14,12 +14,12 @@ class Crews:
 
     def __init__(self, brief: Brief, market: Market, rng: np.random.Generator) -> None:
         self.brief, self.market, self.rng = brief, market, rng
-        self.stock = Stock(brief.items, brief.goal)
+        self.stock = QuestionQueue(brief.items, brief.goal)
         self.talks = Talks(brief.talks, rng)
         self.crews: list[Crew] = []
         self._of: dict[str, Crew] = {}
 
-    def send(self, means: Means, quota: int) -> Crew:
+    def send(self, means: Evasion, quota: int) -> Crew:
         """Set a crew to work."""
         crew = Crew(means, quota, self.brief, self.market, self.stock, self.talks, self.rng)
         self.crews.append(crew)
@@ -31,14 +31,14 @@ class Crews:
         return max(0, self.brief.goal - len(self.stock.got))
 
     @property
-    def promised(self) -> int:
+    def promised_examples(self) -> int:
         """Examples that the crews at work are to bring."""
-        return sum(crew.quota - crew.got for crew in self.crews if not crew.finished)
+        return sum(crew.quota - crew.got for crew in self.crews if not crew.is_finished)
 
     def hour(self, at_us: int) -> list[Try]:
         tries: list[Try] = []
         for crew in self.crews:
-            if crew.finished:
+            if crew.is_finished:
                 continue
             mine = crew.hour(at_us)
             for name in crew.working:
@@ -46,9 +46,9 @@ class Crews:
             tries += mine
         return tries
 
-    def saw(self, seen: Sequence[Seen]) -> None:
+    def saw(self, seen: Sequence[TryResult]) -> None:
         self.stock.saw(seen)
-        theirs: dict[int, list[Seen]] = {}
+        theirs: dict[int, list[TryResult]] = {}
         for s in seen:
             theirs.setdefault(id(self._of[s.account]), []).append(s)
         for crew in self.crews:
@@ -64,7 +64,7 @@ class Led:
         self._crews = crews
         self._given_up = False
 
-    def saw(self, seen: Sequence[Seen]) -> None:
+    def saw(self, seen: Sequence[TryResult]) -> None:
         self._crews.saw(seen)
 
     @property

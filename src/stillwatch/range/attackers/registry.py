@@ -16,7 +16,7 @@ import numpy as np
 
 import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Attacker, Brief, Play
+from stillwatch.range.attackers import Attacker, AttackSession, Brief
 from stillwatch.range.market import Market
 
 
@@ -28,13 +28,13 @@ class WithSettings:
     module: Any
     settings: Any
 
-    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        play: Play = self.module.begin(brief, market, rng, self.settings)
+        play: AttackSession = self.module.begin(brief, market, rng, self.settings)
         return play
 
 
-def _found() -> dict[str, Attacker]:
+def _load_attackers() -> dict[str, Attacker]:
     found: dict[str, Attacker] = {}
     for info in pkgutil.iter_modules(room.__path__):
         module = importlib.import_module(f"{room.__name__}.{info.name}")
@@ -45,12 +45,12 @@ def _found() -> dict[str, Attacker]:
 
 def names() -> list[str]:
     """All that there are, in order."""
-    return sorted(_found())
+    return sorted(_load_attackers())
 
 
 def settings_of(name: str) -> Mapping[str, Any]:
     """Give an attacker's settings with their defaults; none where it takes none."""
-    known = getattr(_found()[name], "Settings", None)
+    known = getattr(_load_attackers()[name], "Settings", None)
     return {f.name: f.default for f in fields(known)} if known else {}
 
 
@@ -59,7 +59,7 @@ def attacker(name: str) -> Attacker:
 
     Raises: InputError for a name that is none, or a setting that will not do.
     """
-    found = _found()
+    found = _load_attackers()
     base, *written = name.split(":")
     if base not in found:
         raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Seen, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try, TryResult
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.market import Market
 
@@ -16,28 +16,28 @@ from stillwatch.range.market import Market
 class Repeated:
     """One crew with the whole goal as its quota."""
 
-    def __init__(self, crews: Crews, means: Means) -> None:
+    def __init__(self, crews: Crews, means: Evasion) -> None:
         self._crews = crews
         self._crew = crews.send(means, crews.brief.goal)
 
     def hour(self, at_us: int) -> list[Try]:
         return self._crews.hour(at_us)
 
-    def saw(self, seen: Sequence[Seen]) -> None:
+    def saw(self, seen: Sequence[TryResult]) -> None:
         self._crews.saw(seen)
 
     @property
     def given_up(self) -> bool:
-        return self._crew.finished
+        return self._crew.is_finished
 
 
 @dataclass(frozen=True)
 class Fixed:
     """An attacker made of one set of means."""
 
-    means: Means
+    means: Evasion
     NAME: str
 
-    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+    def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
         return Repeated(Crews(brief, market, rng), self.means)

@@ -80,7 +80,7 @@ def sentences() -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))
 
 
-def modelled(rng: np.random.Generator) -> Form:
+def draw_model_form(rng: np.random.Generator) -> Form:
     """Draw a wrapper that a local model wrote: one sentence after the question."""
     said = sentences()
     return "", "\n\n" + said[rng.integers(len(said))]
@@ -100,7 +100,7 @@ def wrapper(rng: np.random.Generator) -> Form:
     return before, after
 
 
-def reworded(question: str, rng: np.random.Generator, share: float = 0.7) -> str:
+def swap_words(question: str, rng: np.random.Generator, share: float = 0.7) -> str:
     """Swap everyday words of a question for others; names, numbers and what is not in the list stay."""
 
     def swap(match: re.Match[str]) -> str:
@@ -113,7 +113,7 @@ def reworded(question: str, rng: np.random.Generator, share: float = 0.7) -> str
     return _pattern().sub(swap, question)
 
 
-def dressed(question: str, words: str, own: Form, template: int, rng: np.random.Generator) -> str:
+def word_request(question: str, words: str, own: Form, template: int, rng: np.random.Generator) -> str:
     """The question as a group that words its requests in this way would send it.
 
     own: the wrapper that belongs to the account; template: which of the fixed templates the group uses.
@@ -128,4 +128,4 @@ def dressed(question: str, words: str, own: Form, template: int, rng: np.random.
     if words in ("own", "model"):
         return own[0] + question + own[1]
     before, after = wrapper(rng)
-    return before + reworded(question, rng) + after
+    return before + swap_words(question, rng) + after

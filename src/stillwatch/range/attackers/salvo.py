@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.crew import HOUR_US, Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
@@ -44,7 +44,7 @@ class Salvo(Led):
         self._settings = settings
         self._crew: Crew | None = None
         per_account = settings.each * (settings.nights + 1)
-        self._means = Means(
+        self._means = Evasion(
             accounts=-(-int(crews.brief.goal * SPARE) // per_account),
             per_account_day=settings.each,
             hours="burst",
@@ -61,7 +61,7 @@ class Salvo(Led):
             self._crew = crews.send(self._means, int(crews.missing * (1 if nights else SPARE_SENT)))
         elif nights and clock == 0:
             self._crew.extend(int(crews.missing * SPARE_AGAIN) + 3)
-        elif crews.missing and (self._crew.finished or (self._crew.refused and not nights)):
+        elif crews.missing and (self._crew.is_finished or (self._crew.refused and not nights)):
             self._again(self._crew)
         return [
             replace(t, at_us=at_us + SECOND_US + t.at_us % SECOND_US, temperature=0.0)
@@ -70,7 +70,7 @@ class Salvo(Led):
 
     def _again(self, crew: Crew) -> None:
         """Send what is missing by further accounts."""
-        if not crew.finished:
+        if not crew.is_finished:
             crew.quota = crew.got
         missing, price = self._crews.missing, self._crews.market.prices.account(self._means.kind)
         self._given_up = self._crews.market.purse.left_usd < price
@@ -78,6 +78,8 @@ class Salvo(Led):
         self._crew = self._crews.send(replace(self._means, accounts=accounts), missing)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None) -> Play:
+def begin(
+    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
+) -> AttackSession:
     """Begin a campaign."""
     return Salvo(Crews(brief, market, rng), settings or Settings())

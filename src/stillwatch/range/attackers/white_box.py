@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Means, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
@@ -21,7 +21,7 @@ NAME = "white_box"
 BELOW_LONE = 250  # of the 300 at which a lone payer is looked at
 LEAST = 8  # an account that may not even send so much is not worth its price
 SURVIVES = 0.25
-MEANS = Means(hours="burst", words="own", spread_settings=True, replace=False)
+MEANS = Evasion(hours="burst", words="own", spread_settings=True, replace=False)
 
 
 class WhiteBox(Led):
@@ -43,10 +43,10 @@ class WhiteBox(Led):
             self._each = max(LEAST, self._each // 2)
             self._means = replace(MEANS, kind="aged")
             last.quota = last.got
-        elif self._hasty and last is not None and not last.finished and last.refused and last.bought:
+        elif self._hasty and last is not None and not last.is_finished and last.refused and last.bought:
             self._each = max(LEAST, min(self._each, last.got // last.bought))
             last.quota = last.got
-        if last is None or (last.finished and self._crews.missing):
+        if last is None or (last.is_finished and self._crews.missing):
             accounts = -(-self._crews.missing // self._each)
             price = self._crews.market.prices.account(self._means.kind)
             self._given_up = self._crews.market.purse.left_usd < price
@@ -55,6 +55,6 @@ class WhiteBox(Led):
         return self._crews.hour(at_us)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return WhiteBox(Crews(brief, market, rng))

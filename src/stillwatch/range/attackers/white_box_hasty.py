@@ -5,7 +5,7 @@ Knows, does and cannot: as `white_box`, which is cheaper in accounts where this 
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Play
+from stillwatch.range.attackers import AttackSession, Brief
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.white_box import WhiteBox
 from stillwatch.range.market import Market
@@ -13,6 +13,6 @@ from stillwatch.range.market import Market
 NAME = "white_box_hasty"
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return WhiteBox(Crews(brief, market, rng), hasty=True)

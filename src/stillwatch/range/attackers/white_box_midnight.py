@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Play, Try
+from stillwatch.range.attackers import AttackSession, Brief, Try
 from stillwatch.range.attackers.crew import HOUR_US
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.attackers.white_box import BELOW_LONE, LEAST, MEANS, SURVIVES
@@ -86,6 +86,6 @@ class Midnight(Led):
         self._crews.send(means, self._crews.missing)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> Play:
+def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
     """Begin a campaign."""
     return Midnight(Crews(brief, market, rng))

@@ -1,8 +1,8 @@
 """Campaigns: who asks what, when, in which words. It knows neither identities nor tokens nor the log.
 
 A shape is one file in this room (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
-turns a plan and a stock of prompts into `Request`s, with accounts as numbers from 0. `shapes.py` finds them
-by name.
+turns a plan and a stock of prompts into `PlannedRequest`s, with accounts as numbers from 0.
+`shapes.py` finds them by name.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from stillwatch.range.stock import Corpora
 
 
 @dataclass(frozen=True)
-class Plan:
+class CampaignPlan:
     """One campaign to be composed. Days count from the scene's first midnight."""
 
     name: str
@@ -42,7 +42,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PlannedRequest:
     """One exchange before it has an identity: `account` is a number inside the campaign."""
 
     account: int
@@ -62,11 +62,11 @@ class Request:
     answer: str | None = None  # what came back, where the campaign uses it again
 
 
-Requests = Callable[[Plan, Corpora, np.random.Generator, float], list[Request]]
+Requests = Callable[[CampaignPlan, Corpora, np.random.Generator, float], list[PlannedRequest]]
 
 
 @dataclass(frozen=True)
-class Shape:
+class CampaignShape:
     """A way to run a campaign, as its file says it."""
 
     name: str
@@ -75,6 +75,6 @@ class Shape:
     defaults: dict[str, Any] = field(default_factory=dict)  # of a plan, where a scene says nothing
 
 
-def accounts_of(plan: Plan) -> int:
+def accounts_of(plan: CampaignPlan) -> int:
     """How many accounts a plan uses in all, replacements for banned ones included."""
     return plan.accounts * (1 + len(plan.bans))

@@ -6,7 +6,7 @@ MiniMax). Made up: the tools, the results that are fed back, and one to six turn
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import sessions, spread
 from stillwatch.range.stock import Corpora
 
@@ -19,18 +19,20 @@ RESULTS = (
 )  # fmt: skip
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Tool-using sessions, turn after turn: plans, calls and what is made of the results."""
     turns = sessions(plan.exchanges, plan.accounts, 6, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)
-    sent: list[Request] = []
+    sent: list[PlannedRequest] = []
     for talk, (count, item) in enumerate(zip(turns, items, strict=True)):
         who, when = int(account[talk]), float(day[talk])
         for turn in range(1, count + 1):
             form = RESULTS[rng.integers(len(RESULTS))]
             result = form.format(n=rng.integers(2, 900), k=rng.integers(2, 60))
             text = item.question if turn == 1 else result
-            sent.append(Request(who, when, text, turn=turn, talk=talk, tools=4 + who % 5))
+            sent.append(PlannedRequest(who, when, text, turn=turn, talk=talk, tools=4 + who % 5))
             when += float(rng.uniform(4, 60)) / 86400
     return sent

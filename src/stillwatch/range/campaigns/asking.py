@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.stock import Item
 from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
 
@@ -16,14 +16,14 @@ def bare(item: Item, rng: np.random.Generator) -> str:
     return item.question
 
 
-def template(plan: Plan) -> Words:
+def template(plan: CampaignPlan) -> Words:
     """Put every item into the plan's one template."""
     forms = TEMPLATES[plan.language]
     form = forms[plan.wording % len(forms)]
     return lambda item, rng: form.replace("{q}", item.question)
 
 
-def wrapped(plan: Plan) -> Words:
+def wrap_items(plan: CampaignPlan) -> Words:
     """Put every item between an opening and a closing drawn afresh."""
     openings, closings = OPENINGS[plan.language], CLOSINGS[plan.language]
 
@@ -33,7 +33,7 @@ def wrapped(plan: Plan) -> Words:
     return words
 
 
-def spread(plan: Plan, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def spread(plan: CampaignPlan, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Choose the account and the day of `count` requests, in the order of time; every account gets one.
 
     At tradecraft 2 volumes differ between accounts and each keeps waking hours of its own; below it, work is
@@ -66,11 +66,16 @@ def sessions(exchanges: int, accounts: int, longest: int, rng: np.random.Generat
 
 
 def ask(
-    plan: Plan, items: list[Item], words: Words, rng: np.random.Generator, *, as_published: bool = False
-) -> list[Request]:
+    plan: CampaignPlan,
+    items: list[Item],
+    words: Words,
+    rng: np.random.Generator,
+    *,
+    as_published: bool = False,
+) -> list[PlannedRequest]:
     """Deal the items out over the plan's accounts and days; `as_published` keeps a pipeline's system text."""
     account, day = spread(plan, len(items), rng)
     return [
-        Request(int(a), float(d), words(item, rng), item.system if as_published else None)
+        PlannedRequest(int(a), float(d), words(item, rng), item.system if as_published else None)
         for a, d, item in zip(account, day, items, strict=True)
     ]

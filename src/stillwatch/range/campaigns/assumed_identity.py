@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -27,7 +27,9 @@ MANNERS = (
 )  # fmt: skip
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Honest-looking talk under a system text that makes the teacher answer as another assistant."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     order = rng.permutation(len(FORMS) * len(MANNERS))

@@ -6,11 +6,13 @@ parts of one data set are what a task queue leaves behind. Made up: the absence 
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """One distribution dealt out over many accounts, no two asking the same, no words added."""
     return ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng, as_published=True)

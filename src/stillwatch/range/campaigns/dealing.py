@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.range.answers import answer
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 
 WORD = re.compile(r"[^\W\d_]{4,}")
 LEAST_ITEMS, MOST_SHARE = (
@@ -50,7 +50,7 @@ def topics_of(prompts: Sequence[str]) -> list[str]:
     ]
 
 
-def stick(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+def stick(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
     """Deal `plan.sticky` of the items by topic: each such topic to one account, or to as few as hold it."""
     by: dict[tuple[object, ...], list[int]] = {}
     for n, r in enumerate(sent):
@@ -98,12 +98,12 @@ def _dealt(
     return [given[account].pop() for account in accounts]
 
 
-def retry(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+def retry(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
     """Let some requests fail, and ask `plan.retries` of those again at another account within minutes.
 
     What a shape itself has turned away or answered is left as it is.
     """
-    out: list[Request] = []
+    out: list[PlannedRequest] = []
     for request in sent:
         if request.status is not None:
             out.append(request)
@@ -118,7 +118,7 @@ def retry(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Req
     return out
 
 
-def _elsewhere(plan: Plan, failed: Request, rng: np.random.Generator) -> Request:
+def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: np.random.Generator) -> PlannedRequest:
     """The same words at another account of the same pool, minutes later."""
     pool, place = divmod(failed.account, plan.accounts)
     if plan.accounts > 1:
@@ -128,9 +128,9 @@ def _elsewhere(plan: Plan, failed: Request, rng: np.random.Generator) -> Request
     return replace(failed, account=pool * plan.accounts + place, day=day, status=ANSWERED, talk=talk)
 
 
-def clean(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+def clean(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
     """Send so large a share of the answers back from another account, hours later, to be cleaned."""
-    out: list[Request] = []
+    out: list[PlannedRequest] = []
     for request in sent:
         if request.status not in (None, ANSWERED) or request.refused or rng.random() >= plan.cleaned:
             out.append(request)
@@ -146,7 +146,7 @@ def clean(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Req
     return out
 
 
-def deal(plan: Plan, sent: list[Request], rng: np.random.Generator) -> list[Request]:
+def deal(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
     """Apply what the plan says of them; without them nothing is drawn."""
     if plan.sticky:
         sent = stick(plan, sent, rng)

@@ -6,13 +6,15 @@ wordings.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.campaigns.asking import ask, template, wrapped
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns.asking import ask, template, wrap_items
 from stillwatch.range.stock import Corpora
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """A few requests per account and day over very many accounts; half in a template, half wrapped."""
-    one, other = template(plan), wrapped(plan)
+    one, other = template(plan), wrap_items(plan)
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     return ask(plan, items, lambda item, r: (one if r.random() < 0.5 else other)(item, r), rng)

@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 DROPPED = 0.9
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Each answer is streamed and the client hangs up shortly before its end, when it has what it wants."""
-    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     return [replace(r, dropped=bool(rng.random() < DROPPED)) for r in sent]

@@ -9,18 +9,20 @@ from itertools import pairwise
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, template
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"bans": (0.4,)}
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Pools of accounts that stop when banned, and fresh pools that go on with the same stock."""
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     edges = (0.0, *plan.bans, 1.0)
-    sent: list[Request] = []
+    sent: list[PlannedRequest] = []
     for wave, (begin, end) in enumerate(pairwise(edges)):
         part = items[round(begin * len(items)) : round(end * len(items))]
         pause = 0.15 if wave else 0.0

@@ -6,7 +6,7 @@ UltraFeedback and others publish pairwise forms). Made up: the form and the seco
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora, Item
 
@@ -21,7 +21,9 @@ FORMS = (
 )
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Two answers to one question, and which is better: preference data for a reward model."""
     form = FORMS[plan.wording % len(FORMS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Within 24 hours of a release the campaign moves to the new model, each account when it likes."""
-    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     moves = new_model_day + rng.random(plan.accounts)
     return [replace(r, model="mira-think-2") if r.day >= moves[r.account] else r for r in sent]

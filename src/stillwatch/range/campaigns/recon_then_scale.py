@@ -8,13 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare, template
 from stillwatch.range.stock import Corpora, Item
 from stillwatch.range.wording import PROBE_HEADS, PROBE_TWISTS
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """A few accounts try ever different tricks and are refused; a day later the others run one template."""
     probes = min(150, plan.exchanges // 10)
     scouts = min(max(2, plan.accounts // 20), max(1, plan.accounts - 1))

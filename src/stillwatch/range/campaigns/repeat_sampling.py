@@ -6,12 +6,14 @@ twice, as far as chance allows.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Each question several times, on different accounts: rejection sampling at the teacher's cost."""
     items = corpora.draw(plan.pipelines, -(-plan.exchanges // plan.repeats), rng)
     again = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -31,7 +31,9 @@ ORDERS = (
 )
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Sensitive questions with the order to answer so that nobody takes offence."""
     order = ORDERS[plan.wording % len(ORDERS)]
     seeds = corpora.draw(("personas",), plan.exchanges, rng)

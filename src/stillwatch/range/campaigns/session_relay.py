@@ -8,7 +8,7 @@ be close to what can be seen at all.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import sessions, spread
 from stillwatch.range.stock import Corpora
 
@@ -21,16 +21,18 @@ CUSTOMERS = (
 )  # fmt: skip
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """A reseller hands its own customers' sessions through its accounts, and keeps the answers."""
     turns = sessions(plan.exchanges, plan.accounts, 4, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)
-    sent: list[Request] = []
+    sent: list[PlannedRequest] = []
     for talk, (count, item) in enumerate(zip(turns, items, strict=True)):
         when = float(day[talk])
         for turn in range(1, count + 1):
             text = item.question if turn == 1 else CUSTOMERS[rng.integers(len(CUSTOMERS))]
-            sent.append(Request(int(account[talk]), when, text, turn=turn, talk=talk))
+            sent.append(PlannedRequest(int(account[talk]), when, text, turn=turn, talk=talk))
             when += float(rng.uniform(20, 300)) / 86400
     return sent

@@ -14,15 +14,15 @@ import numpy as np
 
 import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
-from stillwatch.range.campaigns import Plan, Request, Shape, accounts_of
+from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
 from stillwatch.range.stock import Corpora
-from stillwatch.range.strangers import raised
+from stillwatch.range.strangers import describe_error
 
-WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of Request"
+WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
 
 
 @cache
-def shapes() -> dict[str, Shape]:
+def shapes() -> dict[str, CampaignShape]:
     """Every shape in this room, by name."""
     found = {}
     for one in pkgutil.iter_modules(room.__path__):
@@ -32,7 +32,7 @@ def shapes() -> dict[str, Shape]:
     return found
 
 
-def shape(name: str, folder: Path | None = None) -> Shape:
+def shape(name: str, folder: Path | None = None) -> CampaignShape:
     """The shape of that name; a name that ends in .py is a file, looked for in `folder`.
 
     A file is Python and is run: use only files that you trust.
@@ -41,15 +41,19 @@ def shape(name: str, folder: Path | None = None) -> Shape:
         InputError: no such shape, or a file that is none.
     """
     if name.endswith(".py"):
-        return _own((folder or Path()) / name)
+        return _load_own((folder or Path()) / name)
     if name not in shapes():
         raise InputError(f"shape {name!r} is unknown; known are {', '.join(sorted(shapes()))}")
     return shapes()[name]
 
 
 def requests_of(
-    plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float, folder: Path | None = None
-) -> list[Request]:
+    plan: CampaignPlan,
+    corpora: Corpora,
+    rng: np.random.Generator,
+    new_model_day: float,
+    folder: Path | None = None,
+) -> list[PlannedRequest]:
     """Everything the campaign sends, cover aside.
 
     Raises:
@@ -63,14 +67,14 @@ def requests_of(
     except InputError:
         raise
     except Exception as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{plan.style}: {raised(error, (folder or Path()) / plan.style)}") from error
-    return _checked(sent, plan)
+        raise InputError(f"{plan.style}: {describe_error(error, (folder or Path()) / plan.style)}") from error
+    return _check_requests(sent, plan)
 
 
-def _checked(sent: object, plan: Plan) -> list[Request]:
+def _check_requests(sent: object, plan: CampaignPlan) -> list[PlannedRequest]:
     """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
-    if not isinstance(sent, list) or not all(isinstance(r, Request) for r in sent):
-        raise InputError(f"{plan.style}: {type(sent).__name__} is no list of Request; return one")
+    if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
+        raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")
     if not sent:
         raise InputError(f"{plan.style}: gave no request; {plan.exchanges:,} were asked for")
     last = accounts_of(plan) - 1
@@ -84,11 +88,13 @@ def _checked(sent: object, plan: Plan) -> list[Request]:
     return sent
 
 
-def _shape(name: str, module: ModuleType) -> Shape:
-    return Shape(name, module.requests, (module.__doc__ or "").strip(), getattr(module, "DEFAULTS", {}))
+def _shape(name: str, module: ModuleType) -> CampaignShape:
+    return CampaignShape(
+        name, module.requests, (module.__doc__ or "").strip(), getattr(module, "DEFAULTS", {})
+    )
 
 
-def _own(file: Path) -> Shape:
+def _load_own(file: Path) -> CampaignShape:
     if not file.is_file():
         raise InputError(f"{file} is no file; a shape of one's own is {WANTED}")
     spec = importlib.util.spec_from_file_location(f"own_shape_{file.stem}", file)
@@ -98,7 +104,7 @@ def _own(file: Path) -> Shape:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{file} cannot be run: {raised(error, file)}") from error
+        raise InputError(f"{file} cannot be run: {describe_error(error, file)}") from error
     if not callable(getattr(module, "requests", None)):
         raise InputError(f"{file} is no shape; it needs {WANTED}")
     return _shape(file.stem, module)

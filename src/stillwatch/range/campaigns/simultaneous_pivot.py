@@ -7,23 +7,27 @@ release.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.campaigns.asking import spread, wrapped
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns.asking import spread, wrap_items
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"pipelines": ("reasoning_sft_math", "word_problems")}
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """All accounts change the model, and half the work its subject, within the same minutes."""
     half = plan.exchanges // 2
     before, after = (plan.pipelines[0],), plan.pipelines[1:] or plan.pipelines
     items = corpora.draw(before, plan.exchanges - half, rng) + corpora.draw(after, half, rng)
     account, day = spread(plan, plan.exchanges, rng)
     turn = new_model_day + float(rng.uniform(2, 20)) / 24
-    words = wrapped(plan)
+    words = wrap_items(plan)
     sent = []
     for a, d, item in zip(account, day, items, strict=True):
         late = d >= turn + a % 12 / 1440  # a minute's step for each twelfth of the pool
-        sent.append(Request(int(a), float(d), words(item, rng), model="mira-think-2" if late else None))
+        sent.append(
+            PlannedRequest(int(a), float(d), words(item, rng), model="mira-think-2" if late else None)
+        )
     return sent

@@ -7,13 +7,15 @@ everybody's.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
-from stillwatch.range.campaigns.asking import ask, wrapped
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"cover": 0.65}
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """A resold service: a minority of each account's traffic is the campaign, the rest is honest talk."""
-    return ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrapped(plan), rng)
+    return ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)

@@ -6,7 +6,7 @@ the form of the id, and that blocks of twenty go to one account.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import spread
 from stillwatch.range.stock import Corpora
 
@@ -14,7 +14,9 @@ DEFAULTS = {"pipelines": ("reasoning_sft_math",)}
 BLOCK = 20
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """The train split of a benchmark in its order, each item with its running number, dealt out in blocks."""
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     day = spread(plan, plan.exchanges, rng)[1]
@@ -22,6 +24,8 @@ def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_d
     turn = rng.permutation(plan.accounts)
     first = int(rng.integers(1, 40_000))
     return [
-        Request(int(turn[n // block % len(turn)]), float(when), f"id: train-{first + n:06d}\n{item.question}")
+        PlannedRequest(
+            int(turn[n // block % len(turn)]), float(when), f"id: train-{first + n:06d}\n{item.question}"
+        )
         for n, (item, when) in enumerate(zip(items, day, strict=True))
     ]

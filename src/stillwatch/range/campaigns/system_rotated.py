@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 from stillwatch.range.wording import SYSTEMS
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Bare questions; each account hides the elicitation in a system prompt of its own."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     voice = rng.permutation(plan.accounts)

@@ -7,7 +7,7 @@ generators and their seeds.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import spread
 from stillwatch.range.stock import Corpora
 
@@ -30,13 +30,15 @@ FORMS = (
 )
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """The teacher invents tasks, environments and personas: the raw material of further training."""
     third = rng.integers(3, size=plan.exchanges)
     seeds = [corpora.draw((name,), int((third == n).sum()), rng) for n, name in enumerate(SEEDS)]
     items = [(FORMS[n], seeds[n].pop()) for n in third]
     account, day = spread(plan, plan.exchanges, rng)
     return [
-        Request(int(a), float(d), form.replace("{q}", item.question))
+        PlannedRequest(int(a), float(d), form.replace("{q}", item.question))
         for a, d, (form, item) in zip(account, day, items, strict=True)
     ]

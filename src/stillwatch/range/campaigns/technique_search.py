@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora, Item
 from stillwatch.range.wording import PROBE_HEADS, PROBE_TWISTS
@@ -26,7 +26,9 @@ PRETEXTS = (
 )  # fmt: skip
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Ever different tricks, mostly refused; then the few that worked are scaled over the pool."""
     tried = max(1, round(SEARCH * plan.exchanges))
     scouts = max(1, plan.accounts // 10) if plan.accounts > 1 else 1

@@ -6,7 +6,7 @@ February 2026). Made up: our own wordings of the order; the answers come from th
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora
 
@@ -21,7 +21,9 @@ FORMS = (
 )
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """A finished answer and the order to write down the thinking that led to it."""
     form = FORMS[plan.wording % len(FORMS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)

@@ -7,7 +7,7 @@ question) and the order.
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora, Item
 
@@ -22,7 +22,9 @@ ORDERS = (
 )
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it."""
     order = ORDERS[plan.wording % len(ORDERS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)

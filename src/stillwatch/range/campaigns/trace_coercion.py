@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.campaigns import Plan, Request
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -26,7 +26,9 @@ DEMANDS = {
 }
 
 
-def requests(plan: Plan, corpora: Corpora, rng: np.random.Generator, new_model_day: float) -> list[Request]:
+def requests(
+    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+) -> list[PlannedRequest]:
     """Prompts that force the reasoning itself into the answer, in many languages and over many tasks."""
     languages = sorted(DEMANDS)
     home = rng.integers(len(languages), size=plan.accounts)  # an account mostly keeps to one language

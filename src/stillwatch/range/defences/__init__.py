@@ -25,7 +25,7 @@ class Accusation:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LogJudgement:
     """What a defence makes of a whole log."""
 
     cases: tuple[Accusation, ...]
@@ -41,7 +41,7 @@ class CalibrationLog:
     accounts: pa.Table | None
 
 
-class Watch(Protocol):
+class DefenceWatch(Protocol):
     """A defence at work: it is given the log piece by piece, in order of time."""
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
@@ -74,7 +74,7 @@ class Defence(Protocol):
         """What it is called in a table."""
         ...
 
-    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew. Thresholds may be set on what comes before `clean_until_us` alone."""
         ...
 
@@ -85,7 +85,7 @@ class Defence(Protocol):
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a whole log, with the outcome that hourly steps would have.
 
         Thresholds are set on `calibration`; without it on the log's own clean days.

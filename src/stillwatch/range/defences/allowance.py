@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.gateway.path.budgets import Budgets
-from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.hours import DAY_US, before, in_order, record
-from stillwatch.terms import Limits
+from stillwatch.terms import AccountLimits
 from stillwatch.terms.limiter import used_up
 
 NAME = "allowance"
@@ -113,13 +113,13 @@ class AllowanceWatch:
 
     def cannot_fire(self) -> str:
         """Say why nothing can be refused; empty where something can."""
-        return "no clean day to set it by" if self._settled().usual >= NONE else ""
+        return "no clean day to set it by" if self._settle_allowances().usual >= NONE else ""
 
     def busiest(self) -> dict[str, int]:
         """Each account's busiest clean day, in output tokens."""
         return self._busiest
 
-    def _settled(self) -> Allowances:
+    def _settle_allowances(self) -> Allowances:
         if self.allowances is None:
             self.allowances = Allowances.of(self.busiest(), self.share, self.growth, self._usual)
         return self.allowances
@@ -157,8 +157,8 @@ class AllowanceWatch:
             ends_us, place, tokens, held = heapq.heappop(self._on_way)
             self._budgets.add(place, ends_us, 0, tokens)
             self._budgets.hold(place, -held)
-        allowances = self._settled()
-        limits = Limits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
+        allowances = self._settle_allowances()
+        limits = AccountLimits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
         spent = self._budgets.spent(self._budgets.place(account, None), at_us)
         return used_up(limits, "generates", spent, at_us) is not None
 
@@ -168,13 +168,13 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
     return AllowanceWatch(clean_until_us)
 
 
-def judge(watch: AllowanceWatch, exchanges: pa.Table) -> Judged:
+def judge(watch: AllowanceWatch, exchanges: pa.Table) -> LogJudgement:
     """Ask of every exchange after the clean days whether it would have been refused."""
-    found = frozenset(refused(watch, exchanges))
-    return Judged((), found, watch.cannot_fire())
+    found = frozenset(refused_ids(watch, exchanges))
+    return LogJudgement((), found, watch.cannot_fire())
 
 
-def refused(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:
+def refused_ids(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:
     """The ids of a log's exchanges that an allowance would have refused."""
     if exchanges.num_rows == 0:
         return []

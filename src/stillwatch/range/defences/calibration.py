@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.defences.hours import DAY_US, Hour
+from stillwatch.range.defences.hours import DAY_US, HourBatch
 
 TAIL = 20  # highest scores that the tail is drawn from
 LEAST_UNITS = 5  # fewer clean units, and nothing is known of the scores: no case is made
@@ -63,11 +63,11 @@ class Clean:
         """Take the scores and account-days of other people's clean days in place of one's own."""
         self.scores, self._days, self.adopted = dict(other.scores), set(other._days), True
 
-    def holds(self, hour: Hour) -> bool:
+    def holds(self, hour: HourBatch) -> bool:
         """Whether an hour is one of the clean ones."""
         return hour.until_us <= self.until_us
 
-    def see(self, hour: Hour) -> None:
+    def see(self, hour: HourBatch) -> None:
         """Count the account-days of a clean hour."""
         if not self.adopted and (self.since_us is None or hour.until_us > self.since_us):
             pairs = np.unique(np.stack([hour.account, hour.ts_us // DAY_US]), axis=1)
@@ -79,13 +79,13 @@ class Clean:
             self.scores[unit] = value
 
     @property
-    def allowed(self) -> float:
+    def allowed_cases(self) -> float:
         """How many false cases the clean account-days allow."""
         return self.false_cases_per_10k_account_days * len(self._days) / 10_000
 
     def level(self) -> float:
         """The level that the budget is expected to pass."""
-        return level(np.array(list(self.scores.values()), float), self.allowed)
+        return level(np.array(list(self.scores.values()), float), self.allowed_cases)
 
     def cannot_fire(self) -> str:
         """Say why the level is infinite; empty where it is not."""

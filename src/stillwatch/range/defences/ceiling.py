@@ -29,7 +29,7 @@ class CeilingWatch(AllowanceWatch):
         """Take the ceiling from other people's clean days."""
         self.allowances = Allowances.flat(other.busiest())
 
-    def _settled(self) -> Allowances:
+    def _settle_allowances(self) -> Allowances:
         if self.allowances is None:
             self.allowances = Allowances.flat(self.busiest())
         return self.allowances

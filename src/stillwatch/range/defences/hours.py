@@ -14,14 +14,21 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD, ids
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Defence, Judged, Watch
+from stillwatch.range.defences import (
+    Accusation,
+    Calibrated,
+    CalibrationLog,
+    Defence,
+    DefenceWatch,
+    LogJudgement,
+)
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
 
 @dataclass(frozen=True)
-class Hour:
+class HourBatch:
     """The exchanges of one hour, in order; columns that the log lacks are null."""
 
     until_us: int
@@ -42,7 +49,7 @@ class Hour:
         return list(zip(who.tolist(), np.split(order, begin[1:]), strict=True))
 
 
-See = Callable[[Hour], Sequence[Accusation]]
+See = Callable[[HourBatch], Sequence[Accusation]]
 
 
 @dataclass
@@ -72,7 +79,7 @@ class Hourly:
         at, begin = np.unique(ends[:ready], return_index=True)
         for end, lo, hi in zip(at.tolist(), begin.tolist(), [*begin[1:].tolist(), ready], strict=True):
             part = table.slice(lo, hi - lo)
-            told += self.see(Hour(end, part, ts[lo:hi], self._coded(part["account"]), self._names))
+            told += self.see(HourBatch(end, part, ts[lo:hi], self._encode(part["account"]), self._names))
         self._done_us = hour
         return told
 
@@ -80,7 +87,7 @@ class Hourly:
         """No limit is set here."""
         return False
 
-    def _coded(self, column: pa.ChunkedArray) -> np.ndarray:
+    def _encode(self, column: pa.ChunkedArray) -> np.ndarray:
         coded = column.combine_chunks().dictionary_encode()
         numbers = np.empty(len(coded.dictionary), np.int32)
         for k, name in enumerate(coded.dictionary.to_pylist()):
@@ -111,7 +118,7 @@ class HourlyLevel(Hourly):
 class LevelState(Calibrated, Protocol):
     """What sees hours and has a level."""
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         """Say what is to be said at the end of an hour."""
         ...
 
@@ -171,7 +178,7 @@ def before(exchanges: pa.Table, until_us: int) -> pa.Table:
 
 
 def set_thresholds(
-    defence: Defence, watch: Watch, calibration: CalibrationLog | None, clean_until_us: int, seed: int
+    defence: Defence, watch: DefenceWatch, calibration: CalibrationLog | None, clean_until_us: int, seed: int
 ) -> None:
     """Set a watch's thresholds on people who are not scored, where there are some and it has thresholds."""
     if calibration is None or not isinstance(watch, Calibrated):
@@ -181,21 +188,21 @@ def set_thresholds(
     watch.calibrate(other)
 
 
-def reason_silent(watch: Watch) -> str:
+def reason_silent(watch: DefenceWatch) -> str:
     """Say why a watch can accuse or refuse nobody; empty where it can."""
     return watch.cannot_fire() if isinstance(watch, Calibrated) else ""
 
 
-def judged(watch: Watch, exchanges: pa.Table) -> Judged:
+def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
     """Give a watch a whole log at once; later growth of a case is added to what was first said of it."""
     if exchanges.num_rows == 0:
-        return Judged(())
+        return LogJudgement(())
     last = pc.max(record(exchanges)["time"]).cast(pa.int64()).as_py()
-    cases = merged(watch.step(exchanges, hour_after(last)) if last is not None else ())
-    return Judged(cases, cannot_fire=reason_silent(watch))
+    cases = merge_accusations(watch.step(exchanges, hour_after(last)) if last is not None else ())
+    return LogJudgement(cases, cannot_fire=reason_silent(watch))
 
 
-def merged(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
+def merge_accusations(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
     """One accusation a case, in the order in which they were first said: each account when first named."""
     cases: dict[str, Accusation] = {}
     for each in said:

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.forest import SAMPLE, Forest, grow
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, HourBatch, HourlyLevel
 
 NAME = "isolation_forest"
 LEAST = 5  # exchanges of an account in a day
@@ -50,7 +50,7 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
         pairs = np.unique(np.stack([at, keys]), axis=1)
         return np.bincount(pairs[0], minlength=len(who)).astype(float)
 
-    def coded(column: str) -> np.ndarray:
+    def encode(column: str) -> np.ndarray:
         codes = pc.fill_null(table[column].combine_chunks(), "").dictionary_encode().indices
         found: np.ndarray = codes.to_numpy().astype(np.int64)
         return found
@@ -60,8 +60,8 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
     columns = (
         np.log1p(many.astype(float)),
         different(ts_us // HOUR_US),
-        different(coded("model")),
-        different(coded("prompt")) / many,
+        different(encode("model")),
+        different(encode("prompt")) / many,
         mean(np.log1p(lengths)),
         mean(np.log1p(np.maximum(number("input_tokens"), 0))),
         mean(np.log1p(np.maximum(output, 0))),
@@ -87,10 +87,10 @@ class _IsolationForest(WithLevel):
         self.learnt: list[np.ndarray] = []
         self.middle_us: int | None = None
         self.day = -1
-        self.hours: list[Hour] = []
+        self.hours: list[HourBatch] = []
         self.accused: set[int] = set()
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         day = (hour.until_us - 1) // DAY_US
         if self.middle_us is None:
             begun = hour.until_us - HOUR_US
@@ -116,7 +116,7 @@ class _IsolationForest(WithLevel):
         """Say why no day can be alarmed; empty where one can."""
         return "too few clean account-days to grow on" if self.forest is None else super().cannot_fire()
 
-    def _close(self, now: Hour) -> list[Accusation]:
+    def _close(self, now: HourBatch) -> list[Accusation]:
         """Judge the day that is over: at midnight, or where its last hour was silent, with the next hour."""
         hours, self.hours = self.hours, []
         names = ("time", *COLUMNS)
@@ -151,6 +151,6 @@ class _IsolationForest(WithLevel):
         return told
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_IsolationForest(clean_until_us, seed, dial))

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.defences import Accusation, Judged
+from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.calibration import level
-from stillwatch.range.defences.hours import DAY_US, Hour, Hourly, in_order, record
+from stillwatch.range.defences.hours import DAY_US, HourBatch, Hourly, in_order, record
 
 NAME = "limits"
 MINUTE_US = 60_000_000
@@ -61,7 +61,7 @@ class LimitWatch(Hourly):
         finite = any(np.isfinite(most) for pair in limits.values() for most in pair)
         return "" if finite else f"{len(self.days)} clean account-days are too few for a limit"
 
-    def _learn(self, hour: Hour) -> Sequence[Accusation]:
+    def _learn(self, hour: HourBatch) -> Sequence[Accusation]:
         if hour.until_us > self.clean_until_us:
             return ()
         day = (hour.until_us - 1) // DAY_US
@@ -116,10 +116,10 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
     return LimitWatch(accounts, clean_until_us, dial)
 
 
-def judge(watch: LimitWatch, exchanges: pa.Table) -> Judged:
+def judge(watch: LimitWatch, exchanges: pa.Table) -> LogJudgement:
     """Ask of every exchange after the clean days whether it would have been refused."""
     if exchanges.num_rows == 0:
-        return Judged(())
+        return LogJudgement(())
     clean_until_us = watch.clean_until_us
     table = in_order(record(exchanges))
     ts = table["time"].cast(pa.int64())
@@ -133,4 +133,4 @@ def judge(watch: LimitWatch, exchanges: pa.Table) -> Judged:
         strict=True,
     )
     refused = [key for key, account, at in rows if watch.refuses(account, at)]
-    return Judged((), frozenset(refused), watch.cannot_fire())
+    return LogJudgement((), frozenset(refused), watch.cannot_fire())

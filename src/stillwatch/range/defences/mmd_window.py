@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 from scipy.spatial.distance import pdist
 
-from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.embedding import embed
-from stillwatch.range.defences.hours import HOUR_US, Hour, HourlyLevel
+from stillwatch.range.defences.hours import HOUR_US, HourBatch, HourlyLevel
 
 NAME = "mmd_window"
 WINDOW = 1500  # exchanges
@@ -85,7 +85,7 @@ class _MmdWindow(WithLevel):
         self.levels: tuple[float, float] | None = None
         self.case: str | None = None  # of the windows in a row
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         if self.middle_us is None:
             begun = hour.until_us - HOUR_US
             self.middle_us = begun + (self.clean.until_us - begun) // 2
@@ -137,7 +137,7 @@ class _MmdWindow(WithLevel):
             least = np.sort(np.argsort(keys, kind="stable")[:REFERENCE])
             self.keys, self.sample = [keys[least]], [every[least]]
 
-    def _window(self, hour: Hour) -> list[Accusation]:
+    def _window(self, hour: HourBatch) -> list[Accusation]:
         assert self.reference is not None
         vectors, accounts = np.concatenate(self.vectors), np.concatenate(self.accounts)
         x, who = vectors[: self.window], accounts[: self.window]
@@ -165,6 +165,6 @@ class _MmdWindow(WithLevel):
         return [Accusation(self.case, hour.until_us, {hour.names[c]: hour.until_us for c in named.tolist()})]
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_MmdWindow(clean_until_us, seed, dial, WINDOW))

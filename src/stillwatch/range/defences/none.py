@@ -8,12 +8,12 @@ Source: none.
 
 import pyarrow as pa
 
-from stillwatch.range.defences import Watch
+from stillwatch.range.defences import DefenceWatch
 from stillwatch.range.defences.hours import Hourly
 
 NAME = "none"
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return Hourly(lambda hour: ())

@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.embedding import WIDTH, embed
-from stillwatch.range.defences.hours import Hour, HourlyLevel
+from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 
 NAME = "prada"
 LEAST = 100  # distances before anything is said (section 5.2)
@@ -32,7 +32,7 @@ OUTLIER_STD = 3.0
 
 
 @dataclass
-class Stream:
+class ClientStream:
     """One client's growing set and distances. It knows vectors alone."""
 
     distances: list[float] = field(default_factory=list)  # of every query after the first
@@ -86,10 +86,10 @@ class _Prada(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
         self.clean = Clean(clean_until_us, dial)
         self.level: float | None = None
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, ClientStream] = {}
         self.accused: set[int] = set()
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         vectors = embed(hour.table["prompt"], WIDTH)
         clean = self.clean.holds(hour)
         if clean:
@@ -100,7 +100,7 @@ class _Prada(WithLevel):
         for account, rows in hour.by_account():
             if account in self.accused:
                 continue
-            stream = self.streams.setdefault(account, Stream())
+            stream = self.streams.setdefault(account, ClientStream())
             for row in rows.tolist():
                 stream.add(vectors[row])
             w = stream.w()
@@ -117,6 +117,6 @@ class _Prada(WithLevel):
         return told
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_Prada(clean_until_us, dial))

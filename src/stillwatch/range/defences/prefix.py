@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, Hour, HourlyLevel
+from stillwatch.range.defences.hours import DAY_US, HOUR_US, HourBatch, HourlyLevel
 
 NAME = "prefix"
 LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question
@@ -56,7 +56,7 @@ class _Prefix(WithLevel):
         self.case_of: dict[str, str] = {}  # key -> case
         self.made = 0
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         if self.middle_us is None:
             begun = hour.until_us - HOUR_US
             self.middle_us = begun + (self.clean.until_us - begun) // 2
@@ -81,7 +81,7 @@ class _Prefix(WithLevel):
                 told += self._accuse(key, users, hour)
         return told
 
-    def _take(self, hour: Hour, learning: bool) -> set[str]:
+    def _take(self, hour: HourBatch, learning: bool) -> set[str]:
         numbers, names = keys_of(hour.table)
         touched = set()
         for column in numbers.T:
@@ -107,7 +107,7 @@ class _Prefix(WithLevel):
             else:
                 del self.used[key]
 
-    def _accuse(self, key: str, users: set[int], hour: Hour) -> list[Accusation]:
+    def _accuse(self, key: str, users: set[int], hour: HourBatch) -> list[Accusation]:
         case = self.case_of.get(key) or self._case_for(users)
         self.case_of[key] = case
         fresh = users - self.cases.setdefault(case, set())
@@ -126,6 +126,6 @@ class _Prefix(WithLevel):
         return f"prefix-{self.made:04}"
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_Prefix(clean_until_us, dial))

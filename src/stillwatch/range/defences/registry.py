@@ -18,10 +18,10 @@ import pyarrow as pa
 
 import stillwatch.range.defences as room
 from stillwatch.errors import InputError
-from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, Judged, Watch
-from stillwatch.range.defences.hours import judged, set_thresholds
+from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
+from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
-from stillwatch.range.strangers import raised
+from stillwatch.range.strangers import describe_error
 
 FIRST = (
     "none",
@@ -45,10 +45,10 @@ class Bound:
 
     NAME: str
     dial: float
-    _open: Callable[..., Watch]
-    _judge: Callable[..., Judged] | None
+    _open: Callable[..., DefenceWatch]
+    _judge: Callable[..., LogJudgement] | None
 
-    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew."""
         return self._open(accounts, clean_until_us, seed, self.dial)
 
@@ -59,11 +59,11 @@ class Bound:
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a whole log, by the module's own `judge(watch, exchanges)` or hour by hour."""
         watch = self.open_watch(accounts, clean_until_us, seed)
         set_thresholds(self, watch, calibration, clean_until_us, seed)
-        return (self._judge or judged)(watch, exchanges)
+        return (self._judge or judge_log)(watch, exchanges)
 
 
 def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defence:
@@ -107,7 +107,7 @@ def ablations() -> tuple[str, ...]:
     return tuple(name for name in _every(DIAL) if ":" in name)
 
 
-def expanded(asked: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+def expand_names(asked: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """Names with "all" and "ablations" written out, each once.
 
     Raises: InputError for a name that there is none of.
@@ -146,7 +146,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as why:  # a stranger's file: whatever it raises is said with its place
-        raise InputError(f"{path}: cannot be loaded: {raised(why, path)}") from why
+        raise InputError(f"{path}: cannot be loaded: {describe_error(why, path)}") from why
     lacks = [name for name in ("NAME", "open_watch") if not hasattr(module, name)]
     if lacks:
         raise InputError(f"{path}: offers no {' and no '.join(lacks)}: see docs/range-defences.md")

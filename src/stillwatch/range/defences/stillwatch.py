@@ -20,8 +20,8 @@ import pyarrow as pa
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences import Accusation, CalibrationLog, Judged
-from stillwatch.range.defences.hours import HOUR_US, in_order, merged, record
+from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
+from stillwatch.range.defences.hours import HOUR_US, in_order, merge_accusations, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, PARTS, SHARED, TESTED
@@ -62,7 +62,7 @@ class ScanWatch:
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take a new accounts table in place of the old one."""
-        self.scan.accounts = known(accounts)
+        self.scan.accounts = accounts_in_schema(accounts)
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """Look at every full hour that is over by now; between them followers and the loud are named."""
@@ -77,7 +77,7 @@ class ScanWatch:
             fresh = self._fresh(campaign, looked_us)
             if fresh is not None:
                 told.append(fresh)
-        return told + self._followers(result) + self._alone(result)
+        return told + self._followers(result) + self._lone_accusations(result)
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
         """What a case names that was not named before: not before the first hour that was looked at now."""
@@ -106,7 +106,7 @@ class ScanWatch:
                 told.append(Accusation(case, self._case_at.setdefault(case, at), {follower.account: at}))
         return told
 
-    def _alone(self, result: ScanResult) -> list[Accusation]:
+    def _lone_accusations(self, result: ScanResult) -> list[Accusation]:
         told = []
         for loner in result.alone:
             if loner.account not in self._case_of:
@@ -123,7 +123,7 @@ class ScanWatch:
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanDefence:
     """One way of scanning, as a defence."""
 
     NAME: str
@@ -133,7 +133,9 @@ class Scanned:
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> ScanWatch:
         """Begin anew. Nothing is set on the clean days, nothing is left to chance."""
-        return ScanWatch(LiveScan(self._options(), keep=KEEP, accounts=known(accounts)), self.firm_alone)
+        return ScanWatch(
+            LiveScan(self._options(), keep=KEEP, accounts=accounts_in_schema(accounts)), self.firm_alone
+        )
 
     def judge(
         self,
@@ -142,19 +144,19 @@ class Scanned:
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a log with one scan; for firm accounts alone with one every half day.
 
         Nothing is set on clean days, so that `calibration` is not used.
         """
         log = build(batches(exchanges), Sketcher())
         if len(log) == 0:
-            return Judged(())
+            return LogJudgement(())
         if self.firm_alone:
             return self._by_half_days(exchanges, accounts, log)
-        return Judged(cases_of(scan_log(log, known(accounts), options=self._options())))
+        return LogJudgement(cases_of(scan_log(log, accounts_in_schema(accounts), options=self._options())))
 
-    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> Judged:
+    def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> LogJudgement:
         watch = self.open_watch(accounts, 0, 0)
         told: list[Accusation] = []
         given, ts = in_order(record(exchanges)), log["ts_us"]
@@ -165,16 +167,16 @@ class Scanned:
             hi = int(np.searchsorted(at, until))
             told += watch.step(given.slice(lo, hi - lo), until)
             lo = hi
-        return Judged(merged(told))
+        return LogJudgement(merge_accusations(told))
 
     def _options(self) -> Options:
         return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts, every_account=False)
 
 
-def defences(dial: float) -> dict[str, Scanned]:
+def defences(dial: float) -> dict[str, ScanDefence]:
     """Stillwatch by name: whole, on firm accounts alone, and every ablation."""
-    found = {NAME: Scanned(NAME, PARTS, False, dial), FIRM: Scanned(FIRM, PARTS, True, dial)}
-    return found | {name: Scanned(name, parts, False, dial) for name, parts in ablations().items()}
+    found = {NAME: ScanDefence(NAME, PARTS, False, dial), FIRM: ScanDefence(FIRM, PARTS, True, dial)}
+    return found | {name: ScanDefence(name, parts, False, dial) for name, parts in ablations().items()}
 
 
 def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
@@ -206,7 +208,7 @@ def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
     return found
 
 
-def known(accounts: pa.Table | None) -> pa.Table | None:
+def accounts_in_schema(accounts: pa.Table | None) -> pa.Table | None:
     """An accounts table in the columns of `exchanges.ACCOUNTS`; None where it names no account."""
     if accounts is None or "account" not in accounts.column_names:
         return None

@@ -9,7 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, Defence, Judged, Watch
+from stillwatch.range.defences import (
+    Accusation,
+    Calibrated,
+    CalibrationLog,
+    Defence,
+    DefenceWatch,
+    LogJudgement,
+)
 from stillwatch.range.defences.hours import reason_silent
 
 
@@ -17,7 +24,7 @@ from stillwatch.range.defences.hours import reason_silent
 class Watches:
     """Several watches as one. Optional methods go to those that have them."""
 
-    watches: tuple[Watch, ...]
+    watches: tuple[DefenceWatch, ...]
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         """What each says, one after the other."""
@@ -57,7 +64,7 @@ class Together:
     NAME: str
     parts: tuple[Defence, ...]
 
-    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Watch:
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> DefenceWatch:
         """Begin anew, all of them."""
         return Watches(tuple(part.open_watch(accounts, clean_until_us, seed) for part in self.parts))
 
@@ -68,7 +75,7 @@ class Together:
         clean_until_us: int,
         seed: int,
         calibration: CalibrationLog | None = None,
-    ) -> Judged:
+    ) -> LogJudgement:
         """Judge a whole log: each by itself, over all that was sent."""
         found = [part.judge(exchanges, accounts, clean_until_us, seed, calibration) for part in self.parts]
         refused = frozenset[str]().union(*(judged.refused for judged in found))
@@ -77,4 +84,4 @@ class Together:
             for part, judged in zip(self.parts, found, strict=True)
             if judged.cannot_fire
         )
-        return Judged(tuple(case for judged in found for case in judged.cases), refused, silent)
+        return LogJudgement(tuple(case for judged in found for case in judged.cases), refused, silent)

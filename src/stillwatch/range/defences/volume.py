@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.range.defences import Accusation, Watch
+from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
-from stillwatch.range.defences.hours import DAY_US, Hour, HourlyLevel
+from stillwatch.range.defences.hours import DAY_US, HourBatch, HourlyLevel
 
 NAME = "volume"
 AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth
@@ -30,7 +30,7 @@ class _Volume(WithLevel):
         self.day = 0
         self.accused: set[int] = set()
 
-    def see(self, hour: Hour) -> Sequence[Accusation]:
+    def see(self, hour: HourBatch) -> Sequence[Accusation]:
         day = (hour.until_us - 1) // DAY_US
         if day != self.day:
             for account, many in self.today.items():
@@ -60,6 +60,6 @@ class _Volume(WithLevel):
         return told
 
 
-def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> Watch:
+def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:
     """Begin anew; `dial` is the budget in false cases per 10,000 account-days."""
     return HourlyLevel(_Volume(clean_until_us, dial))

@@ -29,7 +29,7 @@ class LiveError(StillwatchError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class LiveSettings:
     """`[live]` of a scene file. Event time is the scene's own."""
 
     arms: tuple[str, ...] = ("off", "block")
@@ -55,7 +55,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Share:
+class StudentScore:
     """Right of so many, with Wilson's interval at 95 %."""
 
     right: int
@@ -69,7 +69,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Mark:
+class LeakPoint:
     """How much had got out by when. Days count from the scene's begin."""
 
     day: float
@@ -102,7 +102,7 @@ class Arm:
     honest_named: int
     honest_touched: int  # honest accounts with a step that they can feel
     honest_refused: int  # honest requests that the gateway refused
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[LeakPoint, ...] = ()
     examples_sha256: str = ""
 
 
@@ -112,7 +112,7 @@ class Learnt:
 
     arm: str
     examples: int
-    share: Share
+    share: StudentScore
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class LiveOutcome:
     scene: str
     seed: int
     arms: tuple[Arm, ...]
-    teacher: Share | None
-    untrained: Share | None
-    drilled: Share | None  # a student taught the form of an answer, with digits drawn at random
+    teacher: StudentScore | None
+    untrained: StudentScore | None
+    drilled: StudentScore | None  # a student taught the form of an answer, with digits drawn at random
     learnt: tuple[Learnt, ...]
     folder: Path
     manifest: dict[str, str] = field(default_factory=dict)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.identity import Identity
-from stillwatch.range.live import Settings, Taken
+from stillwatch.range.identity import AccountIdentity
+from stillwatch.range.live import LiveSettings, Taken
 from stillwatch.range.live.clients import REFUSED, Heard, Row
 
 EARLIEST, LATEST = 2, 20  # events after which a stream may be left: inside the steps, before the answer
@@ -27,13 +27,13 @@ class Errand:
 
 
 @dataclass
-class Attacker:
+class LiveAttacker:
     """One campaign in one arm. `fresh` are accounts that it may take in the place of dead ones."""
 
-    settings: Settings
+    settings: LiveSettings
     goes_on: bool  # replaces what is blocked
     rng: np.random.Generator
-    fresh: Iterator[Identity]
+    fresh: Iterator[AccountIdentity]
     taken: list[Taken] = field(default_factory=list)
     asked: int = 0
     left: int = 0
@@ -41,7 +41,9 @@ class Attacker:
     unsent: int = 0
     stripped: int = 0
     used: set[str] = field(default_factory=set)
-    replaced: dict[str, tuple[Identity, int]] = field(default_factory=dict)  # dead: successor, from when
+    replaced: dict[str, tuple[AccountIdentity, int]] = field(
+        default_factory=dict
+    )  # dead: successor, from when
     dead: set[str] = field(default_factory=set)
 
     def lives(self, accounts: Set[str]) -> bool:
@@ -68,10 +70,10 @@ class Attacker:
         while account in self.replaced:
             who = self.replaced[account][0]
             account = who.account
-            row = dressed(row, who, self.rng)
+            row = as_account(row, who, self.rng)
         return account, row
 
-    def hears(self, errand: Errand, heard: Heard, at_us: int) -> Identity | None:
+    def hears(self, errand: Errand, heard: Heard, at_us: int) -> AccountIdentity | None:
         """Take what came; give the fresh account that takes over, where one does."""
         self.asked += 1
         self.used.add(errand.account)
@@ -100,7 +102,7 @@ class Attacker:
         return None
 
 
-def dressed(row: Row, who: Identity, rng: np.random.Generator) -> Row:
+def as_account(row: Row, who: AccountIdentity, rng: np.random.Generator) -> Row:
     """A request as another account sends it: its own address, client and settings."""
     like, (address, asn) = who.donor, who.addresses[int(rng.integers(len(who.addresses)))]
     own: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}

@@ -69,7 +69,7 @@ def size_of(row: Row) -> str:
     return json.dumps([status or 200, *rest])
 
 
-class Clients:
+class LiveClients:
     """Everybody's clients towards one gateway."""
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:
@@ -121,13 +121,13 @@ class Clients:
                 said = made.choices[0].message
                 reasoning = getattr(said, "reasoning_content", None) or ""
                 return Heard(200, reasoning, said.content or "", made.usage.completion_tokens, whole=True)
-            return self._streamed(made, leave_after)
+            return self._read_stream(made, leave_after)
         except self._openai.APIStatusError as why:
             return Heard(why.status_code, code=why.code)
         except (self._openai.APIError, self._httpx.HTTPError) as why:
             raise LiveError(f"{self._url}: the gateway broke off a request of the campaign: {why}") from why
 
-    def _streamed(self, stream: Any, leave_after: int | None) -> Heard:
+    def _read_stream(self, stream: Any, leave_after: int | None) -> Heard:
         reasoning, answer, tokens, finished = "", "", 0, False
         for events, event in enumerate(stream, 1):
             if event.usage is not None:

@@ -28,7 +28,7 @@ from stillwatch.gateway.latest import HANDOVER, Findings, Handed
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from stillwatch.range.live import LiveError
-from stillwatch.terms import Standing
+from stillwatch.terms import EnforcementStatus
 
 SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
 MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
@@ -207,9 +207,9 @@ class House:
             )
         return keys
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, EnforcementStatus]:
         """Everybody's who has one."""
-        found: dict[str, Standing] = {}
+        found: dict[str, EnforcementStatus] = {}
         with State(self.folder.state) as state:
             while True:
                 more = standings(state, after=max(found, default=""))
@@ -217,7 +217,7 @@ class House:
                 if not more:
                     return found
 
-    def found(self) -> Handed:
+    def current_findings(self) -> Handed:
         """What the detector handed over last."""
         assert self._findings is not None
         return self._findings.current()
@@ -241,7 +241,7 @@ def found_house(path: Path, upstream: str, at_us: int, secret: bytes) -> House:
     return House(path, upstream, clock.write(path / "clock", at_us))
 
 
-def copied(house: House, path: Path, upstream: str) -> House:
+def copy_house(house: House, path: Path, upstream: str) -> House:
     """The same house with the same past, in another place. It must not be served meanwhile."""
     if path.exists():
         shutil.rmtree(path)

@@ -7,25 +7,25 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from stillwatch.range.live import Arm, Mark
-from stillwatch.range.live.attack import Attacker
+from stillwatch.range.live import Arm, LeakPoint
+from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.house import House
-from stillwatch.range.live.play import Play
+from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.stage import Stage
 from stillwatch.terms import Step
 
 FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 
 
-def named(house: House) -> set[str]:
+def named_accounts(house: House) -> set[str]:
     """Accounts in open cases."""
-    return {account for campaign in house.found().campaigns() for account in campaign.accounts}
+    return {account for campaign in house.current_findings().campaigns() for account in campaign.accounts}
 
 
-def measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Play) -> Arm:
+def measure_arm(name: str, stage: Stage, house: House, attacker: LiveAttacker, play: LivePlayback) -> Arm:
     mine = stage.campaign | attacker.used
-    cases = [c for c in house.found().campaigns() if mine & set(c.accounts)]
-    found = named(house)
+    cases = [c for c in house.current_findings().campaigns() if mine & set(c.accounts)]
+    found = named_accounts(house)
     stands = house.standings()
     felt = {a: s for a, s in stands.items() if s.step in FELT}
     stopped = {a: s for a, s in felt.items() if a in mine}
@@ -40,7 +40,7 @@ def measured(name: str, stage: Stage, house: House, attacker: Attacker, play: Pl
         if outcome == "client_left" and account in mine and int(at.timestamp() * 1e6) >= stage.campaign_us
     )
     taken = attacker.taken
-    marks = [Mark(stage.day(t.at_us), n) for n, t in enumerate(taken, 1)]
+    marks = [LeakPoint(stage.day(t.at_us), n) for n, t in enumerate(taken, 1)]
     digest = hashlib.sha256(json.dumps([asdict(t) for t in taken]).encode()).hexdigest()
     fresh = {who.account for who, _ in attacker.replaced.values()}
     return Arm(

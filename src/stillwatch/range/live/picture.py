@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from html import escape
 
-from stillwatch.range.live import ARMS, Arm, LiveOutcome, Share
+from stillwatch.range.live import ARMS, Arm, LiveOutcome, StudentScore
 
 Scale = Callable[[float], float]
 
@@ -105,7 +105,7 @@ def _curve(arm: Arm, across: Scale, up: Scale, last: float) -> list[str]:
 
 def _scores(outcomes: Sequence[LiveOutcome]) -> list[str]:
     left = LEFT + WIDE + APART
-    rows: list[tuple[str, str, list[Share]]] = []
+    rows: list[tuple[str, str, list[StudentScore]]] = []
     for name, says in (("teacher", "teacher"), *((arm, SAYS[arm]) for arm in ARMS),
                        ("drilled", "form alone"), ("untrained", "untrained")):  # fmt: skip
         if name in ARMS:

@@ -7,8 +7,8 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stillwatch.range.live.attack import Attacker, Errand
-from stillwatch.range.live.clients import REFUSED, Clients, Row
+from stillwatch.range.live.attack import Errand, LiveAttacker
+from stillwatch.range.live.clients import REFUSED, LiveClients, Row
 from stillwatch.range.live.house import House
 
 HOUR_US = 3_600_000_000
@@ -16,7 +16,7 @@ DAY_US = 24 * HOUR_US
 
 
 @dataclass(frozen=True)
-class Line:
+class LogRow:
     """One row of the log, and whose side it is on."""
 
     at_us: int
@@ -35,21 +35,21 @@ class Honest:
 
 
 @dataclass
-class Play:
+class LivePlayback:
     """One stretch of event time in one house.
 
     `look_us` gives the time from one look to the next; `tell` hears the event time once a day.
     """
 
     house: House
-    clients: Clients
-    attacker: Attacker | None
+    clients: LiveClients
+    attacker: LiveAttacker | None
     look_us: Callable[[], int]
     tell: Callable[[int], None]
     honest: Honest = field(default_factory=Honest)
     _later: list[tuple[int, int, Errand]] = field(default_factory=list)  # by time, then as they came
 
-    def run(self, lines: list[Line], from_us: int, until_us: int) -> None:
+    def run(self, lines: list[LogRow], from_us: int, until_us: int) -> None:
         """Play the lines from one time to another."""
         look_at, told_at, place, order = from_us + self.look_us(), from_us, 0, 0
         while True:
@@ -79,7 +79,7 @@ class Play:
                     heapq.heappush(self._later, (again.at_us, order, again))
         self.house.settle(until_us)
 
-    def _begin(self, line: Line) -> Errand | None:
+    def _begin(self, line: LogRow) -> Errand | None:
         """Send what is no errand of the attacker's at once; give what is."""
         if line.covert and self.attacker is not None:
             return self.attacker.errand(line.row, line.at_us)

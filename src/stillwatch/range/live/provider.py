@@ -16,8 +16,8 @@ from typing import Any
 
 from stillwatch.distill.embedded.clock import WORDS
 from stillwatch.distill.embedded.serve.app import app
-from stillwatch.distill.embedded.serve.engine import Engine
-from stillwatch.distill.embedded.serve.served import Served
+from stillwatch.distill.embedded.serve.engine import GenerationEngine
+from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train.models import load_to_run
 from stillwatch.gateway.child import tie_to_parent
@@ -47,7 +47,7 @@ def problem_in(text: str) -> str | None:
 class Provider:
     """An ASGI app before the teacher's own. Without an engine it works the answers out."""
 
-    def __init__(self, engine: Engine | None) -> None:
+    def __init__(self, engine: GenerationEngine | None) -> None:
         self._engine = engine
         self._apps: dict[str, Any] = {}  # the same teacher, under every name that is asked for
 
@@ -74,26 +74,26 @@ class Provider:
             return
         pause_s = float(headers.get(PACE_HEADER, 0)) / 1000
 
-        async def paced(message: dict[str, Any]) -> None:
+        async def pace_message(message: dict[str, Any]) -> None:
             await send(message)
             if pause_s and message.get("more_body"):
                 await asyncio.sleep(pause_s)
 
         if self._engine is None:
-            reasoning, answer = solved(problem)
+            reasoning, answer = solve(problem)
             count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
-            await _say(asked, reasoning, answer, count, "stop", paced)
+            await _say(asked, reasoning, answer, count, "stop", pace_message)
             return
         asked.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
         asked["messages"] = [{"role": "user", "content": problem}]
         name = str(asked.get("model") or "teacher")
-        inner = self._apps.setdefault(name, app(Served(name, self._engine, "field")))
+        inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))
         parts = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
 
-        async def rewritten() -> dict[str, Any]:
+        async def receive_rewritten() -> dict[str, Any]:
             return parts.pop() if parts else await receive()
 
-        await inner(scope, rewritten, paced)
+        await inner(scope, receive_rewritten, pace_message)
 
 
 def _last_words(asked: Any) -> str:
@@ -101,7 +101,7 @@ def _last_words(asked: Any) -> str:
     return said[-1] if said and isinstance(said[-1], str) else ""
 
 
-def solved(problem: str) -> tuple[str, str]:
+def solve(problem: str) -> tuple[str, str]:
     """Work a clock problem out: its steps and its answer.
 
     >>> solved("start 3 first minus 8 then by 2 ?")
@@ -175,7 +175,7 @@ def main(parent: int, which: str) -> None:
     door.listen(512)
     engine = None
     if which == "embedded":
-        engine = Engine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
+        engine = GenerationEngine(load_to_run(str(teacher(1, lambda text: print(text, flush=True)))))
     print(f"{READY} {door.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
         Provider(engine), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=3600

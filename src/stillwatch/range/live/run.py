@@ -23,16 +23,16 @@ import numpy as np
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
-from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, Settings, Share, Taken, Tell
-from stillwatch.range.live.attack import Attacker
-from stillwatch.range.live.clients import Clients
-from stillwatch.range.live.house import House, copied, found_house
-from stillwatch.range.live.measure import measured, named
+from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
+from stillwatch.range.live.attack import LiveAttacker
+from stillwatch.range.live.clients import LiveClients
+from stillwatch.range.live.house import House, copy_house, found_house
+from stillwatch.range.live.measure import measure_arm, named_accounts
 from stillwatch.range.live.picture import picture
-from stillwatch.range.live.play import DAY_US, HOUR_US, Play
+from stillwatch.range.live.play import DAY_US, HOUR_US, LivePlayback
 from stillwatch.range.live.provider import READY
 from stillwatch.range.live.settings import live_settings
-from stillwatch.range.live.stage import Stage, fresh_accounts, staged
+from stillwatch.range.live.stage import Stage, fresh_accounts, make_stage
 from stillwatch.range.live.students import (
     DRILLED,
     TEACHER,
@@ -116,7 +116,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as why:
         raise LiveError(f"{out}: cannot be made: {why.strerror}; give another folder") from why
-    stage = staged(scene, seed, settings, out)
+    stage = make_stage(scene, seed, settings, out)
     marker = {
         "scene": scene.name,
         "seed": str(seed),
@@ -128,9 +128,9 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
     write_json(out / MANIFEST, {"of": marker})
     arms = _arms(seed, settings, stage, out, tell)
     learnt: list[Learnt] = []
-    shares: dict[str, Share] = {}
+    shares: dict[str, StudentScore] = {}
     if settings.steps:
-        lessons = {name: examples(_taken(out / name)) for name in settings.arms}
+        lessons = {name: examples(_read_taken(out / name)) for name in settings.arms}
         lessons = {f"student-{name}": rows for name, rows in lessons.items()}
         lessons |= {TEACHER: [], UNTRAINED: [], DRILLED: drill(seed)}
         spec = Spec("", settings.steps, settings.held_out, seed)
@@ -158,7 +158,7 @@ def _cpu_s() -> float:
     return sum(os.times()[:4])
 
 
-def _arms(seed: int, settings: Settings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
+def _arms(seed: int, settings: LiveSettings, stage: Stage, out: Path, tell: Tell) -> list[Arm]:
     if all((out / name / ARM).exists() for name in settings.arms):
         return [arm_of(read_json(out / name / ARM)) for name in settings.arms]
     with provider(settings.teacher, out, tell) as upstream:
@@ -190,8 +190,10 @@ def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> Hous
         return house
     try:
         house.start(terms_of("off", 1))
-        clients = Clients(house.url, house.issue(stage.accounts))
-        play = Play(house, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}"))
+        clients = LiveClients(house.url, house.issue(stage.accounts))
+        play = LivePlayback(
+            house, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}")
+        )
         play.run([x for x in stage.lines if x.at_us < stage.campaign_us], stage.begin_us, stage.campaign_us)
         clients.close()
     finally:
@@ -201,33 +203,33 @@ def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> Hous
 
 
 def _arm(
-    name: str, seed: int, settings: Settings, stage: Stage, past: House, upstream: str, out: Path,
+    name: str, seed: int, settings: LiveSettings, stage: Stage, past: House, upstream: str, out: Path,
     halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
     """Play one arm, unless it stands."""
     place = out / name
     if (place / ARM).exists():
         return arm_of(read_json(place / ARM))
-    house = copied(past, place, upstream)
+    house = copy_house(past, place, upstream)
     house.halt = halt
     rng = np.random.default_rng([seed, 11])
-    attacker = Attacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
+    attacker = LiveAttacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
     try:
         house.start(terms_of(name, 2))
-        clients = Clients(house.url, house.issue(stage.accounts))
+        clients = LiveClients(house.url, house.issue(stage.accounts))
 
         def look_us() -> int:
             """Within an hour only who joins an open case is named: without one, nothing is lost."""
-            acts = name != "off" and attacker.lives(stage.campaign) and named(house)
+            acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(house)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 
-        def told(at_us: int) -> None:
+        def tell_day(at_us: int) -> None:
             tell(f"{name}: day {stage.day(at_us):.0f}, {len(attacker.taken)} examples out")
 
-        play = Play(house, clients, attacker, look_us, told)
+        play = LivePlayback(house, clients, attacker, look_us, tell_day)
         play.run([x for x in stage.lines if x.at_us >= stage.campaign_us], stage.campaign_us, stage.end_us)
         clients.close()
-        arm = measured(name, stage, house, attacker, play)
+        arm = measure_arm(name, stage, house, attacker, play)
     finally:
         house.stop()
     replace_file(place / TAKEN, [line(asdict(one)) for one in attacker.taken])
@@ -235,5 +237,5 @@ def _arm(
     return arm
 
 
-def _taken(place: Path) -> list[Taken]:
+def _read_taken(place: Path) -> list[Taken]:
     return [Taken(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]

@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from stillwatch.errors import InputError
-from stillwatch.range.live import ARMS, TEACHERS, Settings
+from stillwatch.range.live import ARMS, TEACHERS, LiveSettings
 from stillwatch.range.scenes import Scene
 
 LIMITS: dict[str, tuple[float, float]] = {
@@ -17,7 +17,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
-def live_settings(scene: Scene) -> Settings:
+def live_settings(scene: Scene) -> LiveSettings:
     """What a scene says of its live play.
 
     Raises: InputError with file and line: of a key, or of a campaign that cannot be played live.
@@ -31,7 +31,7 @@ def live_settings(scene: Scene) -> Settings:
                 f"{scene.place('campaign', n, 'attacker')}: {one.attacker!r} is not played live; leave it "
                 'out, and give arms = [..., "replace"] under [live] for an attacker that goes on'
             )
-    return Settings(**given)
+    return LiveSettings(**given)
 
 
 def live_value(scene: Scene, key: str, value: Any) -> Any:
@@ -40,7 +40,7 @@ def live_value(scene: Scene, key: str, value: Any) -> Any:
     Raises: InputError with file and line: there is none of the name, or its value will not do.
     """
     place = scene.place("live", key)
-    known = [f.name for f in fields(Settings)]
+    known = [f.name for f in fields(LiveSettings)]
     if key not in known:
         raise InputError(f"{place}: live.{key}: unknown; [live] has {', '.join(known)}")
     if key == "arms":

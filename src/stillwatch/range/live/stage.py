@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.range.compose import compose_scene
-from stillwatch.range.identity import Identity, identities
-from stillwatch.range.live import Settings
-from stillwatch.range.live.play import DAY_US, HOUR_US, Line
+from stillwatch.range.identity import AccountIdentity, identities
+from stillwatch.range.live import LiveSettings
+from stillwatch.range.live.play import DAY_US, HOUR_US, LogRow
 from stillwatch.range.live.provider import problem_in
 from stillwatch.range.population import donors_of, read_population
 from stillwatch.range.scenes import Scene
@@ -27,7 +27,7 @@ class Stage:
     begin_us: int
     campaign_us: int  # the first covert request; everything before is past
     end_us: int
-    lines: list[Line]
+    lines: list[LogRow]
     honest: frozenset[str]
     campaign: frozenset[str]
     sha256: str
@@ -41,7 +41,7 @@ class Stage:
         return (at_us - self.begin_us) / DAY_US
 
 
-def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
+def make_stage(scene: Scene, seed: int, settings: LiveSettings, out: Path) -> Stage:
     """Compose a scene and cut it to what is played."""
     folder = compose_scene(scene, seed, out)
     table = pq.read_table(folder / "exchanges.parquet").sort_by(
@@ -59,7 +59,7 @@ def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
         asks = row["exchange_id"] in covert
         if asks:
             row["problem"] = problem_in(row["prompt"] or "") or next(spare)
-        lines.append(Line(at_us, row, asks, row["account"] not in campaign))
+        lines.append(LogRow(at_us, row, asks, row["account"] not in campaign))
     first = min(x.at_us for x in lines if x.covert)
     last = max(x.at_us for x in lines if x.covert)
     end = min(last + int(settings.tail_days * DAY_US), begin_us + scene.days * DAY_US)
@@ -72,7 +72,7 @@ def staged(scene: Scene, seed: int, settings: Settings, out: Path) -> Stage:
     )  # fmt: skip
 
 
-def fresh_accounts(stage: Stage, seed: int) -> Iterator[Identity]:
+def fresh_accounts(stage: Stage, seed: int) -> Iterator[AccountIdentity]:
     """Accounts that can be had: aged ones with an honest person's traits, as the campaign's own."""
     rng = np.random.default_rng([seed, 7])
     people = read_population(stage.folder)

@@ -19,7 +19,7 @@ from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.rows import read_json, write_json, write_rows
-from stillwatch.range.live import LiveError, Share, Taken, Tell
+from stillwatch.range.live import LiveError, StudentScore, Taken, Tell
 
 SPEC, SCORE = "student.json", "score.json"
 TEACHER, UNTRAINED, DRILLED = "teacher", "untrained", "drilled"
@@ -88,11 +88,11 @@ def _apart(place: Path) -> Path:
     return place
 
 
-def share(place: Path) -> Share:
+def share(place: Path) -> StudentScore:
     """What somebody scored."""
     score = read_json(place / SCORE)
     low, high = wilson(score["right"], score["n"])
-    return Share(score["right"], score["n"], low, high)
+    return StudentScore(score["right"], score["n"], low, high)
 
 
 def make(place: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.errors import InputError
-from stillwatch.range.live import Arm, Learnt, LiveOutcome, Mark, Share
+from stillwatch.range.live import Arm, LeakPoint, Learnt, LiveOutcome, StudentScore
 
 
 def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
 
 def arm_of(told: Mapping[str, Any]) -> Arm:
     """One arm as it was written."""
-    return Arm(**{**told, "marks": tuple(Mark(**m) for m in told["marks"])})
+    return Arm(**{**told, "marks": tuple(LeakPoint(**m) for m in told["marks"])})
 
 
 def outcome_of(told: Mapping[str, Any]) -> LiveOutcome:
@@ -25,12 +25,14 @@ def outcome_of(told: Mapping[str, Any]) -> LiveOutcome:
     Raises: InputError where it is none.
     """
     try:
-        shares = {name: told[name] and Share(**told[name]) for name in ("teacher", "untrained", "drilled")}
+        shares = {
+            name: told[name] and StudentScore(**told[name]) for name in ("teacher", "untrained", "drilled")
+        }
         return LiveOutcome(
             scene=told["scene"],
             seed=told["seed"],
             arms=tuple(arm_of(a) for a in told["arms"]),
-            learnt=tuple(Learnt(**{**x, "share": Share(**x["share"])}) for x in told["learnt"]),
+            learnt=tuple(Learnt(**{**x, "share": StudentScore(**x["share"])}) for x in told["learnt"]),
             folder=Path(told.get("folder", "")),
             manifest=dict(told["manifest"]),
             took=dict(told.get("took", {})),

@@ -13,8 +13,8 @@ from stillwatch.range.contests import Fought
 from stillwatch.range.live.picture import picture as live_picture
 from stillwatch.range.live.told import outcome_of as live_outcome
 from stillwatch.range.page import pictures
-from stillwatch.range.run import Run
-from stillwatch.range.table import ALL, Line
+from stillwatch.range.run import RangeRun
+from stillwatch.range.table import ALL, ResultRow
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import write_atomically
 from stillwatch.scan.curve import curve
@@ -23,14 +23,14 @@ PAGE = "index.html"
 OURS = "stillwatch"
 
 
-def chief(table: Sequence[Line]) -> tuple[Line, ...]:
+def chief(table: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
     """The lines that the pictures show: all scenes together, or the one scene."""
     every = tuple(x for x in table if x.scene == ALL)
     scenes = list(dict.fromkeys(x.scene for x in table))
     return every or tuple(x for x in table if x.scene == scenes[0]) if scenes else ()
 
 
-def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
+def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> str:
     """Say in one sentence what the run came to."""
     lines = chief(table)
     if not lines:
@@ -53,13 +53,14 @@ def headline(table: Sequence[Line], live: Sequence[dict[str, object]]) -> str:
             f"a student right in {got} of questions."
         )
     return (
-        f"Under {words.called(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got out, "
+        f"Under {words.defence_name(best.defence)} {words.plain(best.out.mean)} exchanges "
+        "a campaign got out, "
         f"{words.percent(best.out_share.mean)} of what leaves undefended: "
         f"a student right in {got} of questions instead of {without}."
     )
 
 
-def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: bool) -> str:
+def render(told: RangeRun, table: Sequence[ResultRow], fights: Sequence[Fought], trained: bool) -> str:
     """Give the page as text."""
     style = sheet.style_with("stillwatch.range.page", "range.css")
     lines = chief(table)
@@ -74,7 +75,7 @@ def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: 
             lines=lines,
             harvests=pictures.harvests(lines),
             costs=pictures.costs(lines),
-            bought=pictures.bought(lines),
+            bought=pictures.place_on_curve(lines),
             grid=pictures.collateral(lines),
             tracks=pictures.tracks([c for _, c in told.contests]),
             fights=fights,
@@ -93,7 +94,7 @@ def render(told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: 
     )
 
 
-def _live_pictures(told: Run) -> list[tuple[str, Markup]]:
+def _live_pictures(told: RangeRun) -> list[tuple[str, Markup]]:
     """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
     scenes = dict.fromkeys(one["scene"] for one in told.live)
     drawn = {
@@ -118,7 +119,7 @@ def _environment() -> Environment:
 
 
 def write_page(
-    told: Run, table: Sequence[Line], fights: Sequence[Fought], trained: bool, folder: Path
+    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[Fought], trained: bool, folder: Path
 ) -> Path:
     """Write `index.html` into a folder, whole or not at all."""
     path = folder / PAGE

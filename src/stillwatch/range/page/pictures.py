@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval
-from stillwatch.range.table import Line
-from stillwatch.range.words import called, cell, percent, times
+from stillwatch.range.table import ResultRow
+from stillwatch.range.words import cell, defence_name, percent, times
 from stillwatch.scan.curve import curve
 
 ROW = 30  # pixels a bar
@@ -44,7 +44,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Dot:
+class PlotPoint:
     """A point with the defences that stand there."""
 
     x: float
@@ -62,7 +62,7 @@ class Bought:
     line: tuple[tuple[float, float], ...]
     band: str  # an SVG path in a box of 100 by 100
     path: str
-    dots: tuple[Dot, ...]
+    dots: tuple[PlotPoint, ...]
     ticks: tuple[tuple[float, str], ...]
 
 
@@ -98,12 +98,12 @@ def _share(value: float | None, whole: float) -> float | None:
 
 
 def _bars(
-    lines: Sequence[Line], of: Callable[[Line], Interval | None], whole: float
-) -> list[tuple[Line, Interval]]:
+    lines: Sequence[ResultRow], of: Callable[[ResultRow], Interval | None], whole: float
+) -> list[tuple[ResultRow, Interval]]:
     return [(x, told) for x in lines if (told := of(x)) is not None and whole > 0]
 
 
-def harvests(lines: Sequence[Line]) -> Bars | None:
+def harvests(lines: Sequence[ResultRow]) -> Bars | None:
     """What got out before containment, as a share of what campaigns take where nothing is done."""
     found = _bars(lines, lambda x: x.out_share, 1.0)
     if not found:
@@ -113,19 +113,26 @@ def harvests(lines: Sequence[Line]) -> Bars | None:
         early = _early(x)
         text = f"{cell(x.out)[0]} exchanges, {percent(told.mean)}"
         bars.append(
-            Bar(called(x.defence), 100 * told.mean, _share(told.low, 1), _share(told.high, 1), early, text)
+            Bar(
+                defence_name(x.defence),
+                100 * told.mean,
+                _share(told.low, 1),
+                _share(told.high, 1),
+                early,
+                text,
+            )
         )
     return Bars(tuple(bars), ((0.0, "0"), (50.0, "50 %"), (100.0, "all")))
 
 
-def _early(x: Line) -> float | None:
+def _early(x: ResultRow) -> float | None:
     """Place what had left before the alarm on the same scale."""
     if x.before_alarm is None or x.out is None or x.out_share is None or x.out_share.mean <= 0:
         return None
     return _share(x.before_alarm.mean * x.out_share.mean / x.out.mean, 1) if x.out.mean else None
 
 
-def costs(lines: Sequence[Line]) -> Bars | None:
+def costs(lines: Sequence[ResultRow]) -> Bars | None:
     """Cost multiples on a logarithm from 1 on; below that nothing is drawn."""
     found = [(x, told) for x in lines if (told := x.cost_multiple) is not None]
     if not found:
@@ -137,14 +144,14 @@ def costs(lines: Sequence[Line]) -> Bars | None:
         return None if value is None else round(100 * math.log(min(max(value, 1.0), end)) / math.log(end), 2)
 
     bars = [
-        Bar(called(x.defence), at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0])
+        Bar(defence_name(x.defence), at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0])
         for x, t in found
     ]
     powers = [10.0**k for k in range(7) if 10.0**k <= end]
     return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers), at(AIM))
 
 
-def bought(lines: Sequence[Line]) -> Bought | None:
+def place_on_curve(lines: Sequence[ResultRow]) -> Bought | None:
     """Put each defence on the measured curve, at the examples that a student had from it."""
     found = [(x, x.student) for x in lines if x.student is not None]
     if not found:
@@ -160,7 +167,7 @@ def bought(lines: Sequence[Line]) -> Bought | None:
     def across(n: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * box(n) / 100, 2)
 
-    def down(share: float) -> float:
+    def y_of(share: float) -> float:
         return round(HIGH * (1 - share), 1)
 
     low = [(box(n), round(100 * (1 - min(told.each(n))), 2)) for n in steps]
@@ -170,15 +177,15 @@ def bought(lines: Sequence[Line]) -> Bought | None:
     band = "M" + "L".join(f"{x} {y}" for x, y in [*top, *reversed(low)]) + "Z"
     spots: list[tuple[float, float, float, float, list[str]]] = []
     for line, student in found:
-        x, y = across(_samples(student.mean, end)), down(student.mean)
+        x, y = across(_samples(student.mean, end)), y_of(student.mean)
         near = next((s for s in spots if abs(s[0] - x) < NEAR_X and abs(s[1] - y) < NEAR_Y), None)
         if near is not None:
-            near[4].append(called(line.defence))
+            near[4].append(defence_name(line.defence))
         else:
-            low_y, high_y = (y if b is None else down(b) for b in (student.low, student.high))
-            spots.append((x, y, low_y, high_y, [called(line.defence)]))
+            low_y, high_y = (y if b is None else y_of(b) for b in (student.low, student.high))
+            spots.append((x, y, low_y, high_y, [defence_name(line.defence)]))
     dots = tuple(
-        Dot(x, y, least, most, _listed(names), "end" if x > 55 else "start")
+        PlotPoint(x, y, least, most, _join_names(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
     )
     ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
@@ -197,14 +204,14 @@ def _samples(share: float, end: float) -> float:
     return math.exp(high)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     ours_first = sorted(names, key=lambda name: name != "stillwatch")
     if len(names) <= 3:
         return ", ".join(ours_first)
     return f"{', '.join(ours_first[:2])} and {len(names) - 2} more"
 
 
-def collateral(lines: Sequence[Line]) -> Grid | None:
+def collateral(lines: Sequence[ResultRow]) -> Grid | None:
     """Honest accounts named, by kind of use and defence; kinds that nobody named are left out."""
     lines = [x for x in lines if not x.silent]
     hurt = sorted({k.kind for x in lines for k in x.kinds if k.named.mean > 0})
@@ -219,7 +226,7 @@ def collateral(lines: Sequence[Line]) -> Grid | None:
             cases = f", {told.false_cases:,}" if told and told.false_cases else ""
             row.append((round(12 * math.sqrt(share), 2), percent(share) + cases if share else ""))
         cells.append(tuple(row))
-    return Grid(tuple(hurt), tuple(called(x.defence) for x in lines), tuple(cells))
+    return Grid(tuple(hurt), tuple(defence_name(x.defence) for x in lines), tuple(cells))
 
 
 def tracks(contests: Sequence[Contest]) -> Tracks | None:
@@ -239,5 +246,5 @@ def tracks(contests: Sequence[Contest]) -> Tracks | None:
             for h in c.history
         ]
         path = "M" + "L".join(f"{x} {y}" for x, y in points)
-        told.append(Track(f"{attacker} against {called(defence)}", path, *points[-1], c.reached))
+        told.append(Track(f"{attacker} against {defence_name(defence)}", path, *points[-1], c.reached))
     return Tracks(tuple(told), days, goal)

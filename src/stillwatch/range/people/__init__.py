@@ -11,7 +11,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Kind:
+class UseKind:
     """One kind of use: how common, how busy, and what its accounts look like."""
 
     share: float  # of accounts in the usual mixture
@@ -28,25 +28,25 @@ _TALK = (("mira-mini", 0.33), ("mira-large", 0.35), ("mira-think", 0.32))
 _DEEP = (("mira-think", 0.6), ("mira-large", 0.25), ("mira-mini", 0.15))
 
 # Shares and volumes follow the sample that ships: its kinds, in round figures.
-KINDS: dict[str, Kind] = {
-    "chat": Kind(0.26, 5, 0.8, False, 220, _TALK),
-    "longform": Kind(0.15, 16, 0.9, False, 1200, (("mira-think", 0.5), ("mira-large", 0.5))),
-    "small_dev": Kind(0.10, 18, 0.9, False, 360, _TALK),
-    "public_template": Kind(0.08, 30, 0.9, True, 120, _FAST),
-    "company": Kind(0.12, 14, 0.8, False, 180, _TALK, (10, 24)),
-    "classroom": Kind(0.09, 9, 0.5, False, 260, _TALK, (20, 36)),
-    "viral_prompt": Kind(0.07, 3, 0.5, False, 600, _TALK),
-    "new_template": Kind(0.02, 24, 0.8, True, 120, _FAST),
-    "rag": Kind(0.025, 90, 0.7, True, 150, _DEEP),
-    "app_backend": Kind(0.015, 240, 0.7, True, 150, _FAST),
-    "pipeline": Kind(0.025, 240, 0.7, True, 200, _FAST),
-    "eval_harness": Kind(0.012, 320, 0.5, True, 420, _TALK),
-    "batch_classification": Kind(0.008, 700, 0.4, True, 4, _FAST),
-    "agent": Kind(0.013, 150, 0.6, True, 90, _FAST),
-    "drift_monitor": Kind(0.004, 168, 0.1, True, 40, (("mira-large", 1.0),)),
-    "load_test": Kind(0.0015, 2500, 0.3, True, 60, (("mira-think", 1.0),)),
-    "synthetic_permitted": Kind(0.0015, 900, 0.3, True, 900, (("mira-think", 1.0),)),
-    "migrated": Kind(0.003, 900, 0.4, True, 60, (("mira-mini", 1.0),)),
+KINDS: dict[str, UseKind] = {
+    "chat": UseKind(0.26, 5, 0.8, False, 220, _TALK),
+    "longform": UseKind(0.15, 16, 0.9, False, 1200, (("mira-think", 0.5), ("mira-large", 0.5))),
+    "small_dev": UseKind(0.10, 18, 0.9, False, 360, _TALK),
+    "public_template": UseKind(0.08, 30, 0.9, True, 120, _FAST),
+    "company": UseKind(0.12, 14, 0.8, False, 180, _TALK, (10, 24)),
+    "classroom": UseKind(0.09, 9, 0.5, False, 260, _TALK, (20, 36)),
+    "viral_prompt": UseKind(0.07, 3, 0.5, False, 600, _TALK),
+    "new_template": UseKind(0.02, 24, 0.8, True, 120, _FAST),
+    "rag": UseKind(0.025, 90, 0.7, True, 150, _DEEP),
+    "app_backend": UseKind(0.015, 240, 0.7, True, 150, _FAST),
+    "pipeline": UseKind(0.025, 240, 0.7, True, 200, _FAST),
+    "eval_harness": UseKind(0.012, 320, 0.5, True, 420, _TALK),
+    "batch_classification": UseKind(0.008, 700, 0.4, True, 4, _FAST),
+    "agent": UseKind(0.013, 150, 0.6, True, 90, _FAST),
+    "drift_monitor": UseKind(0.004, 168, 0.1, True, 40, (("mira-large", 1.0),)),
+    "load_test": UseKind(0.0015, 2500, 0.3, True, 60, (("mira-think", 1.0),)),
+    "synthetic_permitted": UseKind(0.0015, 900, 0.3, True, 900, (("mira-think", 1.0),)),
+    "migrated": UseKind(0.003, 900, 0.4, True, 60, (("mira-mini", 1.0),)),
 }
 
 

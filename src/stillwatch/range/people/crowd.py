@@ -15,7 +15,7 @@ from stillwatch.range.people import KINDS, Person, Sent
 from stillwatch.range.people.habits import HABITS, Town
 from stillwatch.range.people.supply import Supply
 from stillwatch.range.people.traits import people_of
-from stillwatch.range.population import Population
+from stillwatch.range.population import HonestPopulation
 from stillwatch.range.rows import MS_PER_TOKEN
 from stillwatch.range.scenes import Scene
 
@@ -66,7 +66,7 @@ def counts(shares: dict[str, float], accounts: int) -> dict[str, int]:
     return {kind: n for kind, n in whole.items() if n}
 
 
-def crowd(scene: Scene, seed: int) -> Iterator[Population]:
+def crowd(scene: Scene, seed: int) -> Iterator[HonestPopulation]:
     """Make the scene's honest people, part by part."""
     shares = dict(scene.people.kinds) or {kind: like.share for kind, like in KINDS.items()}
     shares = {k: s for k, s in shares.items() if s and k not in scene.people.drop_kinds}
@@ -88,7 +88,7 @@ def crowd(scene: Scene, seed: int) -> Iterator[Population]:
 
 def part(
     kinds: dict[str, int], exchanges: int | None, scene: Scene, supply: Supply, rng: np.random.Generator
-) -> Population:
+) -> HonestPopulation:
     """Make one part: so many accounts of each kind, and about so many exchanges in all."""
     people = [p for kind, n in kinds.items() for p in people_of(kind, n, BEGIN, scene.days, rng)]
     usual = np.array([KINDS[p.kind].volume * scene.days / 14 for p in people])
@@ -111,7 +111,7 @@ def part(
         for p in people
     ]
     truth = [{"account": p.account, "kind": p.kind, "covert_share": 0.0} for p in people]
-    return Population(
+    return HonestPopulation(
         pa.concat_tables(tables),
         pa.Table.from_pylist(about, ACCOUNTS),
         pa.Table.from_pylist(truth, TRUTH),
@@ -125,7 +125,7 @@ def _ids(prefix: str, count: int, digits: int, rng: np.random.Generator) -> list
     return [prefix + raw[i : i + digits] for i in range(0, count * digits, digits)]
 
 
-def _one(value: object, count: int, kind: pa.DataType) -> pa.Array:
+def _repeat(value: object, count: int, kind: pa.DataType) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), count)
 
 
@@ -208,12 +208,12 @@ def exchanges_of(
         "response_format": who.response_format,
     }  # fmt: skip
     arrays = [
-        columns[f.name] if f.name in columns else _one(constant.get(f.name), n, f.type) for f in EXCHANGES
+        columns[f.name] if f.name in columns else _repeat(constant.get(f.name), n, f.type) for f in EXCHANGES
     ]
     return pa.Table.from_arrays(arrays, schema=EXCHANGES)
 
 
-def gathered(parts: Iterator[Population]) -> Population:
+def concat_populations(parts: Iterator[HonestPopulation]) -> HonestPopulation:
     """Put parts together."""
     all_parts = list(parts)
     first = all_parts[0]

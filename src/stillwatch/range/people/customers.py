@@ -24,7 +24,7 @@ from stillwatch.range.people.selves import Author, OwnTexts
 from stillwatch.range.people.software import Release, Software, releases
 from stillwatch.range.people.supply import Supply
 from stillwatch.range.people.traits import people_of
-from stillwatch.range.population import Population
+from stillwatch.range.population import HonestPopulation
 
 VISIBLE_TOKENS = {
     "plugin": 350.0, "coding_agent": 420.0, "class": 260.0, "evaluation": 110.0, "agency": 500.0,
@@ -65,11 +65,11 @@ def customers(
     new_model_day: float,
     rng: np.random.Generator,
     real: Sequence[Author] = (),
-) -> Population:
+) -> HonestPopulation:
     """Make a program's customers and what they send; `real` authors lend the first of them their texts."""
     supply = Supply(rng, FIRST_EDITION)
     versions = releases(software)
-    shared = _shared(software, supply, rng)
+    shared = _shared_source(software, supply, rng)
     people = _people(software, days, begin, rng)
     tables, used = [], []
     for n, who in enumerate(people):
@@ -89,7 +89,7 @@ def customers(
         for p in used
     ]
     truth = [{"account": p.account, "kind": software.kind, "covert_share": 0.0} for p in used]
-    return Population(
+    return HonestPopulation(
         pa.concat_tables(tables),
         pa.Table.from_pylist(about, ACCOUNTS),
         pa.Table.from_pylist(truth, TRUTH),
@@ -193,7 +193,7 @@ def _other(choices: tuple[Value, ...], but: Value, rng: np.random.Generator) -> 
     return others[int(rng.integers(len(others)))]
 
 
-def _shared(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
+def _shared_source(software: Software, supply: Supply, rng: np.random.Generator) -> tuple[str, ...]:
     """What customers get from one source: a course's assignments, or the items of a project.
 
     An assignment has three exercises; there is a first one and one for each update. A project's items are

@@ -212,7 +212,7 @@ def pipeline(who: Person, count: int, town: Town) -> Sent:
     return Sent(days, [form.replace("{q}", papers.slice(town.rng, 120, 900)) for _ in range(count)])
 
 
-def migrated(who: Person, count: int, town: Town) -> Sent:
+def migration(who: Person, count: int, town: Town) -> Sent:
     """A pipeline that comes over from another provider in the second week, all at once."""
     begin = max(
         town.began[who.account], town.clean_days + float(town.rng.uniform(0, 0.4 * town.clean_days + 0.1))
@@ -325,5 +325,5 @@ HABITS: dict[str, Habit] = {
     "drift_monitor": drift_monitor,
     "load_test": load_test,
     "synthetic_permitted": synthetic_permitted,
-    "migrated": migrated,
+    "migrated": migration,
 }

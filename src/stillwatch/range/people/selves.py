@@ -100,13 +100,15 @@ class OwnTexts:
         self._length = 1.0 + float(rng.gamma(2.0, 0.7))  # sentences of a request
         self._language = int(LANGUAGES[rng.integers(len(LANGUAGES))]) if rng.random() < 0.3 else 0
         ending = w.ENDINGS[rng.integers(len(w.ENDINGS))]
-        folders = [f"{w.FOLDERS[rng.integers(len(w.FOLDERS))]}/{self._one()}" for _ in range(4)]
-        made = [f"{folders[rng.integers(4)]}/{self._one()}_{self._one()}.{ending}" for _ in range(14)]
+        folders = [f"{w.FOLDERS[rng.integers(len(w.FOLDERS))]}/{self._draw_word()}" for _ in range(4)]
+        made = [
+            f"{folders[rng.integers(4)]}/{self._draw_word()}_{self._draw_word()}.{ending}" for _ in range(14)
+        ]
         self.files = list(author.files) if author else made
-        self.folder = f"/{('home', 'Users', 'work')[rng.integers(3)]}/{self._one()}/{self._one()}"
+        self.folder = f"/{('home', 'Users', 'work')[rng.integers(3)]}/{self._draw_word()}/{self._draw_word()}"
         self._next = int(rng.integers(len(author.texts))) if author else 0
 
-    def _one(self) -> str:
+    def _draw_word(self) -> str:
         return self._words[int(np.searchsorted(self._below, self._rng.random(), side="right"))]
 
     def file(self) -> str:
@@ -125,7 +127,7 @@ class OwnTexts:
 
     def _sentence(self) -> str:
         pattern = self._patterns[int(self._rng.integers(len(self._patterns)))]
-        text = re.sub(r"\{([wf])\}", lambda m: self._one() if m[1] == "w" else self.file(), pattern)
+        text = re.sub(r"\{([wf])\}", lambda m: self._draw_word() if m[1] == "w" else self.file(), pattern)
         text = spelt(text, self._language)
         return (text if self._lower else text[:1].upper() + text[1:]) + self._stop
 
@@ -146,6 +148,7 @@ class OwnTexts:
         """Some lines of a file."""
         return "\n".join(
             f"{int(self._rng.integers(1, 400))} | {' ' * 4 * int(self._rng.integers(4))}"
-            f"{self._one()}_{self._one()}({self._one()}, {self._one()}={int(self._rng.integers(100))})"
+            f"{self._draw_word()}_{self._draw_word()}({self._draw_word()}, "
+            f"{self._draw_word()}={int(self._rng.integers(100))})"
             for _ in range(lines)
         )

@@ -12,7 +12,7 @@ from string import ascii_letters
 
 import numpy as np
 
-from stillwatch.range.shelf import Shelf, shelf
+from stillwatch.range.shelf import ShippedPrompts, shelf
 
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 
@@ -75,7 +75,7 @@ class Supply:
     """Every stock of honest use, for one part of a population; `first` keeps parts from sharing editions."""
 
     def __init__(self, rng: np.random.Generator, first: int = 0) -> None:
-        stock: Shelf = shelf()
+        stock: ShippedPrompts = shelf()
         self.first = first
         self.rng = rng
         stems = [self._stem(q) for q in stock.tests["mmlu_sample"][::2]]  # the other half is for evaluation

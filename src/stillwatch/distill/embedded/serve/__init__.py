@@ -7,7 +7,7 @@ from stillwatch.distill import DistillError
 REASONING = ("field", "inline", "hidden")  # where the steps go: reasoning_content, in the text, nowhere
 
 
-class Refused(DistillError):
+class RequestRefused(DistillError):
     """A request that cannot be served; `status` and `code` are what OpenAI's API answers in that case."""
 
     def __init__(
@@ -20,7 +20,7 @@ class Refused(DistillError):
 
 
 @dataclass(frozen=True)
-class Ask:
+class GenerationRequest:
     """One text to be written. `logprobs` None: none wanted; 0: only those of what is written."""
 
     prompt: tuple[int, ...]

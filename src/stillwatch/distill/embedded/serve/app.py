@@ -12,16 +12,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
-from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token, wire
+from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestRefused, Token, wire
 from stillwatch.distill.embedded.serve.engine import Job
-from stillwatch.distill.embedded.serve.served import Served
+from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.train.wording import THINK, THOUGHT
 
 BODY = 4 << 20  # bytes
 MARK = "x-stillwatch-mark"  # as the gateway sends it upstream
 
 
-class _Choice:
+class _ChoiceText:
     """One text of a request, as far as it is written."""
 
     def __init__(self, index: int, opened: bool) -> None:
@@ -40,7 +40,7 @@ class _Choice:
         return min(self.piece.tokens, int(count(inside + mark)))
 
 
-def app(served: Served) -> FastAPI:
+def app(served: ServedModel) -> FastAPI:
     """Build the app around a model."""
     made = FastAPI(title="stillwatch distill teach", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -69,39 +69,39 @@ async def _body(request: Request) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > BODY:
-            raise Refused(f"the body is longer than {BODY >> 20} MiB", 413)
+            raise RequestRefused(f"the body is longer than {BODY >> 20} MiB", 413)
         parts.append(part)
     return b"".join(parts)
 
 
-async def _answer(served: Served, request: Request, chat: bool) -> Response:
+async def _answer(served: ServedModel, request: Request, chat: bool) -> Response:
     try:
         read = wire.read(await _body(request), chat)
         # set by what stands between the clients and this server; without an owner's key it does nothing
         asks = [replace(ask, mark=request.headers.get(MARK) or None) for ask in served.asks(read, chat)]
         jobs, pieces = _submit(served, asks)
-    except Refused as why:
+    except RequestRefused as why:
         return refusal(why)
-    choices = [_Choice(i, chat and _opened(served, read)) for i in range(len(asks))]
+    choices = [_ChoiceText(i, chat and _opens_reasoning(served, read)) for i in range(len(asks))]
     if read.stream:
         events = _stream(served, read, chat, asks, choices, jobs, pieces)
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
     try:
-        watching = asyncio.ensure_future(_gone(request))
+        watching = asyncio.ensure_future(_wait_for_hangup(request))
         try:
             await _finish(choices, pieces, watching)
         finally:
             watching.cancel()
             for job in jobs:
                 job.cancelled = True
-    except Refused as why:
+    except RequestRefused as why:
         return refusal(why)
     return JSONResponse(_whole(served, chat, read.n, asks, choices))
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_hangup(request: Request) -> None:
     """End when the client has hung up."""
     while True:
         event = await request.receive()
@@ -109,11 +109,11 @@ async def _gone(request: Request) -> None:
             return
 
 
-def _opened(served: Served, read: wire.Request) -> bool:
-    return served.engine.words.opened(read.messages)
+def _opens_reasoning(served: ServedModel, read: wire.CompletionRequest) -> bool:
+    return served.engine.words.opens_reasoning(read.messages)
 
 
-def refusal(why: Refused) -> JSONResponse:
+def refusal(why: RequestRefused) -> JSONResponse:
     """An error in the shape that OpenAI's clients read."""
     kind = (
         "rate_limit_error"
@@ -129,7 +129,7 @@ def refusal(why: Refused) -> JSONResponse:
 Pieces = asyncio.Queue[tuple[int, Piece | Exception]]
 
 
-def _submit(served: Served, asks: list[Ask]) -> tuple[list[Job], Pieces]:
+def _submit(served: ServedModel, asks: list[GenerationRequest]) -> tuple[list[Job], Pieces]:
     loop = asyncio.get_running_loop()
     pieces: Pieces = asyncio.Queue()
 
@@ -141,17 +141,17 @@ def _submit(served: Served, asks: list[Ask]) -> tuple[list[Job], Pieces]:
     for i, job in enumerate(jobs):
         try:
             served.engine.submit(job)
-        except Refused:
+        except RequestRefused:
             for earlier in jobs[:i]:
                 earlier.cancelled = True
             raise
     return jobs, pieces
 
 
-async def _next(choices: list[_Choice], pieces: Pieces) -> _Choice:
+async def _next(choices: list[_ChoiceText], pieces: Pieces) -> _ChoiceText:
     index, piece = await pieces.get()
     if isinstance(piece, Exception):
-        raise Refused(f"the model could not write: {piece}", 500) from piece
+        raise RequestRefused(f"the model could not write: {piece}", 500) from piece
     choice = choices[index]
     choice.piece = piece
     if piece.token is not None:
@@ -159,18 +159,20 @@ async def _next(choices: list[_Choice], pieces: Pieces) -> _Choice:
     return choice
 
 
-async def _finish(choices: list[_Choice], pieces: Pieces, gone: "asyncio.Future[None]") -> None:
+async def _finish(choices: list[_ChoiceText], pieces: Pieces, gone: "asyncio.Future[None]") -> None:
     while any(choice.piece.finish is None for choice in choices):
         coming = asyncio.ensure_future(_next(choices, pieces))
         both: set[asyncio.Future[Any]] = {coming, gone}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
             coming.cancel()
-            raise Refused("the client has gone", 499)
+            raise RequestRefused("the client has gone", 499)
         coming.result()
 
 
-def _usage(served: Served, n: int, asks: list[Ask], choices: list[_Choice]) -> dict[str, Any]:
+def _usage(
+    served: ServedModel, n: int, asks: list[GenerationRequest], choices: list[_ChoiceText]
+) -> dict[str, Any]:
     tokenizer = served.engine.words.tokenizer
 
     def count(text: str) -> int:
@@ -181,7 +183,9 @@ def _usage(served: Served, n: int, asks: list[Ask], choices: list[_Choice]) -> d
     return wire.usage(asked, written, sum(choice.reasoning_tokens(count) for choice in choices))
 
 
-def _whole(served: Served, chat: bool, n: int, asks: list[Ask], choices: list[_Choice]) -> dict[str, Any]:
+def _whole(
+    served: ServedModel, chat: bool, n: int, asks: list[GenerationRequest], choices: list[_ChoiceText]
+) -> dict[str, Any]:
     told = []
     for ask, choice in zip(asks, choices, strict=True):
         one: dict[str, Any] = {"index": choice.index, "finish_reason": choice.piece.finish, "logprobs": None}
@@ -204,11 +208,11 @@ def _whole(served: Served, chat: bool, n: int, asks: list[Ask], choices: list[_C
 
 
 async def _stream(
-    served: Served,
-    read: wire.Request,
+    served: ServedModel,
+    read: wire.CompletionRequest,
     chat: bool,
-    asks: list[Ask],
-    choices: list[_Choice],
+    asks: list[GenerationRequest],
+    choices: list[_ChoiceText],
     jobs: list[Job],
     pieces: Pieces,
 ) -> AsyncIterator[bytes]:
@@ -232,7 +236,7 @@ async def _stream(
         while any(choice.piece.finish is None for choice in choices):
             try:
                 choice = await _next(choices, pieces)
-            except Refused as why:
+            except RequestRefused as why:
                 yield (
                     b"data: "
                     + json.dumps({"error": {"message": str(why), "type": "server_error"}}).encode()
@@ -250,7 +254,9 @@ async def _stream(
             job.cancelled = True
 
 
-def _delta(served: Served, chat: bool, ask: Ask, choice: _Choice) -> dict[str, Any] | None:
+def _delta(
+    served: ServedModel, chat: bool, ask: GenerationRequest, choice: _ChoiceText
+) -> dict[str, Any] | None:
     """What is new of a text since it was last sent; None where that is nothing yet."""
     piece = choice.piece
     mode = served.reasoning if chat else "inline"

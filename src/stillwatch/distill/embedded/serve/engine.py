@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stillwatch.distill.embedded.serve import Ask, Piece, Refused, Token
+from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestRefused, Token
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import Wording, wording
@@ -36,7 +36,7 @@ def held_back(text: str, stops: tuple[str, ...]) -> str:
 class Job:
     """One text under way. The engine's thread calls `hand` with each piece, or with what went wrong."""
 
-    ask: Ask
+    ask: GenerationRequest
     hand: Callable[[Piece | Exception], None]
     cancelled: bool = False
     written: list[int] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Job:
     draw: Any = None
 
 
-class Engine:
+class GenerationEngine:
     """A model with one thread that writes. Close it to end the thread. With an owner, it can mark answers."""
 
     def __init__(self, loaded: Loaded, owner: Owner | None = None) -> None:
@@ -65,7 +65,7 @@ class Engine:
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            raise Refused("too many requests wait; try again", 429, "rate_limit_exceeded") from None
+            raise RequestRefused("too many requests wait; try again", 429, "rate_limit_exceeded") from None
 
     def close(self) -> None:
         self._jobs.put(None)
@@ -114,12 +114,12 @@ class Engine:
                 job.draw.seed()
 
         def choose(_: Any, scores: Any) -> Any:
-            return self._chosen(jobs, scores)
+            return self._choose_tokens(jobs, scores)
 
-        def done(sequences: Any, _: Any, **__: Any) -> Any:
+        def stop_finished(sequences: Any, _: Any, **__: Any) -> Any:
             for row, job in enumerate(jobs):
                 if job.finish is None:
-                    self._took(job, int(sequences[row, -1]))
+                    self._take_token(job, int(sequences[row, -1]))
             return torch.tensor([job.finish is not None for job in jobs], device=sequences.device)
 
         with torch.inference_mode():
@@ -131,22 +131,22 @@ class Engine:
                 eos_token_id=sorted(self.words.ends),
                 pad_token_id=padding,
                 logits_processor=[choose],
-                stopping_criteria=[done],
+                stopping_criteria=[stop_finished],
             )
 
-    def _chosen(self, jobs: list[Job], scores: Any) -> Any:
+    def _choose_tokens(self, jobs: list[Job], scores: Any) -> Any:
         """Sample for each text by its own settings; other tokens become impossible. (texts, vocabulary)"""
         torch = self._torch
         plain = torch.log_softmax(scores.float(), dim=-1)
         only = torch.full_like(scores, float("-inf"))
         for row, job in enumerate(jobs):
-            token = self._sampled(job, plain[row])
+            token = self._sample_token(job, plain[row])
             only[row, token] = 0.0
             if job.finish is None and job.ask.logprobs is not None:
                 job.told.append(self._token(token, plain[row], job.ask.logprobs))
         return only
 
-    def _sampled(self, job: Job, logprobs: Any) -> int:
+    def _sample_token(self, job: Job, logprobs: Any) -> int:
         torch, ask = self._torch, job.ask
         if ask.temperature < COLD or job.finish is not None:
             return int(logprobs.argmax())
@@ -178,7 +178,7 @@ class Engine:
         text = self._tokenizer.decode([token], skip_special_tokens=False)
         return text, text.encode("utf-8", "backslashreplace")
 
-    def _took(self, job: Job, token: int) -> None:
+    def _take_token(self, job: Job, token: int) -> None:
         """Take a new token into a text and hand the piece on."""
         ask = job.ask
         said = job.told[-1] if ask.logprobs is not None and job.told else None

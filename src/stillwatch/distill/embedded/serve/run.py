@@ -15,8 +15,8 @@ import uvicorn
 from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.serve import REASONING
 from stillwatch.distill.embedded.serve.app import app
-from stillwatch.distill.embedded.serve.engine import Engine
-from stillwatch.distill.embedded.serve.served import Served
+from stillwatch.distill.embedded.serve.engine import GenerationEngine
+from stillwatch.distill.embedded.serve.served import ServedModel
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.models import load_to_run
@@ -29,7 +29,9 @@ def _nothing(_: str) -> None:
     """Say nothing."""
 
 
-def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None) -> Served:
+def load_served(
+    model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner | None = None
+) -> ServedModel:
     """Load a model (`clock`, a folder, a GGUF file) and start its engine. Raises: DistillError."""
     if reasoning not in REASONING:
         raise DistillError(f"reasoning is {reasoning!r}; it can be {', '.join(REASONING)}")
@@ -37,7 +39,7 @@ def served(model: str | Path, reasoning: str, seed: int, say: Say, owner: Owner 
         name, place = "clock-teacher", str(teacher(seed, say))
     else:
         name, place = Path(model).resolve().name, str(model)
-    return Served(name, Engine(load_to_run(place), owner), reasoning)
+    return ServedModel(name, GenerationEngine(load_to_run(place), owner), reasoning)
 
 
 def serve(
@@ -55,7 +57,7 @@ def serve(
     Raises: DistillError where it cannot be loaded or the port is taken.
     """
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say, owner)
+    behind = load_served(model, reasoning, seed, say, owner)
     say(f"{behind.name} is served at {_url(listening)}")
     try:
         _server(behind).run(sockets=[listening])
@@ -64,7 +66,7 @@ def serve(
 
 
 @contextlib.contextmanager
-def started(
+def start_server(
     model: str | Path = CLOCK,
     *,
     host: str = "127.0.0.1",
@@ -76,7 +78,7 @@ def started(
 ) -> Iterator[str]:
     """Serve a model in a thread for as long as the block lasts; gives the base URL."""
     listening = _listen(host, port)
-    behind = served(model, reasoning, seed, say, owner)
+    behind = load_served(model, reasoning, seed, say, owner)
     server = _server(behind)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -109,5 +111,5 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
-def _server(behind: Served) -> Any:
+def _server(behind: ServedModel) -> Any:
     return uvicorn.Server(uvicorn.Config(app(behind), log_level="warning", access_log=False, lifespan="off"))

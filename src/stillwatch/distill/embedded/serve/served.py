@@ -1,34 +1,34 @@
 """A model as it is served: its name, its engine, and what a request asks of it. It knows no HTTP."""
 
-from stillwatch.distill.embedded.serve import Ask, Refused, wire
-from stillwatch.distill.embedded.serve.engine import Engine
+from stillwatch.distill.embedded.serve import GenerationRequest, RequestRefused, wire
+from stillwatch.distill.embedded.serve.engine import GenerationEngine
 
 MOST_TEXTS = 256  # of one request: its prompts times n
 UNSAID = 1024  # new tokens where the request does not say
 
 
-class Served:
+class ServedModel:
     """The model behind the app: its name, its engine, and where its reasoning goes."""
 
-    def __init__(self, name: str, engine: Engine, reasoning: str) -> None:
+    def __init__(self, name: str, engine: GenerationEngine, reasoning: str) -> None:
         self.name = name
         self.engine = engine
         self.reasoning = reasoning
 
-    def asks(self, request: wire.Request, chat: bool) -> list[Ask]:
+    def asks(self, request: wire.CompletionRequest, chat: bool) -> list[GenerationRequest]:
         """A request's texts to be written, n for each prompt. Raises: Refused."""
         if request.model not in ("", self.name):
-            raise Refused(
+            raise RequestRefused(
                 f"there is no model {request.model!r:.80} here; there is {self.name}", 404, "model_not_found"
             )
         words = self.engine.words
         if request.n * max(1, len(request.prompts)) > MOST_TEXTS:
-            raise Refused(f"more than {MOST_TEXTS} texts in one request", param="prompt")
+            raise RequestRefused(f"more than {MOST_TEXTS} texts in one request", param="prompt")
         if chat:
             try:
-                prompts = [tuple(words.asked(request.messages))]
+                prompts = [tuple(words.prompt_tokens(request.messages))]
             except Exception as why:  # a chat template is a program of the model's maker
-                raise Refused(
+                raise RequestRefused(
                     f"the model's chat template refuses these messages: {why}", param="messages"
                 ) from why
         else:
@@ -38,25 +38,27 @@ class Served:
                     for p in request.prompts
                 ]
             except (UnicodeError, TypeError) as why:  # a lone surrogate
-                raise Refused("the prompt is no Unicode", param="prompt") from why
+                raise RequestRefused("the prompt is no Unicode", param="prompt") from why
         return [
             self._ask(prompt, request, chat, None if request.seed is None else request.seed + i)
             for prompt in prompts
             for i in range(request.n)
         ]
 
-    def _ask(self, prompt: tuple[int, ...], request: wire.Request, chat: bool, seed: int | None) -> Ask:
+    def _ask(
+        self, prompt: tuple[int, ...], request: wire.CompletionRequest, chat: bool, seed: int | None
+    ) -> GenerationRequest:
         if not prompt or min(prompt) < 0 or max(prompt) >= len(self.engine.words.tokenizer):
-            raise Refused("the prompt is empty or has tokens that are none", param="prompt")
+            raise RequestRefused("the prompt is empty or has tokens that are none", param="prompt")
         room = (self.engine.context or 1 << 30) - len(prompt)
         if room < 1:
-            raise Refused(
+            raise RequestRefused(
                 f"the prompt has {len(prompt)} tokens, the model's context {self.engine.context}",
                 400,
                 "context_length_exceeded",
                 "messages" if chat else "prompt",
             )
-        return Ask(
+        return GenerationRequest(
             prompt=prompt,
             most=min(room, request.most or UNSAID),
             temperature=request.temperature,

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from stillwatch.distill.embedded.serve import Refused, Token
+from stillwatch.distill.embedded.serve import RequestRefused, Token
 from stillwatch.distill.train.wording import THINK, THOUGHT
 
 MOST_CHOICES = 128
@@ -17,7 +17,7 @@ MOST_LOGPROBS = 20
 
 
 @dataclass(frozen=True)
-class Request:
+class CompletionRequest:
     """A request as far as it matters here. Chat has `messages`, a completion `prompts` (text or tokens)."""
 
     model: str
@@ -34,16 +34,16 @@ class Request:
     usage_in_stream: bool
 
 
-def read(body: bytes, chat: bool) -> Request:
+def read(body: bytes, chat: bool) -> CompletionRequest:
     """Read a request's body. Raises: Refused naming the parameter."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError) as why:
-        raise Refused(f"the body is no JSON: {why}") from why
+        raise RequestRefused(f"the body is no JSON: {why}") from why
     if not isinstance(told, dict):
-        raise Refused("the body is no JSON object")
+        raise RequestRefused("the body is no JSON object")
     options = told.get("stream_options")
-    return Request(
+    return CompletionRequest(
         model=_of(told, "model", str, ""),
         messages=_messages(told) if chat else (),
         prompts=() if chat else _prompts(told.get("prompt")),
@@ -64,7 +64,7 @@ def _of(told: dict[str, Any], name: str, kind: type, without: Any) -> Any:
     if value is None:
         return without
     if not isinstance(value, kind):
-        raise Refused(f"{name} is {value!r:.80}", param=name)
+        raise RequestRefused(f"{name} is {value!r:.80}", param=name)
     return value
 
 
@@ -73,7 +73,7 @@ def _whole(told: dict[str, Any], name: str, least: int, most: int = 1 << 63) -> 
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise Refused(f"{name} is {value!r:.80}; it is a whole number from {least}", param=name)
+        raise RequestRefused(f"{name} is {value!r:.80}; it is a whole number from {least}", param=name)
     return value
 
 
@@ -83,18 +83,18 @@ def _real(told: dict[str, Any], name: str, least: float, most: float, without: f
         return without
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not good or not least <= value <= most:
-        raise Refused(f"{name} is {value!r:.80}; it lies from {least} to {most}", param=name)
+        raise RequestRefused(f"{name} is {value!r:.80}; it lies from {least} to {most}", param=name)
     return float(value)
 
 
 def _messages(told: dict[str, Any]) -> tuple[dict[str, str], ...]:
     rows = told.get("messages")
     if not isinstance(rows, list) or not rows:
-        raise Refused("messages is missing or empty", param="messages")
+        raise RequestRefused("messages is missing or empty", param="messages")
     found = []
     for i, row in enumerate(rows):
         if not isinstance(row, dict) or not isinstance(row.get("role"), str):
-            raise Refused(f"messages[{i}] has no role", param="messages")
+            raise RequestRefused(f"messages[{i}] has no role", param="messages")
         found.append({"role": row["role"], "content": _content(row.get("content"), i)})
     return tuple(found)
 
@@ -105,10 +105,10 @@ def _content(content: Any, i: int) -> str:
     if isinstance(content, list):
         parts = [p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
         if len(parts) != len(content):
-            raise Refused(f"messages[{i}].content has parts that are no text", param="messages")
+            raise RequestRefused(f"messages[{i}].content has parts that are no text", param="messages")
         return "".join(parts)
     if not isinstance(content, str):
-        raise Refused(f"messages[{i}].content is no text", param="messages")
+        raise RequestRefused(f"messages[{i}].content is no text", param="messages")
     return content
 
 
@@ -122,13 +122,13 @@ def _prompts(told: Any) -> tuple[str | tuple[int, ...], ...]:
             return (tuple(told),)
         if all(isinstance(p, list) and all(isinstance(t, int) for t in p) for p in told):
             return tuple(tuple(p) for p in told)
-    raise Refused("prompt is neither text nor tokens, nor a list of them", param="prompt")
+    raise RequestRefused("prompt is neither text nor tokens, nor a list of them", param="prompt")
 
 
 def _stop(told: Any) -> tuple[str, ...]:
     some = [told] if isinstance(told, str) else told or []
     if not isinstance(some, list) or len(some) > 4 or not all(isinstance(s, str) and s for s in some):
-        raise Refused("stop is a text or up to four", param="stop")
+        raise RequestRefused("stop is a text or up to four", param="stop")
     return tuple(some)
 
 
@@ -137,7 +137,7 @@ def _logprobs(told: dict[str, Any], chat: bool) -> int | None:
         wanted = _of(told, "logprobs", bool, False)
         top = _whole(told, "top_logprobs", 0, MOST_LOGPROBS)
         if top is not None and not wanted:
-            raise Refused("top_logprobs needs logprobs", param="top_logprobs")
+            raise RequestRefused("top_logprobs needs logprobs", param="top_logprobs")
         return (top or 0) if wanted else None
     return _whole(told, "logprobs", 0, MOST_LOGPROBS)
 
