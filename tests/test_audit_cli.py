@@ -121,3 +121,15 @@ def test_rotate_hands_over(folder: Path) -> None:
     assert run("rotate", "--folder", str(folder), "--why", "yearly").exit_code == 0
     assert (folder / "audit.key.pub").read_text() != before
     assert "records 1 to 6 signed" in run("verify", "--folder", str(folder)).stdout
+
+
+def test_cases_of_a_scan_need_no_folder_of_a_gateway(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    url = f"sqlite:///{folder}/cases.db"
+    checkpoint = run("checkpoint", "--cases", url)
+    assert checkpoint.exit_code == 0, checkpoint.output
+    verified = run("verify", "--cases", url)
+    assert verified.exit_code == 0
+    assert "no key" not in verified.stdout

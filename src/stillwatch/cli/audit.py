@@ -19,7 +19,7 @@ from stillwatch.cases.audit.witness import Witness, WitnessedHead, line_of, read
 from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
-from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, key_of, opened_cases, seen_cases
 from stillwatch.cli.casestamp import StampCa, StampUrl, named
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, table, when, whoami
 from stillwatch.cli.main import one_line
@@ -108,11 +108,11 @@ def verify_command(
 
     Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
     """
-    own = folder / f"{KEY}{PUBLIC_SUFFIX}"
-    keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
     seen = None if witness is None else [one for path in witness for one in read_heads(path)]
     partners = [read_public(path) for path in witness_key or []]
     with seen_cases(folder, cases) as store:
+        own = key_of(store, folder).with_name(f"{KEY}{PUBLIC_SUFFIX}")
+        keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
     if isinstance(found, VerifiedTrail):
         found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)

@@ -25,7 +25,7 @@ AuditKey = Annotated[
     Path | None,
     typer.Option(
         "--audit-key",
-        help="The key that signs the audit trail; else audit.key in the folder.",
+        help="The key that signs the audit trail; else audit.key in the folder, or beside the SQLite file.",
         envvar="STILLWATCH_AUDIT_KEY",
     ),
 ]
@@ -58,8 +58,14 @@ def opened_cases(
 ) -> Iterator[Store]:
     """Lend the cases with their trail, to who changes or looks. Raises: InputError, CaseError, AuditError."""
     with seen_cases(folder, url) as store:
-        attach(store, key or folder / KEY, witness)
+        attach(store, key or key_of(store, folder), witness)
         yield store
+
+
+def key_of(store: Store, folder: Path) -> Path:
+    """Where the key of a store's trail lies: in the folder, else where `scan --cases` makes it."""
+    there = folder / KEY
+    return there if there.exists() else key_beside(store) or there
 
 
 @contextmanager
@@ -69,10 +75,17 @@ def new_cases(url: str, key: Path | None = None, witness: Path | None = None) ->
     Without a key's file it lies beside the SQLite database. Raises: InputError, CaseError, AuditError.
     """
     with Store(url) as store:
-        path = store.url.database if store.url.get_backend_name() == "sqlite" else None
-        if key is None and path is None:
+        key = key or key_beside(store)
+        if key is None:
             raise InputError(
                 f"{store.name}: the audit trail needs a key; --audit-key FILE names it, or makes it"
             )
-        attach(store, key or Path(str(path)).with_name(KEY), witness)
+        attach(store, key, witness)
         yield store
+
+
+def key_beside(store: Store) -> Path | None:
+    """Where the audit key lies that `scan --cases` makes: beside a SQLite file; None of another database."""
+    if store.url.get_backend_name() != "sqlite":
+        return None
+    return Path(str(store.url.database)).with_name(KEY)
