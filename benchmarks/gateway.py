@@ -310,7 +310,7 @@ def versions(given: argparse.Namespace) -> list[str]:
         found.append(done.stderr.strip().removeprefix("nginx version: "))
     if given.envoy:
         done = subprocess.run([given.envoy, "--version"], capture_output=True, text=True, check=False)
-        found.append("Envoy " + (done.stdout.split("/")[1] if done.stdout.count("/") > 1 else "?"))
+        found.append("Envoy " + done.stdout.rpartition("version: ")[2].split("/")[1])
     if given.litellm:
         code = "from importlib.metadata import version; print('LiteLLM', version('litellm'))"
         found.append(subprocess.check_output([given.litellm, "-c", code], text=True).strip())

@@ -242,6 +242,14 @@ def test_deep_json_is_refused(opening: bytes) -> None:
     assert refused(opening * 100_000).status == 400
 
 
+@pytest.mark.parametrize("key", ["source", "data_source_config", "conversation", "input", "messages"])
+@pytest.mark.parametrize("kind", [["file_id"], {"a": 1}, 1, None, True])
+def test_a_type_that_is_no_text_names_nothing(key: str, kind: Any) -> None:
+    found = judged(json.dumps({"model": "m", key: {"type": kind, "role": kind}}).encode())
+    assert isinstance(found, Facts)
+    assert found.models == ("m",)
+
+
 def test_a_large_prompt_is_read() -> None:
     told = {"model": "mira", "messages": [{"role": "user", "content": "still " * 1_700_000}]}
     assert read(json.dumps(told).encode()).models == ("mira",)

@@ -121,7 +121,7 @@ class Walk:
 
     def _by_id(self, value: dict[str, Any], key: str) -> None:
         kind = value.get("type")
-        if key in _DRAWS_ON and kind in EVERYBODYS:
+        if key in _DRAWS_ON and isinstance(kind, str) and kind in EVERYBODYS:
             self.shared = True
         name = value.get("id")
         if not isinstance(name, str) or not name:
