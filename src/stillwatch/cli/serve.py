@@ -128,7 +128,7 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
     if key is not None:
         environment[UPSTREAM_KEY_VARIABLE] = key
 
-    def started(news: Started) -> None:
+    def announce(news: Started) -> None:
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
         login = f"stillwatch console user add NAME --folder {folder.path}"
@@ -141,7 +141,7 @@ def _serve(folder: Folder, settings: Settings, key: str | None, looked: list[Loo
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
 
-    serve(folder, settings, environment=environment, tell=tell, started=started)
+    serve(folder, settings, environment=environment, tell=tell, started=announce)
 
 
 def _settings(folder: Folder, given: dict[str, Any]) -> Settings:
