@@ -67,7 +67,7 @@ def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int)
             evidence = holds_evidence(log, drawn, drawn.start_us + day * DAY_US + REPEAT_WITHIN_US)
             found[day] += evidence.found_us is not None
         named += len(evidence.named_us)
-        statuses: dict[str, list[int]] = {account: [] for account in drawn.held}
+        statuses: dict[str, list[int]] = {account: [] for account in drawn.held_accounts}
         for _, account, status, _ in door.rows:
             if account in statuses:
                 statuses[account].append(status)

@@ -264,7 +264,7 @@ class Play:
             running = [
                 s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
             ]
-            self.held = {account: s for s in running for account in s.held}
+            self.held = {account: s for s in running for account in s.held_accounts}
             for schedule in running:
                 self.harm.scheduled |= {a for a in schedule.accounts if a not in self.campaign}
             spent = time.perf_counter() - begun

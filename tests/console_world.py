@@ -136,7 +136,7 @@ class Gateway:
     def verdict(self, account: str) -> AccountVerdict | None:
         return AccountVerdict(account, 0.01, None, "batch", 40, HOSTILE[4])
 
-    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
+    def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         self.asked.append(f"said {account}")
         return [
             CapturedExchange(

@@ -11,7 +11,7 @@ from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import LEAST_IN, PURITY, Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.stats.dealing import coded, deal
+from stillwatch.stats.dealing import deal, encode
 
 PARTIES, MARKERS, ROWS = 12, 30, 400
 
@@ -149,6 +149,6 @@ def test_dealing_is_a_stable_sort_and_codes_are_in_order() -> None:
     assert list(order) == list(np.argsort(keys, kind="stable"))
     assert list(np.diff(begin)) == list(np.bincount(keys, minlength=50))
     for values in (keys - 25, keys * 10**12, keys[:0]):
-        distinct, code = coded(values)
+        distinct, code = encode(values)
         assert list(distinct) == sorted(set(values.tolist()))
         assert (distinct[code] == values).all()

@@ -439,7 +439,7 @@ def test_what_leaves_is_said_first_and_is_on_record(told: Told) -> None:
     assert "the log given is the one that was scanned" in joined
     assert "1 of these accounts are judged victim" in joined
     with told.store() as store:
-        assert verify_trail(store).__class__.__name__ == "Verified"
+        assert verify_trail(store).__class__.__name__ == "VerifiedTrail"
         with store.reading() as db:
             from stillwatch.cases.audit.reading import read
 

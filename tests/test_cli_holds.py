@@ -104,7 +104,7 @@ def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
         bytes.fromhex(listed["key"]),
     )
     assert again.commitment == listed["commitment"]
-    assert again.held == drawn.held
+    assert again.held_accounts == drawn.held_accounts
     windows = range(drawn.start_us // drawn.window_us, drawn.end_us // drawn.window_us)
     assert [again.block(w) for w in windows] == [drawn.block(w) for w in windows]
 

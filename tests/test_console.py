@@ -401,7 +401,7 @@ def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
         throttle.begun("ben", f"address-{k}", 4_000.0)
     assert throttle.wait_s("ben", "new", 4_000.0) > 0
     throttle.begun("paul", "z", 8_000.0)
-    throttle.passed("paul", "z")
+    throttle.record_success("paul", "z")
     assert throttle.wait_s("paul", "z", 8_000.0) == 0
 
 
@@ -669,7 +669,7 @@ def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
     assert "Close it" in paul.get("/ask/1").text
     assert paul.submit("/ask/1/approve", why="again")[0] == 409
     assert paul.submit("/ask/1/refuse", why="no account is blocked")[0] == 303
-    assert asks.one(mine.store, 1).state == "refused"
+    assert asks.read_request(mine.store, 1).state == "refused"
     assert isinstance(verify(mine.store), VerifiedTrail)
 
 

@@ -145,7 +145,7 @@ def test_of_two_approvers_at_once_one_takes_the_step(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["Stale", "taken"]
+    assert sorted(outcomes) == ["StaleRevision", "taken"]
     assert len(made.gateway.actions) == 1
     assert isinstance(verify(made.store), VerifiedTrail)
     made.store.close()

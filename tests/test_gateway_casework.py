@@ -172,7 +172,7 @@ def test_the_deployment_acts_and_takes_back_exactly(desk: Desk) -> None:
     gateway.undo(action, "ana", "mistaken", NOW + SECOND)
     assert gateway.standings(["a", "b", "c"]) == {}
     assert gateway.terms().texts[0].version == 1
-    assert gateway.said("a", 10) == []
+    assert gateway.captured_texts("a", 10) == []
     assert gateway.verdict("a") is None
     names = [part.name for part in gateway.health(NOW)]
     assert "cases" in names

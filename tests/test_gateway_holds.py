@@ -106,7 +106,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
     with world(up, queue + people) as found:
         drawn = begin(found, queue, people)
         start_us = drawn[0].start_us
-        assert all(len(one.held) == 8 for one in drawn)
+        assert all(len(one.held_accounts) == 8 for one in drawn)
         asked = [
             (at_us, who)
             for who in ("queue", "people")
@@ -161,7 +161,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
     accounts = names("a", 8)
     with world(up, accounts) as found:
         (drawn,) = begin(found, accounts)
-        account, focal = min(drawn.held), drawn.focal[0]
+        account, focal = min(drawn.held_accounts), drawn.focal[0]
         blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
         held = [at for at in blocks if drawn.hold_end_us(account, at) is not None]
         assert len(held) >= 9
@@ -180,7 +180,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         # a worker that was killed forgets nothing
         found.g.stop("worker-0", 9)
         found.g.start("worker-0", **{clock.VARIABLE: str(found.g.folder.run / "hand")})
-        other = max(drawn.held)
+        other = max(drawn.held_accounts)
         assert found.ask(held[1], account, "after a restart") is None
         assert found.ask(held[1], other, "another one has its own budget") is not None
         # the next day has a budget of its own
@@ -199,14 +199,14 @@ def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
     accounts = names("a", 8)
     with world(up, accounts) as found:
         (drawn,) = begin(found, accounts)
-        account = min(drawn.held)
+        account = min(drawn.held_accounts)
         blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
         at_us = next(at for at in blocks if drawn.hold_end_us(account, at) is not None)
         assert found.ask(at_us, account, "held") is not None
         exempt = f'version = 2\n[holds]\nmode = "on"\nexempt_accounts = ["{account}"]\n'
         found.g.folder.terms.write_text(exempt)
         until(lambda: found.ask(at_us, account, "exempt") is None, 10, "the exemption")
-        other = max(drawn.held)
+        other = max(drawn.held_accounts)
         assert found.ask(at_us, other, "still held") is not None
         found.g.folder.terms.write_text("version = 3\n")
         until(lambda: found.ask(at_us, other, "off") is None, 10, "the new terms")
@@ -269,7 +269,7 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         assert one.schedule.accounts == names("a")
         assert one.begun_us == NOW + 1 < one.schedule.start_us
         tables = load_tables(folder.state)
-        assert set(tables.holds) == one.schedule.held
+        assert set(tables.holds) == one.schedule.held_accounts
         (event,) = [e for e in state.events() if e.what == "holds begun"]
         assert event.detail["commitment"] == one.schedule.commitment
         assert event.detail["start_us"] == one.schedule.start_us
@@ -304,7 +304,7 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
             found.step(NOW + second * SECOND_US)
             assert not found.errors
             assert all_held(state) == [one], second
-        assert set(load_tables(folder.state).holds) == one.schedule.held
+        assert set(load_tables(folder.state).holds) == one.schedule.held_accounts
         hand_over(folder, leads=(lead("lead-7", names("a", 7)),))
         found.step(NOW + 20 * SECOND_US)
         assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
@@ -387,7 +387,7 @@ def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder)
         follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
         one, two = (held.schedule for held in all_held(state))
     assert one.key != two.key
-    assert replace(one, key=two.key).held != one.held
+    assert replace(one, key=two.key).held_accounts != one.held_accounts
     assert json.dumps(one.accounts) == json.dumps(sorted(one.accounts))
 
 

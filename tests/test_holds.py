@@ -154,7 +154,7 @@ def moved(seed: int, pairs: dict[str, str], many: int = 16, rate: float = 60) ->
 def test_a_person_with_two_accounts_makes_no_finding_known_or_not() -> None:
     for seed in range(8):
         drawn = schedule(seed, 16)
-        mine, other = sorted(drawn.held)[0], drawn.focal[0]
+        mine, other = sorted(drawn.held_accounts)[0], drawn.focal[0]
         door = moved(seed, {mine: other})
         known = evidence(door, **{mine: "org", other: "org"})
         assert known.own[mine].repeated == known.own[other].taken_over == 0
@@ -167,7 +167,7 @@ def test_a_person_with_two_accounts_makes_no_finding_known_or_not() -> None:
 def test_several_persons_with_two_accounts_each_are_no_group() -> None:
     for seed in range(6):
         drawn = schedule(seed, 16)
-        found = evidence(moved(seed, dict(zip(sorted(drawn.held), drawn.focal, strict=True))))
+        found = evidence(moved(seed, dict(zip(sorted(drawn.held_accounts), drawn.focal, strict=True))))
         assert found.p_value < 1e-6  # eight pairs do react
         assert not found.named_us
         assert found.found_us is None
@@ -199,7 +199,7 @@ def test_an_account_is_told_its_own_part_alone() -> None:
     found = evidence(queue(drawn, np.random.default_rng(3), 100))
     assert set(found.own) == set(drawn.accounts)
     assert sum(one.p_value <= 0.05 for one in found.own.values()) >= 15
-    assert all(one.taken_over == 0 for a, one in found.own.items() if a in drawn.held)
+    assert all(one.taken_over == 0 for a, one in found.own.items() if a in drawn.held_accounts)
     assert all(one.refused == 0 for a, one in found.own.items() if a in drawn.focal)
     honest = [
         one.p_value
@@ -231,15 +231,15 @@ def test_a_window_counts_when_what_it_refused_had_time_to_come_again_and_no_cut_
 @settings(max_examples=60, deadline=None)
 def test_a_schedule_holds_half_in_one_block_of_each_window_and_tells_the_truth(many, seed, shape) -> None:
     drawn = schedule(seed, many, Holds(days=1, block_minutes=shape[0], blocks_per_window=shape[1]))
-    assert len(drawn.held) == many // 2
-    assert set(drawn.focal) | drawn.held == set(names(many))
+    assert len(drawn.held_accounts) == many // 2
+    assert set(drawn.focal) | drawn.held_accounts == set(names(many))
     assert drawn.start_us % drawn.window_us == 0
-    for account in [*sorted(drawn.held)[:1], *drawn.focal[:1]]:
+    for account in [*sorted(drawn.held_accounts)[:1], *drawn.focal[:1]]:
         held_us = 0
         for at_us in range(drawn.start_us - drawn.block_us, drawn.end_us + drawn.block_us, 5 * MINUTE_US):
             end_us = drawn.hold_end_us(account, at_us)
             if end_us is not None:
-                assert account in drawn.held
+                assert account in drawn.held_accounts
                 assert at_us < end_us <= at_us + drawn.block_us <= at_us + HOUR_US
                 assert drawn.hold_end_us(account, end_us) is None  # who waits as he was told is served
                 held_us += 5 * MINUTE_US
@@ -250,12 +250,12 @@ def test_a_draw_is_the_same_anywhere_uniform_and_tied_to_its_candidate() -> None
     one, again, other = schedule(5, 20), schedule(5, 20), schedule(6, 20)
     windows = range(one.start_us // one.window_us, one.end_us // one.window_us)
     assert [one.block(w) for w in windows] == [again.block(w) for w in windows]
-    assert one.held == again.held
+    assert one.held_accounts == again.held_accounts
     assert one.commitment == again.commitment != other.commitment
     assert "key" not in repr(one)
     blocks = np.bincount([one.block(w) for w in range(8_000)], minlength=8)
     assert blocks.min() > 850
-    held = sum(names(20)[0] in schedule(seed, 20).held for seed in range(400))
+    held = sum(names(20)[0] in schedule(seed, 20).held_accounts for seed in range(400))
     assert 150 < held < 250
 
 

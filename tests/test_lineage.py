@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stillwatch.lineage import Relation
 from stillwatch.lineage.card import resolve_card
 from stillwatch.lineage.resolve import resolve
-from stillwatch.lineage.skeleton import LOOK_ALIKES, folded, skeleton
+from stillwatch.lineage.skeleton import LOOK_ALIKES, fold_name, skeleton
 from stillwatch.lineage.table import table
 
 SAME, FINETUNE, QUANTIZED = Relation.SAME, Relation.FINETUNE, Relation.QUANTIZED
@@ -144,7 +144,7 @@ def test_a_skeleton_is_its_own_skeleton(name: str) -> None:
 
 @given(st.text(string.ascii_letters + string.digits + "-_./: ", max_size=60))
 def test_ascii_is_only_lowered(name: str) -> None:
-    assert folded(name) == name.lower()
+    assert fold_name(name) == name.lower()
     assert skeleton(name) == re.sub("[^a-z0-9]", "", name.lower())
 
 

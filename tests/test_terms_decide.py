@@ -27,11 +27,11 @@ from stillwatch.terms.decide import (
     batch_limit,
     decide,
     host_verdict,
+    is_listed,
     limits_for,
     model_verdict,
     permissions_of,
     reply_verdict,
-    shown,
 )
 from stillwatch.terms.load import loads
 from stillwatch.terms.outcome import OUTCOMES, meets, outcome
@@ -404,9 +404,9 @@ def test_an_upstreams_model_that_only_its_alias_lists_may_answer() -> None:
 
 
 def test_what_is_listed() -> None:
-    assert not shown(BANNED, "deepseek-chat", "acct", NOW_US)
-    assert shown(BANNED, "gpt-4o", "acct", NOW_US)
-    assert shown(replace(BANNED, models=Models(hide_banned=False)), "deepseek-chat", "acct", NOW_US)
+    assert not is_listed(BANNED, "deepseek-chat", "acct", NOW_US)
+    assert is_listed(BANNED, "gpt-4o", "acct", NOW_US)
+    assert is_listed(replace(BANNED, models=Models(hide_banned=False)), "deepseek-chat", "acct", NOW_US)
 
 
 def test_permissions_end() -> None:

@@ -17,7 +17,7 @@ from stillwatch.cases.feedback import DetectorStanding, Measured, measured_in, s
 from stillwatch.cases.reading import Targets, targets_in
 from stillwatch.cases.store import Store, case_in
 from stillwatch.cases.tables import members
-from stillwatch.report.amounts import counted, p_value
+from stillwatch.report.amounts import p_value, plural
 from stillwatch.report.meter import meter
 from stillwatch.scan.measured import MEASURED
 from stillwatch.terms import Step
@@ -238,8 +238,8 @@ def _title(case: Case, named: int) -> str:
     """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
     if case.members <= named and not case.victims and not case.cleared:
         return case.title
-    told = f"{counted(case.members, 'account')} and {counted(case.exchanges, 'exchange')} over all findings"
-    told += f", {counted(case.victims, 'victim')} beside them" if case.victims else ""
+    told = f"{plural(case.members, 'account')} and {plural(case.exchanges, 'exchange')} over all findings"
+    told += f", {plural(case.victims, 'victim')} beside them" if case.victims else ""
     told += f", {case.cleared:,} cleared" if case.cleared else ""
     return f"{case.title.rstrip('.')} ({told})."
 
@@ -304,7 +304,7 @@ def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> Reco
             f'--step {name} --why "{case.id}" --dry-run'
         )
     if case.victims:
-        keys = counted(case.victims, "customer")
+        keys = plural(case.victims, "customer")
         text += f" Replace the stolen keys of {keys} and tell them; leave their accounts alone."
     return RecommendedAction(
         step="none" if step is None else step.name.lower(),
@@ -319,7 +319,7 @@ def _action(case: Case, hit: Targets, standing: DetectorStanding | None) -> Reco
 
 
 def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[Step | None, str]:
-    n = counted(len(hit.accounts), "account")
+    n = plural(len(hit.accounts), "account")
     weak = ""
     if hit.weak:
         weak = f" {len(hit.weak):,} more are tied by one kind of evidence only: judge them one by one first."
@@ -333,7 +333,7 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
         return None, f"Look: {case.raised_by} is in shadow, its record is not known."
     if not hit.accounts:
         tell = "one kind of evidence ties them, which could be chance, or copied to frame them"
-        return Step.WATCH, f"Watch {counted(len(hit.weak), 'account')}: {tell}. Judge them one by one."
+        return Step.WATCH, f"Watch {plural(len(hit.weak), 'account')}: {tell}. Judge them one by one."
     if case.verdict == Verdict.TRUE:
         return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first.{weak}"
     if case.members == 1:

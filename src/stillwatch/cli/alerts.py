@@ -19,7 +19,7 @@ from stillwatch.cases.exports.signing import new_key, read_key
 from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.casebook import CasesUrl, seen_cases
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, table, when
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, StillwatchError
 
@@ -107,7 +107,7 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Check the list of who is told: its form, keys, addresses; with --send, whether they take an event."""
-    rows = [_checked(target, send_one) for target in _targets(folder, targets)]
+    rows = [_check_target(target, send_one) for target in _targets(folder, targets)]
     if as_json:
         print(json.dumps(rows, indent=1))
     else:
@@ -178,7 +178,7 @@ def _show_delivered(done: Delivered, as_json: bool) -> None:
         print(f"  {one_line(refusal)}", flush=True)
 
 
-def _checked(target: ExportTarget, send_one: bool) -> dict[str, Any]:
+def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
     row = {"name": target.name, "kind": target.kind, "at": target.where.at, "fit": True, "says": "ready"}
     try:
         for key in target.keys:
@@ -219,14 +219,14 @@ def _plain(letter: Letter) -> dict[str, Any]:
         name: value for name, value in asdict(letter).items() if name not in ("body", "created_us", "next_us")
     }
     return kept | {
-        "created": when(letter.created_us),
-        "next": when(letter.next_us),
+        "created": iso_time(letter.created_us),
+        "next": iso_time(letter.next_us),
         "bytes": len(letter.body),
     }
 
 
 def _row(letter: Letter, state: str) -> tuple[str, ...]:
-    following = when(letter.next_us) or "" if state == "waits" else ""
+    following = iso_time(letter.next_us) or "" if state == "waits" else ""
     tried = str(letter.attempts)
     return (letter.name[:8], letter.target, letter.case, state, tried, following, letter.last_error)
 

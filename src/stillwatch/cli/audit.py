@@ -20,12 +20,12 @@ from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
 from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, key_of, opened_cases, seen_cases
-from stillwatch.cli.casestamp import StampCa, StampUrl, named
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, table, when, whoami
+from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 
 app = typer.Typer(help="Audit trail: verify, show, witness.", no_args_is_help=True, add_completion=False)
 
@@ -129,8 +129,8 @@ def verify_command(
 
 def _tell_verified(found: VerifiedTrail) -> None:
     print(
-        f"sound: {counted(found.records, 'record')}, {when(found.first_us)} to {when(found.last_us)}, "
-        f"{counted(found.checkpoints, 'checkpoint')}"
+        f"sound: {plural(found.records, 'record')}, {iso_time(found.first_us)} to {iso_time(found.last_us)}, "
+        f"{plural(found.checkpoints, 'checkpoint')}"
     )
     print(f"  trail {found.chain}, ends with {found.seal}")
     for span in found.keys:
@@ -148,9 +148,9 @@ def _tell_verified(found: VerifiedTrail) -> None:
             f"  time stamp: records 1 to {one.seq} were there on {one.at} ({one_line(one.authority)}){late}"
         )
     if found.sealed:
-        print(f"  {counted(found.sealed, 'detail')} about persons sealed")
+        print(f"  {plural(found.sealed, 'detail')} about persons sealed")
     for at_us, count in found.erased:
-        print(f"  erased {when(at_us)}: what {counted(count, 'record')} held about a person")
+        print(f"  erased {iso_time(at_us)}: what {plural(count, 'record')} held about a person")
     for note in found.notes:
         print(f"  note: {one_line(note)}")
 
@@ -180,7 +180,7 @@ def show_command(
 ) -> None:
     """Show records, newest first. It does not check them: see verify."""
 
-    def found(store: Store) -> list[AuditRecord]:
+    def find_records(store: Store) -> list[AuditRecord]:
         with store.reading() as db:
             return read(
                 db, subject=subject, who=who, person=person, before=before, limit=limit, opened=opened
@@ -192,12 +192,12 @@ def show_command(
             about = None if person is None else {person: {"looked_at": person}}
             with store.writing(utc_us()) as tx:
                 tx.audit(whoami(), "sealed details looked at", "audit trail", told, about)
-            rows = found(store)
+            rows = find_records(store)
     else:
         with seen_cases(folder, cases) as store:
-            rows = found(store)
+            rows = find_records(store)
     if as_json:
-        print(json.dumps([asdict(row) | {"at": when(row.at_us)} for row in rows], indent=1))
+        print(json.dumps([asdict(row) | {"at": iso_time(row.at_us)} for row in rows], indent=1))
         return
     heads = ("record", "at", "who", "what", "subject", "detail", "about persons")
     table(heads, [_row(row) for row in rows], "nothing on the trail is so")
@@ -208,7 +208,7 @@ def _row(row: AuditRecord) -> tuple[str, ...]:
     if row.closed:
         told.append(f"{row.closed} sealed")
     detail = json.dumps(row.detail, sort_keys=True) if row.detail else ""
-    return (str(row.seq), when(row.at_us) or "", row.who, row.what, row.subject, detail, ", ".join(told))
+    return (str(row.seq), iso_time(row.at_us) or "", row.who, row.what, row.subject, detail, ", ".join(told))
 
 
 @app.command("checkpoint", epilog=CHECKPOINT_EXAMPLES)
@@ -226,7 +226,7 @@ def checkpoint_command(
 
     With --stamp a time-stamping authority signs when it was there; it is shown a SHA-256 and nothing else.
     """
-    by = named(stamp, stamp_ca)
+    by = named_authority(stamp, stamp_ca)
     with opened_cases(folder, cases, audit_key) as store, store.reading() as db:
         head = _trail(store).signed_head(db, utc_us())
     stamped = None if by is None else have_stamped(stamped_bytes(head), by)
@@ -285,7 +285,7 @@ def erase_command(
             key_id, count = sealed_about(db, person)
         if key_id is None:
             raise InputError(f"nothing on the trail is sealed about {one_line(person)}")
-        print(f"would erase what {counted(count, 'record')} holds about {one_line(person)}")
+        print(f"would erase what {plural(count, 'record')} holds about {one_line(person)}")
         return
     if not why.strip():
         raise InputError("--why is missing: it is what the trail keeps in place of the details")
@@ -298,7 +298,7 @@ def erase_command(
             left = sealed_about(db, person)[0] is not None
     if left:
         raise AuditError(f"{one_line(person)} was named again meanwhile; erase once more")
-    print(f"erased what {counted(count, 'record')} held about {one_line(person)}")
+    print(f"erased what {plural(count, 'record')} held about {one_line(person)}")
     print("  cases, reports and logs may still name it; back-ups hold the key until they are gone")
 
 

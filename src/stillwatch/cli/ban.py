@@ -110,7 +110,7 @@ def check_command(
     now_us = time.time_ns() // 1000
     found = [
         (resolve(name), None if terms is None else model_verdict(terms, name, account, now_us))
-        for name in _given(names)
+        for name in _read_names(names)
     ]
     if as_json:
         print(json.dumps([_row(one, verdict) for one, verdict in found], indent=1, ensure_ascii=False))
@@ -199,7 +199,7 @@ def export_command(
             rpz_zone(hosts, terms.version, f"{what}: banned by version {terms.version} of the terms"), end=""
         )
         return
-    served = list(_given(names or []))
+    served = list(_read_names(names or []))
     if not served:
         raise InputError("give the model names that your LiteLLM proxy serves, or - to read them")
     now_us = time.time_ns() // 1000
@@ -225,7 +225,7 @@ def _terms(file: Path | None, families: list[str], distilled: Students) -> Terms
     return loads(default_text() + "".join(bans), "--family")
 
 
-def _given(names: Iterable[str]) -> Iterator[str]:
+def _read_names(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name == "-":
             yield from (line for raw in sys.stdin if (line := raw.strip()))

@@ -23,7 +23,7 @@ from stillwatch.cli.identify import (
     MostRequests,
     PerMinute,
     Store,
-    looked,
+    identify_suspect,
     print_identified,
 )
 from stillwatch.cli.prove import say_left_out
@@ -75,10 +75,10 @@ def probe_command(
         store,
         consent,
     )
-    document, found, fitted, versions, tokenizers = looked(
+    document, found, fitted, versions, tokenizers = identify_suspect(
         suspect, name, library, prompts, alpha, way, as_json
     )
-    judged = _judged(found, terms, account)
+    judged = _judge_nearest(found, terms, account)
     if as_json:
         print(json.dumps(document | {"terms": judged}, indent=1))
     else:
@@ -90,7 +90,7 @@ def probe_command(
     say_left_out(fitted.pool.unread)
 
 
-def _judged(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:
+def _judge_nearest(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:
     """What the terms say of the nearest reference of the kin, by its name."""
     if terms is None or found.answer is Answer.UNKNOWN:
         return None

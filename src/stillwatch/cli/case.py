@@ -26,10 +26,10 @@ from stillwatch.cli.casebook import (
     seen_cases,
 )
 from stillwatch.cli.casebundle import bundle
-from stillwatch.cli.casestamp import StampCa, StampUrl, named
+from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
 from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table, when, whoami
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
@@ -167,7 +167,7 @@ def list_command(
             str(c.state),
             str(c.verdict or ""),
             c.owner or "",
-            when(c.due_us) or "",
+            iso_time(c.due_us) or "",
             f"{c.members:,}",
             f"{c.exchanges:,}",
             c.title,
@@ -233,7 +233,7 @@ def accounts_command(
     rows = [
         (
             m.account,
-            when(m.since_us) or "",
+            iso_time(m.since_us) or "",
             f"{m.exchanges:,}",
             str(m.verdict or ""),
             f"moved to {m.moved_to}" if m.moved_to else "" if m.actor else "not the actor's",
@@ -374,7 +374,7 @@ def export_command(
     console: Console = "",
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts."""
-    now_us, stamped_by = utc_us(), named(stamp, stamp_ca)
+    now_us, stamped_by = utc_us(), named_authority(stamp, stamp_ca)
     if stamped_by is not None and form is not CaseExportShape.bundle:
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")
     with opened_cases(folder, cases, audit_key, audit_witness) as store:

@@ -17,7 +17,7 @@ StampCa = Annotated[
 ]
 
 
-def named(url: str | None, roots: Path | None) -> Authority | None:
+def named_authority(url: str | None, roots: Path | None) -> Authority | None:
     """Give the authority that was named, if one was. Raises: InputError, ExportError, StampError."""
     if url is None and roots is None:
         return None

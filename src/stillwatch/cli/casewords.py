@@ -8,7 +8,7 @@ from stillwatch.cases import reading
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.fold import FoldResult
-from stillwatch.cli.folder import when
+from stillwatch.cli.folder import iso_time
 from stillwatch.cli.main import one_line
 from stillwatch.report import amounts
 
@@ -46,7 +46,7 @@ def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
 
 def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
     """Give what happened as a row: when, the act's number, who, what, why."""
-    at = when(event.at_us) or ""
+    at = iso_time(event.at_us) or ""
     if event.finding is not None:
         f = event.finding
         what = f"{f.accounts:,} accounts, {f.exchanges:,} exchanges, p = {f.p_value:.2g} ({f.campaign})"
@@ -67,8 +67,8 @@ def alert_lines(a: Alert) -> list[str]:
     lines = [
         a.title,
         f"{a.case}: {a.state}{said}, {a.owner or 'nobody'}'s; revision {a.revision}",
-        f"  p = {p}, {a.score_bits:.1f} bits, alarm at {when(a.alarm_us)}",
-        f"  {amounts.counted(a.members, 'account')}, {a.victims:,} victims, {a.cleared:,} cleared",
+        f"  p = {p}, {a.score_bits:.1f} bits, alarm at {iso_time(a.alarm_us)}",
+        f"  {amounts.plural(a.members, 'account')}, {a.victims:,} victims, {a.cleared:,} cleared",
         "",
         "Why",
         *(_claim(claim) for claim in a.why),

@@ -13,11 +13,11 @@ from stillwatch.cases import Case, Verdict, work
 from stillwatch.cases.reading import find
 from stillwatch.cases.store import Store
 from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, span_s, when, whoami
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")]
 Accounts = Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="Accounts of the case.")]
@@ -406,9 +406,9 @@ def _do(at: At, case: str, change: Callable[[Store, str, int], Case], as_json: b
         return
     said = f", {done.verdict}" if done.verdict else ""
     owner = f", {done.owner}'s" if done.owner else ""
-    beside = f", {counted(done.victims, 'victim')}" if done.victims else ""
+    beside = f", {plural(done.victims, 'victim')}" if done.victims else ""
     beside += f", {done.cleared:,} cleared" if done.cleared else ""
-    accounts = counted(done.members, "account")
+    accounts = plural(done.members, "account")
     print(one_line(f"{done.id} is {done.state}{said}{owner}: {accounts}{beside}; revision {done.revision}"))
 
 
@@ -416,7 +416,9 @@ def plain(case: Case) -> dict[str, Any]:
     """Give a case as JSON can hold it, without its accounts."""
     times = ("opened_us", "updated_us", "due_us", "suppressed_until_us", "first_us", "last_us")
     told = {name: getattr(case, name) for name in Case.__dataclass_fields__ if name != "accounts"}
-    return {name.removesuffix("_us"): when(value) if name in times else value for name, value in told.items()}
+    return {
+        name.removesuffix("_us"): iso_time(value) if name in times else value for name, value in told.items()
+    }
 
 
 def _verdict(text: str) -> Verdict:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
 from stillwatch.cli.casebook import CASES, KEY, AuditKey, CasesUrl
-from stillwatch.cli.folder import AsJson, table, when, whoami
+from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
@@ -72,7 +72,7 @@ Examples:
 Folder = Annotated[Path, typer.Option("--folder", help="Where the report and the cases are.")]
 
 
-def opened(folder: Path, cases: str | None, audit_key: Path | None, make: bool = False) -> Store:
+def open_cases(folder: Path, cases: str | None, audit_key: Path | None, make: bool = False) -> Store:
     """Open a folder's cases with their trail, and the console's tables in them. Raises: InputError."""
     from stillwatch.console import people
 
@@ -152,8 +152,8 @@ def _serve(
     for file in (cert, cert_key, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
-    with opened(folder, cases, audit_key, make=True) as store:
-        said = _folded(store, folder)
+    with open_cases(folder, cases, audit_key, make=True) as store:
+        said = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
         door = bind(host, port, "--port")
         shown = f"[{host}]" if ":" in host else host
@@ -183,7 +183,7 @@ def _serve(
         uvicorn.Server(config).run(sockets=[door])
 
 
-def _folded(store: Store, folder: Path) -> list[str]:
+def _fold_report(store: Store, folder: Path) -> list[str]:
     """Make cases of the folder's report; what is a case already stays as it is."""
     from stillwatch.cases.fold import fold
     from stillwatch.report.findings import load
@@ -225,7 +225,7 @@ def add_command(
 
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
-    with opened(folder, cases, audit_key, make=cases is not None) as store:
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         password = secrets.token_urlsafe(15) if generate else _password()
         people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
@@ -248,14 +248,14 @@ def list_command(
     """List who may log in, and who no longer."""
     from stillwatch.console import people
 
-    with opened(folder, cases, audit_key, make=cases is not None) as store:
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         found = people.everybody(store)
     rows = [
         {
             "name": u.name,
             "role": u.role.name.lower(),
-            "added": when(u.created_us),
-            "disabled": when(u.disabled_us),
+            "added": iso_time(u.created_us),
+            "disabled": iso_time(u.disabled_us),
         }
         for u in found
     ]
@@ -279,7 +279,7 @@ def disable_command(
     """End somebody's access now, with all sessions. What that person did stays on record."""
     from stillwatch.console import people
 
-    with opened(folder, cases, audit_key, make=cases is not None) as store:
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         people.disable(store, name, who=whoami(), now_us=utc_us())
     print(
         json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"

@@ -16,10 +16,10 @@ from stillwatch.cli.distilling import (
     begun,
     budget,
     changes,
-    collected,
-    curated,
+    collect,
+    curate,
     leave,
-    opened,
+    open_run,
     say,
     tell_collected,
     tell_curated,
@@ -206,7 +206,7 @@ def collect_command(
     given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
     plan = load(where, given | budget(usd, tokens, requests))
     made = begun(plan, where, given)
-    got = collected(made, plan, quiet or as_json)
+    got = collect(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
         print(json.dumps(asdict(got) | {"folder": str(made.run.path), "spent": spent}, indent=1))
@@ -224,8 +224,8 @@ def curate_command(
     as_json: AsJson = False,
 ) -> None:
     """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set."""
-    run, plan = opened(where, folder, set_)
-    account = curated(run, plan, quiet or as_json)
+    run, plan = open_run(where, folder, set_)
+    account = curate(run, plan, quiet or as_json)
     if as_json:
         print(json.dumps(account, indent=1))
     else:
@@ -237,7 +237,7 @@ def train_command(
     where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
 ) -> None:
     """Train the student on what curating left. Killed, it goes on from its last checkpoint."""
-    run, plan = opened(where, folder, set_)
+    run, plan = open_run(where, folder, set_)
     told = _train(run, plan)
     if as_json:
         print(json.dumps(told, indent=1))
@@ -248,7 +248,7 @@ def evaluate_command(
     where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
 ) -> None:
     """Measure the student before and after, and the teacher, on the held-out set, with intervals."""
-    run, plan = opened(where, folder, set_)
+    run, plan = open_run(where, folder, set_)
     told = _evaluate(run, plan)
     if as_json:
         print(json.dumps(told, indent=1))
@@ -259,7 +259,7 @@ def report_command(
     where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
 ) -> None:
     """Write the page: what was gained for each teacher token and dollar, and what is still missing."""
-    run, _ = opened(where, folder, set_)
+    run, _ = open_run(where, folder, set_)
     page = _report(run)
     if as_json:
         print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
@@ -293,12 +293,12 @@ def run_command(
     made = begun(plan, where, given)
     run = made.run
     hush = quiet or as_json
-    got = collected(made, plan, hush)
+    got = collect(made, plan, hush)
     if not as_json:
         tell_collected(run, got)
     if got.interrupted or (got.stopped and not got.by_budget):
         leave(made, got)
-    account = curated(run, plan, hush)
+    account = curate(run, plan, hush)
     if not as_json:
         tell_curated(run, account)
     tell: Callable[[str], None] = (lambda words: None) if quiet else say

@@ -26,7 +26,7 @@ from stillwatch.distill.prepare import PreparedRun, prepare
 from stillwatch.distill.rows import read_json, replace_file
 from stillwatch.distill.teachers import warning
 from stillwatch.errors import InputError
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress as bars
 
 PARTLY, SPENT, INTERRUPTED = 3, 4, 130  # exit codes
@@ -47,13 +47,15 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
         say(f"rejected: {len(made.rejected) - SHOWN:,} more, see {made.run.path / 'rejected.jsonl'}")
     if made.duplicates or made.contaminated:
         say(
-            f"left out: {counted(made.duplicates, 'prompt')} asked twice, "
+            f"left out: {plural(made.duplicates, 'prompt')} asked twice, "
             f"{made.contaminated:,} that the held-out set has too"
         )
     return made
 
 
-def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> tuple[DistillRun, DistillPlan]:
+def open_run(
+    where: Path | None, folder: Path | None, set_: list[str] | None
+) -> tuple[DistillRun, DistillPlan]:
     """A run that was begun, and its plan with changes: nothing is prepared anew."""
     at = where or folder
     if at is None:
@@ -72,13 +74,13 @@ def opened(where: Path | None, folder: Path | None, set_: list[str] | None) -> t
     return run, plan
 
 
-def collected(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
+def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
     """Ask, with a bar on a terminal."""
     with watching(quiet) as tell:
         return collect_run(made.run, plan, tell, say)
 
 
-def curated(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
+def curate(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
     """Curate, with bars, and say where programs were not confined."""
     with bars(Console(stderr=True), quiet) as tell:
         account = curate_run(run, plan, tell)
@@ -145,16 +147,16 @@ def tell_collected(run: DistillRun, got: Collected) -> None:
     used = spent["input_tokens"] + spent["output_tokens"]
     print(
         f"{got.answers:,} of {got.wanted:,} answers are stored ({got.new:,} new), "
-        f"{counted(spent['requests'], 'request')}, {used:,} tokens{cost}"
+        f"{plural(spent['requests'], 'request')}, {used:,} tokens{cost}"
     )
     doubt = spent["in_doubt"]
     if doubt["requests"]:
         print(
-            f"  in doubt: {counted(doubt['requests'], 'request')} whose end was not seen; they count as "
+            f"  in doubt: {plural(doubt['requests'], 'request')} whose end was not seen; they count as "
             f"{doubt['tokens']:,} tokens of the budget"
         )
     for count, words in got.failures:
-        print(f"  {counted(count, 'answer')} missing: {one_line(words)[:300]}")
+        print(f"  {plural(count, 'answer')} missing: {one_line(words)[:300]}")
 
 
 def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
-def opened(folder: Path) -> State:
+def open_state(folder: Path) -> State:
     """Open a folder's state. Raises: InputError where there is none."""
     found = Folder(folder.resolve())
     if not found.secret_file.exists():
@@ -51,7 +51,7 @@ def changing(folder: Path) -> Iterator[State]:
 
     Ends with exit code NOT_IN_FORCE where it is not within a second. Raises: InputError where there is none.
     """
-    with opened(folder) as state:
+    with open_state(folder) as state:
         before = state.version()
         yield state
         version = state.version()
@@ -95,7 +95,7 @@ def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str)
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def when(at_us: int | None) -> str | None:
+def iso_time(at_us: int | None) -> str | None:
     """Give a time as ISO text in UTC."""
     if at_us is None:
         return None

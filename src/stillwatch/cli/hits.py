@@ -6,9 +6,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from stillwatch.cases.indicators import Hits, Partner
-from stillwatch.cli.folder import table, when
+from stillwatch.cli.folder import iso_time, table
 from stillwatch.cli.main import one_line
-from stillwatch.report.amounts import counted, short
+from stillwatch.report.amounts import plural, short
 
 SHOWN = 20  # carriers in the table; --json has all
 
@@ -55,8 +55,8 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
                 carrier.account,
                 "in the case" if carrier.account in known else "carried it before" if carrier.before else "",
                 f"{carrier.exchanges:,}",
-                when(carrier.first_us) or "",
-                when(carrier.last_us) or "",
+                iso_time(carrier.first_us) or "",
+                iso_time(carrier.last_us) or "",
                 ", ".join(carrier.kinds),
             )
             for carrier in sorted(one.carriers, key=lambda c: (c.account in known, -c.exchanges, c.account))
@@ -64,7 +64,7 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
         if rows:
             table(("account", "", "exchanges", "first", "last", "carries"), rows[:SHOWN], "")
         if len(rows) > SHOWN:
-            print(f"and {counted(len(rows) - SHOWN, 'account')} more: --json has all")
+            print(f"and {plural(len(rows) - SHOWN, 'account')} more: --json has all")
         for line in _honestly(one):
             print(line)
 
@@ -73,10 +73,10 @@ def _sentence(one: Hits, known: set[str]) -> str:
     others = sum(carrier.account not in known for carrier in one.carriers)
     what = one.partner.name or one.partner.id
     whose = what if known else f"{what} of {one.partner.sender}"
-    who = f"{counted(others, 'account')}{' beside its own' if known else ''}"
+    who = f"{plural(others, 'account')}{' beside its own' if known else ''}"
     return one_line(
-        f"{whose}: {who}; {one.exchanges:,} of {counted(one.searched, 'exchange')} carry one of its "
-        f"{counted(len(one.partner.indicators), 'mark')}."
+        f"{whose}: {who}; {one.exchanges:,} of {plural(one.searched, 'exchange')} carry one of its "
+        f"{plural(len(one.partner.indicators), 'mark')}."
     )
 
 
@@ -90,12 +90,12 @@ def _honestly(one: Hits) -> list[str]:
         )
     else:
         lines.append(
-            f"Before the campaign's first exchange {counted(chance.before, 'account')} carried a mark in "
+            f"Before the campaign's first exchange {plural(chance.before, 'account')} carried a mark in "
             f"{chance.before_days:.0f} days; at that rate {chance.expected:.1f} would since."
         )
     if one.blind:
         lines.append(
-            f"{counted(one.blind, 'exchange')} not compared: only sketches under another key are there."
+            f"{plural(one.blind, 'exchange')} not compared: only sketches under another key are there."
         )
     lines.append("Wording can be copied: who carries a mark is not thereby one of them.")
     return lines
@@ -107,8 +107,8 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
             "account": carrier.account,
             "in_case": carrier.account in known,
             "exchanges": carrier.exchanges,
-            "first": when(carrier.first_us),
-            "last": when(carrier.last_us),
+            "first": iso_time(carrier.first_us),
+            "last": iso_time(carrier.last_us),
             "kinds": list(carrier.kinds),
             "before": carrier.before,
         }
@@ -122,11 +122,11 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
         "searched": one.searched,
         "blind": one.blind,
         "exchanges": one.exchanges,
-        "first": when(one.first_us),
-        "last": when(one.last_us),
+        "first": iso_time(one.first_us),
+        "last": iso_time(one.last_us),
         "carriers": carriers,
         "seen": [
-            {"mark": id, "exchanges": many, "first": when(first), "last": when(last)}
+            {"mark": id, "exchanges": many, "first": iso_time(first), "last": iso_time(last)}
             for id, many, first, last in one.seen
         ],
         "chance": asdict(one.chance),

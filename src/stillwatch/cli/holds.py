@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, opened, table, when, whoami
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, iso_time, open_state, table, whoami
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import build
@@ -62,7 +62,7 @@ def holds_verbs() -> None:
 @app.command("list", epilog=LIST_EXAMPLES)
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     """List every schedule there has been: which candidate, when, how many accounts, why it ended."""
-    with opened(folder) as state:
+    with open_state(folder) as state:
         found = all_held(state)
     if as_json:
         print(json.dumps([_plain(one) for one in found], indent=1))
@@ -71,9 +71,9 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
         (
             str(one.number),
             one.schedule.candidate,
-            f"{len(one.schedule.held):,} of {len(one.schedule.accounts):,}",
-            when(one.schedule.start_us) or "",
-            when(one.schedule.end_us) or "",
+            f"{len(one.schedule.held_accounts):,} of {len(one.schedule.accounts):,}",
+            iso_time(one.schedule.start_us) or "",
+            iso_time(one.schedule.end_us) or "",
             one.why_ended or "runs",
         )
         for one in found
@@ -89,7 +89,7 @@ def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None
     be told; the group's p-value is nobody's own.
     """
     now_us = utc_us()
-    with opened(folder) as state:
+    with open_state(folder) as state:
         found = all_held(state)
         orgs = {account: org for account, org, _ in state.accounts() if org}
     if not found:
@@ -146,9 +146,9 @@ def _plain(one: Held) -> dict[str, Any]:
         "number": one.number,
         "candidate": schedule.candidate,
         "accounts": schedule.accounts,
-        "begun_at": when(one.begun_us),
-        "from": when(schedule.start_us),
-        "to": when(schedule.end_us),
+        "begun_at": iso_time(one.begun_us),
+        "from": iso_time(schedule.start_us),
+        "to": iso_time(schedule.end_us),
         "days": schedule.days,
         "block_minutes": schedule.block_minutes,
         "blocks_per_window": schedule.blocks_per_window,
@@ -162,7 +162,7 @@ def _plain(one: Held) -> dict[str, Any]:
 def _result(one: Tested) -> dict[str, Any]:
     return {
         "p_value": one.holds.p_value,
-        "found_at": None if one.holds.found_us is None else when(one.holds.found_us),
+        "found_at": None if one.holds.found_us is None else iso_time(one.holds.found_us),
         "named": sorted(one.holds.named_us),
         "accounts_alone": {account: asdict(own) for account, own in sorted(one.holds.own.items())},
         "focal": one.held.schedule.focal,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, opened, table
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, open_state, table
 from stillwatch.cli.main import CANNOT
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
@@ -69,7 +69,7 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Say whether the hooks can work as they are set up."""
-    with opened(folder):  # a folder of ours, or the error that says so
+    with open_state(folder):  # a folder of ours, or the error that says so
         found = look(Folder(folder.resolve()), utc_us(), litellm)
     if as_json:
         print(json.dumps([asdict(one) for one in found], indent=1))

@@ -116,7 +116,7 @@ def who_command(
         store,
         consent,
     )  # fmt: skip
-    document, found, fitted, versions, tokenizers = looked(
+    document, found, fitted, versions, tokenizers = identify_suspect(
         suspect, name, library, prompts, alpha, way, as_json
     )
     if as_json:
@@ -126,7 +126,7 @@ def who_command(
     say_left_out(fitted.pool.unread)
 
 
-def looked(
+def identify_suspect(
     suspect: str, name: str, library: Path, prompts: int, alpha: float, way: Way, quiet: bool
 ) -> tuple[dict[str, Any], Identified, Fit, tuple[SameVersion, ...], tuple[Shape, ...]]:
     """Have a suspect's answers and identify it: the document, and what it was made of."""
@@ -137,7 +137,7 @@ def looked(
         own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         if called in pool.answers:  # a model of the library under its own name: is it still itself?
             called = f"{called} (now)"
-            own = _renamed(own, called)
+            own = _rename_model(own, called)
         together = pool.joined(own)
         found, fitted = identify(
             together, known, called, alpha, lambda done, of: tell("comparing answers", done, of)
@@ -229,7 +229,7 @@ def probes_command(library: AtLibrary = LIBRARY) -> None:
     print(as_lines(pool.texts if pool is not None and pool.texts else probes()), end="")
 
 
-def _renamed(pool: Pool, name: str) -> Pool:
+def _rename_model(pool: Pool, name: str) -> Pool:
     (model,) = pool.models
     usage = {name: pool.prompt_tokens[model]} if model in pool.prompt_tokens else {}
     return Pool(pool.prompts, {name: pool.answers[model]}, pool.texts, usage, pool.unread, pool.checked)

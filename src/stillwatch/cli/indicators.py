@@ -50,7 +50,7 @@ from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.exchanges.sources import is_gateway
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
 
 app = typer.Typer(
@@ -202,7 +202,7 @@ def export_command(
     now_us = _now_us()
     with opened_cases(folder, cases, audit_key, audit_witness) as store:
         found = store.case(find(store, case))
-        told = _gathered(history, found.accounts, kind, rejects)
+        told = _gather(history, found.accounts, kind, rejects)
         partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
@@ -239,7 +239,7 @@ def import_command(
         show_partners(told.partners, told.sealed, as_json)
         return
     history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
-    hits = [_searched(history, partner, since, until, rejects) for partner in told.partners]
+    hits = [_search(history, partner, since, until, rejects) for partner in told.partners]
     show_hits(hits, (), as_json)
     if answer is not None:
         _answer(hits, key, sender, answer, yes, now_us)
@@ -265,9 +265,9 @@ def search_command(
     history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
     with seen_cases(folder, cases) as store:
         found = store.case(find(store, case))
-    told = _gathered(history, found.accounts, kind, rejects)
+    told = _gather(history, found.accounts, kind, rejects)
     partner = _as_partner(found, told)
-    show_hits([_searched(history, partner, since, until, rejects)], found.accounts, as_json)
+    show_hits([_search(history, partner, since, until, rejects)], found.accounts, as_json)
     _say_rejected(rejects)
 
 
@@ -290,7 +290,7 @@ def sightings_command(
         rows = []
         for one in answers:
             of = mine.get(one.of)
-            if of is not None and not _noted(store, of, sentence(one)):
+            if of is not None and not _is_noted(store, of, sentence(one)):
                 note(store, of, sentence(one), who=whoami(), now_us=_now_us())
             rows.append(asdict(one) | {"case": of})
     if as_json:
@@ -334,7 +334,7 @@ def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
     return own_key(_stored_key(logs, key_file) or b"of this search alone, nothing of it is kept")
 
 
-def _gathered(
+def _gather(
     history: LogHistory, members: Sequence[str], kinds: list[IndicatorKind] | None, rejects: Rejects
 ) -> tuple[Indicator, ...]:
     with progress(Console(stderr=True), quiet=False) as tell:
@@ -343,7 +343,7 @@ def _gathered(
         )
 
 
-def _searched(
+def _search(
     history: LogHistory, partner: Partner, since: str | None, until: str | None, rejects: Rejects
 ) -> Hits:
     with progress(Console(stderr=True), quiet=False) as tell:
@@ -360,7 +360,7 @@ def _searched(
 def _say_rejected(rejects: Rejects) -> None:
     """Tell of lines that could not be read, and end with the exit code for that."""
     if rejects.count:
-        what = f"{counted(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
+        what = f"{plural(rejects.count, 'line')} rejected, as in {rejects.examples[0]}"
         print(f"stillwatch: {one_line(what)}", file=sys.stderr)
         raise typer.Exit(REJECTED)
 
@@ -371,7 +371,7 @@ def _as_partner(case: Case, told: tuple[Indicator, ...]) -> Partner:
     return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, named)
 
 
-def _noted(store: Store, case: str, text: str) -> bool:
+def _is_noted(store: Store, case: str, text: str) -> bool:
     """Whether an answer was taken in before."""
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
 

@@ -14,10 +14,10 @@ from stillwatch.cli.folder import (
     AtFolder,
     DryRun,
     changing,
-    opened,
+    iso_time,
+    open_state,
     span_s,
     table,
-    when,
     whoami,
 )
 from stillwatch.cli.main import one_line
@@ -83,7 +83,9 @@ def issue_command(
     expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
     with changing(folder) as state:
         if dry_run:
-            _tell({"account": account, "org": org, "expires": when(expires_us)}, as_json, "would be issued")
+            _tell(
+                {"account": account, "org": org, "expires": iso_time(expires_us)}, as_json, "would be issued"
+            )
             return
         key = state.issue(account, org, expires_us, now_us=now_us, who=whoami())
         _show_issued(state, key, as_json)
@@ -97,14 +99,14 @@ def list_command(
 ) -> None:
     """List the keys that were issued. None is shown: they are not kept."""
     found: list[Key] = []
-    with opened(folder) as state:
+    with open_state(folder) as state:
         while len(page := state.keys(account, found[-1].key_id if found else "", PAGE)) == PAGE:
             found += page
         found += page
     if as_json:
         print(json.dumps([_plain(key) for key in found], indent=1))
         return
-    rows = [(k.key_id, k.account, k.org or "", when(k.issued_us) or "", _end(k, utc_us())) for k in found]
+    rows = [(k.key_id, k.account, k.org or "", iso_time(k.issued_us) or "", _end(k, utc_us())) for k in found]
     table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
 
 
@@ -141,7 +143,9 @@ def rotate_command(
     with changing(folder) as state:
         if dry_run:
             _tell(
-                _plain(state.key(key_id)) | {"ends": when(now_us + overlap_us)}, as_json, "would be replaced"
+                _plain(state.key(key_id)) | {"ends": iso_time(now_us + overlap_us)},
+                as_json,
+                "would be replaced",
             )
             return
         new = state.rotate(key_id, overlap_us, now_us=now_us, who=whoami(), expires_us=expires_us)
@@ -151,7 +155,7 @@ def rotate_command(
 @app.command("admin", epilog=ADMIN_EXAMPLES)
 def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     """Make a new token for the admin port; the old one stops working at once."""
-    with opened(folder) as state:
+    with open_state(folder) as state:
         token = state.admin_token(now_us=utc_us(), renew=True, who=whoami())
     print(json.dumps({"token": token}, indent=1) if as_json else token)
 
@@ -159,7 +163,7 @@ def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 @app.command("metrics", epilog=METRICS_EXAMPLES)
 def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     """Make a new token that reads /metrics and nothing else; the old one stops working at once."""
-    with opened(folder) as state:
+    with open_state(folder) as state:
         token = state.metrics_token(now_us=utc_us(), who=whoami())
     print(json.dumps({"token": token}, indent=1) if as_json else token)
 
@@ -189,16 +193,20 @@ def _id_of(text: str) -> str:
 
 
 def _plain(key: Key) -> dict[str, Any]:
-    times = {"issued": when(key.issued_us), "expires": when(key.expires_us), "revoked": when(key.revoked_us)}
+    times = {
+        "issued": iso_time(key.issued_us),
+        "expires": iso_time(key.expires_us),
+        "revoked": iso_time(key.revoked_us),
+    }
     kept = {name: value for name, value in asdict(key).items() if not name.endswith("_us")}
     return kept | times
 
 
 def _end(key: Key, now_us: int) -> str:
     if key.revoked_us is not None:
-        return f"revoked {when(key.revoked_us)}"
+        return f"revoked {iso_time(key.revoked_us)}"
     if key.expires_us is not None:
-        return f"{'ended' if key.expires_us <= now_us else 'ends'} {when(key.expires_us)}"
+        return f"{'ended' if key.expires_us <= now_us else 'ends'} {iso_time(key.expires_us)}"
     return "works"
 
 

@@ -54,7 +54,7 @@ class Verbs(TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def _mount(self, names: list[str]) -> None:
-        self.commands.update(typer.main.get_group(mounted(names)).commands)
+        self.commands.update(typer.main.get_group(mount(names)).commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -103,7 +103,7 @@ def modules(verb: str = "") -> list[str]:
     return found if not verb else own if verb in own else []
 
 
-def mounted(names: list[str]) -> typer.Typer:
+def mount(names: list[str]) -> typer.Typer:
     """Import modules and hang the verbs that they have on an app of their own."""
     verbs = typer.Typer()
     seen: list[typer.Typer] = []

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, opened, table, when, whoami
+from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, iso_time, open_state, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
@@ -60,7 +60,13 @@ def list_command(
         print(json.dumps([_plain(one) for one in found], indent=1))
         return
     rows = [
-        (one.name, one.account or f"({ALL})", one.kind, when(one.made_us) or "", when(one.until_us) or "")
+        (
+            one.name,
+            one.account or f"({ALL})",
+            one.kind,
+            iso_time(one.made_us) or "",
+            iso_time(one.until_us) or "",
+        )
         for one in found
     ]
     table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")
@@ -100,7 +106,7 @@ def assign_command(
         raise InputError("give either an ACCOUNT or --everybody")
     to = EVERYBODY if account is None else account
     now_us = utc_us()
-    with opened(folder) as state, _owners(folder) as owners:
+    with open_state(folder) as state, _owners(folder) as owners:
         if to != EVERYBODY and to not in {known for known, _, _ in state.accounts()}:
             raise InputError(
                 f"there is no account {one_line(to)}; `stillwatch key list` shows them, and "
@@ -121,11 +127,11 @@ def assign_command(
 
 
 def _owners(folder: Any) -> Owners:
-    with opened(folder):  # it is a gateway's folder
+    with open_state(folder):  # it is a gateway's folder
         return Owners(Folder(folder.resolve()).objects)
 
 
 def _plain(one: Object) -> dict[str, Any]:
     kept = {name: value for name, value in asdict(one).items() if not name.endswith("_us")}
     kept |= {"account": one.account or None, "everybody": one.account == EVERYBODY}
-    return kept | {"since": when(one.made_us), "forgotten": when(one.until_us)}
+    return kept | {"since": iso_time(one.made_us), "forgotten": iso_time(one.until_us)}

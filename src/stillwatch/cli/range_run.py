@@ -113,8 +113,8 @@ def run_command(
         for name in dict.fromkeys(scenes)
     )
     folder = out or OUT / facts_of(wanted, mode).id
-    told, shares = _played(wanted, folder, mode, keep, jobs, students, quiet or as_json)
-    document = _filed(told, shares)
+    told, shares = _play(wanted, folder, mode, keep, jobs, students, quiet or as_json)
+    document = _write_results(told, shares)
     if as_json:
         print(written.text_of(document), end="")
     else:
@@ -139,7 +139,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _played(
+def _play(
     wanted: tuple[SceneRequest, ...],
     folder: Path,
     mode: str,
@@ -164,13 +164,13 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     if quiet or console.is_terminal:
         with progress(console, quiet) as tell:
 
-            def shown(stage: str, done: int, total: int | None) -> None:
+            def show_stage(stage: str, done: int, total: int | None) -> None:
                 if total:
                     tell("playing", done, total)
                 elif not quiet:
                     console.print(safe(stage, console, 200))  # above the bar
 
-            yield shown
+            yield show_stage
         return
 
     def line(stage: str, done: int, total: int | None) -> None:
@@ -179,7 +179,7 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     yield line
 
 
-def _filed(told: RangeRun, shares: Shares | None) -> dict[str, Any]:
+def _write_results(told: RangeRun, shares: Shares | None) -> dict[str, Any]:
     document = written.document(told, shares)
     write_atomically(told.folder / written.FILE, written.text_of(document))
     write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
@@ -196,7 +196,7 @@ def repro_command(
     as_json: AsJson = False,
 ) -> None:
     """Play a run again from its manifest and compare every number."""
-    folder = _found(which)
+    folder = _find_run(which)
     then = made.read_manifest(folder)
     before = _document(folder / written.FILE)
     wanted = tuple(
@@ -206,7 +206,7 @@ def repro_command(
     now = facts_of(wanted, then.mode)
     said = made.list_changes(then, now)
     with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
-        again, _ = _played(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
+        again, _ = _play(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
         after = json.loads(written.text_of(written.document(again)))
     trained = before.get("students") == "trained"
     skip = ("id", "students", *(("table",) if trained else ()))  # trained students are not trained again
@@ -235,7 +235,7 @@ def repro_command(
         raise typer.Exit(DIFFERS)
 
 
-def _found(which: str) -> Path:
+def _find_run(which: str) -> Path:
     """Find a run's folder by path, by id, or by the beginning of an id."""
     if (Path(which) / made.FILE).is_file():
         return Path(which)

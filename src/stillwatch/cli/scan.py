@@ -20,7 +20,7 @@ from stillwatch.exchanges.sources import is_gateway
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER, findings_json, to_text, write
 from stillwatch.report.losses import losses, secrets
 from stillwatch.report.page import write_page
@@ -121,15 +121,15 @@ def scan_command(
         errors.print(words_of(folded), markup=False, highlight=False)
     if shown := secrets(verdict.account for verdict in result.accounts):
         errors.print(
-            f"{counted(shown, 'account')} named by what looks like a live API key: the report holds "
+            f"{plural(shown, 'account')} named by what looks like a live API key: the report holds "
             "such names in full; log a key's id or hash instead",
             markup=False,
             highlight=False,
         )
     if result.scanned.rejected:
-        errors.print(f"{counted(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
+        errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:
-        errors.print(f"{counted(rejects.mended, 'value')} left empty; see {dead_letters}", markup=False)
+        errors.print(f"{plural(rejects.mended, 'value')} left empty; see {dead_letters}", markup=False)
     if rejects.unwritten:
         errors.print(f"{dead_letters}: cannot be written: {rejects.unwritten}; it is not whole", markup=False)
     if unwritten is not None:

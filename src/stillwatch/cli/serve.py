@@ -133,7 +133,7 @@ def _serve(
     if key is not None:
         environment[UPSTREAM_KEY_VARIABLE] = key
 
-    def started(news: Started) -> None:
+    def announce(news: Started) -> None:
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
         login = f"stillwatch console user add NAME --folder {folder.path}"
@@ -151,7 +151,7 @@ def _serve(
         settings,
         environment=environment,
         tell=tell,
-        started=started,
+        started=announce,
         given=inherited,
         rehearse=check_next,
     )

@@ -15,10 +15,10 @@ from stillwatch.cli.folder import (
     AtFolder,
     DryRun,
     changing,
-    opened,
+    iso_time,
+    open_state,
     span_s,
     table,
-    when,
     whoami,
 )
 from stillwatch.cli.main import one_line
@@ -29,7 +29,7 @@ from stillwatch.gateway.control.reach import MOST_NAMED, Known, Reach, reach
 from stillwatch.gateway.control.state import State
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
 
 app = typer.Typer(help="Enforcement status of accounts.", no_args_is_help=True, add_completion=False)
@@ -112,7 +112,7 @@ def show_command(
 ) -> None:
     """Show what stands for accounts now. Who is not named here is clear."""
     only = None if step is None else _step(step)
-    with opened(folder) as state:
+    with open_state(folder) as state:
         if account is not None:
             found = actions.standings(state, [account])
         else:
@@ -129,8 +129,8 @@ def show_command(
         (
             name,
             s.step.name.lower(),
-            when(s.since_us) or "",
-            when(s.until_us) or "until lifted",
+            iso_time(s.since_us) or "",
+            iso_time(s.until_us) or "until lifted",
             s.campaign or "",
             s.reason,
         )
@@ -195,7 +195,7 @@ def undo_command(
             print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
         else:
             print(
-                f"{what} {did} back action {action}, of {counted(len(touched), 'account')}: {_names(touched)}"
+                f"{what} {did} back action {action}, of {plural(len(touched), 'account')}: {_names(touched)}"
             )
 
 
@@ -207,11 +207,11 @@ def log_command(
     as_json: AsJson = False,
 ) -> None:
     """Show every change of standings: who, when, why, and whether it still counts."""
-    with opened(folder) as state:
+    with open_state(folder) as state:
         found = actions.history(state, account, limit=limit)
     if as_json:
         plain = [
-            {"change": c.change, "action": c.action, "at": when(c.at_us), "who": c.who, "why": c.why}
+            {"change": c.change, "action": c.action, "at": iso_time(c.at_us), "who": c.who, "why": c.why}
             | _plain(c.account, c.standing)
             | {"undone": c.undone, "over": c.over}
             for c in found
@@ -221,7 +221,7 @@ def log_command(
     rows = [
         (
             str(c.action),
-            when(c.at_us) or "",
+            iso_time(c.at_us) or "",
             c.who,
             c.account,
             c.standing.step.name.lower(),
@@ -240,7 +240,7 @@ def proposals_command(
     as_json: AsJson = False,
 ) -> None:
     """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when."""
-    with opened(folder) as state:
+    with open_state(folder) as state:
         found = proposals.proposals(state, None if every else "open", limit=PAGE)
     if as_json:
         print(json.dumps([_plain_proposal(one) for one in found], indent=1))
@@ -291,7 +291,7 @@ def dismiss_command(
     """Close a proposal. That step is not asked for on these accounts again."""
     if not why.strip():
         raise InputError("--why is missing: the next reader of the log has nothing else")
-    with opened(folder) as state:
+    with open_state(folder) as state:
         proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
         found = proposals.proposal(state, proposal)
     if as_json:
@@ -323,12 +323,12 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
         print(json.dumps({"action": action, "step": step.name.lower(), "reach": asdict(hits)}, indent=1))
         return
     did = "would be set" if action is None else "is set"
-    print(f"{step.name.lower()} {did} for {counted(len(hits.accounts), 'account')}: {_names(hits.accounts)}")
-    print(f"  with {counted(hits.keys, 'key')} and {_amount(hits.end_users, 'end user')} of the last 7 days")
+    print(f"{step.name.lower()} {did} for {plural(len(hits.accounts), 'account')}: {_names(hits.accounts)}")
+    print(f"  with {plural(hits.keys, 'key')} and {_amount(hits.end_users, 'end user')} of the last 7 days")
     if hits.unchanged:
-        print(f"  {counted(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
+        print(f"  {plural(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
     if hits.unknown:
-        print(f"  nothing is known of {counted(len(hits.unknown), 'account')}: {_names(hits.unknown)}")
+        print(f"  nothing is known of {plural(len(hits.unknown), 'account')}: {_names(hits.unknown)}")
     near = [
         (len(hits.same_org), "of the same organisations"),
         (hits.same_end_user, "that share an end user"),
@@ -382,7 +382,7 @@ def _tell_users(hits: Reach) -> None:
 
 
 def _amount(amount: int | None, noun: str) -> str:
-    return f"an unknown number of {noun}s" if amount is None else counted(amount, noun)
+    return f"an unknown number of {noun}s" if amount is None else plural(amount, noun)
 
 
 def _names(names: tuple[str, ...] | list[str]) -> str:
@@ -394,8 +394,8 @@ def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
     return {
         "account": account,
         "step": standing.step.name.lower(),
-        "since": when(standing.since_us),
-        "until": when(standing.until_us),
+        "since": iso_time(standing.since_us),
+        "until": iso_time(standing.until_us),
         "reason": standing.reason,
         "campaign": standing.campaign,
         "output_tokens_per_hour": standing.output_tokens_per_hour,
@@ -405,15 +405,15 @@ def _plain(account: str, standing: EnforcementStatus) -> dict[str, Any]:
 def _plain_proposal(found: Proposal) -> dict[str, Any]:
     return {
         "proposal": found.proposal,
-        "at": when(found.at_us),
+        "at": iso_time(found.at_us),
         "campaign": found.wanted.campaign,
         "step": found.wanted.step.name.lower(),
         "rule": found.wanted.rule,
         "why": found.wanted.why,
         "accounts": list(found.wanted.accounts),
-        "due": when(found.wanted.due_us),
+        "due": iso_time(found.wanted.due_us),
         "state": found.state,
-        "decided": when(found.decided_us),
+        "decided": iso_time(found.decided_us),
         "decided_by": found.decided_by,
         "action": found.action,
     }
@@ -423,4 +423,4 @@ def _state_of(found: Proposal) -> str:
     if found.state != "open":
         return f"{found.state} by {found.decided_by}"
     due = found.wanted.due_us
-    return "waits for a person" if due is None else f"by itself at {when(due)}"
+    return "waits for a person" if due is None else f"by itself at {iso_time(due)}"

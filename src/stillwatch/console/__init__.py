@@ -154,7 +154,7 @@ class CapturedExchange:
 class Recording(Protocol):
     """A deployment that has exchanges on record: the console's SQL then reaches them, without texts."""
 
-    def recorded(self) -> Sequence[Path]:
+    def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
         ...
 
@@ -221,6 +221,6 @@ class Deployment(Protocol):
         """Give what the last scan says of an account; None where it says nothing."""
         ...
 
-    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
+    def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account. The caller has put on record who asked, and why."""
         ...

@@ -118,7 +118,7 @@ def make(
     """
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
-    snapshots = Snapshots(store, deployment.recorded if isinstance(deployment, Recording) else None)
+    snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, Looks(store), clock)
     door = entry.LoginPages(desk, Throttle())
     routes: list[Route] = [
@@ -133,7 +133,7 @@ def make(
         for form in ("json", "csv"):
             routes.append(Route(f"{page.path}.{form}", _page(desk, page, form), methods=["GET"]))
         routes.append(Route(page.path, _page(desk, page, None), methods=["GET"]))
-    routes += [Route(deed.path, _deed(desk, deed), methods=["POST"]) for deed in DEEDS]
+    routes += [Route(deed.path, _deed_handler(desk, deed), methods=["POST"]) for deed in DEEDS]
     inner = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
     return HostGuard(inner, hosts, secure)
 
@@ -158,7 +158,7 @@ async def _nowhere(request: Request, why: Exception) -> Response:
     return render.bare(request, "apart.html.j2", status, title=text, text=text, home=address(request, "/"))
 
 
-def _entered(desk: ConsoleContext, request: Request) -> PageRequest | None:
+def _logged_in_request(desk: ConsoleContext, request: Request) -> PageRequest | None:
     """Who asks, if somebody is logged in."""
     now_us = desk.now_us()
     cookie = request.cookies.get(entry.cookie_name(request))
@@ -172,19 +172,21 @@ def _page(desk: ConsoleContext, page: Page, suffix: str | None) -> Callable[[Req
         if form not in ("html", "json", "csv"):
             return _problem(400, f"{form[:40]!a} is no form of a page: html, json or csv", "json")
         try:
-            asked = _entered(desk, request)
+            asked = _logged_in_request(desk, request)
             if asked is None:
                 return _outside(request, form)
             if not asked.may(page.least):
-                return _refused(asked, 403, f"this page is for {page.least.name.lower()}s and above", form)
+                return _refusal_page(
+                    asked, 403, f"this page is for {page.least.name.lower()}s and above", form
+                )
         except StillwatchError as why:
             return _problem(503, str(why), form)
         try:
             what = page.view(asked)
         except StillwatchError as why:
-            return _refused(asked, _status(why), str(why), form)
+            return _refusal_page(asked, _status(why), str(why), form)
         except Exception as why:  # noqa: BLE001 - the edge of a request: a page that fails is a sentence
-            return _refused(asked, 500, f"the page failed: {type(why).__name__}", form)
+            return _refusal_page(asked, 500, f"the page failed: {type(why).__name__}", form)
         if isinstance(what, Response):
             return what
         if form == "json":
@@ -196,22 +198,22 @@ def _page(desk: ConsoleContext, page: Page, suffix: str | None) -> Callable[[Req
     return answer
 
 
-def _deed(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
+def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         try:
-            asked = _entered(desk, request)
+            asked = _logged_in_request(desk, request)
             if asked is None:
                 return _outside(request, "html")
             if not sessions.same(asked.form("csrf", 200), asked.csrf):
-                return _refused(
+                return _refusal_page(
                     asked, 403, "this form is not of your session; open the page anew and try again"
                 )
             if not asked.may(deed.least):
-                return _refused(asked, 403, f"this is for {deed.least.name.lower()}s and above")
+                return _refusal_page(asked, 403, f"this is for {deed.least.name.lower()}s and above")
             what = deed.do(asked)
             return render.page(asked, what) if isinstance(what, Shown) else what
         except StillwatchError as why:
-            return _refused(asked, _status(why), str(why)) if asked else _problem(503, str(why), "html")
+            return _refusal_page(asked, _status(why), str(why)) if asked else _problem(503, str(why), "html")
         except Exception as why:  # noqa: BLE001 - the edge of a request: what fails is a sentence
             return _problem(500, f"it failed: {type(why).__name__}", "html")
 
@@ -267,7 +269,7 @@ def _problem(status: int, text: str, form: str) -> Response:
     return JSONResponse({"error": {"status": status, "message": text}}, status)
 
 
-def _refused(asked: PageRequest, status: int, text: str, form: str = "html") -> Response:
+def _refusal_page(asked: PageRequest, status: int, text: str, form: str = "html") -> Response:
     if form != "html":
         return _problem(status, text, form)
     back = asked.url("/queue")

@@ -17,7 +17,7 @@ from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, Deployment
 from stillwatch.console.migrations import asks
 from stillwatch.errors import StillwatchError
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
 
 REFUSES = (Step.VERIFY, Step.BLOCK)  # the account is served nothing
@@ -71,7 +71,7 @@ def why_big(
     if step in REFUSES:
         return f"{step.name.lower()} refuses requests"
     if accounts > most:
-        return f"it hits {counted(accounts, 'account')}, more than {most}"
+        return f"it hits {plural(accounts, 'account')}, more than {most}"
     if in_all > most:
         return f"with those you hit alone within a day it comes to {in_all:,} accounts, more than {most}"
     if budget is not None and budget < usual:
@@ -120,15 +120,15 @@ def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: 
         standing = EnforcementStatus(ask.step, now_us, ask.why, campaign, ask.budget, until_us)
         action = deployment.act(accounts, standing, who, ask.why, now_us)
     except StillwatchError as trouble:
-        _decided(store, ask, "refused", who, f"could not be taken: {trouble}", None, now_us)
+        _record_decision(store, ask, "refused", who, f"could not be taken: {trouble}", None, now_us)
         raise
-    _decided(store, ask, "done", who, why, action, now_us)
+    _record_decision(store, ask, "done", who, why, action, now_us)
     return action
 
 
 def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
     """Claim an ask that waits, so that it is taken once. Raises: ConsoleError for who asked himself."""
-    ask = one(store, number)
+    ask = read_request(store, number)
     if ask.who == who:
         raise ConsoleError("you asked for this step yourself: another person must approve it")
     _move(store, ask, "waiting", "taking", now_us)
@@ -137,7 +137,7 @@ def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
 
 def hold(store: Store, number: int, now_us: int) -> None:
     """Let a step wait for a second person after all."""
-    _move(store, one(store, number), "taking", "waiting", now_us)
+    _move(store, read_request(store, number), "taking", "waiting", now_us)
 
 
 def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRequest:
@@ -145,16 +145,16 @@ def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> StepRe
 
     Where the other is still taking it after all, his word comes last and is what happened.
     """
-    ask = one(store, number)
+    ask = read_request(store, number)
     if ask.state != "taking":
         _move(store, ask, "waiting", "taking", now_us)
-    _decided(store, ask, "refused", who, why, None, now_us)
+    _record_decision(store, ask, "refused", who, why, None, now_us)
     return ask
 
 
 def undo(store: Store, deployment: Deployment, number: int, who: str, why: str, now_us: int) -> StepRequest:
     """Take back the step of an ask that was taken."""
-    ask = one(store, number)
+    ask = read_request(store, number)
     if ask.state != "done" or ask.action is None:
         raise ConsoleError(f"step {number} is {ask.state}: there is nothing to take back")
     back = deployment.undo(ask.action, who, why, now_us)
@@ -174,7 +174,7 @@ def _move(store: Store, ask: StepRequest, before: str, after: str, now_us: int) 
         tx.changed = True
 
 
-def _decided(
+def _record_decision(
     store: Store, ask: StepRequest, state: str, who: str, why: str, action: int | None, now_us: int
 ) -> None:
     with store.writing(now_us) as tx:
@@ -192,7 +192,7 @@ def _decided(
 # --- reading ---
 
 
-def one(store: Store, number: int) -> StepRequest:
+def read_request(store: Store, number: int) -> StepRequest:
     """Give one. Raises: Missing."""
     row = None
     if number < 1 << 63:  # what the column holds
@@ -217,7 +217,7 @@ def of_case(store: Store, case: str) -> list[StepRequest]:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
 
 
-def alone(store: Store, who: str, now_us: int) -> set[str]:
+def accounts_hit_alone(store: Store, who: str, now_us: int) -> set[str]:
     """Give the accounts that somebody hit within a day with nobody's agreement, or is about to hit.
 
     Watching hits nobody.
@@ -241,7 +241,7 @@ def _ask(row: Row[tuple[object, ...]]) -> StepRequest:
     )  # fmt: skip
 
 
-def chosen(targets: Sequence[str], picked: Sequence[str]) -> list[str]:
+def choose_accounts(targets: Sequence[str], picked: Sequence[str]) -> list[str]:
     """Give the accounts of a step: all that may be acted on, or those of them that were picked."""
     if not picked:
         return list(targets)

@@ -18,7 +18,7 @@ from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.parquet import DAMAGED
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 
 MEMORY = "256MB"
 COPIED = ("cases", "members", "findings", "hours", "acts")
@@ -115,13 +115,13 @@ def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES)
         for at, name in enumerate(reversed(files)):
             if left <= 0:
                 put.end()
-                older = counted(len(files) - at, "older file")
+                older = plural(len(files) - at, "older file")
                 return f"exchanges: the newest {most - left:,}; left out: {older}"
             try:
                 with pq.ParquetFile(name) as file:
                     there = [field for field in schema if field.name in file.schema_arrow.names]
                     for batch in file.iter_batches(BLOCK, columns=[field.name for field in there]):
-                        put.add(_fitted(batch, schema))
+                        put.add(_fit_schema(batch, schema))
                         left -= batch.num_rows
             except FileNotFoundError:
                 continue
@@ -131,7 +131,7 @@ def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES)
     return None
 
 
-def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+def _fit_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
     """Give the columns of the schema; those that are not there are null."""
     return pa.table(
         [

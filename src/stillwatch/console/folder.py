@@ -60,7 +60,7 @@ class ReportFolder:
     def terms(self) -> InForce:
         self._no()
 
-    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
+    def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         raise Unavailable(
             "a report holds sketches and no texts; a gateway keeps texts only where its terms say so"
         )
@@ -125,7 +125,7 @@ class LoggedFolder(ReportFolder):
         super().__init__(path, store)
         self._logs = tuple(logs)
 
-    def recorded(self) -> Sequence[Path]:
+    def captured_files(self) -> Sequence[Path]:
         return self._logs
 
 

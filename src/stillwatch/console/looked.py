@@ -77,7 +77,7 @@ class Looks:
         self._drawn: LatestCache[CasePictures] = LatestCache(KEPT)
         self._links: LatestCache[tuple[Link, ...]] = LatestCache(KEPT_LINKS)
 
-    def told(self, case: str, now_us: int, base_url: str) -> CaseAlert:
+    def case_alert(self, case: str, now_us: int, base_url: str) -> CaseAlert:
         """Give a case's alert and targets. Raises: Missing."""
 
         def make() -> CaseAlert:
@@ -134,12 +134,12 @@ def draw(store: Store, case: Case, finding: Finding, context: Mapping[str, Any])
         finding,
         campaign,
         meter(case.exchanges, min(context["exchanges_at_alarm"], case.exchanges)),
-        timeline(campaign, _scanned(context["scanned"]), _gaps(context["gaps"])),
-        _folded(context) or fold(evidence.latest(store, case.id).campaign),
+        timeline(campaign, _scan_facts(context["scanned"]), _gaps(context["gaps"])),
+        _link_picture(context) or fold(evidence.latest(store, case.id).campaign),
     )
 
 
-def _folded(context: Mapping[str, Any]) -> LinkPicture | None:
+def _link_picture(context: Mapping[str, Any]) -> LinkPicture | None:
     """Give the picture that was made with the finding, if it was."""
     picture = context.get("picture")
     if picture is None:
@@ -161,7 +161,7 @@ def _at(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us // US, UTC)
 
 
-def _scanned(said: Mapping[str, Any]) -> Scanned:
+def _scan_facts(said: Mapping[str, Any]) -> Scanned:
     first, last = (datetime.fromisoformat(t) if t else None for t in (said["first"], said["last"]))
     return Scanned(said["exchanges"], said["accounts"], first, last, said["rejected"], 0.0)
 

@@ -45,7 +45,7 @@ def answer(path: str, query: str, limit_ms: int, exchanges: str | None = None) -
             over.daemon = True
             over.start()
             try:
-                return _answered(db, query)
+                return _answer_query(db, query)
             finally:
                 over.cancel()
                 over.join()
@@ -57,7 +57,7 @@ def answer(path: str, query: str, limit_ms: int, exchanges: str | None = None) -
         return _error("it needs more memory than it may have")
 
 
-def _answered(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
+def _answer_query(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     statements = db.extract_statements(query)
     if len(statements) != 1:
         return _error(f"give one statement; there are {len(statements)}")

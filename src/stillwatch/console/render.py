@@ -42,7 +42,7 @@ def version_of(name: str) -> str:
     return hashlib.sha256(static(name)).hexdigest()[:12]
 
 
-def shown(text: Any, limit: int = 160) -> Markup:
+def show(text: Any, limit: int = 160) -> Markup:
     """Show a text: escaped, in its own direction, each hidden or steering character as a marked escape."""
     if text is None:
         return Markup("-")
@@ -58,7 +58,7 @@ def shown(text: Any, limit: int = 160) -> Markup:
 def paragraphs(text: str, limit: int = 20_000) -> Markup:
     """Show a text of several lines, each as `shown`."""
     lines = text[:limit].replace("\r\n", "\n").split("\n")
-    whole = Markup("<br>").join(shown(line, limit) if line else Markup("") for line in lines)
+    whole = Markup("<br>").join(show(line, limit) if line else Markup("") for line in lines)
     left = len(text) - limit
     more = (
         Markup('<span class="ctl">... (+{} characters)</span>').format(f"{left:,}")
@@ -68,26 +68,26 @@ def paragraphs(text: str, limit: int = 20_000) -> Markup:
     return whole + more
 
 
-def when(at_us: int | None, words: str = "full") -> Markup:
+def show_time(at_us: int | None, words: str = "full") -> Markup:
     """Show a time in UTC; the exact one is in the title, and the reader's own is put there by script."""
     if at_us is None:
         return Markup("-")
     exact = iso_us(at_us)
     if exact is None:
-        return shown(f"{at_us} us")
+        return show(f"{at_us} us")
     found = datetime.fromtimestamp(at_us // US, UTC)
     short = f"{found.day} {found:%b}, {found:%H:%M}" if words == "short" else amounts.moment(found)
     title = f"{found:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, title, short)
 
 
-def stamped(text: str) -> Markup:
+def show_iso_time(text: str) -> Markup:
     """Show a time that was written as ISO; what is none is shown as it stands."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return shown(text, 40)
-    return when(int(found.timestamp()) * US) if found.tzinfo else shown(text, 40)
+        return show(text, 40)
+    return show_time(int(found.timestamp()) * US) if found.tzinfo else show(text, 40)
 
 
 def ago(span_us: int) -> str:
@@ -98,7 +98,7 @@ def ago(span_us: int) -> str:
     seconds = abs(span_us) // US
     for name, size in _UNITS:
         if seconds >= size:
-            return amounts.counted(seconds // size, name)
+            return amounts.plural(seconds // size, name)
     return "less than a minute"
 
 
@@ -129,15 +129,15 @@ def environment() -> Environment:
         number=amounts.number,
         p_value=amounts.p_value,
         moment=amounts.moment,
-        shown=shown,
+        shown=show,
         paragraphs=paragraphs,
-        when=when,
-        stamped=stamped,
+        when=show_time,
+        stamped=show_iso_time,
         ago=ago,
         label=label,
         in_form=in_form,
     )
-    made.globals.update(share=amounts.share, counted=amounts.counted, version_of=version_of)
+    made.globals.update(share=amounts.share, counted=amounts.plural, version_of=version_of)
     return made
 
 

@@ -145,7 +145,7 @@ def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) ->
             ready = select_files([child.stdout], [], [], STARTED_S)[0] and child.stdout.read(1)
             if not ready:
                 child.kill()
-                return _refused("the process that answers did not start; try again", begun)
+                return _refuse("the process that answers did not start; try again", begun)
             begun = time.perf_counter()
             try:
                 said, _ = child.communicate(
@@ -153,18 +153,18 @@ def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) ->
                 )
             except subprocess.TimeoutExpired:
                 child.kill()
-                return _refused(f"ended after {limit_ms:,} ms; ask for less", begun)
+                return _refuse(f"ended after {limit_ms:,} ms; ask for less", begun)
     finally:
         child.kill()
     try:
         told = json.loads(said)
     except ValueError:
-        return _refused("ended: it needed more memory or time than it may", begun)
+        return _refuse("ended: it needed more memory or time than it may", begun)
     rows = tuple(tuple(row) for row in told["rows"])
     return QueryResult(tuple(told["columns"]), rows, told["cut"], _since(begun), told["error"])
 
 
-def _refused(why: str, begun: float) -> QueryResult:
+def _refuse(why: str, begun: float) -> QueryResult:
     return QueryResult((), (), False, _since(begun), why)
 
 
@@ -172,10 +172,10 @@ def _since(begun: float) -> float:
     return round((time.perf_counter() - begun) * 1000, 1)
 
 
-def named(columns: Sequence[str]) -> list[str]:
+def distinct_names(columns: Sequence[str]) -> list[str]:
     """Give column names that differ from each other.
 
-    >>> named(["a", "a"])
+    >>> distinct_names(["a", "a"])
     ['a', 'a_2']
     """
     seen: dict[str, int] = {}

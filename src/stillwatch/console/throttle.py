@@ -47,7 +47,7 @@ class Throttle:
             while len(self._failed) > MOST_KEYS:
                 self._failed.popitem(last=False)
 
-    def passed(self, name: str, address: str) -> None:
+    def record_success(self, name: str, address: str) -> None:
         """Take back the last try, which was no guess, and what failed from there under that name."""
         with self._lock:
             self._failed.pop(("pair", name, address), None)

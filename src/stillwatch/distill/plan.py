@@ -330,7 +330,7 @@ def _check(plan: DistillPlan, place: str) -> None:
 def text(plan: DistillPlan) -> str:
     """The plan as TOML, every key that has a value; `load` reads the same plan from it.
 
-    >>> print(text(Plan(folder="x")).splitlines()[0])
+    >>> print(text(DistillPlan(folder="x")).splitlines()[0])
     folder = "x"
     """
     lines: list[str] = []

@@ -53,9 +53,9 @@ def price_of(model: str, own: TeacherPrices) -> Price | None:
 
     A name is looked up as it is, without what stands before its last slash, and without a date at its end.
 
-    >>> price_of("openai/gpt-4o-mini-2024-07-18", Prices()).output
+    >>> price_of("openai/gpt-4o-mini-2024-07-18", TeacherPrices()).output
     600000
-    >>> price_of("my-own", Prices()) is None
+    >>> price_of("my-own", TeacherPrices()) is None
     True
     """
     if own.input is not None and own.output is not None:

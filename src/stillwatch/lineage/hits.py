@@ -46,7 +46,7 @@ def find(piece: Part, said: frozenset[str], known: LineageTable) -> list[Hit]:
         if at >= done and (hit := _at(at, piece, said, known)):
             found.append(hit)
             done = hit.end
-    found += _glued(piece, found, known)
+    found += _hidden_words(piece, found, known)
     return [hit for hit in sorted(found, key=lambda hit: hit.start) if hit.entry.family is not None]
 
 
@@ -99,7 +99,7 @@ def _changes(bones: str, start: int, end: int) -> set[int]:
     return {at for at in range(start + 1, end) if bones[at].isdigit() != bones[at - 1].isdigit()}
 
 
-def _glued(piece: Part, found: list[Hit], known: LineageTable) -> list[Hit]:
+def _hidden_words(piece: Part, found: list[Hit], known: LineageTable) -> list[Hit]:
     """Distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
     leet = not _LEET_SIGNS.isdisjoint(piece.text)
     more = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from urllib.parse import unquote
 
-from stillwatch.lineage.skeleton import folded
+from stillwatch.lineage.skeleton import fold_name
 
 _ATOM = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -63,7 +63,7 @@ def parts(name: str) -> list[Part]:
 
 
 def _part(piece: str) -> Part:
-    text = folded(piece)
+    text = fold_name(piece)
     runs: list[str] = []
     starts: list[int] = []
     length = 0

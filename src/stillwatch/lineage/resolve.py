@@ -32,7 +32,7 @@ def resolve(name: str) -> Resolved:
     said = frozenset(word for piece in pieces for word in piece.words)
     for piece in reversed(path):
         if hits := find(piece, said, known):
-            return _judged(name, piece, hits, host, known)
+            return _resolve_part(name, piece, hits, host, known)
     if host is not None and (family := known.decide.get(host)):
         return Resolved(
             name,
@@ -68,9 +68,9 @@ def _host(pieces: list[Part], known: LineageTable) -> tuple[str | None, list[Par
     return None, pieces
 
 
-def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: LineageTable) -> Resolved:
+def _resolve_part(name: str, piece: Part, hits: list[Hit], host: str | None, known: LineageTable) -> Resolved:
     """Read the hits of the part that names the model together."""
-    said = _said(piece, known)
+    said = _strongest_relation(piece, known)
     derived = max(
         (hit for hit in hits if hit.entry.derived), key=lambda hit: hit.end - hit.start, default=None
     )
@@ -93,7 +93,7 @@ def _judged(name: str, piece: Part, hits: list[Hit], host: str | None, known: Li
     )
 
 
-def _said(piece: Part, known: LineageTable) -> Relation:
+def _strongest_relation(piece: Part, known: LineageTable) -> Relation:
     """The strongest thing that a part says was done to the weights."""
     treatments = {known.treatments[word] for word in piece.words if word in known.treatments}
     if piece.is_quantized():

@@ -53,10 +53,10 @@ _NOT_ALNUM = re.compile(r"[^a-z0-9]+")
 _DROPPED = {"Cf", "Mn", "Me", "Cc"}
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     r"""Fold confusable spellings and case, and leave separators where they are.
 
-    >>> folded("ＤｅｅｐＳееk\u200b-R1")
+    >>> fold_name("ＤｅｅｐＳееk\u200b-R1")
     'deepseek-r1'
     """
     if name.isascii():
@@ -77,7 +77,7 @@ def skeleton(name: str) -> str:
     >>> skeleton("DEEPSEEK_R1"), skeleton("d e e p s e e k / r1")
     ('deepseekr1', 'deepseekr1')
     """
-    text = folded(name)
+    text = fold_name(name)
     if text.isascii():
         return _NOT_ALNUM.sub("", text)
     return "".join(c for c in text if c.isalnum())

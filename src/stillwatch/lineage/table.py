@@ -91,7 +91,7 @@ def table() -> LineageTable:
     families = {id_: _family(id_, raw) for id_, raw in families_text.items()}
     entries = [
         *(entry for id_, raw in families_text.items() for entry in _family_entries(id_, raw)),
-        *(_derived(raw) for raw in derived["model"]),
+        *(_derived_entry(raw) for raw in derived["model"]),
         LineageEntry("noise", tuple(names["noise"]["names"]), None, "names.toml"),
     ]
     _check(families, entries)
@@ -148,7 +148,7 @@ def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
     return [own, *lines]
 
 
-def _derived(raw: dict[str, Any]) -> LineageEntry:
+def _derived_entry(raw: dict[str, Any]) -> LineageEntry:
     return LineageEntry(
         id=raw["id"],
         names=tuple(raw["names"]),

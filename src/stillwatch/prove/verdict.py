@@ -200,5 +200,5 @@ def render(evidence: Sequence[Evidence], protocol: Signed | None) -> str:
 def _environment() -> Environment:
     environment = sheet.environment("stillwatch.prove")
     environment.filters.update(count=amounts.count, number=amounts.number, p_value=amounts.p_value)
-    environment.globals.update(counted=amounts.counted)
+    environment.globals.update(counted=amounts.plural)
     return environment

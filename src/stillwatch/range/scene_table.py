@@ -6,7 +6,7 @@ It knows no key of a scene.
 from typing import Any
 
 from stillwatch.terms.places import Path as Key
-from stillwatch.terms.reading import TableReader, TermsProblems, shown
+from stillwatch.terms.reading import TableReader, TermsProblems, show_value
 
 
 class SceneTable(TableReader):
@@ -23,7 +23,7 @@ class SceneTable(TableReader):
         if value is None:
             return default
         if not low <= value <= high:  # nan is in no range
-            self.wrong(name, f"{shown(value)} is out of range; {right}")
+            self.wrong(name, f"{show_value(value)} is out of range; {right}")
             return default
         return float(value)
 
@@ -39,7 +39,7 @@ class SceneTable(TableReader):
         for n, item in enumerate(value):
             if type(item) is not dict:
                 self.notes.wrong(
-                    (*self.path, name, n), f"{shown(item)} is no table; begin each with [[{name}]]"
+                    (*self.path, name, n), f"{show_value(item)} is no table; begin each with [[{name}]]"
                 )
             else:
                 found.append(SceneTable(item, (*self.path, name, n), self.notes))
@@ -52,7 +52,7 @@ class SceneTable(TableReader):
         if value is None:
             return ""
         if not value or len(value) > longest or not all(c.isprintable() or c in "\n\t" for c in value):
-            self.wrong(name, f"{shown(value)} will not do; {right}")
+            self.wrong(name, f"{show_value(value)} will not do; {right}")
             return ""
         return str(value)
 
@@ -63,7 +63,7 @@ class SceneTable(TableReader):
         good = value is not None and all(type(x) in (int, float) and 0 <= x <= end for x in value)
         if value is None or not good or list(value) != sorted(set(value)) or len(value) > 20:
             if value is not None:
-                self.wrong(name, f"{shown(value)} will not do; {right}")
+                self.wrong(name, f"{show_value(value)} will not do; {right}")
             return ()
         return tuple(float(x) for x in value)
 
@@ -75,7 +75,7 @@ class SceneTable(TableReader):
             return default
         good = all(type(x) in (int, float) for x in value) and all(0 < x < 1 for x in value)
         if not good or list(value) != sorted(set(value)) or len(value) > 20:
-            self.wrong(name, f"{shown(value)} will not do; {right}")
+            self.wrong(name, f"{show_value(value)} will not do; {right}")
             return default
         return tuple(float(x) for x in value)
 

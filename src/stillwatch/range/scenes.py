@@ -23,7 +23,7 @@ from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.terms.places import Path as Key
 from stillwatch.terms.places import places
-from stillwatch.terms.reading import shown
+from stillwatch.terms.reading import show_value
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
@@ -167,7 +167,7 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
         if not NAME.fullmatch(title):
             table.wrong(
                 "name",
-                f"{shown(title)} cannot be a folder; use at most 64 letters, digits, '-', '_' "
+                f"{show_value(title)} cannot be a folder; use at most 64 letters, digits, '-', '_' "
                 "and '.', a letter or digit first",
             )
     days = table.whole("days", BASE_DAYS, 2, 120)
@@ -190,10 +190,10 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     defence = table.part("defence")
     names = defence.names("names") or ("all",)
     rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
-    defence.done()
+    defence.check_unknown_keys()
     budget = _budget(table.part("budget"))
     live, contest = table.part("live"), table.part("contest")
-    table.done()
+    table.check_unknown_keys()
     shape_files = b"".join(
         (path.parent / one.plan.style).read_bytes()
         for one in campaigns
@@ -213,7 +213,7 @@ def _seeds(table: SceneTable) -> tuple[int, ...]:
         return (1,)
     whole = value and all(type(x) is int and 0 <= x < 1 << 63 for x in value)
     if not whole or len(set(value)) != len(value) or len(value) > 100:
-        table.wrong("seeds", f"{shown(value)} will not do; {right}, none twice, at most 100")
+        table.wrong("seeds", f"{show_value(value)} will not do; {right}, none twice, at most 100")
         return (1,)
     return tuple(value)
 
@@ -238,7 +238,7 @@ def _people(table: SceneTable, days: int) -> People:
     if not base and not left - set(drop):
         table.wrong("drop_kinds", "no kind of use is left; leave one in")
     day = table.number("new_model_day", min(9.4, days * 0.67), 0.0, float(days))
-    table.done()
+    table.check_unknown_keys()
     return People(base, keep, accounts, exchanges, shares, drop, day)
 
 
@@ -251,7 +251,7 @@ def _known_kinds(table: SceneTable, kinds: tuple[str, ...], key: str) -> None:
 def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path | None) -> SceneCampaign:
     name = table.name("name", f"c{n + 1}")
     if not NAME.fullmatch(name):
-        table.wrong("name", f"{shown(name)} will not do; use letters, digits, '-', '_' and '.'")
+        table.wrong("name", f"{show_value(name)} will not do; use letters, digits, '-', '_' and '.'")
     style, own = "wrapped_pool", None
     if table.need(
         "shape", f"give one of {', '.join(sorted(shapes()))}, or a file of your own (./my_shape.py)"
@@ -302,7 +302,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
         cleaned=table.share("cleaned", usual.get("cleaned", 0.0)),
     )
     attacker = table.name("attacker", "fixed")
-    table.done()
+    table.check_unknown_keys()
     return SceneCampaign(plan, attacker)
 
 
@@ -316,7 +316,7 @@ def _apart(table: SceneTable, kind: str, names: list[str]) -> None:
 def _crowd(table: SceneTable, n: int, days: int) -> Software:
     name = table.name("name", f"program-{n + 1}")
     if not NAME.fullmatch(name):
-        table.wrong("name", f"{shown(name)} will not do; use letters, digits, '-', '_' and '.'")
+        table.wrong("name", f"{show_value(name)} will not do; use letters, digits, '-', '_' and '.'")
     table.need("kind", f"give one of {', '.join(CROWD_KINDS)}")
     kind = table.choice("kind", "plugin", CROWD_KINDS)
     usual = DEFAULTS[kind]
@@ -352,13 +352,13 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
         system=table.prose("system"),
         texts=table.choice("texts", usual.texts, ("made", "authors")),
     )
-    table.done()
+    table.check_unknown_keys()
     return crowd
 
 
 def _budget(table: SceneTable) -> AttackPrices:
     read = {f.name: table.number(f.name, f.default, 0.0, 1e9) for f in fields(AttackPrices)}
-    table.done()
+    table.check_unknown_keys()
     return AttackPrices(**read)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 def describe_error(error: BaseException, file: str | Path) -> str:
     """Say what a file raised, with the line of it that was at work.
 
-    >>> raised(ValueError("oh"), "mine.py")
+    >>> describe_error(ValueError("oh"), "mine.py")
     'ValueError: oh'
     """
     said = f"{type(error).__name__}: {error}"

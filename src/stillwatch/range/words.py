@@ -7,7 +7,7 @@ from typing import Any
 from stillwatch.range.contests import Fought
 from stillwatch.range.interval import Interval
 from stillwatch.range.table import KindLine, ResultRow
-from stillwatch.report.amounts import counted, short
+from stillwatch.report.amounts import plural, short
 
 DASH = "-"
 CANNOT_FIRE = "cannot fire"
@@ -78,7 +78,7 @@ def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
 def defence_name(defence: str) -> str:
     """Give a defence's name; of one in a file the file's.
 
-    >>> called("/home/me/mine.py"), called("stillwatch/without:wording")
+    >>> defence_name("/home/me/mine.py"), defence_name("stillwatch/without:wording")
     ('mine.py', 'stillwatch/without:wording')
     """
     return Path(defence).name if defence.endswith(".py") else defence
@@ -87,8 +87,8 @@ def defence_name(defence: str) -> str:
 def over(some: Sequence[ResultRow]) -> str:
     """Say over how many campaigns, seeds and populations a scene's lines are."""
     seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
-    base = f"{counted(max(x.campaigns for x in some), 'campaign')} over {counted(seeds, 'seed')}"
-    return base if people == seeds else f"{base} ({counted(people, 'population')})"
+    base = f"{plural(max(x.campaigns for x in some), 'campaign')} over {plural(seeds, 'seed')}"
+    return base if people == seeds else f"{base} ({plural(people, 'population')})"
 
 
 def row(x: ResultRow) -> tuple[Cell, ...]:
@@ -168,7 +168,7 @@ def hurt(x: ResultRow) -> str:
 
 def _hurt(k: KindLine) -> str:
     """Write one kind: the share of its accounts that are named, and the false cases that are mostly its."""
-    cases = f" ({counted(k.false_cases, 'false case')})" if k.false_cases else ""
+    cases = f" ({plural(k.false_cases, 'false case')})" if k.false_cases else ""
     return f"{k.kind.replace('_', ' ')} {percent(k.named.mean)}{cases}"
 
 

@@ -14,9 +14,9 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """
-    >>> counted(1, "account"), counted(2500, "account")
+    >>> plural(1, "account"), plural(2500, "account")
     ('1 account', '2,500 accounts')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -19,7 +19,7 @@ from stillwatch.errors import InputError
 from stillwatch.report import amounts
 from stillwatch.report.findings import FINDINGS
 from stillwatch.report.folded import fold
-from stillwatch.report.meter import outlook
+from stillwatch.report.meter import split_milestone
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
@@ -123,7 +123,7 @@ def _rank(p: float, among: list[float], whom: str) -> str:
     return f"Of {len(among):,} p-values of {whom}, {smaller:,} {verb} smaller{same}."
 
 
-def _compared(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
+def _compare(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
     if verdict.p_value is None:
         return ("It has no p-value: the log holds too little of it, or nothing to compare it with.",)
     known = [
@@ -153,8 +153,8 @@ def _own_tie(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[s
             f"The p-value is its own: {tie.as_strong:,} of {tie.unnamed:,} accounts that no finding names "
             "are tied at least as strongly. Null: it is one more of these accounts. It was picked for this "
             "wording, so a small p-value is to be expected, of an honest user of the same software too.",
-            f"{tie.carrying:,} of the {amounts.counted(tie.sent, 'exchange')} that it sent since it took up "
-            f"the group's wording carry that wording ({amounts.counted(tie.markers, 'piece')} of it).",
+            f"{tie.carrying:,} of the {amounts.plural(tie.sent, 'exchange')} that it sent since it took up "
+            f"the group's wording carry that wording ({amounts.plural(tie.markers, 'piece')} of it).",
         ]
     classes = {clue.NAME: clue.CLASS for clue in clues()}
     mine = sorted({(classes.get(k.clue, k.clue), CONTROL.get(k.control, k.control)) for k in links})
@@ -191,7 +191,7 @@ def explain(result: ScanResult, subject: str) -> Explanation:
             if verdict is None
             else _own_tie(name, campaign, links)
             if campaign is not None
-            else _compared(result, verdict)
+            else _compare(result, verdict)
         ),
         cannot_claim=result.cannot_claim,
         leads=tuple(
@@ -231,7 +231,7 @@ def _print_shared(c: Campaign, console: Console) -> None:
 
 
 def _print_links(e: Explanation, console: Console) -> None:
-    console.print(Text(f"\n{amounts.counted(len(e.links), 'link')}, strongest first", style="bold"))
+    console.print(Text(f"\n{amounts.plural(len(e.links), 'link')}, strongest first", style="bold"))
     table = plain_table(console)
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("clue", no_wrap=True)
@@ -251,7 +251,7 @@ def _print_links(e: Explanation, console: Console) -> None:
 def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
     console.print(Text("Account ", style="bold") + safe(e.subject, console, 200, "bold"))
     kind = v.kind_of_use or "not recognised"
-    line = Text(f"  {amounts.counted(v.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
+    line = Text(f"  {amounts.plural(v.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
     console.print(
         line + (Text("; evidence: ") + safe(v.kind_evidence, console, 400) if v.kind_evidence else Text(""))
     )
@@ -292,7 +292,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
     taken, early = c.harvest, c.harvest_at_alarm
     console.print(
         Text(
-            f"  {amounts.counted(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
+            f"  {amounts.plural(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
             f"{taken.exchanges:,} exchanges taken ({amounts.short(taken.output_tokens)} output tokens), "
             f"{early.exchanges:,} of them before the alarm; {amounts.number(c.score_bits)} bits, "
             f"p = {amounts.p_value(c.p_value, plain=True)} ({_whose(c)})"
@@ -300,7 +300,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
     )
     if c.suppressed_by is not None:
         console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
-    if ahead := outlook(c.next_milestone):
+    if ahead := split_milestone(c.next_milestone):
         console.print(Text("  ") + safe(ahead, console, 200))
     console.print(Text("  ") + safe(cited(c.harvest.exchanges), console, 400))
 
@@ -309,7 +309,7 @@ def _print_lead(lead: Lead, console: Console) -> None:
     console.print(
         Text("Lead ", style="bold") + safe(lead.id, console, 60, "bold") + Text(": it accuses nobody")
     )
-    sizes = f"{amounts.counted(len(lead.accounts), 'account')}, {amounts.counted(lead.exchanges, 'exchange')}"
+    sizes = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
     console.print(Text(f"  {sizes} with the group's wording, since {amounts.iso(lead.since)}"))
     console.print(
         Text(

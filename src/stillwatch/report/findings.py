@@ -274,7 +274,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _when(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
@@ -315,11 +315,13 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
-        scanned=Scanned(**dict(s, first=_when(s["first"]), last=_when(s["last"]))),
+        scanned=Scanned(**dict(s, first=_parse_time(s["first"]), last=_parse_time(s["last"]))),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
             AccountVerdict(
-                **a | {"p_value": _own(a, ties)}, exchanges=b["exchanges"], kind_evidence=b["kind_evidence"]
+                **a | {"p_value": _own_p_value(a, ties)},
+                exchanges=b["exchanges"],
+                kind_evidence=b["kind_evidence"],
             )
             for a, b in zip(f["accounts"], e["accounts"], strict=True)
         ),
@@ -351,7 +353,7 @@ def _coverage(told: dict[str, Any] | None) -> Coverage:
     return Coverage(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
 
 
-def _own(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
+def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
     """An account's own p-value. Reports without `own_ties` are older and gave it its campaign's."""
     if account["campaign"] is not None and ties.get(account["campaign"]) is None:
         return None

@@ -81,7 +81,7 @@ def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
     return nodes
 
 
-def _shared(
+def _shared_traits(
     links: tuple[Link, ...], accounts: frozenset[str]
 ) -> tuple[list[SharedTrait], dict[str, set[int]]]:
     nodes = _key_of_each(links)
@@ -118,7 +118,7 @@ def _shared(
 def fold(campaign: Campaign) -> LinkPicture:
     """Group accounts by what they share; the same campaign always gives the same picture."""
     accounts = frozenset(campaign.accounts)
-    rows, of_account = _shared(campaign.links, accounts)
+    rows, of_account = _shared_traits(campaign.links, accounts)
     alike: dict[tuple[int, ...], list[str]] = {}
     for a in sorted(accounts):
         if of_account[a]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.report.amounts import counted
+from stillwatch.report.amounts import plural
 
 # how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
 _SECRET = re.compile(r"(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,}")
@@ -28,19 +28,19 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
     if rejects.without_prompt:
         which = "No exchange" if rejects.without_prompt >= rejects.rows else "Not every exchange"
         said.append(
-            f"{which} has a prompt: {counted(rejects.without_prompt, 'row')} without one, of "
+            f"{which} has a prompt: {plural(rejects.without_prompt, 'row')} without one, of "
             f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
         )
     again = rejects.rows - exchanges
     if again > 0:
         said.append(
-            f"{counted(again, 'row')} repeated an earlier one (the same id, account and time, or equal in "
+            f"{plural(again, 'row')} repeated an earlier one (the same id, account and time, or equal in "
             "every column), and such rows count once. Unless one file was given twice, the counts here are "
             "too low: give the exchanges ids, or finer times."
         )
     if rejects.mended:
         said.append(
-            f"{counted(rejects.mended, 'value')} could not be read and were left empty (half a character: "
+            f"{plural(rejects.mended, 'value')} could not be read and were left empty (half a character: "
             "replaced). The exchanges and accounts that they belong to count; rejected.jsonl says where."
         )
     return tuple(said)

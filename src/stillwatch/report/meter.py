@@ -46,12 +46,12 @@ def _place(exchanges: float, end: float) -> float:
     return round(100 * math.log(inside / FROM) / math.log(end / FROM), 2)
 
 
-def outlook(milestone: str | None) -> str | None:
+def split_milestone(milestone: str | None) -> str | None:
     """What a campaign's next milestone says, as a sentence's beginning and the rest of it.
 
-    >>> outlook("stopped on 2026-03-13 07:10 UTC, before 17,000 (Sky-T1)")
+    >>> split_milestone("stopped on 2026-03-13 07:10 UTC, before 17,000 (Sky-T1)")
     'It stopped on 2026-03-13 07:10 UTC, before 17,000 (Sky-T1)'
-    >>> outlook("17,000 exchanges (Sky-T1) on 2026-03-18 at the pace of its last day")
+    >>> split_milestone("17,000 exchanges (Sky-T1) on 2026-03-18 at the pace of its last day")
     'If it goes on: 17,000 exchanges (Sky-T1) on 2026-03-18 at the pace of its last day'
     """
     if milestone is None:

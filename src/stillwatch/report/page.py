@@ -15,7 +15,7 @@ from jinja2 import Environment
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges, write_atomically
 from stillwatch.report.folded import LinkPicture, fold
-from stillwatch.report.meter import Meter, meter, outlook
+from stillwatch.report.meter import Meter, meter, split_milestone
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
@@ -86,7 +86,7 @@ class View:
     short: bool  # too short a log for gaps to be looked for
 
 
-def started(campaign: Campaign) -> datetime:
+def start_of(campaign: Campaign) -> datetime:
     """Tell when a campaign's first answer left, as far as its hours say."""
     return min((h.start for h in campaign.timeline if h.exchanges), default=campaign.alarm_at)
 
@@ -99,7 +99,7 @@ def headline(result: ScanResult) -> str:
     found = [c for c in result.campaigns if c.suppressed_by is None]
     s = result.scanned
     if not found:
-        scope = f"{amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
+        scope = f"{amounts.plural(s.exchanges, 'exchange')} of {amounts.plural(s.accounts, 'account')}"
         of_groups = [w.removeprefix("groups: ") for w in result.judged.why if w.startswith("groups: ")]
         why = "; ".join(of_groups[:1])
         leads = f" {leads_counted(result)}." if result.leads else ""
@@ -112,10 +112,10 @@ def headline(result: ScanResult) -> str:
     taken = sum(c.harvest.exchanges for c in found)
     tokens = sum(c.harvest.output_tokens for c in found)
     verb = "has" if len(found) == 1 else "have"
-    since = min(started(c) for c in found)
+    since = min(start_of(c) for c in found)
     return (
-        f"{amounts.counted(len(found), 'campaign')} over {amounts.counted(accounts, 'account')} {verb} taken "
-        f"{amounts.counted(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
+        f"{amounts.plural(len(found), 'campaign')} over {amounts.plural(accounts, 'account')} {verb} taken "
+        f"{amounts.plural(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
         f"since {since.day} {since:%B %Y}."
     )
 
@@ -123,13 +123,13 @@ def headline(result: ScanResult) -> str:
 def leads_counted(result: ScanResult) -> str:
     """Count the leads, and say that they are no accusation."""
     accuse = "it accuses" if len(result.leads) == 1 else "they accuse"
-    return f"{amounts.counted(len(result.leads), 'lead')} ({accuse} nobody)"
+    return f"{amounts.plural(len(result.leads), 'lead')} ({accuse} nobody)"
 
 
 def _campaign_view(
     c: Campaign, number: int, place: int, result: ScanResult, verdicts: dict[str, AccountVerdict], most: int
 ) -> CampaignView:
-    def named(account: str) -> MemberRow:
+    def member_row(account: str) -> MemberRow:
         v = verdicts.get(account)
         return MemberRow(
             account, c.named_at.get(account), v.exchanges if v else None, v.p_value if v else None
@@ -139,13 +139,13 @@ def _campaign_view(
     return CampaignView(
         campaign=c,
         anchor=f"campaign-{number}",
-        since=started(c),
+        since=start_of(c),
         meter=meter(c.harvest.exchanges, c.harvest_at_alarm.exchanges),
         timeline=timeline(c, result.scanned, result.gaps),
         folded=fold(c),
         reasons=tuple(sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
         links=tuple(sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
-        named=tuple(named(a) for a in order[:most]),
+        named=tuple(member_row(a) for a in order[:most]),
         named_left_out=max(0, len(order) - most),
         place=place,
     )
@@ -182,7 +182,7 @@ def view(result: ScanResult) -> View:
     return View(
         result=result,
         headline=headline(result),
-        since=min((started(c) for c in found), default=None),
+        since=min((start_of(c) for c in found), default=None),
         open=shown,
         suppressed=tuple(look(c, len(found) + i + 1) for i, c in enumerate(quiet[:FULL])),
         rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(found[:ROWS])),
@@ -216,9 +216,9 @@ def _environment() -> Environment:
         p_value=amounts.p_value,
         moment=amounts.moment,
         label=_label,
-        outlook=outlook,
+        outlook=split_milestone,
     )
-    environment.globals.update(share=amounts.share, counted=amounts.counted, findings_file=FINDINGS)
+    environment.globals.update(share=amounts.share, counted=amounts.plural, findings_file=FINDINGS)
     return environment
 
 

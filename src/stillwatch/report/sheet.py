@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from stillwatch.report.visible import pieces
 
 
-def shown(text: object, limit: int = 160) -> Markup:
+def show(text: object, limit: int = 160) -> Markup:
     """Escape twice over: for HTML, and each character that acts or hides as a marked escape."""
     if text is None or text == "":
         return Markup("-") if text is None else Markup('<span class="ctl">(empty)</span>')
@@ -56,5 +56,5 @@ def environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["shown"] = shown
+    made.filters["shown"] = show
     return made

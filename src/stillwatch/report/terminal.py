@@ -16,7 +16,7 @@ from rich.text import Text
 
 from stillwatch.report import amounts
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges
-from stillwatch.report.page import headline, leads_counted, started
+from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.curve import cited
@@ -53,7 +53,7 @@ def _row(c: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
         amounts.count(len(c.accounts)),
         amounts.count(c.harvest.exchanges),
         amounts.count(c.harvest_at_alarm.exchanges),
-        started(c).strftime(when),
+        start_of(c).strftime(when),
         c.alarm_at.strftime(when),
         amounts.p_value(c.p_value, plain=True),
     )
@@ -80,9 +80,7 @@ def _print_table(campaigns: list[Campaign], console: Console) -> None:
         table.add_row(*_row(c, console, wide))
     console.print(table)
     if len(campaigns) > ROWS:
-        console.print(
-            Text(f"... and {amounts.counted(len(campaigns) - ROWS, 'more campaign')} in {FINDINGS}")
-        )
+        console.print(Text(f"... and {amounts.plural(len(campaigns) - ROWS, 'more campaign')} in {FINDINGS}"))
     if not wide:
         reasons = [f"{c.id}: {_top(c)}" for c in campaigns[:ROWS]]
         print_list("Strongest reason", reasons, console)
@@ -133,7 +131,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     found = [c for c in ordered if c.suppressed_by is None]
     console.print(Text(headline(result).replace("\u00a0", " "), style="bold"))
     s = result.scanned
-    read = f"Scanned {amounts.counted(s.exchanges, 'exchange')} of {amounts.counted(s.accounts, 'account')}"
+    read = f"Scanned {amounts.plural(s.exchanges, 'exchange')} of {amounts.plural(s.accounts, 'account')}"
     if s.first and s.last:
         read += f", {s.first:%Y-%m-%d %H:%M} to {s.last:%Y-%m-%d %H:%M} UTC"
     console.print(Text(f"{read}, in {s.seconds:.1f} s."))
@@ -143,7 +141,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
         most = max(c.harvest.exchanges for c in found)
         console.print()
         console.print(
-            safe(f"The largest took {amounts.counted(most, 'exchange')}. {cited(most)}", console, 400)
+            safe(f"The largest took {amounts.plural(most, 'exchange')}. {cited(most)}", console, 400)
         )
     _print_leads(result, console)
     suppressed = [
@@ -154,7 +152,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
         shown = list(result.rejected_examples[:EXAMPLES])
         lines = shown + ([f"and {s.rejected - len(shown):,} more"] if s.rejected > len(shown) > 0 else [])
         print_list(
-            f"{amounts.counted(s.rejected, 'line')} could not be read (a refused file counts as one)",
+            f"{amounts.plural(s.rejected, 'line')} could not be read (a refused file counts as one)",
             lines,
             console,
         )

@@ -40,7 +40,7 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: in
     for draw in range(draws):
         key = hashlib.sha256(f"dry run {draw}".encode()).digest()
         drawn = replace(plan(terms, "dry run", names, begin_us, key), start_us=0, days=10**6)
-        for account in drawn.held & times.keys():
+        for account in drawn.held_accounts & times.keys():
             held = [t for t in times[account].tolist() if drawn.hold_end_us(account, t) is not None]
             draws_held[account] += 1
             refused[account] += _within_budget(held, terms.refused_minutes_per_day)

@@ -144,7 +144,7 @@ def _text(
     expected = float(load.sum() / load.shape[2])
     more = f", and the others asked {focal / expected:.1f} times as much" if expected else ""
     return (
-        f"In {len(held):,} holds of {schedule.block_minutes} minutes {len(schedule.held):,} of "
+        f"In {len(held):,} holds of {schedule.block_minutes} minutes {len(schedule.held_accounts):,} of "
         f"{len(schedule.accounts):,} accounts asked {refused:,} new texts; {moved:,} of these were asked by "
         f"accounts of other customers{more}. Beside them, {elsewhere:,} texts at times that were "
         f"not drawn: {others:,} such (p = {p_value:.2g})."
@@ -159,7 +159,7 @@ def _repeats(
 
     An account's first request of a text counts alone: its own retries are no repeats.
     """
-    held_by_name = [code for code, account in enumerate(log.accounts) if account in schedule.held]
+    held_by_name = [code for code, account in enumerate(log.accounts) if account in schedule.held_accounts]
     is_held = np.zeros(len(log.accounts) + 1, bool)
     is_held[held_by_name] = True
     low, high = np.searchsorted(
@@ -209,7 +209,7 @@ def _focal_scores(
     customers of whom an account is held."""
     counts = np.zeros((many, len(windows), schedule.blocks_per_window))
     counts[: len(schedule.accounts)] = np.sqrt(request_counts(log, schedule, windows))
-    of_held = {parties[k] for k, account in enumerate(schedule.accounts) if account in schedule.held}
+    of_held = {parties[k] for k, account in enumerate(schedule.accounts) if account in schedule.held_accounts}
     counts[[party in of_held for party in parties]] = 0.0
     return counts
 

@@ -40,7 +40,7 @@ from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, PARTS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
-from stillwatch.stats.dealing import coded
+from stillwatch.stats.dealing import encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
@@ -170,7 +170,7 @@ class _Watcher:
         self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
         self.all: HotRows = all_rows(log, self.party, self.parties)
         self.stock = Stock(self.spread, self.parties)
-        levels_and_codes = [coded(log[name]) for name in SETTINGS]
+        levels_and_codes = [encode(log[name]) for name in SETTINGS]
         self.codes = tuple(c for c, _ in levels_and_codes)
         # an exchange's settings side by side in memory: they are read together, exchange by exchange
         self.values = np.stack([v for _, v in levels_and_codes], axis=1).T

@@ -28,11 +28,11 @@ def deal(keys, hands):
     return begin, order
 
 
-def coded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct values in order, and (n,) int32 which of them each is: np.unique without sorting, where
     the values lie close together.
 
-    >>> coded(np.array([30, 10, 30]))
+    >>> encode(np.array([30, 10, 30]))
     (array([10, 30]), array([1, 0, 1], dtype=int32))
     """
     if len(values) == 0:

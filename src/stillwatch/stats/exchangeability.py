@@ -94,10 +94,10 @@ def account_content(
     n, labels = len(account), int(account.max()) + 1 if len(account) else 0
     if n < 4 or labels < 2:
         return NOTHING
-    row, word = _stripped(content, account, labels, context_bits)
+    row, word = _own_words(content, account, labels, context_bits)
     if len(word) == 0:
         return NOTHING
-    begin, term, weight = _weighted(row, word, n)
+    begin, term, weight = _tf_idf_rows(row, word, n)
     likeness = _likeness(begin, term, weight)
     a, b = np.nonzero(np.triu(account[:, None] == account[None, :], 1))
     apart = np.abs(at_us[a] - at_us[b]) > apart_us
@@ -141,10 +141,10 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     Arguments as `account_content` takes them.
     """
     labels = int(account.max()) + 1
-    row, word = _stripped(content, account, labels, context_bits)
+    row, word = _own_words(content, account, labels, context_bits)
     if len(word) == 0 or labels < 2:
         return np.zeros(labels, bool)
-    begin, term, weight = _weighted(row, word, len(account))
+    begin, term, weight = _tf_idf_rows(row, word, len(account))
     vectors = np.zeros((labels, int(term.max()) + 1))
     np.add.at(vectors, (account[np.repeat(np.arange(len(account)), np.diff(begin))], term), weight)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -157,7 +157,7 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     return part
 
 
-def _stripped(
+def _own_words(
     content: np.ndarray, account: np.ndarray, labels: int, context_bits: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(session, word) of the words that are neither the group's wording nor an account's constant."""
@@ -176,7 +176,7 @@ def _stripped(
     return pairs >> 32, pairs & 0xFFFFFFFF
 
 
-def _weighted(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sessions as sparse rows of unit length, weighted by inverse document frequency."""
     _, term, sessions = np.unique(word, return_inverse=True, return_counts=True)
     rarity = np.where(sessions > 1, log(n + 1) - np.log(sessions), 0.0)

@@ -12,7 +12,7 @@ from stillwatch.lineage.table import table
 from stillwatch.terms import Step, Terms
 from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.places import Path
-from stillwatch.terms.reading import TermsProblems, shown
+from stillwatch.terms.reading import TermsProblems, show_value
 
 LONGEST_CHAIN = 16
 SOON_US = 14 * 86_400 * 1_000_000
@@ -53,10 +53,11 @@ def _families(terms: Terms, notes: TermsProblems) -> None:
             continue
         near = get_close_matches(ban.family, families, n=1)
         meant = resolve(ban.family).family or (near[0] if near else None)
-        right = f"did you mean {shown(meant)}?" if meant else f"known: {', '.join(families)}."
+        right = f"did you mean {show_value(meant)}?" if meant else f"known: {', '.join(families)}."
         notes.wrong(
             ("ban", number, "family"),
-            f"{shown(ban.family)} is no family of the lineage table, so nothing would be banned; {right} "
+            f"{show_value(ban.family)} is no family of the lineage table, so nothing would be banned; "
+            f"{right} "
             "Names that the table does not know go under `models`",
         )
 
@@ -75,7 +76,7 @@ def doubts(terms: Terms, notes: TermsProblems, now_us: int) -> None:
     _ends(terms, notes, now_us)
     _idle(terms, notes)
     _reachable(terms, notes, now_us)
-    _held(terms, notes)
+    _check_holds(terms, notes)
     for number, network in enumerate(terms.identity.trusted_proxies):
         if network.prefixlen == 0:
             notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
@@ -91,7 +92,7 @@ def doubts(terms: Terms, notes: TermsProblems, now_us: int) -> None:
                 )
 
 
-def _held(terms: Terms, notes: TermsProblems) -> None:
+def _check_holds(terms: Terms, notes: TermsProblems) -> None:
     """Holds refuse people who may have done nothing: say what the owner may have overlooked."""
     holds = terms.holds
     if holds.mode == "dry_run":
@@ -119,13 +120,13 @@ def _idle(terms: Terms, notes: TermsProblems) -> None:
     for number, entry in enumerate(terms.exceptions):
         if entry.family is not None and entry.family not in families:
             notes.warn(
-                ("exception", number, "family"), f"{shown(entry.family)} is not banned: excepts nothing"
+                ("exception", number, "family"), f"{show_value(entry.family)} is not banned: excepts nothing"
             )
     for number, ban in enumerate(terms.bans):
         if ban.family not in table().families:
             notes.warn(
                 ("ban", number, "family"),
-                f"{shown(ban.family)} is not in the lineage table: only its models and hosts are banned",
+                f"{show_value(ban.family)} is not in the lineage table: only its models and hosts are banned",
             )
 
 
@@ -140,4 +141,4 @@ def _reachable(terms: Terms, notes: TermsProblems, now_us: int) -> None:
     for path, name in named:
         verdict = model_verdict(terms, name, "", now_us)
         if not verdict.allow:
-            notes.warn(path, f"{shown(name)} is refused all the same ({verdict.rule}): {verdict.reason}")
+            notes.warn(path, f"{show_value(name)} is refused all the same ({verdict.rule}): {verdict.reason}")

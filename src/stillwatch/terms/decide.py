@@ -22,7 +22,7 @@ from stillwatch.terms import (
 )
 from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
-from stillwatch.terms.judge import hosts_of, judge, on_host, quoted
+from stillwatch.terms.judge import hosts_of, judge, on_host, quote
 from stillwatch.terms.limiter import DAY_US, HOUR_US, tokens_left, until, used_up
 
 
@@ -35,7 +35,7 @@ def model_verdict(
     """
     name = model or terms.models.default
     if not name:
-        return _unnamed(terms)
+        return _unnamed_verdict(terms)
     verdicts = [judge(terms, hop.names, account, org, now_us) for hop in hops(terms.models, name)]
     told = next((verdict for verdict in verdicts if verdict.warn), None)
     until_us = min((verdict.until_us for verdict in verdicts if verdict.until_us is not None), default=None)
@@ -43,7 +43,7 @@ def model_verdict(
         if not verdict.allow:
             if number == 0:
                 return verdict
-            reason = f"{quoted(name)} may be answered by another model: {verdict.reason}"
+            reason = f"{quote(name)} may be answered by another model: {verdict.reason}"
             return ModelVerdict(False, verdict.rule, verdict.target, verdict.family, reason)
     first = verdicts[0]
     if told is None:
@@ -51,7 +51,7 @@ def model_verdict(
     return ModelVerdict(True, told.rule, first.target, first.family, told.reason, told.warn, until_us)
 
 
-def _unnamed(terms: Terms) -> ModelVerdict:
+def _unnamed_verdict(terms: Terms) -> ModelVerdict:
     """No name, and no default in the terms: nobody can say what would answer."""
     if terms.models.unknown == "deny" or terms.models.allow or any(ban.prevent for ban in terms.bans):
         return ModelVerdict(
@@ -93,7 +93,7 @@ def reply_verdict(
 def _mismatch(verdict: ModelVerdict, families: set[str | None], asked: str, served: str) -> ModelVerdict:
     if verdict.family is None or not families or verdict.family in families or verdict.warn:
         return verdict
-    what = f"{quoted(asked)} was asked for, and {quoted(served)} of the family {verdict.family} answered."
+    what = f"{quote(asked)} was asked for, and {quote(served)} of the family {verdict.family} answered."
     return ModelVerdict(True, "reply.mismatch", served, verdict.family, what, what, verdict.until_us)
 
 
@@ -101,13 +101,13 @@ def host_verdict(terms: Terms, host: str) -> ModelVerdict:
     """Say whether an upstream's host may be used at all."""
     for ban in terms.bans:
         if on_host(hosts_of(ban), host):
-            reason = f"{quoted(host)} is a host of the banned family {ban.family}."
+            reason = f"{quote(host)} is a host of the banned family {ban.family}."
             warn = None if ban.prevent else reason
             return ModelVerdict(not ban.prevent, f"ban:{ban.family}", None, ban.family, reason, warn)
     return ModelVerdict(True, "allowed", None)
 
 
-def shown(terms: Terms, model: str, account: str, now_us: int, org: str | None = None) -> bool:
+def is_listed(terms: Terms, model: str, account: str, now_us: int, org: str | None = None) -> bool:
     """Whether a model is listed for this account in /v1/models."""
     return not terms.models.hide_banned or model_verdict(terms, model, account, now_us, org).allow
 
@@ -181,7 +181,7 @@ def decide(
         return refused
     remaining = tokens_left(limits, spent, ask.set_most)
     if step < Step.THROTTLE or standing is None:
-        if hold is not None and (refused := _held(terms, hold, ask, spent, now_us)) is not None:
+        if hold is not None and (refused := _hold_decision(terms, hold, ask, spent, now_us)) is not None:
             return refused
         if verdict is None:
             return Decision(True, output_tokens_left=remaining)
@@ -205,7 +205,9 @@ def decide(
     )
 
 
-def _held(terms: Terms, hold: Hold, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
+def _hold_decision(
+    terms: Terms, hold: Hold, ask: RequestFacts, spent: AccountUsage, now_us: int
+) -> Decision | None:
     """Refuse for a randomised hold, unless the account is exempt or has been refused enough today."""
     holds = terms.holds
     if (

@@ -65,26 +65,26 @@ def _general(old: Terms, new: Terms) -> Iterator[TermsChange]:
         for field in fields(before):
             if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):
                 yield TermsChange(
-                    OTHER, f"{where}.{field.name}", f"{field.name} {_shown(a)} becomes {_shown(b)}"
+                    OTHER, f"{where}.{field.name}", f"{field.name} {_show(a)} becomes {_show(b)}"
                 )
     if old.owner != new.owner:
         yield TermsChange(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
 
 
 def _limits(old: Terms, new: Terms) -> Iterator[TermsChange]:
-    yield from _limit_changes("limits", "everybody", _own(old), _own(new))
+    yield from _limit_changes("limits", "everybody", _own_limits(old), _own_limits(new))
     for kind, before, after in (
         ("account", old.limits.accounts, new.limits.accounts),
         ("org", old.limits.orgs, new.limits.orgs),
     ):
         for name in sorted({*before, *after}):
             own_before, own_after = before.get(name, {}), after.get(name, {})
-            named = [key for key in _own(old) if key in own_before or key in own_after]
+            named = [key for key in _own_limits(old) if key in own_before or key in own_after]
             yield from _limit_changes(
                 f"limits.{kind}.{name}",
                 f"the {'account' if kind == 'account' else 'organisation'} {name}",
-                {key: own_before.get(key, _own(old)[key]) for key in named},
-                {key: own_after.get(key, _own(new)[key]) for key in named},
+                {key: own_before.get(key, _own_limits(old)[key]) for key in named},
+                {key: own_after.get(key, _own_limits(new)[key]) for key in named},
             )
 
 
@@ -101,7 +101,7 @@ def _model_sets(old: Terms, new: Terms) -> Iterator[TermsChange]:
                 yield TermsChange(STRICTER if stricter else LOOSER, "limits.models", text)
 
 
-def _own(terms: Terms) -> dict[str, Any]:
+def _own_limits(terms: Terms) -> dict[str, Any]:
     return {key: getattr(terms.limits, key) for key in (*COUNTS, "logprobs")}
 
 
@@ -269,37 +269,37 @@ def _exceptions(old: Terms, new: Terms) -> Iterator[TermsChange]:
     before, after = ({_key(one): one for one in terms.exceptions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
-            text = f"{_named(one)} may use {_models_of(one)} {_until(one.expires_us)}"
+            text = f"{_scope(one)} may use {_models_of(one)} {_until(one.expires_us)}"
             yield TermsChange(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
         elif one.expires_us != before[key].expires_us:
-            text = f"the exception of {_named(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
+            text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
             looser = one.expires_us > before[key].expires_us
             yield TermsChange(
                 LOOSER if looser else STRICTER, "exception", f"{text}, not {_until(before[key].expires_us)}"
             )
         elif one != before[key]:
-            text = f"the exception of {_named(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
+            text = f"the exception of {_scope(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
             yield TermsChange(OTHER, "exception", text)
     for key, one in before.items():
         if key not in after:
-            yield TermsChange(STRICTER, "exception", f"{_named(one)} may no longer use {_models_of(one)}")
+            yield TermsChange(STRICTER, "exception", f"{_scope(one)} may no longer use {_models_of(one)}")
 
 
 def _permissions(old: Terms, new: Terms) -> Iterator[TermsChange]:
     before, after = ({(p.account, p.org, p.kind): p for p in terms.permissions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
-            text = f"{_named(one)} may do {one.kind} {_until(one.expires_us)}"
+            text = f"{_scope(one)} may do {one.kind} {_until(one.expires_us)}"
             yield TermsChange(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
         elif one.expires_us != before[key].expires_us:
             looser = one.expires_us > before[key].expires_us
-            text = f"the permission of {_named(one)} for {one.kind} holds {_until(one.expires_us)}"
+            text = f"the permission of {_scope(one)} for {one.kind} holds {_until(one.expires_us)}"
             yield TermsChange(
                 LOOSER if looser else STRICTER, "permission", f"{text}, not {_until(before[key].expires_us)}"
             )
     for key, one in before.items():
         if key not in after:
-            yield TermsChange(STRICTER, "permission", f"{_named(one)} may no longer do {one.kind}")
+            yield TermsChange(STRICTER, "permission", f"{_scope(one)} may no longer do {one.kind}")
 
 
 def _operations(old: Terms, new: Terms) -> Iterator[TermsChange]:
@@ -314,10 +314,10 @@ def _operations(old: Terms, new: Terms) -> Iterator[TermsChange]:
 def _ending(new: Terms, now_us: int) -> Iterator[TermsChange]:
     for one in new.exceptions:
         if one.expires_us <= now_us:
-            text = f"the exception of {_named(one)} for {_models_of(one)} has ended"
+            text = f"the exception of {_scope(one)} for {_models_of(one)} has ended"
             yield TermsChange(OTHER, "exception", text)
         elif one.expires_us <= now_us + 14 * DAY_US:
-            text = f"the exception of {_named(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
+            text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
             yield TermsChange(OTHER, "exception", text)
 
 
@@ -325,7 +325,7 @@ def _key(one: ModelException) -> tuple[object, ...]:
     return (one.account, one.org, frozenset(one.models), one.family)
 
 
-def _named(one: ModelException | Permission) -> str:
+def _scope(one: ModelException | Permission) -> str:
     if one.account == "*":
         return "everybody"
     return f"the account {one.account}" if one.account else f"the organisation {one.org}"
@@ -347,7 +347,7 @@ def _until(us: int) -> str:
     return f"until {end:%Y-%m-%dT%H:%M}Z"
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "nothing"
     return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -19,7 +19,7 @@ from stillwatch.terms import (
     TermsTest,
 )
 from stillwatch.terms.outcome import OUTCOMES
-from stillwatch.terms.reading import TableReader, shown
+from stillwatch.terms.reading import TableReader, show_value
 from stillwatch.terms.sections import MOST, STEPS
 
 NAMES = list(dict.fromkeys(line.name for line in OPERATIONS.lines))
@@ -41,7 +41,7 @@ def models(table: TableReader) -> Models:
         allow=_model_names(table, "allow"),
         hide_banned=table.flag("hide_banned", True),
     )
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -50,7 +50,7 @@ def _model_names(table: TableReader, key: str) -> tuple[str, ...]:
     found = table.names(key)
     for name in found:
         if not skeleton(name):
-            table.wrong(key, f"{shown(name)} has neither letters nor digits, so it would match nothing")
+            table.wrong(key, f"{show_value(name)} has neither letters nor digits, so it would match nothing")
     return found
 
 
@@ -69,8 +69,8 @@ def ban(table: TableReader) -> Ban:
     rest = built.message.replace("{reason}", "").replace("{model}", "")
     if "{" in rest or "}" in rest:
         table.wrong("message", "holds a brace that is no {reason} or {model}; leave it out")
-    includes.done()
-    table.done()
+    includes.check_unknown_keys()
+    table.check_unknown_keys()
     return built
 
 
@@ -80,7 +80,7 @@ def _hosts(table: TableReader, key: str) -> tuple[str, ...]:
         labels = host.removeprefix("*.").lower().split(".")
         if len(labels) < 2 or not all(_is_label(label) for label in labels):
             right = 'give a host name, as in "api.example.com" or "*.example.com"'
-            table.notes.wrong((*table.path, key, number), f"{shown(host)} is no host name; {right}")
+            table.notes.wrong((*table.path, key, number), f"{show_value(host)} is no host name; {right}")
         else:
             found.append(host.lower())
     return tuple(found)
@@ -121,7 +121,7 @@ def exception(table: TableReader) -> ModelException:
     )
     if not built.models and not table.has("family"):
         table.wrong("", "names neither `models` nor `family`; say what is excepted")
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -132,7 +132,7 @@ def permission(table: TableReader) -> Permission:
         account=account, org=org, kind=table.name("kind", ""), **_approval(table, "permission")
     )
     table.name("reason")
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -152,7 +152,7 @@ def test(table: TableReader) -> TermsTest:
         at_us=table.moment("at"),
     )
     table.text("because", "")
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -161,7 +161,7 @@ def operation(table: TableReader) -> Operation:
     table.need("does", 'say what it does, as in does = "generates"')
     path = table.name("path", "/")
     if table.has("path") and (why := wrong_path(path)):
-        table.wrong("path", f"{shown(path)}: {why}")
+        table.wrong("path", f"{show_value(path)}: {why}")
     built = Operation(
         api="owner",
         method=table.choice("method", "POST", METHODS),
@@ -170,7 +170,7 @@ def operation(table: TableReader) -> Operation:
         name=table.name("name", "other"),
         by_owner=True,
     )
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -186,7 +186,7 @@ def _ask(table: TableReader) -> RequestFacts:
         logprobs=table.flag("logprobs", False),
         body_bytes=table.whole("body_bytes", 0, 0, MOST),
     )
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -205,7 +205,7 @@ def _standing(table: TableReader) -> EnforcementStatus | None:
         mark=below.name("mark"),
         until_us=below.moment("until"),
     )
-    below.done()
+    below.check_unknown_keys()
     return built
 
 
@@ -218,5 +218,5 @@ def _spent(table: TableReader) -> AccountUsage:
         "held_minutes_day",
     )
     built = AccountUsage(**{key: table.whole(key, 0, 0, MOST) for key in keys})
-    table.done()
+    table.check_unknown_keys()
     return built

@@ -50,7 +50,7 @@ class HoldSchedule:
         return hashlib.sha256(b"stillwatch holds" + self.key).hexdigest()
 
     @cached_property
-    def held(self) -> frozenset[str]:
+    def held_accounts(self) -> frozenset[str]:
         """Give the accounts that are held: half of them, the smaller half of an odd number."""
         order = sorted(self.accounts, key=lambda account: (self._draw("account", account), account))
         return frozenset(order[: len(order) // 2])
@@ -58,7 +58,7 @@ class HoldSchedule:
     @cached_property
     def focal(self) -> tuple[str, ...]:
         """Give the accounts that are never held."""
-        return tuple(account for account in self.accounts if account not in self.held)
+        return tuple(account for account in self.accounts if account not in self.held_accounts)
 
     def block(self, window: int) -> int:
         """Give the block, from 0, that is drawn in a window. `window`: counted from the epoch."""
@@ -75,7 +75,7 @@ class HoldSchedule:
         A block whose predecessor was drawn as well holds nobody: the time that a client was told to wait for
         would else be untrue. It counts as drawn all the same, so the draw stays uniform.
         """
-        if not self.start_us <= now_us < self.end_us or account not in self.held:
+        if not self.start_us <= now_us < self.end_us or account not in self.held_accounts:
             return None
         at = now_us - now_us % self.block_us
         if not self._is_drawn(at) or (at > self.start_us and self._is_drawn(at - self.block_us)):

@@ -25,7 +25,7 @@ def hops(models: Models, name: str) -> list[Hop]:
     A name that only looks like an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
     not: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
     """
-    names = [name, *_listed(name)] if "," in name and len(name) <= LONGEST_MODEL else [name]
+    names = [name, *_split_list(name)] if "," in name and len(name) <= LONGEST_MODEL else [name]
     if not models.aliases and not models.fallbacks:
         return [Hop((one,)) for one in names]
     waiting = list(dict.fromkeys((*names, *(like for one in names for like in _look_alikes(models, one)))))
@@ -41,7 +41,7 @@ def hops(models: Models, name: str) -> list[Hop]:
     return list(found.values())
 
 
-def _listed(name: str) -> list[str]:
+def _split_list(name: str) -> list[str]:
     return [piece for part in name.split(",") if (piece := part.strip())]
 
 

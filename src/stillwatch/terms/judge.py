@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.resolve import resolve
-from stillwatch.lineage.skeleton import folded, skeleton
+from stillwatch.lineage.skeleton import fold_name, skeleton
 from stillwatch.lineage.table import table
 from stillwatch.terms import Ban, ModelException, ModelVerdict, Terms
 from stillwatch.terms.hops import LONGEST_MODEL
@@ -45,7 +45,7 @@ def judge(
             return ModelVerdict(False, f"ban:{ban.family}", name, found.family, message)
         if not warn:
             rule, warn = f"ban:{ban.family}", message
-    known = _known(terms, found, names, bones, account, org, now_us)
+    known = _known_verdict(terms, found, names, bones, account, org, now_us)
     if not known.allow:
         return known
     return ModelVerdict(
@@ -68,7 +68,7 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
     if any(on_host(hosts_of(ban), piece) for piece in _pieces(found.name) if "." in piece):
         return "deny"
     if found.family == ban.family and not (found.relation is Relation.DISTILLED and not found.teachers):
-        return "deny" if _included(ban, found) else None
+        return "deny" if _is_included(ban, found) else None
     if ban.family in found.teachers and found.relation is Relation.MERGED:
         return "deny" if ban.merged else None
     if found.family == ban.family or ban.family in found.teachers:
@@ -76,7 +76,7 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
     return None
 
 
-def _included(ban: Ban, found: Resolved) -> bool:
+def _is_included(ban: Ban, found: Resolved) -> bool:
     """Whether the ban reaches this far from the maker's own weights on the maker's own service."""
     if found.host is not None and not ban.hosted_by_others and not _is_own_host(ban, found):
         return False
@@ -96,7 +96,7 @@ def _is_own_host(ban: Ban, found: Resolved) -> bool:
 @lru_cache(maxsize=8192)
 def _pieces(name: str) -> tuple[str, ...]:
     """A name cut where hosts, owners and tags are joined on."""
-    return tuple(folded(name).replace(":", "/").replace("@", "/").split("/"))
+    return tuple(fold_name(name).replace(":", "/").replace("@", "/").split("/"))
 
 
 @lru_cache(maxsize=8192)
@@ -120,16 +120,16 @@ def _vendor_hosts(name: str) -> tuple[str, ...]:
 
 def on_host(hosts: tuple[str, ...], host: str) -> bool:
     """Whether a host name is one of these; "*.example.com" is every name below example.com."""
-    host = folded(host).rstrip(".")
+    host = fold_name(host).rstrip(".")
     return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
 
 
 def _message(ban: Ban, found: Resolved, name: str) -> str:
-    reason = f"{quoted(name)} is {_kinship(ban, found)}"
-    return ban.message.replace("{model}", quoted(name)[1:-1]).replace("{reason}", reason)
+    reason = f"{quote(name)} is {_kinship(ban, found)}"
+    return ban.message.replace("{model}", quote(name)[1:-1]).replace("{reason}", reason)
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """A client's word as it may stand in a reply and its headers: short, ASCII, disguises visible."""
     return ascii(name if len(name) <= 80 else name[:77] + "...")
 
@@ -162,7 +162,7 @@ def _lifting(
     return max(fitting, key=lambda entry: entry.expires_us, default=None)
 
 
-def _known(
+def _known_verdict(
     terms: Terms,
     found: Resolved,
     names: tuple[str, ...],
@@ -182,7 +182,7 @@ def _known(
             True, f"exception:{entry.who}", names[-1], found.family, until_us=entry.expires_us
         )
     if models.allow:
-        what = f"{quoted(names[0])} is not among the models that may be used."
+        what = f"{quote(names[0])} is not among the models that may be used."
         return ModelVerdict(False, "models.allow", names[-1], found.family, what)
-    what = f"{quoted(names[0])} is not a known model, and the owner's terms allow known models only."
+    what = f"{quote(names[0])} is not a known model, and the owner's terms allow known models only."
     return ModelVerdict(False, "models.unknown", names[-1], None, what)

@@ -60,10 +60,10 @@ def read(path: str | FilePath) -> str:
             content = opened.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise TermsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    return decoded(content, str(path))
+    return decode(content, str(path))
 
 
-def decoded(content: bytes, name: str) -> str:
+def decode(content: bytes, name: str) -> str:
     """Bytes as text. Raises: TermsError."""
     if len(content) > LARGEST_BYTES:
         raise TermsError([f"{name}: larger than {LARGEST_BYTES:,} bytes; terms are a page or two"])
@@ -78,7 +78,7 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Ter
     """Read a text and say all that is wrong with it, and with a time also what is doubtful."""
     text = text.replace("\r\n", "\n")
     try:
-        content = _parsed(text, name)
+        content = _parse(text, name)
     except TermsError as error:
         return TermsCheck(None, tuple(error.problems), ())
     notes = TermsProblems(name, places(text))
@@ -94,7 +94,7 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Ter
     return TermsCheck(None if problems else terms, problems, warnings)
 
 
-def _parsed(text: str, name: str) -> dict[str, object]:
+def _parse(text: str, name: str) -> dict[str, object]:
     squared_dots = 0
     for number, line in enumerate(text.split("\n"), 1):
         squared_dots += line.count(".") ** 2
@@ -138,5 +138,5 @@ def _terms(top: TableReader) -> Terms:
         operations=tuple(entry.operation(table) for table in top.tables("operation")),
         tests=tuple(entry.test(table) for table in top.tables("test")),
     )
-    top.done()
+    top.check_unknown_keys()
     return terms

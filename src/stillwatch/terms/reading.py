@@ -66,7 +66,7 @@ class TableReader:
     def has(self, key: str) -> bool:
         return key in self.content
 
-    def done(self) -> None:
+    def check_unknown_keys(self) -> None:
         """Complain of every key that nobody asked for."""
         for key in self.content:
             if key not in self.asked:
@@ -81,7 +81,7 @@ class TableReader:
         value = self.content.get(key)
         if value is None or (type(value) is kind):
             return value
-        self.wrong(key, f"{shown(value)} is {_kind(value)}; {right}")
+        self.wrong(key, f"{show_value(value)} is {_kind(value)}; {right}")
         return None
 
     def need(self, key: str, right: str) -> bool:
@@ -97,7 +97,7 @@ class TableReader:
         if value is None:
             return default
         if not low <= value <= high:
-            self.wrong(key, f"{shown(value)} is out of range; {right}")
+            self.wrong(key, f"{show_value(value)} is out of range; {right}")
             return default
         return value
 
@@ -112,7 +112,7 @@ class TableReader:
         if value is None:
             return default
         if not 0 <= value <= 1:  # nan is in no range
-            self.wrong(key, f"{shown(value)} is out of range; {right}")
+            self.wrong(key, f"{show_value(value)} is out of range; {right}")
             return default
         return float(value)
 
@@ -127,7 +127,7 @@ class TableReader:
         if value is None:
             return default
         if value not in words:
-            self.wrong(key, f"{shown(value)} is not known; {right}")
+            self.wrong(key, f"{show_value(value)} is not known; {right}")
             return default
         return value
 
@@ -143,9 +143,9 @@ class TableReader:
         for number, item in enumerate(value or ()):
             path = (*self.path, key, number)
             if type(item) is not str:
-                self.notes.wrong(path, f"{shown(item)} is {_kind(item)}; give a name in quotes")
+                self.notes.wrong(path, f"{show_value(item)} is {_kind(item)}; give a name in quotes")
             elif item in good:
-                self.notes.wrong(path, f"{shown(item)} stands here twice; leave one out")
+                self.notes.wrong(path, f"{show_value(item)} stands here twice; leave one out")
             elif self.fits(key, item, path):
                 good[item] = None
         return tuple(good)
@@ -156,11 +156,11 @@ class TableReader:
         if not value.strip():
             why = "is empty; give a name"
         elif value != value.strip():
-            why = f"is {shown(value)}; leave out the space around the name"
+            why = f"is {show_value(value)}; leave out the space around the name"
         elif len(value) > LONGEST_NAME:
             why = f"is {len(value):,} characters long; a name has at most {LONGEST_NAME}"
         elif not value.isprintable():
-            why = f"is {shown(value)}; a name has only characters that can be seen"
+            why = f"is {show_value(value)}; a name has only characters that can be seen"
         if why:
             self.notes.wrong((*self.path, key) if path is None else path, why)
         return why is None
@@ -173,7 +173,7 @@ class TableReader:
         if len(value) > LONGEST_TEXT:
             self.wrong(key, f"is {len(value):,} characters long; give at most {LONGEST_TEXT:,}")
         elif not value.replace("\n", "").isprintable():
-            self.wrong(key, f"{shown(value)} holds characters that cannot be seen; leave them out")
+            self.wrong(key, f"{show_value(value)} holds characters that cannot be seen; leave them out")
         else:
             return value
         return default
@@ -188,7 +188,7 @@ class TableReader:
         if value is None:
             return default
         if not isinstance(value, date):
-            self.wrong(key, f"{shown(value)} is no time; {right}")
+            self.wrong(key, f"{show_value(value)} is no time; {right}")
         elif not 1970 <= value.year <= LAST_YEAR:
             self.wrong(key, f"{value.year} is out of range; give a year from 1970 to {LAST_YEAR}")
         elif not isinstance(value, datetime):
@@ -216,11 +216,11 @@ class TableReader:
             if type(item) is dict:
                 found.append(TableReader(item, path, self.notes))
             else:
-                self.notes.wrong(path, f"{shown(item)} is {_kind(item)}; {right}")
+                self.notes.wrong(path, f"{show_value(item)} is {_kind(item)}; {right}")
         return found
 
 
-def shown(value: object) -> str:
+def show_value(value: object) -> str:
     """A value for an error message: one short line."""
     if isinstance(value, list | dict):
         return "this"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at, digest
-from stillwatch.terms.load import LARGEST_BYTES, decoded, loads
+from stillwatch.terms.load import LARGEST_BYTES, decode, loads
 
 SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
 
@@ -71,7 +71,7 @@ class WatchedTerms:
         if seen.sha256 == self._refused or before is None or before[:3] != seen[:3]:
             return None  # seen to be no good; or new: taken when the next look finds the same
         try:
-            self.terms, self.sha256 = self._judged(seen, self.terms.version, self.sha256), seen.sha256
+            self.terms, self.sha256 = self._judge_text(seen, self.terms.version, self.sha256), seen.sha256
         except TermsError as error:
             self._stays(error)
             return None
@@ -84,9 +84,9 @@ class WatchedTerms:
         try:
             seen = self._look()
             if last is None:
-                return self._judged(seen), seen.sha256
+                return self._judge_text(seen), seen.sha256
             if last.sha256 == seen.sha256 or seen.settled:
-                return self._judged(seen, last.version, last.sha256), seen.sha256
+                return self._judge_text(seen, last.version, last.sha256), seen.sha256
             raise TermsError([f"{self.path}: was changed a moment ago, it may be half written"])
         except TermsError as error:
             if last is None or last.text is None:
@@ -98,11 +98,11 @@ class WatchedTerms:
     def _stays(self, error: TermsError) -> None:
         self.error = f"{error}; version {self.terms.version} stays in force"
 
-    def _judged(self, seen: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
+    def _judge_text(self, seen: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
         """The terms of a text, if they may follow version `last`. Raises: TermsError."""
         version = 0
         try:
-            text = decoded(seen.content, str(self.path))
+            text = decode(seen.content, str(self.path))
             terms = loads(text, str(self.path))
             version = terms.version
             follows(self.path, version, seen.sha256, last, last_sha256)

@@ -21,7 +21,7 @@ from stillwatch.terms import (
     Rung,
     Step,
 )
-from stillwatch.terms.reading import TableReader, shown
+from stillwatch.terms.reading import TableReader, show_value
 
 MOST = 10**15  # more tokens or requests than any limit can mean
 MAX_BODY_BYTES = 1 << 30
@@ -48,7 +48,8 @@ def identity(table: TableReader) -> IdentitySettings:
             header.isascii() and header.replace("-", "").replace("_", "").isalnum()
         ):
             table.wrong(
-                "end_user_header", f'{shown(header)} cannot carry an end user; give one like "x-end-user"'
+                "end_user_header",
+                f'{show_value(header)} cannot carry an end user; give one like "x-end-user"',
             )
             header = None
     known = IdentitySettings(
@@ -56,7 +57,7 @@ def identity(table: TableReader) -> IdentitySettings:
         end_user_header=header,
         trusted_proxies=_networks(table, "trusted_proxies"),
     )
-    table.done()
+    table.check_unknown_keys()
     return known
 
 
@@ -67,7 +68,7 @@ def _networks(table: TableReader, key: str) -> tuple[IPv4Network | IPv6Network, 
             found.append(ip_network(text))
         except ValueError as error:
             right = 'give a network, as in "10.0.0.0/8"'
-            table.notes.wrong((*table.path, key, number), f"{shown(text)}: {error}; {right}")
+            table.notes.wrong((*table.path, key, number), f"{show_value(text)}: {error}; {right}")
     return tuple(found)
 
 
@@ -78,7 +79,7 @@ def capture(table: TableReader) -> Capture:
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
         unknown_paths=table.choice("unknown_paths", Capture.unknown_paths, ("refuse", "pass")),
     )
-    table.done()
+    table.check_unknown_keys()
     return kept
 
 
@@ -87,7 +88,7 @@ def address(table: TableReader) -> Address:
         connections=table.whole("connections", Address.connections, 1, 1_000_000),
         body_bytes=table.whole("body_bytes", Address.body_bytes, 1 << 20, 1 << 40),
     )
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -103,7 +104,7 @@ def retention(table: TableReader) -> Retention:
             f"{kept.text_days} days for texts, but only {kept.sketch_days} for sketches; texts go with the "
             "sketches: raise sketch_days or lower text_days",
         )
-    table.done()
+    table.check_unknown_keys()
     return kept
 
 
@@ -122,7 +123,7 @@ def coin(table: TableReader) -> Coin:
         table.wrong(
             "chosen_share", "nobody is chosen; name accounts, orgs or campaigns, or set watched = true"
         )
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -150,7 +151,7 @@ def holds(table: TableReader) -> Holds:
         most = f"{built.accounts_at_most:,}"
         what = f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so nobody would be held"
         table.wrong("accounts_at_least", f"{what}; lower it")
-    table.done()
+    table.check_unknown_keys()
     return built
 
 
@@ -167,7 +168,7 @@ def limits(table: TableReader) -> AccountLimits:
         {name: _override(below.table(name)) for name in below.content if below.fits(name, name)}
         for below in (table.table("account"), table.table("org"))
     )
-    table.done()
+    table.check_unknown_keys()
     return AccountLimits(
         **general,
         logprobs=logprobs,
@@ -191,8 +192,8 @@ def _model_set(table: TableReader) -> ModelSet:
             if accounts.fits(name, name) and (below := accounts.table(name)) is not None
         },
     )
-    accounts.done()
-    table.done()
+    accounts.check_unknown_keys()
+    table.check_unknown_keys()
     return built
 
 
@@ -210,7 +211,7 @@ def _override(table: TableReader) -> dict[str, int | bool | None]:
     _grow(table, differs)
     if not table.content:
         table.wrong("", "holds nothing; give a limit that differs, or leave the table out")
-    table.done()
+    table.check_unknown_keys()
     return differs
 
 
@@ -249,8 +250,8 @@ def ladder(table: TableReader) -> Ladder:
             }
         ),
     )
-    messages.done()
-    table.done()
+    messages.check_unknown_keys()
+    table.check_unknown_keys()
     return built
 
 
@@ -273,5 +274,5 @@ def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
             f'"{built.step.name.lower()}" alters replies without a person; '
             'set alter_replies = true in [ladder], or mode = "propose" here',
         )
-    table.done()
+    table.check_unknown_keys()
     return built

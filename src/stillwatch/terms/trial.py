@@ -24,10 +24,10 @@ class TermsTestResult:
 
 def run(terms: Terms, now_us: int) -> tuple[TermsTestResult, ...]:
     """Run every test, at its own time or now."""
-    return tuple(_tried(terms, test, now_us) for test in terms.tests)
+    return tuple(_run_test(terms, test, now_us) for test in terms.tests)
 
 
-def _tried(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
+def _run_test(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
     ask, at_us = test.ask, now_us if test.at_us is None else test.at_us
     verdict: ModelVerdict | None = None
     if ask.model is not None:

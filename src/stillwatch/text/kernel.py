@@ -39,7 +39,7 @@ LANES = np.array([sum((b >> k & 1) << 8 * k for k in range(8)) for b in range(25
 
 
 @njit(cache=True, nogil=True)
-def _alone(codepoint):
+def _is_own_token(codepoint):
     """Whether a character is a token of its own: CJK, kana, hangul, Thai, Lao, Khmer, Myanmar, emoji."""
     return (
         0x0E00 <= codepoint <= 0x0EFF
@@ -96,7 +96,7 @@ def tokens(data, begin, end, key, masked, plain, content):
         before = glyph
         glyph = np.uint64(0)
         content[at] = 0
-        if kind == WIDE and not _alone(_codepoint(data, i, end)):
+        if kind == WIDE and not _is_own_token(_codepoint(data, i, end)):
             kind = LETTER
         if kind == LETTER:
             while i < end:
@@ -105,7 +105,7 @@ def tokens(data, begin, end, key, masked, plain, content):
                 if inside == LETTER:
                     h = (h ^ LOWER[c]) * FNV
                     i += 1
-                elif inside == WIDE and not _alone(_codepoint(data, i, end)):
+                elif inside == WIDE and not _is_own_token(_codepoint(data, i, end)):
                     h, i = _take(data, i, end, h)
                 else:
                     break

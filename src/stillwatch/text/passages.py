@@ -17,7 +17,18 @@ Source: Schleimer, Wilkerson and Aiken 2003, SIGMOD (local selection of hashes);
 import numpy as np
 from numba import njit
 
-from stillwatch.text.kernel import BASIS, DIGIT, FNV, KIND, LETTER, LOWER, WIDE, _alone, _codepoint, _take
+from stillwatch.text.kernel import (
+    BASIS,
+    DIGIT,
+    FNV,
+    KIND,
+    LETTER,
+    LOWER,
+    WIDE,
+    _codepoint,
+    _is_own_token,
+    _take,
+)
 from stillwatch.text.keyed import mix, siphash_word
 
 RUN = 8  # words of a passage
@@ -41,7 +52,7 @@ def _last_power():
 def _word(data, i, end):
     """The hash of the word at i, where it ends, and whether it is of letters; 0 for a mark."""
     kind = KIND[data[i]]
-    if kind == WIDE and _alone(_codepoint(data, i, end)):
+    if kind == WIDE and _is_own_token(_codepoint(data, i, end)):
         h, i = _take(data, i, end, BASIS)
         return h, i, True
     if kind not in (LETTER, DIGIT, WIDE):
@@ -56,7 +67,7 @@ def _word(data, i, end):
             h = (h ^ LOWER[data[i]]) * FNV
             letters |= inside == LETTER
             i += 1
-        elif inside == WIDE and not _alone(_codepoint(data, i, end)):
+        elif inside == WIDE and not _is_own_token(_codepoint(data, i, end)):
             h, i = _take(data, i, end, h)
             letters = True
         else:

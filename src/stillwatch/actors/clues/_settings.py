@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
-from stillwatch.stats.dealing import coded
+from stillwatch.stats.dealing import encode
 
 
 def common_value(
@@ -61,7 +61,7 @@ def _everyone(world: World, column: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _mostly(values: np.ndarray, account: np.ndarray) -> dict[int, int]:
     """Each account's commonest value; ties to the smaller."""
-    levels, code = coded(values)
+    levels, code = encode(values)
     pairs, n = np.unique(account.astype(np.int64) * len(levels) + code, return_counts=True)
     who, what = pairs // len(levels), pairs % len(levels)
     order = np.lexsort((what, -n, who))

@@ -53,7 +53,7 @@ def _token(text: str, longest: int) -> str:
 def frame(message: bytes) -> bytes:
     """Frame a message for TCP or TLS: its length in front, so that no byte in it can end it.
 
-    >>> counted(b"<1>1 x")
+    >>> frame(b"<1>1 x")
     b'6 <1>1 x'
     """
     return b"%d %s" % (len(message), message)

@@ -14,7 +14,7 @@ from stillwatch.console.twins import Shown, iso_us
 LINKS = 100
 
 
-def named(asked: PageRequest) -> str:
+def named_account(asked: PageRequest) -> str:
     """Give the account that the address names. Raises: Missing."""
     key = asked.query("key")
     if not key:
@@ -30,7 +30,7 @@ def named(asked: PageRequest) -> str:
 
 def show(asked: PageRequest) -> Shown:
     """Show the account."""
-    name = named(asked)
+    name = named_account(asked)
     inside = reading.account(asked.store, name)
     if not inside:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")

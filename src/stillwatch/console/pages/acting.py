@@ -29,7 +29,7 @@ def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
     budget = asked.form_number("budget")
     picked = asked.accounts()
     targets = reading.targets(asked.store, case)
-    accounts = asks.chosen(targets.accounts, picked)
+    accounts = asks.choose_accounts(targets.accounts, picked)
     if not accounts:
         why = ", ".join(f"{n:,} {reason}" for reason, n in targets.left_out.items())
         raise ConsoleError(
@@ -51,7 +51,7 @@ def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
 
 def _why_big(asked: PageRequest, want: asks.StepRequest) -> str | None:
     """Say why the step needs a second person, in what its author has taken alone today."""
-    reached = asks.alone(asked.store, want.who, asked.now_us) | set(want.accounts)
+    reached = asks.accounts_hit_alone(asked.store, want.who, asked.now_us) | set(want.accounts)
     usual = (
         0 if want.budget is None else asked.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
     )
@@ -61,7 +61,7 @@ def _why_big(asked: PageRequest, want: asks.StepRequest) -> str | None:
     )  # fmt: skip
 
 
-def _loosened(asked: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
+def _count_loosened(asked: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
     """Count the accounts that stand on a stricter step now: this one would be laid over it."""
     found: dict[str, int] = {}
     for standing in (standings(asked, accounts) or {}).values():
@@ -84,7 +84,7 @@ def dry_run(asked: PageRequest) -> Shown:
         "case": case, "want": want, "reach": hits, "big": big, "digest": asks.digest(want.accounts),
         "picked": want.accounts if len(want.accounts) < len(targets.accounts) else (), "named": NAMED,
         "left_out": targets.left_out, "revision": asked.revision(),
-        "loosened": _loosened(asked, want.accounts, want.step),
+        "loosened": _count_loosened(asked, want.accounts, want.step),
     }  # fmt: skip
     return Shown("dry.html.j2", f"Dry run: {want.step.name.lower()}", {}, (), view)
 
@@ -105,7 +105,12 @@ def act(asked: PageRequest) -> Response:
         asks.hold(asked.store, number, asked.now_us)
         return to_case(asked, want.case, "asked")
     asks.take(
-        asked.store, asked.deployment, asks.one(asked.store, number), asked.user.name, want.why, asked.now_us
+        asked.store,
+        asked.deployment,
+        asks.read_request(asked.store, number),
+        asked.user.name,
+        want.why,
+        asked.now_us,
     )
     return to_case(asked, want.case, _once_in_force(asked, "acted"))
 
@@ -150,7 +155,7 @@ def approvals(asked: PageRequest) -> Shown:
 
 def ask_page(asked: PageRequest) -> Shown:
     """Show one step that was asked for, with whom it would hit now."""
-    ask = asks.one(asked.store, asked.number_in_path("ask"))
+    ask = asks.read_request(asked.store, asked.number_in_path("ask"))
     case = asked.store.case(ask.case, accounts=False)
     may = set(reading.targets(asked.store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
@@ -165,7 +170,7 @@ def ask_page(asked: PageRequest) -> Shown:
     view = {
         "ask": ask, "case": case, "reach": hits, "trouble": trouble, "named": NAMED,
         "gone": len(ask.accounts) - len(accounts), "own": ask.who == asked.user.name,
-        "loosened": _loosened(asked, accounts, ask.step) if ask.state == "waiting" else {},
+        "loosened": _count_loosened(asked, accounts, ask.step) if ask.state == "waiting" else {},
     }  # fmt: skip
     return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)
 
@@ -182,7 +187,7 @@ def approve(asked: PageRequest) -> Response:
 
 def refuse(asked: PageRequest) -> Response:
     """Close a step that waits: an approver's word, or its own author's."""
-    ask = asks.one(asked.store, asked.number_in_path("ask"))
+    ask = asks.read_request(asked.store, asked.number_in_path("ask"))
     if ask.who != asked.user.name and asked.user.role < 3:
         raise ConsoleError("only an approver, or who asked for it, can close this step")
     asks.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)

@@ -23,7 +23,7 @@ def show(asked: PageRequest) -> Shown:
     """Show the whole case, with the first accounts and links."""
     case = asked.store.case(asked.part("case"), accounts=False)
     try:
-        told = asked.desk.looks.told(case.id, asked.now_us, base(asked))
+        told = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked))
     except RecordNotFound:
         return _without_evidence(asked, case)
     said = told.alert
@@ -148,7 +148,7 @@ def links(asked: PageRequest) -> Shown:
 def alert_page(asked: PageRequest) -> Shown:
     """Show the alert as it is exported."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    said = asked.desk.looks.told(case.id, asked.now_us, base(asked)).alert
+    said = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked)).alert
     return Shown(
         "alert.html.j2", f"Alert of {case.id}", said.as_json(), claims(said), {"case": case, "alert": said}
     )
@@ -181,4 +181,4 @@ def actor(asked: PageRequest) -> Shown:
         "case": case, "drawn": drawn, "steps": steps, "known": stands is not None, "findings": found,
         "clear": len(accounts) - sum(steps.values()),
     }  # fmt: skip
-    return Shown("actor.html.j2", f"Actor of {amounts.counted(case.members, 'account')}", data, rows, view)
+    return Shown("actor.html.j2", f"Actor of {amounts.plural(case.members, 'account')}", data, rows, view)

@@ -52,9 +52,9 @@ class LoginPages:
 
     def form(self, request: Request) -> Response:
         """Show the form."""
-        return self._shown(request, request.query_params.get("next", ""))
+        return self._login_page(request, request.query_params.get("next", ""))
 
-    def _shown(self, request: Request, target: str, trouble: str = "", status: int = 200) -> Response:
+    def _login_page(self, request: Request, target: str, trouble: str = "", status: int = 200) -> Response:
         door = request.cookies.get(_door_name(request), "")
         fresh = len(door) != 43
         door = secrets.token_urlsafe(32) if fresh else door
@@ -80,14 +80,14 @@ class LoginPages:
         target = given["next"]
         door = request.cookies.get(_door_name(request), "")
         if not door or not sessions.same(given["csrf"], sessions.csrf_of(door)):
-            return self._shown(request, target, "This form was too old. Try again.", 403)
+            return self._login_page(request, target, "This form was too old. Try again.", 403)
         name = given["name"].strip().lower()[:LONGEST_NAME]
         peer = request.client.host if request.client else ""
         wait_s = self._throttle.wait_s(name, peer)
         if wait_s:
             minutes = -(-wait_s // 60)
             said = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
-            answer = self._shown(request, target, said, 429)
+            answer = self._login_page(request, target, said, 429)
             answer.headers["retry-after"] = str(wait_s)
             return answer
         self._throttle.begun(name, peer)
@@ -96,12 +96,12 @@ class LoginPages:
             user = people.check(self._desk.store, name, given["password"])
             if user is None:
                 self._desk.store.look("nobody", "log-in failed", "console", {"address": peer}, now_us)
-                return self._shown(request, target, "That name and password do not go together.", 401)
+                return self._login_page(request, target, "That name and password do not go together.", 401)
             old = request.cookies.get(cookie_name(request))
             cookie = sessions.begin(self._desk.store, user, now_us, instead_of=old)
         except StillwatchError as why:
-            return self._shown(request, target, str(why), 503)
-        self._throttle.passed(name, peer)
+            return self._login_page(request, target, str(why), 503)
+        self._throttle.record_success(name, peer)
         answer = RedirectResponse(_inside(request, target), 303)
         _place(answer, request, cookie_name(request), cookie)
         _remove(answer, request, _door_name(request))
@@ -117,6 +117,6 @@ class LoginPages:
             try:
                 sessions.end(self._desk.store, cookie, self._desk.now_us())
             except StillwatchError as why:
-                return self._shown(request, "", str(why), 503)
+                return self._login_page(request, "", str(why), 503)
             _remove(answer, request, cookie_name(request))
         return answer

@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from stillwatch.console.asked import PageRequest
 from stillwatch.console.query import MOST_ROWS
-from stillwatch.console.sql import LIMIT_MS, QueryResult, named
+from stillwatch.console.sql import LIMIT_MS, QueryResult, distinct_names
 from stillwatch.console.twins import Shown, as_csv, as_json
 
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
@@ -12,7 +12,7 @@ EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'close
 
 def show(asked: PageRequest) -> Shown:
     """Show the form."""
-    return _shown(asked, EXAMPLE, None)
+    return _sql_page(asked, EXAMPLE, None)
 
 
 def ask(asked: PageRequest) -> Shown | Response:
@@ -22,15 +22,15 @@ def ask(asked: PageRequest) -> Shown | Response:
         asked.user.name, "SQL asked", "cases", {"characters": len(query)}, asked.now_us,
         personal={asked.user.name: {"query": query[:20_000]}},
     )  # fmt: skip
-    shown = _shown(asked, query, asked.desk.snapshots.ask(query))
+    shown = _sql_page(asked, query, asked.desk.snapshots.ask(query))
     form = asked.form("format", 10)
     if form == "json":
         return as_json(shown)
     return as_csv(shown, "sql") if form == "csv" else shown
 
 
-def _shown(asked: PageRequest, query: str, answer: QueryResult | None) -> Shown:
-    names = [] if answer is None else named(answer.columns)
+def _sql_page(asked: PageRequest, query: str, answer: QueryResult | None) -> Shown:
+    names = [] if answer is None else distinct_names(answer.columns)
     rows = [] if answer is None else [dict(zip(names, row, strict=True)) for row in answer.rows]
     data = {
         "query": query,

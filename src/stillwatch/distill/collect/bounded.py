@@ -53,7 +53,7 @@ def unpack(raw: bytes, packing: str) -> bytes:
     """The body as it was meant. Raises: NotAnAnswer where it is too long or packed in another way.
 
     >>> import gzip
-    >>> unpacked(gzip.compress(b"42"), "gzip"), unpacked(b"42", "")
+    >>> unpack(gzip.compress(b"42"), "gzip"), unpack(b"42", "")
     (b'42', b'42')
     """
     packing = packing.strip().lower()

@@ -19,9 +19,9 @@ def headline(a: Account) -> str:
     got = f"{100 * a.after.share:.1f} %"
     of = "" if a.teacher_score is None else f" of its teacher's {100 * a.teacher_score.share:.1f} %"
     start = "" if a.before is None else f"from {100 * a.before.share:.1f} % "
-    cost = f"{amounts.counted(a.after.samples, 'sample')} of {amounts.short(a.after.tokens)} tokens"
+    cost = f"{amounts.plural(a.after.samples, 'sample')} of {amounts.short(a.after.tokens)} tokens"
     if not a.after.tokens:
-        cost = amounts.counted(a.after.samples, "sample")
+        cost = amounts.plural(a.after.samples, "sample")
     money = "" if a.after.usd is None else f", {dollars(a.after.usd)}"
     return f"The student went {start}to {got}{of} on {cost}{money}."
 
@@ -71,5 +71,5 @@ def _environment() -> Environment:
         percent=_percent,
         dollars=dollars,
     )
-    environment.globals.update(share=amounts.share, counted=amounts.counted)
+    environment.globals.update(share=amounts.share, counted=amounts.plural)
     return environment

@@ -66,7 +66,7 @@ def write_card(folder: Path, run: DistillRun, trained: Trained) -> None:
 
 def _public_name(place: str) -> str:
     """
-    >>> _named("/home/ada/models/acme-7b"), _named("acme/acme-7b")
+    >>> _public_name("/home/ada/models/acme-7b"), _public_name("acme/acme-7b")
     ('acme-7b', 'acme/acme-7b')
     """
     return Path(place).name if place.startswith(("/", ".", "~")) else place  # the card goes where it goes

@@ -26,13 +26,15 @@ def recognise(subject: Subject) -> Sign | None:
         grade(n, 100, 400),
         grade(heads / n, 0.3, 0.6),
         grade(subject["top_system_share"], 0.9, 0.5),
-        0.5 + 0.25 * grade(subject["models"], 1, 3) + 0.25 * grade(_mixed(subject["stream_share"]), 0.2, 0.7),
-        grade(_mixed(subject["follow_up_share"]), 0.1, 0.5),
+        0.5
+        + 0.25 * grade(subject["models"], 1, 3)
+        + 0.25 * grade(_evenness(subject["stream_share"]), 0.2, 0.7),
+        grade(_evenness(subject["follow_up_share"]), 0.1, 0.5),
         grade(subject["quiet_6h_share"], 0.01, 0.06),
     )
     return Sign(SHAPE_CEILING * fit, numbers) if fit else None
 
 
-def _mixed(share: float) -> float:
+def _evenness(share: float) -> float:
     """1 where both ways are equally common, 0 where one never occurs."""
     return 4 * share * (1 - share)

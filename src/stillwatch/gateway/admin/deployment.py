@@ -126,11 +126,11 @@ class Gateway:
             self._verdicts = (handed.sign, {a.account: a for a in known})
         return self._verdicts[1].get(account)
 
-    def recorded(self) -> Sequence[Path]:
+    def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
         return [one.path for one in all_segments(self._desk.folder)]
 
-    def said(self, account: str, limit: int) -> Sequence[CapturedExchange]:
+    def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account, where `retention.text_days` keeps any."""
         found: list[CapturedExchange] = []
         for table in self._newest_first(account):

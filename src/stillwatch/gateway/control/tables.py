@@ -124,7 +124,7 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
         holds = dict(old.holds)
         for ended, *columns in db.execute(_HOLDS, (old.revision,)):
             schedule = schedule_of(*columns)
-            for account in schedule.held:
+            for account in schedule.held_accounts:
                 if not ended:
                     holds[account] = schedule
                 elif account in holds and holds[account].key == schedule.key:

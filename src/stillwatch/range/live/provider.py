@@ -104,7 +104,7 @@ def _last_words(asked: Any) -> str:
 def solve(problem: str) -> tuple[str, str]:
     """Work a clock problem out: its steps and its answer.
 
-    >>> solved("start 3 first minus 8 then by 2 ?")
+    >>> solve("start 3 first minus 8 then by 2 ?")
     ('first 3 - 8 = 5 then 5 * 2 = 0', '0')
     """
     words = problem.split()

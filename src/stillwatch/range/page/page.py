@@ -34,7 +34,7 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
     """Say in one sentence what the run came to."""
     lines = chief(table)
     if not lines:
-        return f"{amounts.counted(len(live), 'live play')} of a campaign, a gateway and a student."
+        return f"{amounts.plural(len(live), 'live play')} of a campaign, a gateway and a student."
     measured = [x for x in lines if x.out_share is not None]
     best = next((x for x in measured if x.defence == OURS), None) or min(
         measured, key=lambda x: x.out_share.mean if x.out_share else 1.0, default=None
@@ -114,7 +114,7 @@ def _environment() -> Environment:
         row_of=words.row,
         fought_row_of=words.fought_row,
     )
-    environment.globals.update(counted=amounts.counted)
+    environment.globals.update(counted=amounts.plural)
     return environment
 
 
