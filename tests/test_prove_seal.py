@@ -40,7 +40,7 @@ from stillwatch.prove.verdict import as_document
 
 KEYS = {KEY.commitment: KEY}
 SEALED_AT, RELEASED, LATE = "2026-06-01T00:00:00Z", "2026-07-15", "2026-08-01T00:00:00Z"
-TEST = seals.Test(("overlap",), "none", 1e-5, 0.3, 1, 400)
+TEST = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400)
 NONE = seals.Training("none")
 
 
@@ -61,7 +61,7 @@ class World:
         self,
         actor_of: Any = None,
         training: seals.Training = NONE,
-        test: seals.Test = TEST,
+        test: seals.SealedTest = TEST,
         at: str = SEALED_AT,
     ) -> seals.Sealed:
         return seals.make(
@@ -442,7 +442,7 @@ def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None
 
 def test_two_statistics_and_later_seals_cost_what_they_allow(world: World) -> None:
     first = world.seal()
-    second = world.seal(test=seals.Test(("overlap", "top"), "none", 1e-5, 0.3, 1, 400))
+    second = world.seal(test=seals.SealedTest(("overlap", "top"), "none", 1e-5, 0.3, 1, 400))
     world.word(first)
     came = world.test(second, world.suspect("crew-1"), (world.word(second),))
     assert second.seal["before"] == first.digest
@@ -734,7 +734,7 @@ def test_who_leaves_out_what_does_not_lean_his_way_gains_nothing(
 
 
 def test_a_seal_with_a_generous_alpha_proves_nothing(world: World) -> None:
-    sealed = world.seal(test=seals.Test(("overlap",), "none", 0.4, 0.3, 1, 400))
+    sealed = world.seal(test=seals.SealedTest(("overlap",), "none", 0.4, 0.3, 1, 400))
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
     assert any("an alpha of" in sentence for sentence in world.read(came).examined.missing)
 

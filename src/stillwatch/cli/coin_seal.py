@@ -21,7 +21,7 @@ from stillwatch.coin.verify import pairs, verify
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
-from stillwatch.prove.coin.seals import STAMP, TRAINING, Test, Training, hashes_of, make, witness
+from stillwatch.prove.coin.seals import STAMP, TRAINING, SealedTest, Training, hashes_of, make, witness
 from stillwatch.prove.planner import EFFECTS
 
 SEAL_EXAMPLES = """
@@ -102,7 +102,9 @@ def seal_command(
     keys = read_keys(keys_at)
     reading = read_reading_key(reading_key) if reading_key else None
     statistics = tuple(statistic or ("overlap",))
-    test = Test(statistics, base, alpha, effect or min(EFFECTS[one] for one in statistics), samples, most)
+    test = SealedTest(
+        statistics, base, alpha, effect or min(EFFECTS[one] for one in statistics), samples, most
+    )
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         pairs(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
@@ -115,7 +117,7 @@ def seal_command(
         sealed.path.with_suffix(STAMP).write_bytes(stamped.answer)
     told = {
         "seal": str(sealed.path), "sha256": sealed.digest, "number": sealed.seal["number"],
-        "actors": len(sealed.actors), "tests": openings.tests_of(sealed.seal),
+        "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.seal),
         "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip

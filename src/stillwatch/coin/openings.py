@@ -174,7 +174,7 @@ def signed_of_witness(word: Mapping[str, Any]) -> bytes:
     return _WITNESS + canonical({name: value for name, value in word.items() if name != "signature"})
 
 
-def tests_of(seal: Mapping[str, Any]) -> int:
+def number_of_tests(seal: Mapping[str, Any]) -> int:
     """How many tests a seal allows: each actor by each statistic, whether it is ever shown or not."""
     return len(seal["actors"]) * len(seal["test"]["statistics"])
 

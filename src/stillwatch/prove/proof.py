@@ -94,7 +94,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     test = seal["test"]
     found.suspect = str(proof["suspect"])
     found.number, found.alpha = seal["number"], float(test["alpha"])
-    found.tests = parts.openings.tests_of(seal)
+    found.tests = parts.openings.number_of_tests(seal)
     if signer is not None and seal["owner"] != signer:
         found.missing.append(f"the seal is of key {seal['owner'][:16]}…, the bundle of {signer[:16]}…")
     _time(proof, seal, found, trust, parts)

@@ -88,7 +88,7 @@ def run(
     puts = [Put(by_id[name], owner[name]) for name in openings.in_order(owner, sealed.seal["number"])]
     mine = _ask(puts, chosen, suspect, test["samples"], out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, test["samples"], out, sealed, tell)
-    spend = openings.tests_of(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
+    spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
     tested = tuple(_judge(actor, by_id, chosen, mine, before, spend) for actor in sealed.actors)
     if not mine:
         raise ProveError(f"{suspect.name}: none of the {len(puts):,} sealed pairs could be measured")
@@ -187,7 +187,7 @@ def _evidence(
     shown: Sequence[Tested],
     digest: str,
 ) -> Evidence:
-    test, tests = sealed.seal["test"], openings.tests_of(sealed.seal)
+    test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
     fewest = min(one.n for one in tested)
     enough = planner.powered(test["effect"], fewest, each)

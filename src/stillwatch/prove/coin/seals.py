@@ -33,7 +33,7 @@ PRIVATE, STAMP = ".private.json", ".tsr"
 
 
 @dataclass(frozen=True)
-class Test:
+class SealedTest:
     """What a seal fixes of the test.
 
     Raises: ProveError for what fixes nothing.
@@ -127,7 +127,7 @@ def actors_of(pairs: Iterable[Pair], actor_of: ActorOf, number: int, most: int) 
 
 def make(
     folder: Path, ledger: Path, verified: Verified, keys: Sequence[Mapping[str, str]], pairs: Iterable[Pair],
-    actor_of: ActorOf, test: Test, training: Training, signer: Signer, at: str,
+    actor_of: ActorOf, test: SealedTest, training: Training, signer: Signer, at: str,
 ) -> Sealed:  # fmt: skip
     """Seal, as the next one in a folder of seals. Raises: ProveError."""
     before = chain_in(folder)
