@@ -30,17 +30,17 @@ from stillwatch.scan.pipeline import run
 NOW_US = 1_790_000_000_000_000
 
 
-def alone(bundle: Path) -> tuple[dict[str, Any], float]:
+def alone(bundle: Path, key: str) -> tuple[dict[str, Any], float]:
     """Run a bundle's checker; give what it says, and how many seconds it took."""
     begun = time.perf_counter()
-    words = [sys.executable, "-I", "-S", str(bundle / "verify.py"), "--json"]
+    words = [sys.executable, "-I", "-S", str(bundle / "verify.py"), "--key", key, "--json"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
     return json.loads(done.stdout) | {"exit_code": done.returncode}, time.perf_counter() - begun
 
 
 def flips(bundle: Path, many: int, rng: random.Random) -> int:
     """Flip single bits in files of a bundle; give how many were named."""
-    files = sorted(path for path in bundle.rglob("*") if path.is_file())
+    files = sorted(path for path in bundle.rglob("*") if path.is_file() and path.name != verify.DRAFT)
     named = 0
     for _ in range(many):
         path = rng.choice(files)
@@ -48,7 +48,7 @@ def flips(bundle: Path, many: int, rng: random.Random) -> int:
         changed = bytearray(whole)
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
         path.write_bytes(changed)
-        wrong, _ = verify.check_files(verify.Bundle(bundle), None)
+        wrong, _ = verify.check_files(verify.Bundle(bundle))
         named += any(one.startswith(f"{path.relative_to(bundle).as_posix()}: ") for one in wrong)
         path.write_bytes(whole)
     return named
@@ -68,7 +68,7 @@ def scene(folder: Path, many: int, work: Path) -> list[dict[str, Any]]:
             ready = prepare(store, case.id, who="bench", now_us=NOW_US, logs=[log], accounts=accounts)
             made = release(store, ready, work / case.id, who="bench", now_us=NOW_US)
             export_s = time.perf_counter() - begun
-            told, verify_s = alone(made.path)
+            told, verify_s = alone(made.path, made.key)
             results = Counter(row["result"] for row in told["claims"])
             by_name = {row["name"]: row["result"] for row in told["claims"]}
             per_case = many // len(found)

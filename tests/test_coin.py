@@ -120,8 +120,8 @@ def test_the_first_record_that_is_not_right_is_named(tmp_path: Path) -> None:
     # by one who can chain: the coin speaks
     flipped = good[2] | {"served": 1 - good[2]["served"]}
     assert ":3: coin 1 fell" in told([*good[:2], flipped, *good[3:]], chained=True)
-    other = good[2]["open"] | {"answers": [{"text": "x", "finish_reason": "stop"}] * 2}
-    assert ":3: answer 0 is not the one" in told(
+    other = good[2]["open"].replace('"text":"', '"text":"x', 1)
+    assert ":3: its answers are not those that the record commits to" in told(
         [*good[:2], good[2] | {"open": other}, *good[3:]], chained=True
     )
     assert ":4: coin 1 has a record already" in told([*good[:3], good[2], *good[3:]], chained=True)

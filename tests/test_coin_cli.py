@@ -101,7 +101,7 @@ def test_a_file_of_outputs_is_tested(tmp_path: Path, folder: Path) -> None:
     by_actor = {one["actor"]: one for one in found["actors"]}
     assert by_actor["rogue"]["p_adjusted"] == pytest.approx(2e-6)
     assert by_actor["other"]["p_value"] > 0.01
-    assert found["outcome"] == Outcome.TRAINED.value
+    assert found["outcome"] == Outcome.OWNER_WORD.value  # nothing was sealed
     assert (tmp_path / "test" / "index.html").exists()
     assert evidence_json.read(tmp_path / "test" / "evidence.json").found()[0].name == "rogue"
     assert "another test" in run(*words, "--alpha", "0.01", code=2)

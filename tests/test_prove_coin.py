@@ -183,7 +183,7 @@ def test_the_actor_whose_answers_were_learnt_is_found_and_no_other(tmp_path: Pat
 
 def test_enough_draws_give_a_verdict(tmp_path: Path) -> None:
     done, _, _ = put_to(tmp_path, {"rogue": 80, "other": 80}, ("rogue",), 1.0, draws=2_000_000)
-    assert outcome((done.evidence,)) is Outcome.TRAINED
+    assert outcome((done.evidence,)) is Outcome.OWNER_WORD  # nothing was sealed
     assert [row.name for row in done.evidence.found()] == ["rogue"]
 
 

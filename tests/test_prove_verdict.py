@@ -152,7 +152,11 @@ def test_counts_that_cannot_be(wrong: tuple[str, float, int, float]) -> None:
 def test_a_lead_moves_nothing() -> None:
     assert outcome((LEAD,)) is Outcome.INDETERMINATE
     assert outcome((LEAD, RANK)) is Outcome.CONSISTENT
-    assert outcome((LEAD, RANK, FOUND)) is Outcome.TRAINED
+    assert outcome((LEAD, RANK, FOUND)) is Outcome.OWNER_WORD  # nobody else can compute it
+    sealed = replace(FOUND, proof_sha256="p")
+    assert outcome((sealed,), ()) is Outcome.OWNER_WORD
+    assert outcome((sealed, FOUND), ("p",)) is Outcome.TRAINED
+    assert outcome((replace(sealed, grade=Grade.MARK),), ("p",)) is Outcome.OWNER_WORD
     assert outcome((replace(FOUND, rows=FOUND.rows[1:]),)) is Outcome.INDETERMINATE
     assert outcome((replace(FOUND, rows=FOUND.rows[1:], powered=True),)) is Outcome.NOT_SHOWN
     assert outcome((replace(RANK, alpha=0.001, none_of_them=True),)) is Outcome.NONE
@@ -165,6 +169,7 @@ def test_a_lead_moves_nothing() -> None:
                 LEAD,
                 RANK,
                 FOUND,
+                replace(FOUND, proof_sha256="p"),
                 replace(FOUND, rows=FOUND.rows[1:], powered=True),
                 replace(RANK, alpha=0.001, none_of_them=True),
             ]
@@ -175,7 +180,8 @@ def test_a_lead_moves_nothing() -> None:
 )
 def test_the_checker_has_the_same_ceiling(evidence: list[Evidence]) -> None:
     told = json.loads(json.dumps([evidence_json.as_json(e) for e in evidence]))
-    assert checker.outcome(told) == outcome(tuple(evidence)).name.lower()
+    for proven in ((), ("p",), ("q",)):
+        assert checker.outcome(told, proven) == outcome(tuple(evidence), proven).name.lower()
 
 
 @pytest.mark.parametrize(
@@ -312,7 +318,8 @@ def test_the_page_says_grade_null_effect_and_what_it_does_not_mean(tmp_path: Pat
     one = signed(new_signer())
     text, _ = page(tmp_path, LEAD, RANK, replace(FOUND, protocol_sha256=one.sha256), protocol=one)
     for said in (
-        "Evidence that acme-7b was trained on answers served to actor-a",
+        "The owner&#39;s word: by its own test acme-7b leans to answers served to actor-a",
+        "no disclosed pairs, no seal, no third party&#39;s time",
         FOUND.null,
         RANK.null,
         one.sha256,
@@ -324,7 +331,7 @@ def test_the_page_says_grade_null_effect_and_what_it_does_not_mean(tmp_path: Pat
         assert said in text
     assert text.index("coin, sign test") < text.index("conformal") < text.index("rare n-grams")
     told = json.loads((tmp_path / "verdict.json").read_text())
-    assert told["outcome"] == "trained"
+    assert told["outcome"] == "owner_word"
     assert evidence_json.of_json(told["evidence"][0], "") == LEAD
 
 
@@ -379,17 +386,22 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     told = run(place / "b", "--key", signer.key)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "VERDICT: SOUND" in told.stdout
-    assert run(place / "b", "--key", new_signer().key).returncode == 1
-    assert run(place / "b", str(place / "b.zip")).returncode == 0
+    assert told.returncode == 1, told.stdout + told.stderr  # counts that nobody can compute again
+    assert "VERDICT: SOUND" not in told.stdout
+    answers = [line.partition(":")[2].split(":")[0].strip() for line in told.stdout.splitlines()[-4:-1]]
+    assert answers == ["yes", "yes", "NO"]
+    assert "the verdict is: OWNER WORD" in told.stdout
+    assert "signer verified:   NO" in run(place / "b", "--key", new_signer().key).stdout
+    assert run(place / "b", str(place / "b.zip"), "--key", signer.key).stdout == told.stdout
     assert run(place / "b", str(place / "none")).returncode == 2
 
 
-def test_a_bundle_without_a_p_value_is_unchanged_and_not_sound(tmp_path: Path) -> None:
-    bundle.write(bundle.make((LEAD,), new_signer()), tmp_path / "b")
-    last = list(checker.tell(checker.check(tmp_path / "b", None)))[-1]
-    assert last.startswith("VERDICT: UNCHANGED, AND NO P-VALUE COMPUTED.")
+def test_a_bundle_of_a_lead_decides_nothing(tmp_path: Path) -> None:
+    signer = new_signer()
+    bundle.write(bundle.make((LEAD,), signer), tmp_path / "b")
+    found = checker.check(tmp_path / "b", signer.key)
+    assert found["contradictions"] == []
+    assert found["outcome"] == "indeterminate"
 
 
 def test_the_same_makes_the_same_bytes(made: tuple[Path, TrailSigner]) -> None:
@@ -498,9 +510,10 @@ def test_the_verbs(tmp_path: Path) -> None:
     assert "answers served to actor-a" in got.output
     assert (tmp_path / "v" / "index.html").exists()
     told = runner.invoke(app, [*words, "--json"])
-    assert json.loads(told.stdout)["outcome"] == "trained"
-    ok = runner.invoke(app, ["prove", "verify", str(tmp_path / "b.zip"), "--key", str(tmp_path / "k.pub")])
-    assert ok.exit_code == 0, ok.output
+    assert json.loads(told.stdout)["outcome"] == "owner_word"
+    checked = ["prove", "verify", str(tmp_path / "b.zip"), "--key", str(tmp_path / "k.pub"), "--json"]
+    ok = json.loads(runner.invoke(app, checked).stdout)
+    assert (ok["contradictions"], ok["sound"], ok["outcome"]) == ([], False, "owner_word")
     assert runner.invoke(app, ["prove", "verify", str(tmp_path / "b.zip"), "--key", "0" * 64]).exit_code == 1
     assert runner.invoke(app, ["prove", "verify", str(tmp_path / "none")]).exit_code == 2
     bad = runner.invoke(app, ["prove", "verdict", str(tmp_path / "none.json")])

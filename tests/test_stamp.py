@@ -21,7 +21,7 @@ from stillwatch.cases.audit.dated import check_stamps
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.audit.witness import read_heads
-from stillwatch.cases.bundle.verify import read_stamp
+from stillwatch.cases.bundle.timestamp import read_stamp
 from stillwatch.cases.stamping import Authority, StampError, check, read_roots, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app

@@ -66,7 +66,7 @@ def row(one: Judged, actor: str) -> Row:
 def test_the_actor_is_named_and_nobody_else() -> None:
     one = judged(answers(MARKS[2], 0.2, 1))
     assert [row.name for row in one.evidence.found()] == ["actor-2"]
-    assert outcome((one.evidence,)) is Outcome.TRAINED
+    assert outcome((one.evidence,)) is Outcome.OWNER_WORD  # no third party dates a mark's key
     assert row(one, "actor-2").effect > 0.2
     assert one.evidence.rows[0].name == "actor-2"
 
@@ -260,7 +260,9 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
     told = reveal(one, MARKS[2], tmp_path / "scored.json").read_bytes()
     made = bundle.write(bundle.make((one.evidence,), signer, signed, {"scored.json": told}), tmp_path / "b")
     found = checker.check(made.path, signer.key)
-    assert found["sound"]
+    assert found["contradictions"] == []
+    assert found["outcome"] == "owner_word"
+    assert not found["sound"]  # the other actors' counts are as stated
     assert "actor-2, scores" in found["computed_again"]
     for wrong, why in (
         (told.replace(b'"pairs":[[', b'"pairs":[[[1,2],3],[', 1), "comes out"),
@@ -321,7 +323,10 @@ def test_from_key_to_verdict(tmp_path: Path) -> None:
         "--attach", tmp_path / "o" / "scored-2.json",
     )  # fmt: skip
     assert got.exit_code == 0, got.output
-    assert run("verify", tmp_path / "b.zip").exit_code == 0
+    checked = json.loads(run("verify", tmp_path / "b.zip", "--json", "--key", tmp_path / "s.pub").stdout)
+    assert checked["contradictions"] == []
+    assert "actor-1, scores" in checked["computed_again"]
+    assert checked["outcome"] == "owner_word"
     as_json = run("mark", file, *about, "--protocol", fixed, "--out", tmp_path / "o2", "--json")
     assert evidence_json.of_json(json.loads(as_json.stdout), "").rows == evidence.rows
 

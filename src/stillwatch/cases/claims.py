@@ -26,6 +26,11 @@ from stillwatch.scan.assemble import TEST_NAME, clues, detectors
 
 RAISING = (TEST_NAME, lone_harvest.NAME, holds.NAME)  # whose alarms make findings; the others explain
 LINKS_SHOWN = 200
+NEVER_CLAIMED = (  # by any scan, whatever the log holds
+    "Who the people behind the accounts are, a log does not say.",
+    "That each of the accounts takes part is not shown: the p-value is the group's.",
+    "That a model was trained on these answers is not shown: `stillwatch prove` tests that.",
+)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -181,7 +186,7 @@ def context(
         "gaps": [
             {"start": iso(g.start), "end": iso(g.end), "text": g.text} for g in result.gaps if _during(g, c)
         ],
-        "cannot_claim": list(result.cannot_claim),
+        "cannot_claim": [*result.cannot_claim, *NEVER_CLAIMED],
         "atlas": _atlas(told),
     }
 
@@ -289,10 +294,15 @@ def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _source_text(name: str) -> str:
+    return "".join(map(inspect.getsource, hashed_modules(name)))
+
+
+def hashed_modules(name: str) -> list[Any]:
+    """The modules whose source says which detector exactly spoke."""
     if name == TEST_NAME:
-        return "".join(inspect.getsource(importlib.import_module(part)) for part in _TEST_PARTS)
+        return [importlib.import_module(part) for part in _TEST_PARTS]
     module = _modules().get(name)
-    return "" if module is None else inspect.getsource(module)
+    return [] if module is None else [module]
 
 
 @cache

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from stillwatch.cases import MACHINE, CaseError, CaseState, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
+from stillwatch.cases.bundle.recompute import context_digest, sha256_of
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
@@ -26,6 +27,7 @@ from stillwatch.cases.membership import (
 )
 from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
+from stillwatch.report.findings import campaign_json
 from stillwatch.scan import Campaign, ScanResult
 
 GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
@@ -231,7 +233,10 @@ def _into(
     counted = counts(tx.db, case_id)
     row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
     tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
-    detail = {"finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new)}
+    detail = {
+        "finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new),
+        "context": context_digest(told), "evidence": sha256_of(campaign_json(found[0].campaign)),
+    }  # fmt: skip
     tx.audit(MACHINE, "case.finding", case_id, detail | counted)
     _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)
 

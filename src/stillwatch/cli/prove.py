@@ -2,11 +2,16 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from stillwatch.cli.main import one_line
 
+Witness = Annotated[
+    list[str] | None,
+    typer.Option("--witness", help="A witness's public key that you trust; may be given again."),
+]
 REJECTED = 3  # the exit code for "done, and rows of a file were left out"
 
 app = typer.Typer(

@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
+from stillwatch.cli.casestamp import StampCa
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
-from stillwatch.cli.prove import app, say_left_out
+from stillwatch.cli.prove import Witness, app, say_left_out
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
@@ -35,11 +36,16 @@ from stillwatch.prove.coin.run import (
     judge,
     plan,
 )
+from stillwatch.prove.coin.sealed import Outcome, run
+from stillwatch.prove.coin.seals import read as read_sealed
+from stillwatch.prove.coin.seals import read_word
+from stillwatch.prove.proven import Proof, trust
+from stillwatch.prove.proven import read as read_proof
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.suspect.outputs import Outputs
-from stillwatch.prove.verdict import write_verdict
+from stillwatch.prove.verdict import as_document, write_verdict
 from stillwatch.report.terminal import progress
 
 COIN_EXAMPLES = """
@@ -85,7 +91,9 @@ def coin_command(
         str | None, typer.Option(help=f"{', '.join(STATISTICS)}; else the strongest that is offered.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-5,
-    effect: Annotated[float, typer.Option(help="What is looked for, in standard deviations.")] = 0.3,
+    effect: Annotated[
+        float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
+    ] = None,
     most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
     samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
     sequential: Annotated[
@@ -109,6 +117,19 @@ def coin_command(
     requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
     most_requests: Annotated[int | None, typer.Option(help="A budget for the endpoint, in requests.")] = None,
     most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
+    seal: Annotated[
+        Path | None,
+        typer.Option(help="Test as `coin seal` fixed it: the only test that can end in *trained*."),
+    ] = None,
+    released: Annotated[str, typer.Option(help="With --seal: the day the suspect came out.")] = "",
+    witness_word: Annotated[
+        list[Path] | None, typer.Option(help="With --seal: what a witness signed; may be given again.")
+    ] = None,
+    stamp_ca: StampCa = None,
+    witness: Witness = None,
+    disclose: Annotated[
+        list[str] | None, typer.Option(help="With --seal: actors to show in the proof; else those found.")
+    ] = None,
     only_protocol: Annotated[
         bool, typer.Option("--only-protocol", help="Write and sign the protocol, and ask nothing.")
     ] = False,
@@ -150,6 +171,31 @@ def coin_command(
     wanted = Wanted(
         statistic, alpha, effect, most, samples, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip
+    if seal is not None:
+        if actors or each_account or only or sequential or only_protocol:
+            raise InputError(
+                "--seal fixes actors and test: leave --actors, --each-account, --only, --sequential out"
+            )
+        signer, given_trust = open_signer(signing_key), trust(stamp_ca, witness or [], released or None)
+        with progress(Console(stderr=True), as_json) as telling:
+            came = run(
+                read_sealed(seal),
+                place,
+                pairs(place, keys, reading),
+                tested,
+                before,
+                out,
+                statistic=statistic,
+                released=released,
+                witnesses=[read_word(path) for path in witness_word or []],
+                disclose=tuple(disclose or ()),
+                tell=lambda done, of: telling("pairs", done, of),
+            )
+        proof = None if came.proof is None else read_proof(came.proof, signer.key, given_trust)
+        page = write_verdict((came.evidence,), out, None, proof)
+        _tell_sealed(came, proof, out, page, as_json)
+        say_left_out(tested.unread if isinstance(tested, Outputs) else ())
+        return
     actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
     beside = {"suspect as given": suspect, **({"consent": consent} if consent else {})}
     planned = plan(
@@ -167,6 +213,28 @@ def coin_command(
     page = write_verdict((done.evidence,), out, planned.signed)
     _tell(done, out, page, as_json)
     say_left_out(tested.unread if isinstance(tested, Outputs) else ())
+
+
+def _tell_sealed(came: Outcome, proof: Proof | None, out: Path, page: Path, as_json: bool) -> None:
+    document = as_document((came.evidence,), None, proof)
+    if as_json:
+        keys = ("outcome", "headline", "missing", "sealed")
+        told = {name: document[name] for name in keys} | {"actors": [vars(one) for one in came.tested]}
+        print(json.dumps(told | {"evidence": str(came.path), "page": str(page)}, indent=1))
+        return
+    lines = [
+        (one.name, f"{one.n:,} of {one.pairs:,}", f"{one.hits / one.n:.1%}" if one.n else "-",
+         f"{one.p_value:.2g}", f"{one.p_adjusted:.2g}")
+        for one in came.tested
+    ]  # fmt: skip
+    table(("sealed actor", "lean", "to the served one", "p", "p, over all sealed tests"), lines, "nobody")
+    print(one_line(document["headline"]))
+    for sentence in document["missing"]:
+        print(f"  missing: {one_line(sentence)}")
+    shown = (
+        f"; proof: {one_line(str(came.proof))}" if came.proof else "; nobody was found, nothing is disclosed"
+    )
+    print(f"page: {one_line(str(page))}; evidence: {one_line(str(came.path))}{shown}")
 
 
 def _ask(

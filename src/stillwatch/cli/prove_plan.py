@@ -7,7 +7,8 @@ import typer
 
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import app
-from stillwatch.prove.planner import floor, needed, smallest_effect
+from stillwatch.errors import InputError
+from stillwatch.prove.planner import EFFECTS, floor, needed, smallest_effect
 
 PLAN_EXAMPLES = """
 Examples:
@@ -19,6 +20,8 @@ Examples:
   stillwatch prove plan --coins 2000 --actors 3
 
   stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
+
+  stillwatch prove plan --statistic overlap --samples 4 --actors 3
 """
 USUAL = (1.0, 0.5, 0.3, 0.1, 0.05, 0.03)
 
@@ -44,9 +47,15 @@ def plan_command(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Output tokens of one answer, for the cost.")
     ] = None,
+    statistic: Annotated[
+        str | None, typer.Option(help=f"Its usual effect, and queries: {', '.join(EFFECTS)}.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many exchanges an effect takes: by the formula, then simulated with the test itself."""
+    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent."""
+    if statistic is not None and statistic not in EFFECTS:
+        raise InputError(f"--statistic {statistic}: give one of {', '.join(EFFECTS)}")
     each = alpha / actors
     if coins is not None:
         told = {
@@ -64,13 +73,16 @@ def plan_command(
                 f"{coins:,} coins find an effect of {told['effect']:.2g} with {power:.0%} power at {each:.2g}"
             )
         return
-    found = [needed(one, alpha, power, actors) for one in effect or USUAL]
+    usual = USUAL if statistic is None else (EFFECTS[statistic],)
+    found = [needed(one, alpha, power, actors) for one in effect or usual]
+    asked = 2 if statistic in ("likelihood", "top") else samples  # of a pair
     rows = []
     for one in found:
         exchanges = round(one.coins / share / (1 - ties))
         rows.append(
             {
                 "effect": one.effect, "coins": one.coins, "exchanges": exchanges,
+                "queries": one.coins * actors * asked,
                 "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
                 "power_simulated": one.simulated, "runs": one.runs,
             }
@@ -84,6 +96,7 @@ def plan_command(
         "effect",
         "coins",
         "exchanges of the actor",
+        "queries of the suspect",
         "power, simulated",
         *(("extra tokens",) if tokens else ()),
     )
@@ -94,7 +107,10 @@ def plan_command(
                 f"{row['effect']:g}",
                 f"{row['coins']:,}",
                 f"{row['exchanges']:,}",
-                "-" if row["power_simulated"] is None else f"{row['power_simulated']:.2f} of {row['runs']}",
+                f"{row['queries']:,}",
+                "by the formula"
+                if row["power_simulated"] is None
+                else f"{row['power_simulated']:.2f} of {row['runs']}",
                 *((f"{row['extra_tokens']:,}",) if tokens else ()),
             )
             for row in rows

@@ -2,16 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stillwatch.cases.audit.signing import open_signer, read_public
+from stillwatch.cli.casestamp import StampCa
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import Witness, app
+from stillwatch.prove import Evidence, evidence_json, protocol
 from stillwatch.prove import bundle as bundles
-from stillwatch.prove import evidence_json, protocol
+from stillwatch.prove.coin.sealed import PROOF
+from stillwatch.prove.proven import Proof, trust
+from stillwatch.prove.proven import read as read_proof
 from stillwatch.prove.verdict import as_document, write_verdict
 
 VERDICT_EXAMPLES = """
@@ -28,7 +32,7 @@ Examples:
 
   stillwatch prove verify acme-7b.zip
 
-  stillwatch prove verify acme-7b.zip --key sender.pub --json
+  stillwatch prove verify acme-7b.zip --key sender.pub --witness witness.pub --released 2027-01-15 --json
 """
 SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
 
@@ -46,24 +50,36 @@ def verdict_command(
     attach: Annotated[
         list[Path] | None, typer.Option(help="A file to go into the bundle as it is; may be given again.")
     ] = None,
+    proof_file: Annotated[
+        Path | None,
+        typer.Option("--proof", help="The proof of a sealed test; else proof.json beside the evidence."),
+    ] = None,
+    stamp_ca: StampCa = None,
+    witness: Witness = None,
+    released: Annotated[
+        str | None, typer.Option(help="The day the suspect came out, as you know it.")
+    ] = None,
     signing_key: SigningKey = Path("prove.key"),
     as_json: AsJson = False,
 ) -> None:
     """Put evidence together into one verdict: a page, verdict.json, and a bundle that others can check."""
     found = tuple(evidence_json.read(path) for path in evidence)
     signed = None if protocol_file is None else protocol.read(protocol_file)
-    document = as_document(found, signed)
-    page = write_verdict(found, out, signed)
+    proof = _proof(found, evidence, proof_file, signing_key, trust(stamp_ca, witness or [], released))
+    document = as_document(found, signed, proof)
+    page = write_verdict(found, out, signed, proof)
     written = None
     if bundle is not None:
         attached = bundles.read_attached(attach or [])
-        files = bundles.make(found, open_signer(signing_key), signed, attached)
+        files = bundles.make(found, open_signer(signing_key), signed, attached, proof)
         written = bundles.write(files, bundle)
     if as_json:
         print(json.dumps(document, indent=1))
         return
     print(one_line(document["headline"]))
     print(f"  {document['means']}")
+    for sentence in document["missing"]:
+        print(f"  missing: {one_line(sentence)}")
     for sentence in document["means_not"]:
         print(f"  {sentence}")
     print(f"page: {one_line(str(page))}")
@@ -73,15 +89,30 @@ def verdict_command(
         print("give the receiver that key by another way than the bundle")
 
 
+def _proof(
+    found: tuple[Evidence, ...], paths: list[Path], named: Path | None, signing_key: Path, given: Any
+) -> Proof | None:
+    """The proof of the sealed test among the evidence, examined; None where there is no such test."""
+    places = [path.parent / PROOF for path, one in zip(paths, found, strict=True) if one.proof_sha256]
+    if named is None and not places:
+        return None
+    return read_proof(named or places[0], open_signer(signing_key).key, given)
+
+
 @app.command("verify", epilog=VERIFY_EXAMPLES)
 def verify_command(
     bundle: Annotated[Path, typer.Argument(help="The bundle: a folder or a .zip.")],
     key: Annotated[str | None, typer.Option(help="Who must have signed: 64 hex digits, or a file.")] = None,
+    stamp_ca: StampCa = None,
+    witness: Witness = None,
+    released: Annotated[
+        str | None, typer.Option(help="The day the suspect came out, as you know it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle of a verdict, as the verify.py in it does.
 
-    Exit codes: 0 nothing differs; 1 something does; 2 there is no bundle to check.
+    Exit codes: 0 intact, signed by the key that you gave, and all claims recomputed; 1 not; 2 no bundle.
     """
     from stillwatch.prove import checker
 
@@ -91,6 +122,9 @@ def verify_command(
     words = [
         str(bundle.absolute()),
         *([] if named is None else ["--key", named]),
+        *([] if stamp_ca is None else ["--stamp-ca", str(stamp_ca)]),
+        *([] if not witness else ["--witness", ",".join(witness)]),
+        *([] if released is None else ["--released", released]),
         *(["--json"] if as_json else []),
     ]
     code = checker.main(words)

@@ -3,7 +3,7 @@
 It does not know who drew the answers, nor what is later asked of a suspect.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stillwatch.errors import StillwatchError
 
@@ -38,6 +38,11 @@ class Pair:
     served: int
     campaign: str | None = None  # what the account was held to belong to, then
     operation: str = "chat"
+    opening: str = field(
+        default="", compare=False, repr=False
+    )  # as the ledger holds it: proves this pair alone
+    leaf: str = field(default="", compare=False, repr=False)
+    index: int = field(default=-1, compare=False, repr=False)  # of its leaf in the ledger's tree
 
     @property
     def id(self) -> str:

@@ -42,8 +42,12 @@ class Key:
         >>> [key.coin("w0-000001", n) for n in range(8)]
         [1, 0, 1, 0, 1, 1, 1, 0]
         """
+        return self.secret_of(ledger, number)[0] & 1
+
+    def secret_of(self, ledger: str, number: int) -> bytes:
+        """One record's secret: its first bit is the coin; who is shown it learns of no other record."""
         message = _COIN + f"{self.epoch}\n{ledger}\n{number}".encode()
-        return hmac.new(self.secret, message, hashlib.sha256).digest()[0] & 1
+        return hmac.new(self.secret, message, hashlib.sha256).digest()
 
     def drawn(self, exchange: str, share: float) -> bool:
         """Whether an exchange is among the sampled share, whatever its answers will be."""

@@ -5,7 +5,6 @@ the next file goes on from the last whole line.
 """
 
 import base64
-import json
 import os
 import re
 import secrets
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.coin import CoinError, Pair, Unpaired
-from stillwatch.coin.chain import START, canonical, linked, parsed, salted
+from stillwatch.coin.chain import START, canonical, linked, parsed
 from stillwatch.coin.keys import Key
+from stillwatch.coin.openings import commitment
 from stillwatch.coin.sealing import seal
 
 ROTATE_BYTES = 256 << 20  # a file is closed at this size
@@ -71,7 +71,7 @@ class Ledger:
         self._prev = START
         self._open_numbers: set[int] = set()
         head = {
-            "kind": "head", "format": 1, "ledger": self.name, "epoch": self.key.epoch,
+            "kind": "head", "format": 2, "ledger": self.name, "epoch": self.key.epoch,
             "commitment": self.key.commitment, "before": before, "at": iso(at_us),
             "reader": self.reader.hex() if self.reader else None,
         }  # fmt: skip
@@ -133,21 +133,20 @@ class Ledger:
     def _line(self, one: Pair | Unpaired) -> dict[str, Any]:
         if isinstance(one, Unpaired):
             return {"kind": "unpaired", "n": one.number, "at": iso(one.at_us), "why": one.why[:300]}
-        salt = secrets.token_bytes(16)
         within = {
-            "salt": salt.hex(), "account": one.account, "campaign": one.campaign, "model": one.model,
+            "salt": secrets.token_hex(16), "secret": self.key.secret_of(self.name, one.number).hex(),
+            "served": one.served, "account": one.account, "campaign": one.campaign, "model": one.model,
             "operation": one.operation, "messages": list(one.messages),
             "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
         }  # fmt: skip
+        opening = canonical(within).decode("ascii")
         line: dict[str, Any] = {
             "kind": "pair", "n": one.number, "at": iso(one.at_us), "served": one.served, "tie": one.tie,
-            "tokens": [a.output_tokens for a in one.answers],
-            "answers": [salted(salt, slot, a.text) for slot, a in enumerate(one.answers)],
+            "tokens": [a.output_tokens for a in one.answers], "commit": commitment(opening),
         }  # fmt: skip
         if self.reader is None:
-            return line | {"open": within}
-        text = json.dumps(within).encode("ascii")
-        box = seal(self.reader, text, place_of(self.name, one.number))
+            return line | {"open": opening}
+        box = seal(self.reader, opening.encode("ascii"), place_of(self.name, one.number))
         return line | {"sealed": base64.b64encode(box).decode("ascii")}
 
     def _write(self, contents: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ that was shown to a witness: that is for the published heads (`against`).
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from stillwatch.coin import Answer, CoinError, Pair, Unpaired
 from stillwatch.coin.chain import START, parsed, salted
 from stillwatch.coin.keys import Key
 from stillwatch.coin.ledger import files, place_of, worker_of
+from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root
 from stillwatch.coin.sealing import unseal
 
 LONGEST_LINE = 64 << 20
@@ -30,6 +31,7 @@ class Head:
     ledger: str
     records: int  # lines after the head
     hash: str
+    root: str = field(default="", compare=False)  # of the tree over all its lines, the head's too
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,18 @@ def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) 
                 raise CoinError(f"{path}: ends before record {head.records} that was published: it was cut")
 
 
+def trees(folder: Path) -> dict[str, list[bytes]]:
+    """The leaves of every ledger in a folder, in order, as hashes; torn lines left out. Raises: CoinError."""
+    found = {}
+    for path in files(folder):
+        with path.open("rb") as file:
+            lines = [line for line in file if line.endswith(b"\n")]
+        found[path.stem] = [
+            leaf_hash(leaf_of(parsed(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
+        ]
+    return found
+
+
 @dataclass(frozen=True)
 class _Closed:
     head: Head
@@ -149,6 +163,7 @@ class _File:
         first = next(self._lines, None)
         if first is None:
             raise CoinError(f"{path}: is empty: a ledger begins with its head")
+        self._hashes: list[bytes] = []
         self.head = self._follow(first, 1)
         if self.head["kind"] != "head" or not {"ledger", "epoch", "commitment", "before"} <= self.head.keys():
             raise CoinError(f"{path}:1: a ledger begins with its head; this is a {self.head['kind']}")
@@ -183,6 +198,7 @@ class _File:
                 f"{self.path}:{at}: does not follow the record before it: one was taken out, put in or moved"
             )
         self.prev = str(found["hash"])
+        self._hashes.append(leaf_hash(leaf_of(found)))
         return found
 
     def records(self) -> Iterator[Pair | Unpaired | _Closed]:
@@ -202,7 +218,7 @@ class _File:
                     )
                 continue
             try:
-                record = self._record(found, place)
+                record = self._record(found, place, at - 1)
             except (KeyError, TypeError, ValueError, IndexError) as why:
                 raise CoinError(f"{place}: is no record of a coin: {type(why).__name__}: {why}") from None
             if record.number in seen or record.number < 0:
@@ -213,9 +229,11 @@ class _File:
         lost = max(seen, default=-1) + 1 - len(seen)
         if closed:
             lost = int(found["next"]) - len(seen)
-        yield _Closed(Head(self.name, end, self.prev), self._key.commitment, lost, ties, self.torn)
+        yield _Closed(
+            Head(self.name, end, self.prev, root(self._hashes)), self._key.commitment, lost, ties, self.torn
+        )
 
-    def _record(self, found: dict[str, Any], place: str) -> Pair | Unpaired:
+    def _record(self, found: dict[str, Any], place: str, index: int) -> Pair | Unpaired:
         number, at_us = int(found["n"]), _at_us(found["at"])
         if found["kind"] == "unpaired":
             return Unpaired(self.name, number, at_us, str(found["why"]))
@@ -226,14 +244,12 @@ class _File:
                 f"{place}: coin {number} fell {1 - found['served']} by the key, the record serves "
                 f"{found['served']}: another key, or the record was changed before it was written"
             )
-        within = self._within(found, number, place)
-        if within is None:
+        opening = self._opening(found, number, place)
+        if opening is None:
             none = Answer(""), Answer("")
             return Pair(self.name, number, at_us, "", None, (), none, found["served"])
-        salt = bytes.fromhex(within["salt"])
-        for slot, (answer, told) in enumerate(zip(within["answers"], found["answers"], strict=True)):
-            if salted(salt, slot, answer["text"]) != told:
-                raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
+        within = opening if isinstance(opening, dict) else json.loads(opening)
+        self._bound(found, opening, within, number, place)
         if found["tie"] != (within["answers"][0]["text"] == within["answers"][1]["text"]):
             raise CoinError(
                 f"{place}: says {'a tie' if found['tie'] else 'no tie'}; its answers say otherwise"
@@ -245,11 +261,27 @@ class _File:
         return Pair(
             self.name, number, at_us, within["account"], within["model"], tuple(within["messages"]),
             (one, other), found["served"], within["campaign"], within["operation"],
+            opening if isinstance(opening, str) else "", leaf_of(found), index,
         )  # fmt: skip
 
-    def _within(self, found: dict[str, Any], number: int, place: str) -> dict[str, Any] | None:
+    def _bound(
+        self, found: dict[str, Any], opening: Any, within: dict[str, Any], number: int, place: str
+    ) -> None:
+        """See that a record's texts are those it commits to. Raises: CoinError."""
+        if isinstance(opening, str) and commitment(opening) != found["commit"]:
+            raise CoinError(f"{place}: its answers are not those that the record commits to")
+        if isinstance(opening, str) and within["secret"] != self._key.secret_of(self.name, number).hex():
+            raise CoinError(f"{place}: its secret is not the key's")
+        if isinstance(opening, dict):  # written before openings
+            salt = bytes.fromhex(within["salt"])
+            for slot, (answer, told) in enumerate(zip(within["answers"], found["answers"], strict=True)):
+                if salted(salt, slot, answer["text"]) != told:
+                    raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
+
+    def _opening(self, found: dict[str, Any], number: int, place: str) -> str | dict[str, Any] | None:
+        """A record's opening; of a ledger of format 1, what lies in its place."""
         if "open" in found:
-            return dict(found["open"])
+            return str(found["open"]) if self.head["format"] == 2 else dict(found["open"])
         if not self._opened:
             return None
         if self._reading is None:
@@ -257,9 +289,9 @@ class _File:
                 f"{place}: its answers are sealed; give the reading key that they were sealed for"
             )
         try:
-            return json.loads(
-                unseal(self._reading, base64.b64decode(found["sealed"]), place_of(self.name, number))
-            )
+            box = base64.b64decode(found["sealed"])
+            text = unseal(self._reading, box, place_of(self.name, number)).decode("ascii")
+            return text if self.head["format"] == 2 else json.loads(text)
         except CoinError as why:
             raise CoinError(f"{place}: {why}") from why
 

@@ -4,6 +4,7 @@ The ceiling is here and nowhere else: similarity alone never gets above *indeter
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,7 +27,8 @@ class Grade(StrEnum):
 class Outcome(StrEnum):
     """What a verdict says, in order of weight."""
 
-    TRAINED = "evidence of training on served answers"  # A or A' at the protocol's alpha
+    TRAINED = "evidence of training on served answers"  # A, sealed, and dated by a third party
+    OWNER_WORD = "the owner's word"  # A or A' at alpha, and what binds the owner is missing
     CONSISTENT = "consistent with the candidate as its teacher"  # B at alpha, never more
     INDETERMINATE = "indeterminate"
     NONE = "none of the candidates"
@@ -107,6 +109,7 @@ class Evidence:
     none_of_them: bool = False  # the test has this outcome, and it is the one
     powered: bool = False  # an effect as large as the protocol names would have been found
     protocol_sha256: str = ""  # of the signed protocol that fixed this test before its data were seen
+    proof_sha256: str = ""  # of the proof from which every row follows (`prove.proof`)
 
     def __post_init__(self) -> None:
         p_values = [p for row in self.rows for p in (row.p_value, row.p_adjusted) if p is not None]
@@ -122,12 +125,17 @@ class Evidence:
         return tuple(r for r in self.rows if r.p_adjusted is not None and r.p_adjusted <= self.alpha)
 
 
-def outcome(evidence: tuple[Evidence, ...]) -> Outcome:
-    """What all the evidence says at most. A lead, however strong, moves it nowhere."""
+def outcome(evidence: tuple[Evidence, ...], proven: Collection[str] = ()) -> Outcome:
+    """What all the evidence says at most. A lead, however strong, moves it nowhere.
+
+    proven: SHA-256 of the proofs that hold. A test that no proof stands behind is its owner's word.
+    """
     exact = [e for e in evidence if e.grade in (Grade.COIN, Grade.MARK)]
     ranks = [e for e in evidence if e.grade is Grade.RANK]
-    if any(e.found() for e in exact):
+    if any(e.found() and e.grade is Grade.COIN and e.proof_sha256 in proven for e in exact):
         return Outcome.TRAINED
+    if any(e.found() for e in exact):
+        return Outcome.OWNER_WORD
     if any(e.found() for e in ranks):
         return Outcome.CONSISTENT
     if exact and all(e.powered for e in exact):

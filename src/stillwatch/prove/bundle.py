@@ -22,6 +22,7 @@ from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
 from stillwatch.prove import Evidence, ProveError, checker
 from stillwatch.prove.protocol import Signed
+from stillwatch.prove.proven import Proof
 from stillwatch.prove.verdict import DOCUMENT, PAGE, as_document, render
 
 LARGEST = 256 << 20  # bytes of one attached file
@@ -34,13 +35,16 @@ README = """Stillwatch {version}: a verdict on {suspect}
 What it does not mean:
 {means_not}
 
-Check it, with nothing but Python 3.11 or newer:
+Check it, with nothing but Python 3.9 or newer:
 
-    python3 -I -S verify.py --key KEY
+    python3 -I -S verify.py --key KEY [--stamp-ca ROOT.pem] [--witness WITNESS] [--released DATE]
 
-KEY is the sender's public key; ask for it by another way than this bundle. index.html is the page for people,
-verdict.json the same in figures, protocol.dsse.json what was fixed and signed before the suspect was asked.
-verify.py, envelope.py, exact.py and formula.py are the checker: the last two are what made the p-values, too.
+KEY is the sender's public key; ask for it by another way than this bundle. ROOT.pem is the certificate of
+the time-stamping authority, from the authority; WITNESS the public key of who saw the seal, from the
+witness. index.html is the page for people, verdict.json the same in figures; proof.json, where it is there,
+holds the disclosed pairs, what was measured of them and the seals; protocol.dsse.json what was fixed and
+signed before the suspect was asked. All files that end in .py are the checker; leans.py, exact.py and
+formula.py made the p-values.
 """
 
 
@@ -60,12 +64,13 @@ def make(
     signer: TrailSigner,
     protocol: Signed | None = None,
     attached: Mapping[str, bytes] | None = None,
+    proof: Proof | None = None,
 ) -> dict[str, bytes]:
     """Put a bundle together in memory, signed. attached: further files by name, as they are.
 
     Raises: ProveError.
     """
-    document = as_document(evidence, protocol)
+    document = as_document(evidence, protocol, proof)
     words = {
         "version": stillwatch.__version__,
         "suspect": document["suspect"],
@@ -76,12 +81,14 @@ def make(
     files = {
         "README.txt": README.format(**words).encode("utf-8", "backslashreplace"),
         DOCUMENT: _json(document),
-        PAGE: render(evidence, protocol).encode("utf-8", "backslashreplace"),
+        PAGE: render(evidence, protocol, proof).encode("utf-8", "backslashreplace"),
         "verify.py": Path(checker.__file__).read_bytes(),
     }
     files |= {name: place.read_bytes() for name, place in checker.PARTS.items()}
     if protocol is not None:
         files[checker.PROTOCOL] = protocol.envelope
+    if proof is not None:
+        files[checker.PROOF] = proof.data
     for name, data in (attached or {}).items():
         if not name or name != Path(name).name or name.startswith(".") or not name.isprintable():
             raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
@@ -132,15 +139,15 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
             else _laid(beside / "b", files)
         )
         found = checker.check(made, None)
-        if not found["sound"]:
-            raise ProveError(f"nothing was written: {'; '.join(found['wrong'][:5])}")
+        if found["contradictions"]:
+            raise ProveError(f"nothing was written: {'; '.join(found['contradictions'][:5])}")
         os.rename(made, out)
     except OSError as why:
         raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     manifest = hashlib.sha256(files[MANIFEST]).hexdigest()
-    return Written(out, manifest, len(files), sum(map(len, files.values())), found["signed_by"])
+    return Written(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
 
 
 def _zipped(path: Path, files: Mapping[str, bytes], inside: str) -> Path:

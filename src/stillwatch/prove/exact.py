@@ -8,6 +8,8 @@ Source: Holm 1979, Scand. J. Statist. 6; Erlang's tail as a Poisson sum; Phipson
 the rank's "one more" above and below; Chernoff 1952, Ann. Math. Statist. 23.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 
@@ -99,7 +101,7 @@ def matched_tail(total: float, weights: Sequence[float], exponents: Sequence[flo
     by a factor of about ten where p is small.
     """
     log_p = -slope * total
-    for weight, exponent in zip(weights, exponents, strict=True):
+    for weight, exponent in zip(weights, exponents):
         x = slope * weight
         log_p += log_powers_mean(x, exponent) - x / (exponent + 1)
     return 1.0 if log_p >= 0 else max(math.exp(log_p), LEAST)

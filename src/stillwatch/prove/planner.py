@@ -3,20 +3,24 @@
 The effect is the mean lean towards the served answer, in standard deviations of a lean. What it is depends on
 the suspect: 1.4 where half of a small student's training was served answers, far below 0.1 where a large
 one's was diluted a hundredfold; measure it on a student of one's own (docs/coin.md).
-Source: the normal approximation for the first guess; then simulated with the test itself.
+Source: the normal approximation of the sum of levels; few coins are simulated with the test itself.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.stats import norm
 
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin.randomise import all_coins, fallen
+from stillwatch.prove.coin.randomise import all_coins, fallen, levels
 
+# What a student taught on nothing but served answers showed in the loop of docs/coin.md: z over the root of
+# the pairs. `overlap` is of answers sampled at temperature 1; the likeliest answers showed 0.11.
+EFFECTS = {"likelihood": 0.24, "top": 0.27, "overlap": 0.02}
+SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
-MOST = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Needed:
     alpha: float  # of one actor, adjusted for all of them
     power: float
     coins: int  # by the formula, and never fewer than could reach alpha at all
-    simulated: float | None  # share of simulated tests that found it; None: too many coins to simulate
+    simulated: float | None  # share of simulated tests that found it; None: by the formula alone
     runs: int
 
 
@@ -46,26 +50,37 @@ def needed(
     """Coins with different answers that one actor needs. Raises: ProveError for what no test can have."""
     _demand(effect, alpha, power, actors)
     each = alpha / actors
-    guess = (norm.isf(each) + norm.ppf(power)) ** 2 / effect**2
-    coins = max(floor(each), math.ceil(guess))
-    if coins > MOST:
-        return Needed(effect, each, power, coins, None, 0)
+    coins = max(floor(each), math.ceil(by_formula(effect, each, power)))
     share = found_share(effect, coins, each, seed, runs)
-    while share is not None and share < power and coins <= MOST:  # clipping and small numbers cost something
+    while share is not None and share < power:  # small numbers cost something
         coins = math.ceil(coins * 1.1)
         share = found_share(effect, coins, each, seed, runs)
-    return Needed(effect, each, power, coins, share, runs)
+    return Needed(effect, each, power, coins, share, 0 if share is None else runs)
+
+
+def by_formula(effect: float, alpha: float, power: float) -> float:
+    """Coins by the normal approximation of the test's own sum of levels, for leans drawn from a normal."""
+    mean, null_sd, sd = _moments(effect)
+    return float(((norm.isf(alpha) * null_sd + norm.ppf(power) * sd) / mean) ** 2)
+
+
+@cache
+def _moments(effect: float) -> tuple[float, float, float]:
+    """Mean of a signed level, its standard deviation under the null and under the effect."""
+    leans = effect + norm.ppf((np.arange(20_000) + 0.5) / 20_000)
+    signed = levels(leans) * np.sign(leans)
+    mean, square = float(signed.mean()), float((signed**2).mean())
+    return mean, math.sqrt(square), math.sqrt(square - mean**2)
 
 
 def found_share(effect: float, coins: int, alpha: float, seed: int, runs: int = RUNS) -> float | None:
-    """The share of simulated suspects with such an effect that the test finds; None beyond 100,000 coins.
+    """The share of simulated suspects with such an effect that the test finds; None for many coins.
 
     Leans are drawn from a normal distribution: with heavier tails the levels clip more, and lose less.
     """
-    if coins > 100_000:
+    if coins > SIMULATED:
         return None
     random = np.random.default_rng([seed, coins])
-    runs = runs if coins <= 5_000 else max(40, runs // 4)
     found = 0
     for _ in range(runs):
         counts, towards = fallen(random.normal(effect, 1.0, coins))
@@ -79,7 +94,7 @@ def powered(effect: float, coins: int, alpha: float, power: float = 0.8, seed: i
         return False
     share = found_share(effect, coins, alpha, seed, 100)
     if share is None:
-        return bool(effect * math.sqrt(coins) >= norm.isf(alpha) + norm.ppf(power))
+        return coins >= by_formula(effect, alpha, power)
     return share >= power
 
 

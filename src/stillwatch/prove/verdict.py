@@ -17,6 +17,7 @@ from stillwatch import __version__
 from stillwatch.prove import Evidence, Grade, Outcome, ProveError, outcome
 from stillwatch.prove.evidence_json import as_json
 from stillwatch.prove.protocol import Signed
+from stillwatch.prove.proven import Proof, missing, proven
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.visible import visible
@@ -33,8 +34,12 @@ GRADES = {
     Grade.LEAD: "A score. It says where to look, has no p-value, and moves no verdict.",
 }
 MEANS = {
-    Outcome.TRAINED: "A test of grade A or A' rejects its null at the protocol's alpha, adjusted for all "
-    "that were tested.",
+    Outcome.TRAINED: "The coin's test rejects its null at the sealed alpha, adjusted for every test that was "
+    "sealed. Actors, pairs and test were sealed before the suspect's release by a third party's clock, and "
+    "every number follows from the pairs that are disclosed.",
+    Outcome.OWNER_WORD: "The owner's own test rejects its null. Nobody else can tell that it was "
+    "not made up or "
+    "chosen after looking: what is missing is named below. It is no proof.",
     Outcome.CONSISTENT: "A rank among audited innocents is as high as alpha asks. Similar models can have "
     "other reasons to be similar.",
     Outcome.INDETERMINATE: "Nothing here decides it either way. Similarity alone never does.",
@@ -42,26 +47,44 @@ MEANS = {
     Outcome.NOT_SHOWN: "The tests would have found an effect of the size that the protocol names, and found "
     "none.",
 }
+TRAINING = (
+    "It rests on the owner's statement that coined answers stay out of its own training: else an "
+    "innocent who "
+    "learned from the owner's later models would lean the same way."
+)
 MEANS_NOT = {
+    Outcome.OWNER_WORD: (
+        "It does not say that the suspect was trained on the answers: an owner can choose an "
+        "actor, a ledger or "
+        "its counts after it has seen the suspect.",
+        "It does not say that a law or a contract was broken.",
+        TRAINING,
+    ),
     Outcome.TRAINED: (
         "It does not say how the answers came to whoever trained the suspect: asked for, bought, leaked or "
         "copied from elsewhere.",
         "It does not say how large a part of the suspect's training they were, or what it owes to them.",
         "It does not say that a law or a contract was broken.",
+        TRAINING,
+        "It rests on the gateway having put the two answers in an order that did not know the coin.",
+        "What the suspect said is its accuser's record; whoever doubts it asks the suspect again.",
     ),
     Outcome.CONSISTENT: (
         "It is no proof of distillation: shared ancestors, shared data and a teacher that is not among the "
         "candidates can give the same rank.",
         "The p-value holds for a suspect that is exchangeable with the innocents, and nobody can show that "
         "it is.",
+        TRAINING,
     ),
-    Outcome.INDETERMINATE: ("It clears nobody and accuses nobody.",),
+    Outcome.INDETERMINATE: ("It clears nobody and accuses nobody.", TRAINING),
     Outcome.NONE: (
         "It does not say that the suspect was not distilled: its teacher may not be a candidate.",
+        TRAINING,
     ),
     Outcome.NOT_SHOWN: (
         "It does not say that the suspect was not trained on the answers: a smaller effect, or answers that "
         "were rewritten, would not have been found.",
+        TRAINING,
     ),
 }
 
@@ -75,14 +98,21 @@ def names_found(evidence: Sequence[Evidence], grades: tuple[Grade, ...]) -> list
     return sorted(found.items(), key=lambda pair: (pair[1], pair[0]))
 
 
-def headline(evidence: Sequence[Evidence]) -> str:
+def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
     """Say in one sentence what all the evidence says at most."""
-    told, suspect = outcome(tuple(evidence)), evidence[0].suspect
+    told, suspect = outcome(tuple(evidence), proven(evidence, proof)), evidence[0].suspect
     if told is Outcome.TRAINED:
-        names = names_found(evidence, (Grade.COIN, Grade.MARK))
+        names = names_found([one for one in evidence if one.proof_sha256], (Grade.COIN,))
         p = amounts.p_value(names[0][1])
         who = _listed([name for name, _ in names])
         return f"Evidence that {suspect} was trained on answers served to {who}: p = {p}, adjusted, exact."
+    if told is Outcome.OWNER_WORD:
+        names = names_found(evidence, (Grade.COIN, Grade.MARK))
+        p, who = amounts.p_value(names[0][1]), _listed([name for name, _ in names])
+        return (
+            f"The owner's word: by its own test {suspect} leans to answers served to {who} (p "
+            f"= {p}). No proof."
+        )
     if told is Outcome.CONSISTENT:
         who = _listed([name for name, _ in names_found(evidence, (Grade.RANK,))])
         return f"{suspect} is consistent with {who} as its teacher. That is no proof of it."
@@ -138,44 +168,58 @@ def checked(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
         raise ProveError("the protocol is of none of this evidence (protocol_sha256 differs)")
 
 
-def as_document(evidence: Sequence[Evidence], protocol: Signed | None) -> dict[str, Any]:
+def as_document(
+    evidence: Sequence[Evidence], protocol: Signed | None, proof: Proof | None = None
+) -> dict[str, Any]:
     """Give verdict.json. Raises: ProveError."""
     checked(evidence, protocol)
-    told = outcome(tuple(evidence))
+    told = outcome(tuple(evidence), proven(evidence, proof))
     return {
         "kind": KIND,
         "stillwatch": __version__,
         "suspect": evidence[0].suspect,
         "outcome": told.name.lower(),
-        "headline": headline(evidence),
+        "headline": headline(evidence, proof),
         "means": MEANS[told],
+        "missing": missing(evidence, proof),
         "means_not": list(MEANS_NOT[told]),
+        "sealed": sealed_json(proof),
         "protocol": None if protocol is None else _protocol_json(protocol),
         "evidence": [as_json(one) for one in evidence],
     }
+
+
+def sealed_json(proof: Proof | None) -> dict[str, Any] | None:
+    """What a proof says of its seal; None without one."""
+    if proof is None:
+        return None
+    names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs")
+    return {"proof": proof.sha256} | {name: getattr(proof.examined, name) for name in names}
 
 
 def _protocol_json(signed: Signed) -> dict[str, Any]:
     return {"sha256": signed.sha256, "signed_by": signed.key} | asdict(signed.protocol)
 
 
-def write_verdict(evidence: tuple[Evidence, ...], out_dir: Path, protocol: Signed | None = None) -> Path:
+def write_verdict(
+    evidence: tuple[Evidence, ...], out_dir: Path, protocol: Signed | None = None, proof: Proof | None = None
+) -> Path:
     """Write index.html and verdict.json into a folder; give the page's path. Raises: ProveError."""
-    document = as_document(evidence, protocol)
+    document = as_document(evidence, protocol, proof)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
         write_atomically(out_dir / DOCUMENT, text)
-        write_atomically(out_dir / PAGE, render(evidence, protocol))
+        write_atomically(out_dir / PAGE, render(evidence, protocol, proof))
     except OSError as why:
         raise ProveError(f"{out_dir}: the verdict cannot be written: {why.strerror}") from why
     return out_dir / PAGE
 
 
-def render(evidence: Sequence[Evidence], protocol: Signed | None) -> str:
+def render(evidence: Sequence[Evidence], protocol: Signed | None, proof: Proof | None = None) -> str:
     """Give the page as text. Raises: ProveError."""
     checked(evidence, protocol)
-    told = outcome(tuple(evidence))
+    told = outcome(tuple(evidence), proven(evidence, proof))
     style = sheet.style_with("stillwatch.prove", "verdict.css")
     order = {Grade.COIN: 0, Grade.MARK: 1, Grade.RANK: 2, Grade.LEAD: 3}
     return (
@@ -184,8 +228,10 @@ def render(evidence: Sequence[Evidence], protocol: Signed | None) -> str:
         .render(
             evidence=sorted(evidence, key=lambda one: order[one.grade]),
             told=told,
-            headline=headline(evidence),
+            headline=headline(evidence, proof),
             means=MEANS[told],
+            missing=missing(evidence, proof),
+            sealed=sealed_json(proof),
             means_not=MEANS_NOT[told],
             grades=GRADES,
             signed=protocol,

@@ -13,6 +13,8 @@ al. 2023, arXiv:2307.15593, for choosing by u^(1/p); Sander et al. 2024, arXiv:2
 k-grams.
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import math

@@ -1,6 +1,7 @@
 """The evidence bundle: a case as files that another company or a court's expert can check. It judges nothing.
 
-`verify` is the checker that travels in each bundle: Python's standard library is all it needs.
+`verify`, `recompute`, `timestamp` and `answers` are the checker that travels in each bundle: the library of
+Python 3.9 is all that it needs.
 """
 
 from dataclasses import dataclass

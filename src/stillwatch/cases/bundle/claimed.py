@@ -4,7 +4,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from stillwatch.cases.bundle import verify
+from stillwatch.cases.bundle import recompute
+from stillwatch.cases.bundle.verify import Bundle
 from stillwatch.detectors import lone_harvest
 from stillwatch.scan import holds
 from stillwatch.scan.assemble import TEST_NAME
@@ -14,7 +15,7 @@ NO_SINCE = "the finding does not say since when each account's exchanges count; 
 NOT_BORNE_OUT = "the log given at the export comes to"
 
 
-class _InMemory(verify.Bundle):
+class _InMemory(Bundle):
     """The files of a bundle that is not written yet, as the checker reads them."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -28,9 +29,9 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
     finding = bundle.json("finding.json")
-    said = verify.stated(finding)
+    said = recompute.stated(finding)
     told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
-    again = verify.computed(bundle) if "events.ndjson" in files else {}
+    again = recompute.computed(bundle) if "events.ndjson" in files else {}
     rows = []
     for name, value in said.items():
         why_not = None
@@ -38,7 +39,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
             why_not = (
                 (NO_SINCE if "events.ndjson" in files else NO_EVENTS) if not again else _why_not(name, told)
             )
-        elif not verify.same_claim(name, value, again[name]):
+        elif not recompute.same_claim(name, value, again[name]):
             why_not = f"{NOT_BORNE_OUT} {json.dumps(again[name])[:200]}"
         rows.append({"name": name, "stated": value, "by": "finding", "why_not": why_not})
     for name, value in again.items():
@@ -56,10 +57,10 @@ def _why_not(name: str, told: Collection[str]) -> str:
         name = "finding.p_value"
     kind, _, rest = name.partition(".")
     detector, _, number = rest.partition(".")
-    if (why := verify.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:
+    if (why := recompute.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:
         return why
     if number == "bits":
         return "bits compare with all other accounts of the log"
     if number in ("baseline", "n"):
         return "it is a number of all accounts of the log"
-    return "verify.py has no way to compute it from the events"
+    return "recompute.py has no way to compute it from the events"

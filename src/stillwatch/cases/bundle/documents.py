@@ -4,20 +4,28 @@ Nothing in here is computed from events; the words stand in readme.txt and certi
 """
 
 import ctypes
+import hashlib
 import importlib
 import inspect
 import platform
 import struct
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata, resources
 from typing import Any
 
+import stillwatch
+from stillwatch.cases.bundle import BundleError
+from stillwatch.cases.bundle.recompute import MARKER, plain
+from stillwatch.cases.claims import hashed_modules
 from stillwatch.detectors import lone_harvest
 from stillwatch.features.definitions import FEATURES
 from stillwatch.scan import holds
 from stillwatch.scan.assemble import TEST_NAME, clues, detectors
+from stillwatch.scan.measured import MEASURED
 
+CHECKER = ("verify.py", "recompute.py", "timestamp.py", "answers.py")
 PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "numba", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.watch",
@@ -30,31 +38,56 @@ TEST_PARTS = (  # the alarm's own test, and what decides whom it names
 UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 
+def modules_of(name: str) -> list[Any]:
+    """The modules of a detector or clue; of the alarm's test, all that decide whom it names."""
+    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds]
+    if name == TEST_NAME:
+        return [importlib.import_module(part) for part in TEST_PARTS]
+    return [one for one in spoke if name == one.NAME]
+
+
+def place_of(module: Any) -> str:
+    """The name of a module's source in a bundle."""
+    return f"code/{module.__name__.removeprefix('stillwatch.').replace('.', '/')}.py"
+
+
 def sources(told: Iterable[str]) -> dict[str, bytes]:
     """Give the source of each detector and clue that spoke, and of the alarm's test, by file name."""
+    modules = [module for name in sorted(set(told)) for module in modules_of(name)]
+    return {place_of(module): inspect.getsource(module).encode("utf-8") for module in modules}
+
+
+@cache
+def release() -> dict[str, Any]:
+    """What a checker of this release knows: its code, definitions and texts."""
     spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds]
-    named = {one.NAME: one for one in spoke}
-    modules = [named[name] for name in sorted(set(told)) if name in named]
-    if TEST_NAME in told:
-        modules += [importlib.import_module(name) for name in TEST_PARTS]
-    files = {}
-    for module in modules:
-        where = module.__name__.removeprefix("stillwatch.").replace(".", "/")
-        files[f"code/{where}.py"] = inspect.getsource(module).encode("utf-8")
-    return files
+    names = sorted({one.NAME for one in spoke} | {TEST_NAME})
+    code = sources(names)
+    return {
+        "version": stillwatch.__version__,
+        "spoke": {name: [place_of(module) for module in modules_of(name)] for name in names},
+        "hashed": {name: [place_of(module) for module in hashed_modules(name)] for name in names},
+        "code": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(code.items())},
+        "definitions": hashlib.sha256(_definitions().encode("utf-8", "backslashreplace")).hexdigest(),
+        "readme": resources.files("stillwatch.cases.bundle").joinpath("readme.txt").read_text("utf-8"),
+        "measured_on": " ".join(MEASURED),
+    }
 
 
 def queries(why: Iterable[Mapping[str, Any]]) -> bytes:
     """Write the definitions of the numbers, and the commands that make the finding again."""
+    lines = [MARKER, *(f"--   {one['detector']}: {plain(one['query'])}" for one in why)]
+    return (_definitions() + "\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _definitions() -> str:
     lines = ["-- What a number about an account or an actor is (stillwatch/features/definitions.py).", ""]
     for feature in FEATURES:
         sums = "; ".join(f"{name} = SUM({value})" for name, value in feature.sums)
         lines += [f"-- {feature.name} ({feature.unit}): {feature.doc}"]
         lines += [f"--   with {sums}"] if sums else []
         lines += [f"SELECT account, {feature.sql} AS {feature.name} FROM states;", ""]
-    lines += ["-- What makes each claim again from the log:"]
-    lines += [f"--   {one['detector']}: {plain(one['query'])}" for one in why]
-    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+    return "\n".join(lines) + "\n"
 
 
 def environment(now_us: int) -> dict[str, Any]:
@@ -91,13 +124,6 @@ def clock() -> dict[str, Any]:
     }
 
 
-def clock_words(found: Mapping[str, Any]) -> str:
-    if found["synchronised"] is None:
-        return "its state is not known to the system"
-    state = "kept right by a time service" if found["synchronised"] else "NOT kept right by any time service"
-    return f"{state}, off by at most {found['largest_error_us'] / 1e6:.3f} s as the kernel has it"
-
-
 def certificate(told: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], gaps: Iterable[Any]) -> bytes:
     """Write the draft certificate. told: case, title, exported_at, exported_by, version, clock."""
     files = [f"   {one['sha256']}  {one['bytes']:>12,} bytes  {one['name']}" for one in inputs]
@@ -121,15 +147,12 @@ def _filled(name: str, told: Mapping[str, Any], words: Mapping[str, str]) -> byt
     return text.format(**safe, **words).encode("utf-8", "backslashreplace")
 
 
-def plain(text: str) -> str:
-    r"""Give text as one line of what can be printed.
-
-    >>> plain("a\n\x1b[2J")
-    'a\\n\\x1b[2J'
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def checker() -> bytes:
-    """Give the source of verify.py as it travels."""
-    return resources.files("stillwatch.cases.bundle").joinpath("verify.py").read_bytes()
+def checker() -> dict[str, bytes]:
+    """Give the checker as it travels: its files, and what this release knows written into one of them."""
+    own = resources.files("stillwatch.cases.bundle")
+    files = {name: own.joinpath(name).read_bytes() for name in CHECKER}
+    known = f"RELEASE: dict[str, Any] | None = {release()!r}\n".encode()
+    head, line, rest = files["recompute.py"].partition(b"RELEASE: dict[str, Any] | None = None\n")
+    if not line:
+        raise BundleError("recompute.py has no place for what its release knows")
+    return files | {"recompute.py": head + known + rest}

@@ -30,7 +30,9 @@ from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, 
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
+from stillwatch.cases.bundle.recompute import clock_words
 from stillwatch.cases.evidence import FindingEvidence, latest
+from stillwatch.cases.membership import hours_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
@@ -40,6 +42,8 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
 
 KEPT = "token key of a bundle kept"
+PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
+ADVICE = ("action", "permalink", "json_twin", "bundle_sha256", "revision")  # of an alert: for its owner
 
 
 def export(
@@ -81,13 +85,14 @@ def prepare(
 
     Raises: Missing, BundleError, InputError.
     """
-    told = alert(store, case_id, now_us).as_json()
+    told = _evidence_of(alert(store, case_id, now_us).as_json())
     found = latest(store, case_id)
     token_key = os.urandom(32)
     gathered = None
     if logs:
         log, known = read_log(logs, accounts, sketch_key, assume_utc)
-        gathered = gather(log, known, found.campaign, told["accounts"], _verdicts(store, case_id), token_key)
+        verdicts = _verdicts(store, case_id)
+        gathered = gather(log, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key)
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
     files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
     files["claims.ndjson"] = ndjson(claims(files))
@@ -104,6 +109,14 @@ def prepare(
         found.context["inputs"], [*logs, *([] if accounts is None else [accounts])]
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
+
+
+def _evidence_of(told: dict[str, Any]) -> dict[str, Any]:
+    """The alert without what is advice to its owner, or a comparison, and no evidence."""
+    told = {name: value for name, value in told.items() if name not in ADVICE}
+    told["exposure"] = {name: value for name, value in told["exposure"].items() if name != "milestones"}
+    told["detectors"] = [{k: v for k, v in one.items() if k != "state"} for one in told["detectors"]]
+    return told
 
 
 def release(
@@ -186,6 +199,7 @@ def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
     subject = [
         {"name": name, "digest": {"sha256": hashlib.sha256(ready.files[name]).hexdigest()}}
         for name in sorted(ready.files)
+        if name != verify.DRAFT  # a person completes it
     ]
     statement = {
         "_type": verify.STATEMENT,
@@ -220,7 +234,7 @@ def _files(
         "exported_at": exported_at,
         "exported_by": who,
         "version": stillwatch.__version__,
-        "clock": documents.clock_words(environment["clock"]),
+        "clock": clock_words(environment["clock"]),
     }
     finding = {
         "id": found.finding.id,
@@ -230,19 +244,20 @@ def _files(
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
     rows, head = _trail(store, case_id, now_us)
     stands = {"case": case_id, "state": told["state"], "verdict": told["verdict"], "owner": told["owner"]}
+    case = stands | _acts(store, case_id) | {"records": len(rows), "hours": _hours(store, case_id)}
     files = {
         "README.txt": documents.readme(words),
         "alert.json": _json(told),
-        "case.json": _json(stands | _acts(store, case_id)),
+        "case.json": _json(case),
         "finding.json": _json(finding),
         "audit.ndjson": ndjson(rows),
         "audit_head.json": _json(head),
         "queries.sql": documents.queries(told["why"]),
         "settings.json": _json(settings),
         "environment.json": _json(environment),
-        "certificate.txt": documents.certificate(words, told["inputs"], told["gaps"]),
-        "verify.py": documents.checker(),
+        verify.DRAFT: documents.certificate(words, told["inputs"], told["gaps"]),
     }
+    files |= documents.checker()
     files |= documents.sources(reason.detector for reason in found.campaign.reasons)
     if gathered is not None:
         files["accounts.ndjson"] = ndjson(gathered.accounts)
@@ -263,9 +278,15 @@ def _verdicts(store: Store, case_id: str) -> dict[str, str]:
         return {row.account: row.verdict for row in db.execute(query)}
 
 
+def _hours(store: Store, case_id: str) -> list[list[int]]:
+    """What left in each hour, over all findings of the case."""
+    with store.reading() as db:
+        return [[hour, *sums] for hour, sums in sorted(hours_of(db, case_id).items())]
+
+
 def _acts(store: Store, case_id: str) -> dict[str, Any]:
-    """Who did what when; for what they said, its SHA-256."""
-    rows = [
+    """Who did what when; for what they said, its SHA-256. `sets`: None where it holds words or names."""
+    rows: list[dict[str, Any]] = [
         {
             "act": act.id,
             "at_us": act.at_us,
@@ -273,6 +294,9 @@ def _acts(store: Store, case_id: str) -> dict[str, Any]:
             "verb": act.verb,
             "in_force": act.in_force,
             "text_sha256": hashlib.sha256(act.text.encode("utf-8", "surrogatepass")).hexdigest(),
+            "sets_sha256": hashlib.sha256(json.dumps(act.sets, sort_keys=True).encode()).hexdigest(),
+            "sets": act.sets if set(act.sets) <= PLAIN else None,
+            "facets": {k: v for k, v in act.sets.items() if k in PLAIN},
         }
         for act in acts(store, case_id)
     ]

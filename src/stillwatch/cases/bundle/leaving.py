@@ -46,7 +46,7 @@ def leaving(
     if differ:
         lines.append(
             f"the log given does not bear out: {', '.join(differ)}; is it the one that was scanned? "
-            "verify.py will call this bundle NOT SOUND"
+            "verify.py will not call this bundle SOUND"
         )
     lines.append("no prompt, no answer, no address, no note or appeal")
     return tuple(lines)

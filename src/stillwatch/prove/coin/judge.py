@@ -120,10 +120,24 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
     p_fair = even(first, len(leanings))
     checks = [
         Checked(
+            "the owner's own training on coined answers",
+            "nothing is sealed of it: if the owner's later models learned from its logs, an "
+            "innocent who learns from "
+            "those models' public answers leans the same way",
+            False,
+        ),
+        Checked(
+            "choice after looking",
+            "actors and test were not sealed before the suspect was there (`stillwatch coin "
+            "seal`): they may have "
+            "been chosen after it was seen",
+            False,
+        ),
+        Checked(
             "the coins themselves",
             f"{first:,} of {len(leanings):,} served the first answer (two-sided p = {p_fair:.2g})",
             p_fair >= FAIR,
-        )
+        ),
     ]
     best = min(found, key=lambda one: one.p_value)
     checks.append(

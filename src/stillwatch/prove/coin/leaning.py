@@ -8,16 +8,16 @@ the test weaker.
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin.choosing import Put
+from stillwatch.prove.coin.leans import foretold as foretold
+from stillwatch.prove.coin.leans import overlap as overlap
 from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed
 
-ORDERS = (1, 2, 3, 4)  # words in a row
-MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
 NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
 UNITS = {
     "likelihood": "nats a token",
@@ -51,7 +51,7 @@ class Kept:
     def __init__(self, path: Path, marks: dict[str, str]) -> None:
         """`marks`: what the leans hang on. Raises: ProveError where the file is of something else."""
         self.path = path
-        self.values: dict[str, float | None] = {}
+        self.values: dict[str, Any] = {}
         head = json.dumps(marks, sort_keys=True)
         try:
             self._open(path, head)
@@ -78,7 +78,7 @@ class Kept:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(head + "\n", "utf-8")
 
-    def add(self, values: dict[str, float | None]) -> None:
+    def add(self, values: dict[str, Any]) -> None:
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps([name, value]) + "\n" for name, value in values.items())
@@ -87,6 +87,21 @@ class Kept:
         except OSError as why:
             raise ProveError(f"{self.path}: cannot be written: {why.strerror}; what is there stays") from why
         self.values |= values
+
+
+def measured(
+    puts: Sequence[Put], statistic: str, suspect: Suspect, samples: int, tell: Tell
+) -> dict[str, Any]:
+    """What a suspect makes of each pair: its texts for `overlap`, else a value of each answer.
+
+    None where it says nothing of the pair.
+    """
+    if statistic == "overlap":
+        asked = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}  # each prompt once
+        said = suspect.answers(list(asked.values()), samples, tell)
+        return {put.id: said.get(asked[json.dumps(put.messages)].id) or None for put in puts}
+    weighed = _values(puts, statistic, suspect, tell)
+    return {put.id: weighed.get(put.id) for put in puts}
 
 
 def lean(
@@ -112,29 +127,22 @@ def lean(
     }
 
 
-def foretold(leans: Sequence[tuple[float, float]]) -> float:
-    """How much of a base's lean to take off a suspect's: the least squares through zero, never below 0.
-
-    It knows no coin, and a lean keeps its size and changes its sign with the order of the answers: so the
-    test stays exact, whatever this gives. A base that foretells nothing costs nothing.
-
-    >>> foretold([(1.0, 2.0), (-0.5, -1.0)])
-    0.5
-    """
-    size = sum(base * base for _, base in leans)
-    return max(0.0, sum(suspect * base for suspect, base in leans) / size) if size else 0.0
-
-
 def _weighed(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:
+    return {name: one - other for name, (one, other) in _values(puts, statistic, suspect, tell).items()}
+
+
+def _values(
+    puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell
+) -> dict[str, tuple[float, float]]:
     told = [
         Told(f"{put.id}#{slot}", put.messages, put.pair.answers[slot].text) for put in puts for slot in (0, 1)
     ]
     weighed = suspect.weigh(told, tell)
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for put in puts:
         one, other = (_value(weighed.get(f"{put.id}#{slot}"), statistic) for slot in (0, 1))
         if one is not None and other is not None:
-            found[put.id] = one - other
+            found[put.id] = (one, other)
     return found
 
 
@@ -154,52 +162,6 @@ def _overlaps(puts: Sequence[Put], suspect: Suspect, samples: int, tell: Tell) -
             one, other = (answer.text for answer in put.pair.answers)
             found[put.id] = sum(overlap(text, one, other) for text in texts) / len(texts)
     return found
-
-
-def overlap(text: str, one: str, other: str) -> float:
-    """How much more of what only `one` says is in a text than of what only `other` says, in [-1, 1].
-
-    >>> overlap("the cat sat", "the cat sat", "the dog sat")
-    1.0
-    >>> overlap("a bird flew", "the cat sat", "the dog sat")
-    0.0
-    """
-    total = orders = 0.0
-    words, first, second = (_words(said) for said in (text, one, other))
-    for order in ORDERS:
-        mine, a, b = _rows(words, order), _rows(first, order), _rows(second, order)
-        only_a, only_b = a - b, b - a
-        if only_a or only_b:
-            orders += 1
-            total += _share(only_a, mine) - _share(only_b, mine)
-    return total / orders if orders else 0.0
-
-
-def overlap_of(answer: str, texts: Sequence[str]) -> float:
-    """The share of an answer's runs of 1 to 4 words that texts hold, averaged over runs and texts.
-
-    >>> overlap_of("the cat sat", ["the cat sat", "no"])
-    0.5
-    """
-    words = _words(answer)
-    orders = [order for order in ORDERS if order <= len(words)]
-    if not orders or not texts:
-        return 0.0
-    shares = (_share(_rows(words, order), _rows(_words(text), order)) for text in texts for order in orders)
-    return sum(shares) / (len(orders) * len(texts))
-
-
-def _words(text: str) -> list[str]:
-    return text.split(None, MOST_WORDS)[:MOST_WORDS]
-
-
-def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[at : at + order]) for at in range(len(words) - order + 1))
-
-
-def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> float:
-    wanted = only.total()
-    return (only & mine).total() / wanted if wanted else 0.0
 
 
 def in_batches(puts: Sequence[Put], size: int) -> Iterator[Sequence[Put]]:

@@ -18,7 +18,8 @@ from scipy.stats import rankdata
 
 from stillwatch.prove import Checked, Counts, Evidence, Grade, ProveError, Row, exact
 from stillwatch.prove.coin import OTHERS
-from stillwatch.prove.coin.leaning import UNITS, overlap_of
+from stillwatch.prove.coin.leaning import UNITS
+from stillwatch.prove.coin.leans import overlap_of
 from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
 

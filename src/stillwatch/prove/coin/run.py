@@ -7,7 +7,7 @@ looked at before the leans are. It can be stopped at any time and goes on where 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillwatch.cases.audit.signing import TrailSigner
@@ -45,7 +45,7 @@ class Wanted:
 
     statistic: str | None = None
     alpha: float = 1e-5
-    effect: float = 0.3  # standard deviations of a lean: what the test is to find
+    effect: float | None = None  # standard deviations of a lean: what the test is to find; None: by statistic
     most: int = 400  # pairs of one actor
     samples: int = 1  # own answers of the suspect to each prompt, for `overlap`
     seed: int = 1
@@ -93,6 +93,8 @@ def plan(
     Raises: ProveError where another test was signed in that folder.
     """
     statistic = statistic_for(test.statistic, suspect, base)
+    if test.effect is None:
+        test = replace(test, effect=planner.EFFECTS[statistic])
     chosen = choose(pairs, actor_of, test.most, test.seed, test.only)
     made = _protocol(chosen, ledger, suspect, base, statistic, test, made_at, beside or {})
     path = out / PROTOCOL
@@ -235,11 +237,12 @@ def judge(
         checks = (*checks, Checked("actors without a lean", told, True))
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
-    enough = planner.powered(test.effect, fewest, each)
+    effect = test.effect or planner.EFFECTS[planned.statistic]
+    enough = planner.powered(effect, fewest, each)
     power = (
         f"With the {fewest:,} coins of the actor with fewest, an effect of "
         f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % power at alpha "
-        f"{each:.2g}; the protocol looks for {test.effect:g}."
+        f"{each:.2g}; the protocol looks for {effect:g}."
     )
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,

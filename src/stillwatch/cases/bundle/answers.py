@@ -1,0 +1,102 @@
+"""The three answers on a bundle, and the words of its checker's command line. It checks nothing itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.dsse.json"
+
+
+def report(
+    count: int, files: list[str], told: dict[str, Any], key: str | None, claims: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the three answers together. `claims`: wrong, summary, lines, and whatever else is to be told."""
+    signer = str(told.get("signed_by", ""))
+    signed = bool(key) and signer == key and not any(one.startswith(MANIFEST) for one in files)
+    why = (
+        f"signed by {signer or 'nobody'}, not by the key that you gave" if key else "you gave no key (--key)"
+    )
+    lines = {
+        "intact": f"yes: {count} files are those that were signed"
+        if not files
+        else f"NO: {len(files)} things differ from what was signed",
+        "signer verified": f"yes: by {key}, the key that you gave" if signed else f"NO: {why}",
+        "claims recomputed": f"{'NO' if claims['wrong'] else 'yes'}: {claims['summary']}",
+    }
+    wrong = files + ([f"signer: {why}"] if key and not signed else []) + claims["wrong"]
+    sound = not files and signed and not claims["wrong"]
+    more = {name: value for name, value in claims.items() if name not in ("wrong", "summary")}
+    return {"sound": sound, "answers": lines, "wrong": wrong, "told": told, **more}
+
+
+def clean(text: object) -> str:
+    """Text from a bundle, safe to print on a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def tell(found: Mapping[str, Any]) -> Iterator[str]:
+    """Give the lines to print."""
+    yield from (f"it says of itself: {name} {value}" for name, value in found["told"].items())
+    yield from (f"this {name} is {digest}" for name, digest in found.get("code", {}).items())
+    yield from ([found["time"]] if found.get("time") else [])
+    yield from found["lines"]
+    yield from (f"WRONG: {sentence}" for sentence in found["wrong"])
+    yield from (f"{name + ':':18} {answer}" for name, answer in found["answers"].items())
+    yield (
+        "VERDICT: SOUND"
+        if found["sound"]
+        else "VERDICT: NOT ESTABLISHED. Do not rely on this bundle as it is."
+    )
+
+
+def read_key(text: str) -> str:
+    """Read a public key: 64 hex digits, or a file of them, or a PEM file. Raises: ValueError."""
+    if len(text) != 64 and Path(text).exists():
+        text = Path(text).read_text("ascii", "replace").strip()
+        if "BEGIN PUBLIC KEY" in text:
+            text = base64.b64decode("".join(text.split("\n")[1:-1]))[-32:].hex()
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError("--key: give 64 hex digits, or a file that holds a public key")
+    return text
+
+
+def main(
+    words: list[str],
+    checker: Callable[..., dict[str, Any]],
+    about: str | None,
+    here: Path,
+    options: Sequence[str] = (),
+) -> int:
+    """Read the words of the command line, check, print; give the exit code."""
+    given: dict[str, str] = {}
+    place, as_json, words = here, False, list(words)
+    try:
+        while words:
+            word = words.pop(0)
+            if word in ("-h", "--help"):
+                print(about)
+                return 0
+            if word == "--json":
+                as_json = True
+            elif word in ("--key", "--stamp-ca", *options):
+                given[word[2:].replace("-", "_")] = words.pop(0)
+            elif word.startswith("-"):
+                raise ValueError(f"{word}: is no option; see --help")
+            else:
+                place = Path(word)
+        key = read_key(given.pop("key")) if "key" in given else None
+        found = checker(place, key, given.pop("stamp_ca", None), **given)
+    except (IndexError, OSError, ValueError, subprocess.SubprocessError) as why:
+        print(f"verify.py: {clean(why)}", file=sys.stderr)
+        return 2
+    mine = sorted(here.glob("*.py")) if (here / MANIFEST).exists() else [here / "verify.py"]
+    found["code"] = {one.name: hashlib.sha256(one.read_bytes()).hexdigest() for one in mine if one.exists()}
+    print(json.dumps(found, indent=1) if as_json else "\n".join(map(clean, tell(found))))
+    return 0 if found["sound"] else 1

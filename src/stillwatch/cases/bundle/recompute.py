@@ -1,0 +1,1223 @@
+"""Compute the claims of an evidence bundle again, and hold its files against each other: no other package.
+
+`verify.py` loads this file from beside itself. `check` gives what is wrong, a sentence on the audit trail,
+and every claim with what came of it. What the events say is the sender's word; whether all the rest follows
+from them, from each other, from the signed audit trail and from the code of this release is computed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+HOUR_US = 3_600_000_000
+NEVER = 1 << 62
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# What a release of the checker knows: `documents.recompute` writes it into the copy that travels.
+RELEASE: dict[str, Any] | None = None
+CANNOT = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+# --- the records of the audit trail ---
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -> tuple[list[str], str]:
+    """Check the extract of the audit trail: give what is wrong, and a sentence."""
+    wrong: list[str] = []
+    rows = bundle.lines("audit.ndjson")
+    head = bundle.json("audit_head.json")
+    said = {name: head[name] for name in ("at_us", "chain", "key", "seal", "seq")}
+    keys = {span["key"]: span for span in head["keys"]}
+    if not is_signed(
+        bytes.fromhex(head["key"]),
+        bytes.fromhex(head["signature"]),
+        b"stillwatch.audit.head.1\n" + _canonical(said),
+    ):
+        wrong.append("audit_head.json: is not signed by the key that it names")
+    linked, before = 0, None
+    names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
+    for row in rows:
+        seq = row["seq"]
+        body = b"stillwatch.audit.1\n" + _canonical({name: row[name] for name in names})
+        signer = next((key for key, span in keys.items() if span["first"] <= seq <= span["last"]), "")
+        message = b"stillwatch.audit.record.1\n" + row["hash"].encode()
+        if hashlib.sha256(body).hexdigest() != row["hash"]:
+            wrong.append(f"audit.ndjson: record {seq} is not what was hashed")
+        elif not signer or not is_signed(bytes.fromhex(signer), bytes.fromhex(row["signature"]), message):
+            wrong.append(f"audit.ndjson: record {seq} is not signed by the trail's key")
+        if before is not None and before["seq"] + 1 == seq:
+            linked += 1
+            if hashlib.sha256((before["hash"] + before["signature"]).encode()).hexdigest() != row["prev"]:
+                wrong.append(f"audit.ndjson: record {seq} does not follow on record {seq - 1}")
+        before = row
+    sentence = (
+        f"{len(rows)} records of the audit trail are signed, {linked} of them linked to the one before; the "
+        f"trail stood at record {head['seq']}, {head['seal'][:16]}…, and what lies between is not here"
+    )
+    return wrong, sentence
+
+
+# --- computing claims again ---
+
+
+def us(text: str) -> int:
+    """Read an ISO time as UTC microseconds."""
+    return (datetime.fromisoformat(_padded(text)) - EPOCH) // timedelta(microseconds=1)
+
+
+def _padded(text: str) -> str:
+    """Python before 3.11 reads no Z, and fractions of three or six digits only."""
+    text = text[:-1] + "+00:00" if text.endswith("Z") else text
+    whole, dot, rest = text.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    return whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
+
+
+class Evidence:
+    """The events of the finding's accounts, and what the sender says of all others."""
+
+    def __init__(self, bundle: Any) -> None:
+        self.finding = bundle.json("finding.json")
+        self.campaign = self.finding["campaign"]["finding"]
+        self.more = self.finding["campaign"]["evidence"]
+        self.alarm_us = us(self.campaign["alarm_at"])
+        self.accounts = bundle.lines("accounts.ndjson")
+        names, since = set(self.campaign["accounts"]), self.more.get("since", {})
+        self.named = [k for k, one in enumerate(self.accounts) if one["account"] in names]
+        mine = set(self.named)
+        self.events = [one for one in bundle.lines("events.ndjson") if one["a"] in mine]
+        begin = {k: us(since[name]) for k in mine if (name := self.accounts[k]["account"]) in since}
+        self.harvest = [one for one in self.events if one["t"] >= begin.get(one["a"], NEVER)]
+        self.answered = [one for one in self.harvest if one["s"] == 200]
+        self.others = bundle.json("population.json")
+
+    def party(self, account: int) -> str | int:
+        """Who counts as one: an organisation, else the account."""
+        return self.accounts[account]["org"] or account
+
+    def reasons(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        yield from zip(self.campaign["reasons"], self.more["reasons"])
+
+
+def mostly(events: list[Any], name: str) -> dict[int, Any]:
+    """Each account's commonest value; ties to the smaller (a missing one is the smallest)."""
+    seen: dict[int, Counter[Any]] = defaultdict(Counter)
+    for one in events:
+        seen[one["a"]][one[name]] += 1
+    order: Callable[[Any], Any] = lambda v: (v is not None, v)  # noqa: E731 - a key, used twice
+    return {a: min(n, key=lambda v, n=n: (-n[v], order(v))) for a, n in seen.items()}  # type: ignore[misc]
+
+
+def tail(count: int, members: int, share: float, correlation: float) -> float:
+    """P(at least `count` of `members` choose what a share chooses), beta-binomial (Skellam 1948)."""
+    strength = (1 - correlation) / correlation
+    a, b = share * strength, (1 - share) * strength
+
+    def beta(x: float, y: float) -> float:
+        return math.lgamma(x) + math.lgamma(y) - math.lgamma(x + y)
+
+    total = 0.0
+    for k in range(count, members + 1):
+        ways = -math.log(members + 1) - beta(members - k + 1, k + 1)
+        total += math.exp(ways + beta(k + a, members - k + b) - beta(a, b))
+    return min(max(total, 1e-300), 1.0)
+
+
+def combine(p_values: list[float]) -> float:
+    """Cauchy combination (Liu and Xie 2020); Bonferroni's bound below 1e-10."""
+    least = min(p_values)
+    if least < 1e-10:
+        return min(1.0, least * len(p_values))
+    angles = [math.tan((0.5 - min(max(p, 1e-15), 0.99)) * math.pi) for p in p_values]
+    return 0.5 - math.atan(sum(angles) / len(angles)) / math.pi
+
+
+def quantile(values: list[float], q: float) -> float:
+    """Linear between the two nearest, as NumPy's default."""
+    values = sorted(values)
+    at = (len(values) - 1) * q
+    low = math.floor(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+SETTINGS = {"model": "m", "max_tokens": "x", "temperature_milli": "c"}
+FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
+CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
+SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
+WINDOW_US = 120 * HOUR_US  # in which a look counts
+MOST_CARRIERS = 10_000_000  # more would take too long
+
+
+def setting(e: Evidence, name: str) -> dict[str, float]:
+    """Actual and baseline of a settings clue."""
+    own = mostly(e.harvest, SETTINGS[name])
+    counted = Counter(own.values())
+    value = min(counted, key=lambda v: (-counted[v], v is not None, v))
+    others = e.others["mostly"][name]
+    total = sum(n for _, n in others)
+    baseline = next((n for v, n in others if v == value), 0) / total if total else 0.0
+    return {"actual": counted[value] / len(own), "baseline": baseline, "n": len(own)}
+
+
+def repeated_question(e: Evidence) -> dict[str, float]:
+    long = [one for one in e.harvest if one["w"] >= 6]
+    senders: dict[str, set[int]] = defaultdict(set)
+    for one in long:
+        senders[one["q"]].add(one["a"])
+    outside = e.others["prompts"]
+    shared = sum(
+        len(senders[one["q"]]) >= 2 and len(senders[one["q"]]) > outside.get(one["q"], 0) for one in long
+    )
+    return {"actual": shared / len(long), "n": len(long)}
+
+
+def _rarity(count: int, whole: int) -> float:
+    return math.log2(whole / max(count, 1))
+
+
+def _networks(e: Evidence) -> dict[int, float]:
+    """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
+    mine, every = defaultdict(set), defaultdict(set)
+    for one in e.events:
+        every[one["n"]].add(one["a"])
+    for one in e.harvest:
+        mine[one["n"]].add(one["a"])
+    outside, whole = e.others["networks"], e.others["accounts"]
+    behind = {n: len(who) + outside.get(n, 0) for n, who in every.items() if n is not None}
+    useful = {n for n in behind if len(mine[n]) >= 2 and behind[n] - len(mine[n]) <= 3.0 * len(mine[n])}
+    best: dict[int, float] = {}
+    for n in useful:
+        for a in mine[n]:
+            best[a] = max(best.get(a, 0.0), _rarity(behind[n], whole))
+    return best
+
+
+def shared_network(e: Evidence) -> dict[str, float]:
+    best = _networks(e)
+    share = len(best) / len(e.named)
+    bits = min(40.0, 2 * statistics.median(best.values()) * share) if best else 0.0
+    return {"actual": share, "bits": bits, "n": len(e.named)}
+
+
+def shared_payment(e: Evidence) -> dict[str, float]:
+    mine = Counter(
+        e.accounts[k]["payment"] for k in e.named if e.accounts[k]["payment"] and not e.accounts[k]["org"]
+    )
+    shared = {token: n for token, n in mine.items() if n >= 2}
+    return {"actual": sum(shared.values()) / len(e.named), "n": len(e.named)}
+
+
+def signup_burst(e: Evidence) -> dict[str, float]:
+    times = sorted(e.accounts[k]["created_us"] for k in e.named if e.accounts[k]["created_us"])
+    within = [sum(begin <= t <= begin + 48 * HOUR_US for t in times) for begin in times]
+    count = max(within)
+    other = e.others["signups"]
+    baseline = (other["inside"] + 0.5) / (other["others"] + 1)
+    p_value = min(1.0, len(times) * tail(count, len(times), round(baseline, 6), 0.1))
+    bits = min(40.0, -math.log2(max(p_value, 1e-12)))
+    return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
+
+
+def even_shares(e: Evidence) -> dict[str, float]:
+    volumes = [math.log(n) for n in Counter(one["a"] for one in e.harvest).values()]
+    return {"actual": statistics.pstdev(volumes), "bits": 2.0, "n": len(volumes)}
+
+
+def complementary_parts(e: Evidence) -> dict[str, float]:
+    sent = Counter(one["q"] for one in e.harvest)
+    return {
+        "actual": sum(sent[one["q"]] > 1 for one in e.harvest) / len(e.harvest),
+        "bits": 2.0,
+        "n": len(e.harvest),
+    }
+
+
+def complementary_load(e: Evidence) -> dict[str, float]:
+    followed = throttled = 0
+    for k, one in enumerate(e.harvest):
+        if one["s"] != 429:
+            continue
+        throttled += 1
+        for after in e.harvest[k + 1 :]:
+            if after["t"] > one["t"] + 60_000_000:
+                break
+            if after["a"] != one["a"]:
+                followed += 1
+                break
+    hours = len({one["t"] // HOUR_US for one in e.harvest})
+    expected = 1 - math.exp(-len(e.harvest) / max(hours, 1) / 60)
+    bits = min(40.0, -math.log2(max(_at_least(followed, throttled, expected), 1e-12)))
+    return {"actual": followed / throttled, "baseline": expected, "bits": bits, "n": throttled}
+
+
+def _at_least(k: int, n: int, p: float) -> float:
+    """P(at least k of n), binomial."""
+    return min(1.0, sum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(k, n + 1)))
+
+
+def no_dialogue(e: Evidence) -> dict[str, float]:
+    turns = [one["r"] for one in e.harvest if one["r"] > 0]
+    return {"actual": sum(turn > 1 for turn in turns) / len(turns), "bits": 1.0, "n": len(e.harvest)}
+
+
+def logprob_harvest(e: Evidence) -> dict[str, float]:
+    return {"actual": sum((one["g"] or 0) > 0 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
+
+
+def reconnaissance(e: Evidence) -> dict[str, float]:
+    return {"actual": sum(one["f"] == 3 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
+
+
+def synchronous_start(e: Evidence) -> dict[str, float]:
+    first: dict[int, float] = {}
+    for one in e.harvest:
+        first.setdefault(one["a"], one["t"])
+    times = list(first.values())
+    return {"actual": (quantile(times, 0.9) - quantile(times, 0.1)) / HOUR_US, "n": len(times)}
+
+
+def volume(e: Evidence) -> dict[str, float]:
+    return {"actual": float(len(e.harvest)), "n": len(e.harvest)}
+
+
+def long_outputs(e: Evidence) -> dict[str, float]:
+    sized = [one["o"] for one in e.answered if one["o"] is not None]
+    fixed = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in sized)
+    return {"actual": fixed / len(sized) / 2**26}
+
+
+def lexical(bit: int) -> Callable[[Evidence], dict[str, float]]:
+    def share(e: Evidence) -> dict[str, float]:
+        return {"actual": sum(one["k"] >> bit & 1 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
+
+    return share
+
+
+AGAIN: Mapping[str, Callable[[Evidence], dict[str, float]]] = {
+    "same_model": lambda e: setting(e, "model"),
+    "same_token_limit": lambda e: setting(e, "max_tokens"),
+    "same_temperature": lambda e: setting(e, "temperature_milli"),
+    "repeated_question": repeated_question,
+    "shared_network": shared_network,
+    "shared_payment": shared_payment,
+    "signup_burst": signup_burst,
+    "even_shares": even_shares,
+    "complementary_parts": complementary_parts,
+    "complementary_load": complementary_load,
+    "no_dialogue": no_dialogue,
+    "logprob_harvest": logprob_harvest,
+    "reconnaissance": reconnaissance,
+    "synchronous_start": synchronous_start,
+    "volume_and_coverage": volume,
+    "long_outputs": long_outputs,
+    "trace_elicitation": lexical(0),
+    "rubric_grading": lexical(1),
+    "task_generation": lexical(3),
+}
+RAISING = ("coordinated_harvest", "lone_harvest", "holds")  # whose p-value is the finding's
+WHY_NOT = {
+    "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
+    "tested": "those who carried the wording at that hour, and what all others did then, are not in the "
+    "bundle: it is taken as stated, and the p-value is computed from it",
+    "links": "which of its accounts are tied by this clue needs the whole log",
+    "coordinated_harvest": "it is of the last look, at the whole log",
+    "lone_harvest": "its rank needs all other payers' events",
+    "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
+    "same_model": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
+    "same_token_limit": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
+    "same_temperature": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
+    "shared_wording": "which phrases were new needs the whole log; see the claims `markers`",
+    "shared_frame": "which openings were new needs the whole log; see the claims `markers`",
+}
+
+
+def links(e: Evidence) -> dict[str, float]:
+    """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
+    out: dict[str, float] = {}
+
+    def tell(clue: str, bits: list[float]) -> None:
+        out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
+
+    told = {reason["detector"] for reason, _ in e.reasons()}
+    for clue, name in SAME.items():
+        if clue in told:
+            found = setting(e, name)
+            one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
+            tell(clue, [one] * round(found["actual"] * found["n"]))
+    if "shared_network" in told:
+        tell("shared_network", [min(40.0, bits) for bits in _networks(e).values()])
+    if "signup_burst" in told:
+        found = signup_burst(e)
+        one = min(6.0, math.log2(1 / found["baseline"]))
+        tell("signup_burst", [one] * round(found["actual"] * found["n"]))
+    return out
+
+
+def harvested(e: Evidence) -> dict[str, Any]:
+    """The harvest of the finding, counted again."""
+    hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    prompts: Counter[str] = Counter()
+    value = 0.0
+    for one in e.answered:
+        tokens = max(one["o"] or 0, 0)
+        hours[one["t"] // HOUR_US][0] += 1
+        hours[one["t"] // HOUR_US][1] += tokens
+        prompts[one["q"]] += 1
+        value += tokens / prompts[one["q"]] if one["f"] not in (2, 3) else 0.0
+    before = [one for one in e.answered if one["t"] < e.alarm_us]
+    return {
+        "accounts": len(e.named),
+        "exchanges": len(e.answered),
+        "output_tokens": sum(max(one["o"] or 0, 0) for one in e.answered),
+        "exchanges_at_alarm": len(before),
+        "output_tokens_at_alarm": sum(max(one["o"] or 0, 0) for one in before),
+        "value_tokens": round(value, 3),
+        "unique_prompts": len(prompts),
+        "timeline": [[hour * HOUR_US, *hours[hour]] for hour in sorted(hours)],
+    }
+
+
+def conduct(e: Evidence) -> dict[str, float]:
+    """How alike the accounts act: tail probabilities at the least and the largest correlation granted."""
+    out: dict[str, float] = {}
+    for scope, events in (
+        ("harvest", e.harvest),
+        ("at_alarm", [o for o in e.harvest if o["t"] < e.alarm_us]),
+    ):
+        low, high = [], []
+        for name, key in SETTINGS.items():
+            own = Counter(mostly(events, key).values())
+            others = e.others["mostly"][name]
+            total = sum(n for _, n in others)
+            if not own or not total:
+                continue
+            value = min(own, key=lambda v: (-own[v], v is not None, v))
+            share = (next((n for v, n in others if v == value), 0) + 0.5) / (total + 1)
+            members = sum(own.values())
+            tries = min(8, len(others) + 1)
+            low.append(min(1.0, tries * tail(own[value], members, share, FLOOR[name])))
+            high.append(min(1.0, tries * tail(own[value], members, share, CEILING[name])))
+            out[f"{scope}.{name}.count"], out[f"{scope}.{name}.of"] = own[value], members
+            out[f"{scope}.{name}.others"] = share
+        if low:
+            out[f"{scope}.p_least_correlation"], out[f"{scope}.p_most_correlation"] = (
+                combine(low),
+                combine(high),
+            )
+    return out
+
+
+def alarm_test(e: Evidence) -> dict[str, float]:
+    """The alarm's p-value from what its test counted, and how many of those counted the events show.
+
+    What the test counted is taken as stated. Recounted: parties among the accounts here (an organisation is
+    one) that were harvesting in the five days before the alarm, and those of them that mostly used the value.
+    """
+    tested = e.more.get("tested", [])
+    if not tested or impossible(tested, e.others["accounts"]):
+        return {}
+    p_values: dict[str, float] = {}
+    out: dict[str, float] = {}
+    counts = [dict(o, a=e.party(o["a"])) for o in e.harvest if e.alarm_us - WINDOW_US <= o["t"] < e.alarm_us]
+    for one in tested:
+        name, share = one["setting"], one["share"]
+        chance = tail(one["count"], one["of"], share, one["correlation"]) if share < 1 else 1.0
+        p_values[name] = min(1.0, one["tries"] * chance)
+        own = mostly(counts, SETTINGS[name]).values()
+        out[f"tested.{name}.count_here"] = sum(value == one["value"] for value in own)
+        out[f"tested.{name}.of_here"] = len(own)
+    out["finding.p_value"] = combine(list(p_values.values()))
+    told = {reason["detector"] for reason, _ in e.reasons()}
+    bits = {"coordinated_harvest": max(out["finding.p_value"], 1e-300)}
+    bits |= {clue: p_values[name] for clue, name in SAME.items() if name in p_values}
+    for detector, p in bits.items():
+        if detector in told:
+            out[f"reason.{detector}.bits"] = round(min(40.0, -math.log2(p)), 3)
+    return out
+
+
+def impossible(tested: list[Any], accounts: int) -> list[str]:
+    """What of the counts that a test states no test of a scan could have had."""
+    wrong = []
+    for one in tested:
+        name = one["setting"]
+        numbers = [one[word] for word in ("count", "of", "tries")]
+        if name not in SETTINGS or any(type(number) is not int for number in numbers):
+            wrong.append(f"finding.json: tested {_short(name)}: is no setting with whole counts")
+            continue
+        for word, least, most in (
+            ("of", 1, min(accounts, MOST_CARRIERS)),
+            ("count", 1, one["of"]),
+            ("tries", 1, 8),
+            ("share", 0.001, 1.0),
+            ("correlation", FLOOR[name], CEILING[name]),
+        ):
+            if not least <= one[word] <= most:
+                found = _short(one[word])
+                wrong.append(f"finding.json: tested {name}: {word} is {found}, and can be {least} to {most}")
+    if len({one["setting"] for one in tested}) < len(tested):
+        wrong.append("finding.json: a setting is tested twice")
+    return wrong
+
+
+def markers(e: Evidence) -> dict[str, float]:
+    """What the accounts' wording shares that few others have: markers by kind, and how unlikely the best is.
+
+    Null: whoever carries a marker is a random draw of the log's accounts. The accounts were found by their
+    wording, so these p-values are descriptions, not tests.
+    """
+    out: dict[str, float] = {}
+    whole, n = e.others["accounts"], len(e.named)
+    for kind in ("p", "h", "l", "q", "y"):
+        carried: dict[str, set[int]] = defaultdict(set)
+        for one in e.harvest:
+            found = one[kind]
+            for token in (
+                [found[k : k + 8] for k in range(0, len(found), 8)] if kind == "p" else [found] * bool(found)
+            ):
+                carried[token].add(one["a"])
+        outside = e.others["markers"][kind]
+        own = {
+            t: who for t, who in carried.items() if len(who) >= 3 and outside.get(t, 0) <= len(who) * 2 / 3
+        }
+        if not own:
+            continue
+        tied = {a for who in own.values() for a in who}
+        best = min(_overlap(len(who), len(who) + outside.get(t, 0), n, whole) for t, who in own.items())
+        out[f"{kind}.markers"], out[f"{kind}.accounts_tied"] = len(own), len(tied)
+        out[f"{kind}.median_accounts"] = statistics.median(len(who) for who in own.values())
+        out[f"{kind}.best_log10_p_corrected"] = min(0.0, best + math.log10(len(carried)))
+    return out
+
+
+def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
+    """log10 P(at least m of n drawn accounts carry what `carriers` of all carry): hypergeometric."""
+
+    def ways(a: int, b: int) -> float:
+        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+
+    last = min(n, carriers)
+    terms = [
+        ways(carriers, x) + ways(whole - carriers, n - x) - ways(whole, n)
+        for x in range(m, last + 1)
+        if n - x <= whole - carriers
+    ]
+    if not terms:
+        return 0.0
+    top = max(terms)
+    return min(0.0, (top + math.log(sum(math.exp(t - top) for t in terms))) / math.log(10))
+
+
+SUMMED, TOLD_APART = (
+    ("t", "x", "c", "i", "o", "w", "r", "g", "k"),
+    ("a", "m", "q", "h", "l", "y", "p", "u", "n"),
+)
+
+
+def totals(bundle: Any) -> dict[str, Any]:
+    """Control totals of every column of the events and the accounts: nothing in them changes unseen."""
+    out: dict[str, Any] = {}
+    events, accounts = bundle.lines("events.ndjson"), bundle.lines("accounts.ndjson")
+    for name in SUMMED:
+        out[f"events.{name}"] = sum(one[name] or 0 for one in events)
+    for name in TOLD_APART:
+        out[f"events.{name}"] = len({one[name] for one in events})
+    for name in ("s", "f"):
+        counted = Counter(str(one[name]) for one in events)
+        out[f"events.{name}"] = dict(sorted(counted.items()))
+    for name in ("since_us", "named_us", "created_us"):
+        out[f"accounts.{name}"] = sum(one[name] or 0 for one in accounts)
+    for name in ("account", "org", "payment"):
+        out[f"accounts.{name}"] = len({one[name] for one in accounts})
+    out["accounts.verdict"] = dict(sorted(Counter(str(one["verdict"]) for one in accounts).items()))
+    return out
+
+
+def computed(bundle: Any) -> dict[str, Any]:
+    """All that can be computed again, by name."""
+    e = Evidence(bundle)
+    if not e.more.get("since"):
+        return {}
+    out: dict[str, Any] = {f"harvest.{name}": value for name, value in harvested(e).items()}
+    out |= {f"total.{name}": value for name, value in totals(bundle).items()}
+    if e.harvest:
+        out |= {f"conduct.{name}": value for name, value in conduct(e).items()}
+        out |= alarm_test(e)
+        out |= {f"markers.{name}": value for name, value in markers(e).items()}
+        out |= {f"links.{name}": value for name, value in links(e).items()}
+        for reason, _ in e.reasons():
+            if (again := AGAIN.get(reason["detector"])) is not None:
+                out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
+    return out
+
+
+def stated(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """What the finding itself states, under the same names."""
+    found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    out: dict[str, Any] = {"finding.p_value": found["p_value"], "harvest.accounts": len(found["accounts"])}
+    for name in ("exchanges", "output_tokens"):
+        out[f"harvest.{name}"] = found["harvest"][name]
+        out[f"harvest.{name}_at_alarm"] = found["harvest_at_alarm"][name]
+    out["harvest.value_tokens"] = more["value_tokens"]
+    if more.get("unique_prompts") is not None:
+        out["harvest.unique_prompts"] = more["unique_prompts"]
+    out["harvest.timeline"] = [[us(hour), n, tokens] for hour, n, tokens in more["timeline"]]
+    for reason, numbers in zip(found["reasons"], more["reasons"]):
+        for name in ("actual", "baseline", "n"):
+            if numbers[name] is not None:
+                out[f"reason.{reason['detector']}.{name}"] = numbers[name]
+        out[f"reason.{reason['detector']}.bits"] = reason["bits"]
+    for one in more.get("tested", []):
+        for name in ("count", "of", "share", "tries", "correlation"):
+            out[f"tested.{one['setting']}.{name}"] = one[name]
+    tied: dict[str, list[float]] = defaultdict(list)
+    for _, _, clue, bits, *_ in more["links"]:
+        tied[clue].append(bits)
+    for clue, all_bits in tied.items():
+        out[f"links.{clue}.accounts"], out[f"links.{clue}.most_bits"] = len(all_bits), max(all_bits)
+    return out
+
+
+def same(a: Any, b: Any) -> bool:
+    """Tell whether two values are the same: numbers to 9 digits with rounding, all else exactly."""
+    if (
+        isinstance(a, bool)
+        or isinstance(b, bool)
+        or not (isinstance(a, (int, float)) and isinstance(b, (int, float)))
+    ):
+        return bool(a == b)
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    return math.isclose(a, b, rel_tol=2e-8, abs_tol=6e-4 if abs(a) >= 1 else 1e-9)
+
+
+def same_chance(a: float, b: float) -> bool:
+    """Tell whether two p-values are the same, however small. Near 1e-10 an arc tangent has fewer digits."""
+    return math.isclose(a, b, rel_tol=2e-8, abs_tol=4e-16 if min(a, b) > 1e-11 else 0.0)
+
+
+def same_claim(name: str, a: Any, b: Any) -> bool:
+    """Tell whether two values of a claim are the same."""
+    numbers = all(isinstance(x, (int, float)) and not isinstance(x, bool) for x in (a, b))
+    return same_chance(a, b) if numbers and name.rpartition(".")[2].startswith("p_") else same(a, b)
+
+
+def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
+    """Compute every claim again: give what differs, and each claim with what came of it."""
+    wrong: list[str] = []
+    rows: list[dict[str, Any]] = []
+    claims = bundle.lines("claims.ndjson")
+    have_events = "events.ndjson" in bundle.names
+    again = computed(bundle) if have_events else {}
+    finding = bundle.json("finding.json")
+    said = stated(finding)
+    for claim in claims:
+        name, row = claim["name"], dict(claim)
+        if name in said and not same_claim(name, claim["stated"], said[name]):
+            wrong.append(
+                f"claim {name}: is {claim['stated']} in claims.ndjson and {said[name]} in finding.json"
+            )
+        if name not in said and name not in again:
+            wrong.append(f"claim {name}: neither the finding nor the events say anything of it")
+        if claim["why_not"] is not None and name in again and same_claim(name, claim["stated"], again[name]):
+            wrong.append(f"claim {name}: is said not to be computable ({claim['why_not']}), and is")
+        if claim["why_not"] is not None and name not in again:
+            row["result"] = "not computed"
+        elif name not in again:
+            row["result"] = "differs"
+            wrong.append(f"claim {name}: can no longer be computed from the events")
+        else:
+            row["again"] = again[name]
+            row["result"] = "same" if same_claim(name, claim["stated"], again[name]) else "differs"
+            if row["result"] == "differs":
+                wrong.append(
+                    f"claim {name}: stated {_short(claim['stated'])}, computed {_short(again[name])}"
+                )
+        rows.append(row)
+    named = {claim["name"] for claim in claims}
+    wrong += [
+        f"claim {name}: the finding states it and claims.ndjson leaves it out"
+        for name in sorted(said.keys() - named)
+    ]
+    wrong += [
+        f"claim {name}: comes out of the events and claims.ndjson leaves it out"
+        for name in sorted(again.keys() - named)
+    ]
+    wrong += _alert_differs(bundle.json("alert.json"), finding)
+    if have_events:
+        tested = finding["campaign"]["evidence"].get("tested", [])
+        wrong += impossible(tested, bundle.json("population.json")["accounts"])
+        wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
+    bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
+    if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
+        wrong.append(f"finding.json: its reasons come to {bits:.3f} bits, its score says otherwise")
+    return wrong, rows
+
+
+def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iterator[str]:
+    """Where the alert says another thing than the finding that it is about."""
+    found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    if (alert["finding"], alert["campaign"]) != (finding["id"], found["id"]):
+        yield "alert.json: is about another finding"
+    if not same_chance(alert["p_value"], found["p_value"]):
+        yield f"alert.json: its p-value is {alert['p_value']}, the finding's {found['p_value']}"
+    told = {one["detector"]: one for one in alert["why"]}
+    for reason, numbers in zip(found["reasons"], more["reasons"]):
+        one = told.get(reason["detector"])
+        if one is None:
+            yield f"alert.json: leaves out {reason['detector']}"
+            continue
+        if reason["detector"] in RAISING and not same_chance(one["p_value"], found["p_value"]):
+            yield f"alert.json: {reason['detector']}: p is {one['p_value']}, the finding's {found['p_value']}"
+        for name, value in (
+            ("bits", reason["bits"]),
+            *((k, numbers[k]) for k in ("actual", "baseline", "n")),
+        ):
+            if not same(one[name], value):
+                yield f"alert.json: {reason['detector']}: {name} is {one[name]}, in the finding {value}"
+
+
+def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterator[str]:
+    """Where the list of accounts says another thing than the finding."""
+    found, since = finding["campaign"]["finding"], finding["campaign"]["evidence"].get("since", {})
+    listed = {one["account"] for one in accounts if one["in_finding"]}
+    if listed != set(found["accounts"]) or len({one["account"] for one in accounts}) != len(accounts):
+        yield "accounts.ndjson: does not list the finding's accounts"
+    for one in accounts:
+        begin = us(since[one["account"]]) if one["account"] in since else None
+        if one["since_us"] != begin:
+            yield f"accounts.ndjson: {one['account']!a} counts from another time than in the finding"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)[:60]
+
+
+# --- one file against the other ---
+
+KEYS = {  # what each file holds, and nothing else
+    "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "
+    "score_bits members victims cleared accounts accounts_sha256 why benign links links_total shared "
+    "independent_classes seen_by_provider exposure confidence detectors gaps cannot_claim atlas "
+    "inputs scanned "
+    "source stillwatch merged_into",
+    "case.json": "case state verdict owner records hours acts",
+    "finding.json": "id digest campaign",
+    "settings.json": "settings inputs scanned gaps source",
+    "environment.json": "python platform packages exported_us clock",
+    "population.json": "exchanges accounts first_us last_us mostly prompts networks markers signups payments",
+    "confidence": "sentence measured_on right judged low high calibration",
+    "exposure": "exchanges output_tokens value_tokens unique_prompts exchanges_at_alarm "
+    "output_tokens_at_alarm "
+    "first_us last_us capabilities next_milestone cost_to_us_usd cost_to_them_usd victims_exchanges "
+    "cleared_exchanges",
+}
+FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
+VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used
+CLEARED = ("false", "permitted")
+TOO_FEW = re.compile(
+    r"(\d+) such alarms were judged here so far, too few to say; p = (\S+) under the detector's "
+    r"null, not the "
+    r"chance of innocence\.$"
+)
+MARKER = "-- What makes each claim again from the log:"
+
+
+def canonical(value: Any) -> bytes:
+    """The one way to write what is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def sha256_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def context_digest(context: Mapping[str, Any]) -> str:
+    """Name what the scan said of a finding: the trail keeps this when the finding is folded into its case."""
+    left_out = ("picture", "milestones")  # drawn from the rest
+    return sha256_of({k: v for k, v in context.items() if k not in left_out})
+
+
+def finding_digest(campaign: Mapping[str, Any]) -> str:
+    """Name a finding as the trail does: its title, accounts, reasons, hours and p-value."""
+    found, more = campaign["finding"], campaign["evidence"]
+    hashed = hashlib.sha256()
+
+    def add(text: str, end: bytes) -> None:
+        hashed.update(text.encode("utf-8", "surrogatepass") + end)
+
+    def when(text: str) -> str:
+        return (EPOCH + timedelta(microseconds=us(text))).isoformat()
+
+    names = sorted(set(found["accounts"]))
+    p = f"{found['p_value']:.6g}"
+    for word in (
+        found["id"],
+        more["title"],
+        p,
+        when(found["alarm_at"]),
+        found["suppressed_by"] or "",
+        *names,
+    ):
+        add(word, b"\0")
+    for account in sorted(set(more["firm"])):
+        add(account, b"\1")
+    for reason in sorted(f"{r['detector']}\0{r['text']}\0{r['bits']:.6g}" for r in found["reasons"]):
+        add(reason, b"\0")
+    for begin, n, tokens in sorted(more["timeline"], key=lambda hour: us(hour[0])):
+        add(f"{when(begin)} {n} {tokens}", b"\0")
+    return hashed.hexdigest()
+
+
+def statement_differs(b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where what is signed over all says another thing than the files."""
+    alert, made = b["alert.json"], b["environment.json"]
+    at = (
+        datetime.fromtimestamp(made["exported_us"] // 1_000_000, timezone.utc)
+        .isoformat()
+        .replace("+00:00", "Z")
+    )
+    for name, value, place in (
+        ("title", alert["title"], "alert.json"),
+        ("case", alert["case"], "alert.json"),
+        ("case", b["case.json"]["case"], "case.json"),
+        ("finding", b["finding.json"]["id"], "finding.json"),
+        ("exported_at", at, "environment.json"),
+        ("stillwatch", made["packages"]["stillwatch"], "environment.json"),
+    ):
+        if told.get(name) != value:
+            yield f"manifest: its {name} is {_short(told.get(name))}, in {place} it is {_short(value)}"
+
+
+def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where the signed trail says another thing than the case, the finding and the alert."""
+    case, alert, finding = b["case.json"], b["alert.json"], b["finding.json"]
+    rows = [dict(row, detail=json.loads(row["detail"])) for row in b["audit.ndjson"]]
+    if case["records"] != len(rows):
+        yield f"audit.ndjson: holds {len(rows)} records, the case has {case['records']}"
+    if any(row["subject"] != case["case"] for row in rows):
+        yield "audit.ndjson: holds records of another case"
+    by_act = {row["detail"]["act"]: row for row in rows if "act" in row["detail"]}
+    acts = {act["act"]: act for act in case["acts"]}
+    for number in sorted(by_act.keys() ^ acts.keys()):
+        yield f"act {number}: is {'in case.json alone' if number in acts else 'in the audit trail alone'}"
+    for number in sorted(by_act.keys() & acts.keys()):
+        act, row = acts[number], by_act[number]
+        mine = (act["who"], act["at_us"], f"case.{act['verb']}", act["text_sha256"], act["sets_sha256"])
+        if mine != (row["who"], row["at_us"], row["what"], row["detail"]["text"], row["detail"]["sets"]):
+            yield f"act {number}: is another in case.json than in the audit trail"
+        if act["sets"] is not None:  # no person's words in it
+            if (
+                hashlib.sha256(json.dumps(act["sets"], sort_keys=True).encode()).hexdigest()
+                != act["sets_sha256"]
+            ):
+                yield f"act {number}: sets other things in case.json than in the audit trail"
+        elif any(act["facets"].get(k) != v for k, v in row["detail"].items() if k in ("state", "verdict")):
+            yield f"act {number}: sets another state or verdict in case.json than in the audit trail"
+    undone: set[int] = set()
+    for number in sorted(acts, reverse=True):
+        if number not in undone and "undoes" in by_act.get(number, {"detail": {}})["detail"]:
+            undone.add(by_act[number]["detail"]["undoes"])
+        if not acts[number]["in_force"] and number not in undone:
+            yield f"act {number}: is said to be taken back, and no act took it back"
+    facets, given = dict(FACETS), Counter[str]()
+    for _, act in sorted(acts.items()):
+        if act["in_force"]:
+            facets.update({k: v for k, v in (act["sets"] or act["facets"]).items() if k in FACETS})
+            given.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
+    for name, value in facets.items():
+        for place, document in (("case.json", case), ("alert.json", alert)):
+            if document[name] != value:
+                yield f"{place}: {name} is {_short(document[name])}; the acts come to {_short(value)}"
+    listed = Counter(one["verdict"] for one in b.get("accounts.ndjson", ()) if one["verdict"] is not None)
+    for verdict, n in sorted(listed.items()):
+        if n > given[verdict]:
+            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {given[verdict]} so"
+    for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
+        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(given[v] for v in verdicts):
+            yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
+    yield from _finding_differs(rows, finding, alert, b["settings.json"])
+
+
+def _finding_differs(
+    rows: list[Any], finding: Mapping[str, Any], alert: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Iterator[str]:
+    digest = finding_digest(finding["campaign"])
+    if digest != finding["digest"]:
+        yield "finding.json: its title, accounts, reasons, hours or p-value are not those of its digest"
+    made = [
+        row for row in rows if row["what"] == "case.finding" and row["detail"]["finding"] == finding["id"]
+    ]
+    mine = [row["detail"] for row in made]
+    if any(row["at_us"] != alert["found_us"] for row in made):
+        yield "alert.json: was found at another time than the audit trail says"
+    if [(one["kind"], one["check"]) for one in alert["benign"]] != [
+        (one["kind"], one["text"]) for one in finding["campaign"]["finding"]["benign_alternatives"]
+    ]:
+        yield "alert.json: names other honest explanations than the finding"
+    if any(one["version"] != alert["stillwatch"] for one in alert["detectors"]):
+        yield "alert.json: a detector is of another version than the scan"
+    if not mine or mine[-1]["digest"] != digest:
+        yield "finding.json: the audit trail has no record of this finding"
+    elif not {"context", "evidence"} <= mine[-1].keys():
+        yield "alert.json: the trail's record is of an older version and does not bind its words; scan again"
+    elif mine[-1]["evidence"] != sha256_of(finding["campaign"]):
+        yield "finding.json: is not what the audit trail recorded when the finding was made"
+    elif mine[-1]["context"] != context_digest(context_of(alert, finding, settings)):
+        yield "alert.json, settings.json: are not what the audit trail recorded when the finding was made"
+
+
+def context_of(
+    alert: Mapping[str, Any], finding: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put together what the scan said of the finding, from where it stands in the bundle."""
+    exposed = (
+        "value_tokens",
+        "unique_prompts",
+        "exchanges_at_alarm",
+        "output_tokens_at_alarm",
+        "next_milestone",
+    )
+    same_name = ("why", "benign", "links", "links_total", "shared", "seen_by_provider", "cannot_claim")
+    return {
+        **{name: settings[name] for name in ("settings", "inputs", "scanned", "gaps", "source")},
+        **{name: alert[name] for name in same_name},
+        **{name: alert["exposure"][name] for name in (*exposed, "capabilities")},
+        "stillwatch": alert["stillwatch"],
+        "accounts": len(set(finding["campaign"]["finding"]["accounts"])),
+        "classes": alert["independent_classes"],
+        "detectors": [{k: v for k, v in one.items() if k != "version"} for one in alert["detectors"]],
+        "atlas": [one for one in alert["atlas"] if not (alert["victims"] and one["id"] == VICTIMS)],
+    }
+
+
+def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where the alert says another thing than the case and the settings."""
+    alert, case, finding, settings = (
+        b[name] for name in ("alert.json", "case.json", "finding.json", "settings.json")
+    )
+    for name in ("inputs", "scanned", "gaps", "source"):
+        if alert[name] != settings[name]:
+            yield f"alert.json: {name} is another than in settings.json"
+    found, exposure = finding["campaign"]["finding"], alert["exposure"]
+    hours = case["hours"]
+    sums = {
+        "exchanges": sum(n for _, n, _ in hours),
+        "output_tokens": sum(tokens for _, _, tokens in hours),
+        "first_us": min((hour for hour, _, _ in hours), default=None),
+        "last_us": max((hour for hour, _, _ in hours), default=None),
+        "exchanges_at_alarm": found["harvest_at_alarm"]["exchanges"],
+        "output_tokens_at_alarm": found["harvest_at_alarm"]["output_tokens"],
+    }
+    for name, value in sums.items():
+        if exposure[name] != value:
+            yield (
+                f"alert.json: exposure: {name} is {_short(exposure[name])}, its hours come to {_short(value)}"
+            )
+    known = {hour: (n, tokens) for hour, n, tokens in hours}
+    for begin, n, tokens in finding["campaign"]["evidence"]["timeline"]:
+        had = known.get(us(begin), (0, 0))
+        if had[0] < n or had[1] < tokens:
+            yield f"case.json: the hour {begin} holds less than the finding says"
+    if (not alert["victims"] and exposure["victims_exchanges"]) or (
+        not alert["cleared"] and exposure["cleared_exchanges"]
+    ):
+        yield "alert.json: exposure: counts exchanges of victims or cleared accounts, and there are none"
+    if alert["title"] != title_of(alert, finding):
+        yield f"alert.json: its title is not the finding's: {_short(title_of(alert, finding))}"
+    if alert["members"] <= 1000:
+        listed = "\n".join(alert["accounts"]).encode("utf-8", "surrogatepass")
+        if alert["members"] != len(set(alert["accounts"])):
+            yield f"alert.json: {alert['members']} members, {len(set(alert['accounts']))} accounts"
+        if hashlib.sha256(listed).hexdigest() != alert["accounts_sha256"]:
+            yield "alert.json: accounts_sha256 is not that of its accounts"
+    if not math.isclose(alert["score_bits"], found["score_bits"], abs_tol=1e-3):
+        yield "alert.json: its score is not the finding's"
+    if alert["alarm_us"] != us(found["alarm_at"]):
+        yield "alert.json: the alarm is at another time than in the finding"
+    yield from _confidence_differs(alert["confidence"], alert["p_value"])
+
+
+def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
+    found, title = finding["campaign"]["finding"], str(finding["campaign"]["evidence"]["title"])
+    members, victims, cleared = (alert[name] for name in ("members", "victims", "cleared"))
+    title = title or f"{len(found['accounts']):,} accounts took {found['harvest']['exchanges']:,} answers."
+    if members <= len(set(found["accounts"])) and not victims and not cleared:
+        return title
+
+    def counted(number: int, noun: str) -> str:
+        return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+    told = f"{counted(members, 'account')} and {counted(alert['exposure']['exchanges'], 'exchange')}"
+    told += " over all findings"
+    told += f", {counted(victims, 'victim')} beside them" if victims else ""
+    told += f", {cleared:,} cleared" if cleared else ""
+    return f"{title.rstrip('.')} ({told})."
+
+
+def _confidence_differs(said: Mapping[str, Any], p_value: float) -> Iterator[str]:
+    numbers = [said[name] for name in ("right", "judged", "low", "high")]
+    if any(one is not None for one in numbers):
+        right, judged, low, high = numbers
+        sentence = f"{right} of {judged} such alarms were right here ({low:.0%} to {high:.0%}); p = "
+        if not (
+            judged >= 20 and 0 <= low <= right / judged <= high <= 1 and said["sentence"].startswith(sentence)
+        ):
+            yield "alert.json: confidence: its numbers do not go together"
+        return
+    found = TOO_FEW.match(said["sentence"])
+    if found is None or int(found[1]) >= 20:
+        yield "alert.json: confidence: its sentence is none that an alert has"
+    elif not math.isclose(float(found[2]), p_value, rel_tol=0.06):
+        yield "alert.json: confidence: its p-value is not the alert's"
+    if RELEASE is not None and said["measured_on"] != RELEASE["measured_on"]:
+        yield "alert.json: confidence: says another thing of where it was measured than this release"
+
+
+def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where counts of the whole log, the events and the accounts do not go together."""
+    scanned, others = b["settings.json"]["scanned"], b["population.json"]
+    for name, value in (
+        ("exchanges", scanned["exchanges"]),
+        ("accounts", scanned["accounts"]),
+        ("first_us", us(scanned["first"])),
+        ("last_us", us(scanned["last"])),
+    ):
+        if others[name] != value:
+            yield f"population.json: {name} is {_short(others[name])}, the scan's is {_short(value)}"
+    accounts, events = b["accounts.ndjson"], b["events.ndjson"]
+    inside = sum(one["in_finding"] for one in accounts)
+    for name, counts in others["mostly"].items():
+        if sum(n for _, n in counts) != others["accounts"] - inside:
+            yield f"population.json: {name} is told of another number of accounts than there are outside"
+    if (
+        others["signups"]["others"] > others["accounts"]
+        or others["signups"]["inside"] > others["signups"]["others"]
+    ):
+        yield "population.json: more accounts signed up than there are"
+    created = sorted(one["created_us"] for one in accounts if one["in_finding"] and one["created_us"])
+    within = [sum(begin <= at <= begin + 48 * HOUR_US for at in created) for begin in created]
+    begin_us = created[within.index(max(within))] if created else None
+    if others["signups"]["begin_us"] != begin_us:
+        yield "accounts.ndjson: were not created in the two days of which population.json tells"
+    cards = {one["payment"] for one in accounts}
+    if not set(others["payments"]) <= cards:
+        yield "population.json: tells of payment that no account of accounts.ndjson has"
+    for name, column in (("prompts", "q"), ("networks", "n")):
+        if not set(others[name]) <= {one[column] for one in events}:
+            yield f"population.json: {name}: tells of what no event has"
+    times: dict[int, set[int]] = defaultdict(set)
+    for one in events:
+        times[one["a"]].add(one["t"])
+        if not others["first_us"] <= one["t"] <= others["last_us"]:
+            yield "events.ndjson: an event lies outside the time that was scanned"
+            break
+    for k, one in enumerate(accounts):
+        if one["since_us"] is not None and one["since_us"] not in times[k]:
+            yield f"accounts.ndjson: {one['account']!a} counts from a time at which it sent nothing"
+
+
+def words_differ(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where the queries, README.txt or the draft certificate say another thing than the files."""
+    alert, settings, made = b["alert.json"], b["settings.json"], b["environment.json"]
+    queries = bundle.read("queries.sql").decode("utf-8", "backslashreplace")
+    definitions, _, commands = queries.partition(MARKER)
+    wanted = "".join(f"\n--   {one['detector']}: {plain(one['query'])}" for one in alert["why"]) + "\n"
+    if commands != wanted:
+        yield "queries.sql: its commands are not those of alert.json"
+    if RELEASE is not None:
+        if hashlib.sha256(definitions.encode()).hexdigest() != RELEASE["definitions"]:
+            yield "queries.sql: its definitions are not those of this release"
+        names = {"case": alert["case"], "title": alert["title"], "version": told["stillwatch"]}
+        readme = RELEASE["readme"].format(**{k: plain(str(v)) for k, v in names.items()})
+        if bundle.read("README.txt") != readme.encode("utf-8", "backslashreplace"):
+            yield "README.txt: is not this release's"
+    if "certificate.txt" not in bundle.names:
+        return
+    text = " ".join(bundle.read("certificate.txt").decode("utf-8", "replace").split())
+    at, by, version = (plain(str(told[name])) for name in ("exported_at", "exported_by", "stillwatch"))
+    facts = [
+        f"{at} by Stillwatch {version} at the command of {by}",
+        f"exporting machine: {clock_words(made['clock'])}.",
+        f'"{plain(alert["title"])}"',
+        *(plain(f"{one['sha256']} {one['bytes']:,} bytes {one['name']}") for one in settings["inputs"]),
+        *(plain(f"{one['start']} to {one['end']}: {one['text']}") for one in settings["gaps"]),
+    ]
+    for fact in facts:
+        if " ".join(fact.split()) not in text:
+            yield f"certificate.txt: does not say what the files say: {fact}"
+    if len(re.findall(r"\b[0-9a-f]{64} +[\d,]+ bytes ", text)) != len(settings["inputs"]):
+        yield "certificate.txt: names other files than were scanned"
+
+
+def clock_words(found: Mapping[str, Any]) -> str:
+    """Say what the kernel knew of its clock."""
+    if found["synchronised"] is None:
+        return "its state is not known to the system"
+    state = "kept right by a time service" if found["synchronised"] else "NOT kept right by any time service"
+    return f"{state}, off by at most {found['largest_error_us'] / 1e6:.3f} s as the kernel has it"
+
+
+def plain(text: str) -> str:
+    """Give text as one line of what can be printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def code_differs(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where the code in the bundle is not the code that spoke, or not this release's."""
+    if RELEASE is None:
+        yield "code: this recompute.py is a bare source file and knows no release; take the one of a bundle"
+        return
+    if told["stillwatch"] != RELEASE["version"]:
+        yield (
+            f"code: is of release {told['stillwatch']}, this checker of {RELEASE['version']}: take that one's"
+        )
+        return
+    settings = json.dumps(b["settings.json"]["settings"], sort_keys=True).encode()
+    spoke = [one["id"] for one in b["alert.json"]["detectors"]]
+    wanted = {name for one in spoke for name in RELEASE["spoke"][one]}
+    have = {name for name in bundle.names if name.startswith("code/")}
+    for name in sorted(wanted ^ have):
+        yield f"{name}: {'is missing' if name in wanted else 'is code of nothing that spoke'}"
+    for name in sorted(wanted & have):
+        if hashlib.sha256(bundle.read(name)).hexdigest() != RELEASE["code"][name]:
+            yield f"{name}: is not this release's"
+    for one in b["alert.json"]["detectors"]:
+        source = b"".join(bundle.read(name) for name in RELEASE["hashed"][one["id"]] if name in have)
+        if hashlib.sha256(source + settings).hexdigest() != one["config_sha256"]:
+            yield f"alert.json: {one['id']}: spoke by other code or settings than those that are here"
+
+
+def crossed(bundle: Any, told: Mapping[str, Any]) -> list[str]:
+    """Hold every file against the others; give what contradicts."""
+    wrong: list[str] = []
+    b: dict[str, Any] = {}
+    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json"):
+        b[name] = bundle.json(name)
+    b["audit.ndjson"] = bundle.lines("audit.ndjson")
+    groups: list[Callable[[], Iterator[str]]] = [
+        lambda: statement_differs(b, told),
+        lambda: trail_differs(b),
+        lambda: alert_differs(b),
+        lambda: words_differ(bundle, b, told),
+        lambda: code_differs(bundle, b, told),
+    ]
+    if "events.ndjson" in bundle.names:
+        b["population.json"] = bundle.json("population.json")
+        b |= {name: bundle.lines(name) for name in ("accounts.ndjson", "events.ndjson")}
+        groups.append(lambda: log_differs(b))
+    elif {"accounts.ndjson", "population.json"} & set(bundle.names):
+        wrong.append("events.ndjson: is missing, and what is told of the events is here")
+    parts = [(name, b[name]) for name in KEYS if name in b]
+    parts += [(name, b["alert.json"][name]) for name in ("confidence", "exposure")]
+    for name, document in parts:
+        if set(document) != set(KEYS[name].split()):
+            wrong.append(
+                f"{name}: holds other things than it has to: "
+                f"{sorted(set(document) ^ set(KEYS[name].split()))}"
+            )
+    for group in groups:
+        try:
+            wrong += group()
+        except CANNOT as why:
+            wrong.append(f"cannot be held against the rest ({type(why).__name__}: {why})")
+    return wrong
+
+
+# --- all of it ---
+
+
+def check(
+    bundle: Any, told: Mapping[str, Any], is_signed: Callable[[bytes, bytes, bytes], bool]
+) -> dict[str, Any]:
+    """Check the trail, compute every claim again, hold all files against each other."""
+    wrong: list[str] = []
+    audit, rows = "", list[Any]()
+    try:
+        found, audit = check_audit(bundle, is_signed)
+        wrong += found
+    except CANNOT as why:
+        wrong.append(f"audit: cannot be checked ({type(why).__name__}: {why})")
+    try:
+        found, rows = check_claims(bundle)
+        wrong += found
+    except CANNOT as why:
+        wrong.append(f"claims: cannot be checked ({type(why).__name__}: {why})")
+    try:
+        wrong += crossed(bundle, told)
+    except CANNOT as why:
+        wrong.append(f"files: cannot be held against each other ({type(why).__name__}: {why})")
+    counts = Counter(row["result"] for row in rows)
+    same_n, differ_n, not_n = (counts[word] for word in ("same", "differs", "not computed"))
+    if not same_n:
+        wrong.append("claims: none could be computed: every number is the sender's word")
+    summary = f"{same_n} claims computed and the same, {differ_n} differ, {not_n} are the sender's word; "
+    summary += f"{len(wrong)} contradictions" if wrong else "no file contradicts another"
+    return {
+        "wrong": wrong,
+        "summary": summary,
+        "audit": audit,
+        "claims": rows,
+        "lines": list(_lines(audit, rows)),
+    }
+
+
+def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
+    """What a reader should know beside the three answers."""
+    if audit:
+        yield audit
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["result"] == "not computed":
+            reasons[row["why_not"]].append(f"{row['name']} = {_short(row['stated'])}")
+    for why_not, names in reasons.items():
+        yield f"  not computed, as {why_not}:"
+        yield from (f"    {name}" for name in names)
+    again = {row["name"]: row["stated"] for row in rows if row["result"] == "same"}
+    yield from _tell_test(rows, again)
+    for scope, words in (("at_alarm", "before the alarm"), ("harvest", "in the whole harvest")):
+        low = again.get(f"conduct.{scope}.p_least_correlation")
+        if low is not None:
+            high = again[f"conduct.{scope}.p_most_correlation"]
+            yield f"alike in model, limit and temperature {words}: p {low:.1e} to {high:.1e}, computed here"
+
+
+def _tell_test(claims: list[Any], again: Mapping[str, Any]) -> Iterator[str]:
+    """The alarm's own test: what was stated, what came of it here, what of it the events show."""
+    if "finding.p_value" not in again:
+        return
+    stated = {row["name"]: row["stated"] for row in claims}
+    p = again["finding.p_value"]
+    yield f"the alarm's own p {p:.1e}: computed here from what the finding says was counted"
+    for name in SETTINGS:
+        count, of, share, granted, count_here, of_here = (
+            stated.get(f"tested.{name}.{word}")
+            for word in ("count", "of", "share", "correlation", "count_here", "of_here")
+        )
+        if count is not None:
+            yield (
+                f"  {name}: {_short(count)} of {_short(of)} had one value that a share of {_short(share)} of "
+                f"all have, correlation {_short(granted)}: as stated. Counted here, of the accounts in the "
+                f"bundle: {_short(count_here)} of {_short(of_here)}"
+            )

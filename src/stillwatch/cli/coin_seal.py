@@ -1,0 +1,208 @@
+"""`stillwatch coin seal`, `coin witness` and `coin exclude`: what binds an owner beforehand."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cases.audit.signing import open_signer
+from stillwatch.cases.stamping import stamp
+from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
+from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, places
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
+from stillwatch.cli.main import one_line
+from stillwatch.coin import openings
+from stillwatch.coin.keys import read_keys
+from stillwatch.coin.ledger import iso
+from stillwatch.coin.sealing import read_reading_key
+from stillwatch.coin.verify import pairs, verify
+from stillwatch.errors import InputError
+from stillwatch.prove.coin import STATISTICS
+from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.seals import STAMP, TRAINING, SealedTest, Training, hashes_of, make, witness
+from stillwatch.prove.planner import EFFECTS
+
+SEAL_EXAMPLES = """
+Examples:
+
+  stillwatch coin seal --reading-key reading.key --own-training none --stamp https://freetsa.org/tsr
+  --stamp-ca tsa.pem
+
+  stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap --own-training
+  excluded \\
+      --excluded hashes.txt
+
+Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is out.
+"""
+WITNESS_EXAMPLES = """
+Examples:
+
+  stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
+
+  stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
+"""
+EXCLUDE_EXAMPLES = """
+Examples:
+
+  stillwatch coin exclude --reading-key reading.key --out hashes.txt
+
+Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
+"""
+
+
+@app.command("seal", epilog=SEAL_EXAMPLES)
+def seal_command(
+    ledger: Ledger = None,
+    key: CoinKey = None,
+    reading_key: ReadingKey = None,
+    actors: Annotated[
+        Path | None,
+        typer.Option(help="Accounts to actors, as for `prove coin`; else the campaigns in the ledger."),
+    ] = None,
+    each_account: Annotated[bool, typer.Option(help="Every account is an actor of its own.")] = False,
+    statistic: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(STATISTICS)}; may be given again; each counts.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="The base's name that will be taken off, or none.")] = "none",
+    alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all seals.")] = 1e-5,
+    effect: Annotated[
+        float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
+    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
+    own_training: Annotated[
+        str, typer.Option(help=f"Coined answers in your own training: {', '.join(TRAINING)}.")
+    ] = "not said",
+    excluded: Annotated[
+        Path | None, typer.Option(help="The list that your training leaves out, of `coin exclude`.")
+    ] = None,
+    signing_key: Annotated[Path, typer.Option(help="The key that signs seals and bundles.")] = Path(
+        "prove.key"
+    ),
+    out: Annotated[Path, typer.Option(help="The folder of all your seals.")] = Path("seals"),
+    stamp_url: StampUrl = None,
+    stamp_ca: StampCa = None,
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
+
+    The seal can be published: it tells no account and no answer. The .private.json beside it stays with you.
+    """
+    if own_training not in TRAINING:
+        raise InputError(f"--own-training {own_training}: give one of {', '.join(TRAINING)}")
+    if (own_training == "excluded") != (excluded is not None):
+        raise InputError(
+            "--own-training excluded and --excluded FILE go together; `coin exclude` writes the file"
+        )
+    authority = named_authority(stamp_url, stamp_ca)
+    place, keys_at = places(ledger, key, folder)
+    keys = read_keys(keys_at)
+    reading = read_reading_key(reading_key) if reading_key else None
+    statistics = tuple(statistic or ("overlap",))
+    test = SealedTest(
+        statistics, base, alpha, effect or min(EFFECTS[one] for one in statistics), samples, most
+    )
+    sealed = make(
+        out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
+        pairs(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
+        test, _training(own_training, excluded, pairs(place, keys, reading)), open_signer(signing_key),
+        iso(time.time_ns() // 1000),
+    )  # fmt: skip
+    stamped = None
+    if authority is not None:
+        stamped = stamp(openings.seal_bytes(sealed.seal), authority)
+        sealed.path.with_suffix(STAMP).write_bytes(stamped.answer)
+    told = {
+        "seal": str(sealed.path), "sha256": sealed.digest, "number": sealed.seal["number"],
+        "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.seal),
+        "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
+        "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
+    }  # fmt: skip
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(f"{one_line(str(sealed.path))}: seal {told['number']}, sha256 {told['sha256']}")
+    print(
+        f"  {told['actors']:,} actors, {told['tests']:,} tests, {told['pairs']:,} pairs; all "
+        f"tests count later"
+    )
+    if stamped is None:
+        print(
+            "  no third party's clock yet: --stamp, or `stillwatch coin witness`; without one it "
+            "is your own word"
+        )
+    else:
+        print(f"  stamped at {told['stamped_at']} by {one_line(stamped.authority)}")
+    if own_training == "not said":
+        print(
+            "  nothing is said of your own training (--own-training): *trained* cannot be said by this seal"
+        )
+
+
+def _training(word: str, listed: Path | None, found: object) -> Training:
+    if listed is None:
+        return Training(word)
+    import hashlib
+
+    try:
+        data = listed.read_bytes()
+    except OSError as why:
+        raise InputError(f"{listed}: cannot be read: {why.strerror}") from why
+    have = set(data.decode("ascii", "replace").split())
+    missing = [one for one in hashes_of(found) if one not in have]  # type: ignore[arg-type]
+    if missing:
+        raise InputError(
+            f"{listed}: {len(missing):,} coined answers are not in it; run `stillwatch coin exclude`"
+        )
+    return Training(word, hashlib.sha256(data).hexdigest(), len(have))
+
+
+@app.command("exclude", epilog=EXCLUDE_EXAMPLES)
+def exclude_command(
+    ledger: Ledger = None,
+    key: CoinKey = None,
+    reading_key: ReadingKey = None,
+    out: Annotated[Path, typer.Option(help="Where the list goes.")] = Path("coined-answers.txt"),
+    folder: AtFolder = FOLDER,
+) -> None:
+    """Write the SHA-256 of every coined answer, served or not: what your own training has to leave out.
+
+    Else your next model leans to what was served, and innocents who learn from it are accused.
+    """
+    place, keys_at = places(ledger, key, folder)
+    reading = read_reading_key(reading_key) if reading_key else None
+    found = hashes_of(pairs(place, read_keys(keys_at), reading))
+    try:
+        out.write_text("".join(f"{one}\n" for one in found), "ascii")
+    except OSError as why:
+        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    print(
+        f"{one_line(str(out))}: {len(found):,} answers; leave them out of your training, and seal that you do"
+    )
+
+
+@app.command("witness", epilog=WITNESS_EXAMPLES)
+def witness_command(
+    seal: Annotated[Path, typer.Argument(help="Another's seal.")],
+    signing_key: Annotated[Path, typer.Option(help="The witness's key; made at first use.")] = Path(
+        "witness.key"
+    ),
+    kept: Annotated[Path, typer.Option(help="Where the seals that were shown are kept.")] = Path(
+        "seals-seen"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
+) -> None:
+    """Sign that you were shown a seal, and when. A second seal of one number by one owner is refused."""
+    word = witness(seal, kept, open_signer(signing_key), iso(time.time_ns() // 1000))
+    text = json.dumps(word, indent=1) + "\n"
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, "ascii")
+    except OSError as why:
+        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    print(f"{one_line(str(out))}: give it to the owner; your public key, for checkers: {word['witness']}")

@@ -1,0 +1,193 @@
+"""What an outsider needs to check single records of a ledger: leaves, openings, inclusion, seals.
+
+A record's opening is its text with a secret of its own; its leaf holds the hash of that. Showing one opening
+tells nothing of any other record. The tree over the leaves is RFC 6962's (2.1), so is every proof.
+This file travels in every proof's bundle as it is. It knows no file and no key.
+
+Source: RFC 6962, 2.1; RFC 9162, 2.1.3.2 and 2.1.4.2 for checking; RFC 2104 for the records' secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+SEAL, WITNESS = "stillwatch seal 1", "stillwatch witness 1"
+_OPENING, _ACTOR = b"stillwatch.coin.opening.1\n", b"stillwatch.coin.actor.1\n"
+_SEAL, _WITNESS = b"stillwatch.coin.seal.1\n", b"stillwatch.coin.witness.1\n"
+BESIDE = ("sealed", "open", "prev", "hash")  # of a ledger's line: not in its leaf
+
+
+def canonical(content: Any) -> bytes:
+    """The one way to write what is hashed or signed."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def commitment(opening: str) -> str:
+    """The hash of an opening, as the record's leaf holds it."""
+    return hashlib.sha256(_OPENING + opening.encode("ascii")).hexdigest()
+
+
+def leaf_of(line: Mapping[str, Any]) -> str:
+    """What of a ledger's line is in the tree: all but its texts and its place in the chain."""
+    return canonical({name: value for name, value in line.items() if name not in BESIDE}).decode("ascii")
+
+
+def coin_of(secret: str) -> int:
+    """The coin of a record, from the secret in its opening."""
+    return bytes.fromhex(secret)[0] & 1
+
+
+# --- the tree ---
+
+
+def leaf_hash(leaf: str) -> bytes:
+    return hashlib.sha256(b"\0" + leaf.encode("ascii")).digest()
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def _split(n: int) -> int:
+    """The largest power of two below n."""
+    return 1 << (n - 1).bit_length() - 1
+
+
+def levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """Every level of the tree, the leaves first; a node without a sibling goes up as it is.
+
+    >>> [len(level) for level in levels([bytes(32)] * 5)]
+    [5, 3, 2, 1]
+    """
+    found = [list(hashes)]
+    while len(found[-1]) > 1:
+        below = found[-1]
+        above = [_node(below[k], below[k + 1]) for k in range(0, len(below) - 1, 2)]
+        found.append(above + below[len(below) - len(below) % 2 :])
+    return found
+
+
+def root(hashes: Sequence[bytes]) -> str:
+    """The tree's head; of no leaves, the hash of nothing."""
+    return levels(hashes)[-1][0].hex() if hashes else hashlib.sha256().hexdigest()
+
+
+def path(tree: Sequence[Sequence[bytes]], index: int) -> list[str]:
+    """The hashes that lead from a leaf to the head, of all `levels`."""
+    found = []
+    for level in tree[:-1]:
+        beside = index ^ 1
+        if beside < len(level):
+            found.append(level[beside].hex())
+        index >>= 1
+    return found
+
+
+def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
+    """The head that a leaf and its path lead to. Raises: ValueError for a path of another length."""
+    if not 0 <= index < size:
+        raise ValueError(f"leaf {index} of {size}")
+    at, last, found = index, size - 1, leaf
+    for one in way:
+        if last == 0:
+            raise ValueError("its path is too long")
+        if at & 1 or at == last:
+            found = _node(bytes.fromhex(one), found)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            found = _node(found, bytes.fromhex(one))
+        at, last = at >> 1, last >> 1
+    if last:
+        raise ValueError("its path is too short")
+    return found.hex()
+
+
+def consistency(hashes: Sequence[bytes], size: int) -> list[str]:
+    """What shows that the first `size` leaves are those of an earlier head (RFC 6962, 2.1.2)."""
+
+    def sub(m: int, low: int, high: int, whole: bool) -> list[str]:
+        if m == high - low:
+            return [] if whole else [root(hashes[low:high])]
+        k = _split(high - low)
+        if m <= k:
+            return [*sub(m, low, low + k, whole), root(hashes[low + k : high])]
+        return [*sub(m - k, low + k, high, False), root(hashes[low : low + k])]
+
+    return sub(size, 0, len(hashes), True) if 0 < size < len(hashes) else []
+
+
+def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) -> bool:
+    """Whether a later head holds all that an earlier one held, in the same places (RFC 9162, 2.1.4.2)."""
+    if size == later:
+        return head == later_head and not way
+    if not 0 < size < later or not way:
+        return False
+    steps = [bytes.fromhex(one) for one in way]
+    if size & (size - 1) == 0:
+        steps.insert(0, bytes.fromhex(head))
+    at, last = size - 1, later - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    old = new = steps[0]
+    for one in steps[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = _node(one, old), _node(one, new)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new = _node(new, one)
+        at, last = at >> 1, last >> 1
+    return last == 0 and old.hex() == head and new.hex() == later_head
+
+
+# --- seals ---
+
+
+def actor_commitment(actor: Mapping[str, Any]) -> str:
+    """What a seal holds of an actor: nobody can tell its name, accounts or pairs from it, nor change them."""
+    told = {name: actor[name] for name in ("name", "salt", "accounts", "pairs")}
+    return hashlib.sha256(_ACTOR + canonical(told)).hexdigest()
+
+
+def signed_of_seal(seal: Mapping[str, Any]) -> bytes:
+    """What the owner signs."""
+    return _SEAL + canonical({name: value for name, value in seal.items() if name != "signature"})
+
+
+def seal_bytes(seal: Mapping[str, Any]) -> bytes:
+    """What a time stamp is over: the whole seal, signed."""
+    return canonical(seal)
+
+
+def seal_digest(seal: Mapping[str, Any]) -> str:
+    return hashlib.sha256(seal_bytes(seal)).hexdigest()
+
+
+def signed_of_witness(word: Mapping[str, Any]) -> bytes:
+    """What a witness signs: which seal it was shown, and when."""
+    return _WITNESS + canonical({name: value for name, value in word.items() if name != "signature"})
+
+
+def number_of_tests(seal: Mapping[str, Any]) -> int:
+    """How many tests a seal allows: each actor by each statistic, whether it is ever shown or not."""
+    return len(seal["actors"]) * len(seal["test"]["statistics"])
+
+
+def share_of_alpha(number: int) -> float:
+    """What the n-th seal of an owner may spend of alpha: all seals together never spend more than alpha.
+
+    >>> abs(sum(share_of_alpha(n) for n in range(1, 100_000)) - 1) < 1e-4
+    True
+    """
+    return 1 / (number * (number + 1))
+
+
+def in_order(pairs: Iterable[str], number: int) -> list[str]:
+    """Pairs in the order that a seal's number gives: by hash, known before anything is asked."""
+    return sorted(pairs, key=lambda pair: hashlib.sha256(f"{number}\n{pair}".encode()).digest())

@@ -1,0 +1,240 @@
+"""The coin's test as it was sealed: the sealed pairs are put to a suspect, and a proof is written.
+
+Nothing can be chosen any more: actors, pairs, statistic, base, samples and alpha are the seal's. What
+others are shown is `proof.json`: the disclosed actors' pairs, what was measured of them, and the seals.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillwatch.coin import Pair, openings
+from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, evidence_json, planner
+from stillwatch.prove import proof as proofs
+from stillwatch.prove.coin import leans
+from stillwatch.prove.coin.choosing import Put
+from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, interval
+from stillwatch.prove.coin.leaning import Kept, in_batches, measured, statistic_for
+from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
+from stillwatch.prove.suspect import Suspect, Tell
+from stillwatch.report.findings import write_atomically
+
+PROOF, EVIDENCE = "proof.json", "evidence.json"
+BATCH = 64
+OWN_TRAINING = (
+    "the owner's own training: if its later models learned coined answers, whoever learns from those models' "
+    "public answers leans the same way and is innocent"
+)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One sealed actor's result."""
+
+    name: str
+    n: int
+    hits: int
+    p_value: float
+    p_adjusted: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the test, of every sealed actor, and what is shown of it."""
+
+    tested: tuple[Tested, ...]
+    evidence: Evidence
+    path: Path
+    proof: Path | None
+
+
+def run(
+    sealed: Sealed,
+    ledger: Path,
+    pairs: Iterable[Pair],
+    suspect: Suspect,
+    base: Suspect | None,
+    out: Path,
+    *,
+    statistic: str | None,
+    released: str,
+    witnesses: Sequence[dict[str, Any]],
+    disclose: Sequence[str],
+    tell: Tell,
+) -> Outcome:
+    """Test as sealed. disclose: the actors to show; else those that are found, or all where none is.
+
+    Raises: ProveError.
+    """
+    test = sealed.seal["test"]
+    allowed = test["statistics"]
+    chosen = statistic_for(statistic or (allowed[0] if len(allowed) == 1 else None), suspect, base)
+    if chosen not in allowed:
+        raise ProveError(f"--statistic {chosen}: the seal has {', '.join(allowed)}; what is sealed is tested")
+    if (base.name if base else "none") != test["base"]:
+        raise ProveError(f"the seal's base is {test['base']!r}, given is {base.name if base else 'none'!r}")
+    unknown = sorted(set(disclose) - {actor["name"] for actor in sealed.actors})
+    if unknown:
+        raise ProveError(f"--disclose {unknown[0]}: is no sealed actor")
+    owner = {pair: actor["name"] for actor in sealed.actors for pair in actor["pairs"]}
+    by_id = {pair.id: pair for pair in pairs if pair.id in owner}
+    lost = sorted(owner.keys() - by_id.keys())
+    if lost:
+        raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed pairs are not there any more")
+    puts = [Put(by_id[name], owner[name]) for name in openings.in_order(owner, sealed.seal["number"])]
+    mine = _ask(puts, chosen, suspect, test["samples"], out, sealed, tell)
+    before = None if base is None else _ask(puts, chosen, base, test["samples"], out, sealed, tell)
+    spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
+    tested = tuple(_judge(actor, by_id, chosen, mine, before, spend) for actor in sealed.actors)
+    if not mine:
+        raise ProveError(f"{suspect.name}: none of the {len(puts):,} sealed pairs could be measured")
+    found = [one for one in tested if one.p_adjusted <= test["alpha"]]
+    shown = [one for one in tested if (one.name in disclose if disclose else one in (found or tested))]
+    proof = None
+    digest = ""
+    if found or disclose:
+        told = _proof(sealed, ledger, by_id, suspect, chosen, mine, before, shown, released, witnesses)
+        data = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        digest = hashlib.sha256(data.encode("ascii")).hexdigest()
+        out.mkdir(parents=True, exist_ok=True)
+        proof = out / PROOF
+        write_atomically(proof, data)
+    evidence = _evidence(sealed, suspect, chosen, tested, shown, digest)
+    return Outcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
+
+
+def _ask(
+    puts: Sequence[Put], statistic: str, suspect: Suspect, samples: int, out: Path, sealed: Sealed, tell: Tell
+) -> dict[str, Any]:
+    """What was measured of each pair; kept as it comes, so that a stopped test goes on."""
+    marks = {"seal": sealed.digest, "statistic": statistic, "suspect": suspect.name}
+    name = hashlib.sha256(suspect.name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    kept = Kept(out / f"measured-{name}.jsonl", marks)
+    whole = suspect.offers == frozenset({"answers"})
+    done = 0
+    for batch in [puts] if whole else in_batches(puts, BATCH):
+        new = [put for put in batch if put.id not in kept.values]
+        if new:
+            kept.add(measured(new, statistic, suspect, samples, tell))
+        done += len(batch)
+        tell(done, len(puts))
+    return {name: value for name, value in kept.values.items() if value is not None}
+
+
+def _judge(
+    actor: dict[str, Any],
+    by_id: dict[str, Pair],
+    statistic: str,
+    mine: dict[str, Any],
+    before: dict[str, Any] | None,
+    spend: float,
+) -> Tested:
+    def values(told: dict[str, Any]) -> dict[str, Any]:
+        some = {name: told[name] for name in actor["pairs"] if name in told}
+        if statistic != "overlap":
+            return some
+        texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
+        found = {name: leans.valued(said, texts[name]) for name, said in some.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    lean = leans.leans(values(mine), None if before is None else values(before))
+    towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
+    n, hits, p = leans.tail(towards, len(actor["pairs"]) - len(lean))
+    return Tested(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]))
+
+
+def _proof(
+    sealed: Sealed,
+    ledger: Path,
+    by_id: dict[str, Pair],
+    suspect: Suspect,
+    statistic: str,
+    mine: dict[str, Any],
+    before: dict[str, Any] | None,
+    shown: Sequence[Tested],
+    released: str,
+    witnesses: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    names = {one.name for one in shown}
+    actors = [actor for actor in sealed.actors if actor["name"] in names]
+    ids = [pair for actor in actors for pair in actor["pairs"]]
+    return {
+        "kind": proofs.KIND,
+        "suspect": suspect.name,
+        "released": released,
+        "statistic": statistic,
+        "base": sealed.seal["test"]["base"],
+        "seals": list(sealed.chain),
+        "consistency": consistencies(sealed.chain, ledger),
+        "stamp": stamp_beside(sealed.path),
+        "witnesses": list(witnesses),
+        "actors": actors,
+        "records": records_of([by_id[name] for name in ids], sealed.seal, ledger),
+        "measured": {name: mine[name] for name in ids if name in mine},
+        "measured_base": {} if before is None else {name: before[name] for name in ids if name in before},
+    }
+
+
+def _evidence(
+    sealed: Sealed,
+    suspect: Suspect,
+    statistic: str,
+    tested: Sequence[Tested],
+    shown: Sequence[Tested],
+    digest: str,
+) -> Evidence:
+    test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
+    each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
+    fewest = min(one.n for one in tested)
+    enough = planner.powered(test["effect"], fewest, each)
+    rows = []
+    for one in (one for one in shown if one.n):
+        low, high = interval(one.hits, one.n)
+        rows.append(Row(one.name, one.n, one.hits / one.n, low, high, one.p_value, one.p_adjusted))
+    over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
+    training = sealed.seal["own_training"]["coined_answers"]
+    return Evidence(
+        grade=Grade.COIN,
+        method=f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen counted",
+        suspect=suspect.name,
+        claim=CLAIM,
+        null=NULL,
+        alpha=test["alpha"],
+        unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
+        rows=tuple(rows),
+        power=(
+            f"With the {fewest:,} coins of the sealed actor with fewest, an effect of "
+            f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % "
+            f"power at alpha "
+            f"{each:.2g}; the seal looks for {test['effect']:g}."
+        ),
+        confounds=(
+            Checked(
+                OWN_TRAINING, f"sealed statement: coined answers are {training}", training in proofs.TRAINING
+            ),
+            Checked(
+                "choice after looking",
+                f"seal {sealed.seal['number']} allows {tests} tests (actors by statistics); all "
+                f"count, shown or not",
+                True,
+            ),
+        ),
+        means_not=MEANS_NOT,
+        powered=enough,
+        proof_sha256=digest,
+    )
+
+
+MEANS_NOT = (
+    "It does not say how the answers came to the suspect's makers: they may have bought them.",
+    "It does not say how much of the suspect's training they were, or what it owes to them.",
+    "It rests on the owner's word that its own training leaves coined answers out.",
+    "It rests on the owner's word that its gateway put the two answers in an order that did not "
+    "know the coin.",
+    "What the suspect said is its accuser's record: ask it the prompts again.",
+    "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
+)

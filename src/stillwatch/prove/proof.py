@@ -1,0 +1,291 @@
+"""Check the proof of a coin test: seals, time, openings, leans. With Python 3.9's own library and no secret.
+
+This file travels in a proof's bundle as it is. `examine` gives what contradicts itself (`wrong`), what is
+missing before *trained* may be said (`missing`), and what comes out for each actor that was disclosed.
+Nothing is taken as told that can be computed; what cannot be is said: that the suspect's answers are the
+suspect's, that the owner keeps to its statement on its own training, and that its gateway put the answers
+in an order that did not know the coin.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+KIND = "stillwatch proof 1"
+TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
+MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
+FEWEST = 8  # leans of one actor
+LARGEST = 1e9  # of a measured value: what is no number has no lean
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the checker brings: nothing in a bundle can stand for it."""
+
+    stamp_ca: str | None = None  # PEM file of a time-stamping authority's root
+    witnesses: Sequence[str] = ()  # public keys, hex
+    released: str | None = None  # when the suspect came out, ISO, as the checker knows it
+    now: str | None = None  # when this is checked: a suspect that is there was released before
+
+
+@dataclass
+class Examined:
+    """What comes out."""
+
+    wrong: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    actors: dict[str, dict[str, float]] = field(default_factory=dict)  # n, hits, p, adjusted
+    tests: int = 0
+    number: int = 0
+    alpha: float = 0.0
+    suspect: str = ""
+    sealed_at: str = ""
+    by: str = ""
+    released: str = ""
+    witnessed: bool = False  # by whom a second seal of one number would have been refused
+    pairs: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong and nothing missing."""
+        return not self.wrong and not self.missing
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The files that this one works with: `openings`, `leans`, `timestamp`, and Ed25519."""
+
+    openings: Any
+    leans: Any
+    timestamp: Any
+    is_signed: Any
+
+
+def when(text: str) -> datetime:
+    """Read an ISO time; a bare day is its first moment, UTC. Raises: ValueError."""
+    text = text + "T00:00:00Z" if len(text) == 10 else text
+    text = text[:-1] + "+00:00" if text.endswith("Z") else text
+    whole, dot, rest = text.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))  # before Python 3.11: three or six
+    at = datetime.fromisoformat(
+        whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
+    )
+    if at.tzinfo is None:
+        raise ValueError(f"{text}: says no time zone")
+    return at
+
+
+def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: Parts) -> Examined:
+    """Check all of a proof. `signer`: who signed the bundle, or is about to.
+
+    Raises: ValueError, KeyError, TypeError for what is no proof at all.
+    """
+    found = Examined()
+    if proof["kind"] != KIND:
+        raise ValueError(f"is of kind {proof['kind']!r:.80}")
+    seals = proof["seals"]
+    _chain(proof, found, parts)
+    seal = seals[-1]
+    test = seal["test"]
+    found.suspect = str(proof["suspect"])
+    found.number, found.alpha = seal["number"], float(test["alpha"])
+    found.tests = parts.openings.number_of_tests(seal)
+    if signer is not None and seal["owner"] != signer:
+        found.missing.append(f"the seal is of key {seal['owner'][:16]}…, the bundle of {signer[:16]}…")
+    _time(proof, seal, found, trust, parts)
+    if found.alpha > MOST_ALPHA:
+        found.missing.append(f"an alpha of {MOST_ALPHA:g} or less: the seal has {found.alpha:g}")
+    said = seal["own_training"]["coined_answers"]
+    if said not in TRAINING:
+        found.missing.append(
+            "the owner has not sealed a statement that coined answers stay out of its own training: whoever "
+            "learns from its later models' public answers would lean the same way"
+        )
+    if proof["statistic"] not in test["statistics"]:
+        found.wrong.append(f"the statistic {proof['statistic']!r:.60} is not among the sealed ones")
+    if proof["base"] != test["base"]:
+        found.wrong.append(f"the base is {proof['base']!r:.60}, the sealed rule has {test['base']!r:.60}")
+    if found.wrong:
+        return found
+    records = _records(proof, seal, found, parts)
+    _actors(proof, seal, records, found, parts)
+    return found
+
+
+def _chain(proof: Mapping[str, Any], found: Examined, parts: Parts) -> None:
+    """Every seal of the owner up to this one, numbered without a gap, each naming the one before."""
+    o = parts.openings
+    before: Mapping[str, Any] | None = None
+    grown = {(one["from"], one["ledger"]): one["path"] for one in proof["consistency"]}
+    for k, seal in enumerate(proof["seals"], 1):
+        place = f"seal {k}"
+        if seal["kind"] != o.SEAL or seal["number"] != k:
+            found.wrong.append(f"{place}: is numbered {seal['number']!r:.20}: one is left out, or is no seal")
+        signature, owner = bytes.fromhex(seal["signature"]), bytes.fromhex(seal["owner"])
+        if not parts.is_signed(owner, signature, o.signed_of_seal(seal)):
+            found.wrong.append(f"{place}: is not signed by the owner that it names")
+        if seal["before"] != (None if before is None else o.seal_digest(before)):
+            found.wrong.append(f"{place}: does not follow the seal before it")
+        if before is not None and seal["owner"] != before["owner"]:
+            found.wrong.append(f"{place}: is of another owner than the one before")
+        if len(set(seal["actors"])) != len(seal["actors"]) or not seal["actors"]:
+            found.wrong.append(f"{place}: seals an actor twice, or none")
+        if not 0 < seal["test"]["alpha"] < 1 or not seal["test"]["statistics"]:
+            found.wrong.append(f"{place}: fixes no test")
+        if len({head["ledger"] for head in seal["heads"]}) != len(seal["heads"]):
+            found.wrong.append(f"{place}: has two heads of one ledger")
+        now = {head["ledger"]: head for head in seal["heads"]}
+        for head in before["heads"] if before is not None else ():
+            late = now.get(head["ledger"])
+            way = grown.get((k - 1, head["ledger"]), [])
+            if late is None or not o.grew(head["size"], head["root"], late["size"], late["root"], way):
+                found.wrong.append(f"{place}: its ledger {head['ledger']} does not go on from the one before")
+        before = seal
+
+
+def _time(
+    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: Parts
+) -> None:
+    """Third parties' word on when the seal was there, and whether that is before the suspect's release."""
+    o, times = parts.openings, []
+    if proof["stamp"] is not None and trust.stamp_ca:
+        answer = base64.b64decode(proof["stamp"], validate=True)
+        at, why = parts.timestamp.stamped(answer, o.seal_bytes(seal), trust.stamp_ca)
+        if why:
+            found.wrong.append(f"the seal's time stamp {why}")
+        else:
+            times.append((when(at), at, f"a time-stamping authority under {trust.stamp_ca}"))
+    for word in proof["witnesses"]:
+        if word["kind"] != o.WITNESS or word["witness"] not in trust.witnesses:
+            continue
+        signature = bytes.fromhex(word["signature"])
+        signed = parts.is_signed(bytes.fromhex(word["witness"]), signature, o.signed_of_witness(word))
+        if not signed or word["seal"] != o.seal_digest(seal):
+            found.wrong.append(f"the word of witness {word['witness'][:16]}… is not of this seal")
+        elif word["witness"] == seal["owner"]:
+            found.wrong.append("the witness is the owner")
+        else:
+            times.append((when(word["at"]), word["at"], f"witness {word['witness'][:16]}…"))
+    found.released = trust.released or ""
+    if not times:
+        had = (proof["stamp"] is not None) + len(proof["witnesses"])
+        what = "none that you trust" if had else "none"
+        found.missing.append(
+            f"a third party's word on when key, heads, actors and test were sealed: {what}. A "
+            f"typed date is the "
+            "owner's own word; name the authority's root (--stamp-ca) or the witness's key (--witness)"
+        )
+        return
+    at, found.sealed_at, found.by = min(times)
+    found.witnessed = any(by.startswith("witness") for _, _, by in times)
+    if not found.released:
+        found.missing.append(
+            f"when the suspect was released. The sender says {proof['released'] or 'nothing'}, which is its "
+            "own word; name the day that you know (--released)"
+        )
+    elif trust.now and when(found.released) > when(trust.now):
+        found.missing.append(f"a release that lies before today: {found.released} is still to come")
+    elif at >= when(found.released):
+        found.missing.append(
+            f"the seal is of {found.sealed_at}, the suspect was released at {found.released}"
+        )
+
+
+def _records(
+    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, parts: Parts
+) -> dict[str, dict[str, Any]]:
+    """Open every disclosed record: its leaf is in the sealed tree, its texts and coin are the leaf's."""
+    o, heads = parts.openings, {head["ledger"]: head for head in seal["heads"]}
+    known: dict[str, dict[str, Any]] = {}
+    for one in proof["records"]:
+        leaf = json.loads(one["leaf"])
+        pair = f"{one['ledger']}/{leaf['n']}"
+        head = heads.get(one["ledger"])
+        if head is None:
+            found.wrong.append(f"{pair}: is of a ledger that was not sealed")
+            continue
+        try:
+            led = o.leads_to(one["index"], head["size"], o.leaf_hash(one["leaf"]), one["path"])
+        except ValueError as why:
+            led = str(why)
+        if led != head["root"]:
+            found.wrong.append(f"{pair}: is not in the ledger as it was sealed")
+            continue
+        if leaf["kind"] != "pair" or "commit" not in leaf or o.commitment(one["opening"]) != leaf["commit"]:
+            found.wrong.append(f"{pair}: its opening is not the one that its leaf commits to")
+            continue
+        within = json.loads(one["opening"])
+        texts = [answer["text"] for answer in within["answers"]]
+        if not within["served"] == leaf["served"] == o.coin_of(within["secret"]) or len(texts) != 2:
+            found.wrong.append(f"{pair}: what was served is not what its coin says")
+            continue
+        if pair in known or texts[0] == texts[1]:
+            found.wrong.append(f"{pair}: is disclosed twice, or its answers are one")
+            continue
+        known[pair] = {"account": within["account"], "served": within["served"], "texts": texts}
+    found.pairs = len(known)
+    return known
+
+
+def _actors(
+    proof: Mapping[str, Any],
+    seal: Mapping[str, Any],
+    records: Mapping[str, Any],
+    found: Examined,
+    parts: Parts,
+) -> None:
+    """Each disclosed actor: sealed, with all its pairs; its leans, and what so many of them come to."""
+    o, left = parts.openings, set(records)
+    spend = found.tests / o.share_of_alpha(found.number)
+    for actor in proof["actors"]:
+        name = actor["name"]
+        if o.actor_commitment(actor) not in seal["actors"]:
+            found.wrong.append(f"{name}: its accounts and pairs are not those of any sealed actor")
+            continue
+        pairs, accounts = actor["pairs"], set(actor["accounts"])
+        absent = [pair for pair in pairs if pair not in records]
+        if absent or len(set(pairs)) != len(pairs):
+            found.wrong.append(f"{name}: {len(absent)} of its {len(pairs)} sealed pairs are not disclosed")
+            continue
+        strange = [pair for pair in pairs if records[pair]["account"] not in accounts]
+        if strange or not left.issuperset(pairs):
+            found.wrong.append(
+                f"{name}: {len(strange)} pairs are of other accounts, or counted for two actors"
+            )
+            continue
+        left -= set(pairs)
+        towards = _towards(proof, pairs, records, parts)
+        n, hits, p = parts.leans.tail(list(towards.values()), len(pairs) - len(towards))
+        found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
+        if n < FEWEST:
+            found.missing.append(f"{name}: {n} of {len(pairs)} sealed pairs lean; {FEWEST} are needed")
+    if left:
+        found.wrong.append(f"{len(left)} disclosed pairs belong to no disclosed actor")
+
+
+def _towards(
+    proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: Parts
+) -> dict[str, float]:
+    """Each pair's lean towards what was served, from what was measured of the two answers."""
+    samples = proof["seals"][-1]["test"]["samples"]
+
+    def values(measured: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for pair in pairs:
+            told = measured.get(pair)
+            if told and proof["statistic"] == "overlap" and len(told) > samples:
+                raise ValueError(f"{pair}: {len(told)} answers of the suspect, {samples} are sealed")
+            if told and proof["statistic"] == "overlap":
+                told = parts.leans.valued(told, records[pair]["texts"])
+            if told and all(abs(float(one)) < LARGEST for one in told):
+                found[pair] = (float(told[0]), float(told[1]))
+        return found
+
+    before = None if proof["base"] == "none" else values(proof["measured_base"])
+    leans = parts.leans.leans(values(proof["measured"]), before)
+    return {pair: lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()}

@@ -1,0 +1,86 @@
+"""A proof that lies beside its evidence, examined by what this reader trusts. It decides no verdict."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stillwatch.prove import Evidence, Grade, ProveError, checker
+from stillwatch.prove.evidence_json import as_json
+
+LARGEST = 256 << 20
+NO_PROOF = (
+    "nothing that the result could be computed from: no disclosed pairs, no seal, no third party's time; "
+    "`stillwatch coin seal` makes a seal before the suspect is out, `stillwatch prove coin "
+    "--seal` tests by it"
+)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A proof and what came of it."""
+
+    data: bytes
+    sha256: str
+    examined: Any  # `proof.Examined`
+
+
+def trust(stamp_ca: Path | None, witnesses: Sequence[str], released: str | None) -> Any:
+    """What a reader brings. Raises: ProveError for a key or a date that is none."""
+    try:
+        keys = tuple(checker.answers.read_key(one) for one in witnesses)
+    except ValueError:
+        raise ProveError("--witness: give 64 hex digits, or a file that holds a public key") from None
+    try:
+        if released:
+            checker.proof.when(released)
+    except ValueError:
+        raise ProveError(
+            f"--released {released}: give a day, as in 2026-11-27, or an ISO time with Z"
+        ) from None
+    if stamp_ca is not None and not stamp_ca.is_file():
+        raise ProveError(f"--stamp-ca {stamp_ca}: there is no such file")
+    now = datetime.now(UTC).isoformat()
+    return checker.proof.Trust(None if stamp_ca is None else str(stamp_ca), keys, released, now)
+
+
+def read(path: Path, signer: str | None, given: Any) -> Proof:
+    """Read a proof and examine it. Raises: ProveError."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB")
+        data = path.read_bytes()
+        found = checker.proof.examine(json.loads(data), signer, given, checker.parts)
+    except OSError as why:
+        raise ProveError(f"{path}: cannot be checked: {why.strerror or why}") from why
+    except checker.envelope.CANNOT as why:
+        raise ProveError(f"{path}: is no proof ({type(why).__name__}: {why})") from None
+    return Proof(data, hashlib.sha256(data).hexdigest(), found)
+
+
+def proven(evidence: Sequence[Evidence], proof: Proof | None) -> frozenset[str]:
+    """The proofs that hold, by SHA-256. Raises: ProveError where evidence contradicts its proof."""
+    mine = [one for one in evidence if one.proof_sha256]
+    if not mine:
+        return frozenset()
+    if proof is None or any(one.proof_sha256 != proof.sha256 for one in mine):
+        raise ProveError("the evidence is of another proof than the proof.json that was given")
+    if proof.examined.wrong:
+        raise ProveError(f"proof.json: {'; '.join(proof.examined.wrong[:5])}")
+    for one in mine:
+        for name, holds, why in checker.compared(as_json(one), proof.examined):
+            if not holds:
+                raise ProveError(f"{one.method}: {name}: {why}")
+    return frozenset({proof.sha256}) if proof.examined.holds else frozenset()
+
+
+def missing(evidence: Sequence[Evidence], proof: Proof | None) -> list[str]:
+    """What is missing before *trained* may be said of what was found, in sentences."""
+    found = [one for one in evidence if one.grade in (Grade.COIN, Grade.MARK) and one.found()]
+    reasons = [NO_PROOF] if any(not one.proof_sha256 for one in found) else []
+    if proof is not None and any(one.proof_sha256 for one in found):
+        reasons = list(proof.examined.missing)
+    return reasons
