@@ -149,7 +149,8 @@ def _injections(scene: Scene, side: Side) -> Iterator[Injection]:
 def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
     """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
 
-    >>> [p.exchanges for p in split_plan(CampaignPlan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2))]
+    >>> plan = CampaignPlan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2)
+    >>> [p.exchanges for p in split_plan(plan)]
     [83334, 83334, 83333]
     """
     parts = min(-(-plan.exchanges // DIVISION), plan.accounts)

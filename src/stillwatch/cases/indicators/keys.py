@@ -108,8 +108,10 @@ def create(path: Path) -> IndicatorKey:
 def normalise(kind: IndicatorKind, value: str) -> str | None:
     """An identifier in the one form that both sides hash, or None where it is none.
 
-    >>> normalise(IndicatorKind.NETWORK, "::ffff:192.0.2.17"), normalise(IndicatorKind.DOMAIN, " Example.COM. ")
-    ('192.0.2', 'example.com')
+    >>> normalise(IndicatorKind.NETWORK, "::ffff:192.0.2.17")
+    '192.0.2'
+    >>> normalise(IndicatorKind.DOMAIN, " Example.COM. ")
+    'example.com'
     >>> normalise(IndicatorKind.NETWORK, "unknown")
     """
     if kind is IndicatorKind.NETWORK:
