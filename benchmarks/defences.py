@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 
 from stillwatch.range.defences import LogJudgement, mmd_window, prada
 from stillwatch.range.defences.embedding import embed
-from stillwatch.range.defences.hours import DAY_US
 from stillwatch.range.defences.registry import ablations, defence, names
 from stillwatch.range.figures import Score
 from stillwatch.range.score import score
+from stillwatch.units import DAY_US
 
 ROOT = Path(__file__).parent.parent
 SCENES = ("dev-a", "dev-b", "sample")

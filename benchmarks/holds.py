@@ -31,7 +31,8 @@ from stillwatch.exchanges.sketch import Sketcher  # noqa: E402
 from stillwatch.scan.failover import failover_evidence  # noqa: E402
 from stillwatch.scan.holds import REPEAT_WITHIN_US, holds_evidence  # noqa: E402
 from stillwatch.terms import Holds  # noqa: E402
-from stillwatch.terms.holds import DAY_US, plan  # noqa: E402
+from stillwatch.terms.holds import plan  # noqa: E402
+from stillwatch.units import DAY_US  # noqa: E402
 
 DAYS = (2, 4, 7)
 HOURS = Holds(block_minutes=60)

@@ -37,7 +37,8 @@ from stillwatch.scan.holds import LEVEL, holds_evidence
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
 from stillwatch.terms import Holds, Permission, Terms
-from stillwatch.terms.holds import DAY_US, MINUTE_US, HoldSchedule
+from stillwatch.terms.holds import HoldSchedule
+from stillwatch.units import DAY_US, MINUTE_US
 
 HOUR_US = 60 * MINUTE_US
 SECOND_US = 1_000_000

@@ -12,7 +12,8 @@ import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.terms import Holds
-from stillwatch.terms.holds import DAY_US, MINUTE_US, HoldSchedule, plan
+from stillwatch.terms.holds import HoldSchedule, plan
+from stillwatch.units import DAY_US, MINUTE_US
 
 START_US = 20_500 * DAY_US
 HOUR_US = 60 * MINUTE_US

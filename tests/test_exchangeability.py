@@ -5,7 +5,8 @@ import pytest
 
 from stillwatch.actors.clients import product
 from stillwatch.scan.explanations import few_questions
-from stillwatch.stats.exchangeability import DAY_US, HOUR_US, Hands, account_content, two_parts
+from stillwatch.stats.exchangeability import Hands, account_content, two_parts
+from stillwatch.units import DAY_US, HOUR_US
 
 BITS = 12
 KEPT = 24

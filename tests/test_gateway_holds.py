@@ -34,8 +34,9 @@ from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
 from stillwatch.scan.failover import failover_evidence
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.pipeline import Options, scan_log
-from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.terms.load import loads
+from stillwatch.units import DAY_US
 from upstream import Upstream
 
 ON = 'version = 1\n[holds]\nmode = "on"\n'

@@ -25,7 +25,8 @@ from stillwatch.scan.holds import holds_evidence, holds_reason, request_counts
 from stillwatch.stats.interference import likely_true, load_wealth, p_values, pair_wealth
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
-from stillwatch.terms.holds import DAY_US, HoldCandidate, exempt
+from stillwatch.terms.holds import HoldCandidate, exempt
+from stillwatch.units import DAY_US
 
 WINDOWS, BLOCKS, FOCAL = 24, 8, 8
 

@@ -26,12 +26,13 @@ from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import IndicatorKey, create, exchange, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import MOST_CAMPAIGNS, read_partners
-from stillwatch.cases.indicators.search import DAY_US, search
+from stillwatch.cases.indicators.search import search
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import sketch_batch
+from stillwatch.units import DAY_US
 
 KEY = exchange(b"k" * 32)
 OTHER = exchange(b"o" * 32)

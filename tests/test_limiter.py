@@ -17,8 +17,9 @@ from stillwatch.gateway.path.budgets import EARLIER_SIZE, ROOM, ROW, Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
 from stillwatch.terms import AccountLimits, AccountUsage, Models, ModelSet
-from stillwatch.terms.limiter import DAY_US, longest, set_of, tokens_left, used_up
+from stillwatch.terms.limiter import longest, set_of, tokens_left, used_up
 from stillwatch.terms.load import check, loads
+from stillwatch.units import DAY_US
 from test_operations import ask, watched
 
 LIMIT = 100_000

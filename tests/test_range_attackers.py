@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Evasion, TryResult
-from stillwatch.range.attackers.crew import HOUR_US, Crew, QuestionQueue, Talks
+from stillwatch.range.attackers.crew import Crew, QuestionQueue, Talks
 from stillwatch.range.attackers.registry import attacker, names, settings_of
 from stillwatch.range.attackers.rewording import (
     draw_model_form,
@@ -26,6 +26,7 @@ from stillwatch.range.costs import SOURCES, AttackBudget, AttackPrices, Cost, sp
 from stillwatch.range.field import HonestBackground, field_of
 from stillwatch.range.market import LEAST_OUTPUT, Market
 from stillwatch.range.scenes import read_scene, shipped_scenes
+from stillwatch.units import HOUR_US
 
 NOTHING = np.random.default_rng(0)
 

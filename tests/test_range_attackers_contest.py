@@ -29,9 +29,10 @@ from stillwatch.range.defences.allowance import (
 )
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
-from stillwatch.range.field import DAY_US, HOUR_US, HonestBackground, Passing, field_of
+from stillwatch.range.field import HonestBackground, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.load import load
+from stillwatch.units import DAY_US, HOUR_US
 
 RULES = Rules(goal=60, max_days=8)
 POOL = Fixed(Evasion(accounts=12, per_account_day=24), "pool")

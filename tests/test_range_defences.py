@@ -12,20 +12,13 @@ import pytest
 from scan_world import START, Crowd, Scene, honest, pool, scene, sentence
 from stillwatch.errors import InputError
 from stillwatch.range.defences import Accusation, Calibrated, CalibrationLog, LogJudgement, mmd_window
-from stillwatch.range.defences.hours import (
-    DAY_US,
-    HOUR_US,
-    Hourly,
-    before,
-    merge_accusations,
-    record,
-    set_thresholds,
-)
+from stillwatch.range.defences.hours import Hourly, before, merge_accusations, record, set_thresholds
 from stillwatch.range.defences.registry import DIAL, ablations, defence, expand_names, has_threshold, names
 from stillwatch.range.defences.stillwatch import accounts_in_schema
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.parts import PARTS
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.units import DAY_US, HOUR_US
 
 START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US

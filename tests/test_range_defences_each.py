@@ -17,8 +17,8 @@ from stillwatch.range.defences import LogJudgement, limits, mmd_window, prada, p
 from stillwatch.range.defences.calibration import level
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.forest import grow, usual_depth
-from stillwatch.range.defences.hours import DAY_US
 from stillwatch.range.defences.registry import defence
+from stillwatch.units import DAY_US
 
 START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US

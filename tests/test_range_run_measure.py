@@ -12,10 +12,11 @@ from range_run_world import BEGIN, write_scene
 from stillwatch.errors import InputError
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
-from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
+from stillwatch.range.ledger import TruthLedger, read_ledger
 from stillwatch.range.measure import join_accusations, measure
 from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.score import score
+from stillwatch.units import DAY_US
 
 BEGIN_US = int(BEGIN.timestamp()) * 1_000_000
 

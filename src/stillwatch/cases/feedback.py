@@ -23,9 +23,9 @@ from stillwatch.cases.claims import CLASSES, RAISING
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
+from stillwatch.units import DAY_US
 
 LEVEL = 0.95
-DAY_US = 86_400_000_000
 EVIDENCE_US = 180 * DAY_US  # of what was judged earlier nothing is said
 MOST_OF_ONE_JUDGE = 0.8  # of the verdicts that a promotion rests on
 # What a promotion asks for: cases judged, judges, and the lower end of the interval.

@@ -21,11 +21,10 @@ from stillwatch.cases.joining import merge as merge_cases
 from stillwatch.cases.joining import split as split_case
 from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import acts, among, cases, key_of, members
+from stillwatch.units import DAY_US, HOUR_US
 
 LONGEST_WORDS = 10_000  # characters of a note or a reason
 LONGEST_NAME = 200
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
 LONGEST_SUPPRESSION_US = 366 * DAY_US
 FRESH_US = 2 * DAY_US  # a case whose last exchanges are older is not live: see `_known`
 DISMISSED_CASES_A_DAY = 25  # by one person without a second one

@@ -21,8 +21,8 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.range.defences.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
+from stillwatch.units import DAY_US
 
-DAY_US = 86_400_000_000
 REJECTED = 3
 EXAMPLES = """
 Examples:

@@ -20,9 +20,10 @@ from stillwatch.report.terminal import progress
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.hold_cost import HoldCost, hold_cost
 from stillwatch.terms import Holds, Permission
-from stillwatch.terms.holds import DAY_US, HoldChoice, choose
+from stillwatch.terms.holds import HoldChoice, choose
 from stillwatch.terms.load import load
 from stillwatch.terms.reload import wall_us
+from stillwatch.units import DAY_US
 
 REJECTED = 3
 DAY_MINUTES = 1_440

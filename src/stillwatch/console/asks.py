@@ -19,11 +19,11 @@ from stillwatch.console.migrations import asks
 from stillwatch.errors import StillwatchError
 from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.units import DAY_US
 
 REFUSES = (Step.VERIFY, Step.BLOCK)  # the account is served nothing
 MOST_SHOWN = 200
 LONGEST_ALONE_S = 30 * 86_400
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)

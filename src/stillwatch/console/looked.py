@@ -20,11 +20,11 @@ from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, Shared
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, Scanned
+from stillwatch.units import HOUR_US
 
 KEPT = 64  # alerts and pictures
 KEPT_LINKS = 8  # cases; a large one's links are some 30 MB
 US = 1_000_000
-HOUR_US = 3_600 * US
 T = TypeVar("T")
 
 

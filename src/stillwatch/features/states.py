@@ -6,9 +6,8 @@ exact when the parts follow one another in time, off by a little where they over
 """
 
 from stillwatch.features.definitions import FEATURES, FIXED_POINT, HOURS, Dimension
+from stillwatch.units import DAY_US, HOUR_US
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
 GAP_CAP_CS = 30 * 24 * 360_000  # keeps a sum of squares below 2**63 for logs of up to 11 years
 
 

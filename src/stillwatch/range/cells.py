@@ -21,11 +21,12 @@ from stillwatch.range.contests import thin_history
 from stillwatch.range.defences import CalibrationLog, LogJudgement
 from stillwatch.range.defences.registry import defence, has_threshold
 from stillwatch.range.field import HonestBackground, field_of
-from stillwatch.range.ledger import DAY_US, TruthLedger, read_ledger
+from stillwatch.range.ledger import TruthLedger, read_ledger
 from stillwatch.range.measure import measure
 from stillwatch.range.scenes import Scene
 from stillwatch.range.strangers import describe_error
 from stillwatch.report.findings import write_atomically
+from stillwatch.units import DAY_US
 
 CELLS, LOGS, SCENES = "cells", "logs", "scenes"
 LIVE = "live"

@@ -150,7 +150,7 @@ def split_plan(plan: CampaignPlan) -> list[CampaignPlan]:
     """Split a plan of more than `DIVISION` exchanges into even ones under the same name.
 
     >>> plan = CampaignPlan("c", "drip", 100, 250_001, 8.0, 2.0, ("orca_flan",), 2)
-    >>> [part.exchanges for part in split_plan(plan)]
+    >>> [p.exchanges for p in split_plan(plan)]
     [83334, 83334, 83333]
     """
     parts = min(-(-plan.exchanges // DIVISION), plan.accounts)

@@ -16,11 +16,12 @@ from stillwatch.range.attackers import Attacker, Brief, Outcome, Try, TryResult
 from stillwatch.range.costs import AttackBudget, AttackPrices, Cost
 from stillwatch.range.defences import Accusation, Defence, DefenceWatch
 from stillwatch.range.defences.hours import reason_silent, set_thresholds
-from stillwatch.range.field import DAY_US, HOUR_US, HonestBackground, Passing, field_of
+from stillwatch.range.field import HonestBackground, Passing, field_of
 from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import ParquetRecorder
 from stillwatch.range.scenes import Scene
+from stillwatch.units import DAY_US, HOUR_US
 
 PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
 BUSY = 100  # or where an attacker sends so much in an hour

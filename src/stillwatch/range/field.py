@@ -18,9 +18,8 @@ from stillwatch.range.identity import Donor
 from stillwatch.range.market import LEAST_OUTPUT
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.scenes import Scene
+from stillwatch.units import DAY_US
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
 ITEMS = ("reasoning_sft_math", "reasoning_sft_code", "orca_flan", "gpteacher_roleplay", "airoboros")
 LONGEST_TALK = 4000  # characters: cover is talk, not documents
 

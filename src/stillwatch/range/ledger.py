@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
 from stillwatch.range.costs import AccountKind
+from stillwatch.units import DAY_US
 
-DAY_US = 86_400_000_000
 WHOLE = ("stop", "tool_calls")  # finishes of an answer that can be learnt from
 
 

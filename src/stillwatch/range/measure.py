@@ -15,9 +15,10 @@ import numpy as np
 
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
-from stillwatch.range.ledger import DAY_US, TruthLedger
+from stillwatch.range.ledger import TruthLedger
 from stillwatch.range.linkage import linkage
 from stillwatch.range.outcome import Collateral, Fate, Linked, SceneOutcome, ScoredPeople
+from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
 PERMITTED = "synthetic_permitted"

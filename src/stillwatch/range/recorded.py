@@ -12,8 +12,8 @@ from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.market import HeldAccount
 from stillwatch.range.placing import Captured
 from stillwatch.range.rows import exchange_row
+from stillwatch.units import DAY_US
 
-DAY_US = 86_400_000_000
 PLAN = CampaignPlan("contest", "adaptive", 1, 1, 0.0, 1.0, (), 1)  # of it the sizes of answers are used
 
 

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from stillwatch.errors import InputError
 from stillwatch.range.figures import BIG, CampaignRow, FigureSpread, KindCases, Score
 from stillwatch.range.linkage import linkage
+from stillwatch.units import DAY_US
 
 LIFE_DAYS = 14  # every scene is a fortnight
 PERMITTED = "synthetic_permitted"
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)

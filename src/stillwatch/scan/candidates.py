@@ -14,7 +14,8 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import ScanResult
 from stillwatch.scan.failover import refusal_groups
 from stillwatch.scan.holds import HoldsEvidence
-from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule
+from stillwatch.units import DAY_US
 
 LEAST_ACCOUNTS = 3
 # Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as

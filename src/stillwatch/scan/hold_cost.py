@@ -8,7 +8,8 @@ import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.terms import Holds
-from stillwatch.terms.holds import DAY_US, MINUTE_US, plan
+from stillwatch.terms.holds import plan
+from stillwatch.units import DAY_US, MINUTE_US
 
 DRAWS = 20
 

@@ -15,8 +15,8 @@ from math import inf, log
 import numpy as np
 from numba import njit
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
+from stillwatch.units import DAY_US, HOUR_US
+
 DEALS = 199  # permutations: p-values down to 1/200
 SHARED = 0.1  # of the group's sessions that hold a word in one context: wording of the group
 OWN = 0.4  # of an account's sessions: its own constant, such as a wrapper or a working directory

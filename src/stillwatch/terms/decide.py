@@ -23,7 +23,8 @@ from stillwatch.terms import (
 from stillwatch.terms.holds import exempt
 from stillwatch.terms.hops import hops
 from stillwatch.terms.judge import hosts_of, judge, on_host, quote
-from stillwatch.terms.limiter import DAY_US, HOUR_US, tokens_left, until, used_up
+from stillwatch.terms.limiter import tokens_left, until, used_up
+from stillwatch.units import DAY_US, HOUR_US
 
 
 def model_verdict(

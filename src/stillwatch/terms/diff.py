@@ -8,9 +8,9 @@ from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
 from stillwatch.terms.limiter import most_of_set
+from stillwatch.units import DAY_US
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
-DAY_US = 86_400 * 1_000_000
 COUNTS = (
     "requests_per_minute",
     "output_tokens_per_minute",

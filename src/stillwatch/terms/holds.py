@@ -13,9 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from stillwatch.terms import Hold, Holds, Permission
-
-MINUTE_US = 60_000_000
-DAY_US = 1_440 * MINUTE_US
+from stillwatch.units import DAY_US, MINUTE_US
 
 
 @dataclass(frozen=True)

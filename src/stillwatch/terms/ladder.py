@@ -4,8 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from stillwatch.terms import Ladder, Rung, Step
-
-SECOND_US = 1_000_000
+from stillwatch.units import SECOND_US
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,7 @@ from stillwatch.exchanges.operations import UNCOUNTED
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.terms import AccountLimits, AccountUsage, Decision, Models, ModelSet
 from stillwatch.terms.hops import hops
-
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
 
 def used_up(

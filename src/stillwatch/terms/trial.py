@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from stillwatch.terms import Hold, ModelVerdict, Terms, TermsTest
 from stillwatch.terms.decide import decide, model_verdict, reply_verdict
-from stillwatch.terms.limiter import MINUTE_US
 from stillwatch.terms.outcome import meets, outcome, reply_outcome
+from stillwatch.units import MINUTE_US
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from stillwatch.exchanges import RECORD, ids
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.text.kernel import PHRASES
+from stillwatch.units import DAY_US
 
 NEEDED = 3  # phrases in one prompt: on the sample two also stood in prompts of honest accounts, three rarely
-DAY_US = 86_400_000_000
 
 
 @dataclass

@@ -25,8 +25,8 @@ from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import Hits, IndicatorError, PartnerSighting
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import count, ours, read_file, text, time_us, tlp_of
+from stillwatch.units import HOUR_US
 
-HOUR_US = 3_600_000_000
 MOST = 999_999_999  # STIX 2.1, section 5.2: count
 
 

@@ -6,8 +6,8 @@ from stillwatch.cases import Verdict, work
 from stillwatch.console import ConsoleError
 from stillwatch.console.asked import PageRequest
 from stillwatch.console.pages.acting import to_case
+from stillwatch.units import DAY_US
 
-DAY_US = 86_400_000_000
 MOST_DAYS = 3_650
 MOST_PICKED = 500
 

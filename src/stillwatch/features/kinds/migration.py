@@ -8,8 +8,8 @@ help.
 
 from stillwatch.features.kinds import Sign, Subject
 from stillwatch.features.kinds.grades import grade, weakest
+from stillwatch.units import DAY_US
 
-DAY_US = 86_400_000_000
 CEILING = 0.45
 
 

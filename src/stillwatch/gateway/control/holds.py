@@ -15,7 +15,8 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.control.state import State, write_event
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import Terms
-from stillwatch.terms.holds import DAY_US, HoldCandidate, HoldSchedule, choose, plan
+from stillwatch.terms.holds import HoldCandidate, HoldSchedule, choose, plan
+from stillwatch.units import DAY_US
 
 PURPOSE = b"holds"
 WHO = "stillwatch"

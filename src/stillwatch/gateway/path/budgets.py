@@ -14,8 +14,8 @@ from pathlib import Path
 
 from stillwatch.gateway.settings import MOST_WORKERS
 from stillwatch.terms import AccountUsage
-from stillwatch.terms.limiter import DAY_US, HOUR_US, MINUTE_US
 from stillwatch.terms.sections import MOST_SETS
+from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
 ROOM = 65_536  # accounts that are counted over workers; further ones by each worker alone
 BEYOND = 8_192  # of those, at once

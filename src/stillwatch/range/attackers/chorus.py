@@ -15,9 +15,9 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
-from stillwatch.range.attackers.crew import HOUR_US
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
+from stillwatch.units import HOUR_US
 
 NAME = "chorus"
 OTHER_MODELS = ("mira-mini", "mira-large")  # an account keeps to one of them

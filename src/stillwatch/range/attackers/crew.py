@@ -12,8 +12,8 @@ from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
 from stillwatch.range.attackers.rewording import Form, draw_model_form, word_request, wrapper
 from stillwatch.range.identity import token
 from stillwatch.range.market import HeldAccount, Market
+from stillwatch.units import HOUR_US
 
-HOUR_US = 3_600_000_000
 AWAKE = 16  # hours of a day
 # A burst is as fast as an account's output limit lets it be: 100,000 output tokens a minute on the lowest
 # tier (docs of a large provider, October 2026), at some 9,000 a reasoning trace.

@@ -13,12 +13,12 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
-from stillwatch.range.attackers.crew import HOUR_US, Crew
+from stillwatch.range.attackers.crew import Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
+from stillwatch.units import HOUR_US, SECOND_US
 
 NAME = "salvo"
-SECOND_US = 1_000_000
 LAST_HOUR = 23  # of a day, UTC
 SPARE = 1.05  # accounts for each that is needed: some requests fail
 SPARE_SENT, SPARE_AGAIN = 1.03, 1.06  # questions sent for each that is wanted, at first and after midnight

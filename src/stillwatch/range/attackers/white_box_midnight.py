@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from stillwatch.range.attackers import AttackSession, Brief, Try
-from stillwatch.range.attackers.crew import HOUR_US
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.attackers.white_box import BELOW_LONE, LEAST, MEANS, SURVIVES
 from stillwatch.range.market import Market
+from stillwatch.units import HOUR_US
 
 NAME = "white_box_midnight"
 PROBES_AT, SENDS_AT = 22, 23  # hours of a day, UTC

@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, LogJudgement
-from stillwatch.range.defences.hours import DAY_US, before, in_order, record
+from stillwatch.range.defences.hours import before, in_order, record
 from stillwatch.terms import AccountLimits
 from stillwatch.terms.limiter import used_up
+from stillwatch.units import DAY_US
 
 NAME = "allowance"
 USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance

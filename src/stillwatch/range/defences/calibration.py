@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stillwatch.range.defences.hours import DAY_US, HourBatch
+from stillwatch.range.defences.hours import HourBatch
+from stillwatch.units import DAY_US
 
 TAIL = 20  # highest scores that the tail is drawn from
 LEAST_UNITS = 5  # fewer clean units, and nothing is known of the scores: no case is made

@@ -22,9 +22,7 @@ from stillwatch.range.defences import (
     DefenceWatch,
     LogJudgement,
 )
-
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
+from stillwatch.units import HOUR_US
 
 
 @dataclass(frozen=True)

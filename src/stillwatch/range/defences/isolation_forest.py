@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.forest import SAMPLE, Forest, grow
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, HourBatch, HourlyLevel
+from stillwatch.range.defences.hours import HourBatch, HourlyLevel
+from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "isolation_forest"
 LEAST = 5  # exchanges of an account in a day

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.calibration import level
-from stillwatch.range.defences.hours import DAY_US, HourBatch, Hourly, in_order, record
+from stillwatch.range.defences.hours import HourBatch, Hourly, in_order, record
+from stillwatch.units import DAY_US, MINUTE_US
 
 NAME = "limits"
-MINUTE_US = 60_000_000
 LEAST_DAYS = 50  # account-days that a tier needs for limits of its own
 
 

@@ -24,7 +24,8 @@ from scipy.spatial.distance import pdist
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
 from stillwatch.range.defences.embedding import embed
-from stillwatch.range.defences.hours import HOUR_US, HourBatch, HourlyLevel
+from stillwatch.range.defences.hours import HourBatch, HourlyLevel
+from stillwatch.units import HOUR_US
 
 NAME = "mmd_window"
 WINDOW = 1500  # exchanges

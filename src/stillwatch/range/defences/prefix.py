@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
-from stillwatch.range.defences.hours import DAY_US, HOUR_US, HourBatch, HourlyLevel
+from stillwatch.range.defences.hours import HourBatch, HourlyLevel
+from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "prefix"
 LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.allowance import AllowanceWatch, judge
-from stillwatch.range.defences.hours import DAY_US, before, record
+from stillwatch.range.defences.hours import before, record
+from stillwatch.units import DAY_US
 
 __all__ = ["NAME", "ReasoningAllowanceWatch", "judge", "open_watch"]
 

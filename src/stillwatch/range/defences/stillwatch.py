@@ -21,11 +21,12 @@ from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
-from stillwatch.range.defences.hours import HOUR_US, in_order, merge_accusations, record
+from stillwatch.range.defences.hours import in_order, merge_accusations, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, PARTS, SHARED, TESTED
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.units import HOUR_US
 
 NAME, FIRM = "stillwatch", "stillwatch/firm"
 KEEP = Keep(days=60.0, exchanges=40_000_000)  # a scene is held whole

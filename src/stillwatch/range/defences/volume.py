@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from stillwatch.range.defences import Accusation, DefenceWatch
 from stillwatch.range.defences.calibration import Clean, WithLevel
-from stillwatch.range.defences.hours import DAY_US, HourBatch, HourlyLevel
+from stillwatch.range.defences.hours import HourBatch, HourlyLevel
+from stillwatch.units import DAY_US
 
 NAME = "volume"
 AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import REFUSED, LiveClients, Row
 from stillwatch.range.live.house import House
-
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
+from stillwatch.units import DAY_US
 
 
 @dataclass(frozen=True)

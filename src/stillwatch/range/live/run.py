@@ -29,7 +29,7 @@ from stillwatch.range.live.clients import LiveClients
 from stillwatch.range.live.house import House, copy_house, found_house
 from stillwatch.range.live.measure import measure_arm, named_accounts
 from stillwatch.range.live.picture import picture
-from stillwatch.range.live.play import DAY_US, HOUR_US, LivePlayback
+from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.provider import READY
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.stage import Stage, fresh_accounts, make_stage
@@ -45,6 +45,7 @@ from stillwatch.range.live.students import (
 )
 from stillwatch.range.live.told import arm_of, as_dict
 from stillwatch.range.scenes import Scene
+from stillwatch.units import DAY_US, HOUR_US
 
 ARM, TAKEN, OUTCOME, MANIFEST = "arm.json", "taken.jsonl", "live.json", "manifest.json"
 PICTURE, WEIGHTS, DONE = "live.svg", "model.safetensors", "done"

@@ -13,10 +13,11 @@ from stillwatch.distill.embedded.clock import problems
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.identity import AccountIdentity, identities
 from stillwatch.range.live import LiveSettings
-from stillwatch.range.live.play import DAY_US, HOUR_US, LogRow
+from stillwatch.range.live.play import LogRow
 from stillwatch.range.live.provider import problem_in
 from stillwatch.range.population import donors_of, read_population
 from stillwatch.range.scenes import Scene
+from stillwatch.units import DAY_US, HOUR_US
 
 
 @dataclass(frozen=True)
