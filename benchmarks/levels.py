@@ -34,7 +34,7 @@ from other_worlds import (
 from pages import around, put
 from stillwatch.report.findings import load
 from stillwatch.scan import ScanResult
-from stillwatch.scan.assemble import TEST_NAME
+from stillwatch.scan.assemble import GROUP_TESTS
 
 BEGIN, END = "<!-- levels -->", "<!-- /levels -->"
 LEVELS = ("lead", "named", "firm", "lone payer")
@@ -67,7 +67,7 @@ def counted(world: World, result: ScanResult) -> Counted:
     for case in result.campaigns:
         if case.suppressed_by is not None:
             continue
-        group = any(reason.detector == TEST_NAME for reason in case.reasons)
+        group = any(reason.detector in GROUP_TESTS for reason in case.reasons)
         false = 2 * sum(a in taken for a in case.accounts) < len(case.accounts)
         out.cases["group findings" if group else "lone payers", false] += 1
         firm = set(case.firm)

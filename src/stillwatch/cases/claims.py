@@ -21,10 +21,10 @@ from stillwatch.detectors import lone_harvest
 from stillwatch.report.amounts import iso
 from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
-from stillwatch.scan import Campaign, Gap, Reason, ScanResult, holds
-from stillwatch.scan.assemble import TEST_NAME, clues, detectors
+from stillwatch.scan import Campaign, Gap, Reason, ScanResult, holds, new_settings
+from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
 
-RAISING = (TEST_NAME, lone_harvest.NAME, holds.NAME)  # whose alarms make findings; the others explain
+RAISING = (*GROUP_TESTS, lone_harvest.NAME, holds.NAME)  # whose alarms make findings; the others explain
 LINKS_SHOWN = 200
 NEVER_CLAIMED = (  # by any scan, whatever the log holds
     "Who the people behind the accounts are, a log does not say.",
@@ -276,7 +276,7 @@ def _atlas(told: set[str]) -> list[dict[str, str]]:
 def _modules() -> dict[str, Any]:
     named: dict[str, Any] = {clue.NAME: clue for clue in clues()}
     named |= {detector.NAME: detector for detector in detectors()}
-    return named | {lone_harvest.NAME: lone_harvest, holds.NAME: holds}
+    return named | {lone_harvest.NAME: lone_harvest, holds.NAME: holds, new_settings.NAME: new_settings}
 
 
 def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from stillwatch.report.meter import split_milestone
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
-from stillwatch.scan.assemble import TEST_NAME, clues
+from stillwatch.scan.assemble import GROUP_TESTS, clues
 from stillwatch.scan.curve import cited
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 
@@ -141,7 +141,7 @@ def _compare(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
 
 def _own_tie(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
     """What ties this very account, in sentences: its own p-value's meaning, its evidence, who controls it."""
-    if not {r.detector for r in campaign.reasons} & {TEST_NAME, holds.NAME}:
+    if not {r.detector for r in campaign.reasons} & {*GROUP_TESTS, holds.NAME}:
         return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
     tie, reaction = campaign.own_ties.get(account), campaign.own_reactions.get(account)
     if reaction is not None:
@@ -281,7 +281,7 @@ def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
 
 
 def _whose(c: Campaign) -> str:
-    alone = not {r.detector for r in c.reasons} & {TEST_NAME, holds.NAME}
+    alone = not {r.detector for r in c.reasons} & {*GROUP_TESTS, holds.NAME}
     return "the payer's" if alone else "the group's, not any account's"
 
 

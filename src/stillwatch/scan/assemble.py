@@ -18,11 +18,12 @@ from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import AccountRecord, Subject, permitted_synthetic, red_team
-from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest
+from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest, new_settings
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 
 TEST_NAME = "coordinated_harvest"
+GROUP_TESTS = frozenset({TEST_NAME, new_settings.NAME})  # which signals raise a group of the log alone
 FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
 

@@ -20,9 +20,9 @@ from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
-from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest
+from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, new_settings
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
-from stillwatch.scan.assemble import TEST_NAME, actor_features, campaign
+from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     Products,
@@ -148,7 +148,7 @@ def campaigns(
                 named_at_us={int(a): f.named_at_us[int(a)] for a in f.actor.accounts},
                 first_reason=f.reason,
                 tested=f.tested,
-                own_ties=own_ties(f.actor, world, unnamed) if f.reason.detector == TEST_NAME else {},
+                own_ties=own_ties(f.actor, world, unnamed) if f.reason.detector in GROUP_TESTS else {},
                 own_reactions=f.own_reactions,
                 features=row,
                 population=population,
@@ -241,7 +241,9 @@ def _found_by_alarm(
         dict(alarm.p_settings),
     )
     reason = _group_reason(alarm, watched, log)
-    return _Found(actor, alarm.at_us, alarm.p_value, group.named_at, reason, alarm.tested)
+    # who had used new settings before is not told by the harvest: nobody could compute that test again
+    tested = alarm.tested if alarm.settings is None else ()
+    return _Found(actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested)
 
 
 def _same_actor(found: list[_Found], accounts: np.ndarray) -> int | None:
@@ -552,7 +554,7 @@ def _settings_reason(alarm: Alarm, bits: float) -> Reason:
     test = alarm.tested[0]
     limit, temperature = str(test.value).split(", ")
     return Reason(
-        TEST_NAME,
+        new_settings.NAME,
         f"{test.count} accounts came to use one output limit ({limit}) and temperature ({temperature}) "
         f"within days, which {test.share:.2%} of accounts had used before; what they ask is of one source: a "
         f"chance of {alarm.p_value:.1g} if each had picked its settings by itself",

@@ -10,6 +10,7 @@ Null of a group's p-value: each account that is active in the window takes these
 Blind to: settings that vary from account to account or that many honest accounts use; a log without user
     agents; the log's first days.
 Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source.
+Source: docs/evidence.md, groups by new settings.
 """
 
 # mypy: allow-untyped-defs
@@ -25,6 +26,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.stats.groups import concentration_tail
 
+NAME = "new_settings"
 SETTINGS = "max_tokens, temperature_milli"  # what a group's test names as its setting
 NOVELTY = 20  # of them for each earlier user: about as many of them as earlier users came by themselves
 LEAST_USES = 5  # exchanges of a party with the settings in the window

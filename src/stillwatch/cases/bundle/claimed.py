@@ -7,7 +7,7 @@ from typing import Any
 from stillwatch.cases.bundle import recompute
 from stillwatch.cases.bundle.verify import Bundle
 from stillwatch.detectors import lone_harvest
-from stillwatch.scan import holds
+from stillwatch.scan import holds, new_settings
 from stillwatch.scan.assemble import TEST_NAME
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
@@ -49,10 +49,9 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
 
 
 def _why_not(name: str, told: Collection[str]) -> str:
-    if name == "finding.p_value" and lone_harvest.NAME in told:
-        name = f"reason.{lone_harvest.NAME}.p"
-    if name == "finding.p_value" and holds.NAME in told:
-        name = f"reason.{holds.NAME}.p"
+    for raised in (lone_harvest, holds, new_settings):
+        if name == "finding.p_value" and raised.NAME in told:
+            name = f"reason.{raised.NAME}.p"
     if name == f"reason.{TEST_NAME}.bits":
         name = "finding.p_value"
     kind, _, rest = name.partition(".")

@@ -21,7 +21,7 @@ from stillwatch.cases.bundle.recompute import MARKER, plain
 from stillwatch.cases.claims import hashed_modules
 from stillwatch.detectors import lone_harvest
 from stillwatch.features.definitions import FEATURES
-from stillwatch.scan import holds
+from stillwatch.scan import holds, new_settings
 from stillwatch.scan.assemble import TEST_NAME, clues, detectors
 from stillwatch.scan.measured import MEASURED
 
@@ -40,7 +40,7 @@ UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 def modules_of(name: str) -> list[Any]:
     """The modules of a detector or clue; of the alarm's test, all that decide whom it names."""
-    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds]
+    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds, new_settings]
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in TEST_PARTS]
     return [one for one in spoke if name == one.NAME]
@@ -60,7 +60,7 @@ def sources(told: Iterable[str]) -> dict[str, bytes]:
 @cache
 def release() -> dict[str, Any]:
     """What a checker of this release knows: its code, definitions and texts."""
-    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds]
+    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds, new_settings]
     names = sorted({one.NAME for one in spoke} | {TEST_NAME})
     code = sources(names)
     return {

@@ -334,13 +334,14 @@ AGAIN: Mapping[str, Callable[[Evidence], dict[str, float]]] = {
     "rubric_grading": lexical(1),
     "task_generation": lexical(3),
 }
-RAISING = ("coordinated_harvest", "lone_harvest", "holds")  # whose p-value is the finding's
+RAISING = ("coordinated_harvest", "new_settings", "lone_harvest", "holds")  # whose p-value is the finding's
 WHY_NOT = {
     "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
     "tested": "those who carried the wording at that hour, and what all others did then, are not in the "
     "bundle: it is taken as stated, and the p-value is computed from it",
     "links": "which of its accounts are tied by this clue needs the whole log",
     "coordinated_harvest": "it is of the last look, at the whole log",
+    "new_settings": "who had used these settings before needs the whole log",
     "lone_harvest": "its rank needs all other payers' events",
     "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
     "same_model": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
