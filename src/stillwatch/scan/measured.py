@@ -6,8 +6,8 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 
 EXPOSED = (
     "On worlds by other authors the alarm exposes 17 of 32 campaigns (dev-c, dev-d, fourth). The ones "
-    "that it misses are mostly small, or share neither new wording nor new settings. These worlds were looked "
-    "at while it was built."
+    "that it misses are mostly small, or share neither new wording nor new settings. These worlds were "
+    "looked at while it was built."
 )
 INNOCENTS = (
     "There it named none of 18,897 honest accounts, without and beside campaigns; on the first author's "
