@@ -296,7 +296,10 @@ def test_bodies_of_one_address_leave_room_for_others(proxied: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("said", [b"", HEAD, KEYED + b"content-length: 2\r\n\r\n{}", slow_stream()])
+@pytest.mark.parametrize(
+    "said",
+    [b"", HEAD, KEYED + b"content-length: 2\r\n\r\n{}", slow_stream().replace(b"slow=0.05", b"slow=2")],
+)
 def test_two_thousand_connections_of_one_address(said: bytes) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8_192), hard))
