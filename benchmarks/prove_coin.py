@@ -39,7 +39,7 @@ from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.models import Loaded, load
 from stillwatch.distill.train.run import train
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.prove.coin import Leaning
 from stillwatch.prove.coin.actors import by_file
@@ -295,7 +295,7 @@ def make_world(out: Path) -> World:
     terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
     asked = {actor: problems(n, 1000 + k) for k, (actor, n) in enumerate(ASKED.items())}
     with start_server(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
-        with State(Folder(world.folder).state, Folder(world.folder).secret()) as state:
+        with ControlState(Folder(world.folder).state, Folder(world.folder).secret()) as state:
             keys = {
                 name: state.issue(name, now_us=time.time_ns() // 1000)
                 for actor in ACCOUNTS

@@ -30,7 +30,7 @@ from stillwatch.distill.embedded.serve.run import start_server
 from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.run import train
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.prove.coin.actors import by_account
 from stillwatch.prove.coin.run import Wanted, ask, judge, plan
@@ -112,7 +112,7 @@ def make_world(place: Place) -> None:
     folder = Folder(place.gateway)
     with start_server(place.teacher) as upstream, gateway(place.gateway, upstream, terms) as url:
         say("the teacher is served")
-        with State(folder.state, folder.secret()) as state:
+        with ControlState(folder.state, folder.secret()) as state:
             keys = {n: state.issue(n, now_us=time.time_ns() // 1000) for a in ACCOUNTS for n in names(a)}
         for actor, asked in prompts().items():
             for k, name in enumerate(names(actor)):

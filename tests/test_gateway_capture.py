@@ -15,7 +15,7 @@ from stillwatch.gateway.record.sent_before import SentBefore
 
 AT_US = 1_790_000_000_000_000
 QUESTION = "Which three rivers meet below the old bridge, and who measured their depth first?"
-ENDED = entries.Outcome(AT_US, "complete", 200, 1, 90, output_tokens=30)
+ENDED = entries.ExchangeOutcome(AT_US, "complete", 200, 1, 90, output_tokens=30)
 
 
 def intent(target: str, operation: str = "chat", kind: str = "application/json") -> entries.Intent:

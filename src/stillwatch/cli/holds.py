@@ -14,7 +14,7 @@ from stillwatch.exchanges.log import build
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.gateway.control.holds import Held, all_held, end
+from stillwatch.gateway.control.holds import HoldRecord, all_held, end
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.terminal import progress
 from stillwatch.scan.failover import FailoverEvidence, failover_evidence
@@ -49,7 +49,7 @@ Examples:
 class Tested:
     """One schedule with what the log says of it."""
 
-    held: Held
+    held: HoldRecord
     holds: HoldsEvidence
     failover: FailoverEvidence
 
@@ -140,7 +140,7 @@ def end_command(
         print(f"{number}: ended")
 
 
-def _plain(one: Held) -> dict[str, Any]:
+def _plain(one: HoldRecord) -> dict[str, Any]:
     schedule = one.schedule
     return {
         "number": one.number,

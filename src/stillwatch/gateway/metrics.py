@@ -12,7 +12,7 @@ from stillwatch.gateway.counters import GAUGES, NAMES, read_all
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
 from stillwatch.gateway.histograms import text_of_all
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms import Step
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,7 +51,7 @@ class Metric:
     samples: tuple[tuple[dict[str, str], float], ...]
 
 
-def metrics(folder: Folder, settings: Settings, health: Health, by_step: dict[Step, int]) -> str:
+def metrics(folder: Folder, settings: GatewaySettings, health: Health, by_step: dict[Step, int]) -> str:
     """Give every number of the gateway as text."""
     found = [*_counted(folder.run), *_processes(folder, settings), *_of_health(health)]
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
@@ -74,7 +74,7 @@ def _counted(run: Path) -> Iterator[Metric]:
     yield Metric("commit_seconds_total", "counter", "Time spent in group commits.", (({}, seconds),))
 
 
-def _processes(folder: Folder, settings: Settings) -> Iterator[Metric]:
+def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     workers = sorted(path.stem for path in folder.run.glob("worker-*.json"))
     names = [*workers, "recorder", "detector", "supervisor"]
     names += ["hooks"] if settings.hooks_port is not None else []

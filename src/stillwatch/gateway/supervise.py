@@ -21,7 +21,7 @@ from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import WAITING, Given
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
 
 STUCK_S = 15.0  # without a heartbeat
@@ -71,7 +71,7 @@ class Supervisor:
     """The children of one folder. `step` does what is due; `run` does so until told to stop."""
 
     folder: Folder
-    settings: Settings
+    settings: GatewaySettings
     tell: Callable[[str], None]
     environment: Mapping[str, str]
     children: list[Child] = field(default_factory=list)

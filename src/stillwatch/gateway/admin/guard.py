@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.reached import NotInForce
-from stillwatch.gateway.control.state import Missing, Stale, State
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.control.state import ControlState, Missing, Stale
+from stillwatch.gateway.settings import GatewaySettings
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
 CODES = {
@@ -101,13 +101,13 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def allowed_hosts(settings: Settings) -> set[str]:
+def allowed_hosts(settings: GatewaySettings) -> set[str]:
     """Names by which the admin port may be called."""
     own = settings.admin_host
     return {"127.0.0.1", "localhost", "[::1]", f"[{own}]" if ":" in own else own, *settings.admin_names}
 
 
-def token(state: State, *, metrics: bool = False) -> Callable[..., None]:
+def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
     """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`.
 
     metrics: the token for metrics too.

@@ -13,7 +13,7 @@ import duckdb
 
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.actions import standings
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.record import segments
@@ -28,7 +28,7 @@ ORGANISATION, END_USER, ADDRESS = "organisation", "end user", "address"  # what 
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAccount:
     """An account, by what is known of it. None: nothing says."""
 
     account: str
@@ -64,13 +64,15 @@ class Reach:
     same_end_user: int | None  # not touched: other accounts that some of those end users use too
     same_network: int | None  # not touched: other accounts seen behind an address of theirs
     notes: tuple[str, ...]
-    hit: tuple[Known, ...] = ()  # of `accounts`, those with most exchanges
-    near: tuple[Known, ...] = ()  # of those not touched, those that share most, then with most exchanges
+    hit: tuple[KnownAccount, ...] = ()  # of `accounts`, those with most exchanges
+    near: tuple[
+        KnownAccount, ...
+    ] = ()  # of those not touched, those that share most, then with most exchanges
     users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
 
 
 def reach(
-    state: State,
+    state: ControlState,
     folder: Folder,
     accounts: Collection[str],
     step: Step,
@@ -142,12 +144,12 @@ class _About:
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
 
-    def __call__(self, one: _Traffic, *, near: bool) -> Known:
+    def __call__(self, one: _Traffic, *, near: bool) -> KnownAccount:
         verdict, org = self.verdicts.get(one.account), self.known.get(one.account)
         stands = self.stands.get(one.account)
         shares = [(org is not None and org in self.orgs, ORGANISATION)]
         shares += [(one.same_end_user, END_USER), (one.same_network, ADDRESS)]
-        return Known(
+        return KnownAccount(
             account=one.account,
             org=org,
             step=(stands.step if stands else Step.CLEAR).name.lower(),

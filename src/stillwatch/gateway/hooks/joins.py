@@ -28,7 +28,7 @@ MOST_BYTES = 128 << 20  # of what waits, likewise
 IDLE_BYTES = 1 << 20  # a journal that nothing waits in any more is begun anew from this size on
 
 
-class _Piece(msgspec.Struct):
+class _CallPart(msgspec.Struct):
     """One call's part, as the journal keeps it."""
 
     key: str
@@ -38,7 +38,7 @@ class _Piece(msgspec.Struct):
 
 
 @dataclass
-class _Held:
+class _HeldCall:
     waiting: Waiting
     since: float  # loop time
     size: int = 0
@@ -51,7 +51,7 @@ class Joins:
     def __init__(self, gate: Gate, folder: Path) -> None:
         self.gate, self._folder = gate, folder
         folder.mkdir(exist_ok=True, mode=0o700)
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _HeldCall] = {}
         self._writing = 0
         before = files(folder)
         self._take_back: dict[str, Waiting] = {}  # of the process before us
@@ -68,13 +68,13 @@ class Joins:
     def _open(self) -> Writer:
         return Writer(self._folder, WORKER, self.gate.secret, durable=self._durable, failed=self._failed)
 
-    def _read(self, path: Path) -> Iterable[_Piece]:
+    def _read(self, path: Path) -> Iterable[_CallPart]:
         reader = Reader(path, self.gate.secret)
         try:
             for frames in reader.groups():
                 for found in frames:
                     with suppress(msgspec.MsgspecError):
-                        yield msgspec.json.decode(found.payload, type=_Piece)
+                        yield msgspec.json.decode(found.payload, type=_CallPart)
         finally:
             reader.close()
 
@@ -185,7 +185,7 @@ class Joins:
         done: asyncio.Future[int] = self.gate.loop.create_future()
         frames: dict[str, bytes] = {}
         for key, piece in pieces.items():
-            kept = _Piece(
+            kept = _CallPart(
                 key, dict(piece.span) if piece.span is not None else None, piece.resource, piece.events
             )
             frames[key] = frame(ROW, 0, msgspec.json.encode(kept))
@@ -201,7 +201,7 @@ class Joins:
             raise NotKept("what waits for its texts cannot be made durable")
         now = self.gate.loop.time()
         for key, piece in pieces.items():
-            held = self._held.setdefault(key, _Held(Waiting(""), now))
+            held = self._held.setdefault(key, _HeldCall(Waiting(""), now))
             held.files.add(sequence)
             held.size += len(frames[key])
             _merge(held.waiting, piece)
@@ -225,7 +225,7 @@ def _settle(done: asyncio.Future[int], sequence: int) -> None:
         done.set_result(sequence)
 
 
-def _merge(into: Waiting, piece: Waiting | _Piece) -> None:
+def _merge(into: Waiting, piece: Waiting | _CallPart) -> None:
     if piece.span is not None:
         into.span, into.resource = piece.span, piece.resource
     elif into.span is None and piece.resource:

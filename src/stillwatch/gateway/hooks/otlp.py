@@ -13,7 +13,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Otlp, Waiting
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Reply
+from stillwatch.gateway.hooks import HookReply
 from stillwatch.gateway.hooks.intake import checked
 from stillwatch.gateway.path.request import BadRequest
 
@@ -76,14 +76,14 @@ def _protobuf() -> Any:
         raise BadRequest(415, "no_protobuf", NEEDS) from None
 
 
-def told(kind: str, logs: bool, refused: list[str]) -> Reply:
+def told(kind: str, logs: bool, refused: list[str]) -> HookReply:
     """200, with how many were left out and why."""
     message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
     if kind == "application/json":
         name = "rejectedLogRecords" if logs else "rejectedSpans"
         said = {"partialSuccess": {name: str(len(refused)), "errorMessage": message}} if refused else {}
-        return Reply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
-    return Reply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
+        return HookReply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
+    return HookReply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
 
 
 def _partial(logs: bool, message: str, count: int) -> bytes:

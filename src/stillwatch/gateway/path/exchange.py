@@ -37,7 +37,7 @@ from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
-from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, pack
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
 from stillwatch.terms.decide import decide, step_now
@@ -653,7 +653,7 @@ class Exchange:
             self._log(outcome, rule)
         if not self.number:
             return
-        entry = Outcome(
+        entry = ExchangeOutcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
             found.output_tokens, found.reasoning_tokens,

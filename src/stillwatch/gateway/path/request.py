@@ -18,7 +18,7 @@ from stillwatch.exchanges.operations import NAMES_A_MODEL, OPERATIONS, Found, Op
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, Batch, begun
+from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
 from stillwatch.gateway.path.references import NONE, References, in_value
 
@@ -90,7 +90,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     is_json: bool = False
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
     most: int | None = None  # output tokens that it allows one answer, where it says
-    batch: Batch | None = None  # what it uploads or begins
+    batch: BatchRequest | None = None  # what it uploads or begins
     background: bool = False  # answered at once, worked off and fetched later
     references: References = NONE  # stored objects that it names
 
@@ -266,7 +266,7 @@ def _allowed(operation: str, asked: dict[str, object]) -> int | None:
     return min(most, MOST_TOKENS) or None
 
 
-def _uploaded(body: bytes) -> Batch | None:
+def _uploaded(body: bytes) -> BatchRequest | None:
     try:
         return batches.uploaded(body)
     except batches.TooMany:

@@ -22,10 +22,10 @@ from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
-from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
-UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
+UNKNOWN = ExchangeOutcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
 RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "generates"} | {
     "completions": "text_completion"
 }
@@ -38,7 +38,7 @@ _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
 
-class _Batch(msgspec.Struct):
+class _AnthropicBatch(msgspec.Struct):
     """Anthropic's message batch."""
 
     requests: list[dict[str, object]] = []
@@ -49,7 +49,7 @@ def row(
     number: int,
     intent: Intent,
     body: bytes,
-    outcome: Outcome,
+    outcome: ExchangeOutcome,
     reply: bytes,
     before: SentBefore | None = None,
 ) -> Row:
@@ -109,7 +109,7 @@ def batched(
     number: int,
     intent: Intent,
     body: bytes,
-    outcome: Outcome,
+    outcome: ExchangeOutcome,
     before: SentBefore | None = None,
 ) -> list[Row]:
     """The questions in a batch, each a row of its own at the time of the upload.
@@ -125,7 +125,7 @@ def batched(
         return []
     if not is_batch(body):
         return []
-    ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
+    ended = ExchangeOutcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
     found = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
         one = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
@@ -139,7 +139,7 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     found = []
     if intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches"):
         try:
-            requests = msgspec.json.decode(body, type=_Batch).requests
+            requests = msgspec.json.decode(body, type=_AnthropicBatch).requests
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return []
         return [("messages", asks) for said in requests if isinstance(asks := said.get("params"), dict)]
@@ -184,7 +184,7 @@ def _request(
     return found if isinstance(found, dict) else {}, text
 
 
-def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
+def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
     """The reply's body as one object; a stream's text is put together."""
     if not reply:
         return {}
