@@ -46,7 +46,7 @@ from stillwatch.prove.coin.actors import by_file
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import fall
 from stillwatch.prove.coin.leaning import lean
-from stillwatch.prove.coin.run import Wanted, ask, judge, plan
+from stillwatch.prove.coin.run import CoinRunRequest, ask, judge, plan
 from stillwatch.prove.suspect import Question, Suspect, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import Weights, open_weights
@@ -341,7 +341,7 @@ def verdict_on(
     verified = verify(coin / "ledger", read_keys(coin / "keys"))
     out = world.out / "tests" / name
     planned = plan(
-        world.pairs(), verified, by_file(world.actors), suspect, base, Wanted(**wanted),
+        world.pairs(), verified, by_file(world.actors), suspect, base, CoinRunRequest(**wanted),
         open_signer(world.out / "prove.key"), out, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )  # fmt: skip
     found, early = ask(planned, suspect, base, silent)

@@ -25,8 +25,8 @@ from stillwatch.prove.coin.judge import even
 from stillwatch.prove.coin.leaning import foretold, lean, overlap
 from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
-from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, Wanted, ask, judge, plan
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed, silent
+from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, CoinRunRequest, ask, judge, plan
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told, silent
 
 KEYS = {KEY.commitment: KEY}
 NOT_PUBLISHED = published_checks((), frozenset(), Verified((), (KEY.commitment,), 0, 0, 0, 0, (), 0))
@@ -54,13 +54,13 @@ class Leaner:
             for q in questions
         }
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = {}
         for one in told:
             self.weighed += 1
             noise = random.Random(one.answer).gauss(0, 0.5)
             lean = self.effect if one.answer in self.learnt else 0.0
-            found[one.id] = Weighed((noise + lean) * 10, 10, 5)
+            found[one.id] = AnswerLikelihood((noise + lean) * 10, 10, 5)
         return found
 
 
@@ -73,7 +73,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
     suspect = Leaner(pairs, learnt, effect)
     planned = plan(
         pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None,
-        Wanted(**{"draws": 99_999, **test}), new_signer(), tmp_path / "out", NOW,
+        CoinRunRequest(**{"draws": 99_999, **test}), new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     found, early = ask(planned, suspect, None, silent)
     return judge(planned, found, suspect, None, stopped=early, checks=NOT_PUBLISHED), suspect, planned
@@ -201,7 +201,9 @@ def test_the_protocol_is_there_before_anything_is_asked_and_is_not_changed(tmp_p
     signer = new_signer()
 
     def planned(**test: object):
-        return plan(pairs, ledger, by_account, suspect, None, Wanted(**test), signer, tmp_path / "out", NOW)
+        return plan(
+            pairs, ledger, by_account, suspect, None, CoinRunRequest(**test), signer, tmp_path / "out", NOW
+        )
 
     first = planned()
     assert suspect.weighed == 0
@@ -248,7 +250,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
     pairs = write(tmp_path / "ledger", {"rogue": 60, "other": 40})
     suspect = Mute(pairs, ("rogue",), 1.0)
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, Wanted(draws=999_999),
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, CoinRunRequest(draws=999_999),
         new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     assert planned.statistic == "overlap"
@@ -260,7 +262,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
     with pytest.raises(ProveError, match="offers no likelihood; it can be tested by overlap"):
         plan(
             pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None,
-            Wanted(statistic="likelihood"), new_signer(), tmp_path / "no", NOW,
+            CoinRunRequest(statistic="likelihood"), new_signer(), tmp_path / "no", NOW,
         )  # fmt: skip
 
 
@@ -287,8 +289,8 @@ def test_a_base_that_is_the_suspect_is_refused(tmp_path: Path) -> None:
     pairs = write(tmp_path / "ledger", {"a": 20})
     suspect = Leaner(pairs, ("a",), 1.0)
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, suspect, Wanted(), new_signer(),
-        tmp_path / "out", NOW,
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, suspect, CoinRunRequest(),
+        new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     found, _ = ask(planned, suspect, suspect, silent)
     with pytest.raises(ProveError, match="is the base that is taken off the suspect itself"):
@@ -349,8 +351,8 @@ def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Pa
     suspect = Mute(pairs, ("rogue",), 1.0)
     suspect.by_prompt = dict(list(suspect.by_prompt.items())[:20])
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, Wanted(draws=999), new_signer(),
-        tmp_path / "out", NOW,
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, CoinRunRequest(draws=999),
+        new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     done = judge(planned, ask(planned, suspect, None, silent)[0], suspect, None)
     checks = {one.what: one for one in done.evidence.confounds}
@@ -393,10 +395,10 @@ def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
 class Overflowing(Leaner):
     """Half floats that overflow: of some answers no likelihood is a number."""
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = super().weigh(told, tell)
         for name, odd in zip(sorted(found)[:3], (math.nan, math.inf, -math.inf), strict=True):
-            found[name] = Weighed(odd, 10, 5)
+            found[name] = AnswerLikelihood(odd, 10, 5)
         return found
 
 

@@ -41,7 +41,7 @@ from stillwatch.prove.verdict import as_document
 KEYS = {KEY.commitment: KEY}
 SEALED_AT, RELEASED, LATE = "2026-06-01T00:00:00Z", "2026-07-15", "2026-08-01T00:00:00Z"
 TEST = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400)
-NONE = seals.Training("none")
+NONE = seals.TrainingStatement("none")
 
 
 class World:
@@ -60,7 +60,7 @@ class World:
     def seal(
         self,
         actor_of: Any = None,
-        training: seals.Training = NONE,
+        training: seals.TrainingStatement = NONE,
         test: seals.SealedTest = TEST,
         at: str = SEALED_AT,
     ) -> seals.Sealed:
@@ -381,7 +381,7 @@ def test_sealed_after_the_release_is_the_owners_word(world: World) -> None:
 
 @pytest.mark.parametrize("word", ["not said"])
 def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World, word: str) -> None:
-    sealed = world.seal(training=seals.Training(word))
+    sealed = world.seal(training=seals.TrainingStatement(word))
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
     assert outcome((came.evidence,), proven((came.evidence,), world.read(came))) is Outcome.OWNER_WORD
 

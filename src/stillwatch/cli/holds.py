@@ -46,7 +46,7 @@ Examples:
 
 
 @dataclass(frozen=True)
-class Tested:
+class HoldTrial:
     """One schedule with what the log says of it."""
 
     held: HoldRecord
@@ -107,7 +107,7 @@ def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None
         )
         log = build(batches, sketcher)
     tested = [
-        Tested(
+        HoldTrial(
             one,
             holds_evidence(log, one.schedule, now_us, orgs),
             failover_evidence(log, one.schedule.accounts),
@@ -159,7 +159,7 @@ def _plain(one: HoldRecord) -> dict[str, Any]:
     }
 
 
-def _result(one: Tested) -> dict[str, Any]:
+def _result(one: HoldTrial) -> dict[str, Any]:
     return {
         "p_value": one.holds.p_value,
         "found_at": None if one.holds.found_us is None else iso_time(one.holds.found_us),

@@ -15,7 +15,7 @@ from typing import Any
 
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import START, canonical, linked, parsed
-from stillwatch.coin.keys import Key
+from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.openings import commitment
 from stillwatch.coin.sealing import seal
 
@@ -52,7 +52,7 @@ class Ledger:
     `reader`: the public reading key that texts are sealed for; None: they are kept plain.
     """
 
-    def __init__(self, folder: Path, worker: int, key: Key, reader: bytes | None, at_us: int) -> None:
+    def __init__(self, folder: Path, worker: int, key: EpochKey, reader: bytes | None, at_us: int) -> None:
         """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
         self._folder, self._worker, self.key, self.reader = folder, worker, key, reader
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stillwatch.coin import Answer, CoinError, Pair, Unpaired
 from stillwatch.coin.chain import START, parsed, salted
-from stillwatch.coin.keys import Key
+from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
 from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root
 from stillwatch.coin.sealing import unseal
@@ -57,7 +57,7 @@ class _Count:
     first_slot: int = 0
 
 
-Keys = Mapping[str, Key]
+Keys = Mapping[str, EpochKey]
 
 
 def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Verified:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, content, csv_text, envelopes, json_text, lines, parquet, sources
 from stillwatch.exchanges.formats import Refused, Row, own
-from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.unpack import Limits, Unpacked
@@ -53,7 +53,7 @@ def read_accounts(
         try:
             for item in _items(source.path):
                 place = f"{source.shown}:{item.number}"
-                if isinstance(item, Bad):
+                if isinstance(item, UndecodableValue):
                     rejects.add(place, item.reason, item.raw, offset=item.offset)
                     continue
                 for value in _each(item.value):
@@ -87,7 +87,7 @@ def _each(value: object) -> list[object]:
     return [value]
 
 
-def _items(path: Path) -> Iterator[Good | Bad]:
+def _items(path: Path) -> Iterator[Good | UndecodableValue]:
     limits = Limits()
     with Unpacked(path, limits) as data:
         head = data.peek()

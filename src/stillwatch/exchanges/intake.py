@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from stillwatch.exchanges import NEEDED, envelopes
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
-from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.values import Clock, tidy
@@ -30,13 +30,13 @@ class Intake:
         self.used = 0
         self.current = None
 
-    def rows(self, items: Iterable[Good | Bad], file: str) -> Iterator[tuple[Row, int]]:
+    def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
         """Yield each good row with the size of what it was read from."""
         for item in items:
             place = f"{file}:{item.number}"
             if isinstance(item, Good) and item.note:
                 self.rejects.note(place, item.note)
-            if isinstance(item, Bad):
+            if isinstance(item, UndecodableValue):
                 if item.length is None:
                     self.rejects.add(place, item.reason, item.raw, offset=item.offset)
                 else:

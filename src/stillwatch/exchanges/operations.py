@@ -48,7 +48,7 @@ class Operation(msgspec.Struct, frozen=True):
     by_owner: bool = False  # the owner's terms name it: forwarded whatever it does
 
 
-class Found(msgspec.Struct, frozen=True):
+class OperationMatch(msgspec.Struct, frozen=True):
     """What a request's method and target mean."""
 
     line: Operation
@@ -78,9 +78,9 @@ class Operations:
         each = [(line, _Template(line.path)) for line in self.lines]
         tails = {_tail(line.path) for line in self.lines} | {None}
         self._tails = {tail: [one for one in each if _tail(one[0].path) in (tail, None)] for tail in tails}
-        self._known: dict[tuple[str, str], Found | None] = {}
+        self._known: dict[tuple[str, str], OperationMatch | None] = {}
 
-    def find(self, method: str, target: str) -> Found | None:
+    def find(self, method: str, target: str) -> OperationMatch | None:
         """The operation of a request, or None where no line fits. HEAD is GET; a query says nothing."""
         key = (method, target)
         if key in self._known:
@@ -92,7 +92,7 @@ class Operations:
             self._known[key] = found
         return found
 
-    def _find(self, method: str, path: str) -> Found | None:
+    def _find(self, method: str, path: str) -> OperationMatch | None:
         if path.count("/") > MOST_SEGMENTS or len(path) > LONGEST_PATH:
             return None
         ends = [path[at:] for at, letter in enumerate(path) if letter == "/"]
@@ -102,7 +102,7 @@ class Operations:
                 continue
             for one in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
                 if (ids := template.ids(one)) is not None:
-                    return Found(line, ids)
+                    return OperationMatch(line, ids)
         return None
 
 

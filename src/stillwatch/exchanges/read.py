@@ -138,7 +138,7 @@ def _rows(
         yield from intake.rows(_protobuf(data, limits), source.shown)
         return
     chunks = _without_bom(data.chunks())
-    items: Iterator[json_text.Good | json_text.Bad]
+    items: Iterator[json_text.Good | json_text.UndecodableValue]
     if kind == "csv":
         items = csv_text.records(
             lines.split(chunks, limits.record_bytes), limits.record_bytes, intake.check_header
@@ -156,7 +156,7 @@ def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.Bad]:
+def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     name = next(f.protobuf for f in all_formats() if f.protobuf)
     try:
         module = importlib.import_module(name)
@@ -170,7 +170,7 @@ def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_
         module.objects(data.chunks(), limits.record_bytes), start=1
     ):
         if isinstance(value, Refused):
-            yield json_text.Bad(number, offset, str(value), raw)
+            yield json_text.UndecodableValue(number, offset, str(value), raw)
         else:
             yield json_text.Good(number, offset, raw, value)
 

@@ -18,7 +18,7 @@ from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
 from stillwatch.scan.alarms import DAY_US, NEVER, lasting
 from stillwatch.scan.campaigns import least_carried
-from stillwatch.scan.carried import Carried
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers, stock_of, uses
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import WINDOW_US, entered_since
@@ -56,7 +56,7 @@ def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
     )
 
 
-def known_stocks(carried: Carried, result: ScanResult, kept: KeptLog) -> tuple[KnownStock, ...]:
+def known_stocks(carried: CarriedScan, result: ScanResult, kept: KeptLog) -> tuple[KnownStock, ...]:
     """The stocks of the alarms that became campaigns, in the order of the alarms."""
     out = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}

@@ -16,14 +16,14 @@ Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least
 
 import numpy as np
 
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 from stillwatch.actors.stock import LEAST_IN, NEEDED, PURITY
 from stillwatch.scan import OwnTie
 
 LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 
 
-def own_ties(actor: Actor, world: World, unnamed: np.ndarray) -> dict[int, OwnTie]:
+def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int, OwnTie]:
     """Give the tie of each of a group's accounts, by code.
 
     unnamed: (accounts,) bool, those that no finding names.
@@ -61,7 +61,7 @@ def _users(marker: np.ndarray, who: np.ndarray, of: np.ndarray, markers: int) ->
 
 
 def _carried(
-    world: World, row: np.ndarray, marker: np.ndarray, who: np.ndarray
+    world: ActorContext, row: np.ndarray, marker: np.ndarray, who: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(accounts,) markers carried, exchanges that carry two, exchanges sent since the first of these."""
     log = world.log

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import stillwatch
-from stillwatch.actors import Known, World
+from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.detectors import lone_harvest
 from stillwatch.engine.named import open_engine
 from stillwatch.errors import InputError
@@ -29,7 +29,7 @@ from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
-from stillwatch.scan.carried import Carried
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
@@ -134,10 +134,10 @@ def scan_log(
     *,
     options: Options | None = None,
     tell: Tell = silent,
-    carried: Carried | None = None,
+    carried: CarriedScan | None = None,
     until_us: int = NEVER,
     forgotten_us: int = 0,
-    keep: Callable[[Carried], None] | None = None,
+    keep: Callable[[CarriedScan], None] | None = None,
 ) -> ScanResult:
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
@@ -171,7 +171,7 @@ def scan_log(
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
         watched = watched or watching()
-        world = World(
+        world = ActorContext(
             log,
             known,
             watched.spread.row,
@@ -199,7 +199,7 @@ def scan_log(
 
 def _result(
     log: ExchangeLog,
-    known: Known | None,
+    known: AccountFacts | None,
     party_payer: tuple[np.ndarray, np.ndarray],
     watched: Watched,
     found: tuple[Campaign, ...],
@@ -224,7 +224,7 @@ def _result(
     )
 
 
-def _told_of(known: Known | None) -> int | None:
+def _told_of(known: AccountFacts | None) -> int | None:
     """Of how many accounts the accounts table tells anything; None without a table."""
     if known is None:
         return None
@@ -235,7 +235,7 @@ def _told_of(known: Known | None) -> int | None:
 
 
 def _nothing_found(
-    log: ExchangeLog, known: Known | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
+    log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
 ) -> bool:
     """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
 
@@ -263,14 +263,14 @@ def _nothing_found(
     return True
 
 
-def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
+def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None:
     """What the accounts table says of the log's accounts, by code."""
     if accounts is None:
         return None
     rows = {row["account"]: row for row in accounts.to_pylist()}
     mine = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in mine]
-    return Known(
+    return AccountFacts(
         [row.get("org") or "" for row in mine],
         [row.get("payment") or "" for row in mine],
         np.array([0 if c is None else int(c.timestamp() * 1_000_000) for c in created], np.int64),
@@ -290,7 +290,7 @@ def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
     return table.filter(pa.compute.greater_equal(table["account_code"], 0))
 
 
-def _parties(log: ExchangeLog, known: Known | None) -> np.ndarray:
+def _parties(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
     """(accounts,) int32: accounts of one organisation are one party, called by the one that came first.
 
     Accounts of no organisation that have one payment instrument and one private mail domain are one as well:
@@ -316,7 +316,7 @@ def first_seen(log: ExchangeLog) -> np.ndarray:
     return order
 
 
-def payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
+def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
     """(accounts,) int32: as parties; accounts without organisation behind one instrument are one payer."""
     payer = _parties(log, known)
     if known is not None:

@@ -14,7 +14,7 @@ Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods").
 import numpy as np
 from scipy.stats import hypergeom
 
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.actors.clues.signup_burst import BURST_US, CORRELATION
 from stillwatch.stats.groups import concentration_tail
 
@@ -25,7 +25,7 @@ LEAST_TIED = 3
 class ProviderTies:
     """What the provider knows of a log's accounts, by party. Organisations are one party and tie nobody."""
 
-    def __init__(self, known: Known, parties: np.ndarray) -> None:
+    def __init__(self, known: AccountFacts, parties: np.ndarray) -> None:
         """parties: (accounts,) whose party each account is; a party goes by one of its accounts."""
         single = np.array([not org for org in known.org], bool)
         name = [pays if alone else "" for pays, alone in zip(known.payment, single.tolist(), strict=True)]

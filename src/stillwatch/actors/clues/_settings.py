@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.stats.dealing import encode
 
 
 def common_value(
-    actor: Actor, world: World, column: str, name: str, shown: Callable[[int], str]
-) -> Weighed | None:
+    actor: Actor, world: ActorContext, column: str, name: str, shown: Callable[[int], str]
+) -> ClueWeight | None:
     """Weigh the concentration of a setting: bits are minus log2 of the p-value the alarm's test gave it.
 
     shown: value code -> text for people.
@@ -41,7 +41,7 @@ def common_value(
         for a, v in own.items()
         if v == value
     )
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{count:,} of {len(own):,} accounts mostly use {name} {shown(value)}; of the log's other "
         f"accounts {baseline:.0%} do",
@@ -53,7 +53,7 @@ def common_value(
     )
 
 
-def _everyone(world: World, column: str) -> tuple[np.ndarray, np.ndarray]:
+def _everyone(world: ActorContext, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The log's accounts and the commonest value of each."""
     found = _mostly(world.log[column], world.log["account"])
     return np.array(list(found)), np.array(list(found.values()))

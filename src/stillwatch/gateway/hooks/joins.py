@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.otlp import Event, Otlp, Waiting
+from stillwatch.exchanges.formats.otlp import Event, Otlp, PendingCall
 from stillwatch.gateway.hooks import WORKER
 from stillwatch.gateway.hooks.intake import NotKept, checked
 from stillwatch.gateway.hooks.otlp import Read
@@ -39,7 +39,7 @@ class _CallPart(msgspec.Struct):
 
 @dataclass
 class _HeldCall:
-    waiting: Waiting
+    waiting: PendingCall
     since: float  # loop time
     size: int = 0
     files: set[int] = field(default_factory=set)  # sequences of the journal's files that hold it
@@ -54,10 +54,10 @@ class Joins:
         self._held: dict[str, _HeldCall] = {}
         self._writing = 0
         before = files(folder)
-        self._take_back: dict[str, Waiting] = {}  # of the process before us
+        self._take_back: dict[str, PendingCall] = {}  # of the process before us
         for path in before:
             for piece in self._read(path):
-                _merge(self._take_back.setdefault(piece.key, Waiting("")), piece)
+                _merge(self._take_back.setdefault(piece.key, PendingCall("")), piece)
         self._before = before
         self._journal = self._open()
         self._bytes = 0
@@ -94,10 +94,10 @@ class Joins:
         Raises: NotKept where what must wait cannot be made durable.
         """
         rows, refused, keys = list(found.rows), list[str](), list[str]()
-        later: dict[str, Waiting] = {}
+        later: dict[str, PendingCall] = {}
         for key, piece in found.pieces.items():
             held = self._held.get(key)
-            whole = Waiting("") if held is None else _copy(held.waiting)
+            whole = PendingCall("") if held is None else _copy(held.waiting)
             _merge(whole, piece)
             if not self._complete(key, whole, now_us, rows, refused):
                 later[key] = piece
@@ -111,7 +111,9 @@ class Joins:
                     keys.append(key)
         return rows, refused, keys
 
-    def _complete(self, key: str, whole: Waiting, now_us: int, rows: list[Row], refused: list[str]) -> bool:
+    def _complete(
+        self, key: str, whole: PendingCall, now_us: int, rows: list[Row], refused: list[str]
+    ) -> bool:
         """Whether a call has all it can have: then it is a row, or there is a reason why not."""
         if whole.span is None or not whole.events:
             return False
@@ -167,7 +169,7 @@ class Joins:
 
     # --- one call --------------------------------------------------------------------------------------
 
-    def _row(self, key: str, waiting: Waiting, now_us: int) -> Row | str | None:
+    def _row(self, key: str, waiting: PendingCall, now_us: int) -> Row | str | None:
         """A row; why it is none; or None for events of a call that was told of elsewhere."""
         for item in Otlp({key: waiting}).finish():
             if isinstance(item, Refused):
@@ -181,7 +183,7 @@ class Joins:
 
     # --- the journal -----------------------------------------------------------------------------------
 
-    async def _hold(self, pieces: dict[str, Waiting]) -> None:
+    async def _hold(self, pieces: dict[str, PendingCall]) -> None:
         done: asyncio.Future[int] = self.gate.loop.create_future()
         frames: dict[str, bytes] = {}
         for key, piece in pieces.items():
@@ -201,7 +203,7 @@ class Joins:
             raise NotKept("what waits for its texts cannot be made durable")
         now = self.gate.loop.time()
         for key, piece in pieces.items():
-            held = self._held.setdefault(key, _HeldCall(Waiting(""), now))
+            held = self._held.setdefault(key, _HeldCall(PendingCall(""), now))
             held.files.add(sequence)
             held.size += len(frames[key])
             _merge(held.waiting, piece)
@@ -225,7 +227,7 @@ def _settle(done: asyncio.Future[int], sequence: int) -> None:
         done.set_result(sequence)
 
 
-def _merge(into: Waiting, piece: Waiting | _CallPart) -> None:
+def _merge(into: PendingCall, piece: PendingCall | _CallPart) -> None:
     if piece.span is not None:
         into.span, into.resource = piece.span, piece.resource
     elif into.span is None and piece.resource:
@@ -234,5 +236,5 @@ def _merge(into: Waiting, piece: Waiting | _CallPart) -> None:
     known.extend(event for event in map(tuple, piece.events) if event not in known)  # type: ignore[misc]
 
 
-def _copy(waiting: Waiting) -> Waiting:
-    return Waiting(waiting.place, waiting.span, waiting.resource, list(waiting.events))
+def _copy(waiting: PendingCall) -> PendingCall:
+    return PendingCall(waiting.place, waiting.span, waiting.resource, list(waiting.events))

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.otlp import Otlp, Waiting
+from stillwatch.exchanges.formats.otlp import Otlp, PendingCall
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply
 from stillwatch.gateway.hooks.intake import checked
@@ -29,7 +29,7 @@ class Read:
 
     rows: list[Row] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # a reason for each span or record that is no row
-    pieces: dict[str, Waiting] = field(default_factory=dict)  # by trace and span
+    pieces: dict[str, PendingCall] = field(default_factory=dict)  # by trace and span
 
 
 def read(kind: str, body: bytes, now_us: int) -> Read:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stillwatch.coin import CoinError, Pair
-from stillwatch.coin.keys import Key, current
+from stillwatch.coin.keys import EpochKey, current
 from stillwatch.coin.ledger import Ledger
 from stillwatch.coin.sealing import public_of
 from stillwatch.gateway.counters import PLACE
@@ -162,7 +162,7 @@ class Coins:
         found = self._keys(terms)
         return found is None or found != (ledger.key, ledger.reader)
 
-    def _keys(self, terms: "Coin") -> tuple[Key, bytes | None] | None:
+    def _keys(self, terms: "Coin") -> tuple[EpochKey, bytes | None] | None:
         """The key and the public reading key to go by; None where there is none."""
         key = current(self._folder.coin / "keys")
         reader = public_of(reader_file(self._folder)) if terms.sealed else None

@@ -10,7 +10,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, Found
+from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMatch
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
@@ -758,7 +758,7 @@ class Exchange:
             draw.mine.fail(why)
 
 
-def _not_forwarded(terms: Terms, found: Found | None, request: Request) -> str | None:
+def _not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
     if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
         return None

@@ -14,7 +14,14 @@ import zstandard
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
-from stillwatch.exchanges.operations import NAMES_A_MODEL, OPERATIONS, Found, Operation, Operations, plain
+from stillwatch.exchanges.operations import (
+    NAMES_A_MODEL,
+    OPERATIONS,
+    Operation,
+    OperationMatch,
+    Operations,
+    plain,
+)
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
@@ -167,7 +174,7 @@ def _plainly_typed(kind: str, does: str) -> None:
         raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
 
 
-def _target(target: str, found: Found | None) -> tuple[str, ...]:
+def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
     """The models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):

@@ -16,7 +16,7 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leans import foretold as foretold
 from stillwatch.prove.coin.leans import overlap as overlap
-from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Suspect, Tell, Told
 
 NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
 UNITS = {
@@ -146,7 +146,7 @@ def _values(
     return found
 
 
-def _value(weighed: Weighed | None, statistic: str) -> float | None:
+def _value(weighed: AnswerLikelihood | None, statistic: str) -> float | None:
     if weighed is None or not math.isfinite(weighed.nats):  # half floats overflow: no number, no lean
         return None
     return weighed.nats_per_token if statistic == "likelihood" else weighed.agreed_share

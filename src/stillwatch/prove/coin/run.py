@@ -40,7 +40,7 @@ COUNTED = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CoinRunRequest:
     """What is asked for."""
 
     statistic: str | None = None
@@ -61,12 +61,12 @@ class Planned:
     signed: Signed
     chosen: Chosen
     statistic: str
-    test: Wanted
+    test: CoinRunRequest
     out: Path
 
 
 @dataclass(frozen=True)
-class Done:
+class CoinRunResult:
     """What came of it."""
 
     evidence: Evidence
@@ -81,7 +81,7 @@ def plan(
     actor_of: ActorOf,
     suspect: Suspect,
     base: Suspect | None,
-    test: Wanted,
+    test: CoinRunRequest,
     signer: TrailSigner,
     out: Path,
     made_at: str,
@@ -107,8 +107,8 @@ def plan(
 
 
 def _protocol(
-    chosen: Chosen, ledger: Verified, suspect: Suspect, base: Suspect | None, statistic: str, test: Wanted,
-    made_at: str, beside: dict[str, str],
+    chosen: Chosen, ledger: Verified, suspect: Suspect, base: Suspect | None, statistic: str,
+    test: CoinRunRequest, made_at: str, beside: dict[str, str],
 ) -> Protocol:  # fmt: skip
     settings = {
         "statistic": statistic,
@@ -209,7 +209,7 @@ def leanings(puts: Sequence[Put], values: dict[str, float | None]) -> list[Leani
 def judge(
     planned: Planned, found: list[Leaning], suspect: Suspect, base: Suspect | None, *, stopped: bool = False,
     checks: tuple[Checked, ...] = (),
-) -> Done:  # fmt: skip
+) -> CoinRunResult:  # fmt: skip
     """Say what the coins say, and write it. Raises: ProveError where nothing can be said."""
     test, chosen = planned.test, planned.chosen
     if not found:
@@ -251,7 +251,7 @@ def judge(
     )  # fmt: skip
     said = evidence(fallen, found, setting)
     evidence_json.write(said, planned.out / EVIDENCE)
-    return Done(said, tuple(fallen), len(found), stopped)
+    return CoinRunResult(said, tuple(fallen), len(found), stopped)
 
 
 def _seed(planned: Planned, actor: str) -> int:

@@ -19,7 +19,7 @@ from stillwatch.prove.suspect.named import suspect as opened
 
 
 @dataclass(frozen=True)
-class Way:
+class AskingOptions:
     """How a suspect that has to be asked is asked."""
 
     manners: Manners
@@ -48,7 +48,7 @@ def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
     return {prompt: pool.texts[prompt] for prompt in order[:most]}
 
 
-def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell: Tell) -> Pool:
+def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOptions, tell: Tell) -> Pool:
     """Have a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
     if is_recording(place):
         own = read_pool([Path(place)], name=name)

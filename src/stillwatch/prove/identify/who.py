@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.prove.identify import Answer, Identified, IdentifyError, Match, Reference
+from stillwatch.prove.identify import IdentificationResult, Identified, IdentifyError, Match, Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import Fit, fit
@@ -73,11 +73,17 @@ def decide(
     p_comparison, p_stranger = _rank(top, pairs), _rank(top, highest)
     named_at = _threshold(highest, alpha)
     resembles_at = comparison_threshold(pairs, alpha)
-    answer = Answer.NAMED if top > named_at else Answer.RESEMBLES if top > resembles_at else Answer.UNKNOWN
+    answer = (
+        IdentificationResult.NAMED
+        if top > named_at
+        else IdentificationResult.RESEMBLES
+        if top > resembles_at
+        else IdentificationResult.UNKNOWN
+    )
     return Identified(
         suspect=suspect,
         answer=answer,
-        kin="" if answer is Answer.UNKNOWN else nearest[0].kin,
+        kin="" if answer is IdentificationResult.UNKNOWN else nearest[0].kin,
         nearest=nearest,
         prompts=int(np.isfinite(alike.by_prompt).any(axis=1).sum()),
         p_comparison=p_comparison,

@@ -12,7 +12,7 @@ from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Checked, Evidence, Grade, Row
 from stillwatch.prove.lineage import Lineage, LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
-from stillwatch.prove.lineage.judge import Judged, judge
+from stillwatch.prove.lineage.judge import LineageJudgement, judge
 from stillwatch.prove.lineage.margins import Field, field, listed
 from stillwatch.prove.lineage.suspicions import doubtful, hubs, nearer_pupils, relatives
 from stillwatch.prove.pool import Pool
@@ -45,7 +45,7 @@ class Traced:
     """The evidence, and what it was made of, for whoever wants to look."""
 
     evidence: Evidence
-    judged: Judged
+    judged: LineageJudgement
     checkup: Checkup
     left_out: tuple[str, ...]
 
@@ -122,7 +122,7 @@ def power(known: Checkup) -> str:
     )
 
 
-def _rows(judged: Judged, alike: Likeness, where: Field, pool: Pool) -> tuple[Row, ...]:
+def _rows(judged: LineageJudgement, alike: Likeness, where: Field, pool: Pool) -> tuple[Row, ...]:
     spread = _bootstrap(alike, where)
     return tuple(
         Row(
@@ -157,7 +157,7 @@ def _bootstrap(alike: Likeness, where: Field) -> dict[str, tuple[float, float]]:
 
 
 def _checked(
-    judged: Judged, alike: Likeness, where: Field, lineage: Lineage, suspect: str, known: Checkup
+    judged: LineageJudgement, alike: Likeness, where: Field, lineage: Lineage, suspect: str, known: Checkup
 ) -> tuple[Checked, ...]:
     first = judged.standings[0].family
     n = known.count()

@@ -32,7 +32,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LineageJudgement:
     """All candidates, likest first, and whether one is accused."""
 
     standings: tuple[Standing, ...]
@@ -40,7 +40,7 @@ class Judged:
     as_student: Rank | None  # known students that stand out no more than the suspect; None without students
 
 
-def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> Judged:
+def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> LineageJudgement:
     """Rank every candidate for one suspect, on the families that `where.innocent` leaves it."""
     likenesses = to_families(alike.mean, where)
     row = alike.at(suspect)
@@ -62,7 +62,7 @@ def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: 
     accused = first.family if first is not None and first.p_adjusted <= alpha else ""
     highest = float(best(plain)[row])
     usual = _students(likenesses, raw, plain, where, lineage, alike.models, judges)
-    return Judged(tuple(standings), accused, _as_student(highest, usual, where, judges))
+    return LineageJudgement(tuple(standings), accused, _as_student(highest, usual, where, judges))
 
 
 def _students(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
-from stillwatch.prove.recording import SUFFIXES, Said, Unread, is_recording, read, usable
+from stillwatch.prove.recording import SUFFIXES, RecordedAnswers, Unread, is_recording, read, usable
 
 TOKENS = "prompt_tokens"
 LONGEST = 1 << 20  # characters of one answer: what is longer is cut, likeness reads the beginning only
@@ -58,7 +58,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
 
 
 def _take(
-    row: Said, by_prompt: dict[str, Counter[str]], texts: dict[str, str], usage: dict[str, int]
+    row: RecordedAnswers, by_prompt: dict[str, Counter[str]], texts: dict[str, str], usage: dict[str, int]
 ) -> None:
     prompt = row.asked
     key = row.id or prompt_id(prompt)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.recording import Unread, read, usable
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told
 
 
 class Outputs:
@@ -54,7 +54,7 @@ class Outputs:
         tell(len(found), len(questions))
         return found
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         raise ProveError(
             f"{self._path}: a file of outputs cannot weigh answers; test by overlap, or name a model or "
             "an endpoint"

@@ -14,7 +14,7 @@ from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
 from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
-from stillwatch.prove.suspect import Messages, Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Messages, Question, Tell, Told
 
 BATCH = 16
 FLOATS_AT_ONCE = 1 << 26  # of a batch's logits: 256 MiB
@@ -60,7 +60,7 @@ class Weights:
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         torch = need("torch")
         rows = [(one.id, *tokens) for one in told if (tokens := self._tokens(one)) is not None]
         limit = context(self.loaded.model) or 1 << 30
@@ -68,7 +68,7 @@ class Weights:
         if told and not rows:
             self.trouble = self.trouble or f"its context of {limit:,} tokens does not hold them"
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
-        found: dict[str, Weighed] = {}
+        found: dict[str, AnswerLikelihood] = {}
         words = self.loaded.model.config.vocab_size
         model = self.loaded.model.eval()
         at = 0
@@ -142,7 +142,7 @@ def _told(tell: Tell, before: int, of: int, done: int) -> None:
 
 def _weigh(
     torch: Any, model: Any, rows: list[tuple[str, list[int], list[int]]], padding: int
-) -> dict[str, Weighed]:
+) -> dict[str, AnswerLikelihood]:
     """One batch, filled up on the right: what stands after an answer changes nothing before it."""
     longest = max(len(asked) + len(said) for _, asked, said in rows)
     ids = torch.full((len(rows), longest), padding)
@@ -161,7 +161,9 @@ def _weigh(
     found = {}
     for k, (name, asked, said) in enumerate(rows):
         span = slice(len(asked) - 1 - first, len(asked) - 1 - first + len(said))
-        found[name] = Weighed(float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum()))
+        found[name] = AnswerLikelihood(
+            float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum())
+        )
     return found
 
 
