@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from coin_world import KEY, NOW_US, pair_in, write
 from stillwatch.coin import Answer, CoinError, Unpaired
-from stillwatch.coin.chain import canonical, linked
+from stillwatch.coin.chain import canonical, make_line
 from stillwatch.coin.keys import EpochKey, current, new_key, read_key, read_keys, write_key
 from stillwatch.coin.ledger import Ledger, files
 from stillwatch.coin.sealing import new_reading_key, read_reading_key, seal, unseal
@@ -36,7 +36,7 @@ def rewritten(path: Path, lines: list[dict], *, chained: bool = False) -> None:
     if chained:
         prev, new = "0" * 64, []
         for line in lines:
-            new.append(linked({k: v for k, v in line.items() if k not in ("prev", "hash")}, prev))
+            new.append(make_line({k: v for k, v in line.items() if k not in ("prev", "hash")}, prev))
             prev = new[-1]["hash"]
         lines = new
     path.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))

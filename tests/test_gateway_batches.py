@@ -20,7 +20,15 @@ from gateway_world import Running
 from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.gateway.control.actions import act
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.gateway.path.batch import MOST_LINES, BatchRequest, Notes, TooMany, begun, brought, uploaded
+from stillwatch.gateway.path.batch import (
+    MOST_LINES,
+    BatchRequest,
+    Notes,
+    TooMany,
+    batch_tokens,
+    begun,
+    uploaded_batch,
+)
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.terms import EnforcementStatus, Step
@@ -280,22 +288,22 @@ def test_a_batch_counts_by_what_the_apis_call_it() -> None:
         found = OPERATIONS.find("POST", path)
         assert found is None or found.does != "begins"
     embed = json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": {"input": "x", "max_tokens": 9}})
-    assert uploaded(embed.encode()) == BatchRequest(1)
+    assert uploaded_batch(embed.encode()) == BatchRequest(1)
 
 
 def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() -> None:
     hidden = rb'{"c\u0075stom\u005fid": "a", "body": {"max_tokens": 7}}' + b"\n"
-    assert uploaded(hidden * 2) == BatchRequest(2, 14)
-    assert uploaded(b'{"custom-id": 1}') is None
+    assert uploaded_batch(hidden * 2) == BatchRequest(2, 14)
+    assert uploaded_batch(b'{"custom-id": 1}') is None
     for line in (hidden, b"{\n"):
         with pytest.raises(TooMany):
-            uploaded(hidden + line * MOST_LINES)
+            uploaded_batch(hidden + line * MOST_LINES)
 
 
 def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
     huge = {"max_tokens": 10**18, "n": 10**18}
     body = json.dumps({"custom_id": "a", "body": huge}).encode()
-    batch = uploaded((body + b"\n") * 50)
+    batch = uploaded_batch((body + b"\n") * 50)
     assert batch is not None
     notes, budgets = Notes(tmp_path), Budgets(tmp_path, 0, 1)
     notes.note("acct", "f", batch, 1)
@@ -324,6 +332,6 @@ def test_notes_that_are_no_database_any_more_are_begun_anew(tmp_path: Path) -> N
 )
 def test_no_bytes_break_the_counting(noise: bytes, word: bytes) -> None:
     for body in (noise + b"\n" + word, word + noise, word + b"\n" + noise):
-        found = uploaded(body)
+        found = uploaded_batch(body)
         assert found is None or (found.said >= 0 and found.n >= 1)
-        assert min(brought(body)) >= 0
+        assert min(batch_tokens(body)) >= 0

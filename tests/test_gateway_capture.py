@@ -49,7 +49,7 @@ def test_a_batch_is_its_questions_and_its_upload_has_none() -> None:
     raw = json.dumps(line).encode() + b"\n"
     upload = intent("/v1/files", "other", "application/jsonl")
     assert rows.row(0, 1, upload, raw, ENDED, b"").get("prompt") is None
-    (asked,) = rows.batched(0, 1, upload, raw, ENDED, SentBefore(b"k" * 32, 1 << 10))
+    (asked,) = rows.batch_rows(0, 1, upload, raw, ENDED, SentBefore(b"k" * 32, 1 << 10))
     assert asked["prompt"] == f"{QUESTION}\ngo on"
 
 

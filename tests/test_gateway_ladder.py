@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.cases import DetectorState
-from stillwatch.gateway.control.ladder import Proposal, WantedStep, climb, permitted, reconcile, standing
+from stillwatch.gateway.control.ladder import (
+    Proposal,
+    WantedStep,
+    climb,
+    permitted_accounts,
+    reconcile,
+    standing,
+)
 from stillwatch.scan import Campaign, Harvest, Reason
 from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.parts import LONE_HARVEST
@@ -104,7 +111,7 @@ def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> 
         Permission("synthetic-data", "ciso", NOW, account="b"),
         Permission("red_team", "ciso", NOW + 1, org="Lab"),
     ]
-    assert permitted(given, {"c": "Lab", "d": None, "e": "Else"}, NOW) == {"a", "c"}
+    assert permitted_accounts(given, {"c": "Lab", "d": None, "e": "Else"}, NOW) == {"a", "c"}
 
 
 def test_standings_only_rise() -> None:

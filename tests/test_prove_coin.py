@@ -21,10 +21,10 @@ from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
-from stillwatch.prove.coin.judge import even
+from stillwatch.prove.coin.judge import fair_coin_p
 from stillwatch.prove.coin.leaning import foretold, lean, overlap
 from stillwatch.prove.coin.published import published_checks
-from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
+from stillwatch.prove.coin.randomise import LEVELS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, CoinRunRequest, ask, judge, plan
 from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told, silent
 
@@ -88,7 +88,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
 def test_all_coins_is_the_count_of_all_coins(leans: list[float]) -> None:
     values = np.array(leans)
     sizes = levels(values)
-    counts, towards = fallen(values)
+    counts, towards = count_leans(values)
     sums = [
         sum(s for s, c in zip(sizes, coins, strict=True) if c)
         for coins in itertools.product((0, 1), repeat=len(leans))
@@ -125,7 +125,7 @@ def test_p_is_uniform_where_nothing_was_learnt() -> None:
     sizes = np.abs(random_.standard_t(2, size=40))  # heavy tails
     p_values = []
     for seed in range(400):
-        counts, towards = fallen(sizes * random_.choice([-1.0, 1.0], 40))
+        counts, towards = count_leans(sizes * random_.choice([-1.0, 1.0], 40))
         p_values.append(thrown_again(counts, towards, seed, 999)[0])
     for alpha in (0.02, 0.05, 0.1, 0.25, 0.5):
         share = sum(p <= alpha for p in p_values) / 400
@@ -134,9 +134,9 @@ def test_p_is_uniform_where_nothing_was_learnt() -> None:
 
 
 def test_a_second_look_is_made_only_where_it_can_matter() -> None:
-    counts, towards = fallen(np.random.default_rng(1).normal(0, 1, 100))
+    counts, towards = count_leans(np.random.default_rng(1).normal(0, 1, 100))
     assert thrown_again(counts, towards, 1)[2] == 99_999
-    counts, towards = fallen(np.random.default_rng(1).normal(1, 1, 60))
+    counts, towards = count_leans(np.random.default_rng(1).normal(1, 1, 60))
     p, far, draws = thrown_again(counts, towards, 1, 999_999)
     assert draws == 999_999
     assert p == (1 + far) / 1_000_000
@@ -341,9 +341,9 @@ def test_the_order_and_the_choice_do_not_hang_on_the_coins(tmp_path: Path) -> No
 
 
 def test_an_even_coin() -> None:
-    assert even(5, 10) == 1.0
-    assert even(10, 10) == pytest.approx(2 / 1024)
-    assert even(0, 0) == 1.0
+    assert fair_coin_p(5, 10) == 1.0
+    assert fair_coin_p(10, 10) == pytest.approx(2 / 1024)
+    assert fair_coin_p(0, 0) == 1.0
 
 
 def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Path) -> None:

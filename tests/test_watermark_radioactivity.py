@@ -26,7 +26,7 @@ from stillwatch.prove.radioactivity.plan import protocol, reveal
 from stillwatch.prove.radioactivity.statistic import Each, Weighed, tokens_needed
 from stillwatch.prove.radioactivity.texts import read_prompts, read_texts, tokenizer, tokens_of
 from stillwatch.watermark import Mark
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
 from stillwatch.watermark.reading import pairs_in, weighted_pairs
 
@@ -49,7 +49,7 @@ def answers(mark: Mark | None, share: float, seed: int, texts: int = 40, length:
         while len(text) < length:
             token = None
             if mark is not None and draw.random() < share:
-                token = chosen(mark, p, text, draw.random)
+                token = choose_token(mark, p, text, draw.random)
             text.append(draw.randrange(WORDS) if token is None else token)
         found.append(text)
     return found
@@ -130,7 +130,7 @@ def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> li
         while len(text) < 40:
             token = None
             if mark is not None and draw.random() < share:
-                token = chosen(mark, p, text, draw.random)
+                token = choose_token(mark, p, text, draw.random)
             text.append(draw.choices(range(16), p)[0] if token is None else token)
         found.append(text)
     return found

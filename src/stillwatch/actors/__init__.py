@@ -57,11 +57,11 @@ class ActorContext:
 
     def rows_of(self, accounts: np.ndarray) -> np.ndarray:
         """Every exchange of some accounts, in time order."""
-        return _gathered(self.once(_rows_by_account), accounts)
+        return _gather_events(self.once(_rows_by_account), accounts)
 
     def uses_of(self, markers: np.ndarray) -> np.ndarray:
         """Every use of some markers, as indices into `use_row` and `use_marker`, in time order."""
-        return _gathered(self.once(_uses_by_marker), markers)
+        return _gather_events(self.once(_uses_by_marker), markers)
 
 
 def _rows_by_account(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +74,7 @@ def _uses_by_marker(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     return dealt
 
 
-def _gathered(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
+def _gather_events(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
     begin, order = dealt
     parts = [order[begin[k] : begin[k + 1]] for k in keys]
     return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, np.int64)

@@ -16,7 +16,7 @@ from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
-from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, chosen, probes
+from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, choose_prompts, probes
 from stillwatch.prove.identify.library import add, read_library, references
 from stillwatch.prove.identify.tokens import Shape, shapes
 from stillwatch.prove.identify.version import SameVersion, same_version
@@ -133,7 +133,7 @@ def identify_suspect(
     known, pool = read_library(library)
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
-        asked = {} if is_recording(suspect) else chosen(pool, pool.models, prompts)
+        asked = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
         own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         if called in pool.answers:  # a model of the library under its own name: is it still itself?
             called = f"{called} (now)"
@@ -168,7 +168,7 @@ def add_command(
     asked: dict[str, str] = {}
     if not is_recording(source):
         known = references(library)
-        asked = chosen(read_library(library)[1], tuple(known), prompts) if known else probes()
+        asked = choose_prompts(read_library(library)[1], tuple(known), prompts) if known else probes()
     with progress(Console(stderr=True), as_json) as tell:
         own = answers_of(
             source, name, asked, AskingOptions(manners, store, consent), lambda d, of: tell("asking", d, of)

@@ -16,7 +16,7 @@ from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Evidence, evidence_json, outcome
-from stillwatch.prove.identify.asking import AskingOptions, answers_of, chosen
+from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
 from stillwatch.prove.lineage.evidence import ALPHA, ALPHA_NONE, trace
@@ -153,7 +153,7 @@ def with_suspect(
         if "://" not in suspect and not path.exists():
             raise PoolError(f"{suspect}: neither a file, nor an address, nor a model of the pool")
         called = name or way.manners.model or path.stem
-        asked = chosen(pool, pool.models, prompts)
+        asked = choose_prompts(pool, pool.models, prompts)
         with progress(Console(stderr=True), quiet) as tell:
             own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         return pool.joined(own), called

@@ -29,13 +29,13 @@ ALIASES = {
     "declared_use": ("use", "purpose"),
     "permissions": ("permission",),
 }
-_FOLDED = {own.folded(a): name for name, also in ALIASES.items() for a in (*also, name)}
+_FOLDED = {own.fold_name(a): name for name, also in ALIASES.items() for a in (*also, name)}
 _EXACT = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
 
 
 def column_of(written: str) -> str | None:
     """The table's column that a name means, or None. "Account ID" and "accountId" are the same words."""
-    return _EXACT.get(written) or _FOLDED.get(own.folded(written))
+    return _EXACT.get(written) or _FOLDED.get(own.fold_name(written))
 
 
 def read_accounts(

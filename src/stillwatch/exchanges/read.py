@@ -92,7 +92,7 @@ def read(
             first_problem = rejects.examples[min(before, len(rejects.examples) - 1)]
         done += source.size
         tick(0, done)
-    for batch in _batched(((row, 0) for row in intake.finish()), batch_rows):
+    for batch in _batch_rows(((row, 0) for row in intake.finish()), batch_rows):
         rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
@@ -116,7 +116,7 @@ def _file(
             kind = content.kind_of(head)
             if kind != "parquet":
                 rows = _rows(data, head, kind, source, intake, limits)
-                for batch in _batched(rows, batch_rows):
+                for batch in _batch_rows(rows, batch_rows):
                     yield batch
                     tick(data.position)
                 return
@@ -175,7 +175,7 @@ def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_
             yield json_text.Good(number, offset, raw, value)
 
 
-def _batched(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _batch_rows(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
     held: list[Row] = []
     size = 0
     try:

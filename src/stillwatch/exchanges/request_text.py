@@ -164,7 +164,7 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
         if voice == USER and turn >= 0:
             users.add(turn)
     many = len(users) or (1 if alone else None)
-    return RequestText(_joined(now), _joined(earlier), _joined(system), many, api, pieces)
+    return RequestText(_join_texts(now), _join_texts(earlier), _join_texts(system), many, api, pieces)
 
 
 def pieces_of(body: object, api: Api) -> Iterator[RequestPiece]:
@@ -287,15 +287,15 @@ def _text(value: str, key: str, certain: bool) -> str | None:
     if value.startswith("data:"):
         head, comma, rest = value.partition(",")
         if comma and len(head) < 256:
-            return _decoded(rest) if head.endswith(";base64") else rest if key not in LINKS else None
+            return _decode_base64(rest) if head.endswith(";base64") else rest if key not in LINKS else None
     if key in LINKS or value in REDACTED:
         return None
     if key in BLOBS and len(value) >= 16 and _BASE64.fullmatch(value):
-        return _decoded(value)
+        return _decode_base64(value)
     return value if certain or len(value) > LONG or _PROSE.search(value) else None
 
 
-def _decoded(value: str) -> str | None:
+def _decode_base64(value: str) -> str | None:
     """The text in base64, or None where it is none: a picture, a sound, a PDF."""
     try:
         raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
@@ -314,7 +314,7 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
     """
     if "form-data" in kind and raw.startswith(b"--"):
         border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
-        new = _joined(text for part in raw.split(border) if (text := _part(part)))
+        new = _join_texts(text for part in raw.split(border) if (text := _part(part)))
     elif "urlencoded" in kind:
         fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
         return request_text(fields)
@@ -353,9 +353,9 @@ def _strings(raw: bytes) -> str | None:
             text = match[1].decode("utf-8", "replace")
         if len(text) > LONG or _PROSE.search(text):
             found.append(text)
-    return _joined(found)
+    return _join_texts(found)
 
 
-def _joined(texts: Iterable[str]) -> str | None:
+def _join_texts(texts: Iterable[str]) -> str | None:
     found = list(texts)
     return "\n".join(found) if found else None

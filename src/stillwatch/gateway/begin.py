@@ -108,7 +108,7 @@ def look(
                 found.append(_try(what, partial(_port, host, port, what)))
     found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     found.append(_key(folder, key))
-    if clock.driven():
+    if clock.is_driven():
         found.append(_try("clock", _clock))
     free = shutil.disk_usage(folder.path).free
     text = f"{free / 1e9:.1f} GB free"

@@ -57,7 +57,7 @@ def health(
     refuses: the terms would rather serve nobody than not write down; state: what the workers should go by. A
     change that is on its way to them is waited for, a second at most.
     """
-    standings = _stored(folder, state, now_us)
+    standings = _check_stored(folder, state, now_us)
     live = [says for says in _of_workers(folder) if _fresh(says, now_us)]
     supervisor = heartbeat.read(folder.run / "supervisor.json")
     parts = (
@@ -126,7 +126,7 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
 def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> PartHealth:
     says = heartbeat.read(folder.run / f"{name}.json")
     if not _fresh(says, now_us):
-        since = f" since {_when(says['at'])}" if isinstance(says.get("at"), int) else ""
+        since = f" since {_show_time(says['at'])}" if isinstance(says.get("at"), int) else ""
         return PartHealth(name, DEGRADED, f"gives no sign{since}; {behind}")
     lag_s = says.get("lag_s")
     lag_s = float(lag_s) if isinstance(lag_s, int | float) else 0.0
@@ -201,7 +201,7 @@ def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: PartH
     return stored
 
 
-def _stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHealth:
+def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHealth:
     """Compare what the workers go by with what is written down."""
     if state is None:
         return PartHealth("standings", OK, "keys and standings can be read")
@@ -224,11 +224,11 @@ def _stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHeal
 
 def put_back_text(put_back: PutBack) -> str:
     """Say what it means that a copy was put in the place of the state."""
-    until = "" if put_back.last_us is None else f" of {_when(put_back.last_us)}"
+    until = "" if put_back.last_us is None else f" of {_show_time(put_back.last_us)}"
     missing = put_back.known_revision - put_back.revision
     later = f"{missing} later changes are" if missing > 0 else "later changes, if there were any, are"
     return (
-        f"state.db is a copy{until} that was put back {_when(put_back.at_us)}: {later} missing, "
+        f"state.db is a copy{until} that was put back {_show_time(put_back.at_us)}: {later} missing, "
         "and keys that were revoked since work again"
     )
 
@@ -263,7 +263,7 @@ def _gaps(folder: Folder, now_us: int) -> PartHealth:
         return PartHealth("gaps", DEGRADED, f"{folder.gaps}: cannot be read: {why.strerror}")
     if gap is None:
         return PartHealth("gaps", OK, "none on record")
-    text = f"the last ended {_when(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
+    text = f"the last ended {_show_time(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
     return PartHealth("gaps", DEGRADED if now_us - gap.until_us < GAP_LATELY_US else OK, text)
 
 
@@ -279,5 +279,5 @@ def _disk(folder: Folder) -> PartHealth:
     )
 
 
-def _when(at_us: int) -> str:
+def _show_time(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

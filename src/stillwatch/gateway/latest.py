@@ -63,10 +63,10 @@ class Handed:
                 firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
-        ] + _alone([loner for loner in self.result.alone if loner.account not in known])
+        ] + _lone_campaigns([loner for loner in self.result.alone if loner.account not in known])
 
 
-def _alone(loners: list[Loner]) -> list[Campaign]:
+def _lone_campaigns(loners: list[Loner]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
     found: dict[str, list[Loner]] = {}
     for loner in loners:

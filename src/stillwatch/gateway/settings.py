@@ -87,7 +87,7 @@ class GatewaySettings:
             raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
         if not isinstance(found, dict):
             raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
-        return cls(**_checked(found, path))
+        return cls(**_check_settings(found, path))
 
     def save(self, path: Path) -> None:
         """Write `serve.json` as a whole or not at all."""
@@ -116,7 +116,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _checked(found: dict[str, Any], path: Path) -> dict[str, Any]:
+def _check_settings(found: dict[str, Any], path: Path) -> dict[str, Any]:
     """Refuse unknown names and wrong kinds, so that a slip of the pen is not a silent default."""
     known = {field.name for field in fields(GatewaySettings)}
     unknown = sorted(set(found) - known)

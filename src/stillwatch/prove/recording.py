@@ -83,7 +83,7 @@ def read(path: Path, further: Collection[str] = ()) -> Iterator[RecordedAnswers 
     """
     try:
         for place, row in _rows(path, frozenset((*KNOWN, *further))):
-            yield row if isinstance(row, Unread) else _said(row, place)
+            yield row if isinstance(row, Unread) else _read_answers(row, place)
     except Refused as why:
         raise ProveError(f"{path}: {why}") from None
     except DAMAGED as why:
@@ -157,9 +157,9 @@ def _parquet(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
                 yield f"{path}: row {row}", line
 
 
-def _said(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
+def _read_answers(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
     answer = next((name for name in ANSWERS if row.get(name) is not None), None)
-    prompt = next((row[name] for name in PROMPTS if _given(row.get(name))), None)
+    prompt = next((row[name] for name in PROMPTS if _is_given(row.get(name))), None)
     talk = _talk(prompt) if isinstance(prompt, list) else None
     if isinstance(prompt, list) and talk is None:
         return Unread(place, "its messages are no objects with role and content")
@@ -175,8 +175,8 @@ def _said(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
         return Unread(
             place, f"{answer} is {str(row[str(answer)])[:40]!r}; an output is text, or a list of texts"
         )
-    key = next((row[name] for name in IDS if _given(row.get(name))), "")
-    model = next((row[name] for name in MODELS if _given(row.get(name))), "")
+    key = next((row[name] for name in IDS if _is_given(row.get(name))), "")
+    model = next((row[name] for name in MODELS if _is_given(row.get(name))), "")
     asked = talk if talk is not None else prompt
     if (
         not isinstance(model, str)
@@ -191,7 +191,7 @@ def _said(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
     )
 
 
-def _given(value: Any) -> bool:
+def _is_given(value: Any) -> bool:
     return value is not None and value != "" and value != []
 
 

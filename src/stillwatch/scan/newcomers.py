@@ -73,13 +73,13 @@ def known_stocks(carried: CarriedScan, result: ScanResult, kept: KeptLog) -> tup
             values = np.array(sorted(markers), np.uint32)
             log, who, parties = _their_log(kept, members[campaign], {}, NEVER)
             index, _ = stock_of(log, who, len(parties), values)
-            usual = float(np.median(_carried(index, np.arange(len(values)), np.arange(len(parties)))))
+            usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(parties)))))
             least = least_carried(len(values), usual)
             out.append(KnownStock(campaign, markers, since, frozenset(named | elsewhere), least))
     return tuple(out)
 
 
-def _carried(index: Stock, own: np.ndarray, parties: np.ndarray) -> np.ndarray:
+def _count_carried(index: Stock, own: np.ndarray, parties: np.ndarray) -> np.ndarray:
     """(parties,) how many of the own markers each carries."""
     return index.entries(own, parties.astype(np.int32), 0, NEVER)
 
@@ -131,7 +131,7 @@ class Newcomers:
             devoted = followers(own, index, every, who, rows, stock.since_us, now_us + 1)
             day = int(np.searchsorted(log["ts_us"], now_us - DAY_US))
             lately = np.bincount(who[day:], minlength=len(parties))[devoted.party]
-            enough = _carried(index, own, devoted.party) >= stock.least
+            enough = _count_carried(index, own, devoted.party) >= stock.least
             enough &= devoted.exchanges >= DEVOTED_SHARE * lately
             columns = (devoted.party[enough], devoted.exchanges[enough], devoted.first_row[enough])
             for party, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):

@@ -42,7 +42,7 @@ def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
     counts = (named[who] & for_named[marker]) | (peers[who] & for_unnamed[marker])
-    markers, carrying, sent = _carried(world, row[counts], marker[counts], who[counts])
+    markers, carrying, sent = _carried_markers(world, row[counts], marker[counts], who[counts])
     strength = markers * carrying / np.maximum(sent, 1)
     theirs = np.sort(strength[peers])
     as_strong = len(theirs) - np.searchsorted(theirs, strength[actor.accounts])
@@ -60,7 +60,7 @@ def _users(marker: np.ndarray, who: np.ndarray, of: np.ndarray, markers: int) ->
     return counted
 
 
-def _carried(
+def _carried_markers(
     world: ActorContext, row: np.ndarray, marker: np.ndarray, who: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(accounts,) markers carried, exchanges that carry two, exchanges sent since the first of these."""

@@ -33,7 +33,7 @@ from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
-from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
+from stillwatch.scan.parts import LONE_HARVEST, PARTS, check_parts
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -141,7 +141,7 @@ def scan_log(
 ) -> ScanResult:
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
-    parts = checked(options.parts)
+    parts = check_parts(options.parts)
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
 
@@ -169,7 +169,7 @@ def scan_log(
         engine.register("l0", log.table())
         features = account_features(engine, "l0")
         tell("features", 1, 1)
-        kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
+        kinds = {k.account_code: k for k in kind_of_use(features, _code_accounts(log, accounts))}
         watched = watched or watching()
         world = ActorContext(
             log,
@@ -280,7 +280,7 @@ def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None
     )
 
 
-def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
+def _code_accounts(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
     """The accounts table with each account's code in front; accounts that the log lacks are left out."""
     if accounts is None:
         return None
@@ -343,7 +343,7 @@ def _verdicts(
         out.append(
             AccountVerdict(
                 name,
-                _own(case, name) if case else p_value,
+                _own_p_value(case, name) if case else p_value,
                 case.id if case else None,
                 kind.kind if kind else None,
                 int(row["exchanges"]),
@@ -353,7 +353,7 @@ def _verdicts(
     return tuple(sorted(out, key=lambda v: v.account))
 
 
-def _own(case: Campaign, account: str) -> float | None:
+def _own_p_value(case: Campaign, account: str) -> float | None:
     """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
     if account in case.own_reactions:
         return case.own_reactions[account].p_value

@@ -25,7 +25,7 @@ from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
-from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
+from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
 from stillwatch.scan.carried import CarriedScan, Choice, Names
 from stillwatch.scan.explanations import (
     Products,
@@ -35,7 +35,14 @@ from stillwatch.scan.explanations import (
     share_instruments,
     software_text,
 )
-from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
+from stillwatch.scan.follow import (
+    DEVOTED_LEAST,
+    DEVOTED_SHARE,
+    LEAST_STOCK,
+    entered_in_span,
+    followers,
+    since,
+)
 from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, PARTS, columns_of, kinds_of
@@ -348,7 +355,7 @@ class _Watcher:
                     candidates.append(candidate)
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
-        for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
+        for candidate, parts in choose_alarms(candidates, alpha, lambda parts: self._distinct(parts, hour)):
             self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
@@ -386,7 +393,7 @@ class _Watcher:
             )
             return Judgement(content, text[candidate.matching])
 
-        for candidate, _ in chosen(candidates, alpha, lambda parts: False):
+        for candidate, _ in choose_alarms(candidates, alpha, lambda parts: False):
             self.tied.look(candidate, hour.until_us, alpha, judge)
 
     def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
@@ -516,7 +523,7 @@ class _Watcher:
         of_one_model = self.heeded[0] and shares[0] >= 0.6
         agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
-        lately = entered(self.stock, own, alike, hour.since_us, hour.until_us)
+        lately = entered_in_span(self.stock, own, alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),

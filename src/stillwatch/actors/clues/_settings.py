@@ -27,7 +27,7 @@ def common_value(
     value, count = max(
         zip(*np.unique(list(own.values()), return_counts=True), strict=True), key=lambda x: (x[1], -x[0])
     )
-    everyone, theirs = world.once(_everyone, column)
+    everyone, theirs = world.once(_commonest_values, column)
     others = theirs[~np.isin(everyone, actor.accounts)]
     baseline = float(np.mean(others == value)) if len(others) else 0.0
     bits = float(min(MOST_BITS, -np.log2(p_value)))
@@ -53,7 +53,7 @@ def common_value(
     )
 
 
-def _everyone(world: ActorContext, column: str) -> tuple[np.ndarray, np.ndarray]:
+def _commonest_values(world: ActorContext, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The log's accounts and the commonest value of each."""
     found = _mostly(world.log[column], world.log["account"])
     return np.array(list(found)), np.array(list(found.values()))

@@ -67,7 +67,7 @@ def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
 def _baseline(apart: Elsewhere, world: ActorContext) -> float:
     """Share of the exchanges outside whose prompt two accounts outside sent."""
     every = world.once(prompts)
-    rows, shared = world.once(_shared)
+    rows, shared = world.once(_count_shared)
     long = every.long[apart.prompt]
     mine = every.rows[apart.prompt]
     outside = rows - int((mine - apart.rows)[long].sum())
@@ -76,7 +76,7 @@ def _baseline(apart: Elsewhere, world: ActorContext) -> float:
     return shared / outside if outside else 0.0
 
 
-def _shared(world: ActorContext) -> tuple[int, int]:
+def _count_shared(world: ActorContext) -> tuple[int, int]:
     """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
     every = world.once(prompts)
     return int(every.rows[every.long].sum()), int(every.rows[every.long & (every.senders >= 2)].sum())

@@ -140,7 +140,7 @@ class Azure:
                     held.place,
                 )
                 continue
-            yield _joined(key, held, caller)
+            yield _join_pieces(key, held, caller)
         for key, (_, caller) in sorted(
             self.gateway.items()
         ):  # bodies logged by the gateway itself, no LLM table
@@ -163,7 +163,7 @@ def _caller(key: str, caller: Json) -> Row:
     }
 
 
-def _joined(key: str, held: Pieces, caller: Json) -> Row:
+def _join_pieces(key: str, held: Pieces, caller: Json) -> Row:
     asked = _whole(held.request)
     said = NOTHING if asked is None else messages_text(asked)
     answer = _whole(held.response)

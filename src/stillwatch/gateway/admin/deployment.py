@@ -135,7 +135,7 @@ class Gateway:
         found: list[CapturedExchange] = []
         for table in self._newest_first(account):
             order = pc.sort_indices(table, [("time", "descending")])
-            found += [_said(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
+            found += [_captured_exchange(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
             if len(found) >= limit:
                 break
         return found
@@ -151,7 +151,7 @@ class Gateway:
                 raise InputError(f"{one.path}: cannot be read: {why}") from why
 
 
-def _said(row: Mapping[str, object]) -> CapturedExchange:
+def _captured_exchange(row: Mapping[str, object]) -> CapturedExchange:
     at = row["time"]
     text = [str(row[name] or "") for name in ("exchange_id", "model", "user_agent", "prompt", "completion")]
     return CapturedExchange(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]

@@ -68,10 +68,10 @@ class Guard:
                 scope, receive, send
             )
             return
-        await self._app(scope, _bounded(receive), _with_headers(send))
+        await self._app(scope, _limit_body(receive), _with_headers(send))
 
 
-def _bounded(receive: Receive) -> Receive:
+def _limit_body(receive: Receive) -> Receive:
     """Count what comes without a length, too."""
     taken = 0
 
@@ -138,8 +138,8 @@ def answer_errors(app: FastAPI) -> None:
     handlers: dict[Any, Callable[[Request, Any], Awaitable[JSONResponse]]] = {
         HTTPException: http,
         RequestValidationError: _invalid,
-        StillwatchError: _refused,
-        Exception: _failed,
+        StillwatchError: _refusal_response,
+        Exception: _failure_response,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -157,12 +157,12 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
     return problem(422, "; ".join(said))
 
 
-async def _refused(_: Request, why: StillwatchError) -> JSONResponse:
+async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
     status = 404 if isinstance(why, Missing) else 409 if isinstance(why, Stale | StateError) else 503
     return problem(status, str(why))
 
 
-async def _failed(_: Request, why: Exception) -> JSONResponse:
+async def _failure_response(_: Request, why: Exception) -> JSONResponse:
     return problem(500, f"{type(why).__name__}; the gateway's own log has more")

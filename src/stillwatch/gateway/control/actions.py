@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import ControlState, Missing, named, write_event
+from stillwatch.gateway.control.state import ControlState, Missing, check_name, write_event
 from stillwatch.terms import EnforcementStatus, Step
 
 MOST_ACCOUNTS = 100_000  # of one action; the largest published campaign had 25,000 (Anthropic, 2026-02)
@@ -202,10 +202,10 @@ def actions(state: ControlState, *, before: int | None = None, limit: int = 100)
             " FROM actions a WHERE ?1 IS NULL OR action < ?1 ORDER BY action DESC LIMIT ?2",
             (before, limit),
         )
-        return [_shown(*row) for row in rows]
+        return [_make_action(*row) for row in rows]
 
 
-def decided(state: ControlState) -> dict[str, Step]:
+def decided_steps(state: ControlState) -> dict[str, Step]:
     """Give the accounts about which a person has decided, with the strictest step decided on or taken back.
 
     A standing that a person set and that stands, and a step of the ladder that a person took back.
@@ -249,7 +249,7 @@ def _change(
     return Change(change, action, at_us, who, why, account, standing, not in_force, bool(over))
 
 
-def _shown(
+def _make_action(
     action: int, at_us: int, who: str, why: str, undoes: int | None, accounts: int, force: int
 ) -> Action:
     return Action(action, at_us, who, why, undoes, accounts, bool(force))
@@ -292,7 +292,7 @@ def _check(changes: Sequence[tuple[str, EnforcementStatus]], why: str, now_us: i
     if len({account for account, _ in changes}) != len(changes):
         raise StateError("an account is named twice in one action")
     for account, standing in changes:
-        named(account, "account")
+        check_name(account, "account")
         if standing.until_us is not None and standing.until_us <= now_us:
             raise StateError(f"{account}: it would end before it begins; give a later end")
         budget = standing.output_tokens_per_hour

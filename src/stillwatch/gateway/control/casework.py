@@ -123,7 +123,7 @@ class Casework:
             before = tx.db.execute(last, {"name": name}).scalar()
             found = self.state.events_after(before or 0, EVENTS)
             for event in found:
-                tx.audit(event.who, event.what, event.subject, *told(event, self.state))
+                tx.audit(event.who, event.what, event.subject, *trail_entry(event, self.state))
             if found:
                 moved = "UPDATE gateway_events SET event = :event WHERE gateway = :name"
                 if before is None:
@@ -168,7 +168,9 @@ class Casework:
         self.error = why
 
 
-def told(event: ControlEvent, state: ControlState) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
+def trail_entry(
+    event: ControlEvent, state: ControlState
+) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
     """Give an event as the trail keeps it: what stays for ever, and what can be erased with its person."""
     stays: dict[str, Any] = {k: v for k, v in event.detail.items() if k in STAYS}
     stays |= {"gateway_event": event.event, "done_us": event.at_us}

@@ -145,7 +145,7 @@ class Enforcer:
             terms.ladder,
             standings=actions.standings(self.state, sorted(named)),
             decided=proposals.overruled_by_people(self.state),
-            permitted=ladder.permitted(terms.permissions, orgs, now_us),
+            permitted=ladder.permitted_accounts(terms.permissions, orgs, now_us),
             secret=self.state.secret,
             now_us=now_us,
             detectors=said.detectors,

@@ -104,7 +104,7 @@ def climb(
             if may == DetectorState.ALERT and step.automatic:
                 why = f"{step.why}; only proposed: its detector may alert, not act"
                 step = replace(step, automatic=False, why=why)
-            wanted += _wanted(campaign, step, accounts, standings, decided)
+            wanted += _wanted_steps(campaign, step, accounts, standings, decided)
     return wanted
 
 
@@ -116,7 +116,7 @@ def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> Detector
     return max(told, key=order.index, default=DetectorState.ACT)
 
 
-def _wanted(
+def _wanted_steps(
     campaign: Campaign,
     step: Asked,
     accounts: Iterable[str],
@@ -179,7 +179,7 @@ def standing(
     return EnforcementStatus(want.step, now_us, want.why, want.campaign, until_us=until_us, mark=mark)
 
 
-def permitted(
+def permitted_accounts(
     permissions: Iterable[Permission], orgs: Mapping[str, str | None], now_us: int
 ) -> frozenset[str]:
     """Give the accounts that a permission in the terms covers now. `orgs`: of each account known."""

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
-from stillwatch.gateway.control.actions import act_within, decided, standings
+from stillwatch.gateway.control.actions import act_within, decided_steps, standings
 from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep, standing
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, write_event
@@ -41,7 +41,7 @@ def proposals(
 def proposal(state: ControlState, number: int) -> Proposal:
     """Give one. Raises: Missing."""
     with state.reading() as db:
-        return _one(db, number)
+        return _read_proposal(db, number)
 
 
 def write_down(state: ControlState, found: Reconciled, *, now_us: int) -> None:
@@ -133,7 +133,7 @@ def overruled_by_people(state: ControlState) -> dict[str, Step]:
 
     By setting a standing that stands, taking back a step of the ladder, or dismissing a proposal.
     """
-    found = decided(state)
+    found = decided_steps(state)
     with state.reading() as db:
         for step, accounts in db.execute("SELECT step, accounts FROM proposals WHERE state = 'dismissed'"):
             for account in json.loads(accounts):
@@ -160,7 +160,7 @@ def _proposal(
     return Proposal(number, at_us, want, *rest)
 
 
-def _one(db: sqlite3.Connection, number: int) -> Proposal:
+def _read_proposal(db: sqlite3.Connection, number: int) -> Proposal:
     row = db.execute(f"{_PROPOSAL} WHERE proposal = ?", (number,)).fetchone()
     if row is None:
         raise Missing(f"there is no proposal {number}; `stillwatch standing proposals` shows them")
@@ -168,7 +168,7 @@ def _one(db: sqlite3.Connection, number: int) -> Proposal:
 
 
 def _open_one(db: sqlite3.Connection, number: int) -> Proposal:
-    found = _one(db, number)
+    found = _read_proposal(db, number)
     if found.state != "open":
         raise StateError(f"proposal {number} is {found.state} already, by {found.decided_by}")
     return found

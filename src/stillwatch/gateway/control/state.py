@@ -293,9 +293,9 @@ class ControlState:
         if_revision: int | None = None,
     ) -> str:
         """Make a key for an account, which is made too if need be. It is given here and never again."""
-        named(account, "account")
+        check_name(account, "account")
         if org is not None:
-            named(org, "org")
+            check_name(org, "org")
         if expires_us is not None and expires_us <= now_us:
             raise StateError("the key would have expired before it was issued; give a later time")
         with self.writing(if_revision) as (db, revision):
@@ -467,7 +467,7 @@ def write_event(
     )
 
 
-def named(name: str, what: str) -> None:
+def check_name(name: str, what: str) -> None:
     """Refuse a name that cannot be shown or stored as it is. Raises: StateError."""
     if not name or len(name) > LONGEST_NAME:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")

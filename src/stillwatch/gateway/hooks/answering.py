@@ -23,7 +23,7 @@ from stillwatch.gateway.hooks.dialects import (
     way_of,
 )
 from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
-from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally, checked
+from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally, check_row
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.gate import Gate
@@ -102,11 +102,11 @@ def _decide(
     tally.refused += not judged.decision.allow
     reply = answer(way, who, judged)
     if way.options.get("capture") == "yes" and asked.request is not None:
-        return _captured(world, asked, judged, reply, now_us)
+        return _capture(world, asked, judged, reply, now_us)
     return reply
 
 
-async def _captured(
+async def _capture(
     world: HookContext, asked: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
 ) -> HookReply:
     """What was asked, written down before it is answered; how it ended nobody tells us."""
@@ -115,7 +115,7 @@ async def _captured(
     row: Row = {}
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
         try:
-            found = decode(opened(world, request))
+            found = decode(open_body(world, request))
             row = exchange(found, {}) if isinstance(found, dict) else {}
         except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
             pass
@@ -136,7 +136,7 @@ async def _captured(
     }
     row["exchange_id"] = f"hook-{world.gate.number():x}"
     try:
-        await world.intake.keep([checked(row, now_us)], "decide")
+        await world.intake.keep([check_row(row, now_us)], "decide")
     except NotKept:
         if world.gate.terms.capture.on_failure != "serve":
             why = "Exchanges cannot be recorded now. Try again soon."
@@ -195,7 +195,7 @@ def _guardrail(world: HookContext, request: Request) -> HookReply:
 
 
 async def _litellm_logs(world: HookContext, request: Request) -> HookReply:
-    body = opened(world, request)
+    body = open_body(world, request)
     now_us = world.gate.now_us()
     async with world.reading:
         rows, dead = await world.gate.loop.run_in_executor(None, _litellm_rows, body, now_us)
@@ -239,7 +239,7 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
     logs = request.target.startswith("/v1/logs")
     if kind not in otlp.KINDS:
         raise BadRequest(415, "bad_type", f"content-type must be one of {', '.join(otlp.KINDS)}")
-    body = opened(world, request)
+    body = open_body(world, request)
     now_us = world.gate.now_us()
     async with world.reading:
         found = await world.gate.loop.run_in_executor(None, otlp.read, kind, body, now_us)
@@ -250,10 +250,10 @@ async def _otlp(world: HookContext, request: Request) -> HookReply:
         world.intake.dead("otlp", why, body)
     await world.intake.keep(rows, "otlp")
     world.joins.forget(keys)
-    return otlp.told(kind, logs, [*found.refused, *refused])
+    return otlp.intake_reply(kind, logs, [*found.refused, *refused])
 
 
-def opened(world: HookContext, request: Request) -> bytes:
+def open_body(world: HookContext, request: Request) -> bytes:
     """A body, opened as far as the terms allow. Raises: BadRequest."""
     coding = (header(request, b"content-encoding") or b"").strip().lower().decode("latin-1")
     limit = world.gate.terms.capture.max_body_bytes

@@ -82,17 +82,19 @@ def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_
         shown = Request(
             method or request.method, target, request.headers, request.keys, request.body, True, True
         )
-    return _shown(gate, client, way, shown, now_us)
+    return _dialect_request(gate, client, way, shown, now_us)
 
 
-def _shown(gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: int) -> DialectRequest:
+def _dialect_request(
+    gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: int
+) -> DialectRequest:
     """The client's own request, or as much of it as the gateway passes on."""
     name = way.options.get("account")
     if name is None:
         who = caller(gate, client, shown, now_us)
         account, number, key_id, org = who.account, who.number, who.key_id, who.org
     else:
-        account, number, key_id, org = _vouched(shown, name), None, "", None
+        account, number, key_id, org = _vouched_header(shown, name), None, "", None
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()
@@ -110,7 +112,7 @@ def _shown(gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: 
     return DialectRequest(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
 
 
-def _vouched(request: Request, name: str) -> str:
+def _vouched_header(request: Request, name: str) -> str:
     account = _text(request, name.encode())
     if not account or len(account) > LONGEST_ACCOUNT:
         raise BadRequest(401, "no_account", f"the gateway sent no account in {name}")
@@ -181,10 +183,12 @@ def _optional(said: dict[str, object], key: str) -> str | None:
 def answer(way: DecidePath, asked: ReportedRequest, judged: TermsJudgement) -> HookReply:
     """A decision as this gateway takes it."""
     if way.dialect == "json":
-        return HookReply(200, msgspec.json.encode(_told(asked, judged.decision)), (JSON,))
+        return HookReply(200, msgspec.json.encode(_decision_fields(asked, judged.decision)), (JSON,))
     if not judged.decision.allow:
         return refusal(way.dialect, asked.operation, judged.decision)
-    return HookReply(204 if way.dialect == "nginx" else 200, b"", tuple(_allowed(asked, judged.decision)))
+    return HookReply(
+        204 if way.dialect == "nginx" else 200, b"", tuple(_allow_headers(asked, judged.decision))
+    )
 
 
 def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
@@ -208,7 +212,7 @@ def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
     return HookReply(status, body, tuple(headers))
 
 
-def _allowed(asked: ReportedRequest, decision: Decision) -> list[Header]:
+def _allow_headers(asked: ReportedRequest, decision: Decision) -> list[Header]:
     headers = [(b"x-stillwatch-account", safe(asked.account)), (b"x-stillwatch-rule", safe(decision.rule))]
     if decision.warn:
         headers.append((b"x-stillwatch-warning", safe(decision.warn)))
@@ -219,7 +223,7 @@ def _allowed(asked: ReportedRequest, decision: Decision) -> list[Header]:
     return headers
 
 
-def _told(asked: ReportedRequest, decision: Decision) -> dict[str, object]:
+def _decision_fields(asked: ReportedRequest, decision: Decision) -> dict[str, object]:
     told: dict[str, object] = {
         name: value
         for name in decision.__slots__

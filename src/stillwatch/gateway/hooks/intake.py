@@ -167,7 +167,7 @@ class HookIntake:
             self.tally.error = f"{self._dead}: {error.strerror}"
 
 
-def checked(row: Row, now_us: int) -> Row:
+def check_row(row: Row, now_us: int) -> Row:
     """A row whose time, account and names can be used. Raises: Refused."""
     row["time"] = as_time(row.get("time"), Clock(_moment(now_us)))
     account = row.get("account")

@@ -15,7 +15,7 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Event, Otlp, PendingCall
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.hooks.intake import NotKept, checked
+from stillwatch.gateway.hooks.intake import NotKept, check_row
 from stillwatch.gateway.hooks.otlp import Read
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
@@ -176,7 +176,7 @@ class Joins:
                 return str(item)
             if isinstance(item, dict):
                 try:
-                    return checked(item, now_us)
+                    return check_row(item, now_us)
                 except Refused as why:
                     return str(why)
         return None

@@ -17,7 +17,7 @@ from stillwatch.exchanges.sketched import OUTCOMES
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply, ReportedRequest
 from stillwatch.gateway.hooks.dialects import JSON
-from stillwatch.gateway.hooks.intake import checked, digest_id
+from stillwatch.gateway.hooks.intake import check_row, digest_id
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.request import BadRequest
 
@@ -86,16 +86,16 @@ def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
         if isinstance(row, Refused):
             raise row
         assert isinstance(row, dict)
-        row["served_model"] = _served(obj)
+        row["served_model"] = _served_model(obj)
         # LiteLLM's ids are the upstream's or, by x-litellm-call-id, the client's: two exchanges may share one
         row["exchange_id"] = digest_id("llm", obj)
         row["outcome"] = "complete" if obj.get("status") != "failure" else "upstream_error"
         if isinstance(beside, dict):
             _add(row, beside)
-        yield checked(row, now_us)
+        yield check_row(row, now_us)
 
 
-def _served(obj: dict[str, object]) -> object:
+def _served_model(obj: dict[str, object]) -> object:
     served = first(dig(from_text(obj.get("response")), "model"), obj.get("model"))
     return served if isinstance(served, str) else None
 

@@ -14,7 +14,7 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Otlp, PendingCall
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply
-from stillwatch.gateway.hooks.intake import checked
+from stillwatch.gateway.hooks.intake import check_row
 from stillwatch.gateway.path.request import BadRequest
 
 PROTOBUF = "application/x-protobuf"
@@ -42,7 +42,7 @@ def read(kind: str, body: bytes, now_us: int) -> Read:
                 found.refused.append(str(item))
             elif isinstance(item, dict):
                 try:
-                    found.rows.append(checked(item, now_us))
+                    found.rows.append(check_row(item, now_us))
                 except Refused as why:
                     found.refused.append(str(why))
     return found
@@ -76,7 +76,7 @@ def _protobuf() -> Any:
         raise BadRequest(415, "no_protobuf", NEEDS) from None
 
 
-def told(kind: str, logs: bool, refused: list[str]) -> HookReply:
+def intake_reply(kind: str, logs: bool, refused: list[str]) -> HookReply:
     """200, with how many were left out and why."""
     message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
     if kind == "application/json":

@@ -111,7 +111,7 @@ def lines_of(body: bytes) -> Iterator[bytes]:
     return (found[1] for found in _LINE.finditer(body))
 
 
-def uploaded(body: bytes) -> BatchRequest | None:
+def uploaded_batch(body: bytes) -> BatchRequest | None:
     """The questions in a body of lines, alone or within a form; None where there are none.
 
     Raises: TooMany: each is looked at while other clients wait, and becomes a row.
@@ -124,7 +124,7 @@ def uploaded(body: bytes) -> BatchRequest | None:
             raise TooMany
         with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             found.append(_QUESTION.decode(line))
-    return _counted([one for one in found if one.custom_id is not None])
+    return _count_questions([one for one in found if one.custom_id is not None])
 
 
 def begun(asked: object) -> BatchRequest:
@@ -139,7 +139,7 @@ def begun(asked: object) -> BatchRequest:
                 found.append(msgspec.convert(one, _BatchQuestion))
             except msgspec.ValidationError:
                 found.append(_BatchQuestion(body=_Asks()))
-        counted = _counted(found)
+        counted = _count_questions(found)
         assert counted is not None
         return msgspec.structs.replace(counted, begins=True)
     named = [asked.get("input_file_id"), *_list(asked.get("input_files"))]
@@ -147,7 +147,7 @@ def begun(asked: object) -> BatchRequest:
     return BatchRequest(begins=True, files=files, untold=not files)
 
 
-def _counted(questions: list[_BatchQuestion]) -> BatchRequest | None:
+def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     said = unsaid = 0
     most_n, logprobs = 1, False
     for one in questions:
@@ -167,7 +167,7 @@ def _counted(questions: list[_BatchQuestion]) -> BatchRequest | None:
     return BatchRequest(len(questions), said, unsaid, most_n, logprobs) if questions else None
 
 
-def brought(lines: bytes) -> tuple[int, int]:
+def batch_tokens(lines: bytes) -> tuple[int, int]:
     """(input, output) tokens that some lines of a batch's answers tell."""
     read = written = 0
     for line in lines.split(b"\n"):
@@ -242,16 +242,16 @@ class Notes:
             if self._path is None:
                 raise sqlite3.OperationalError("nothing is noted here")
             try:
-                self._db = _opened(self._path)
+                self._db = _open_database(self._path)
             except sqlite3.OperationalError:
                 raise  # locked, or no room: the next note may find it better
             except sqlite3.DatabaseError:  # no database any more: what it knew is lost
                 self._path.unlink(missing_ok=True)
-                self._db = _opened(self._path)
+                self._db = _open_database(self._path)
         return self._db
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode = WAL")

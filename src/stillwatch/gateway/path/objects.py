@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 
-from stillwatch.gateway.path.references import References, Walk, folded, in_fields, in_lines
+from stillwatch.gateway.path.references import References, Walk, fold_key, in_fields, in_lines
 
 # Collections whose objects are an account's own: OpenAI, Azure, Anthropic, Mistral, Gemini.
 COLLECTIONS = frozenset(
@@ -101,7 +101,7 @@ def _place(target: str) -> Place:
     in_fields(walk, fields)
     parent = ids[0] if kind and ids else ""
     for name, value in fields:
-        if folded(name) in _CURSORS and kind and value:
+        if fold_key(name) in _CURSORS and kind and value:
             (walk.named if parent else walk.owned)[value] = None
     return Place(
         kind=kind,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.path.batch import brought
+from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
@@ -247,7 +247,7 @@ class Lines:
             to.gate.counters[_STRIPPED] += stripped != lines
             lines = stripped
         if told:
-            read, written = brought(lines)
+            read, written = batch_tokens(lines)
             self._read, self._written = self._read + read, self._written + written
         to.deliver(lines)
         return True

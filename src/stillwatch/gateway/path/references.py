@@ -113,9 +113,9 @@ class Walk:
                 kind = type(inner)
                 if kind is str:
                     if len(inner) <= LONGEST or name not in ("content", "text"):
-                        self.text(name if name.islower() else folded(name), inner, own)
+                        self.text(name if name.islower() else fold_key(name), inner, own)
                 elif kind is dict or kind is list:
-                    field = name if name.islower() else folded(name)
+                    field = name if name.islower() else fold_key(name)
                     mine = own or field in OWN_DATA or (own_input and field == "input")
                     todo.append((inner, field, mine))
 
@@ -135,7 +135,7 @@ class Walk:
             self.owned[name[: LONGEST + 1]] = None
 
 
-def folded(key: str) -> str:
+def fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
@@ -158,7 +158,7 @@ def in_value(asked: object) -> References:
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
     """Objects that a form's or a query's fields name."""
     for name, value in fields:
-        walk.text(folded(_FORM_LIST.sub("", name.strip())), value.strip(), False)
+        walk.text(fold_key(_FORM_LIST.sub("", name.strip())), value.strip(), False)
 
 
 def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
@@ -181,7 +181,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
         if isinstance(asked, dict) and "custom_id" in asked:
             walk.value({name: inner for name, inner in asked.items() if name != "custom_id"})
             for name, inner in asked.items():
-                if folded(name) == "url" and isinstance(inner, str):
+                if fold_key(name) == "url" and isinstance(inner, str):
                     paths[inner] = None
     return list(paths)
 

@@ -149,7 +149,7 @@ def read(
             models = _distinct(*names, *named, *naming.in_lines(body))
         except naming.Ambiguous as why:
             raise BadRequest(400, "bad_form", str(why)) from None
-        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded(body))
+        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded_batch(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if form or (not facts.is_json and batches.is_batch(body)):
@@ -217,7 +217,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            found = begun(None) if starts else _uploaded(body)
+            found = begun(None) if starts else _uploaded_batch(body)
             return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
@@ -253,14 +253,14 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
-        _allowed(operation, asked),
-        begun(asked) if starts else _uploaded(body) if operation == "other" else None,
+        _allowed_tokens(operation, asked),
+        begun(asked) if starts else _uploaded_batch(body) if operation == "other" else None,
         operation in LATER or asked.get("background") is True,
         references=in_value(asked),
     )
 
 
-def _allowed(operation: str, asked: dict[str, object]) -> int | None:
+def _allowed_tokens(operation: str, asked: dict[str, object]) -> int | None:
     """Output tokens that a request allows one answer, by the fields that its API obeys; of two the larger.
 
     A field of another API would be a promise that nobody keeps.
@@ -273,9 +273,9 @@ def _allowed(operation: str, asked: dict[str, object]) -> int | None:
     return min(most, MOST_TOKENS) or None
 
 
-def _uploaded(body: bytes) -> BatchRequest | None:
+def _uploaded_batch(body: bytes) -> BatchRequest | None:
     try:
-        return batches.uploaded(body)
+        return batches.uploaded_batch(body)
     except batches.TooMany:
         what = f"an upload may hold {batches.MOST_LINES:,} questions"
         raise BadRequest(400, "too_many_questions", what) from None

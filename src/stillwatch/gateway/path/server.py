@@ -402,7 +402,7 @@ class Client(asyncio.Protocol):
         named: set[bytes] = set()  # hop by hop, as the upstream says
         for name, value in headers:
             if name.lower() == b"connection":
-                named |= _listed(value)
+                named |= _split_list(value)
         for name, value in headers:
             lower = name.lower()
             if lower in HOP or lower in named:
@@ -726,5 +726,5 @@ def _network(address: str) -> str:
     return str(found.ipv4_mapped or found.packed[:8].hex())
 
 
-def _listed(value: bytes) -> set[bytes]:
+def _split_list(value: bytes) -> set[bytes]:
     return {part.strip().lower() for part in value.split(b",")}

@@ -185,7 +185,7 @@ class Recorder:
         try:
             made = [rows.row(key[0], key[1], was.intent, body, ended, reply, self._before)]
             if was.intent.operation == "other" and ended.outcome != "refused":
-                made += rows.batched(key[0], key[1], was.intent, body, ended, self._before)
+                made += rows.batch_rows(key[0], key[1], was.intent, body, ended, self._before)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]

@@ -84,7 +84,7 @@ def row(
         "finish_reason": outcome.finish_reason,
     }
     said.update(known)
-    checked = _checked({name: value for name, value in said.items() if value is not None})
+    checked = _check_row({name: value for name, value in said.items() if value is not None})
     for name in _NAMES:
         value = checked.get(name)
         if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def row(
     return checked
 
 
-def batched(
+def batch_rows(
     worker: int,
     number: int,
     intent: Intent,
@@ -159,7 +159,7 @@ def foreign(worker: int, number: int, said: Row) -> Row:
     Raises: Refused where it has no time or no account.
     """
     beside = {field.name for field in EXTRA}
-    checked = _checked({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
+    checked = _check_row({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
     checked.setdefault("exchange_id", exchange_id(worker, number))
     known = {name: value for name, value in said.items() if name in beside}
     return checked | {"outcome": "complete"} | known | {
@@ -205,7 +205,7 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
     return {"output_text": "".join(parts)}
 
 
-def _checked(said: Row) -> Row:
+def _check_row(said: Row) -> Row:
     try:
         return tidy(said, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:

@@ -59,7 +59,7 @@ class SentBefore:
     def text(self, account: str, found: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
-        pieces = _merged(found.pieces)
+        pieces = _merge_pieces(found.pieces)
         is_new = [False] * len(pieces)
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
@@ -174,7 +174,7 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
     return most + SLACK
 
 
-def _merged(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
+def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
     """Messages whole: the parts of one, in one voice, are one text."""
     for one, next_one in pairwise(pieces):
         if one.turn == next_one.turn and one.voice == next_one.voice:

@@ -121,7 +121,7 @@ class Writer:
         self._due = False  # the hand-over is on its way
         self._again: list[bytes] = []  # the thread's: promises that the disk has refused
         self._file, self._at, self._room = -1, HEAD, 0
-        self._lock_file = _locked(folder, worker)
+        self._lock_file = _lock_folder(folder, worker)
         self._seal: AESGCM
         mine = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
         self.sequence = max([*mine, _last(folder, worker)])
@@ -257,7 +257,7 @@ def _lock_of(folder: Path, worker: int) -> int:
     return os.open(folder / f"w{worker}.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def _locked(folder: Path, worker: int) -> int:
+def _lock_folder(folder: Path, worker: int) -> int:
     """Held as long as the writer lives, and let go by the kernel however it dies."""
     file = _lock_of(folder, worker)
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -238,7 +238,7 @@ def judge(
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
     effect = test.effect or planner.EFFECTS[planned.statistic]
-    enough = planner.powered(effect, fewest, each)
+    enough = planner.has_power(effect, fewest, each)
     power = (
         f"With the {fewest:,} coins of the actor with fewest, an effect of "
         f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % power at alpha "
@@ -247,7 +247,7 @@ def judge(
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
         power, enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
-        (*_measured(planned, found), *checks),
+        (*_measurement_checks(planned, found), *checks),
     )  # fmt: skip
     said = evidence(fallen, found, setting)
     evidence_json.write(said, planned.out / EVIDENCE)
@@ -259,7 +259,7 @@ def _seed(planned: Planned, actor: str) -> int:
     return int.from_bytes(hashlib.sha256(planned.signed.envelope + actor.encode()).digest()[:8], "big")
 
 
-def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
+def _measurement_checks(planned: Planned, found: list[Leaning]) -> list[Checked]:
     chosen = planned.chosen
     missing = len(chosen.puts) - len(found)
     repeated = len(found) - len({json.dumps(put.messages) for put in chosen.puts})

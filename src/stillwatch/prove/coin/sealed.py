@@ -17,7 +17,7 @@ from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import leans
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, interval
-from stillwatch.prove.coin.leaning import Kept, in_batches, measured, statistic_for
+from stillwatch.prove.coin.leaning import Kept, in_batches, measure_pairs, statistic_for
 from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
 from stillwatch.prove.suspect import Suspect, Tell
 from stillwatch.report.findings import write_atomically
@@ -119,7 +119,7 @@ def _ask(
     for batch in [puts] if whole else in_batches(puts, BATCH):
         new = [put for put in batch if put.id not in kept.values]
         if new:
-            kept.add(measured(new, statistic, suspect, samples, tell))
+            kept.add(measure_pairs(new, statistic, suspect, samples, tell))
         done += len(batch)
         tell(done, len(puts))
     return {name: value for name, value in kept.values.items() if value is not None}
@@ -190,7 +190,7 @@ def _evidence(
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
     fewest = min(one.n for one in tested)
-    enough = planner.powered(test["effect"], fewest, each)
+    enough = planner.has_power(test["effect"], fewest, each)
     rows = []
     for one in (one for one in shown if one.n):
         low, high = interval(one.hits, one.n)

@@ -101,14 +101,14 @@ def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> tuple[Floats, F
 
     Returns all its scores, and the highest of each: what one comparison gives, and what the likest gives.
     """
-    table = _between(mean, refs, kin)
+    table = _compare_references(mean, refs, kin)
     highest = _highest(table)
     if not len(highest):
         raise IdentifyError("the library has one kin only; nobody in it is a stranger to another")
     return table[np.isfinite(table)], highest
 
 
-def _between(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
+def _compare_references(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
     """(references, references): each as a suspect beside every other that is not its kin; nan elsewhere."""
     kins = np.array(kin)[refs]
     table = np.full((len(refs), len(refs)), np.nan)
@@ -129,7 +129,7 @@ def _named_falsely(mean: Floats, refs: Places, kin: Sequence[str], alpha: float)
     A stranger and its likest reference resemble each other: without the one, the other shows less.
     """
     kins = np.array(kin)[refs]
-    table = _between(mean, refs, kin)
+    table = _compare_references(mean, refs, kin)
     named = 0
     for at in range(len(refs)):
         rest = kins != kins[at]

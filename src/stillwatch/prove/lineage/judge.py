@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.prove.lineage import Lineage, Role
-from stillwatch.prove.lineage.margins import Field, best, centred, levelled, margins, to_families
+from stillwatch.prove.lineage.margins import Field, best, centre_families, level_lengths, margins, to_families
 from stillwatch.prove.lineage.ranks import Rank, rank_among, worse
 from stillwatch.prove.pool.likeness import Floats, Likeness
 
@@ -49,8 +49,8 @@ def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: 
     raw = margins(likenesses, where.innocent)
     together = judges.copy()
     together[row] = True  # the one under test counts like the others, or it would not be exchangeable
-    plain = centred(raw, together)
-    kinds = (plain, levelled(raw, alike.length, together))
+    plain = centre_families(raw, together)
+    kinds = (plain, level_lengths(raw, alike.length, together))
     mine = [c for c in range(len(where.families)) if np.isfinite(raw[row, c])]
     standings = []
     for c in sorted(mine, key=lambda c: -likenesses[row, c]):
@@ -75,7 +75,7 @@ def _students(
     shift = [
         float((raw - level)[held[0], c]) if len(held := np.flatnonzero(np.isfinite(raw[:, c]))) else 0.0
         for c in range(len(where.families))
-    ]  # what `centred` took away
+    ]  # what `centre_families` took away
     for place, name in enumerate(models):
         told = lineage.models.get(name)
         if told is None or told.role is not Role.STUDENT or not judges[place]:

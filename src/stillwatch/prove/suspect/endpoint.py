@@ -103,7 +103,7 @@ class Endpoint:
         with closing(read_only(self._store)) as db:
             for one in questions:
                 stored = reply(db, question_of(plan, Prompt(one.id, one.messages, "free"), 0).key)
-                counted = None if stored is None else _counted(stored[0])
+                counted = None if stored is None else _prompt_tokens(stored[0])
                 if counted is not None:
                     found[one.id] = counted
         return found
@@ -173,7 +173,7 @@ def _silent(words: str) -> None:
     """Tell nobody."""
 
 
-def _counted(raw: bytes) -> int | None:
+def _prompt_tokens(raw: bytes) -> int | None:
     """`usage.prompt_tokens` of a stored reply, where it is a count."""
     try:
         counted = json.loads(raw)["usage"]["prompt_tokens"]

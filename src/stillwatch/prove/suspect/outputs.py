@@ -42,7 +42,7 @@ class Outputs:
         """What the file has. Raises: ProveError where it holds answers to other prompts."""
         found = {}
         for question in questions:
-            said = self._by_id.get(question.id) or self._by_text.get(asked(question))
+            said = self._by_id.get(question.id) or self._by_text.get(last_user_text(question))
             if said:
                 found[question.id] = said[:n]
         if not found:
@@ -61,7 +61,7 @@ class Outputs:
         )
 
 
-def asked(question: Question) -> str:
+def last_user_text(question: Question) -> str:
     """A prompt as it is compared: the words of its last user message."""
     users = [m["content"] for m in question.messages if m["role"] == "user"]
     return text_key(users[-1] if users else "")

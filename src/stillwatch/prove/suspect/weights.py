@@ -52,7 +52,7 @@ class Weights:
             told = write(
                 self.loaded, self._words, messages, new_tokens=self._max_tokens,
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
-                tell=partial(_told, tell, sample * len(questions), n * len(questions)),
+                tell=partial(_report_progress, tell, sample * len(questions), n * len(questions)),
             )  # fmt: skip
             for question, one in zip(questions, told, strict=True):
                 text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
@@ -100,7 +100,7 @@ class Weights:
 
     def _worded(self, messages: Messages) -> Messages | None:
         """Messages as its chat template takes them: some know no system message, as Gemma's."""
-        for tried in (messages, folded(messages)):
+        for tried in (messages, fold_system(messages)):
             try:
                 self._words.prompt_tokens(tried)
             except (UnicodeError, TypeError):
@@ -112,10 +112,10 @@ class Weights:
         return None
 
 
-def folded(messages: Messages) -> Messages:
+def fold_system(messages: Messages) -> Messages:
     """The system's words at the head of the first user message, where a template has no place for them.
 
-    >>> folded(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
+    >>> fold_system(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
     ({'role': 'user', 'content': 'Be brief.\\n\\nWhy?'},)
     """
     system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
@@ -136,7 +136,7 @@ def open_weights(
     return Weights(loaded, name, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
 
-def _told(tell: Tell, before: int, of: int, done: int) -> None:
+def _report_progress(tell: Tell, before: int, of: int, done: int) -> None:
     tell(before + done, of)
 
 
