@@ -182,7 +182,7 @@ class _Scan:
             found = _TOKEN.search(chunk, at)
             stop = found.start() if found else size
             if self.depth == 0:
-                yield from self._between(chunk[at:stop], at)
+                yield from self._stray_text(chunk[at:stop], at)
             if found is None:
                 break
             at, token = found.end(), found[0]
@@ -207,7 +207,7 @@ class _Scan:
             self._hold(chunk[mark:] if mark else chunk)
         self.offset += size
 
-    def _between(self, text: bytes, at: int) -> Iterator[UndecodableValue]:
+    def _stray_text(self, text: bytes, at: int) -> Iterator[UndecodableValue]:
         if text.strip(b" \t\r\n,") and self.stray_line != self.number:
             self.stray_line = self.number
             yield UndecodableValue(

@@ -114,19 +114,19 @@ class _Template:
         self._kinds = tuple(kind for kind, _ in _PART.findall(path))
         self._pattern: re.Pattern[str] | None = None
 
-    def _compiled(self) -> re.Pattern[str]:
+    def _compile(self) -> re.Pattern[str]:
         if self._pattern is None:
             self._pattern = re.compile(pattern_of(self._path, self._named), re.IGNORECASE | re.DOTALL)
         return self._pattern
 
     def ids(self, path: str) -> tuple[tuple[str, str], ...] | None:
         """What stands in a whole path for its names."""
-        fits = self._compiled().fullmatch(path)
+        fits = self._compile().fullmatch(path)
         return tuple(zip(self._kinds, fits.groups(), strict=True)) if fits else None
 
     def length(self, path: str) -> int | None:
         """How much of a path's beginning it is."""
-        fits = self._compiled().match(path)
+        fits = self._compile().match(path)
         return fits.end() if fits and path[fits.end() : fits.end() + 1] in ("/", "") else None
 
 

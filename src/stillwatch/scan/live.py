@@ -145,9 +145,9 @@ class LiveScan:
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
         followers = self._newcomers.named(self._kept, self._known[1], now_us)
-        return replace(self._result, followers=followers, alone=self._alone(now_us))
+        return replace(self._result, followers=followers, alone=self._lone_harvesters(now_us))
 
-    def _alone(self, now_us: int) -> tuple[Loner, ...]:
+    def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:
         if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
             assert self._result is not None
             names = list(self._kept.codes["account"].index)

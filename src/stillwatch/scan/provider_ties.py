@@ -41,11 +41,11 @@ class ProviderTies:
         members: (n,) parties; active: (m,) every party of the window, members included.
         """
         members = members[members < self._last]
-        ties = [self._paid(members, active), self._signed_up(members, active)]
+        ties = [self._payment_bits(members, active), self._signed_up(members, active)]
         p_value, text = min(ties, key=lambda tie: tie[0])
         return min(1.0, len(ties) * p_value), text
 
-    def _paid(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+    def _payment_bits(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
         mine, every = self._payment[members], self._payment[active]
         mine, every = mine[mine >= 0], every[every >= 0]
         if len(mine) < LEAST_TIED:

@@ -464,7 +464,7 @@ class _Watcher:
         tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
         return tuple(zip(tested, tails, strict=True))
 
-    def _tested(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
+    def _setting_tests(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
         """What `_tails` computes from, to be kept with an alarm."""
         kept = []
         for s, name in enumerate(SETTINGS):
@@ -504,7 +504,7 @@ class _Watcher:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
-            named, tested = self._named_tails(tails), self._tested(values, having, len(members))
+            named, tested = self._named_tails(tails), self._setting_tests(values, having, len(members))
             rows = self._hot_of(sorted(same), hour)
             return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested, rows)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
@@ -533,7 +533,7 @@ class _Watcher:
             shares,
             self._named_tails(tails),
             own,
-            self._tested(values, having, n),
+            self._setting_tests(values, having, n),
             rows,
         )
 

@@ -100,9 +100,9 @@ class Azure:
             if not isinstance(record, dict):
                 yield Refused("holds a record that is no object")
                 continue
-            yield self._one(flat(record), place)
+            yield self._read_record(flat(record), place)
 
-    def _one(self, found: dict[str, object], place: str) -> Item:
+    def _read_record(self, found: dict[str, object], place: str) -> Item:
         kind = kind_of(found)
         if kind == DIAGNOSTICS:
             return _diagnostics(found)

@@ -85,13 +85,13 @@ class Casework:
             if self._refused is not None and 0 <= now_us - self._refused[0] < AGAIN_US:
                 raise self._refused[1]
             try:
-                self._store = self._opened()
+                self._store = self._open_store()
             except CaseError as why:
                 self._refused = (now_us, why)
                 raise
             return self._store
 
-    def _opened(self) -> Store:
+    def _open_store(self) -> Store:
         store = Store(self.url)
         try:
             attach(store, self.key_file)

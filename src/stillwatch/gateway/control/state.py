@@ -166,7 +166,7 @@ class ControlState:
             self._keeper.close()
         self._db, self._keeper, self._ids = None, None, ()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_current(self) -> sqlite3.Connection:
         """Give the connection to the file that lies at the path now. Raises: StateError where none does."""
         now = self._files()
         if self._db is not None and now == self._ids:
@@ -234,7 +234,7 @@ class ControlState:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for reading one moment's state."""
         with self._lock:
-            db = self._opened()
+            db = self._open_current()
             with self._transaction(db, "BEGIN"):
                 yield db
 
@@ -246,7 +246,7 @@ class ControlState:
         written to a file that does not lie at the path any more.
         """
         with self._lock:
-            db = self._opened()
+            db = self._open_current()
             with self._transaction(db, "BEGIN IMMEDIATE"):
                 now = _revision(db)
                 if now < self._seen:

@@ -66,7 +66,9 @@ class Joins:
         return len(self._held)
 
     def _open(self) -> Writer:
-        return Writer(self._folder, WORKER, self.gate.secret, durable=self._durable, failed=self._failed)
+        return Writer(
+            self._folder, WORKER, self.gate.secret, durable=self._durable, failed=self._report_failure
+        )
 
     def _read(self, path: Path) -> Iterable[_CallPart]:
         reader = Reader(path, self.gate.secret)
@@ -211,7 +213,7 @@ class Joins:
     def _durable(self, tokens: list[object], size: int) -> None:
         self._tell(tokens, self._journal.sequence)
 
-    def _failed(self, tokens: list[object], why: OSError) -> None:
+    def _report_failure(self, tokens: list[object], why: OSError) -> None:
         self._tell(tokens, -1)
 
     def _tell(self, tokens: list[object], sequence: int) -> None:

@@ -50,7 +50,7 @@ class HookHandler:
         try:
             found = respond(self.world, self.client, self.request)
         except Exception as why:  # noqa: BLE001 - one request must not end the process
-            self._give(self._failed(why))
+            self._give(self._failure_reply(why))
             return
         if isinstance(found, HookReply):
             self._give(found)
@@ -61,10 +61,10 @@ class HookHandler:
         try:
             reply = await found  # type: ignore[misc]
         except Exception as why:  # noqa: BLE001 - one request must not end the process
-            reply = self._failed(why)
+            reply = self._failure_reply(why)
         self._give(reply)
 
-    def _failed(self, why: Exception) -> HookReply:
+    def _failure_reply(self, why: Exception) -> HookReply:
         if isinstance(why, BadRequest):
             return HookReply(why.status, error_body("chat", why.status, why.code, why.message))
         retry = (b"retry-after", b"%d" % RETRY_S)

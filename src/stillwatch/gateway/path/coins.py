@@ -152,13 +152,13 @@ class Coins:
             self._old = None
         self._waited += 1
         if self._ledger is not None and (
-            not terms.on or self._ledger.full or self._ledger.closed or self._changed(self._ledger, terms)
+            not terms.on or self._ledger.full or self._ledger.closed or self._is_changed(self._ledger, terms)
         ):
             self._old, self._ledger, self._waited = self._ledger, None, 0
         if terms.on and self._ledger is None and self._old is None:
             self._open(terms)
 
-    def _changed(self, ledger: Ledger, terms: "Coin") -> bool:
+    def _is_changed(self, ledger: Ledger, terms: "Coin") -> bool:
         found = self._keys(terms)
         return found is None or found != (ledger.key, ledger.reader)
 

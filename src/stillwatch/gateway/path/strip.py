@@ -291,14 +291,14 @@ class SseStrip:
             return raw
         try:
             value, strictly = _read(payload)
-            made = self._placed(value, name)
+            made = self._strip_event(value, name)
         except _Unreadable:
             made = None
         if made is None:
             return _comment(raw) if ended else _blank_lines(raw)
         return raw if made is value else _rewrite_event(raw, _write_json(made, strictly))
 
-    def _placed(self, value: Any, name: str) -> Any:
+    def _strip_event(self, value: Any, name: str) -> Any:
         """The event's document as it may be seen; None where nothing of it may."""
         if _sort(value) != "object":
             return _strip_value(value)

@@ -3,9 +3,8 @@
 A margin is the log of a model's likeness to a family over its mean likeness to the other families. A family
 is as like as its likest version. Margins have no null of their own; `ranks` gives them one.
 
-Blind to: a teacher that is no candidate. Fooled by: hubs, families that everybody resembles; `centre_families`
-takes
-a family's usual margin away. Source: the statistic of docs/provenance.md, grade B.
+Blind to: a teacher that is no candidate. Fooled by: hubs, families that everybody resembles;
+`centre_families` takes a family's usual margin away. Source: the statistic of docs/provenance.md, grade B.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -45,7 +45,7 @@ class Weights:
         self.trouble = ""  # why it was last that something could not be asked or weighed
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        worded = [(q, said) for q in questions if (said := self._worded(q.messages)) is not None]
+        worded = [(q, said) for q in questions if (said := self._fit_template(q.messages)) is not None]
         questions, messages = [q for q, _ in worded], [said for _, said in worded]
         found: dict[str, list[str]] = {question.id: [] for question in questions}
         for sample in range(n):
@@ -86,7 +86,7 @@ class Weights:
 
     def _tokens(self, one: Told) -> tuple[list[int], list[int]] | None:
         """A prompt's and an answer's tokens; None for what its template or its tokenizer cannot take."""
-        messages = self._worded(one.messages)
+        messages = self._fit_template(one.messages)
         if messages is None:
             return None
         reasoning, answer, _ = apart(one.answer)
@@ -98,7 +98,7 @@ class Weights:
             self.trouble = "an answer is no Unicode"
             return None
 
-    def _worded(self, messages: Messages) -> Messages | None:
+    def _fit_template(self, messages: Messages) -> Messages | None:
         """Messages as its chat template takes them: some know no system message, as Gemma's."""
         for tried in (messages, fold_system(messages)):
             try:
