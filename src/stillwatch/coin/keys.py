@@ -38,7 +38,7 @@ class EpochKey:
     def coin(self, ledger: str, number: int) -> int:
         """Throw the coin of one request: 0 or 1.
 
-        >>> key = Key("2026-1", bytes(32), "2026-01-01T00:00:00Z")
+        >>> key = EpochKey("2026-1", bytes(32), "2026-01-01T00:00:00Z")
         >>> [key.coin("w0-000001", n) for n in range(8)]
         [1, 0, 1, 0, 1, 1, 1, 0]
         """
