@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.gateway.control.holds import follow, schedules_in
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.scan import ScanResult
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.failover import failover_evidence, failover_least_p_value
@@ -236,7 +236,7 @@ class Play:
 
     def run(self, folder: Path) -> dict[str, object]:
         begun = time.perf_counter()
-        state = State(folder / "state.db", bytes(range(32)))
+        state = ControlState(folder / "state.db", bytes(range(32)))
         live = LiveScan(Options(threads=2), keep=Keep(), accounts=self.known)
         rows = self.known.to_pylist()
         orgs = {row["account"]: row["org"] for row in rows}

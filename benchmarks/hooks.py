@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from hooks_world import BAN, Hooked, hooks  # noqa: E402
 from stillwatch.gateway.control.tables import load_tables  # noqa: E402
-from stillwatch.gateway.hooks import Asked  # noqa: E402
+from stillwatch.gateway.hooks import ReportedRequest  # noqa: E402
 from stillwatch.gateway.hooks.judge import Judge  # noqa: E402
 from stillwatch.gateway.path.budgets import Budgets  # noqa: E402
 from stillwatch.terms.load import load  # noqa: E402
@@ -116,7 +116,7 @@ def pure(h: Hooked) -> None:
     )  # fmt: skip
     gate.verdict = lambda *given: Gate.verdict(gate, *given)
     judge = Judge(gate)
-    asked = Asked("acct_test", 0, models=("gpt-4o", "openai/gpt-4o"), hosts=("api.openai.com",))
+    asked = ReportedRequest("acct_test", 0, models=("gpt-4o", "openai/gpt-4o"), hosts=("api.openai.com",))
     count, began = 50_000, time.perf_counter()
     for _ in range(count):
         judge.request(asked, 1_800_000_000_000_000)

@@ -26,10 +26,10 @@ from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
-from stillwatch.prove.identify.who import _between, comparison_threshold, decide, strangers
+from stillwatch.prove.identify.who import _compare_references, comparison_threshold, decide, strangers
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, area, checkup
-from stillwatch.prove.lineage.margins import field
+from stillwatch.prove.lineage.margins import choose_field
 from stillwatch.prove.lineage.reading import read_lineage
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.likeness import Likeness, likeness
@@ -128,7 +128,7 @@ def intersection_union(data: Data, alike_of: Callable[[str], Likeness]) -> Row:
             continue
         alike = alike_of(name)
         try:
-            where = field(alike, data.lineage, name)
+            where = choose_field(alike, data.lineage, name)
         except LineageError:
             continue
         by_family = {f: _rows_mean(alike.by_prompt[:, list(where.versions[f])]) for f in where.families}
@@ -230,7 +230,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
     """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
     kins = np.array(kin)[refs]
-    table = _between(alike.mean, refs, kin)
+    table = _compare_references(alike.mean, refs, kin)
     false = of = 0
     for own in sorted(set(kins)):
         rest = table[np.ix_(kins != own, kins != own)]

@@ -39,14 +39,14 @@ from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.models import Loaded, load
 from stillwatch.distill.train.run import train
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.prove.coin import Leaning
 from stillwatch.prove.coin.actors import by_file
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import fall
 from stillwatch.prove.coin.leaning import lean
-from stillwatch.prove.coin.run import Wanted, ask, judge, plan
+from stillwatch.prove.coin.run import CoinRunRequest, ask, judge, plan
 from stillwatch.prove.suspect import Question, Suspect, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import Weights, open_weights
@@ -295,7 +295,7 @@ def make_world(out: Path) -> World:
     terms.write_text("version = 1\n[coin]\nshare = 1.0\n")
     asked = {actor: problems(n, 1000 + k) for k, (actor, n) in enumerate(ASKED.items())}
     with start_server(place, reasoning="inline") as upstream, gateway(world.folder, upstream, terms) as url:
-        with State(Folder(world.folder).state, Folder(world.folder).secret()) as state:
+        with ControlState(Folder(world.folder).state, Folder(world.folder).secret()) as state:
             keys = {
                 name: state.issue(name, now_us=time.time_ns() // 1000)
                 for actor in ACCOUNTS
@@ -341,7 +341,7 @@ def verdict_on(
     verified = verify(coin / "ledger", read_keys(coin / "keys"))
     out = world.out / "tests" / name
     planned = plan(
-        world.pairs(), verified, by_file(world.actors), suspect, base, Wanted(**wanted),
+        world.pairs(), verified, by_file(world.actors), suspect, base, CoinRunRequest(**wanted),
         open_signer(world.out / "prove.key"), out, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )  # fmt: skip
     found, early = ask(planned, suspect, base, silent)

@@ -19,7 +19,7 @@ import prove as bench
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, checkup
 from stillwatch.prove.lineage.judge import judge
-from stillwatch.prove.lineage.margins import field
+from stillwatch.prove.lineage.margins import choose_field
 from stillwatch.prove.pool import likeness as measure
 from stillwatch.prove.pool.likeness import Likeness, likeness
 
@@ -82,7 +82,7 @@ def families_out(data: bench.Data) -> None:
             if bare.lineage.models[name].teachers - {family}:
                 continue  # another teacher of its is still there
             try:
-                where = field(alike, bare.lineage, name)
+                where = choose_field(alike, bare.lineage, name)
             except LineageError:
                 continue
             tried += 1

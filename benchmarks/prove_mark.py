@@ -245,15 +245,23 @@ class Bench:
     ) -> None:
         """Look for every actor's key, by both choices of what is scored."""
         from stillwatch.prove.evidence_json import write as write_evidence
-        from stillwatch.prove.radioactivity import Choice, Settings
+        from stillwatch.prove.radioactivity import RadioactivitySettings, TokenSelection
         from stillwatch.prove.radioactivity.judge import judge
         from stillwatch.watermark.keys import Owner
 
         marks = [Owner(self.owner_key, window).mark(one) for one in ACTORS]
-        for choice in Choice:
-            given = {"reference": self.base, "teacher": self.plain} if choice is Choice.MATCHED else {}
+        for choice in TokenSelection:
+            given = (
+                {"reference": self.base, "teacher": self.plain} if choice is TokenSelection.MATCHED else {}
+            )
             one = judge(
-                name, texts, marks, Settings(window, choice), served=marked, prompts=self.new, **given
+                name,
+                texts,
+                marks,
+                RadioactivitySettings(window, choice),
+                served=marked,
+                prompts=self.new,
+                **given,
             )
             e = one.evidence
             write_evidence(e, self.out / f"{name}-{window}-{choice}.json")

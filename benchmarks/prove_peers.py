@@ -13,7 +13,7 @@ import numpy as np
 
 from stillwatch.prove.lineage import LineageError, Role
 from stillwatch.prove.lineage.checkup import area
-from stillwatch.prove.lineage.margins import field
+from stillwatch.prove.lineage.margins import choose_field
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.likeness import Likeness, likeness, prompt_likeness, tokens
 
@@ -81,7 +81,7 @@ def _dli(data: Any, sign: Callable[[list[str]], Any], compare: Callable[[Any, An
         if model.role is not Role.STUDENT or name not in data.pool.answers:
             continue
         try:
-            where = field(blank, data.lineage, name)
+            where = choose_field(blank, data.lineage, name)
         except LineageError:
             continue
         likest = {

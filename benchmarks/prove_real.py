@@ -30,11 +30,11 @@ from stillwatch.distill.embedded.serve.run import start_server
 from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.run import train
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.prove.coin.actors import by_account
-from stillwatch.prove.coin.run import Wanted, ask, judge, plan
-from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed, silent
+from stillwatch.prove.coin.run import CoinRunRequest, ask, judge, plan
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Suspect, Tell, Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
@@ -112,7 +112,7 @@ def make_world(place: Place) -> None:
     folder = Folder(place.gateway)
     with start_server(place.teacher) as upstream, gateway(place.gateway, upstream, terms) as url:
         say("the teacher is served")
-        with State(folder.state, folder.secret()) as state:
+        with ControlState(folder.state, folder.secret()) as state:
             keys = {n: state.issue(n, now_us=time.time_ns() // 1000) for a in ACCOUNTS for n in names(a)}
         for actor, asked in prompts().items():
             for k, name in enumerate(names(actor)):
@@ -192,10 +192,10 @@ class Remembered:
     def __init__(self, name: str, opened: Callable[[], Suspect], path: Path) -> None:
         self.name = name
         self._opened, self._path, self._suspect = opened, path, None
-        self._known: dict[str, Weighed] = {}
+        self._known: dict[str, AnswerLikelihood] = {}
         if path.exists():
             told = (json.loads(line) for line in path.read_text().splitlines())
-            self._known = {key: Weighed(*values) for key, values in told}
+            self._known = {key: AnswerLikelihood(*values) for key, values in told}
 
     def _real(self) -> Suspect:
         if self._suspect is None:
@@ -205,7 +205,7 @@ class Remembered:
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         return self._real().answers(questions, n, tell)
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         new = [one for one in told if one.id not in self._known]
         if new:
             found = self._real().weigh(new, tell)
@@ -249,7 +249,7 @@ def tests(place: Place, only: Sequence[str], accounts: Sequence[str]) -> dict[st
         out = place.out / "tests" / "-".join([*name.replace(",", "").split(), *accounts])
         planned = plan(
             pairs_of(coin / "ledger", keys, reading), verified, by_account, tested, base,
-            Wanted(statistic, only=tuple(accounts)), open_signer(place.out / "prove.key"), out,
+            CoinRunRequest(statistic, only=tuple(accounts)), open_signer(place.out / "prove.key"), out,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )  # fmt: skip
         leans, early = ask(planned, tested, base, silent)

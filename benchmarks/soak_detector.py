@@ -23,10 +23,10 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.begin import place_terms
-from stillwatch.gateway.detector import EXCHANGES_A_MB, Detector
+from stillwatch.gateway.detector import EXCHANGES_A_MB, FolderScan
 from stillwatch.gateway.folder import derive, open_folder
 from stillwatch.gateway.record import rows, segments
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 HOUR_US = 3_600_000_000
 BEGIN_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
@@ -62,9 +62,9 @@ def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]
     folder = open_folder(folder_path)
     place_terms(folder, None)
     sketcher = Sketcher(derive(folder.secret(), PURPOSE))
-    settings = Settings(upstream="http://127.0.0.1:1", detector_memory_mb=MEMORY_MB)
+    settings = GatewaySettings(upstream="http://127.0.0.1:1", detector_memory_mb=MEMORY_MB)
     now = [BEGIN_US]
-    detector = Detector(folder, settings, lambda: now[0])
+    detector = FolderScan(folder, settings, lambda: now[0])
     dice, number = random.Random(1), 0
     kept, held = [], []
     for hour in range(hours):

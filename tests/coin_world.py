@@ -4,11 +4,11 @@ import random
 from pathlib import Path
 
 from stillwatch.coin import Answer, Pair, Unpaired
-from stillwatch.coin.keys import Key
+from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
 
 NOW_US = 1_793_000_000_000_000
-KEY = Key("2026-11", bytes(range(32)), "2026-11-01T00:00:00Z")
+KEY = EpochKey("2026-11", bytes(range(32)), "2026-11-01T00:00:00Z")
 WORDS = [
     "amber",
     "birch",
@@ -47,7 +47,7 @@ def pair_in(
 
 
 def write(
-    folder: Path, accounts: dict[str, int], *, seed: int = 1, key: Key = KEY, reader: bytes | None = None
+    folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY, reader: bytes | None = None
 ) -> list[Pair]:
     """A closed ledger with so many pairs of each account, mixed; and one coin without a pair."""
     draw = random.Random(seed)

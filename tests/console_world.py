@@ -17,10 +17,10 @@ from stillwatch.cases.store import Store
 from stillwatch.console import (
     AffectedEndUser,
     CapturedExchange,
+    ComponentHealth,
     InForce,
     Lost,
     NearbyAccount,
-    Part,
     Proposed,
     StepImpact,
     TermsText,
@@ -124,10 +124,10 @@ class Gateway:
         )
         return InForce(loads(NEWER, "terms.toml"), "b" * 64, f"terms.toml: {HOSTILE[1]}", texts)
 
-    def health(self, now_us: int) -> Sequence[Part]:
+    def health(self, now_us: int) -> Sequence[ComponentHealth]:
         return [
-            Part("detector", "degraded", f"is 70 s behind; {HOSTILE[2]}"),
-            Part("workers", "ok", "2 of 2 serve"),
+            ComponentHealth("detector", "degraded", f"is 70 s behind; {HOSTILE[2]}"),
+            ComponentHealth("workers", "ok", "2 of 2 serve"),
         ]
 
     def gaps(self) -> Sequence[Lost]:

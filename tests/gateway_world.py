@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 
 from stillwatch.gateway.child import ENTRIES
 from stillwatch.gateway.control.owners import Owners
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.counters import read_all
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.record.recorder import Recorder
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.terms.load import default_text
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
@@ -145,10 +145,10 @@ def gateway(
         text = terms if "version" in terms else default_text() + "\n" + terms
         folder.terms.write_text(text, encoding="utf-8")
         port = free_port()
-        Settings(upstream=upstream, port=port, admin_port=free_port(), workers=workers, **settings).save(
-            folder.settings
-        )
-        with State(folder.state, folder.secret()) as state:
+        GatewaySettings(
+            upstream=upstream, port=port, admin_port=free_port(), workers=workers, **settings
+        ).save(folder.settings)
+        with ControlState(folder.state, folder.secret()) as state:
             key = state.issue(account, now_us=time.time_ns() // 1000)
         running = Running(folder, port, key)
         try:

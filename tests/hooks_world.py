@@ -28,10 +28,10 @@ import pytest
 from gateway_world import Running, free_port, until
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control import actions
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.record.recorder import Recorder
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
@@ -68,13 +68,13 @@ class Hooked(Running):
 
     def account(self, name: str) -> str:
         """Issue a key to an account."""
-        with State(self.folder.state, self.folder.secret()) as state:
+        with ControlState(self.folder.state, self.folder.secret()) as state:
             return state.issue(name, now_us=time.time_ns() // 1000)
 
     def stand(self, account: str, step: Step) -> None:
         """Let a step stand for an account."""
         now_us = time.time_ns() // 1000
-        with State(self.folder.state, self.folder.secret()) as state:
+        with ControlState(self.folder.state, self.folder.secret()) as state:
             actions.act(
                 state, [(account, EnforcementStatus(step, now_us))], who="test", why="a test", now_us=now_us
             )
@@ -96,8 +96,8 @@ def hooks(
         )
         port = free_port()
         given = {"port": free_port(), "admin_port": free_port(), **settings}
-        Settings(upstream=NOTHING, hooks_port=port, **given).save(folder.settings)
-        with State(folder.state, folder.secret()) as state:
+        GatewaySettings(upstream=NOTHING, hooks_port=port, **given).save(folder.settings)
+        with ControlState(folder.state, folder.secret()) as state:
             key = state.issue("acct_test", now_us=time.time_ns() // 1000)
             hook = state.issue("hook:test", now_us=time.time_ns() // 1000)
         running = Hooked(folder, port, key, secret_key=hook)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.actors import Actor, Known, World
+from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.spread import spread
 from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -102,12 +102,12 @@ def log_of(table: pa.Table, threads: int = 1) -> ExchangeLog:
     return build(table.to_batches(max_chunksize=5000), SKETCHER, threads=threads)
 
 
-def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> Known:
+def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> AccountFacts:
     """What the provider knows, in the order of the log's accounts."""
     rows = {row["account"]: row for row in accounts}
     mine = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in mine]
-    return Known(
+    return AccountFacts(
         [row.get("org") or "" for row in mine],
         [row.get("payment") or "" for row in mine],
         np.array([0 if c is None else int(c.timestamp()) * 1_000_000 for c in created], np.int64),
@@ -119,7 +119,7 @@ def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> Known:
 
 def stage(
     crowd: Crowd, members: Sequence[str], p_settings: dict[str, float] | None = None, known: bool = True
-) -> tuple[Actor, World]:
+) -> tuple[Actor, ActorContext]:
     """The members as one actor in the crowd's world; its own markers are those that only members took up."""
     log = crowd.log()
     code = {name: k for k, name in enumerate(log.accounts)}
@@ -135,7 +135,7 @@ def stage(
         np.flatnonzero((inside >= 3) & (inside >= 0.6 * entrants)),
         p_settings or {},
     )
-    world = World(
+    world = ActorContext(
         log,
         known_of(log, crowd.known) if known else None,
         found.row,

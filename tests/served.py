@@ -21,7 +21,7 @@ from typing import Any
 
 from gateway_world import UPSTREAM_KEY, free_port, until
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 
@@ -38,7 +38,7 @@ class Served:
         self.words = ["serve", "--folder", str(self.folder.path), "--upstream", upstream]
         self.words += ["--workers", str(workers), "--port", str(self.port)]
         self.words += ["--admin-port", str(self.admin_port)]
-        with State(self.folder.state, self.folder.secret()) as state:
+        with ControlState(self.folder.state, self.folder.secret()) as state:
             self.key = state.issue("acct_test", now_us=heartbeat.utc_us())
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stillwatch.actors import World
+from stillwatch.actors import ActorContext
 from stillwatch.actors.conduct import HotRows
 from stillwatch.actors.links import Links, nothing
 from stillwatch.actors.prompts import elsewhere, prompts
@@ -131,7 +131,7 @@ def test_prompts_elsewhere_leave_the_accounts_out() -> None:
     nothing = np.zeros((ROWS, 1), np.uint32)
     log = ExchangeLog(columns, nothing, nothing, tuple(map(str, range(PARTIES))), (), frozenset(), 0)
     none = np.zeros(0, np.int32)
-    world = World(log, None, none, none, none, none)
+    world = ActorContext(log, None, none, none, none, none)
     mine = np.array([1, 4, 7], np.int32)
     every, apart = world.once(prompts), elsewhere(mine, world)
     assert world.once(prompts) is every

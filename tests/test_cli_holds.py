@@ -16,7 +16,7 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway.control.holds import all_held, follow
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.record import segments
 from stillwatch.report.explain import explain
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Folder:
     made.secret_file.write_bytes(bytes(range(32)))
     accounts = schedule(0, 16).accounts
     then_us = START_US  # long over: the draw, and so the p-value, is the same every time
-    with State(made.state, made.secret()) as state:
+    with ControlState(made.state, made.secret()) as state:
         follow(
             state, loads(ON), [HoldCandidate("sw-1", 0.01, accounts)], {}, now_us=then_us, tell=lambda _: None
         )
@@ -92,7 +92,7 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
 def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
     run(folder, "end", "1", "--why", "over")
     (listed,) = json.loads(run(folder, "list", "--json")[1])
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         drawn = all_held(state)[0].schedule
     again = HoldSchedule(
         listed["candidate"],
@@ -133,7 +133,7 @@ def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_p
 
 
 def test_a_scan_does_not_accuse_people_who_were_held(folder: Folder, tmp_path: Path) -> None:
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         drawn = all_held(state)[0].schedule
     for segment in folder.segments.rglob("*"):
         if segment.is_file():
@@ -144,7 +144,7 @@ def test_a_scan_does_not_accuse_people_who_were_held(folder: Folder, tmp_path: P
 
 def test_a_folder_in_which_nobody_was_held(tmp_path: Path) -> None:
     made = open_folder(tmp_path / "empty")
-    with State(made.state, made.secret()):
+    with ControlState(made.state, made.secret()):
         pass
     assert "nobody has been held" in run(made, "list")[1]
     assert run(made, "test", "--json")[1].strip() == "[]"

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from stillwatch.cli.main import app
 from stillwatch.gateway.control import actions, keys, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.heartbeat import utc_us
@@ -43,8 +43,8 @@ def answer(folder: Folder, *words: str) -> object:
 
 
 def _proposed(folder: Folder, *accounts: str) -> int:
-    want = Wanted("sw-1", Step.BLOCK, "ladder.rule 2", "a pool of accounts", accounts, None)
-    with State(folder.state) as state:
+    want = WantedStep("sw-1", Step.BLOCK, "ladder.rule 2", "a pool of accounts", accounts, None)
+    with ControlState(folder.state) as state:
         proposals.write_down(state, Reconciled((Proposal(0, 1, want),), (), ()), now_us=utc_us())
         return proposals.proposals(state)[0].proposal
 
@@ -66,7 +66,7 @@ def test_an_object_is_assigned_and_says_whose_it_is(folder: Folder) -> None:
     listed = answer(folder, "object", "list")
     assert [(one["name"], one["account"]) for one in listed] == [("file-1", "acme"), ("vs_1", None)]  # type: ignore[attr-defined]
     assert "everybody" in typed(folder, "object", "list").stdout
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert [event.subject for event in state.events() if event.what == "object assigned"] == [
             "vs_1",
             "file-1",
@@ -146,7 +146,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_new_admin_token_replaces_the_old_one(folder: Folder) -> None:
     old, new = (typed(folder, "key", "admin").stdout.strip() for _ in range(2))
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert (state.is_admin(old), state.is_admin(new)) == (False, True)
 
 
@@ -204,7 +204,7 @@ def test_a_proposal_is_approved_or_dismissed(folder: Folder) -> None:
 
 def test_the_log_says_who(folder: Folder) -> None:
     typed(folder, "standing", "set", "acme", "--step", "watch", "--why", "x")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert actions.history(state)[0].who == answer(folder, "standing", "log")[0]["who"]  # type: ignore[index]
 
 

@@ -14,7 +14,7 @@ from stillwatch.cli.main import app
 from stillwatch.gateway.begin import place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
 from stillwatch.terms import TermsError
 
 RULES = 'version = 2\n[[ban]]\nfamily = "deepseek"\n'
@@ -78,7 +78,7 @@ def test_an_upstreams_key_from_the_environment_is_looked_at_too(monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["worker-0", "recorder", "hooks"])
 def test_a_process_that_cannot_begin_says_so_in_one_line(folder: Folder, name: str) -> None:
-    Settings("http://127.0.0.1:9", hooks_port=9).save(folder.settings)
+    GatewaySettings("http://127.0.0.1:9", hooks_port=9).save(folder.settings)
     folder.secret_file.write_bytes(b"short")
     words = [sys.executable, "-m", "stillwatch.gateway.child", name, str(folder.path), str(os.getpid())]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

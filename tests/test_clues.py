@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from scan_world import MODELS, START, Crowd, sentence, stage
-from stillwatch.actors import MOST_BITS, Actor, Clue, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, Clue, ClueWeight
 from stillwatch.scan.assemble import clues
 
 CLUES = {clue.NAME: clue for clue in clues()}
@@ -398,7 +398,7 @@ ALIKE: dict[str, tuple[Case, ...]] = {
 
 
 @cache
-def staged(case: Case) -> tuple[Actor, World]:
+def staged(case: Case) -> tuple[Actor, ActorContext]:
     crowd = Crowd(7)
     names = case(crowd)
     chance = case is settings_by_chance
@@ -503,12 +503,12 @@ def test_a_clue_does_not_depend_on_what_accounts_are_called(clue: Clue) -> None:
     assert {(second[1].log.accounts[t.account], round(t.bits, 6), t.text) for t in b.ties} == was
 
 
-def _told(weighed: Weighed) -> tuple[Any, ...]:
+def _told(weighed: ClueWeight) -> tuple[Any, ...]:
     numbers = (weighed.bits, weighed.actual, weighed.baseline, weighed.population_p95)
     return weighed.text, weighed.n, *(n if n is None else round(n, 9) for n in numbers)
 
 
-def bare(case: Case) -> tuple[Actor, World]:
+def bare(case: Case) -> tuple[Actor, ActorContext]:
     """The case again in a log that holds times, accounts and prompts only."""
     crowd = Crowd(7)
     names = case(crowd)
@@ -516,7 +516,7 @@ def bare(case: Case) -> tuple[Actor, World]:
     return stage(Crowd(7, [{k: row[k] for k in kept} for row in crowd.rows]), names, known=False)
 
 
-def alone(case: Case) -> tuple[Actor, World]:
+def alone(case: Case) -> tuple[Actor, ActorContext]:
     """The members make up the whole log."""
     crowd = Crowd(7)
     names = case(crowd)
@@ -525,7 +525,7 @@ def alone(case: Case) -> tuple[Actor, World]:
     return stage(Crowd(7, mine, kept), names, {_column(n): p for n, p in AT_ODDS.items()})
 
 
-def single(case: Case) -> tuple[Actor, World]:
+def single(case: Case) -> tuple[Actor, ActorContext]:
     """One account of it, alone in the log, with one exchange."""
     crowd = Crowd(7)
     names = case(crowd)[:1]
@@ -533,13 +533,13 @@ def single(case: Case) -> tuple[Actor, World]:
     return stage(Crowd(7, mine, crowd.known[-20:]), names, {_column(n): p for n, p in AT_ODDS.items()})
 
 
-def one_of_many(case: Case) -> tuple[Actor, World]:
+def one_of_many(case: Case) -> tuple[Actor, ActorContext]:
     """A single account as the actor, the others of the log beside it."""
     crowd = Crowd(7)
     return stage(crowd, case(crowd)[:1])
 
 
-def unknown(case: Case) -> tuple[Actor, World]:
+def unknown(case: Case) -> tuple[Actor, ActorContext]:
     """No accounts table was given."""
     actor, world = staged(case)
     return actor, replace(world, known=None)
@@ -547,7 +547,7 @@ def unknown(case: Case) -> tuple[Actor, World]:
 
 @pytest.mark.parametrize("poor", [bare, alone, single, one_of_many, unknown], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
-def test_a_clue_manages_with_little(clue: Clue, poor: Callable[[Case], tuple[Actor, World]]) -> None:
+def test_a_clue_manages_with_little(clue: Clue, poor: Callable[[Case], tuple[Actor, ActorContext]]) -> None:
     weighed = clue.weigh(*poor(SEEN[clue.NAME]))
     if weighed is None:
         return

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from coin_world import KEY, NOW_US, pair_in, write
 from stillwatch.coin import Answer, CoinError, Unpaired
-from stillwatch.coin.chain import canonical, linked
-from stillwatch.coin.keys import Key, current, new_key, read_key, read_keys, write_key
+from stillwatch.coin.chain import canonical, make_line
+from stillwatch.coin.keys import EpochKey, current, new_key, read_key, read_keys, write_key
 from stillwatch.coin.ledger import Ledger, files
 from stillwatch.coin.sealing import new_reading_key, read_reading_key, seal, unseal
 from stillwatch.coin.verify import Head, against, pairs, verify
@@ -36,7 +36,7 @@ def rewritten(path: Path, lines: list[dict], *, chained: bool = False) -> None:
     if chained:
         prev, new = "0" * 64, []
         for line in lines:
-            new.append(linked({k: v for k, v in line.items() if k not in ("prev", "hash")}, prev))
+            new.append(make_line({k: v for k, v in line.items() if k not in ("prev", "hash")}, prev))
             prev = new[-1]["hash"]
         lines = new
     path.write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
@@ -254,4 +254,4 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     folder = tmp_path_factory.mktemp("any")
     (folder / "w0-000001.jsonl").write_bytes(data)
     with pytest.raises(CoinError):
-        verify(folder, {Key("a", bytes(32), "t").commitment: Key("a", bytes(32), "t")})
+        verify(folder, {EpochKey("a", bytes(32), "t").commitment: EpochKey("a", bytes(32), "t")})

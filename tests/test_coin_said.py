@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillwatch.gateway.record.coined import Drawn, Reply, messages_of, record
+from stillwatch.gateway.record.coined import CoinedReply, Drawn, messages_of, record
 from stillwatch.gateway.record.said import words_of
 from upstream import Upstream
 
@@ -99,7 +99,7 @@ JSON = st.recursive(
 @given(JSON, st.booleans())
 def test_any_json_is_read_or_refused(value: Any, stream: bool) -> None:
     raw = json.dumps(value).encode()
-    one = Reply(b"data: " + raw + b"\n\n" if stream else raw, 200, stream)
+    one = CoinedReply(b"data: " + raw + b"\n\n" if stream else raw, 200, stream)
     record(Drawn("w0-000001", 0, 1, "a", None, "m", "chat", raw, 0, (one, one)))
     with suppress(ValueError):
         messages_of(raw)

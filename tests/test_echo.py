@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from echo_world import DAYS, Exchanges, honest, pool, prose
 from scan_world import SKETCHER, START, known_of
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 from stillwatch.actors.clues import echo as clue
 from stillwatch.actors.clues.echo import echo_evidence
 from stillwatch.actors.echo import LEAST_PASSAGES, echoes
@@ -346,7 +346,7 @@ def test_the_clue_ties_and_makes_nobody_firm() -> None:
     log = world.log()
     code = {name: k for k, name in enumerate(log.accounts)}
     nothing = np.zeros(0, np.int64)
-    stage = World(log, known_of(log, []), nothing, nothing, nothing, nothing, world.party(log))
+    stage = ActorContext(log, known_of(log, []), nothing, nothing, nothing, nothing, world.party(log))
     for members, speaks in ((names, True), (groups["strangers"], False), (groups["vendor"], False)):
         accounts = np.array(sorted(code[n] for n in members), np.int32)
         weighed = clue.weigh(Actor(accounts, stage.rows_of(accounts), nothing, {}), stage)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.scan.explanations import class_members
 
 
-def known_by(domains: list[str]) -> Known:
+def known_by(domains: list[str]) -> AccountFacts:
     blank = [""] * len(domains)
-    return Known(blank, blank, np.zeros(len(domains), np.int64), blank, [()] * len(domains), domains)
+    return AccountFacts(blank, blank, np.zeros(len(domains), np.int64), blank, [()] * len(domains), domains)
 
 
 @pytest.mark.parametrize(

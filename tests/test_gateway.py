@@ -13,7 +13,7 @@ from gateway_world import UPSTREAM_KEY, Running, gateway, until
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway.control.actions import act
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
@@ -108,7 +108,7 @@ def test_a_hidden_model_is_not_listed(up: Upstream) -> None:
 
 
 def test_standings_count_within_a_second(up: Upstream) -> None:
-    with gateway(up.url) as g, State(g.folder.state, g.folder.secret()) as state:
+    with gateway(up.url) as g, ControlState(g.folder.state, g.folder.secret()) as state:
         assert ask(g).status_code == 200
         now = time.time_ns() // 1000
         act(

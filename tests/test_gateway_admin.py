@@ -19,12 +19,12 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control import actions, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, Scanned, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
@@ -38,8 +38,8 @@ WHEN = datetime(2026, 11, 25, tzinfo=UTC)
 def desk(tmp_path: Path) -> Iterator[Desk]:
     folder = open_folder(tmp_path / "serve")
     folder.terms.write_text(default_text())
-    settings = Settings("http://127.0.0.1:9", workers=2)
-    with State(folder.state) as state:
+    settings = GatewaySettings("http://127.0.0.1:9", workers=2)
+    with ControlState(folder.state) as state:
         yield Desk(folder, settings, state, open_terms(folder, keeps_history=True), Findings(folder))
 
 
@@ -71,7 +71,7 @@ def _findings(desk: Desk) -> None:
 
 
 def _proposal(desk: Desk, *accounts: str) -> int:
-    want = Wanted("sw-1", Step.THROTTLE, "ladder.rule 1", "a pool", accounts, None)
+    want = WantedStep("sw-1", Step.THROTTLE, "ladder.rule 1", "a pool", accounts, None)
     proposals.write_down(desk.state, Reconciled((Proposal(0, NOW, want),), (), ()), now_us=NOW)
     return proposals.proposals(desk.state)[0].proposal
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway_world import Running, gateway, until
 from stillwatch.gateway.control.owners import EVERYBODY, Owners
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.objects import Listing, place_of
 from stillwatch.gateway.path.references import in_value, made_in, made_in_event
 from upstream_store import Store, storing
@@ -36,7 +36,7 @@ class World:
     def __init__(self, store: Store, gate: Running) -> None:
         self.store, self.gate = store, gate
         self.keys = {"a": gate.key}
-        with State(gate.folder.state, gate.folder.secret()) as state:
+        with ControlState(gate.folder.state, gate.folder.secret()) as state:
             self.keys["b"] = state.issue("acct_b", now_us=time.time_ns() // 1000)
         until(lambda: self.ask("b", "GET", "/v1/models")[0] == 200, what="the second key")
 

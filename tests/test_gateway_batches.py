@@ -19,8 +19,16 @@ import gateway_world
 from gateway_world import Running
 from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.gateway.control.actions import act
-from stillwatch.gateway.control.state import State
-from stillwatch.gateway.path.batch import MOST_LINES, Batch, Notes, TooMany, begun, brought, uploaded
+from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.path.batch import (
+    MOST_LINES,
+    BatchRequest,
+    Notes,
+    TooMany,
+    batch_tokens,
+    begun,
+    uploaded_batch,
+)
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.terms import EnforcementStatus, Step
@@ -146,7 +154,7 @@ def test_a_list_of_models_does_not_hold_back_what_is_fetched_later() -> None:
 
 def test_answers_are_stripped_line_by_line() -> None:
     with files_api(answered(ANSWER, ANSWER)) as up, gateway(up, recorder=False, account="acct_1") as g:
-        with State(g.folder.state) as state:
+        with ControlState(g.folder.state) as state:
             now_us = 1
             act(state, [("acct_1", EnforcementStatus(Step.STRIP, now_us))], who="t", why="t", now_us=now_us)
         g.stop("worker-0")
@@ -261,10 +269,15 @@ def test_nothing_goes_where_nobody_counts_and_no_key_comes_out() -> None:
 
 def test_a_batch_counts_by_what_the_apis_call_it() -> None:
     body = {"input_file_id": "f", "endpoint": "/v1/chat/completions"}
-    assert begun(body) == Batch(begins=True, files=("f",))
-    assert begun({"input_files": ["f", "g"]}) == Batch(begins=True, files=("f", "g"))
-    assert begun({"input_blob": "https://a"}) == begun([1]) == begun(None) == Batch(begins=True, untold=True)
-    assert begun({"requests": [{"custom_id": "a", "body": {"max_tokens": 7.0}}, 3]}) == Batch(
+    assert begun(body) == BatchRequest(begins=True, files=("f",))
+    assert begun({"input_files": ["f", "g"]}) == BatchRequest(begins=True, files=("f", "g"))
+    assert (
+        begun({"input_blob": "https://a"})
+        == begun([1])
+        == begun(None)
+        == BatchRequest(begins=True, untold=True)
+    )
+    assert begun({"requests": [{"custom_id": "a", "body": {"max_tokens": 7.0}}, 3]}) == BatchRequest(
         2, 7, 1, begins=True
     )
     for path in ("/v1/batches", "/v1/messages/batches/", "/openai/batches", "/v1/batch/jobs", "/b/batches"):
@@ -275,26 +288,26 @@ def test_a_batch_counts_by_what_the_apis_call_it() -> None:
         found = OPERATIONS.find("POST", path)
         assert found is None or found.does != "begins"
     embed = json.dumps({"custom_id": "a", "url": "/v1/embeddings", "body": {"input": "x", "max_tokens": 9}})
-    assert uploaded(embed.encode()) == Batch(1)
+    assert uploaded_batch(embed.encode()) == BatchRequest(1)
 
 
 def test_a_question_is_one_however_its_id_is_written_and_too_many_are_refused() -> None:
     hidden = rb'{"c\u0075stom\u005fid": "a", "body": {"max_tokens": 7}}' + b"\n"
-    assert uploaded(hidden * 2) == Batch(2, 14)
-    assert uploaded(b'{"custom-id": 1}') is None
+    assert uploaded_batch(hidden * 2) == BatchRequest(2, 14)
+    assert uploaded_batch(b'{"custom-id": 1}') is None
     for line in (hidden, b"{\n"):
         with pytest.raises(TooMany):
-            uploaded(hidden + line * MOST_LINES)
+            uploaded_batch(hidden + line * MOST_LINES)
 
 
 def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
     huge = {"max_tokens": 10**18, "n": 10**18}
     body = json.dumps({"custom_id": "a", "body": huge}).encode()
-    batch = uploaded((body + b"\n") * 50)
+    batch = uploaded_batch((body + b"\n") * 50)
     assert batch is not None
     notes, budgets = Notes(tmp_path), Budgets(tmp_path, 0, 1)
     notes.note("acct", "f", batch, 1)
-    told = notes.tokens("acct", Batch(begins=True, files=("f", "f")), 1_000)
+    told = notes.tokens("acct", BatchRequest(begins=True, files=("f", "f")), 1_000)
     assert told is not None
     for _ in range(1_000):
         budgets.add_batch(0, 1, told)
@@ -307,11 +320,11 @@ def test_what_nobody_means_overflows_no_counter(tmp_path: Path) -> None:
 def test_notes_that_are_no_database_any_more_are_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "batches.db").write_bytes(b"nothing" * 1_000)
     notes = Notes(tmp_path)
-    notes.note("acct", "f", Batch(1, 7), 1)
-    assert notes.tokens("acct", Batch(begins=True, files=("f",)), 1) == 7
-    assert Notes(tmp_path).tokens("acct", Batch(begins=True, files=("f",)), 1) == 7
-    assert notes.tokens("other", Batch(begins=True, files=("f",)), 1) is None
-    assert Notes(None).tokens("acct", Batch(begins=True, files=("f",)), 1) is None
+    notes.note("acct", "f", BatchRequest(1, 7), 1)
+    assert notes.tokens("acct", BatchRequest(begins=True, files=("f",)), 1) == 7
+    assert Notes(tmp_path).tokens("acct", BatchRequest(begins=True, files=("f",)), 1) == 7
+    assert notes.tokens("other", BatchRequest(begins=True, files=("f",)), 1) is None
+    assert Notes(None).tokens("acct", BatchRequest(begins=True, files=("f",)), 1) is None
 
 
 @given(
@@ -319,6 +332,6 @@ def test_notes_that_are_no_database_any_more_are_begun_anew(tmp_path: Path) -> N
 )
 def test_no_bytes_break_the_counting(noise: bytes, word: bytes) -> None:
     for body in (noise + b"\n" + word, word + noise, word + b"\n" + noise):
-        found = uploaded(body)
+        found = uploaded_batch(body)
         assert found is None or (found.said >= 0 and found.n >= 1)
-        assert min(brought(body)) >= 0
+        assert min(batch_tokens(body)) >= 0

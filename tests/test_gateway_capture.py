@@ -15,7 +15,7 @@ from stillwatch.gateway.record.sent_before import SentBefore
 
 AT_US = 1_790_000_000_000_000
 QUESTION = "Which three rivers meet below the old bridge, and who measured their depth first?"
-ENDED = entries.Outcome(AT_US, "complete", 200, 1, 90, output_tokens=30)
+ENDED = entries.ExchangeOutcome(AT_US, "complete", 200, 1, 90, output_tokens=30)
 
 
 def intent(target: str, operation: str = "chat", kind: str = "application/json") -> entries.Intent:
@@ -49,7 +49,7 @@ def test_a_batch_is_its_questions_and_its_upload_has_none() -> None:
     raw = json.dumps(line).encode() + b"\n"
     upload = intent("/v1/files", "other", "application/jsonl")
     assert rows.row(0, 1, upload, raw, ENDED, b"").get("prompt") is None
-    (asked,) = rows.batched(0, 1, upload, raw, ENDED, SentBefore(b"k" * 32, 1 << 10))
+    (asked,) = rows.batch_rows(0, 1, upload, raw, ENDED, SentBefore(b"k" * 32, 1 << 10))
     assert asked["prompt"] == f"{QUESTION}\ngo on"
 
 

@@ -28,11 +28,11 @@ from stillwatch.gateway.begin import look
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.casework import AGAIN_US, Casework
 from stillwatch.gateway.control.enforce import Enforcer
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.report.findings import load, write
 from stillwatch.scan import AccountVerdict
 from stillwatch.terms import EnforcementStatus, Step
@@ -52,25 +52,25 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def state(folder: Folder) -> Iterator[State]:
-    with State(folder.state) as found:
+def state(folder: Folder) -> Iterator[ControlState]:
+    with ControlState(folder.state) as found:
         yield found
 
 
 @pytest.fixture
-def casework(folder: Folder, state: State) -> Iterator[Casework]:
+def casework(folder: Folder, state: ControlState) -> Iterator[Casework]:
     found = Casework(folder, None, state, lambda _: None)
     yield found
     found.store(NOW).close()
 
 
 @pytest.fixture
-def desk(folder: Folder, state: State) -> Desk:
+def desk(folder: Folder, state: ControlState) -> Desk:
     watched = open_terms(folder, keeps_history=True)
-    return Desk(folder, Settings("http://127.0.0.1:9"), state, watched, Findings(folder))
+    return Desk(folder, GatewaySettings("http://127.0.0.1:9"), state, watched, Findings(folder))
 
 
-def block(state: State, *accounts: str, now_us: int = NOW) -> int:
+def block(state: ControlState, *accounts: str, now_us: int = NOW) -> int:
     standing = EnforcementStatus(Step.BLOCK, now_us, "seen")
     return actions.act(state, [(a, standing) for a in accounts], who="ana", why="they are one", now_us=now_us)
 
@@ -127,7 +127,7 @@ def test_names_and_words_can_be_erased_and_the_rest_stays(casework: Casework) ->
     assert "acct_gone" not in repr(record.detail)
 
 
-def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, state: State) -> None:
+def test_a_database_that_cannot_be_had_is_told_everything_later(folder: Folder, state: ControlState) -> None:
     said: list[str] = []
     block(state, "acct_1")
     (folder.path / "apart").mkdir()
@@ -154,7 +154,9 @@ def test_the_admin_port_shows_the_console(desk: Desk, casework: Casework) -> Non
     assert client.get("/console/login", headers={"host": "evil.example"}).status_code == 421
 
 
-def test_without_its_database_the_console_says_so_and_the_rest_answers(desk: Desk, state: State) -> None:
+def test_without_its_database_the_console_says_so_and_the_rest_answers(
+    desk: Desk, state: ControlState
+) -> None:
     lost = Casework(desk.folder, "sqlite:////nowhere/at/all.db", state, lambda _: None)
     client = TestClient(create_app(desk, lost), base_url="http://127.0.0.1:8081")
     assert client.get("/console/").status_code == 503
@@ -200,7 +202,7 @@ def test_the_verdict_of_an_account_is_the_newest_findings(desk: Desk) -> None:
     ],
 )
 def test_a_place_that_cannot_hold_cases_is_told_before_a_start(folder: Folder, url: str, told: str) -> None:
-    looked = {one.what: one for one in look(folder, Settings("http://127.0.0.1:9", cases=url), None)}
+    looked = {one.what: one for one in look(folder, GatewaySettings("http://127.0.0.1:9", cases=url), None)}
     assert (looked["cases"].verdict == "error") == bool(told)
     assert told in looked["cases"].text
     assert "hunter2" not in looked["cases"].text
@@ -235,7 +237,7 @@ def test_who_is_on_the_list_is_told_of_new_cases(casework: Casework) -> None:
     folder = casework.folder
     hand_over(folder, "a", "b")
     casework.step(NOW)
-    alerts = Alerts(folder, Settings("http://127.0.0.1:9"))
+    alerts = Alerts(folder, GatewaySettings("http://127.0.0.1:9"))
     new_key(folder.path / "k.key", "hmac")
     with receiver() as there:
         listed = f'name = "on-call"\nurl = "{there.url}"\nkeys = ["k.key"]\nallow = ["localhost"]\n'

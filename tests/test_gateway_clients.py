@@ -19,7 +19,7 @@ import pytest
 
 import upstream_replies as model
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.terms.load import default_text
 from upstream import Seen, Upstream
 
@@ -299,7 +299,7 @@ def test_messages_async(gate: Running) -> None:
 @pytest.fixture(scope="module")
 def poor(gate: Running) -> str:
     """A key of an account that may ask once a minute."""
-    with State(gate.folder.state, gate.folder.secret()) as state:
+    with ControlState(gate.folder.state, gate.folder.secret()) as state:
         key = state.issue("acct_poor", now_us=time.time_ns() // 1000)
 
     def known() -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway_world import gateway, until
 from stillwatch.gateway.control.actions import act
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.terms import EnforcementStatus, Step
 from upstream import Upstream
 
@@ -27,7 +27,7 @@ def test_a_clock_that_steps_costs_nobody_an_answer_and_no_row(tmp_path: Path) ->
     with open(clock_file, "r+b") as file:
         clock = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
     with Upstream() as up, gateway(up.url, LIMITED, start=False) as g:
-        with State(g.folder.state, g.folder.secret()) as state:
+        with ControlState(g.folder.state, g.folder.secret()) as state:
             soon = [("other", EnforcementStatus(Step.BLOCK, now_us, until_us=now_us + DAY_US // 2))]
             act(state, soon, who="test", why="test", now_us=now_us)
             other = {"authorization": f"Bearer {state.issue('other', now_us=now_us)}"}

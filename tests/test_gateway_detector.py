@@ -21,13 +21,13 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.reach import reach
-from stillwatch.gateway.control.state import State
-from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, Detector
+from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
 from stillwatch.gateway.record import segments
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
@@ -36,7 +36,7 @@ from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from test_scan_loners import HOUR, START_US, loud
 
-SETTINGS = Settings("http://127.0.0.1:9")
+SETTINGS = GatewaySettings("http://127.0.0.1:9")
 NOW = 1_795_600_000_000_000
 WHEN = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -72,11 +72,11 @@ def parts(table: pa.Table, many: int) -> Iterable[pa.Table]:
     return (table.slice(k * size, size) for k in range(many) if k * size < len(table))
 
 
-def detector(folder: Folder, now_us: int = NOW) -> Detector:
-    return Detector(folder, SETTINGS, lambda: now_us)
+def detector(folder: Folder, now_us: int = NOW) -> FolderScan:
+    return FolderScan(folder, SETTINGS, lambda: now_us)
 
 
-def idle(found: Detector) -> None:
+def idle(found: FolderScan) -> None:
     """Let it seem that nothing has come for a while."""
     found._rows_at = time.monotonic() - IDLE_S - 1
 
@@ -93,7 +93,7 @@ def world() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Detector]:
+def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, FolderScan]:
     """A scene that came in twelve segments, with the detector ended and begun again on the way."""
     folder = made(tmp_path_factory.mktemp("watched") / "serve")
     found = detector(folder)
@@ -112,7 +112,7 @@ def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fol
 
 
 def test_the_campaigns_are_those_of_one_scan_of_the_folder(
-    watched: tuple[Folder, Detector], tmp_path: Path
+    watched: tuple[Folder, FolderScan], tmp_path: Path
 ) -> None:
     """The gateway has issued no key, so that what it knows of these accounts is nothing."""
     folder, _ = watched
@@ -148,7 +148,7 @@ def test_requests_that_ask_nothing_do_not_crowd_the_rest_out() -> None:
     assert len(thinning._had) == 1
 
 
-def test_what_was_read_is_not_read_again(watched: tuple[Folder, Detector], world: Scene) -> None:
+def test_what_was_read_is_not_read_again(watched: tuple[Folder, FolderScan], world: Scene) -> None:
     folder, before = watched
     before.save()
     again = detector(folder)
@@ -157,7 +157,7 @@ def test_what_was_read_is_not_read_again(watched: tuple[Folder, Detector], world
 
 
 def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
-    watched: tuple[Folder, Detector], tmp_path: Path
+    watched: tuple[Folder, FolderScan], tmp_path: Path
 ) -> None:
     copy = Folder(tmp_path / "copy")
     shutil.copytree(watched[0].path, copy.path)
@@ -238,7 +238,7 @@ def test_what_the_owner_knows_of_accounts_is_handed_to_the_scan(folder: Folder) 
     )
     text += f'[[permission]]\naccount = "c"\nkind = "synthetic-data"\napproved_by = "x"\nexpires = {soon}\n'
     folder.terms.write_text(text, encoding="utf-8")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         state.issue("a", "Lab", now_us=NOW)
         state.issue("b", now_us=NOW)
     found = detector(folder)
@@ -264,7 +264,7 @@ def test_without_terms_or_state_it_goes_on_and_says_so(folder: Folder) -> None:
 
 def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
     clock = [NOW]
-    found = Detector(folder, SETTINGS, lambda: clock[0])
+    found = FolderScan(folder, SETTINGS, lambda: clock[0])
     put(folder, 1, some())
     found.step()
     clock[0] += 7_000_000
@@ -293,7 +293,7 @@ def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **mor
 @pytest.fixture
 def enforcing(folder: Folder) -> Iterable[Enforcer]:
     folder.terms.write_text(ACTS.format(1, "throttle"), encoding="utf-8")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         yield Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
 
 
@@ -321,7 +321,7 @@ def test_without_the_owner_s_explicit_word_a_group_finding_changes_no_standing(
     folder: Folder, text: str
 ) -> None:
     folder.terms.write_text(text.format(1, "block") if "{}" in text else text, encoding="utf-8")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
         hand_over(folder, "a", "b", follower="c")
         for k in range(5):
@@ -454,8 +454,8 @@ def test_a_lone_payer_is_acted_on_before_the_hour_is_over_and_stays_one_finding(
     begun_us = START_US + HOUR * HOUR_US
     until = [begun_us, begun_us + 40 * 60_000_000, begun_us + HOUR_US + 60_000_000]
     clock, lo, stood = [until[0]], 0, []
-    found = Detector(folder, SETTINGS, lambda: clock[0])
-    with State(folder.state) as state:
+    found = FolderScan(folder, SETTINGS, lambda: clock[0])
+    with ControlState(folder.state) as state:
         enforcer = Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None)
         for number, at in enumerate(until, 1):
             hi = int(np.searchsorted(table["time"].cast(pa.int64()).to_numpy(), at))
@@ -491,7 +491,7 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
     ):
         crowd.says(account, hour, end_user=user, client_ip=address)
     put(folder, 1, crowd.table())
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
     assert (hits.accounts, hits.unknown, hits.keys) == (("pool",), (), 0)
     assert (hits.end_users, hits.same_end_user, hits.same_network) == (2, 1, 1)
@@ -524,7 +524,7 @@ def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Fo
     result = ScanResult("0", Scanned(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         for account in ("pool", "sister", "silent"):
             state.issue(account, "Acme", now_us=now)
         watched = EnforcementStatus(Step.WATCH, now)
@@ -548,7 +548,7 @@ def test_a_segment_that_cannot_be_read_leaves_a_reach_that_says_so(folder: Folde
     crowd = Crowd()
     crowd.says("pool", (datetime.now(UTC) - START).total_seconds() / 3600 - 1)
     put(folder, 1, crowd.table()).write_bytes(b"PAR1 nothing PAR1")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
     assert (hits.end_users, hits.same_network) == (None, None)
     assert "could not be looked at" in hits.notes[1]

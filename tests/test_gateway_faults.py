@@ -27,7 +27,7 @@ import pytest
 
 from gateway_world import UPSTREAM_KEY, Running, gateway, until
 from stillwatch.gateway.control.actions import act
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path import caller
 from stillwatch.gateway.path.reply import HEAD_LIMIT
@@ -638,7 +638,7 @@ def test_who_is_shut_out_in_mid_stream_gets_no_more(up: Upstream, what: str) -> 
             reply = line.getresponse()
             assert reply.read1(100)
             now_us = time.time_ns() // 1000
-            with State(running.folder.state, running.folder.secret()) as state:
+            with ControlState(running.folder.state, running.folder.secret()) as state:
                 if what == "revoke":
                     state.revoke(running.key.split("-")[2], now_us=now_us)
                 else:

@@ -23,7 +23,7 @@ from stillwatch.gateway import clock
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.holds import all_held, end, follow, schedules_in
 from stillwatch.gateway.control.migrations import MIGRATIONS
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import open_terms
@@ -55,7 +55,7 @@ class World:
         self.g, self.hand = g, clock.write(path, start_us)
         g.folder.secret_file.write_bytes(bytes(range(32)))  # so that the draw is the same every time
         g.start("worker-0", **{clock.VARIABLE: str(path)})
-        with State(g.folder.state, g.folder.secret()) as state:
+        with ControlState(g.folder.state, g.folder.secret()) as state:
             self.auth = {a: {"authorization": f"Bearer {state.issue(a, now_us=start_us)}"} for a in accounts}
         self.http = httpx.Client()
 
@@ -87,7 +87,7 @@ def world(up: Upstream, accounts: tuple[str, ...], terms: str = ON) -> Iterator[
 
 
 def begin(found: World, *groups: tuple[str, ...], terms: str = ON) -> list[HoldSchedule]:
-    with State(found.g.folder.state, found.g.folder.secret()) as state:
+    with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
         leads = [HoldCandidate(f"sw-{group[0]}", 0.01, group) for group in groups]
         follow(state, loads(terms), leads, {}, now_us=int(found.hand[0]), tell=lambda _: None)
         time.sleep(0.6)  # the worker looks for new tables four times a second
@@ -188,7 +188,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         tomorrow = [at for at in blocks if drawn.hold_end_us(account, at + DAY_US) is not None]
         assert found.ask(tomorrow[0] + DAY_US, account, "tomorrow") is not None
         # dropped: served within a second
-        with State(found.g.folder.state, found.g.folder.secret()) as state:
+        with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
             follow(state, loads(ON), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
             assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
             until(lambda: found.ask(tomorrow[0] + DAY_US + 1, other, "?") is None, 5, "the end of the holds")
@@ -236,9 +236,9 @@ def hand_over(folder: Folder, *campaigns: Campaign, leads: tuple[Lead, ...] = ()
 
 
 @contextmanager
-def enforcer(folder: Folder, terms: str) -> Iterator[tuple[Enforcer, State]]:
+def enforcer(folder: Folder, terms: str) -> Iterator[tuple[Enforcer, ControlState]]:
     folder.terms.write_text(terms)
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         yield Enforcer(folder, state, open_terms(folder, keeps_history=True), lambda _: None), state
 
 
@@ -330,7 +330,7 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         assert {one.why_ended for one in all_held(state)} == {"its days are over"}
         assert all_held(state)[0].schedule.windows(NOW * 2) == first.schedule.windows(NOW * 2)
         assert second.schedule.candidate == "sw-2"
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         follow(
             state, loads(ON), [HoldCandidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=lambda _: None
         )
@@ -376,14 +376,14 @@ def test_a_state_of_the_version_before_is_brought_to_the_new_shape(folder: Folde
     with sqlite3.connect(folder.state) as db:
         MIGRATIONS[0](db)
         db.execute("PRAGMA user_version = 1")
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         assert all_held(state) == []
         assert load_tables(folder.state).holds == {}
 
 
 def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder) -> None:
     """The key of a draw is of the candidate and of when it begins, and can be shown without the folder's."""
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         leads = [HoldCandidate("sw-1", 0.1, names("a")), HoldCandidate("sw-2", 0.1, names("b"))]
         follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
         one, two = (held.schedule for held in all_held(state))

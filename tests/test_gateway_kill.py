@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.path.gate import Gap
+from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import recorder, segments, wal
-from stillwatch.gateway.record.entries import Intent, Outcome, pack
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, pack
 from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.record.wal import GAP, INTENT, OUTCOME, PART, Writer, frame
 from stillwatch.terms.load import default_text
@@ -123,11 +123,17 @@ class Scribe:
 
     def end(self, number: int) -> None:
         self.commit(
-            frame(OUTCOME, number, pack(Outcome(US, "complete", 200, 5, 100, "mira", 3, 7, stream=True)))
+            frame(
+                OUTCOME, number, pack(ExchangeOutcome(US, "complete", 200, 5, 100, "mira", 3, 7, stream=True))
+            )
         )
 
     def gap(self, at: int) -> None:
-        self.commit(frame(GAP, 0, msgspec.json.encode(Gap(self.worker, at, at + 5, 2, "the disk was full"))))
+        self.commit(
+            frame(
+                GAP, 0, msgspec.json.encode(UncapturedSpan(self.worker, at, at + 5, 2, "the disk was full"))
+            )
+        )
 
 
 @pytest.fixture(scope="module")

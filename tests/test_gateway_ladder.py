@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.cases import DetectorState
-from stillwatch.gateway.control.ladder import Proposal, Wanted, climb, permitted, reconcile, standing
+from stillwatch.gateway.control.ladder import (
+    Proposal,
+    WantedStep,
+    climb,
+    permitted_accounts,
+    reconcile,
+    standing,
+)
 from stillwatch.scan import Campaign, Harvest, Reason
 from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.parts import LONE_HARVEST
@@ -104,7 +111,7 @@ def test_permissions_hold_for_an_account_or_an_organisation_until_they_end() -> 
         Permission("synthetic-data", "ciso", NOW, account="b"),
         Permission("red_team", "ciso", NOW + 1, org="Lab"),
     ]
-    assert permitted(given, {"c": "Lab", "d": None, "e": "Else"}, NOW) == {"a", "c"}
+    assert permitted_accounts(given, {"c": "Lab", "d": None, "e": "Else"}, NOW) == {"a", "c"}
 
 
 def test_standings_only_rise() -> None:
@@ -163,7 +170,7 @@ def test_delay_and_jitter_hold_only_for_what_is_felt() -> None:
     assert throttle == due(Step.THROTTLE, SECRET) != due(Step.THROTTLE, b"t" * 32)
 
 
-FIRST = Wanted("sw-1", Step.THROTTLE, "r", "w", ("a", "b"), NOW + 60)
+FIRST = WantedStep("sw-1", Step.THROTTLE, "r", "w", ("a", "b"), NOW + 60)
 
 
 def test_a_growing_campaign_keeps_its_due_time_under_a_new_name() -> None:
@@ -190,7 +197,7 @@ def test_what_is_no_longer_asked_for_is_gone_and_what_changes_kind_begins_anew()
 
 
 def test_a_mark_is_the_actor_s_own_and_keyed() -> None:
-    want = Wanted("sw-1", Step.MARK, "r", "w", ("a",), None)
+    want = WantedStep("sw-1", Step.MARK, "r", "w", ("a",), None)
     mark = standing(want, secret=SECRET, now_us=NOW).mark
     assert mark is not None
     assert mark != standing(want, secret=b"t" * 32, now_us=NOW).mark

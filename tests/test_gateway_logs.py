@@ -15,11 +15,11 @@ from gateway_world import UPSTREAM_KEY, gateway, until
 from stillwatch.gateway import histograms, logs, notify
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN, Histograms, text_of_all
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from upstream import Upstream
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -131,11 +131,11 @@ def test_a_token_for_metrics_reads_them_and_nothing_else() -> None:
         ask = ASK | {"stream": True}
         assert httpx.post(f"{g.url}/v1/chat/completions", json=ask, headers=g.auth).status_code == 200
         until(lambda: list(g.folder.run.glob("*.histograms")), 10, "the file")
-        with State(g.folder.state, g.folder.secret()) as state:
+        with ControlState(g.folder.state, g.folder.secret()) as state:
             admin = state.admin_token(now_us=time.time_ns() // 1000)
             first = state.metrics_token(now_us=1)
             token = state.metrics_token(now_us=2)
-            settings = Settings.load(g.folder.settings)
+            settings = GatewaySettings.load(g.folder.settings)
             watched = open_terms(g.folder, keeps_history=False)
             app = create_app(Desk(g.folder, settings, state, watched, Findings(g.folder)))
             client = TestClient(app, base_url=f"http://127.0.0.1:{settings.admin_port}")

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from gateway_world import Running, gateway, until
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.heartbeat import rss_bytes
 from stillwatch.gateway.path.request import BadRequest, read
 from stillwatch.terms.load import default_text
@@ -174,7 +174,7 @@ def test_keys_and_state_stay_usable_under_the_flood() -> None:
         for _ in range(3 * FILES):
             one = kept.enter_context(socket.socket())
             one.connect(("127.0.0.1", g.port))
-        with State(g.folder.state, g.folder.secret()) as state:
+        with ControlState(g.folder.state, g.folder.secret()) as state:
             g.key = state.issue("another", now_us=time.time_ns() // 1000)
         until(lambda: ask(g) == 200, 5, "a new key")
 

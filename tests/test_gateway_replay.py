@@ -15,7 +15,7 @@ import pytest
 
 from gateway_world import Running, free_port, gateway, until
 from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import derive
 from stillwatch.gateway.record import segments
 from stillwatch.scan.live import LiveScan
@@ -111,7 +111,7 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
     terms = '[identity]\ntrusted_proxies = ["127.0.0.0/8"]\n'
     text = default_text().replace("[identity]\n", terms)
     with gateway(f"http://127.0.0.1:{port}", text, start=False) as g:
-        with State(g.folder.state, g.folder.secret()) as state:
+        with ControlState(g.folder.state, g.folder.secret()) as state:
             keys = {name: state.issue(name, now_us=1) for name in sorted({row["account"] for row in rows})}
         worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]
         g.processes["worker-0"] = subprocess.Popen([*worker, str(clock_file)])

@@ -17,7 +17,7 @@ from scan_world import START, sentence
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.record import segments
 from test_live import with_followers
@@ -51,7 +51,7 @@ def test_from_an_exchange_to_a_block_takes_seconds(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "serve")
     folder.terms.write_text(ACTS, encoding="utf-8")
     many = remember(folder, world.table)
-    with State(folder.state, folder.secret()) as state:
+    with ControlState(folder.state, folder.secret()) as state:
         now_us = time.time_ns() // 1000
         keys = {name: state.issue(name, now_us=now_us) for name in (newcomer, "honest")}
     port, admin_port = free_port(), free_port()
@@ -73,7 +73,7 @@ def test_from_an_exchange_to_a_block_takes_seconds(tmp_path: Path) -> None:
             return httpx.post(url, json=asked, headers=auth, timeout=30).status_code
 
         def blocked() -> int:
-            with State(folder.state) as state, state.reading() as db:
+            with ControlState(folder.state) as state, state.reading() as db:
                 return int(db.execute("SELECT count(*) FROM standings").fetchone()[0])
 
         try:

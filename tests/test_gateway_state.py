@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from stillwatch.gateway import Tables
 from stillwatch.gateway.control import actions, keys, migrations, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import Missing, Stale, State
-from stillwatch.gateway.control.tables import Follower, load_tables
+from stillwatch.gateway.control.state import ControlState, Missing, Stale
+from stillwatch.gateway.control.tables import TableFollower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.terms import EnforcementStatus, Step
 
@@ -32,8 +32,8 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def state(folder: Folder) -> Iterator[State]:
-    with State(folder.state) as opened:
+def state(folder: Folder) -> Iterator[ControlState]:
+    with ControlState(folder.state) as opened:
         yield opened
 
 
@@ -41,7 +41,9 @@ def throttle(**more: object) -> EnforcementStatus:
     return EnforcementStatus(Step.THROTTLE, NOW, "takes too much", **more)  # type: ignore[arg-type]
 
 
-def act(state: State, *accounts: str, now_us: int = NOW, stands: EnforcementStatus | None = None) -> int:
+def act(
+    state: ControlState, *accounts: str, now_us: int = NOW, stands: EnforcementStatus | None = None
+) -> int:
     changes = [(account, stands or throttle()) for account in accounts]
     return actions.act(state, changes, who="ann", why="test", now_us=now_us)
 
@@ -49,7 +51,7 @@ def act(state: State, *accounts: str, now_us: int = NOW, stands: EnforcementStat
 # --- keys ---
 
 
-def test_a_key_is_given_once_and_found_by_its_digest(folder: Folder, state: State) -> None:
+def test_a_key_is_given_once_and_found_by_its_digest(folder: Folder, state: ControlState) -> None:
     key = state.issue("acme", "Acme Inc", now_us=NOW)
     split = keys.parse(key)
     assert split is not None
@@ -58,14 +60,14 @@ def test_a_key_is_given_once_and_found_by_its_digest(folder: Folder, state: Stat
     assert (entry.account, entry.number, entry.org, entry.disabled) == ("acme", 0, "Acme Inc", False)
 
 
-def test_accounts_are_numbered_densely_and_keep_their_number(folder: Folder, state: State) -> None:
+def test_accounts_are_numbered_densely_and_keep_their_number(folder: Folder, state: ControlState) -> None:
     for account in ("a", "b", "a", "c", "b"):
         state.issue(account, now_us=NOW)
     numbers = {entry.account: entry.number for entry in load_tables(folder.state).keys.values()}
     assert numbers == {"a": 0, "b": 1, "c": 2}
 
 
-def test_a_revoked_key_is_disabled_and_may_be_revoked_again(folder: Folder, state: State) -> None:
+def test_a_revoked_key_is_disabled_and_may_be_revoked_again(folder: Folder, state: ControlState) -> None:
     key_id = keys.parse(state.issue("acme", now_us=NOW))[0]  # type: ignore[index]
     state.revoke(key_id, now_us=NOW + 1)
     state.revoke(key_id, now_us=NOW + 2)
@@ -73,7 +75,7 @@ def test_a_revoked_key_is_disabled_and_may_be_revoked_again(folder: Folder, stat
     assert load_tables(folder.state).keys[key_id].disabled
 
 
-def test_rotation_leaves_the_old_key_its_overlap(folder: Folder, state: State) -> None:
+def test_rotation_leaves_the_old_key_its_overlap(folder: Folder, state: ControlState) -> None:
     old = keys.parse(state.issue("acme", "Acme Inc", now_us=NOW))[0]  # type: ignore[index]
     new = keys.parse(state.rotate(old, HOUR, now_us=NOW))[0]  # type: ignore[index]
     both = load_tables(folder.state).keys
@@ -84,9 +86,11 @@ def test_rotation_leaves_the_old_key_its_overlap(folder: Folder, state: State) -
         state.rotate(old, HOUR, now_us=NOW + HOUR)
 
 
-def test_an_organisation_is_added_to_an_account_but_never_changed(folder: Folder, state: State) -> None:
+def test_an_organisation_is_added_to_an_account_but_never_changed(
+    folder: Folder, state: ControlState
+) -> None:
     key_id = keys.parse(state.issue("acme", now_us=NOW))[0]  # type: ignore[index]
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     follower.poll()
     state.issue("acme", "Acme Inc", now_us=NOW)
     tables = follower.poll()
@@ -98,17 +102,17 @@ def test_an_organisation_is_added_to_an_account_but_never_changed(folder: Folder
 
 
 @pytest.mark.parametrize("name", ["", "a" * 201, "a\nb", " a", "a\x1b[2J", "a\u202eb"])
-def test_a_name_that_cannot_be_shown_is_refused(state: State, name: str) -> None:
+def test_a_name_that_cannot_be_shown_is_refused(state: ControlState, name: str) -> None:
     with pytest.raises(StateError, match="account"):
         state.issue(name, now_us=NOW)
 
 
-def test_a_key_that_is_over_before_it_begins_is_refused(state: State) -> None:
+def test_a_key_that_is_over_before_it_begins_is_refused(state: ControlState) -> None:
     with pytest.raises(StateError, match="expired before it was issued"):
         state.issue("acme", expires_us=NOW, now_us=NOW)
 
 
-def test_what_is_not_there_is_said(state: State) -> None:
+def test_what_is_not_there_is_said(state: ControlState) -> None:
     with pytest.raises(Missing, match=r"no key 'abcd1234'; `stillwatch key list`"):
         state.revoke("abcd1234", now_us=NOW)
     with pytest.raises(Missing, match="no action 7"):
@@ -116,7 +120,7 @@ def test_what_is_not_there_is_said(state: State) -> None:
 
 
 def test_no_key_and_no_token_is_on_the_disk_in_any_file(folder: Folder) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         issued = [state.issue(f"account-{k}", now_us=NOW) for k in range(50)]
         issued += [state.rotate(keys.parse(key)[0], HOUR, now_us=NOW) for key in issued]  # type: ignore[index]
         token = state.admin_token(now_us=NOW)
@@ -128,7 +132,7 @@ def test_no_key_and_no_token_is_on_the_disk_in_any_file(folder: Folder) -> None:
     assert not [part for part in secret_parts for content in written if part.encode() in content]
 
 
-def test_only_the_owner_may_read_the_file(folder: Folder, state: State) -> None:
+def test_only_the_owner_may_read_the_file(folder: Folder, state: ControlState) -> None:
     state.issue("acme", now_us=NOW)
     assert {p.name: p.stat().st_mode & 0o777 for p in folder.path.glob("state.db*")} == {
         "state.db": 0o600,
@@ -143,7 +147,7 @@ def test_parse_takes_nothing_but_keys(text: str) -> None:
     assert found is None or text == f"sk-sw-{found[0]}-{found[1]}"
 
 
-def test_the_admin_token_is_made_once_and_renewed_on_demand(state: State) -> None:
+def test_the_admin_token_is_made_once_and_renewed_on_demand(state: ControlState) -> None:
     token = state.admin_token(now_us=NOW)
     assert token is not None
     assert state.admin_token(now_us=NOW) is None
@@ -157,7 +161,7 @@ def test_the_admin_token_is_made_once_and_renewed_on_demand(state: State) -> Non
 # --- standings ---
 
 
-def test_an_undo_brings_back_what_lay_below(state: State) -> None:
+def test_an_undo_brings_back_what_lay_below(state: ControlState) -> None:
     first = act(state, "a", "b")
     blocked = EnforcementStatus(Step.BLOCK, NOW + 1, "again", "sw-1")
     second = act(state, "a", stands=blocked, now_us=NOW + 1)
@@ -168,7 +172,7 @@ def test_an_undo_brings_back_what_lay_below(state: State) -> None:
     assert actions.standings(state) == {}
 
 
-def test_an_undo_can_be_undone_and_only_once(state: State) -> None:
+def test_an_undo_can_be_undone_and_only_once(state: ControlState) -> None:
     first = act(state, "a")
     back = actions.undo(state, first, who="ben", why="wrong", now_us=NOW)
     with pytest.raises(StateError, match=f"action {first} is undone already, by action {back}; undo {back}"):
@@ -177,7 +181,7 @@ def test_an_undo_can_be_undone_and_only_once(state: State) -> None:
     assert actions.standings(state) == {"a": throttle()}
 
 
-def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, state: State) -> None:
+def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, state: ControlState) -> None:
     act(state, "a")
     act(state, "a", stands=EnforcementStatus(Step.BLOCK, NOW, until_us=NOW + HOUR))
     assert actions.end_what_is_over(state, now_us=NOW + HOUR - 1) == 0
@@ -186,7 +190,7 @@ def test_a_standing_ends_by_itself_and_uncovers_the_one_before(folder: Folder, s
     assert [change.over for change in actions.history(state, "a")] == [True, False]
 
 
-def test_clear_lifts_what_stood(state: State) -> None:
+def test_clear_lifts_what_stood(state: ControlState) -> None:
     act(state, "a")
     lifted = act(state, "a", stands=EnforcementStatus(Step.CLEAR, NOW))
     assert actions.standings(state) == {}
@@ -194,7 +198,7 @@ def test_clear_lifts_what_stood(state: State) -> None:
     assert actions.standings(state) == {"a": throttle()}
 
 
-def test_every_change_has_who_why_and_when(state: State) -> None:
+def test_every_change_has_who_why_and_when(state: ControlState) -> None:
     number = act(state, "a", "b")
     actions.undo(state, number, who="ben", why="a mistake", now_us=NOW + 1)
     assert [(c.account, c.who, c.why, c.undone) for c in actions.history(state)] == [
@@ -219,14 +223,14 @@ def test_every_change_has_who_why_and_when(state: State) -> None:
     ],
 )
 def test_an_action_that_cannot_be_is_refused_whole(
-    state: State, changes: list[tuple[str, EnforcementStatus]], why: str, told: str
+    state: ControlState, changes: list[tuple[str, EnforcementStatus]], why: str, told: str
 ) -> None:
     with pytest.raises(StateError, match=told):
         actions.act(state, changes, who="ann", why=why, now_us=NOW)
     assert actions.history(state) == []
 
 
-def test_a_write_from_an_old_look_is_refused(state: State) -> None:
+def test_a_write_from_an_old_look_is_refused(state: ControlState) -> None:
     seen = state.revision()
     state.issue("acme", now_us=NOW)
     with pytest.raises(Stale, match=f"at revision {seen}, it is {seen + 1} now"):
@@ -234,7 +238,7 @@ def test_a_write_from_an_old_look_is_refused(state: State) -> None:
     state.issue("acme", now_us=NOW, if_revision=seen + 1)
 
 
-def test_events_can_neither_be_changed_nor_taken_out(folder: Folder, state: State) -> None:
+def test_events_can_neither_be_changed_nor_taken_out(folder: Folder, state: ControlState) -> None:
     state.event("ann", "looked", "sw-1", {}, now_us=NOW)
     with sqlite3.connect(folder.state) as db:
         for statement in ("UPDATE events SET who = 'ben'", "DELETE FROM events"):
@@ -278,8 +282,8 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
     model: Model = []
     undoable: dict[int, int] = {}  # newest action of a family -> its place in the model
     over_us = NOW
-    with State(path, b"s" * 32) as state:
-        follower = Follower(path)
+    with ControlState(path, b"s" * 32) as state:
+        follower = TableFollower(path)
         before: list[tuple[dict[str, EnforcementStatus], int, list[bool]]] = []
         for what in does:
             if isinstance(what, dict):
@@ -312,13 +316,13 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
 # --- proposals ---
 
 
-def _proposed(state: State, *accounts: str, step: Step = Step.THROTTLE) -> int:
-    want = Wanted("sw-1", step, "ladder.rule 1", "a pool", accounts, NOW)
+def _proposed(state: ControlState, *accounts: str, step: Step = Step.THROTTLE) -> int:
+    want = WantedStep("sw-1", step, "ladder.rule 1", "a pool", accounts, NOW)
     proposals.write_down(state, Reconciled((Proposal(0, NOW, want),), (), ()), now_us=NOW)
     return proposals.proposals(state)[0].proposal
 
 
-def test_a_proposal_is_applied_once(state: State) -> None:
+def test_a_proposal_is_applied_once(state: ControlState) -> None:
     number = _proposed(state, "a", "b")
     action = proposals.apply(state, number, who="ann", now_us=NOW)
     assert action is not None
@@ -332,14 +336,14 @@ def test_a_proposal_is_applied_once(state: State) -> None:
     assert actions.standings(state) == {}
 
 
-def test_the_ladder_passes_over_whom_a_person_decided_about(state: State) -> None:
+def test_the_ladder_passes_over_whom_a_person_decided_about(state: ControlState) -> None:
     act(state, "a", stands=EnforcementStatus(Step.CLEAR, NOW))
     proposals.apply(state, _proposed(state, "a", "b"), who=proposals.LADDER, now_us=NOW)
     assert set(actions.standings(state)) == {"b"}
     assert proposals.apply(state, _proposed(state, "a", "b"), who=proposals.LADDER, now_us=NOW) is None
 
 
-def test_what_people_took_back_or_dismissed_is_remembered(state: State) -> None:
+def test_what_people_took_back_or_dismissed_is_remembered(state: ControlState) -> None:
     action = proposals.apply(state, _proposed(state, "a"), who=proposals.LADDER, now_us=NOW)
     assert proposals.overruled_by_people(state) == {}
     actions.undo(state, action or 0, who="ann", why="no", now_us=NOW)
@@ -350,8 +354,8 @@ def test_what_people_took_back_or_dismissed_is_remembered(state: State) -> None:
 # --- tables ---
 
 
-def test_a_follower_sees_changes_and_only_them(folder: Folder, state: State) -> None:
-    follower = Follower(folder.state)
+def test_a_follower_sees_changes_and_only_them(folder: Folder, state: ControlState) -> None:
+    follower = TableFollower(folder.state)
     assert follower.poll() == Tables(0)
     assert follower.poll() is None
     act(state, "a")
@@ -363,10 +367,10 @@ def test_a_follower_sees_changes_and_only_them(folder: Folder, state: State) -> 
 
 
 def test_a_missing_file_is_an_error_until_it_is_there(folder: Folder) -> None:
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     assert follower.poll() is None
     assert follower.error is not None
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         state.issue("acme", now_us=NOW)
         tables = follower.poll()
         assert tables is not None
@@ -376,9 +380,9 @@ def test_a_missing_file_is_an_error_until_it_is_there(folder: Folder) -> None:
 
 
 def test_the_last_good_tables_outlive_the_file(folder: Folder) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         act(state, "a")
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     follower.poll()
     folder.state.unlink()
     assert follower.poll() is None
@@ -392,13 +396,13 @@ def test_the_last_good_tables_outlive_the_file(folder: Folder) -> None:
 
 
 def test_a_back_up_put_in_its_place_is_read_whole(folder: Folder, tmp_path: Path) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         act(state, "a")
     shutil.copy(folder.state, tmp_path / "back-up")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         act(state, "b")
         act(state, "c")
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     assert follower.poll() is not None
     shutil.copy(tmp_path / "back-up", folder.path / "new")
     (folder.path / "new").replace(folder.state)
@@ -408,10 +412,10 @@ def test_a_back_up_put_in_its_place_is_read_whole(folder: Folder, tmp_path: Path
     follower.close()
 
 
-def test_a_locked_file_is_tried_again_later(folder: Folder, state: State) -> None:
+def test_a_locked_file_is_tried_again_later(folder: Folder, state: ControlState) -> None:
     act(state, "a")
     state.close()
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     with sqlite3.connect(folder.state, isolation_level=None) as db:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("BEGIN EXCLUSIVE")
@@ -428,16 +432,16 @@ def test_a_locked_file_is_tried_again_later(folder: Folder, state: State) -> Non
 def test_a_damaged_file_is_refused_with_what_to_do(folder: Folder) -> None:
     folder.state.write_bytes(b"\x00" * 8192)
     with pytest.raises(StateError, match="put back the last back-up"):
-        State(folder.state)
+        ControlState(folder.state)
 
 
 def test_a_newer_file_is_refused(folder: Folder) -> None:
-    State(folder.state).close()
+    ControlState(folder.state).close()
     with sqlite3.connect(folder.state) as db:
         db.execute(f"PRAGMA user_version = {len(migrations.MIGRATIONS) + 1}")
     db.close()
     with pytest.raises(StateError, match="written by a newer Stillwatch"):
-        State(folder.state)
+        ControlState(folder.state)
     with pytest.raises(StateError, match="has shape"):
         load_tables(folder.state)
 
@@ -447,7 +451,7 @@ def test_two_that_start_at_once_make_one_database(folder: Folder) -> None:
 
     def begin() -> None:
         try:
-            with State(folder.state) as state:
+            with ControlState(folder.state) as state:
                 state.issue("acme", now_us=NOW)
         except StateError as why:
             errors.append(why)
@@ -480,7 +484,7 @@ def test_a_writer_that_is_killed_leaves_whole_actions(folder: Folder) -> None:
         writer.kill()
         said = [*writer.stdout.read().split(), last.strip()]
     acknowledged = max(int(word) for word in said if word.isdigit())
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         done = actions.actions(state, limit=10**6)
         assert len(done) >= acknowledged
         assert {action.accounts for action in done} == {20}

@@ -21,13 +21,13 @@ from stillwatch.gateway.control import actions, keys, mark, migrations
 from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
-from stillwatch.gateway.control.state import State
-from stillwatch.gateway.control.tables import Follower, load_tables
+from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.control.tables import TableFollower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.health import health, unready
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 
@@ -42,12 +42,12 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def state(folder: Folder) -> Iterator[State]:
-    with State(folder.state) as opened:
+def state(folder: Folder) -> Iterator[ControlState]:
+    with ControlState(folder.state) as opened:
         yield opened
 
 
-def block(state: State, account: str) -> int:
+def block(state: ControlState, account: str) -> int:
     stands = EnforcementStatus(Step.BLOCK, NOW, "test")
     return actions.act(state, [(account, stands)], who="ann", why="test", now_us=NOW)
 
@@ -70,10 +70,14 @@ def wal(path: Path) -> Path:
 # --- the cause: locks that are dropped, a log that is deleted ---
 
 
-def test_a_process_that_closes_the_state_never_takes_the_log_away(folder: Folder, state: State) -> None:
+def test_a_process_that_closes_the_state_never_takes_the_log_away(
+    folder: Folder, state: ControlState
+) -> None:
     state.issue("a", now_us=NOW)
     before = os.stat(wal(folder.state)).st_ino
-    State(folder.state).close()  # what dropped the locks of a process: it opened the path a second time
+    ControlState(
+        folder.state
+    ).close()  # what dropped the locks of a process: it opened the path a second time
     load_tables(folder.state)
     assert elsewhere(OPEN_AND_CLOSE, folder.state).returncode == 0
     assert os.stat(wal(folder.state)).st_ino == before
@@ -123,55 +127,57 @@ def put_back_renamed(folder: Folder, copied: Path) -> None:
 def test_a_copy_of_the_folder_that_is_put_back_is_noticed(
     folder: Folder, tmp_path: Path, put_back: Callable[[Folder, Path], None]
 ) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         key_id = keys.parse(state.issue("a", now_us=NOW))[0]  # type: ignore[index]
         first = state.version()
     shutil.copytree(folder.path, tmp_path / "copy")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         state.revoke(key_id, now_us=NOW)
         block(state, "b")
         assert state.put_back() is None
     put_back(folder, tmp_path / "copy")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         found = state.put_back()
         assert found is not None
         assert found.revision == first.revision
         assert state.version().generation != first.generation
         assert state.events()[0].what == "state put back"
-    with State(folder.state) as state:  # once
+    with ControlState(folder.state) as state:  # once
         assert [event.what for event in state.events()].count("state put back") == 1
 
 
 def test_only_the_database_put_back_says_how_much_is_missing(folder: Folder, tmp_path: Path) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "a")
     shutil.copy(folder.state, tmp_path / "copy")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "b")
         block(state, "c")
         last = state.events()[0].event
     shutil.copy(tmp_path / "copy", folder.state)
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         found = state.put_back()
         assert found is not None
         assert (found.revision, found.known_revision) == (1, 3)
         assert state.revision() == 4  # whoever looked at revision 2 or 3 has looked at something else
         assert state.events()[0].event == last + 1  # no number of an event is used twice
-        assert "put back" in health(folder, Settings("http://x"), found.at_us, state=state).parts[6].text
+        assert (
+            "put back" in health(folder, GatewaySettings("http://x"), found.at_us, state=state).parts[6].text
+        )
 
 
 def test_a_folder_that_is_replaced_while_open_is_followed_by_writers_and_readers(
     folder: Folder, tmp_path: Path
 ) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "a")
     shutil.copytree(folder.path, tmp_path / "copy")
-    with State(folder.state) as state:
-        follower = Follower(folder.state)
+    with ControlState(folder.state) as state:
+        follower = TableFollower(folder.state)
         block(state, "b")
         follower.poll()
         put_back_renamed(folder, tmp_path / "copy")
-        with State(folder.state) as other:  # the command line, in the new folder
+        with ControlState(folder.state) as other:  # the command line, in the new folder
             block(other, "c")
         block(state, "d")
         follower.poll()
@@ -185,12 +191,12 @@ def test_a_folder_that_is_replaced_while_open_is_followed_by_writers_and_readers
 
 
 def test_a_database_beside_the_log_of_another_is_refused(folder: Folder, tmp_path: Path) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "a")
     shutil.copy(folder.state, tmp_path / "copy")
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "b")
-        follower = Follower(folder.state)
+        follower = TableFollower(folder.state)
         follower.poll()
         assert wal(folder.state).stat().st_size > 0
         os.replace(tmp_path / "copy", folder.state)
@@ -202,7 +208,7 @@ def test_a_database_beside_the_log_of_another_is_refused(folder: Folder, tmp_pat
         follower.close()
 
 
-def test_a_folder_that_is_gone_answers_no_write_with_success(folder: Folder, state: State) -> None:
+def test_a_folder_that_is_gone_answers_no_write_with_success(folder: Folder, state: ControlState) -> None:
     block(state, "a")
     folder.path.rename(folder.path.with_name("elsewhere"))
     with pytest.raises(StateError, match="is gone"):
@@ -213,7 +219,7 @@ def test_a_folder_that_is_gone_answers_no_write_with_success(folder: Folder, sta
     assert state.put_back() is None  # it is the same folder
 
 
-def test_a_deleted_log_loses_nothing(folder: Folder, state: State) -> None:
+def test_a_deleted_log_loses_nothing(folder: Folder, state: ControlState) -> None:
     block(state, "a")
     wal(folder.state).unlink()
     block(state, "b")
@@ -223,12 +229,12 @@ def test_a_deleted_log_loses_nothing(folder: Folder, state: State) -> None:
 def test_a_mark_that_is_late_or_could_not_be_written_is_no_copy(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         block(state, "a")
         monkeypatch.setattr("stillwatch.gateway.control.state.write_mark", lambda *_: None)
         block(state, "b")  # killed before it could say so
     monkeypatch.undo()
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert state.put_back() is None
 
 
@@ -263,7 +269,7 @@ def test_a_disk_that_is_full_refuses_and_loses_nothing(folder: Folder) -> None:
     refused, kept = map(int, done.stdout.split())
     assert refused >= 1
     assert kept == 7 - refused
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert len(state.keys()) == kept
         assert state.put_back() is None
 
@@ -285,7 +291,7 @@ except StateError as why:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="takes the rights away by capset")
 def test_a_read_only_folder_is_refused_with_a_sentence(folder: Folder) -> None:
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         state.issue("a", now_us=NOW)
     for path in folder.path.glob("state*"):
         path.chmod(0o400)
@@ -298,7 +304,7 @@ def test_a_read_only_folder_is_refused_with_a_sentence(folder: Folder) -> None:
     assert "state.db" in done.stdout
 
 
-def test_a_reader_that_holds_a_transaction_hinders_no_block(folder: Folder, state: State) -> None:
+def test_a_reader_that_holds_a_transaction_hinders_no_block(folder: Folder, state: ControlState) -> None:
     state.issue("a", now_us=NOW)
     with sqlite3.connect(folder.state, isolation_level=None) as reader:
         reader.execute("BEGIN")
@@ -311,14 +317,14 @@ def test_a_reader_that_holds_a_transaction_hinders_no_block(folder: Folder, stat
     assert "a" in load_tables(folder.state).standings
 
 
-def test_a_clock_that_goes_back_changes_nothing(folder: Folder, state: State) -> None:
+def test_a_clock_that_goes_back_changes_nothing(folder: Folder, state: ControlState) -> None:
     key_id = keys.parse(state.issue("a", now_us=NOW))[0]  # type: ignore[index]
     state.revoke(key_id, now_us=NOW - 86_400_000_000)
-    follower = Follower(folder.state)
+    follower = TableFollower(folder.state)
     follower.poll()
     assert follower.tables.keys[key_id].disabled
     follower.close()
-    with State(folder.state) as again:
+    with ControlState(folder.state) as again:
         assert again.put_back() is None
 
 
@@ -328,7 +334,7 @@ def test_an_old_shape_is_brought_up_and_is_no_copy(folder: Folder) -> None:
     db.execute("PRAGMA user_version = 1")
     db.execute("UPDATE meta SET value = 7 WHERE name = 'revision'")
     db.close()
-    with State(folder.state) as state:
+    with ControlState(folder.state) as state:
         assert (state.revision(), state.put_back()) == (7, None)
         block(state, "a")
     assert mark.read_mark(folder.state) is not None
@@ -367,28 +373,32 @@ def worker(folder: Folder, version: Version, **more: object) -> None:
     ],
 )
 def test_a_worker_that_does_not_go_by_it_is_named(
-    folder: Folder, state: State, says: dict[str, object], why: str
+    folder: Folder, state: ControlState, says: dict[str, object], why: str
 ) -> None:
     block(state, "a")
     now = state.version()
     with sole_instance(folder):
         worker(folder, now)
         wait_until_in_force(folder, now)
-        assert any(p.status == "ok" for p in health(folder, Settings("http://x"), 0, state=state).parts)
+        assert any(
+            p.status == "ok" for p in health(folder, GatewaySettings("http://x"), 0, state=state).parts
+        )
         generation = str(says.pop("generation", now.generation))
         worker(folder, Version(generation, now.revision + int(str(says.pop("revision", 0)))), **says)
         with pytest.raises(NotInForce, match=why):
             wait_until_in_force(folder, now, 0.05)
-        standings = {p.name: p for p in health(folder, Settings("http://x"), 0, state=state).parts}[
+        standings = {p.name: p for p in health(folder, GatewaySettings("http://x"), 0, state=state).parts}[
             "standings"
         ]
         assert standings.status == "degraded"
 
 
-def test_the_command_line_and_the_admin_port_say_so(folder: Folder, state: State) -> None:
+def test_the_command_line_and_the_admin_port_say_so(folder: Folder, state: ControlState) -> None:
     folder.terms.write_text(default_text())
     token = state.admin_token(now_us=NOW)
-    desk = Desk(folder, Settings("http://x"), state, open_terms(folder, keeps_history=True), Findings(folder))
+    desk = Desk(
+        folder, GatewaySettings("http://x"), state, open_terms(folder, keeps_history=True), Findings(folder)
+    )
     admin = TestClient(
         create_app(desk), "http://127.0.0.1:8081", headers={"authorization": f"Bearer {token}"}
     )
@@ -409,7 +419,7 @@ def test_the_command_line_and_the_admin_port_say_so(folder: Folder, state: State
 
 
 def test_it_is_not_ready_before_a_worker_serves_and_from_the_signal_on(folder: Folder) -> None:
-    settings, now_us = Settings("http://x"), heartbeat.utc_us()
+    settings, now_us = GatewaySettings("http://x"), heartbeat.utc_us()
     assert unready(folder, settings, now_us) == "no worker gives a sign that it serves"
     worker(folder, Version("", 0))
     assert unready(folder, settings, heartbeat.utc_us()) is None

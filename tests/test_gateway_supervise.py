@@ -21,7 +21,7 @@ from stillwatch.gateway.folder import Folder, FolderError, open_folder
 from stillwatch.gateway.health import health
 from stillwatch.gateway.instance import running_pid, sole_instance
 from stillwatch.gateway.probe import bind, port_answers, upstream_trouble
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
 from stillwatch.gateway.supervise import Supervisor
 from upstream import Upstream
 
@@ -71,7 +71,9 @@ class Watch:
         script = folder.path / "child.py"
         script.write_text(CHILD)
         self.folder, self.said, self.now_s = folder, [], 1_000.0
-        settings = Settings("http://127.0.0.1:9", port=free_port(), workers=workers, detector_memory_mb=256)
+        settings = GatewaySettings(
+            "http://127.0.0.1:9", port=free_port(), workers=workers, detector_memory_mb=256
+        )
         environment = {**os.environ, UPSTREAM_KEY_VARIABLE: "canary"}
         command = (sys.executable, "-IS", str(script))
         self.it = Supervisor(folder, settings, self.said.append, environment, command=command, **more)
@@ -317,9 +319,9 @@ def test_a_folder_is_served_once(folder: Folder) -> None:
 
 
 def test_settings_outlive_a_write_and_refuse_a_slip_of_the_pen(folder: Folder) -> None:
-    settings = Settings("https://x/prefix", workers=3, admin_names=("gate.internal",))
+    settings = GatewaySettings("https://x/prefix", workers=3, admin_names=("gate.internal",))
     settings.save(folder.settings)
-    assert Settings.load(folder.settings) == settings
+    assert GatewaySettings.load(folder.settings) == settings
     for text, told in (
         ('{"upstream": "http://x", "wrkers": 2}', "'wrkers' is no setting"),
         ('{"upstream": "http://x", "workers": "2"}', "workers is '2'; it must be int"),
@@ -329,7 +331,7 @@ def test_settings_outlive_a_write_and_refuse_a_slip_of_the_pen(folder: Folder) -
     ):
         folder.settings.write_text(text)
         with pytest.raises(SettingsError, match=told):
-            Settings.load(folder.settings)
+            GatewaySettings.load(folder.settings)
 
 
 def _beat(folder: Folder, name: str, now_us: int, **says: Any) -> None:
@@ -363,7 +365,7 @@ def test_health_says_which_part_is_wrong(
     for name, says in {**FINE, "supervisor": CHILDREN, **change}.items():
         if says is not None:
             _beat(folder, name, NOW, **says)
-    found = health(folder, Settings("http://x"), NOW)
+    found = health(folder, GatewaySettings("http://x"), NOW)
     assert found.status == overall
     assert [(p.name, told in p.text) for p in found.parts if p.name == part] == [(part, True)]
 
@@ -373,7 +375,7 @@ def test_a_gap_of_the_last_hour_degrades_and_an_old_one_does_not(folder: Folder)
         _beat(folder, name, NOW, **says)
     gap = {"worker": 0, "from_us": NOW - 10, "until_us": NOW, "exchanges": 3, "reason": "disk full"}
     folder.gaps.write_text(json.dumps(gap) + "\n{torn", encoding="utf-8")
-    settings = Settings("http://x")
+    settings = GatewaySettings("http://x")
     assert health(folder, settings, NOW + 1).status == "degraded"
     for name, says in {**FINE, "supervisor": CHILDREN}.items():
         _beat(folder, name, NOW + 4_000_000_000, **says)
@@ -385,7 +387,7 @@ def test_a_gap_of_the_last_hour_degrades_and_an_old_one_does_not(folder: Folder)
 def test_capture_that_must_not_fail_fails_the_gateway(folder: Folder) -> None:
     for name, says in {**FINE, "supervisor": CHILDREN, "worker-0": {"capture": "disk full"}}.items():
         _beat(folder, name, NOW, **says)
-    assert health(folder, Settings("http://x"), NOW, refuses=True).status == "failing"
+    assert health(folder, GatewaySettings("http://x"), NOW, refuses=True).status == "failing"
 
 
 # --- the whole thing ---

@@ -271,7 +271,7 @@ def test_an_intent_comes_back(account: str, target: str, model: str | None, body
 @LIGHT
 @given(st.integers(0, 1 << 62), whole, st.none() | st.integers(0, 1 << 62), st.binary(max_size=80))
 def test_an_outcome_comes_back(us: int, outcome: str, tokens: int | None, body: bytes) -> None:
-    said = entries.Outcome(us, outcome, 200, 1, 2, None, tokens, tokens, tokens, True, outcome)
+    said = entries.ExchangeOutcome(us, outcome, 200, 1, 2, None, tokens, tokens, tokens, True, outcome)
     assert entries.outcome(entries.pack(said) + body) == (said, body)
 
 
@@ -292,7 +292,7 @@ def test_names_that_clients_make_up_are_cut_in_rows() -> None:
     asks = {"model": long, "user": long, "messages": [{"role": "user", "content": long}]}
     asked = entries.Intent(1_790_000_000_000_000, "acct", "k", None, None, "chat", "/v1/chat/completions",
                            long, None, None, "allowed")  # fmt: skip
-    ended = entries.Outcome(1_790_000_000_000_000, "complete", 200, 1, 9, long, finish_reason=long)
+    ended = entries.ExchangeOutcome(1_790_000_000_000_000, "complete", 200, 1, 9, long, finish_reason=long)
     row = rows.row(0, 1, asked, json.dumps(asks).encode(), ended, b"")
     for name in ("model", "end_user", "served_model", "finish_reason"):
         assert row[name] == long[:512]

@@ -13,7 +13,7 @@ import pytest
 
 from gateway_world import until
 from hooks_world import BAN, Hooked, hooks
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.instance import open_terms
 from stillwatch.terms import Step
 
@@ -94,7 +94,7 @@ def test_a_revoked_key_opens_no_more(h: Hooked) -> None:
     key = h.account("hook:other")
     opens = {"x-stillwatch-hook": key}
     until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 200, 10, "the key")
-    with State(h.folder.state, h.folder.secret()) as state:
+    with ControlState(h.folder.state, h.folder.secret()) as state:
         state.revoke(key.split("-")[2], now_us=time.time_ns() // 1000)
     until(lambda: httpx.post(h.url + "/bans", json={}, headers=opens).status_code == 401, 10, "revoked")
 

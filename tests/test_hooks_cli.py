@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from hooks_world import BAN, hooks
 from stillwatch.cli.main import app
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.hooks.doctor import FILES
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 RUN = CliRunner()
 CALLBACK = "litellm_settings:\n  callbacks: stillwatch_litellm.stillwatch\n"
@@ -51,8 +51,8 @@ def test_the_shipped_files_hold_no_key_and_the_callback_needs_nothing_of_ours() 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     found = open_folder(tmp_path / "f")
-    Settings(upstream="http://127.0.0.1:9").save(found.settings)
-    State(found.state, found.secret()).close()
+    GatewaySettings(upstream="http://127.0.0.1:9").save(found.settings)
+    ControlState(found.state, found.secret()).close()
     return found.path
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.gateway.hooks import Asked, Judged, dialects, litellm, otlp
+from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement, dialects, litellm, otlp
 from stillwatch.gateway.hooks.intake import digest_id
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.terms import Decision, ModelVerdict
@@ -81,9 +81,11 @@ def test_any_export_is_read_or_refused(body: bytes, kind: str) -> None:
 
 @given(message=ANY_TEXT, code=ANY_TEXT, status=st.sampled_from([400, 401, 403, 413, 429]))
 def test_no_header_carries_a_line_break(message: str, code: str, status: int) -> None:
-    judged = Judged(Decision(False, "rule\r\nx: y", status, code, message, 3), ModelVerdict(False, "", None))
+    judged = TermsJudgement(
+        Decision(False, "rule\r\nx: y", status, code, message, 3), ModelVerdict(False, "", None)
+    )
     for dialect in ("envoy", "nginx", "forward"):
-        reply = dialects.answer(dialects.Way(dialect), Asked("a"), judged)
+        reply = dialects.answer(dialects.DecidePath(dialect), ReportedRequest("a"), judged)
         assert all(not set(value) & set(b"\r\n\0") for _, value in reply.headers)
         assert reply.status == (status if dialect != "nginx" or status in (401, 403) else 403)
 

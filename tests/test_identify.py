@@ -14,7 +14,7 @@ from distill_teacher import Reply, teaching
 from lineage_world import Made, answers, pool_of, write_pool
 from stillwatch.cli.main import app
 from stillwatch.prove import ProveError
-from stillwatch.prove.identify import Answer, IdentifyError, Reference
+from stillwatch.prove.identify import IdentificationResult, IdentifyError, Reference
 from stillwatch.prove.identify.asking import probes
 from stillwatch.prove.identify.library import MANIFEST, add, read_library, references
 from stillwatch.prove.identify.normal import COHORT, scores
@@ -41,11 +41,11 @@ def known() -> dict[str, Reference]:
 
 def test_a_copy_is_named_and_a_stranger_is_unknown(pool: Pool, known: dict[str, Reference]) -> None:
     found, _ = identify(pool.of([m for m in pool.models if m != "stranger"]), known, "copy")
-    assert (found.answer, found.kin) == (Answer.NAMED, "kin03k")
+    assert (found.answer, found.kin) == (IdentificationResult.NAMED, "kin03k")
     assert found.nearest[0].kin == found.nearest[1].kin == "kin03k"
     assert found.p_comparison == pytest.approx(found.floor_comparison)
     other, _ = identify(pool.of([m for m in pool.models if m != "copy"]), known, "stranger", alpha=0.05)
-    assert other.answer is Answer.UNKNOWN
+    assert other.answer is IdentificationResult.UNKNOWN
     assert other.kin == ""
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.gateway.path.batch import begun, uploaded
+from stillwatch.gateway.path.batch import begun, uploaded_batch
 from stillwatch.gateway.path.budgets import EARLIER_SIZE, ROOM, ROW, Budgets
 from stillwatch.gateway.path.request import read
 from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
@@ -174,7 +174,7 @@ def test_what_an_answer_may_bring_is_what_its_api_obeys() -> None:
 
 def test_a_batch_says_what_its_api_obeys() -> None:
     line = '{"custom_id": "a", "url": "/v1/chat/completions", "body": {"max_output_tokens": 1}}'
-    found = uploaded(line.encode())
+    found = uploaded_batch(line.encode())
     assert found is not None
     assert (found.said, found.unsaid) == (0, 1)
     asked = {"requests": [{"custom_id": "a", "params": {"max_tokens": 5, "max_completion_tokens": 9}}]}

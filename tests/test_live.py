@@ -28,7 +28,7 @@ from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.scan import ScanResult, SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Alarms
-from stillwatch.scan.carried import AlarmThen, Carried, Names
+from stillwatch.scan.carried import AlarmThen, CarriedScan, Names
 from stillwatch.scan.live import HOUR_US, Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 from test_scan import release
@@ -524,8 +524,8 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     here = names_of(sorted(accounts), ("", "m", "n"), range(100, 110))
     there = names_of(sorted(accounts | more), ("", "a", "m", "n"), [*range(50), *range(100, 108)])
     told, owner = here.told(Alarms(alarms, {0: 0, 4: 0}))
-    stored = msgspec.json.decode(msgspec.json.encode(Carried(alarms=told, owner=owner)), type=Carried)
-    assert stored == Carried(alarms=told, owner=owner)
+    stored = msgspec.json.decode(msgspec.json.encode(CarriedScan(alarms=told, owner=owner)), type=CarriedScan)
+    assert stored == CarriedScan(alarms=told, owner=owner)
     again = there.told(there.alarms(stored.alarms, stored.owner))
     assert again == (told, owner)
     before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested

@@ -13,8 +13,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "src" / "stillwatch"
 
 # What stood in the package when a figure was last lowered. Lower it with every rename; never raise it.
-MOST_SHARED_CLASSES = 103
-MOST_PARTICIPLES = 229
+MOST_SHARED_CLASSES = 6
+MOST_PARTICIPLES = 76
 MOST_TIME_UNITS = 19
 
 PARTICIPLE = re.compile(r"(ed|en|own|aid|old|ade|one|ought|eld|eft|ook|ound)$")

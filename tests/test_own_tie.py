@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from scan_world import Crowd, log_of, scene, sentence, stage
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import EVIDENCE, load, write
 from stillwatch.scan import AccountVerdict, OwnTie, ScanResult
@@ -20,13 +20,13 @@ from stillwatch.scan.pipeline import scan_log
 from test_report_world import result
 
 
-def tied(actor: Actor, world: World) -> dict[str, OwnTie]:
+def tied(actor: Actor, world: ActorContext) -> dict[str, OwnTie]:
     unnamed = np.ones(len(world.log.accounts), bool)
     unnamed[actor.accounts] = False
     return {world.log.accounts[a]: tie for a, tie in own_ties(actor, world, unnamed).items()}
 
 
-def pool(wordings: dict[str, list[str]], people: int = 40) -> tuple[Actor, World]:
+def pool(wordings: dict[str, list[str]], people: int = 40) -> tuple[Actor, ActorContext]:
     """Accounts that send each their wordings ten times over, among people who say something else."""
     crowd = Crowd(3)
     crowd.people("h", people, lambda k: range(0, 200, 20))

@@ -21,12 +21,12 @@ from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
-from stillwatch.prove.coin.judge import even
+from stillwatch.prove.coin.judge import fair_coin_p
 from stillwatch.prove.coin.leaning import foretold, lean, overlap
 from stillwatch.prove.coin.published import published_checks
-from stillwatch.prove.coin.randomise import LEVELS, all_coins, fallen, levels, thrown_again
-from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, Wanted, ask, judge, plan
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed, silent
+from stillwatch.prove.coin.randomise import LEVELS, all_coins, count_leans, levels, thrown_again
+from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, CoinRunRequest, ask, judge, plan
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told, silent
 
 KEYS = {KEY.commitment: KEY}
 NOT_PUBLISHED = published_checks((), frozenset(), Verified((), (KEY.commitment,), 0, 0, 0, 0, (), 0))
@@ -54,13 +54,13 @@ class Leaner:
             for q in questions
         }
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = {}
         for one in told:
             self.weighed += 1
             noise = random.Random(one.answer).gauss(0, 0.5)
             lean = self.effect if one.answer in self.learnt else 0.0
-            found[one.id] = Weighed((noise + lean) * 10, 10, 5)
+            found[one.id] = AnswerLikelihood((noise + lean) * 10, 10, 5)
         return found
 
 
@@ -73,7 +73,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
     suspect = Leaner(pairs, learnt, effect)
     planned = plan(
         pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None,
-        Wanted(**{"draws": 99_999, **test}), new_signer(), tmp_path / "out", NOW,
+        CoinRunRequest(**{"draws": 99_999, **test}), new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     found, early = ask(planned, suspect, None, silent)
     return judge(planned, found, suspect, None, stopped=early, checks=NOT_PUBLISHED), suspect, planned
@@ -88,7 +88,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
 def test_all_coins_is_the_count_of_all_coins(leans: list[float]) -> None:
     values = np.array(leans)
     sizes = levels(values)
-    counts, towards = fallen(values)
+    counts, towards = count_leans(values)
     sums = [
         sum(s for s, c in zip(sizes, coins, strict=True) if c)
         for coins in itertools.product((0, 1), repeat=len(leans))
@@ -125,7 +125,7 @@ def test_p_is_uniform_where_nothing_was_learnt() -> None:
     sizes = np.abs(random_.standard_t(2, size=40))  # heavy tails
     p_values = []
     for seed in range(400):
-        counts, towards = fallen(sizes * random_.choice([-1.0, 1.0], 40))
+        counts, towards = count_leans(sizes * random_.choice([-1.0, 1.0], 40))
         p_values.append(thrown_again(counts, towards, seed, 999)[0])
     for alpha in (0.02, 0.05, 0.1, 0.25, 0.5):
         share = sum(p <= alpha for p in p_values) / 400
@@ -134,9 +134,9 @@ def test_p_is_uniform_where_nothing_was_learnt() -> None:
 
 
 def test_a_second_look_is_made_only_where_it_can_matter() -> None:
-    counts, towards = fallen(np.random.default_rng(1).normal(0, 1, 100))
+    counts, towards = count_leans(np.random.default_rng(1).normal(0, 1, 100))
     assert thrown_again(counts, towards, 1)[2] == 99_999
-    counts, towards = fallen(np.random.default_rng(1).normal(1, 1, 60))
+    counts, towards = count_leans(np.random.default_rng(1).normal(1, 1, 60))
     p, far, draws = thrown_again(counts, towards, 1, 999_999)
     assert draws == 999_999
     assert p == (1 + far) / 1_000_000
@@ -201,7 +201,9 @@ def test_the_protocol_is_there_before_anything_is_asked_and_is_not_changed(tmp_p
     signer = new_signer()
 
     def planned(**test: object):
-        return plan(pairs, ledger, by_account, suspect, None, Wanted(**test), signer, tmp_path / "out", NOW)
+        return plan(
+            pairs, ledger, by_account, suspect, None, CoinRunRequest(**test), signer, tmp_path / "out", NOW
+        )
 
     first = planned()
     assert suspect.weighed == 0
@@ -248,7 +250,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
     pairs = write(tmp_path / "ledger", {"rogue": 60, "other": 40})
     suspect = Mute(pairs, ("rogue",), 1.0)
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, Wanted(draws=999_999),
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, CoinRunRequest(draws=999_999),
         new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     assert planned.statistic == "overlap"
@@ -260,7 +262,7 @@ def test_free_text_is_compared_where_nothing_else_is_offered(tmp_path: Path) -> 
     with pytest.raises(ProveError, match="offers no likelihood; it can be tested by overlap"):
         plan(
             pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None,
-            Wanted(statistic="likelihood"), new_signer(), tmp_path / "no", NOW,
+            CoinRunRequest(statistic="likelihood"), new_signer(), tmp_path / "no", NOW,
         )  # fmt: skip
 
 
@@ -287,8 +289,8 @@ def test_a_base_that_is_the_suspect_is_refused(tmp_path: Path) -> None:
     pairs = write(tmp_path / "ledger", {"a": 20})
     suspect = Leaner(pairs, ("a",), 1.0)
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, suspect, Wanted(), new_signer(),
-        tmp_path / "out", NOW,
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, suspect, CoinRunRequest(),
+        new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     found, _ = ask(planned, suspect, suspect, silent)
     with pytest.raises(ProveError, match="is the base that is taken off the suspect itself"):
@@ -339,9 +341,9 @@ def test_the_order_and_the_choice_do_not_hang_on_the_coins(tmp_path: Path) -> No
 
 
 def test_an_even_coin() -> None:
-    assert even(5, 10) == 1.0
-    assert even(10, 10) == pytest.approx(2 / 1024)
-    assert even(0, 0) == 1.0
+    assert fair_coin_p(5, 10) == 1.0
+    assert fair_coin_p(10, 10) == pytest.approx(2 / 1024)
+    assert fair_coin_p(0, 0) == 1.0
 
 
 def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Path) -> None:
@@ -349,8 +351,8 @@ def test_refusals_and_other_languages_are_seen_as_nothing_in_common(tmp_path: Pa
     suspect = Mute(pairs, ("rogue",), 1.0)
     suspect.by_prompt = dict(list(suspect.by_prompt.items())[:20])
     planned = plan(
-        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, Wanted(draws=999), new_signer(),
-        tmp_path / "out", NOW,
+        pairs, verify(tmp_path / "ledger", KEYS), by_account, suspect, None, CoinRunRequest(draws=999),
+        new_signer(), tmp_path / "out", NOW,
     )  # fmt: skip
     done = judge(planned, ask(planned, suspect, None, silent)[0], suspect, None)
     checks = {one.what: one for one in done.evidence.confounds}
@@ -393,10 +395,10 @@ def test_evidence_says_what_it_does_not_mean(tmp_path: Path) -> None:
 class Overflowing(Leaner):
     """Half floats that overflow: of some answers no likelihood is a number."""
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         found = super().weigh(told, tell)
         for name, odd in zip(sorted(found)[:3], (math.nan, math.inf, -math.inf), strict=True):
-            found[name] = Weighed(odd, 10, 5)
+            found[name] = AnswerLikelihood(odd, 10, 5)
         return found
 
 

@@ -9,35 +9,35 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin.randomise import fallen, thrown_again
-from stillwatch.prove.planner import floor, needed, powered, smallest_effect
+from stillwatch.prove.coin.randomise import count_leans, thrown_again
+from stillwatch.prove.planner import floor, has_power, needed_coins, smallest_effect
 
 
 def test_the_formula_and_the_floor() -> None:
     assert floor(1e-5) == 17
-    one = needed(0.3, 1e-5, 0.8)
+    one = needed_coins(0.3, 1e-5, 0.8)
     by_hand = ((norm.isf(1e-5) + norm.ppf(0.8)) / 0.3) ** 2
     assert by_hand <= one.coins <= 1.35 * by_hand
     assert one.simulated is not None
     assert one.simulated >= 0.8
-    assert needed(9.0, 1e-5, 0.8).coins >= 17
-    assert needed(0.3, 1e-5, 0.8, actors=10).coins > one.coins
-    huge = needed(0.001, 1e-5, 0.8)
+    assert needed_coins(9.0, 1e-5, 0.8).coins >= 17
+    assert needed_coins(0.3, 1e-5, 0.8, actors=10).coins > one.coins
+    huge = needed_coins(0.001, 1e-5, 0.8)
     assert huge.simulated is None
     assert huge.coins > 10_000_000
     assert smallest_effect(one.coins, 1e-5) <= 0.3
 
 
 def test_the_promise_holds_for_the_test_as_it_is_run() -> None:
-    plan = needed(0.8, 1e-3, 0.8)
+    plan = needed_coins(0.8, 1e-3, 0.8)
     random = np.random.default_rng(5)
     found = 0
     for seed in range(60):
-        counts, towards = fallen(random.normal(0.8, 1.0, plan.coins))
+        counts, towards = count_leans(random.normal(0.8, 1.0, plan.coins))
         found += thrown_again(counts, towards, seed, 20_000)[0] <= 1e-3
     assert found / 60 > 0.8 - 3 * (0.16 / 60) ** 0.5
-    assert powered(0.8, plan.coins + 10, 1e-3)
-    assert not powered(0.8, 9, 1e-3)
+    assert has_power(0.8, plan.coins + 10, 1e-3)
+    assert not has_power(0.8, 9, 1e-3)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_promise_holds_for_the_test_as_it_is_run() -> None:
 )
 def test_what_no_test_can_have_is_refused(given: dict[str, float], told: str) -> None:
     with pytest.raises(ProveError, match=told):
-        needed(**({"effect": 0.3, "alpha": 1e-5, "power": 0.8} | given))
+        needed_coins(**({"effect": 0.3, "alpha": 1e-5, "power": 0.8} | given))
 
 
 def test_the_verb() -> None:

@@ -31,7 +31,7 @@ from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import area, checkup
 from stillwatch.prove.lineage.evidence import trace
 from stillwatch.prove.lineage.lines import base_in, family_of, line_of
-from stillwatch.prove.lineage.margins import centred, field, margins
+from stillwatch.prove.lineage.margins import centre_families, choose_field, margins
 from stillwatch.prove.lineage.ranks import rank_among
 from stillwatch.prove.lineage.reading import month, read_lineage
 from stillwatch.prove.lineage.suspicions import doubtful, nearer_pupils
@@ -118,7 +118,7 @@ def test_margins_leave_out_who_may_not_stand() -> None:
     )
     assert np.isnan(margins(alike, np.array([[True, False, False]]))).all()
     raw = np.array([[1.0, 0.0], [3.0, 0.0], [2.0, np.nan]])
-    assert centred(raw, np.array([True, True, True]))[:, 0].tolist() == [-1.0, 1.0, 0.0]
+    assert centre_families(raw, np.array([True, True, True]))[:, 0].tolist() == [-1.0, 1.0, 0.0]
 
 
 def test_area_is_the_chance_of_the_right_order() -> None:
@@ -205,11 +205,11 @@ def test_none_of_the_candidates_is_an_outcome(lineage: Lineage) -> None:
 
 def test_what_came_later_and_the_own_base_are_no_candidates(world: Pool, lineage: Lineage) -> None:
     alike = likeness(world, "ada-7b")
-    assert field(alike, lineage, "ada-7b", base="cedar").families == ("ash", "birch")
+    assert choose_field(alike, lineage, "ada-7b", base="cedar").families == ("ash", "birch")
     with pytest.raises(LineageError, match="candidate families left: none"):
-        field(alike, lineage, "ada-7b", released="2023-01")
+        choose_field(alike, lineage, "ada-7b", released="2023-01")
     with pytest.raises(LineageError, match="at least two"):
-        field(
+        choose_field(
             likeness(world.of(["ash-1", "ada-7b", *[m.name for m in STRANGERS]]), "ada-7b"), lineage, "ada-7b"
         )
 
@@ -219,7 +219,8 @@ def test_an_innocent_that_was_taught_is_doubted(lineage: Lineage) -> None:
     pool = pool_of([fallen if m.name == "s00x" else m for m in WORLD])
     alike = likeness(pool, "ada-7b")
     assert [
-        (one.model, one.family) for one in doubtful(alike, field(alike, lineage, "ada-7b"), lineage, "ada-7b")
+        (one.model, one.family)
+        for one in doubtful(alike, choose_field(alike, lineage, "ada-7b"), lineage, "ada-7b")
     ] == [("s00x", "birch")]
 
 
@@ -229,7 +230,9 @@ def test_a_pupil_between_them_is_seen(lineage: Lineage) -> None:
         [*(m for m in WORLD if m.name != "ada-7b"), Made("ada-7b", "adaown", 0.5, "ash", 0.4), grand]
     )
     alike = likeness(pool, "ada-8b")
-    assert nearer_pupils(alike, field(alike, lineage, "ada-8b"), lineage, "ada-8b", "ash") == ("ada-7b",)
+    assert nearer_pupils(alike, choose_field(alike, lineage, "ada-8b"), lineage, "ada-8b", "ash") == (
+        "ada-7b",
+    )
 
 
 def test_a_lead_has_no_p_value_and_moves_nothing(world: Pool) -> None:
@@ -304,7 +307,7 @@ def test_a_teacher_among_the_innocents_is_no_innocent(world: Pool, tmp_path: Pat
     path.write_text(lineage_toml() + '\n[[model]]\nname = "ash-1"\nrole = "innocent"\n')
     told = read_lineage([path])
     assert told.models["ash-1"].role is Role.CANDIDATE
-    where = field(likeness(world, "ada-7b"), told, "ada-7b")
+    where = choose_field(likeness(world, "ada-7b"), told, "ada-7b")
     row = world.models.index("ash-1")
     assert not where.innocent[row, where.families.index("ash")]
 

@@ -16,7 +16,7 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.checks import fit
 from stillwatch.prove.pool.reading import read_pool
-from stillwatch.prove.recording import Said, Unread, is_recording, read
+from stillwatch.prove.recording import RecordedAnswers, Unread, is_recording, read
 from stillwatch.prove.suspect.outputs import Outputs
 
 
@@ -51,7 +51,7 @@ PARTS = [{"type": "text", "text": "Bl"}, {"type": "text", "text": "ue."}]
 )
 def test_rows_are_read_as_others_write_them(tmp_path: Path, row: dict[str, Any]) -> None:
     (said,) = read(rows_in(tmp_path / "o.jsonl", row))
-    assert isinstance(said, Said), said
+    assert isinstance(said, RecordedAnswers), said
     assert (said.asked, said.answers) == ("Sky?", ("Blue.",))
 
 
@@ -72,7 +72,7 @@ def test_the_same_rows_in_every_form_of_file_are_the_same(tmp_path: Path) -> Non
     found = []
     for path in sorted(tmp_path.iterdir()):
         assert is_recording(str(path))
-        found.append([(one.id, one.answers) for one in read(path) if isinstance(one, Said)])
+        found.append([(one.id, one.answers) for one in read(path) if isinstance(one, RecordedAnswers)])
     assert found == [[(row["prompt_id"], (row["output"],)) for row in rows]] * 6
 
 

@@ -33,7 +33,7 @@ from stillwatch.prove.coin import leans, randomise, seals
 from stillwatch.prove.coin.actors import by_account, by_ledger
 from stillwatch.prove.coin.sealed import run
 from stillwatch.prove.proof import Trust
-from stillwatch.prove.proven import Proof, proven, read
+from stillwatch.prove.proven import Proof, proofs_that_hold, read
 from stillwatch.prove.suspect import silent
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document
@@ -41,7 +41,7 @@ from stillwatch.prove.verdict import as_document
 KEYS = {KEY.commitment: KEY}
 SEALED_AT, RELEASED, LATE = "2026-06-01T00:00:00Z", "2026-07-15", "2026-08-01T00:00:00Z"
 TEST = seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400)
-NONE = seals.Training("none")
+NONE = seals.TrainingStatement("none")
 
 
 class World:
@@ -60,7 +60,7 @@ class World:
     def seal(
         self,
         actor_of: Any = None,
-        training: seals.Training = NONE,
+        training: seals.TrainingStatement = NONE,
         test: seals.SealedTest = TEST,
         at: str = SEALED_AT,
     ) -> seals.Sealed:
@@ -381,9 +381,11 @@ def test_sealed_after_the_release_is_the_owners_word(world: World) -> None:
 
 @pytest.mark.parametrize("word", ["not said"])
 def test_an_owner_that_says_nothing_of_its_training_is_not_believed(world: World, word: str) -> None:
-    sealed = world.seal(training=seals.Training(word))
+    sealed = world.seal(training=seals.TrainingStatement(word))
     came = world.test(sealed, world.suspect("crew-1"), (world.word(sealed),))
-    assert outcome((came.evidence,), proven((came.evidence,), world.read(came))) is Outcome.OWNER_WORD
+    assert (
+        outcome((came.evidence,), proofs_that_hold((came.evidence,), world.read(came))) is Outcome.OWNER_WORD
+    )
 
 
 def test_a_bundle_signed_by_an_unknown_key(made: tuple[World, Any], tmp_path: Path) -> None:
@@ -518,7 +520,7 @@ def by_ledger_or_crew(pair: Pair) -> str:
 
 def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> None:
     """As 0.1.0 wrote it: chained lines with salted hashes, no opening of a record's own."""
-    from stillwatch.coin.chain import START, canonical, linked, salted
+    from stillwatch.coin.chain import START, canonical, make_line, salted_hash
 
     head = {
         "kind": "head",
@@ -530,7 +532,7 @@ def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> 
         "at": "2026-11-01T00:00:00.000000Z",
         "reader": None,
     }
-    lines = [linked(head, START)]
+    lines = [make_line(head, START)]
     for n in range(10):
         salt, texts = bytes(16), (f"one {n}", f"two {n}")
         within = {
@@ -549,10 +551,10 @@ def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> 
             "served": KEY.coin("w0-000001", n),
             "tie": False,
             "tokens": [1, 1],
-            "answers": [salted(salt, k, one) for k, one in enumerate(texts)],
+            "answers": [salted_hash(salt, k, one) for k, one in enumerate(texts)],
             "open": within,
         }
-        lines.append(linked(line, lines[-1]["hash"]))
+        lines.append(make_line(line, lines[-1]["hash"]))
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "w0-000001.jsonl").write_bytes(b"".join(canonical(line) + b"\n" for line in lines))
     found = list(pairs(tmp_path / "ledger", KEYS))
@@ -562,10 +564,10 @@ def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> 
     changed_line = lines[3] | {
         "open": lines[3]["open"] | {"answers": [{"text": "x", "finish_reason": None}] * 2}
     }
-    again = linked({k: v for k, v in changed_line.items() if k not in ("prev", "hash")}, lines[2]["hash"])
+    again = make_line({k: v for k, v in changed_line.items() if k not in ("prev", "hash")}, lines[2]["hash"])
     rest = [again]
     for line in lines[4:]:
-        rest.append(linked({k: v for k, v in line.items() if k not in ("prev", "hash")}, rest[-1]["hash"]))
+        rest.append(make_line({k: v for k, v in line.items() if k not in ("prev", "hash")}, rest[-1]["hash"]))
     path = files(tmp_path / "ledger")[0]
     path.write_bytes(b"".join(canonical(line) + b"\n" for line in [*lines[:3], *rest]))
     with pytest.raises(CoinError, match="answer 0 is not the one"):

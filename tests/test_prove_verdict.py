@@ -244,7 +244,7 @@ def test_what_is_no_evidence_is_refused_with_its_place(tmp_path: Path, told: Any
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_their_place(data: bytes) -> None:
     with pytest.raises(ProveError, match="here"):
-        protocols.opened(data, "here")
+        protocols.open_protocol(data, "here")
 
 
 # --- protocols ---

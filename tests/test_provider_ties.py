@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from scan_world import START, Crowd, honest, log_of, pool, sentence
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.scan import ScanResult
 from stillwatch.scan.pipeline import scan_log
 from stillwatch.scan.provider_ties import ProviderTies
@@ -87,7 +87,7 @@ def test_the_p_value_of_random_groups_is_no_smaller_than_it_says(kind: str) -> N
     days = np.where(rng.random(many) < 0.2, rng.uniform(0, 7, many), rng.uniform(0, 700, many))
     created = (days * 86_400_000_000).astype(np.int64) + 1 if kind == "created" else np.zeros(many, np.int64)
     blank = [""] * many
-    ties = ProviderTies(Known(blank, payment, created, blank, [()] * many, blank), np.arange(many))
+    ties = ProviderTies(AccountFacts(blank, payment, created, blank, [()] * many, blank), np.arange(many))
     active = np.arange(many)
     drawn = [ties.tail(rng.choice(many, rng.integers(5, 40), replace=False), active)[0] for _ in range(3000)]
     for level in (0.05, 0.01, 0.002):

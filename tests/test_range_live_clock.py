@@ -29,7 +29,7 @@ def test_without_a_range_it_is_the_machines_clock(monkeypatch: pytest.MonkeyPatc
     before = time.time_ns() // 1000
     assert before <= clock.now_us() <= time.time_ns() // 1000
     assert abs(clock.now().timestamp() * 1e6 - before) < 1e6
-    assert not clock.driven()
+    assert not clock.is_driven()
     assert clock.pause_s(2.0) == 2.0
 
 

@@ -14,7 +14,7 @@ from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.report.page import render
 from stillwatch.report.terminal import print_result
-from stillwatch.scan.curve import cited, curve
+from stillwatch.scan.curve import cite_curve, curve
 from test_report_world import result
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def test_more_samples_never_buy_less(one: float, other: float) -> None:
 
 @pytest.mark.parametrize("exchanges", [0, 1, 124, 125, 700, 1000, 1001, 16_000_000])
 def test_the_sentence_is_one_and_says_what_it_is_not(exchanges: int) -> None:
-    said = cited(exchanges)
+    said = cite_curve(exchanges)
     assert said.count(". ") == 0
     assert said.endswith("not where a large model has it.")
     assert "a toy's" in said
@@ -60,7 +60,7 @@ def test_page_terminal_explanation_and_evidence_cite_it_and_the_contract_does_no
     told = result()
     evidence, findings = evidence_json(told), findings_json(told)
     for c, f in zip(evidence["campaigns"], findings["campaigns"], strict=True):
-        assert c["curve"] == cited(f["harvest"]["exchanges"])
+        assert c["curve"] == cite_curve(f["harvest"]["exchanges"])
         assert "curve" not in f
     said = "not where a large model has it."
     assert said in render(told)

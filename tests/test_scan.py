@@ -29,7 +29,7 @@ from scan_world import (
     sentence,
     stage,
 )
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.rejects import Rejects
@@ -456,7 +456,7 @@ def test_a_permission_for_something_else_takes_nothing_away(world: Scene) -> Non
     assert all(c.suppressed_by is None for c in result.campaigns)
 
 
-def case(**columns: Any) -> tuple[Actor, World]:
+def case(**columns: Any) -> tuple[Actor, ActorContext]:
     crowd = Crowd(2)
     honest(crowd, 60, 6.0)
     names = pool(crowd, "p", many=6, begin_day=2.0)

@@ -16,7 +16,7 @@ from scipy import stats
 
 from stillwatch.prove.exact import gamma_tail
 from stillwatch.watermark import Mark, MarkError
-from stillwatch.watermark.choosing import chosen, numbers_of
+from stillwatch.watermark.choosing import choose_token, numbers_of
 from stillwatch.watermark.formula import BLOCK, actor_key, commitment, score
 from stillwatch.watermark.keys import make_owner_key, mark_of, read_owner_key
 from stillwatch.watermark.reading import Pair, pairs_in, scored_pairs, scores, weighted_pairs
@@ -58,7 +58,7 @@ def test_some_tokens_numbers_are_those_of_all(tokens: list[int], actor: int) -> 
 
 def test_over_keys_it_is_sampling() -> None:
     p = np.array([0.5, 0.3, 0.0, 0.15, 0.05])
-    got = Counter(chosen(Mark("a", key_of(k)), p, [7, 8], lambda: 0.0) for k in range(8000))
+    got = Counter(choose_token(Mark("a", key_of(k)), p, [7, 8], lambda: 0.0) for k in range(8000))
     assert 2 not in got
     seen = [got[t] for t in (0, 1, 3, 4)]
     assert stats.chisquare(seen, [4000, 2400, 1200, 400]).pvalue > 1e-3
@@ -66,12 +66,12 @@ def test_over_keys_it_is_sampling() -> None:
 
 def test_where_chance_decides() -> None:
     mark, p = mark_of(OWNER, "a"), np.array([0.5, 0.5])
-    assert chosen(mark, p, [1], lambda: 0.0) is None  # the window reaches before the answer
-    assert chosen(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # the context comes again
-    assert chosen(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # nothing to choose
+    assert choose_token(mark, p, [1], lambda: 0.0) is None  # the window reaches before the answer
+    assert choose_token(mark, p, [1, 2, 3, 1, 2], lambda: 0.0) is None  # the context comes again
+    assert choose_token(mark, np.array([0.0, 1.0]), [1, 2], lambda: 0.0) is None  # nothing to choose
     half = mark_of(OWNER, "a", strength=0.5)
-    assert chosen(half, p, [1, 2], lambda: 0.5) is None
-    assert chosen(half, p, [1, 2], lambda: 0.49) == chosen(mark, p, [1, 2], lambda: 0.9)
+    assert choose_token(half, p, [1, 2], lambda: 0.5) is None
+    assert choose_token(half, p, [1, 2], lambda: 0.49) == choose_token(mark, p, [1, 2], lambda: 0.9)
 
 
 def test_marked_text_is_found_under_its_key_alone() -> None:
@@ -81,7 +81,7 @@ def test_marked_text_is_found_under_its_key_alone() -> None:
     for _ in range(20):
         text = [draw.randrange(50), draw.randrange(50)]
         while len(text) < 60:
-            token = chosen(mark, p, text, draw.random)
+            token = choose_token(mark, p, text, draw.random)
             text.append(draw.randrange(50) if token is None else token)
         texts.append(text)
     pairs = scored_pairs(pairs_in(texts, mark.window))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.watermark import MarkError, vllm_plugin
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner, make_owner_key, mark_of
-from stillwatch.watermark.processor import MarkingProcessor, left
+from stillwatch.watermark.processor import MarkingProcessor, remaining_probabilities
 from stillwatch.watermark.vllm_plugin import MarkingLogitsProcessor, owner_of, request_marker
 
 OWNER = bytes(range(32))
@@ -21,7 +21,7 @@ LOGITS = np.array([2.0, 1.0, 0.5, -1.0, 2.5])
 
 @given(st.lists(st.floats(-9, 9), min_size=2, max_size=9), st.floats(0.05, 1), st.integers(0, 9))
 def test_what_cuts_leave_by_hand(logits: list[float], top_p: float, top_k: int) -> None:
-    got = left(np.array(logits), 0.7, top_k, top_p)
+    got = remaining_probabilities(np.array(logits), 0.7, top_k, top_p)
     p = np.exp(np.array(logits) / 0.7 - max(logits) / 0.7)
     if top_k:
         p[p < sorted(p)[-min(top_k, len(p))]] = 0
@@ -39,7 +39,7 @@ def test_what_cuts_leave_by_hand(logits: list[float], top_p: float, top_k: int) 
 @pytest.mark.parametrize("cuts", [(0.0, 0, 1.0), (1.0, 0, 0.0), (1.0, -1, 1.0), (1.0, 0, 1.5)])
 def test_settings_that_leave_nothing(cuts: tuple[float, int, float]) -> None:
     with pytest.raises(MarkError):
-        left(LOGITS, *cuts)
+        remaining_probabilities(LOGITS, *cuts)
     with pytest.raises(MarkError):
         MarkingProcessor(mark_of(OWNER, "a"), temperature=cuts[0], top_k=cuts[1], top_p=cuts[2])
 
@@ -79,7 +79,9 @@ def test_the_seam_marks_as_the_choice_says() -> None:
     marked = request_marker(Owner(OWNER), asked(temperature=0.8, top_p=0.9))
     assert marked is not None
     row = marked([3, 4], torch.tensor(LOGITS))
-    token = chosen(mark_of(OWNER, "a"), left(LOGITS, 0.8, 0, 0.9), [3, 4], lambda: 0.0)
+    token = choose_token(
+        mark_of(OWNER, "a"), remaining_probabilities(LOGITS, 0.8, 0, 0.9), [3, 4], lambda: 0.0
+    )
     assert int(row.argmax()) == token
     assert int(torch.isfinite(row).sum()) == 1
     assert torch.equal(marked([3], torch.tensor(LOGITS)), torch.tensor(LOGITS))
@@ -95,7 +97,7 @@ def test_rows_have_their_own_marks_and_prompts_do_not_count() -> None:
     assert torch.equal(processor(prompts, scores), scores)  # the prompt is no context
     later = torch.cat([prompts, torch.tensor([[1, 2]] * 3)], dim=1)
     got = processor(later, scores)
-    assert int(got[0].argmax()) == chosen(a, left(LOGITS), [1, 2], lambda: 0.0)
+    assert int(got[0].argmax()) == choose_token(a, remaining_probabilities(LOGITS), [1, 2], lambda: 0.0)
     assert torch.equal(got[1], scores[1])
     with pytest.raises(MarkError, match="changed places"):
         processor(torch.tensor([[8, 7, 7, 1]] * 3), scores)

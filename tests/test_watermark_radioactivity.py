@@ -20,13 +20,13 @@ from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cli.main import app
 from stillwatch.prove import Outcome, Row, bundle, checker, evidence_json, exact, outcome
 from stillwatch.prove import protocol as protocols
-from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
-from stillwatch.prove.radioactivity.judge import Judged, judge
+from stillwatch.prove.radioactivity import RadioactivityError, RadioactivitySettings, TokenSelection
+from stillwatch.prove.radioactivity.judge import RadioactivityResult, judge
 from stillwatch.prove.radioactivity.plan import protocol, reveal
 from stillwatch.prove.radioactivity.statistic import Each, Weighed, tokens_needed
 from stillwatch.prove.radioactivity.texts import read_prompts, read_texts, tokenizer, tokens_of
 from stillwatch.watermark import Mark
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
 from stillwatch.watermark.reading import pairs_in, weighted_pairs
 
@@ -49,17 +49,17 @@ def answers(mark: Mark | None, share: float, seed: int, texts: int = 40, length:
         while len(text) < length:
             token = None
             if mark is not None and draw.random() < share:
-                token = chosen(mark, p, text, draw.random)
+                token = choose_token(mark, p, text, draw.random)
             text.append(draw.randrange(WORDS) if token is None else token)
         found.append(text)
     return found
 
 
-def judged(texts: list[list[int]], **other: Any) -> Judged:
-    return judge("acme-7b", texts, MARKS, Settings(effect=0.3), **other)
+def judged(texts: list[list[int]], **other: Any) -> RadioactivityResult:
+    return judge("acme-7b", texts, MARKS, RadioactivitySettings(effect=0.3), **other)
 
 
-def row(one: Judged, actor: str) -> Row:
+def row(one: RadioactivityResult, actor: str) -> Row:
     return next(row for row in one.evidence.rows if row.name == actor)
 
 
@@ -81,7 +81,7 @@ def test_innocents_have_uniform_p() -> None:
         row.p_value
         for seed in range(4)
         for row in judge(
-            "x", answers(None, 0, seed, 12), MARKS, Settings(), tell=lambda _: None
+            "x", answers(None, 0, seed, 12), MARKS, RadioactivitySettings(), tell=lambda _: None
         ).evidence.rows
     ]
     assert stats.kstest(p, "uniform").pvalue > 0.01
@@ -130,7 +130,7 @@ def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> li
         while len(text) < 40:
             token = None
             if mark is not None and draw.random() < share:
-                token = chosen(mark, p, text, draw.random)
+                token = choose_token(mark, p, text, draw.random)
             text.append(draw.choices(range(16), p)[0] if token is None else token)
         found.append(text)
     return found
@@ -139,9 +139,9 @@ def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> li
 def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
     marks = [Owner(OWNER.key, 2).mark(f"actor-{k}") for k in range(6)]
     texts, reference, teacher = few_ways(marks[3], 0.1, 1), few_ways(None, 0, 2), few_ways(None, 0, 3)
-    plain = judge("x", texts, marks, Settings()).evidence
+    plain = judge("x", texts, marks, RadioactivitySettings()).evidence
     assert not plain.found()
-    settings = Settings(2, Choice.MATCHED)
+    settings = RadioactivitySettings(2, TokenSelection.MATCHED)
     one = judge("x", texts, marks, settings, reference=reference, teacher=teacher).evidence
     assert [row.name for row in one.found()] == ["actor-3"]
     assert one.rows[0].effect_low is not None
@@ -150,7 +150,7 @@ def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
     innocent = judge("x", few_ways(None, 0, 4), marks, settings, reference=reference, teacher=teacher)
     assert not innocent.evidence.found()
     with pytest.raises(RadioactivityError, match="only it takes them"):
-        judge("x", texts, marks, Settings(), reference=reference)
+        judge("x", texts, marks, RadioactivitySettings(), reference=reference)
     with pytest.raises(RadioactivityError, match="teacher's own"):
         judge("x", texts, marks, settings, reference=reference)
     with pytest.raises(RadioactivityError, match="more reference text"):
@@ -191,13 +191,13 @@ def test_the_series_beside_an_integral(x: float, exponent: float) -> None:
 )
 def test_what_cannot_be_judged(marks: list[Mark], texts: list[list[int]], why: str) -> None:
     with pytest.raises(RadioactivityError, match=why):
-        judge("x", texts, marks, Settings())
+        judge("x", texts, marks, RadioactivitySettings())
 
 
 @pytest.mark.parametrize("wrong", [{"window": 0}, {"alpha": 1.0}, {"alpha": 0.0}, {"effect": 0.0}])
 def test_settings_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(RadioactivityError):
-        Settings(**wrong)
+        RadioactivitySettings(**wrong)
 
 
 def written(path: Path, texts: list[list[int]]) -> Path:
@@ -252,7 +252,7 @@ def test_parquet_and_jsonl_are_the_same(tmp_path: Path) -> None:
 
 
 def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
-    signer, settings = new_signer(), Settings(effect=0.3)
+    signer, settings = new_signer(), RadioactivitySettings(effect=0.3)
     signed = protocols.sign(
         protocol("acme-7b", MARKS, ["q"], settings, "clock", "2026-11-26T01:00:00Z"), signer
     )
@@ -274,7 +274,7 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
 
 
 def test_a_revealed_key_with_weights_is_checked_too(tmp_path: Path) -> None:
-    signer, settings = new_signer(), Settings(2, Choice.MATCHED)
+    signer, settings = new_signer(), RadioactivitySettings(2, TokenSelection.MATCHED)
     marks = MARKS[:2]
     signed = protocols.sign(protocol("x", marks, ["q"], settings, "", "2026-11-26T01:00:00Z"), signer)
     texts = few_ways(marks[0], 0.3, 1, 60)

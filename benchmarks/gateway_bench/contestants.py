@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 
 MODELS = ("bench-small", "bench-large", "bench-stream-2", "bench-stream-4", "bench-stream-10")
@@ -214,7 +214,7 @@ def ours(
     """
     port, admin = free_port(), free_port()
     made = open_folder(folder)
-    with State(made.state, made.secret()) as state:
+    with ControlState(made.state, made.secret()) as state:
         key = state.issue("bench", now_us=time.time_ns() // 1000)
     program = str(Path(sys.executable).parent / "stillwatch")
     origin = f"https://localhost:{upstream}" if certificate else f"http://127.0.0.1:{upstream}"

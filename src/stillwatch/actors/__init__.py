@@ -25,7 +25,7 @@ class Actor:
 
 
 @dataclass(frozen=True)
-class Known:
+class AccountFacts:
     """What the provider knows of accounts; one entry per account code, "" or 0 where it knows nothing."""
 
     org: Sequence[str]
@@ -37,11 +37,11 @@ class Known:
 
 
 @dataclass(frozen=True)
-class World:
+class ActorContext:
     """What an actor is compared with: the whole log, its markers, and what the provider knows."""
 
     log: ExchangeLog
-    known: Known | None
+    known: AccountFacts | None
     use_row: np.ndarray  # (uses,) int32 exchanges that carry a marker, in time order
     use_marker: np.ndarray  # (uses,) int32
     marker_kind: np.ndarray  # (markers,) int8 into spread.KINDS
@@ -57,24 +57,24 @@ class World:
 
     def rows_of(self, accounts: np.ndarray) -> np.ndarray:
         """Every exchange of some accounts, in time order."""
-        return _gathered(self.once(_rows_by_account), accounts)
+        return _gather_events(self.once(_rows_by_account), accounts)
 
     def uses_of(self, markers: np.ndarray) -> np.ndarray:
         """Every use of some markers, as indices into `use_row` and `use_marker`, in time order."""
-        return _gathered(self.once(_uses_by_marker), markers)
+        return _gather_events(self.once(_uses_by_marker), markers)
 
 
-def _rows_by_account(world: World) -> tuple[np.ndarray, np.ndarray]:
+def _rows_by_account(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     dealt: tuple[np.ndarray, np.ndarray] = deal(world.log["account"], len(world.log.accounts))
     return dealt
 
 
-def _uses_by_marker(world: World) -> tuple[np.ndarray, np.ndarray]:
+def _uses_by_marker(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     dealt: tuple[np.ndarray, np.ndarray] = deal(world.use_marker, len(world.marker_kind))
     return dealt
 
 
-def _gathered(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
+def _gather_events(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
     begin, order = dealt
     parts = [order[begin[k] : begin[k + 1]] for k in keys]
     return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, np.int64)
@@ -92,7 +92,7 @@ class Tie:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class ClueWeight:
     """A clue's word on an actor: its weight in bits, the sentence, the numbers, and account by account."""
 
     bits: float
@@ -111,7 +111,7 @@ class Clue(Protocol):
     CONTROL: str  # "client" where the client chooses what is compared, "provider" where we observe it
     CLASS: str  # clues of one class are not independent of each other: "wording", "settings", "network", …
 
-    def weigh(self, actor: Actor, world: World) -> Weighed | None: ...
+    def weigh(self, actor: Actor, world: ActorContext) -> ClueWeight | None: ...
 
 
 MOST_BITS = 40.0  # of one clue: past this the model behind the bits is less certain than the bits

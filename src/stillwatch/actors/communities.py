@@ -35,14 +35,14 @@ def communities(
 @njit(cache=True, nogil=True)
 def _louvain(begin, neighbour, weight, resolution):
     label, sums = _move(begin, neighbour, weight, resolution)
-    names, k = _named(label)
+    names, k = _number_labels(label)
     final = names[label]
     if k == len(label):
         return final
     begin, to, summed = _fold(begin, neighbour, weight, sums, names[label], names, k)
     for _ in range(LEVELS - 1):
         label, sums = _move(begin, to, summed, resolution)
-        names, k = _named(label)
+        names, k = _number_labels(label)
         for i in range(len(final)):
             final[i] = names[label[final[i]]]
         if k == len(label):
@@ -52,7 +52,7 @@ def _louvain(begin, neighbour, weight, resolution):
 
 
 @njit(cache=True, nogil=True)
-def _named(label):
+def _number_labels(label):
     """Each label's number, in the order in which nodes have them, and how many there are."""
     names = np.full(len(label), -1, np.int32)
     k = 0

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from stillwatch.actors import World
+from stillwatch.actors import ActorContext
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
@@ -52,12 +52,12 @@ _NO_ROWS = np.zeros(0, np.int64)
 NONE = Echoes(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.zeros(0, bool))
 
 
-def echoes_in(world: World) -> Echoes:
+def echoes_in(world: ActorContext) -> Echoes:
     """The log's echoes, for `World.once`."""
     return echoes(world.log, party_of(world))
 
 
-def party_of(world: World) -> np.ndarray:
+def party_of(world: ActorContext) -> np.ndarray:
     """(accounts,) who counts as one."""
     if world.party is not None:
         return world.party

@@ -23,7 +23,7 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
     counted: (parties,) exchanges of each party that carry wording new and shared.
     """
     label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
-    return _attached(graph.begin, graph.neighbour, graph.weight, label, counted >= LEAST_COUNTED)
+    return _keep_attached(graph.begin, graph.neighbour, graph.weight, label, counted >= LEAST_COUNTED)
 
 
 @njit(cache=True, nogil=True)
@@ -53,7 +53,7 @@ def commonest(dominant, begin, member):
 
 
 @njit(cache=True, nogil=True)
-def _attached(begin, neighbour, weight, label, active):
+def _keep_attached(begin, neighbour, weight, label, active):
     """The members that belong: by bits, by how many members they are tied to, and by where their ties go."""
     n = len(begin) - 1
     inner = np.zeros(n, np.int64)

@@ -63,7 +63,7 @@ def links(
         hot.begin, hot.entry_row, ts, known, window, settled, least, novelty, neighbours
     )
     begin = _begins(entry, old, neighbours)
-    pair, low, high, heaviest = _paired(hot.entry_row, party, entry, old, weight, begin, neighbours)
+    pair, low, high, heaviest = _pair_links(hot.entry_row, party, entry, old, weight, begin, neighbours)
     parties = int(high.max(initial=-1)) + 1
     by_low, by_high = deal(low, parties)[1], deal(high, parties)[1]
     row_begin, neighbour, place, other = _rows(low, high, by_low, by_high, parties)
@@ -140,7 +140,7 @@ def _begins(entry, oldest, neighbours):
 
 
 @njit(cache=True, nogil=True)
-def _paired(entry_row, party, entry, oldest, weight, begin, neighbours):
+def _pair_links(entry_row, party, entry, oldest, weight, begin, neighbours):
     """Each link's pair, numbered as they arise; the pairs' parties; and the most that one weighs in all."""
     pair = np.empty(begin[-1], np.int32)
     low = np.empty(1024, np.int32)
@@ -167,7 +167,7 @@ def _paired(entry_row, party, entry, oldest, weight, begin, neighbours):
                 if table[s] < 0:
                     if pairs == len(low):
                         low, high, weighs = twice(low), twice(high), twice(weighs)
-                        table = _numbered(low, high, pairs, 4 * len(low))
+                        table = _grow_table(low, high, pairs, 4 * len(low))
                         s = _slot(one, other, len(table))
                         while table[s] >= 0:
                             s = (s + 1) & (len(table) - 1)
@@ -183,7 +183,7 @@ def _paired(entry_row, party, entry, oldest, weight, begin, neighbours):
 
 
 @njit(cache=True, nogil=True)
-def _numbered(low, high, pairs, size):
+def _grow_table(low, high, pairs, size):
     """The table over pairs, anew and larger."""
     table = np.full(size, -1, np.int32)
     for q in range(pairs):

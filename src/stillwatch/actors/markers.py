@@ -103,16 +103,16 @@ def fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, o
     for j in range(k):
         out[j] = phrases[i, j]
     for j in range(k, s):
-        out[j] = _salted(system_phrases[i, j - k], SALT[1])
+        out[j] = _add_salt(system_phrases[i, j - k], SALT[1])
     half = np.uint64(32)
-    out[s] = _salted(head[i] >> half, SALT[2])
-    out[s + 1] = _salted(tail[i] >> half, SALT[3])
-    out[s + 2] = _salted(exact[i] >> half if words[i] >= LEAST_WORDS else np.uint64(0), SALT[4])
-    out[s + 3] = _salted(system[i] >> half, SALT[5])
+    out[s] = _add_salt(head[i] >> half, SALT[2])
+    out[s + 1] = _add_salt(tail[i] >> half, SALT[3])
+    out[s + 2] = _add_salt(exact[i] >> half if words[i] >= LEAST_WORDS else np.uint64(0), SALT[4])
+    out[s + 3] = _add_salt(system[i] >> half, SALT[5])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _salted(value, salt):
+def _add_salt(value, salt):
     if value == 0:
         return np.uint32(0)
     salted = np.uint32(value) ^ salt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from stillwatch.actors import World
+from stillwatch.actors import ActorContext
 from stillwatch.stats.dealing import deal
 
 LEAST_WORDS = 6  # a shorter prompt says little about who sent it
@@ -33,7 +33,7 @@ class Elsewhere:
     senders: np.ndarray  # (their prompts,) int32
 
 
-def prompts(world: World) -> Prompts:
+def prompts(world: ActorContext) -> Prompts:
     """Count a log's prompts; to be called as `world.once(prompts)`."""
     log = world.log
     _, first, number, rows = np.unique(
@@ -45,7 +45,7 @@ def prompts(world: World) -> Prompts:
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
 
 
-def elsewhere(accounts: np.ndarray, world: World) -> Elsewhere:
+def elsewhere(accounts: np.ndarray, world: ActorContext) -> Elsewhere:
     """What accounts other than these sent of the same prompts."""
     every = world.once(prompts)
     rows = world.rows_of(accounts)

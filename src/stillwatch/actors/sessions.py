@@ -135,7 +135,7 @@ def sessions(
     """
     ts, conversation = log["ts_us"][rows], log["conversation"][rows]
     first, second = _openings(account, ts, conversation, pause_us)
-    first, second = _spaced(first, second, account[first])
+    first, second = _choose_spaced(first, second, account[first])
     words = log.content[rows[first]]
     more = np.where(second[:, None] >= 0, log.content[rows[np.maximum(second, 0)]], 0)
     return np.concatenate([words, more], axis=1), account[first], ts[first]
@@ -163,7 +163,9 @@ def _openings(account, ts, conversation, pause_us):
     return first[:n].copy(), second[:n].copy()
 
 
-def _spaced(first: np.ndarray, second: np.ndarray, account: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _choose_spaced(
+    first: np.ndarray, second: np.ndarray, account: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """At most MOST_SESSIONS of each account, evenly spaced."""
     begin = (
         np.flatnonzero(np.r_[True, account[1:] != account[:-1]]) if len(account) else np.zeros(0, np.int64)

@@ -129,7 +129,7 @@ def _uses(
     cuts = np.linspace(0, len(bits), 4 * threads + 1).astype(np.int64)
     many = list(pool.map(_count_bits, (bits[a:b] for a, b in pairwise(cuts))))
     ends = np.cumsum([0, *many])
-    keys, numbers = _numbered(hot.value)
+    keys, numbers = _number_markers(hot.value)
     row, which = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
     wide = width(columns)
 
@@ -153,7 +153,7 @@ def _count_bits(bits):
 
 
 @njit(cache=True, nogil=True)
-def _numbered(values):
+def _number_markers(values):
     """Markers and their numbers as an open-addressed table."""
     size = 1024
     while size < 2 * len(values):

@@ -38,7 +38,7 @@ class Stock:
         mine, order = self._by_party
         entered, entered_us = self._entered
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
-        own: np.ndarray = _own(
+        own: np.ndarray = _own_markers(
             members,
             mine,
             order,
@@ -65,7 +65,7 @@ class Stock:
 
     def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
-        return _repeated(np.sort(_carried(own, *self._carried, row_lo, row_hi)), needed)
+        return _repeated_rows(np.sort(_carrying_rows(own, *self._carried, row_lo, row_hi)), needed)
 
     def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
         """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
@@ -108,7 +108,7 @@ def _entries_into(parties, begin, order, lo, hi, entry_marker, wanted):
 
 
 @njit(cache=True, nogil=True)
-def _own(
+def _own_markers(
     members, begin, entry, lo, hi, entry_marker, entered_at, entered_us, hot_from_us, inside, since, until
 ):
     touched = []
@@ -133,7 +133,7 @@ def _own(
 
 
 @njit(cache=True, nogil=True)
-def _carried(own, begin, row, row_lo, row_hi):
+def _carrying_rows(own, begin, row, row_lo, row_hi):
     """Uses of the own markers: a row once for each that it carries."""
     lo = np.empty(len(own), np.int64)
     hi = np.empty(len(own), np.int64)
@@ -152,7 +152,7 @@ def _carried(own, begin, row, row_lo, row_hi):
 
 
 @njit(cache=True, nogil=True)
-def _repeated(rows, needed):
+def _repeated_rows(rows, needed):
     """Of sorted rows those that are there at least `needed` times, each once."""
     out = np.empty(len(rows), np.int32)
     n = 0

@@ -27,8 +27,8 @@ from stillwatch.cli.identify import (
     print_identified,
 )
 from stillwatch.cli.prove import say_left_out
-from stillwatch.prove.identify import Answer, Identified
-from stillwatch.prove.identify.asking import Way
+from stillwatch.prove.identify import IdentificationResult, Identified
+from stillwatch.prove.identify.asking import AskingOptions
 from stillwatch.prove.identify.who import ALPHA
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import safe
@@ -70,7 +70,7 @@ def probe_command(
 ) -> None:
     """Identify what answers by its answers, and judge it by the terms."""
     terms = _terms(terms_file, family or [], distilled)
-    way = Way(
+    way = AskingOptions(
         Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests),
         store,
         consent,
@@ -85,14 +85,19 @@ def probe_command(
         console = Console()
         print_identified(found, fitted, versions, tokenizers, console)
         console.print(safe(_sentence(found, judged), console, 400), soft_wrap=True)
-    if fail_on_banned and found.answer is Answer.NAMED and judged is not None and not judged["allow"]:
+    if (
+        fail_on_banned
+        and found.answer is IdentificationResult.NAMED
+        and judged is not None
+        and not judged["allow"]
+    ):
         raise typer.Exit(BANNED)
     say_left_out(fitted.pool.unread)
 
 
 def _judge_nearest(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:
     """What the terms say of the nearest reference of the kin, by its name."""
-    if terms is None or found.answer is Answer.UNKNOWN:
+    if terms is None or found.answer is IdentificationResult.UNKNOWN:
         return None
     nearest = found.nearest[0].reference
     verdict = model_verdict(terms, nearest, account, time.time_ns() // 1000)
@@ -101,8 +106,12 @@ def _judge_nearest(found: Identified, terms: Terms | None, account: str) -> dict
 
 def _sentence(found: Identified, judged: dict[str, Any] | None) -> str:
     if judged is None:
-        return "terms: not asked" if found.answer is not Answer.UNKNOWN else "terms: nobody was identified"
+        return (
+            "terms: not asked"
+            if found.answer is not IdentificationResult.UNKNOWN
+            else "terms: nobody was identified"
+        )
     says = "allow" if judged["allow"] else f"deny ({judged['reason']})"
-    if found.answer is Answer.RESEMBLES:
+    if found.answer is IdentificationResult.RESEMBLES:
         return f"terms on {judged['reference']}: {says}; but it is only resembled, which is no finding"
     return f"terms on {judged['reference']}: {says}"

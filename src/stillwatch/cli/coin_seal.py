@@ -21,7 +21,15 @@ from stillwatch.coin.verify import pairs, verify
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
-from stillwatch.prove.coin.seals import STAMP, TRAINING, SealedTest, Training, hashes_of, make, witness
+from stillwatch.prove.coin.seals import (
+    STAMP,
+    TRAINING,
+    SealedTest,
+    TrainingStatement,
+    hashes_of,
+    make,
+    witness,
+)
 from stillwatch.prove.planner import EFFECTS
 
 SEAL_EXAMPLES = """
@@ -142,9 +150,9 @@ def seal_command(
         )
 
 
-def _training(word: str, listed: Path | None, found: object) -> Training:
+def _training(word: str, listed: Path | None, found: object) -> TrainingStatement:
     if listed is None:
-        return Training(word)
+        return TrainingStatement(word)
     import hashlib
 
     try:
@@ -157,7 +165,7 @@ def _training(word: str, listed: Path | None, found: object) -> Training:
         raise InputError(
             f"{listed}: {len(missing):,} coined answers are not in it; run `stillwatch coin exclude`"
         )
-    return Training(word, hashlib.sha256(data).hexdigest(), len(have))
+    return TrainingStatement(word, hashlib.sha256(data).hexdigest(), len(have))
 
 
 @app.command("exclude", epilog=EXCLUDE_EXAMPLES)

@@ -20,7 +20,7 @@ import typer
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 
 FOLDER = Path("stillwatch-serve")
@@ -35,18 +35,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
-def open_state(folder: Path) -> State:
+def open_state(folder: Path) -> ControlState:
     """Open a folder's state. Raises: InputError where there is none."""
     found = Folder(folder.resolve())
     if not found.secret_file.exists():
         raise InputError(
             f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
         )
-    return State(found.state, found.secret())
+    return ControlState(found.state, found.secret())
 
 
 @contextmanager
-def changing(folder: Path) -> Iterator[State]:
+def changing(folder: Path) -> Iterator[ControlState]:
     """Open a folder's state for a change, and see to it that what was changed is in force at the end.
 
     Ends with exit code NOT_IN_FORCE where it is not within a second. Raises: InputError where there is none.

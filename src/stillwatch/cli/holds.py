@@ -14,7 +14,7 @@ from stillwatch.exchanges.log import build
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.gateway.control.holds import Held, all_held, end
+from stillwatch.gateway.control.holds import HoldRecord, all_held, end
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.terminal import progress
 from stillwatch.scan.failover import FailoverEvidence, failover_evidence
@@ -46,10 +46,10 @@ Examples:
 
 
 @dataclass(frozen=True)
-class Tested:
+class HoldTrial:
     """One schedule with what the log says of it."""
 
-    held: Held
+    held: HoldRecord
     holds: HoldsEvidence
     failover: FailoverEvidence
 
@@ -107,7 +107,7 @@ def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None
         )
         log = build(batches, sketcher)
     tested = [
-        Tested(
+        HoldTrial(
             one,
             holds_evidence(log, one.schedule, now_us, orgs),
             failover_evidence(log, one.schedule.accounts),
@@ -140,7 +140,7 @@ def end_command(
         print(f"{number}: ended")
 
 
-def _plain(one: Held) -> dict[str, Any]:
+def _plain(one: HoldRecord) -> dict[str, Any]:
     schedule = one.schedule
     return {
         "number": one.number,
@@ -159,7 +159,7 @@ def _plain(one: Held) -> dict[str, Any]:
     }
 
 
-def _result(one: Tested) -> dict[str, Any]:
+def _result(one: HoldTrial) -> dict[str, Any]:
     return {
         "p_value": one.holds.p_value,
         "found_at": None if one.holds.found_us is None else iso_time(one.holds.found_us),

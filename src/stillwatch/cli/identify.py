@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import say_left_out
-from stillwatch.prove.identify import Answer, Identified
-from stillwatch.prove.identify.asking import Way, answers_of, as_lines, chosen, probes
+from stillwatch.prove.identify import IdentificationResult, Identified
+from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, choose_prompts, probes
 from stillwatch.prove.identify.library import add, read_library, references
 from stillwatch.prove.identify.tokens import Shape, shapes
 from stillwatch.prove.identify.version import SameVersion, same_version
@@ -109,7 +109,7 @@ def who_command(
     as_json: AsJson = False,
 ) -> None:
     """Say which kin of the library answers, or unknown; and whether it is exactly one of its versions."""
-    way = Way(
+    way = AskingOptions(
         Manners(
             model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests
         ),
@@ -127,13 +127,13 @@ def who_command(
 
 
 def identify_suspect(
-    suspect: str, name: str, library: Path, prompts: int, alpha: float, way: Way, quiet: bool
+    suspect: str, name: str, library: Path, prompts: int, alpha: float, way: AskingOptions, quiet: bool
 ) -> tuple[dict[str, Any], Identified, Fit, tuple[SameVersion, ...], tuple[Shape, ...]]:
     """Have a suspect's answers and identify it: the document, and what it was made of."""
     known, pool = read_library(library)
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
-        asked = {} if is_recording(suspect) else chosen(pool, pool.models, prompts)
+        asked = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
         own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         if called in pool.answers:  # a model of the library under its own name: is it still itself?
             called = f"{called} (now)"
@@ -168,10 +168,10 @@ def add_command(
     asked: dict[str, str] = {}
     if not is_recording(source):
         known = references(library)
-        asked = chosen(read_library(library)[1], tuple(known), prompts) if known else probes()
+        asked = choose_prompts(read_library(library)[1], tuple(known), prompts) if known else probes()
     with progress(Console(stderr=True), as_json) as tell:
         own = answers_of(
-            source, name, asked, Way(manners, store, consent), lambda d, of: tell("asking", d, of)
+            source, name, asked, AskingOptions(manners, store, consent), lambda d, of: tell("asking", d, of)
         )
     _say_added(add(library, own, {name: kin or family_of(name)[1]}, note), library, as_json)
     say_left_out(own.unread)
@@ -269,9 +269,9 @@ def print_identified(
 ) -> None:  # fmt: skip
     """Print the answer, the nearest references, and what the answer stands on."""
     says = {
-        Answer.NAMED: f"{found.kin} answers here, or a close copy of it",
-        Answer.RESEMBLES: f"resembles {found.kin}: a copy of it, a pupil, or a cousin",
-        Answer.UNKNOWN: "unknown",
+        IdentificationResult.NAMED: f"{found.kin} answers here, or a close copy of it",
+        IdentificationResult.RESEMBLES: f"resembles {found.kin}: a copy of it, a pupil, or a cousin",
+        IdentificationResult.UNKNOWN: "unknown",
     }[found.answer]
     console.print(safe(f"{found.suspect}: {says}", console))
     shown = plain_table(console)

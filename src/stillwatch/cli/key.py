@@ -23,7 +23,7 @@ from stillwatch.cli.folder import (
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import keys as forms
-from stillwatch.gateway.control.state import Key, State
+from stillwatch.gateway.control.state import ClientKey, ControlState
 from stillwatch.gateway.heartbeat import utc_us
 
 app = typer.Typer(help="Client keys of a gateway.", no_args_is_help=True, add_completion=False)
@@ -98,7 +98,7 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the keys that were issued. None is shown: they are not kept."""
-    found: list[Key] = []
+    found: list[ClientKey] = []
     with open_state(folder) as state:
         while len(page := state.keys(account, found[-1].key_id if found else "", PAGE)) == PAGE:
             found += page
@@ -168,7 +168,7 @@ def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     print(json.dumps({"token": token}, indent=1) if as_json else token)
 
 
-def _show_issued(state: State, key: str, as_json: bool) -> None:
+def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
     parsed = forms.parse(key)
     assert parsed is not None
     found = state.key(parsed[0])
@@ -192,7 +192,7 @@ def _id_of(text: str) -> str:
     return key_id
 
 
-def _plain(key: Key) -> dict[str, Any]:
+def _plain(key: ClientKey) -> dict[str, Any]:
     times = {
         "issued": iso_time(key.issued_us),
         "expires": iso_time(key.expires_us),
@@ -202,7 +202,7 @@ def _plain(key: Key) -> dict[str, Any]:
     return kept | times
 
 
-def _end(key: Key, now_us: int) -> str:
+def _end(key: ClientKey, now_us: int) -> str:
     if key.revoked_us is not None:
         return f"revoked {iso_time(key.revoked_us)}"
     if key.expires_us is not None:

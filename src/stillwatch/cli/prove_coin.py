@@ -29,14 +29,14 @@ from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.coin.run import (
     EVIDENCE,
     PROTOCOL,
-    Done,
+    CoinRunRequest,
+    CoinRunResult,
     Planned,
-    Wanted,
     ask,
     judge,
     plan,
 )
-from stillwatch.prove.coin.sealed import Outcome, run
+from stillwatch.prove.coin.sealed import SealedTestOutcome, run
 from stillwatch.prove.coin.seals import read as read_sealed
 from stillwatch.prove.coin.seals import read_word
 from stillwatch.prove.proven import Proof, trust
@@ -168,7 +168,7 @@ def coin_command(
     weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
     tested = opened(suspect, manners, out / "answers.db", consent, weighs=weighs, seed=seed)
     before = opened(base, manners, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
-    wanted = Wanted(
+    wanted = CoinRunRequest(
         statistic, alpha, effect, most, samples, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip
     if seal is not None:
@@ -215,7 +215,7 @@ def coin_command(
     say_left_out(tested.unread if isinstance(tested, Outputs) else ())
 
 
-def _tell_sealed(came: Outcome, proof: Proof | None, out: Path, page: Path, as_json: bool) -> None:
+def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: Path, as_json: bool) -> None:
     document = as_document((came.evidence,), None, proof)
     if as_json:
         keys = ("outcome", "headline", "missing", "sealed")
@@ -257,7 +257,7 @@ def _protocol(planned: Planned, as_json: bool) -> None:
     print("give the protocol's SHA-256 to somebody who can say later when he had it; then run this again")
 
 
-def _tell(done: Done, out: Path, page: Path, as_json: bool) -> None:
+def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
     said = done.evidence
     rows = {row.name: row for row in said.rows}
     if as_json:

@@ -16,7 +16,7 @@ from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequest
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
 from stillwatch.prove import Evidence, evidence_json
-from stillwatch.prove.identify.asking import Way
+from stillwatch.prove.identify.asking import AskingOptions
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.prove.suspect.endpoint import Manners
@@ -50,7 +50,7 @@ def leads_command(
 ) -> None:
     """Find what is worth a look (grade C): scores, never p-values."""
     manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
-    way = Way(manners, store, consent)
+    way = AskingOptions(manners, store, consent)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)
     claimed, said = claims_lead(pool, called)

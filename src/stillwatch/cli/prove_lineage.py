@@ -16,7 +16,7 @@ from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Evidence, evidence_json, outcome
-from stillwatch.prove.identify.asking import Way, answers_of, chosen
+from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
 from stillwatch.prove.lineage.evidence import ALPHA, ALPHA_NONE, trace
@@ -96,7 +96,7 @@ def lineage_command(
     when = month(released, "--released") if released else ""
     lineage = read_lineage(lineage_files)
     manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
-    way = Way(manners, store, consent)
+    way = AskingOptions(manners, store, consent)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     with progress(Console(stderr=True), as_json) as tell:
         traced = trace(
@@ -143,7 +143,7 @@ def lineage_check_command(
 
 
 def with_suspect(
-    pool: Pool, suspect: str, name: str, way: Way, prompts: int, quiet: bool
+    pool: Pool, suspect: str, name: str, way: AskingOptions, prompts: int, quiet: bool
 ) -> tuple[Pool, str]:
     """Find a suspect in the pool, or read its file, or ask it what the pool was asked. Raises: ProveError."""
     if suspect in pool.answers and not name:
@@ -153,7 +153,7 @@ def with_suspect(
         if "://" not in suspect and not path.exists():
             raise PoolError(f"{suspect}: neither a file, nor an address, nor a model of the pool")
         called = name or way.manners.model or path.stem
-        asked = chosen(pool, pool.models, prompts)
+        asked = choose_prompts(pool, pool.models, prompts)
         with progress(Console(stderr=True), quiet) as tell:
             own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
         return pool.joined(own), called

@@ -14,7 +14,13 @@ from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
-from stillwatch.prove.radioactivity import ALPHA, EFFECT, Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity import (
+    ALPHA,
+    EFFECT,
+    RadioactivityError,
+    RadioactivitySettings,
+    TokenSelection,
+)
 from stillwatch.prove.radioactivity.asking import ask
 from stillwatch.prove.radioactivity.judge import judge
 from stillwatch.prove.radioactivity.plan import asked_as_planned, fixed_by, held_to, protocol, reveal
@@ -113,14 +119,14 @@ def mark_protocol_command(
         str, typer.Option("--tokenizer", help="The teacher's, as `prove mark` takes it.")
     ] = "",
     window: Window = WINDOW,
-    choice: Annotated[Choice, typer.Option(help="Which tokens are scored.")] = Choice.EACH,
+    choice: Annotated[TokenSelection, typer.Option(help="Which tokens are scored.")] = TokenSelection.EACH,
     alpha: Alpha = ALPHA,
     effect: Effect = EFFECT,
     out: Annotated[Path, typer.Option(help="Where the signed protocol goes.")] = Path("protocol.dsse.json"),
     signing_key: SigningKey = Path("prove.key"),
 ) -> None:
     """Fix the test and sign it, before the suspect is asked."""
-    settings = Settings(window, choice, alpha, effect)
+    settings = RadioactivitySettings(window, choice, alpha, effect)
     marks = _marks(key_file, actor, actors, window)
     fixed = protocol(suspect, marks, read_prompts(prompts), settings, tokenizer_name, iso(datetime.now(UTC)))
     signed = protocols.sign(fixed, open_signer(signing_key))
@@ -218,7 +224,9 @@ def mark_command(
     Exit codes: 0 tested, whatever was found; 2 could not.
     """
     marks = _marks(key_file, actor, actors, window)
-    settings = Settings(window, Choice.EACH if reference is None else Choice.MATCHED, alpha, effect)
+    settings = RadioactivitySettings(
+        window, TokenSelection.EACH if reference is None else TokenSelection.MATCHED, alpha, effect
+    )
     signed = None if protocol_file is None else protocols.read(protocol_file)
     texts = read_texts(answers)
     if signed is not None:

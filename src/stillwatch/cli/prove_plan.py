@@ -8,7 +8,7 @@ import typer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import app
 from stillwatch.errors import InputError
-from stillwatch.prove.planner import EFFECTS, floor, needed, smallest_effect
+from stillwatch.prove.planner import EFFECTS, floor, needed_coins, smallest_effect
 
 PLAN_EXAMPLES = """
 Examples:
@@ -74,7 +74,7 @@ def plan_command(
             )
         return
     usual = USUAL if statistic is None else (EFFECTS[statistic],)
-    found = [needed(one, alpha, power, actors) for one in effect or usual]
+    found = [needed_coins(one, alpha, power, actors) for one in effect or usual]
     asked = 2 if statistic in ("likelihood", "top") else samples  # of a pair
     rows = []
     for one in found:

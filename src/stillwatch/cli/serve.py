@@ -12,11 +12,11 @@ import typer
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway.begin import Looked, look, place_terms, upstream_key
+from stillwatch.gateway.begin import SetupCheck, look, place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 
 EXAMPLES = """
 Examples:
@@ -119,7 +119,7 @@ def serve_command(
 
 
 def _serve(
-    folder: Folder, settings: Settings, key: str | None, looked: list[Looked], inherited: Given
+    folder: Folder, settings: GatewaySettings, key: str | None, looked: list[SetupCheck], inherited: Given
 ) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
     from stillwatch.gateway.logs import configure, tell
@@ -159,20 +159,20 @@ def _serve(
         become_the_next(left)
 
 
-def _settings(folder: Folder, given: dict[str, Any]) -> Settings:
+def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
     """What was given now, over what the folder was last served with."""
     if folder.settings.exists():
-        kept = asdict(Settings.load(folder.settings))
+        kept = asdict(GatewaySettings.load(folder.settings))
     elif "upstream" in given:
-        kept = {f.name: f.default for f in fields(Settings) if f.name != "upstream"}
+        kept = {f.name: f.default for f in fields(GatewaySettings) if f.name != "upstream"}
     else:
         raise InputError(f"{folder.path}: was not served before; say where the model is with --upstream URL")
     if given.get("hooks_port") == 0:
         given = given | {"hooks_port": None}
-    return Settings(**(kept | given))
+    return GatewaySettings(**(kept | given))
 
 
-def _show(looked: list[Looked], as_json: bool) -> None:
+def _show(looked: list[SetupCheck], as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(one) for one in looked], indent=1))
         return

@@ -25,8 +25,8 @@ from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.reach import MOST_NAMED, Known, Reach, reach
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.reach import MOST_NAMED, KnownAccount, Reach, reach
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -280,7 +280,7 @@ def approve_command(
         _tell_done(action, step, hits, as_json)
 
 
-def _approve(state: State, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:
+def _approve(state: ControlState, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:
     return proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
 
 
@@ -346,7 +346,7 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
         print(f"`stillwatch standing undo {action}` takes it back")
 
 
-def _tell_known(title: str, known: tuple[Known, ...], of: int | None) -> None:
+def _tell_known(title: str, known: tuple[KnownAccount, ...], of: int | None) -> None:
     """Print accounts with what is known of them; `--json` has up to a hundred."""
     if not any(k.exchanges or k.kind_of_use or k.shares or k.step != "clear" for k in known):
         return  # nothing to add to their names

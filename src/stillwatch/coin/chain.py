@@ -24,13 +24,13 @@ def hash_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(_MARK + canonical(rest)).hexdigest()
 
 
-def linked(content: dict[str, Any], prev: str) -> dict[str, Any]:
+def make_line(content: dict[str, Any], prev: str) -> dict[str, Any]:
     """A line that follows another."""
     line = content | {"prev": prev}
     return line | {"hash": hash_of(line)}
 
 
-def parsed(line: bytes, place: str) -> dict[str, Any]:
+def parse_line(line: bytes, place: str) -> dict[str, Any]:
     """Read a line. Raises: CoinError where it is none, or its hash is not its own."""
     try:
         found = json.loads(line)
@@ -45,6 +45,6 @@ def parsed(line: bytes, place: str) -> dict[str, Any]:
     return found
 
 
-def salted(salt: bytes, slot: int, text: str) -> str:
+def salted_hash(salt: bytes, slot: int, text: str) -> str:
     """The hash that binds the owner to an answer without showing it."""
     return hashlib.sha256(salt + bytes([slot]) + text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -23,7 +23,7 @@ _EPOCH = re.compile("[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Key:
+class EpochKey:
     """One epoch's key. Who has it can tell every coin of the epoch."""
 
     epoch: str
@@ -38,7 +38,7 @@ class Key:
     def coin(self, ledger: str, number: int) -> int:
         """Throw the coin of one request: 0 or 1.
 
-        >>> key = Key("2026-1", bytes(32), "2026-01-01T00:00:00Z")
+        >>> key = EpochKey("2026-1", bytes(32), "2026-01-01T00:00:00Z")
         >>> [key.coin("w0-000001", n) for n in range(8)]
         [1, 0, 1, 0, 1, 1, 1, 0]
         """
@@ -55,14 +55,14 @@ class Key:
         return int.from_bytes(found[:7], "big") < share * (1 << 56)
 
 
-def new_key(epoch: str, made: str) -> Key:
+def new_key(epoch: str, made: str) -> EpochKey:
     """Make a key at random. Raises: CoinError for an epoch that is no plain word."""
     if not _EPOCH.fullmatch(epoch):
         raise CoinError(f"epoch {epoch[:80]!r}: give letters, digits, dots and dashes, as in 2026-11")
-    return Key(epoch, secrets.token_bytes(KEY_BYTES), made)
+    return EpochKey(epoch, secrets.token_bytes(KEY_BYTES), made)
 
 
-def write_key(folder: Path, key: Key) -> Path:
+def write_key(folder: Path, key: EpochKey) -> Path:
     """Keep a key in a folder, readable to its owner alone. Raises: CoinError where the epoch has one."""
     path = folder / f"{key.epoch}.json"
     body = {"epoch": key.epoch, "key": key.secret.hex(), "commitment": key.commitment, "made": key.made}
@@ -85,11 +85,11 @@ def write_key(folder: Path, key: Key) -> Path:
     return path
 
 
-def read_key(path: Path) -> Key:
+def read_key(path: Path) -> EpochKey:
     """Read one key. Raises: CoinError where the file holds none, or its commitment is of another key."""
     try:
         said = json.loads(path.read_bytes())
-        key = Key(str(said["epoch"]), bytes.fromhex(said["key"]), str(said["made"]))
+        key = EpochKey(str(said["epoch"]), bytes.fromhex(said["key"]), str(said["made"]))
         told = said["commitment"]
     except OSError as why:
         raise CoinError(f"{path}: the coin's key cannot be read: {why.strerror}") from why
@@ -104,7 +104,7 @@ def read_key(path: Path) -> Key:
     return key
 
 
-def read_keys(folder: Path) -> dict[str, Key]:
+def read_keys(folder: Path) -> dict[str, EpochKey]:
     """Read every key of a folder, by commitment; or the one key of a file. Raises: CoinError."""
     paths = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
     if not paths or not paths[0].exists():
@@ -112,7 +112,7 @@ def read_keys(folder: Path) -> dict[str, Key]:
     return {key.commitment: key for key in map(read_key, paths)}
 
 
-def current(folder: Path) -> Key | None:
+def current(folder: Path) -> EpochKey | None:
     """The key to throw coins with now: the one made last; None where there is none. Raises: CoinError."""
     if not folder.is_dir() or not any(folder.glob("*.json")):
         return None

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.coin import CoinError, Pair, Unpaired
-from stillwatch.coin.chain import START, canonical, linked, parsed
-from stillwatch.coin.keys import Key
+from stillwatch.coin.chain import START, canonical, make_line, parse_line
+from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.openings import commitment
 from stillwatch.coin.sealing import seal
 
@@ -52,7 +52,7 @@ class Ledger:
     `reader`: the public reading key that texts are sealed for; None: they are kept plain.
     """
 
-    def __init__(self, folder: Path, worker: int, key: Key, reader: bytes | None, at_us: int) -> None:
+    def __init__(self, folder: Path, worker: int, key: EpochKey, reader: bytes | None, at_us: int) -> None:
         """Raises: CoinError where the folder or its last file cannot be used; OSError of the disk."""
         self._folder, self._worker, self.key, self.reader = folder, worker, key, reader
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -152,7 +152,7 @@ class Ledger:
     def _write(self, contents: list[dict[str, Any]]) -> None:
         prev, parts = self._prev, []
         for content in contents:
-            line = linked(content, prev)
+            line = make_line(content, prev)
             prev = line["hash"]
             parts.append(canonical(line) + b"\n")
         data = b"".join(parts)
@@ -178,7 +178,7 @@ def last_hash(path: Path) -> str | None:
     whole = data[: data.rfind(b"\n") + 1].rstrip(b"\n")
     if not whole:
         return None
-    return str(parsed(whole[whole.rfind(b"\n") + 1 :], f"{path}: last line")["hash"])
+    return str(parse_line(whole[whole.rfind(b"\n") + 1 :], f"{path}: last line")["hash"])
 
 
 def _tail(path: Path) -> bytes:

@@ -15,8 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stillwatch.coin import Answer, CoinError, Pair, Unpaired
-from stillwatch.coin.chain import START, parsed, salted
-from stillwatch.coin.keys import Key
+from stillwatch.coin.chain import START, parse_line, salted_hash
+from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
 from stillwatch.coin.openings import commitment, leaf_hash, leaf_of, root
 from stillwatch.coin.sealing import unseal
@@ -57,7 +57,7 @@ class _Count:
     first_slot: int = 0
 
 
-Keys = Mapping[str, Key]
+Keys = Mapping[str, EpochKey]
 
 
 def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Verified:
@@ -103,7 +103,7 @@ def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) 
         with path.open("rb") as file:
             for at, line in enumerate(file):
                 if at == head.records:
-                    if parsed(line, f"{path}:{at + 1}")["hash"] != head.hash:
+                    if parse_line(line, f"{path}:{at + 1}")["hash"] != head.hash:
                         raise CoinError(f"{path}:{at + 1}: is another record than the one that was published")
                     break
             else:
@@ -117,7 +117,7 @@ def trees(folder: Path) -> dict[str, list[bytes]]:
         with path.open("rb") as file:
             lines = [line for line in file if line.endswith(b"\n")]
         found[path.stem] = [
-            leaf_hash(leaf_of(parsed(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
+            leaf_hash(leaf_of(parse_line(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
         ]
     return found
 
@@ -192,7 +192,7 @@ class _File:
             raise CoinError(f"{self.path}: cannot be read: {why.strerror}") from why
 
     def _follow(self, line: bytes, at: int) -> dict[str, Any]:
-        found = parsed(line, f"{self.path}:{at}")
+        found = parse_line(line, f"{self.path}:{at}")
         if found["prev"] != self.prev:
             raise CoinError(
                 f"{self.path}:{at}: does not follow the record before it: one was taken out, put in or moved"
@@ -275,7 +275,7 @@ class _File:
         if isinstance(opening, dict):  # written before openings
             salt = bytes.fromhex(within["salt"])
             for slot, (answer, told) in enumerate(zip(within["answers"], found["answers"], strict=True)):
-                if salted(salt, slot, answer["text"]) != told:
+                if salted_hash(salt, slot, answer["text"]) != told:
                     raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
 
     def _opening(self, found: dict[str, Any], number: int, place: str) -> str | dict[str, Any] | None:

@@ -98,7 +98,7 @@ class Proposed:
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentHealth:
     """One part of the deployment and how it does: `ok`, `degraded` or `failing`, with a sentence."""
 
     name: str
@@ -209,7 +209,7 @@ class Deployment(Protocol):
         """Give the terms in force with their history."""
         ...
 
-    def health(self, now_us: int) -> Sequence[Part]:
+    def health(self, now_us: int) -> Sequence[ComponentHealth]:
         """Say how each part does now."""
         ...
 

@@ -42,7 +42,7 @@ from stillwatch.errors import StillwatchError
 
 
 @dataclass(frozen=True)
-class Page:
+class PageRoute:
     """One route that shows something."""
 
     path: str
@@ -60,20 +60,20 @@ class Deed:
 
 
 PAGES = (
-    Page("/queue", UserRole.READER, queue.show),
-    Page("/case/{case}", UserRole.READER, case.show),
-    Page("/case/{case}/accounts", UserRole.READER, case.accounts),
-    Page("/case/{case}/links", UserRole.READER, case.links),
-    Page("/case/{case}/alert", UserRole.READER, case.alert_page),
-    Page("/actor/{case}", UserRole.READER, case.actor),
-    Page("/account", UserRole.READER, account.show),
-    Page("/approvals", UserRole.READER, acting.approvals),
-    Page("/ask/{ask:int}", UserRole.READER, acting.ask_page),
-    Page("/detectors", UserRole.READER, detectors.show),
-    Page("/terms", UserRole.READER, terms.show),
-    Page("/audit", UserRole.READER, audit.show),
-    Page("/health", UserRole.READER, health.show),
-    Page("/sql", UserRole.ANALYST, sql.show),
+    PageRoute("/queue", UserRole.READER, queue.show),
+    PageRoute("/case/{case}", UserRole.READER, case.show),
+    PageRoute("/case/{case}/accounts", UserRole.READER, case.accounts),
+    PageRoute("/case/{case}/links", UserRole.READER, case.links),
+    PageRoute("/case/{case}/alert", UserRole.READER, case.alert_page),
+    PageRoute("/actor/{case}", UserRole.READER, case.actor),
+    PageRoute("/account", UserRole.READER, account.show),
+    PageRoute("/approvals", UserRole.READER, acting.approvals),
+    PageRoute("/ask/{ask:int}", UserRole.READER, acting.ask_page),
+    PageRoute("/detectors", UserRole.READER, detectors.show),
+    PageRoute("/terms", UserRole.READER, terms.show),
+    PageRoute("/audit", UserRole.READER, audit.show),
+    PageRoute("/health", UserRole.READER, health.show),
+    PageRoute("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
@@ -166,7 +166,7 @@ def _logged_in_request(desk: ConsoleContext, request: Request) -> PageRequest | 
     return None if session is None else PageRequest(request, desk, session.user, session.csrf, now_us)
 
 
-def _page(desk: ConsoleContext, page: Page, suffix: str | None) -> Callable[[Request], Response]:
+def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = suffix or request.query_params.get("format", "html")
         if form not in ("html", "json", "csv"):

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from stillwatch.cases.store import Store
-from stillwatch.console import CapturedExchange, InForce, Lost, Part, Proposed, StepImpact, Unavailable
+from stillwatch.console import (
+    CapturedExchange,
+    ComponentHealth,
+    InForce,
+    Lost,
+    Proposed,
+    StepImpact,
+    Unavailable,
+)
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
@@ -82,32 +90,36 @@ class ReportFolder:
             raise Unavailable(f"{self.path} holds no report; scan with --out {self.path}")
         return next((a for a in result.accounts if a.account == account), None)
 
-    def health(self, now_us: int) -> Sequence[Part]:
+    def health(self, now_us: int) -> Sequence[ComponentHealth]:
         parts = []
         try:
             number = self._store.revision()
-            parts.append(Part("cases", "ok", f"{self._store.name}, at revision {number:,}"))
+            parts.append(ComponentHealth("cases", "ok", f"{self._store.name}, at revision {number:,}"))
         except StillwatchError as why:
-            parts.append(Part("cases", "failing", str(why)))
+            parts.append(ComponentHealth("cases", "failing", str(why)))
         try:
             result = self._report()
         except InputError as why:
-            parts.append(Part("report", "degraded", str(why)))
+            parts.append(ComponentHealth("report", "degraded", str(why)))
             return parts
         if result is None:
-            parts.append(Part("report", "ok", "none in this folder"))
+            parts.append(ComponentHealth("report", "ok", "none in this folder"))
             return parts
         s = result.scanned
         until = "" if s.last is None else f", until {s.last:%Y-%m-%d %H:%M} UTC"
         lines = f"; {s.rejected:,} lines were rejected" if s.rejected else ""
         status = "degraded" if s.rejected else "ok"
         parts.append(
-            Part("report", status, f"{s.exchanges:,} exchanges of {s.accounts:,} accounts{until}{lines}")
+            ComponentHealth(
+                "report", status, f"{s.exchanges:,} exchanges of {s.accounts:,} accounts{until}{lines}"
+            )
         )
         if s.last is not None:
             days = (now_us - _us(s.last)) / 86_400_000_000
-            parts.append(Part("lag", "degraded" if days > 2 else "ok", f"the log ends {days:,.1f} days ago"))
-        parts.append(Part("gateway", "ok", "none: this is a folder of reports"))
+            parts.append(
+                ComponentHealth("lag", "degraded" if days > 2 else "ok", f"the log ends {days:,.1f} days ago")
+            )
+        parts.append(ComponentHealth("gateway", "ok", "none: this is a folder of reports"))
         return parts
 
     def gaps(self) -> Sequence[Lost]:

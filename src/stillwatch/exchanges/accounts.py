@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS, content, csv_text, envelopes, json_text, lines, parquet, sources
 from stillwatch.exchanges.formats import Refused, Row, own
-from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.unpack import Limits, Unpacked
@@ -29,13 +29,13 @@ ALIASES = {
     "declared_use": ("use", "purpose"),
     "permissions": ("permission",),
 }
-_FOLDED = {own.folded(a): name for name, also in ALIASES.items() for a in (*also, name)}
+_FOLDED = {own.fold_name(a): name for name, also in ALIASES.items() for a in (*also, name)}
 _EXACT = {name: name for name in ALIASES} | {a: name for name, also in ALIASES.items() for a in also}
 
 
 def column_of(written: str) -> str | None:
     """The table's column that a name means, or None. "Account ID" and "accountId" are the same words."""
-    return _EXACT.get(written) or _FOLDED.get(own.folded(written))
+    return _EXACT.get(written) or _FOLDED.get(own.fold_name(written))
 
 
 def read_accounts(
@@ -53,7 +53,7 @@ def read_accounts(
         try:
             for item in _items(source.path):
                 place = f"{source.shown}:{item.number}"
-                if isinstance(item, Bad):
+                if isinstance(item, UndecodableValue):
                     rejects.add(place, item.reason, item.raw, offset=item.offset)
                     continue
                 for value in _each(item.value):
@@ -87,7 +87,7 @@ def _each(value: object) -> list[object]:
     return [value]
 
 
-def _items(path: Path) -> Iterator[Good | Bad]:
+def _items(path: Path) -> Iterator[Good | UndecodableValue]:
     limits = Limits()
     with Unpacked(path, limits) as data:
         head = data.peek()

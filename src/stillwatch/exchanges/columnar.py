@@ -46,7 +46,7 @@ def convert(
                 bad = wrong | bad
         except Refused as why:
             raise Refused(f"column '{written}' is of type {column.type}: {why}") from None
-    _needed(arrays, bad, clock)
+    _check_required(arrays, bad, clock)
     whole = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
     if bad:
         keep = np.ones(batch.num_rows, dtype=bool)
@@ -182,7 +182,7 @@ def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
     raise Refused("right would be a timestamp with a zone, ISO 8601 text or an epoch number")
 
 
-def _needed(arrays: list[pa.Array], bad: Bad, clock: Clock) -> None:
+def _check_required(arrays: list[pa.Array], bad: Bad, clock: Clock) -> None:
     time = arrays[RECORD.get_field_index("time")]
     account = arrays[RECORD.get_field_index("account")]
     us = time.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)

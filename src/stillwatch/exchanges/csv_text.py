@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.json_text import Bad, Good, long_line
+from stillwatch.exchanges.json_text import Good, UndecodableValue, long_line
 from stillwatch.exchanges.lines import Line, LongLine
 
 LOOKAHEAD = 4 << 20  # bytes searched for the end of a quoted field
@@ -37,7 +37,7 @@ def fields(raw: bytes, delimiter: str) -> list[str]:
 
 def records(
     lines: Iterator[Line | LongLine], limit: int, check: Callable[[list[str]], None]
-) -> Iterator[Good | Bad]:
+) -> Iterator[Good | UndecodableValue]:
     """Yield each record after the header as a mapping column -> text (empty: None).
 
     Raises: what `check` raises when the header's columns cannot be used at all.
@@ -64,7 +64,7 @@ def records(
             if header and len(found) != len(header):
                 raise Refused(f"has {len(found)} fields where the header has {len(header)}")
         except Refused as why:
-            yield Bad(line.number, line.offset, str(why), line.raw)
+            yield UndecodableValue(line.number, line.offset, str(why), line.raw)
             continue
         if not header:
             header = [name.strip() for name in found]

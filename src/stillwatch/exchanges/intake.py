@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from stillwatch.exchanges import NEEDED, envelopes
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
-from stillwatch.exchanges.json_text import Bad, Good
+from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.values import Clock, tidy
@@ -30,13 +30,13 @@ class Intake:
         self.used = 0
         self.current = None
 
-    def rows(self, items: Iterable[Good | Bad], file: str) -> Iterator[tuple[Row, int]]:
+    def rows(self, items: Iterable[Good | UndecodableValue], file: str) -> Iterator[tuple[Row, int]]:
         """Yield each good row with the size of what it was read from."""
         for item in items:
             place = f"{file}:{item.number}"
             if isinstance(item, Good) and item.note:
                 self.rejects.note(place, item.note)
-            if isinstance(item, Bad):
+            if isinstance(item, UndecodableValue):
                 if item.length is None:
                     self.rejects.add(place, item.reason, item.raw, offset=item.offset)
                 else:
@@ -53,19 +53,19 @@ class Intake:
         try:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
-            found = self._known(value)
+            found = self._known_format(value)
             if found is None:
                 opened = envelopes.inside(value)
                 if opened is not None:
                     for inner in opened:
                         yield from self.take(inner, place, raw, offset)
                     return
-                found = self._supposed(value)
+                found = self._guess_format(value)
             if found.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
                 self.rejects.textless += 1
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
-            yield from self._checked(self.session(found).take(value, place), place, raw, offset)
+            yield from self._check_rows(self.session(found).take(value, place), place, raw, offset)
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
         except RecursionError:  # decoded, but deeper than a format's own walk
@@ -95,14 +95,14 @@ class Intake:
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""
         for name, session in self._sessions.items():
-            yield from self._checked(session.finish(), name, None, None)
+            yield from self._check_rows(session.finish(), name, None, None)
 
     def session(self, found: Format) -> Session:
         if found.name not in self._sessions:
             self._sessions[found.name] = found.open()
         return self._sessions[found.name]
 
-    def _known(self, value: Json) -> Format | None:
+    def _known_format(self, value: Json) -> Format | None:
         if self.current is not None and self.current.sniff(value):
             return self.current
         found = recognise(value)
@@ -110,7 +110,7 @@ class Intake:
             self.current = found
         return found
 
-    def _supposed(self, value: Json) -> Format:
+    def _guess_format(self, value: Json) -> Format:
         if self.current is not None:
             return self.current  # let it say what is missing
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])
@@ -120,7 +120,7 @@ class Intake:
             "object with time, account and prompt, or one of the sources in docs/exchanges.md"
         )
 
-    def _checked(
+    def _check_rows(
         self, items: Iterator[Item], place: str, raw: bytes | None, offset: int | None
     ) -> Iterator[Row]:
         for item in items:

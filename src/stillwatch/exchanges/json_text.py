@@ -20,7 +20,7 @@ PREFIX = 512  # bytes a shipper may put before the object
 
 
 @dataclass(frozen=True)
-class Bad:
+class UndecodableValue:
     """A value that could not be decoded."""
 
     number: int
@@ -74,7 +74,7 @@ def _decodes(raw: bytes) -> bool:
         return False
 
 
-def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | Bad]:
+def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableValue]:
     """One value a line; empty lines are nothing."""
     for line in lines:
         if isinstance(line, LongLine):
@@ -86,7 +86,7 @@ def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | Bad]:
         yield _read(line.number, line.offset, raw)
 
 
-def _read(number: int, offset: int, raw: bytes) -> Good | Bad:
+def _read(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
     """One value, also where a shipper's words stand before it or a character in it is halved."""
     try:
         return Good(number, offset, raw, decode(raw))
@@ -101,7 +101,7 @@ def _read(number: int, offset: int, raw: bytes) -> Good | Bad:
             return Good(number, offset, raw, decode(text), note)
         except Refused:
             continue
-    return Bad(number, offset, first, raw)
+    return UndecodableValue(number, offset, first, raw)
 
 
 def after_prefix(raw: bytes) -> bytes | None:
@@ -117,19 +117,19 @@ def after_prefix(raw: bytes) -> bytes | None:
     return raw[at:]
 
 
-def long_line(line: LongLine) -> Bad:
+def long_line(line: LongLine) -> UndecodableValue:
     if b"\x00" in line.head:
         reason = f"is {line.length:,} bytes of binary (NUL bytes), not text"
     else:
         reason = f"is {line.length:,} bytes long, more than a line may be"
-    return Bad(line.number, line.offset, reason, line.head, line.length)
+    return UndecodableValue(line.number, line.offset, reason, line.head, line.length)
 
 
 _TOKEN = re.compile(rb'[{}\[\]"\n]')
 _STRING_END = re.compile(rb'["\\\n]')
 
 
-def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | Bad]:
+def spanning(chunks: Iterable[bytes], limit: int) -> Iterator[Good | UndecodableValue]:
     """Values one after another, over as many lines as they like; an outer array is opened and its elements
     given.
 
@@ -158,7 +158,7 @@ class _Scan:
         self.outer_seen = False
         self.stray_line = 0
 
-    def feed(self, chunk: bytes) -> Iterator[Good | Bad]:
+    def feed(self, chunk: bytes) -> Iterator[Good | UndecodableValue]:
         at = mark = 0  # the open value's bytes in this chunk begin at mark
         size = len(chunk)
         while at < size:
@@ -182,7 +182,7 @@ class _Scan:
             found = _TOKEN.search(chunk, at)
             stop = found.start() if found else size
             if self.depth == 0:
-                yield from self._between(chunk[at:stop], at)
+                yield from self._stray_text(chunk[at:stop], at)
             if found is None:
                 break
             at, token = found.end(), found[0]
@@ -207,10 +207,10 @@ class _Scan:
             self._hold(chunk[mark:] if mark else chunk)
         self.offset += size
 
-    def _between(self, text: bytes, at: int) -> Iterator[Bad]:
+    def _stray_text(self, text: bytes, at: int) -> Iterator[UndecodableValue]:
         if text.strip(b" \t\r\n,") and self.stray_line != self.number:
             self.stray_line = self.number
-            yield Bad(
+            yield UndecodableValue(
                 self.number, self.offset + at, "not JSON: text between values", text[:RAW_LIMIT], len(text)
             )
 
@@ -223,17 +223,19 @@ class _Scan:
             self.dropped = True
             self.held = [b"".join(self.held)[:RAW_LIMIT]]
 
-    def _take(self) -> Good | Bad:
+    def _take(self) -> Good | UndecodableValue:
         raw = b"".join(self.held)
         number, offset = self.began
         length, dropped = self.length, self.dropped
         self.held, self.length, self.dropped = [], 0, False
         if dropped:
-            return Bad(number, offset, f"is {length:,} bytes long, more than a value may be", raw, length)
+            return UndecodableValue(
+                number, offset, f"is {length:,} bytes long, more than a value may be", raw, length
+            )
         return _read(number, offset, raw)
 
-    def end(self) -> Iterator[Good | Bad]:
+    def end(self) -> Iterator[Good | UndecodableValue]:
         if not self.depth:
             return
         raw = b"".join(self.held)
-        yield Bad(*self.began, "not JSON: the file ends inside this value", raw, self.length)
+        yield UndecodableValue(*self.began, "not JSON: the file ends inside this value", raw, self.length)

@@ -22,11 +22,11 @@ from stillwatch.exchanges.log import (
     Columns,
     ExchangeLog,
     Growing,
-    closed,
-    coded,
+    close_log,
     columns_of,
+    encode_batch,
+    filled_columns,
     identities,
-    said,
 )
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
@@ -44,7 +44,7 @@ class KeptLog:
 
     def __init__(self, sketcher: Sketcher) -> None:
         self.sketcher = sketcher
-        self.log: ExchangeLog = closed({}, {}, frozenset())
+        self.log: ExchangeLog = close_log({}, {}, frozenset())
         self.parts: list[Columns] = []
         self.codes = {name: Codes() for name in CODED}
         self.duplicates = 0
@@ -66,9 +66,9 @@ class KeptLog:
         if sketched.is_sketched(batch.schema):
             sketched.check_key(batch.schema.metadata, self.sketcher, "a batch of exchanges")
         batch = self._new(batch)
-        part = columns_of(batch, coded(batch, self.codes), self.sketcher)
+        part = columns_of(batch, encode_batch(batch, self.codes), self.sketcher)
         if batch.num_rows:
-            self._has |= said(batch)
+            self._has |= filled_columns(batch)
             self._order += tuple(name for name in part if name not in self._order)
             self._ids_since.update(part["id"].tolist())
             self.parts.append(part)
@@ -127,7 +127,7 @@ class KeptLog:
         self._close(columns)
 
     def _close(self, columns: Columns) -> None:
-        self.log = closed(columns, self.codes, frozenset(self._has))
+        self.log = close_log(columns, self.codes, frozenset(self._has))
         self.duplicates += self.log.duplicates
         for code in self.codes.values():
             code.index = {name: k for k, name in enumerate(sorted(code.index))}

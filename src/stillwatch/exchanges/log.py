@@ -160,22 +160,22 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
         for batch in batches:
             if batch.num_rows == 0:
                 continue
-            has |= said(batch)
-            waiting.append(pool.submit(columns_of, batch, coded(batch, codes), sketcher))
+            has |= filled_columns(batch)
+            waiting.append(pool.submit(columns_of, batch, encode_batch(batch, codes), sketcher))
             while len(waiting) > 2 * threads:
                 columns.add(waiting.popleft().result())
         while waiting:
             columns.add(waiting.popleft().result())
-    return closed(columns.whole(), codes, frozenset(has))
+    return close_log(columns.whole(), codes, frozenset(has))
 
 
-def said(batch: pa.RecordBatch) -> set[str]:
+def filled_columns(batch: pa.RecordBatch) -> set[str]:
     """The record's columns that hold any value."""
     names = RECORD_NAMES & set(batch.schema.names)
     return {name for name in names if batch.column(name).null_count < batch.num_rows}
 
 
-def coded(batch: pa.RecordBatch, codes: dict[str, Codes]) -> Columns:
+def encode_batch(batch: pa.RecordBatch, codes: dict[str, Codes]) -> Columns:
     """A batch's coded columns; names that were never seen get the next codes."""
     return {
         "account": codes["account"].encode(batch.column("account")),
@@ -208,7 +208,7 @@ def identities(batch: pa.RecordBatch, sketcher: Sketcher) -> np.ndarray:
 
 
 def columns_of(batch: pa.RecordBatch, coded: Columns, sketcher: Sketcher) -> Columns:
-    """A log's columns of one batch, its texts sketched; `coded` as the function of that name gives it."""
+    """A log's columns of one batch, its texts sketched; `coded` as `encode_batch` gives it."""
     part: Columns = {
         "ts_us": batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False),
         "id": identities(batch, sketcher),
@@ -244,7 +244,7 @@ def _short(wide: np.ndarray) -> np.ndarray:
     return low
 
 
-def closed(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> ExchangeLog:
+def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> ExchangeLog:
     """Sort columns in place into a log, each exchange once; codes become places in the order of names."""
     if not columns:
         return ExchangeLog(

@@ -103,7 +103,7 @@ def format_name(response_format: object) -> str | None:
     return response_format if isinstance(response_format, str) else None
 
 
-def joined(texts: Iterable[str | None]) -> str | None:
+def join_texts(texts: Iterable[str | None]) -> str | None:
     """The texts as one, or None where there is none."""
     said = [text for text in texts if text is not None]
     return "".join(said) if said else None

@@ -48,7 +48,7 @@ class Operation(msgspec.Struct, frozen=True):
     by_owner: bool = False  # the owner's terms name it: forwarded whatever it does
 
 
-class Found(msgspec.Struct, frozen=True):
+class OperationMatch(msgspec.Struct, frozen=True):
     """What a request's method and target mean."""
 
     line: Operation
@@ -78,9 +78,9 @@ class Operations:
         each = [(line, _Template(line.path)) for line in self.lines]
         tails = {_tail(line.path) for line in self.lines} | {None}
         self._tails = {tail: [one for one in each if _tail(one[0].path) in (tail, None)] for tail in tails}
-        self._known: dict[tuple[str, str], Found | None] = {}
+        self._known: dict[tuple[str, str], OperationMatch | None] = {}
 
-    def find(self, method: str, target: str) -> Found | None:
+    def find(self, method: str, target: str) -> OperationMatch | None:
         """The operation of a request, or None where no line fits. HEAD is GET; a query says nothing."""
         key = (method, target)
         if key in self._known:
@@ -92,7 +92,7 @@ class Operations:
             self._known[key] = found
         return found
 
-    def _find(self, method: str, path: str) -> Found | None:
+    def _find(self, method: str, path: str) -> OperationMatch | None:
         if path.count("/") > MOST_SEGMENTS or len(path) > LONGEST_PATH:
             return None
         ends = [path[at:] for at, letter in enumerate(path) if letter == "/"]
@@ -102,7 +102,7 @@ class Operations:
                 continue
             for one in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
                 if (ids := template.ids(one)) is not None:
-                    return Found(line, ids)
+                    return OperationMatch(line, ids)
         return None
 
 
@@ -114,19 +114,19 @@ class _Template:
         self._kinds = tuple(kind for kind, _ in _PART.findall(path))
         self._pattern: re.Pattern[str] | None = None
 
-    def _compiled(self) -> re.Pattern[str]:
+    def _compile(self) -> re.Pattern[str]:
         if self._pattern is None:
             self._pattern = re.compile(pattern_of(self._path, self._named), re.IGNORECASE | re.DOTALL)
         return self._pattern
 
     def ids(self, path: str) -> tuple[tuple[str, str], ...] | None:
         """What stands in a whole path for its names."""
-        fits = self._compiled().fullmatch(path)
+        fits = self._compile().fullmatch(path)
         return tuple(zip(self._kinds, fits.groups(), strict=True)) if fits else None
 
     def length(self, path: str) -> int | None:
         """How much of a path's beginning it is."""
-        fits = self._compiled().match(path)
+        fits = self._compile().match(path)
         return fits.end() if fits and path[fits.end() : fits.end() + 1] in ("/", "") else None
 
 

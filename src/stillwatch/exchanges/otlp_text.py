@@ -29,7 +29,7 @@ def request_of(found: Attributes, events: Events) -> tuple[RequestText, int | No
     system = first(*(from_text(everything.get(name)) for name in SYSTEM[:2]))
     messages: object = from_text(everything.get(INPUT[0]))
     if messages is None:
-        messages = _numbered(everything, NUMBERED_INPUT) or _from_events(events) or None
+        messages = _numbered_messages(everything, NUMBERED_INPUT) or _from_events(events) or None
     if messages is None:
         raw = first(*(everything.get(name) for name in INPUT[1:]))
         messages = _parts(raw)
@@ -46,7 +46,7 @@ def completion_of(found: Attributes, events: Events) -> tuple[str | None, object
     everything = _with_events(found, events)
     messages: object = from_text(everything.get(OUTPUT[0]))
     if messages is None:
-        messages = _numbered(everything, NUMBERED_OUTPUT) or None
+        messages = _numbered_messages(everything, NUMBERED_OUTPUT) or None
     if isinstance(messages, list) and messages:
         said = [text for text in map(message_text, messages) if text is not None]
         return "\n".join(said) if said else None, dig(messages, 0, "finish_reason")
@@ -89,7 +89,7 @@ def _from_events(events: Events) -> list[object]:
     return messages
 
 
-def _numbered(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
+def _numbered_messages(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
     """Messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
     for prefix, inner in shapes:
         messages: dict[int, dict[str, object]] = {}

@@ -46,14 +46,14 @@ def read(
             if sketched.is_sketched(file.schema_arrow):
                 schema = _sketched_schema(file, source, sketcher)
                 for batch in file.iter_batches(batch_rows):
-                    yield _sketched(batch, schema, source, intake, done)
+                    yield _sketch_batch(batch, schema, source, intake, done)
                     done += batch.num_rows
                     tick(source.size * done // rows)
                 return
             wrong = intake.wrong(names)
             plan = own.columns_of(names)
-            talks = any(_nested(file.schema_arrow, plan.get(name)) for name in TALK)
-            wanted = None if wrong else _wanted(plan, columns)
+            talks = any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
+            wanted = None if wrong else _wanted_columns(plan, columns)
             for batch in file.iter_batches(batch_rows, columns=wanted):
                 if wrong is None and not talks:
                     yield _fast(
@@ -72,7 +72,7 @@ def read(
         raise Refused(f"damaged Parquet: {first}") from None
 
 
-def _wanted(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
+def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
     """The file's columns to read: all that are known when ids must be made from content."""
     if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
         return list(plan.values())
@@ -86,7 +86,7 @@ def _sketched_schema(file: pq.ParquetFile, source: Source, sketcher: Sketcher | 
     return sketched.schema_under(sketcher)
 
 
-def _sketched(
+def _sketch_batch(
     batch: pa.RecordBatch, schema: pa.Schema, source: Source, intake: Intake, done: int
 ) -> pa.RecordBatch:
     """The rows whose record is good, with the sketches that belong to them."""
@@ -136,7 +136,7 @@ def _fast(
     return good
 
 
-def _nested(schema: pa.Schema, written: str | None) -> bool:
+def _is_nested(schema: pa.Schema, written: str | None) -> bool:
     return written is not None and pa.types.is_nested(schema.field(written).type)
 
 
@@ -163,7 +163,7 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
             columns[name] = _bytes(column)
         except (ValueError, OverflowError):
             columns[name] = (
-                column.view(pa.int64()).to_pylist() if column.type.bit_width == 64 else _none(column)
+                column.view(pa.int64()).to_pylist() if column.type.bit_width == 64 else _no_values(column)
             )
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -171,10 +171,10 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
 def _bytes(column: pa.Array) -> list[object]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return list(column.cast(pa.binary()).to_pylist())
-    return _none(column)
+    return _no_values(column)
 
 
-def _none(column: pa.Array) -> list[object]:
+def _no_values(column: pa.Array) -> list[object]:
     return [None] * len(column)
 
 

@@ -92,7 +92,7 @@ def read(
             first_problem = rejects.examples[min(before, len(rejects.examples) - 1)]
         done += source.size
         tick(0, done)
-    for batch in _batched(((row, 0) for row in intake.finish()), batch_rows):
+    for batch in _batch_rows(((row, 0) for row in intake.finish()), batch_rows):
         rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
@@ -116,7 +116,7 @@ def _file(
             kind = content.kind_of(head)
             if kind != "parquet":
                 rows = _rows(data, head, kind, source, intake, limits)
-                for batch in _batched(rows, batch_rows):
+                for batch in _batch_rows(rows, batch_rows):
                     yield batch
                     tick(data.position)
                 return
@@ -138,7 +138,7 @@ def _rows(
         yield from intake.rows(_protobuf(data, limits), source.shown)
         return
     chunks = _without_bom(data.chunks())
-    items: Iterator[json_text.Good | json_text.Bad]
+    items: Iterator[json_text.Good | json_text.UndecodableValue]
     if kind == "csv":
         items = csv_text.records(
             lines.split(chunks, limits.record_bytes), limits.record_bytes, intake.check_header
@@ -156,7 +156,7 @@ def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.Bad]:
+def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     name = next(f.protobuf for f in all_formats() if f.protobuf)
     try:
         module = importlib.import_module(name)
@@ -170,12 +170,12 @@ def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_
         module.objects(data.chunks(), limits.record_bytes), start=1
     ):
         if isinstance(value, Refused):
-            yield json_text.Bad(number, offset, str(value), raw)
+            yield json_text.UndecodableValue(number, offset, str(value), raw)
         else:
             yield json_text.Good(number, offset, raw, value)
 
 
-def _batched(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
+def _batch_rows(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
     held: list[Row] = []
     size = 0
     try:

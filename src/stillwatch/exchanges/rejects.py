@@ -53,7 +53,7 @@ class Rejects:
 
     def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:
         """Record one refused line at `place` (`file:line`), `offset` bytes into the unpacked file."""
-        self._add(place, reason, {} if raw is None else self._shown(raw), offset)
+        self._add(place, reason, {} if raw is None else self._line_fields(raw), offset)
 
     def note(self, place: str, reason: str) -> None:
         """Record that a row was read without one of its values, or with one of them mended."""
@@ -63,7 +63,7 @@ class Rejects:
 
     def add_long(self, place: str, reason: str, *, length: int, head: bytes, offset: int) -> None:
         """Record a line that was too long to hold: only its head is at hand."""
-        fields = self._shown(head)
+        fields = self._line_fields(head)
         fields["raw_bytes"] = length
         fields.pop("raw_blake2b", None)
         self._add(place, reason, fields, offset)
@@ -102,7 +102,7 @@ class Rejects:
         self.unwritten = why.strerror or str(why)
         self.close()
 
-    def _shown(self, raw: bytes) -> dict[str, object]:
+    def _line_fields(self, raw: bytes) -> dict[str, object]:
         fields: dict[str, object] = {"raw_bytes": len(raw)}
         if not self.keep_text:
             fields["raw_blake2b"] = blake2b(raw, digest_size=16).hexdigest()

@@ -48,7 +48,7 @@ SILENT_FIELDS = SILENT | {"purpose", "response_format", "size", "n", "quality", 
 _STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
 
-class Piece(NamedTuple):
+class RequestPiece(NamedTuple):
     """Some text of a request."""
 
     voice: Voice
@@ -64,7 +64,7 @@ class RequestText(msgspec.Struct, frozen=True):
     system: str | None  # instructions, and what the offered tools say of themselves
     turn: int | None  # user messages so far
     api: str | None  # the table it was read by; None: no table knows this shape
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[RequestPiece, ...] = ()
 
     def row(self) -> dict[str, object]:
         """The record's fields."""
@@ -129,7 +129,7 @@ def is_conversation(value: object) -> bool:
     )
 
 
-def split(pieces: Iterable[Piece], api: str | None) -> RequestText:
+def split(pieces: Iterable[RequestPiece], api: str | None) -> RequestText:
     """Tell new from earlier without a memory: all that follows the model's last answer is new.
 
     What the model is to go on with, a last turn in its own voice, is new too: the client wrote it.
@@ -139,7 +139,7 @@ def split(pieces: Iterable[Piece], api: str | None) -> RequestText:
     return put_together(found, since_last_answer(found), api)
 
 
-def since_last_answer(pieces: tuple[Piece, ...]) -> list[bool]:
+def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
     """Of each piece, whether it follows the last answer that anything follows."""
     last = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=0)
     begin = next((n + 1 for n in range(last - 1, -1, -1) if pieces[n].voice == MODEL), 0)
@@ -149,7 +149,7 @@ def since_last_answer(pieces: tuple[Piece, ...]) -> list[bool]:
 BESIDE = -2  # the turn of a piece that no model is asked by
 
 
-def put_together(pieces: tuple[Piece, ...], is_new: list[bool], api: str | None) -> RequestText:
+def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str | None) -> RequestText:
     """The texts, where it is known of each piece whether it is new. System texts stay apart."""
     now: list[str] = []
     earlier: list[str] = []
@@ -164,10 +164,10 @@ def put_together(pieces: tuple[Piece, ...], is_new: list[bool], api: str | None)
         if voice == USER and turn >= 0:
             users.add(turn)
     many = len(users) or (1 if alone else None)
-    return RequestText(_joined(now), _joined(earlier), _joined(system), many, api, pieces)
+    return RequestText(_join_texts(now), _join_texts(earlier), _join_texts(system), many, api, pieces)
 
 
-def pieces_of(body: object, api: Api) -> Iterator[Piece]:
+def pieces_of(body: object, api: Api) -> Iterator[RequestPiece]:
     """All that may be text in a body, in the order in which a model reads it. Linear in its size."""
     if not isinstance(body, dict):
         yield from _walk((body, USER, "content", False, -1), api, [0])
@@ -195,7 +195,7 @@ def pieces_of(body: object, api: Api) -> Iterator[Piece]:
 _Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
 
 
-def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
+def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
     """Every text below a value; `turns` holds how many there were before. A stack of its own: how deep a
     client nests is no bound."""
     stack: list[Iterator[_Value]] = [iter((value,))]
@@ -204,20 +204,20 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
             if isinstance(found, str):
                 text = _text(found, key, free or key in api.texts)
                 if text:
-                    yield Piece(voice, text, turn)
+                    yield RequestPiece(voice, text, turn)
             elif isinstance(found, list) and found:
                 if key in api.turns and turn < 0 and not free:
                     first, turns[0] = turns[0], turns[0] + len(found)
                     stack.append(_turns(found, voice, first))
                     break
                 if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
-                    yield Piece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
+                    yield RequestPiece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
                     continue
                 if type(found[0]) is str and all(type(one) is str for one in found):
                     certain = free or key in api.texts
                     texts = [text for one in found if (text := _text(one, key, certain))]
                     if texts:
-                        yield Piece(voice, "\n".join(texts), turn)
+                        yield RequestPiece(voice, "\n".join(texts), turn)
                     continue
                 stack.append(_elements(found, voice, key, free, turn))
                 break
@@ -228,17 +228,17 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[Piece]:
                 named = [(name.lower(), inner) for name, inner in found.items()]
                 voice, as_text = _voice(named, voice, api)
                 if voice == MODEL and turn >= 0:
-                    yield Piece(MODEL, "", turn)
+                    yield RequestPiece(MODEL, "", turn)
                 if all(type(inner) is str for _, inner in named):  # a message of a text, as most are
                     for inner, whose, name, _, _ in _fields(named, voice, as_text, turn, api):
                         text = _text(inner, name, name in api.texts)  # type: ignore[arg-type]
                         if text:
-                            yield Piece(whose, text, turn)
+                            yield RequestPiece(whose, text, turn)
                     continue
                 stack.append(_fields(named, voice, as_text, turn, api))
                 break
             elif free and type(found) in (int, float):
-                yield Piece(voice, str(found), turn)
+                yield RequestPiece(voice, str(found), turn)
         else:
             stack.pop()
 
@@ -287,15 +287,15 @@ def _text(value: str, key: str, certain: bool) -> str | None:
     if value.startswith("data:"):
         head, comma, rest = value.partition(",")
         if comma and len(head) < 256:
-            return _decoded(rest) if head.endswith(";base64") else rest if key not in LINKS else None
+            return _decode_base64(rest) if head.endswith(";base64") else rest if key not in LINKS else None
     if key in LINKS or value in REDACTED:
         return None
     if key in BLOBS and len(value) >= 16 and _BASE64.fullmatch(value):
-        return _decoded(value)
+        return _decode_base64(value)
     return value if certain or len(value) > LONG or _PROSE.search(value) else None
 
 
-def _decoded(value: str) -> str | None:
+def _decode_base64(value: str) -> str | None:
     """The text in base64, or None where it is none: a picture, a sound, a PDF."""
     try:
         raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
@@ -314,7 +314,7 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
     """
     if "form-data" in kind and raw.startswith(b"--"):
         border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
-        new = _joined(text for part in raw.split(border) if (text := _part(part)))
+        new = _join_texts(text for part in raw.split(border) if (text := _part(part)))
     elif "urlencoded" in kind:
         fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
         return request_text(fields)
@@ -322,7 +322,7 @@ def bytes_text(raw: bytes, kind: str) -> RequestText:
         new = _strings(raw)
     else:
         new = _plain(raw)
-    return RequestText(new, None, None, None, None, (Piece(USER, new, -1),) if new else ())
+    return RequestText(new, None, None, None, None, (RequestPiece(USER, new, -1),) if new else ())
 
 
 def _part(part: bytes) -> str | None:
@@ -353,9 +353,9 @@ def _strings(raw: bytes) -> str | None:
             text = match[1].decode("utf-8", "replace")
         if len(text) > LONG or _PROSE.search(text):
             found.append(text)
-    return _joined(found)
+    return _join_texts(found)
 
 
-def _joined(texts: Iterable[str]) -> str | None:
+def _join_texts(texts: Iterable[str]) -> str | None:
     found = list(texts)
     return "\n".join(found) if found else None

@@ -111,13 +111,13 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
     made = of_texts(record, sketcher)
     arrays = [given]
     arrays += [record.column(field.name) for field in PLAIN if field.name != "exchange_id"]
-    arrays += [_stored(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
+    arrays += [_stored_column(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
     earlier = sketcher(record.column("earlier"), 0, 0)
     arrays.append(pa.array(earlier.words, pa.int32()))
     arrays += [_column(batch, field) for field in EXTRA]
     arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
     arrays += [
-        _stored(made[COLUMN_OF[field.name]], field)
+        _stored_column(made[COLUMN_OF[field.name]], field)
         if COLUMN_OF[field.name] in made
         else pa.nulls(record.num_rows, field.type)
         for field in PASSAGES
@@ -214,7 +214,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     return found if found.type == field.type else found.cast(field.type)
 
 
-def _stored(values: np.ndarray, field: pa.Field) -> pa.Array:
+def _stored_column(values: np.ndarray, field: pa.Field) -> pa.Array:
     if values.ndim == 1:
         return pa.array(values, field.type)
     flat = pa.array(np.ascontiguousarray(values).ravel(), field.type.value_type)

@@ -77,14 +77,14 @@ def _inside(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         entered.add((place.st_dev, place.st_ino))
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
         if {"findings.json", "evidence.json"} <= set(files):  # a report of an earlier scan, among the logs
             files = [name for name in files if name not in REPORT]
-        yield from (path for name in files if not _hidden(name) and (path := Path(at, name)).is_file())
+        yield from (path for name in files if not _is_hidden(name) and (path := Path(at, name)).is_file())
     yield from unlisted
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith((".", "_"))  # .tmp, _SUCCESS, _delta_log: writers' own
 
 

@@ -27,7 +27,7 @@ def decode(raw: bytes) -> object:
     try:
         value = msgspec.json.decode(raw)
     except msgspec.MsgspecError as why:
-        raise Refused(_said(raw, str(why))) from None
+        raise Refused(_describe_problem(raw, str(why))) from None
     except UnicodeDecodeError as why:
         raise Refused(f"not UTF-8: {why.reason}") from None
     except RecursionError:
@@ -55,7 +55,7 @@ def whole_characters(raw: bytes) -> bytes:
     return _ESCAPE.sub(lambda found: rb"\ufffd" if found[2] else found[0], raw)
 
 
-def _said(raw: bytes, why: str) -> str:
+def _describe_problem(raw: bytes, why: str) -> str:
     if re.search(rb"(?<![\w\"])-?(NaN|Infinity)(?![\w\"])", raw):
         return "not JSON: NaN or Infinity is no JSON number; right would be null"
     if re.search(rb"\\u[dD][89a-fA-F]", raw):

@@ -48,9 +48,9 @@ class Unpacked:
         if other:
             self._raw.close()
             raise Refused(f"is a {other} archive; right would be plain, gzip or zstd (unpack it first)")
-        self._stream = self._opened()
+        self._stream = self._open_file()
 
-    def _opened(self) -> pa.NativeFile:
+    def _open_file(self) -> pa.NativeFile:
         source = pa.PythonFile(self._raw, mode="r")
         return pa.CompressedInputStream(source, self.packing) if self.packing else source
 
@@ -93,7 +93,7 @@ class Unpacked:
                 raise
             if self._piece > 1 and self._again():  # a read that fails keeps what it had unpacked by then
                 return self._read(size)
-            self._broken = Refused(self._said(why))
+            self._broken = Refused(self._describe_error(why))
             raise self._broken from None
         self.done += len(chunk)
         self._check_size()
@@ -105,7 +105,7 @@ class Unpacked:
         self._stream.close()
         self._raw.close()
         self._raw = self._path.open("rb")
-        self._stream = self._opened()
+        self._stream = self._open_file()
         left = self.done
         try:
             while left and (skipped := self._stream.read(min(left, CHUNK))):
@@ -114,7 +114,7 @@ class Unpacked:
             return False  # not the same file any more
         return left == 0
 
-    def _said(self, why: OSError) -> str:
+    def _describe_error(self, why: OSError) -> str:
         if "runcated" in str(why):
             return f"{self.packing} data ends too early, after {self.done:,} bytes unpacked"
         return f"damaged {self.packing} data after {self.done:,} bytes unpacked"

@@ -64,7 +64,7 @@ def show(value: object) -> str:
 def as_time(value: object, clock: Clock) -> int:
     """Microseconds since 1970 from ISO 8601 with a zone, a datetime, or epoch s, ms, us or ns (by size)."""
     if isinstance(value, str):
-        value = _parsed(value.strip())
+        value = _parse_value(value.strip())
     if isinstance(value, bool) or value is None:
         raise Refused(f"time {show(value)} is no time; right would be 2026-03-01T12:00:00Z or epoch seconds")
     if isinstance(value, datetime):
@@ -104,7 +104,7 @@ WRITTEN = (  # what is no ISO 8601 and names its zone all the same
 )
 
 
-def _parsed(text: str) -> datetime | float | int:
+def _parse_value(text: str) -> datetime | float | int:
     if len(text) > TIME_LENGTH:
         raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
     try:

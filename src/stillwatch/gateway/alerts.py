@@ -20,7 +20,7 @@ from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 PERIOD_S = 5.0
 OUTBOX = "outbox"
@@ -30,7 +30,7 @@ CONSOLE_VARIABLE = "STILLWATCH_CONSOLE"  # where people reach the console, for l
 class Alerts:
     """One folder's alerts. `step` tells what is news and sends what is due."""
 
-    def __init__(self, folder: Folder, settings: Settings) -> None:
+    def __init__(self, folder: Folder, settings: GatewaySettings) -> None:
         self.folder = folder
         self.error: str | None = None
         self.waiting = self.dead = self.sent = 0
@@ -72,7 +72,7 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))
-    alerts = Alerts(found, Settings.load(found.settings))
+    alerts = Alerts(found, GatewaySettings.load(found.settings))
     threading.Thread(target=_pulse, args=(alerts, stop), name="pulse", daemon=True).start()
     while not stop.is_set():
         try:

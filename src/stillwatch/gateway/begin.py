@@ -19,7 +19,7 @@ from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import LOW_DISK_BYTES
 from stillwatch.gateway.instance import open_terms, running_pid, terms_history
 from stillwatch.gateway.probe import bind, upstream_trouble
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings, SettingsError
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.decide import host_verdict
 from stillwatch.terms.history import TermsHistory, digest
@@ -30,7 +30,7 @@ LARGEST_KEY = 4_096
 
 
 @dataclass(frozen=True)
-class Looked:
+class SetupCheck:
     """One thing that was looked at."""
 
     what: str
@@ -87,8 +87,12 @@ def upstream_key(file: Path | None) -> str | None:
 
 
 def look(
-    folder: Folder, settings: Settings, key: str | None, terms: Path | None = None, given: Given | None = None
-) -> list[Looked]:
+    folder: Folder,
+    settings: GatewaySettings,
+    key: str | None,
+    terms: Path | None = None,
+    given: Given | None = None,
+) -> list[SetupCheck]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
     given = given or Given()
     pid = running_pid(folder)
@@ -104,78 +108,80 @@ def look(
                 found.append(_try(what, partial(_port, host, port, what)))
     found.append(_try("upstream", lambda: _upstream(folder, settings.upstream)))
     found.append(_key(folder, key))
-    if clock.driven():
+    if clock.is_driven():
         found.append(_try("clock", _clock))
     free = shutil.disk_usage(folder.path).free
     text = f"{free / 1e9:.1f} GB free"
-    found.append(Looked("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
+    found.append(SetupCheck("disk", "ok" if free >= LOW_DISK_BYTES else "warning", text))
     return found
 
 
-def _try(what: str, ask: Callable[[], Looked]) -> Looked:
+def _try(what: str, ask: Callable[[], SetupCheck]) -> SetupCheck:
     try:
         return ask()
     except (StillwatchError, OSError) as why:
-        return Looked(what, "error", str(why))
+        return SetupCheck(what, "error", str(why))
 
 
-def _folder(folder: Folder, pid: int | None) -> Looked:
+def _folder(folder: Folder, pid: int | None) -> SetupCheck:
     folder.secret()
     mode = folder.path.stat().st_mode & 0o077
     if pid is not None:
-        return Looked("folder", "error", f"{folder.path}: is served already, by process {pid}")
+        return SetupCheck("folder", "error", f"{folder.path}: is served already, by process {pid}")
     if mode:
-        return Looked("folder", "warning", f"{folder.path}: others may look into it; chmod 700 {folder.path}")
-    return Looked("folder", "ok", str(folder.path))
+        return SetupCheck(
+            "folder", "warning", f"{folder.path}: others may look into it; chmod 700 {folder.path}"
+        )
+    return SetupCheck("folder", "ok", str(folder.path))
 
 
-def _clock() -> Looked:
+def _clock() -> SetupCheck:
     text = f"{clock.VARIABLE} is set: a run of the range drives the time, now {clock.now():%Y-%m-%d %H:%M}"
-    return Looked("clock", "warning", f"{text}; unset it where real clients are served")
+    return SetupCheck("clock", "warning", f"{text}; unset it where real clients are served")
 
 
-def _terms(folder: Folder, given: Path | None) -> Looked:
+def _terms(folder: Folder, given: Path | None) -> SetupCheck:
     if given is not None:
         version = fitting(folder, read(given), given).version
-        return Looked("terms", "ok", f"{given}: version {version} may be put in force")
+        return SetupCheck("terms", "ok", f"{given}: version {version} may be put in force")
     if not folder.terms.exists() and TermsHistory(terms_history(folder)).in_force is None:
-        return Looked("terms", "ok", "some that forbid nothing will be written")
+        return SetupCheck("terms", "ok", "some that forbid nothing will be written")
     watched = open_terms(folder, keeps_history=False)
     if watched.error:
-        return Looked("terms", "warning", watched.error)
-    return Looked("terms", "ok", f"version {watched.terms.version}")
+        return SetupCheck("terms", "warning", watched.error)
+    return SetupCheck("terms", "ok", f"version {watched.terms.version}")
 
 
-def _state(folder: Folder) -> Looked:
+def _state(folder: Folder) -> SetupCheck:
     if not folder.state.exists():
-        return Looked("state", "ok", "state.db will be made")
+        return SetupCheck("state", "ok", "state.db will be made")
     tables = load_tables(folder.state)
-    return Looked("state", "ok", f"{len(tables.keys)} keys, {len(tables.standings)} accounts not clear")
+    return SetupCheck("state", "ok", f"{len(tables.keys)} keys, {len(tables.standings)} accounts not clear")
 
 
-def _cases(folder: Folder, settings: Settings) -> Looked:
+def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
     """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
     if settings.cases is None:
-        return Looked("cases", "ok", str(folder.cases))
+        return SetupCheck("cases", "ok", str(folder.cases))
     url = check_url(settings.cases)
     if url.password is not None:
         raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
-    return Looked("cases", "ok", url.render_as_string())
+    return SetupCheck("cases", "ok", url.render_as_string())
 
 
-def _port(host: str, port: int, what: str) -> Looked:
+def _port(host: str, port: int, what: str) -> SetupCheck:
     bind(host, port, what).close()
-    return Looked(what, "ok", f"{host}:{port} is free")
+    return SetupCheck(what, "ok", f"{host}:{port} is free")
 
 
-def _upstream(folder: Folder, url: str) -> Looked:
+def _upstream(folder: Folder, url: str) -> SetupCheck:
     host = urlsplit(url).hostname or ""
     banned = host_verdict(_in_force(folder), host)
     if not banned.allow:
         text = f"{banned.reason} Requests will be refused, but for the exceptions in the terms."
-        return Looked("upstream", "warning", text)
+        return SetupCheck("upstream", "warning", text)
     trouble = upstream_trouble(url)
-    return Looked("upstream", "warning" if trouble else "ok", trouble or f"{url} answers")
+    return SetupCheck("upstream", "warning" if trouble else "ok", trouble or f"{url} answers")
 
 
 def _in_force(folder: Folder) -> Terms:
@@ -186,8 +192,8 @@ def _in_force(folder: Folder) -> Terms:
         return loads(default_text())
 
 
-def _key(folder: Folder, key: str | None) -> Looked:
+def _key(folder: Folder, key: str | None) -> SetupCheck:
     if key is None:
         text = f"none given by {UPSTREAM_KEY_VARIABLE} or --upstream-key-file: requests go up without one"
-        return Looked("upstream_key", "warning", text)
-    return Looked("upstream_key", "ok", "given; it is kept in memory alone")
+        return SetupCheck("upstream_key", "warning", text)
+    return SetupCheck("upstream_key", "ok", "given; it is kept in memory alone")

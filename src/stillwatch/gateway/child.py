@@ -70,7 +70,7 @@ def main(name: str, folder: str, parent: int) -> None:
     kind, _, number = name.partition("-")
     if kind in ("worker", "recorder"):
         hold_memory()
-    if kind == "detector" and not clock.driven():  # a range waits for it
+    if kind == "detector" and not clock.is_driven():  # a range waits for it
         step_back()
     entry = import_module(f"stillwatch.gateway.{ENTRIES[kind]}")
     try:

@@ -30,10 +30,10 @@ class ClockError(StillwatchError):
 def write(path: Path, at_us: int) -> memoryview:
     """Make a clock that stands at a time; what is given has the three numbers."""
     path.write_bytes(_LAYOUT.pack(at_us, 0, 0))
-    return _mapped(path)
+    return _map_file(path)
 
 
-def _mapped(path: Path) -> memoryview:
+def _map_file(path: Path) -> memoryview:
     try:
         with open(path, "r+b") as file:
             return memoryview(mmap.mmap(file.fileno(), _LAYOUT.size)).cast("q")
@@ -46,7 +46,7 @@ def _mapped(path: Path) -> memoryview:
 @cache
 def _hand() -> memoryview | None:
     named = os.environ.get(VARIABLE)
-    return _mapped(Path(named)) if named else None
+    return _map_file(Path(named)) if named else None
 
 
 def now_us() -> int:
@@ -72,11 +72,11 @@ def now() -> datetime:
     return _EPOCH + timedelta(microseconds=now_us())
 
 
-def driven() -> bool:
+def is_driven() -> bool:
     """Tell whether a range drives the clock."""
     return bool(os.environ.get(VARIABLE))
 
 
 def pause_s(seconds: float) -> float:
     """How long to wait for so much time to pass: as long, or hardly at all where a range drives the clock."""
-    return min(seconds, SHORT_S) if driven() else seconds
+    return min(seconds, SHORT_S) if is_driven() else seconds

@@ -28,7 +28,7 @@ from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.record.segments import new_segments, read_new
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult
@@ -49,10 +49,10 @@ IDLE_S = 30.0
 EXCHANGES_A_MB = 1_000  # kept exchanges a MiB of memory: 4 million took 3.1 GB (README, speed)
 
 
-class Detector:
+class FolderScan:
     """One folder's live scan. `step` does one round; nothing is lost between two."""
 
-    def __init__(self, folder: Folder, settings: Settings, now_us: Callable[[], int]) -> None:
+    def __init__(self, folder: Folder, settings: GatewaySettings, now_us: Callable[[], int]) -> None:
         self.folder, self._now_us = folder, now_us
         secret = folder.secret()
         self._options = Options(key=derive(secret, PURPOSE), threads=1)
@@ -232,7 +232,7 @@ def _who(result: ScanResult) -> tuple[object, ...]:
 class _Pulse(threading.Thread):
     """Beats while a step runs; ends the process when one takes longer than any step may."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: FolderScan) -> None:
         super().__init__(name="pulse", daemon=True)
         self.detector = detector
         self.step_since = time.monotonic()
@@ -263,7 +263,7 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))
-    detector = Detector(found, Settings.load(found.settings), clock.now_us)
+    detector = FolderScan(found, GatewaySettings.load(found.settings), clock.now_us)
     pulse = _Pulse(detector)
     pulse.beat()
     pulse.start()

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
-from stillwatch.gateway.control.state import PutBack, State
+from stillwatch.gateway.control.state import ControlState, PutBack
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 Status = Literal["ok", "degraded", "failing"]
 OK: Status = "ok"
@@ -30,7 +30,7 @@ LOW_DISK_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Part:
+class PartHealth:
     """One part of the gateway, with a sentence for who is woken by it."""
 
     name: str
@@ -42,18 +42,22 @@ class Part:
 class Health:
     status: Status
     at_us: int
-    parts: tuple[Part, ...]
+    parts: tuple[PartHealth, ...]
 
 
 def health(
-    folder: Folder, settings: Settings, now_us: int, refuses: bool = False, state: State | None = None
+    folder: Folder,
+    settings: GatewaySettings,
+    now_us: int,
+    refuses: bool = False,
+    state: ControlState | None = None,
 ) -> Health:
     """Look at every part; what cannot be read is itself worth a sentence. It raises nothing.
 
     refuses: the terms would rather serve nobody than not write down; state: what the workers should go by. A
     change that is on its way to them is waited for, a second at most.
     """
-    standings = _stored(folder, state, now_us)
+    standings = _check_stored(folder, state, now_us)
     live = [says for says in _of_workers(folder) if _fresh(says, now_us)]
     supervisor = heartbeat.read(folder.run / "supervisor.json")
     parts = (
@@ -76,7 +80,7 @@ def health(
     return Health(overall, now_us, parts)
 
 
-def unready(folder: Folder, settings: Settings, now_us: int) -> str | None:
+def unready(folder: Folder, settings: GatewaySettings, now_us: int) -> str | None:
     """Say why no new client should be sent here; None while they are served. It raises nothing."""
     if heartbeat.read(folder.run / "supervisor.json").get("stopping"):
         return "it stops"
@@ -94,78 +98,86 @@ def _fresh(says: dict[str, Any], now_us: int) -> bool:
     return isinstance(at, int) and abs(now_us - at) < FRESH_US
 
 
-def _workers(live: list[dict[str, Any]], wanted: int) -> Part:
+def _workers(live: list[dict[str, Any]], wanted: int) -> PartHealth:
     text = f"{min(len(live), wanted)} of {wanted} serve"  # more, while others take over
     if not live:
-        return Part("workers", FAILING, f"none of {wanted} gives a sign that it serves")
-    return Part("workers", OK if len(live) >= wanted else DEGRADED, text)
+        return PartHealth("workers", FAILING, f"none of {wanted} gives a sign that it serves")
+    return PartHealth("workers", OK if len(live) >= wanted else DEGRADED, text)
 
 
-def _capture(live: list[dict[str, Any]], refuses: bool) -> Part:
+def _capture(live: list[dict[str, Any]], refuses: bool) -> PartHealth:
     errors = sorted({str(says["capture"]) for says in live if says.get("capture")})
     if errors:
         nobody = refuses and all(says.get("capture") for says in live)
-        return Part("capture", FAILING if nobody else DEGRADED, f"not written down: {'; '.join(errors)}")
-    return Part("capture", OK, "every exchange is written down before it is forwarded")
+        return PartHealth(
+            "capture", FAILING if nobody else DEGRADED, f"not written down: {'; '.join(errors)}"
+        )
+    return PartHealth("capture", OK, "every exchange is written down before it is forwarded")
 
 
-def _coin(live: list[dict[str, Any]]) -> list[Part]:
+def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
     """Only where something stands in the coin's way: most gateways throw none."""
     errors = sorted({str(says["coin"]) for says in live if says.get("coin")})
-    return [Part("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
+    return (
+        [PartHealth("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
+    )
 
 
-def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> Part:
+def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> PartHealth:
     says = heartbeat.read(folder.run / f"{name}.json")
     if not _fresh(says, now_us):
-        since = f" since {_when(says['at'])}" if isinstance(says.get("at"), int) else ""
-        return Part(name, DEGRADED, f"gives no sign{since}; {behind}")
+        since = f" since {_show_time(says['at'])}" if isinstance(says.get("at"), int) else ""
+        return PartHealth(name, DEGRADED, f"gives no sign{since}; {behind}")
     lag_s = says.get("lag_s")
     lag_s = float(lag_s) if isinstance(lag_s, int | float) else 0.0
     if says.get("error"):
-        return Part(name, DEGRADED, f"{says['error']}; {behind}")
+        return PartHealth(name, DEGRADED, f"{says['error']}; {behind}")
     if lag_s > most_lag_s:
-        return Part(name, DEGRADED, f"is {lag_s:.0f} s behind; {behind}")
-    return Part(name, OK, f"is {lag_s:.1f} s behind")
+        return PartHealth(name, DEGRADED, f"is {lag_s:.0f} s behind; {behind}")
+    return PartHealth(name, OK, f"is {lag_s:.1f} s behind")
 
 
-def _recorder(folder: Folder, now_us: int) -> Part:
+def _recorder(folder: Folder, now_us: int) -> PartHealth:
     return _process(
         folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
     )
 
 
-def _hooks(folder: Folder, now_us: int) -> Part:
+def _hooks(folder: Folder, now_us: int) -> PartHealth:
     says = heartbeat.read(folder.run / "hooks.json")
     if not _fresh(says, now_us):
-        return Part("hooks", DEGRADED, "gives no sign; other gateways get no decisions and no rows are taken")
+        return PartHealth(
+            "hooks", DEGRADED, "gives no sign; other gateways get no decisions and no rows are taken"
+        )
     for name in ("capture", "terms_error", "tables_error"):
         if says.get(name):
-            return Part("hooks", DEGRADED, str(says[name]))
-    return Part("hooks", OK, "answers other gateways")
+            return PartHealth("hooks", DEGRADED, str(says[name]))
+    return PartHealth("hooks", OK, "answers other gateways")
 
 
-def _alerts(folder: Folder, now_us: int) -> Part:
+def _alerts(folder: Folder, now_us: int) -> PartHealth:
     says = heartbeat.read(folder.run / "alerts.json")
     if not _fresh(says, now_us):
-        return Part("alerts", DEGRADED, "gives no sign; whoever is told of cases hears of them later")
+        return PartHealth("alerts", DEGRADED, "gives no sign; whoever is told of cases hears of them later")
     if says.get("error"):
-        return Part("alerts", DEGRADED, str(says["error"]))
-    return Part("alerts", OK, f"{says.get('sent', 0)} sent since its start, {says.get('waiting', 0)} wait")
+        return PartHealth("alerts", DEGRADED, str(says["error"]))
+    return PartHealth(
+        "alerts", OK, f"{says.get('sent', 0)} sent since its start, {says.get('waiting', 0)} wait"
+    )
 
 
-def _detector(folder: Folder, now_us: int) -> Part:
+def _detector(folder: Folder, now_us: int) -> PartHealth:
     return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
 
 
-def _cases(supervisor: dict[str, Any]) -> Part:
+def _cases(supervisor: dict[str, Any]) -> PartHealth:
     error = supervisor.get("cases")
     if error:
-        return Part("cases", DEGRADED, f"behind: {error}; they are told later")
-    return Part("cases", OK, "findings and actions are told")
+        return PartHealth("cases", DEGRADED, f"behind: {error}; they are told later")
+    return PartHealth("cases", OK, "findings and actions are told")
 
 
-def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
+def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> PartHealth:
     errors = [str(says["terms_error"]) for says in live if says.get("terms_error")]
     errors += [str(_enforcer(supervisor)["terms"])] if "terms" in _enforcer(supervisor) else []
     versions = sorted(
@@ -173,50 +185,50 @@ def _terms(live: list[dict[str, Any]], supervisor: dict[str, Any]) -> Part:
     )
     shown = ", ".join(map(str, versions)) or "?"
     if errors:
-        return Part("terms", DEGRADED, f"version {shown} in force; {errors[0]}")
+        return PartHealth("terms", DEGRADED, f"version {shown} in force; {errors[0]}")
     if len(versions) > 1:
-        return Part(
+        return PartHealth(
             "terms", DEGRADED, f"workers differ: versions {shown}; for more than a moment it is a fault"
         )
-    return Part("terms", OK, f"version {shown} in force")
+    return PartHealth("terms", OK, f"version {shown} in force")
 
 
-def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: Part) -> Part:
+def _state(live: list[dict[str, Any]], supervisor: dict[str, Any], stored: PartHealth) -> PartHealth:
     errors = [str(says["tables_error"]) for says in live if says.get("tables_error")]
     errors += [f"{part}: {why}" for part, why in _enforcer(supervisor).items() if part != "terms"]
     if errors:
-        return Part("standings", DEGRADED, f"the last good ones stay; {errors[0]}")
+        return PartHealth("standings", DEGRADED, f"the last good ones stay; {errors[0]}")
     return stored
 
 
-def _stored(folder: Folder, state: State | None, now_us: int) -> Part:
+def _check_stored(folder: Folder, state: ControlState | None, now_us: int) -> PartHealth:
     """Compare what the workers go by with what is written down."""
     if state is None:
-        return Part("standings", OK, "keys and standings can be read")
+        return PartHealth("standings", OK, "keys and standings can be read")
     try:
         version, put_back = state.version(), state.put_back()
         wait_until_in_force(folder, version)
         late = behind(folder, version)
     except NotInForce as why:
-        return Part("standings", DEGRADED, str(why))
+        return PartHealth("standings", DEGRADED, str(why))
     except (StillwatchError, OSError) as why:
-        return Part("standings", DEGRADED, f"the workers keep the last good ones; {why}")
+        return PartHealth("standings", DEGRADED, f"the workers keep the last good ones; {why}")
     if late:
-        return Part("standings", DEGRADED, "; ".join(late))
+        return PartHealth("standings", DEGRADED, "; ".join(late))
     text = f"every worker goes by keys and standings of revision {version.revision}"
     if put_back is None:
-        return Part("standings", OK, text)
+        return PartHealth("standings", OK, text)
     text += f"; {put_back_text(put_back)}"
-    return Part("standings", DEGRADED if now_us - put_back.at_us < PUT_BACK_LATELY_US else OK, text)
+    return PartHealth("standings", DEGRADED if now_us - put_back.at_us < PUT_BACK_LATELY_US else OK, text)
 
 
 def put_back_text(put_back: PutBack) -> str:
     """Say what it means that a copy was put in the place of the state."""
-    until = "" if put_back.last_us is None else f" of {_when(put_back.last_us)}"
+    until = "" if put_back.last_us is None else f" of {_show_time(put_back.last_us)}"
     missing = put_back.known_revision - put_back.revision
     later = f"{missing} later changes are" if missing > 0 else "later changes, if there were any, are"
     return (
-        f"state.db is a copy{until} that was put back {_when(put_back.at_us)}: {later} missing, "
+        f"state.db is a copy{until} that was put back {_show_time(put_back.at_us)}: {later} missing, "
         "and keys that were revoked since work again"
     )
 
@@ -227,41 +239,45 @@ def _enforcer(supervisor: dict[str, Any]) -> dict[str, Any]:
     return errors if isinstance(errors, dict) else {}
 
 
-def _supervisor(says: dict[str, Any], now_us: int) -> Part:
+def _supervisor(says: dict[str, Any], now_us: int) -> PartHealth:
     if not _fresh(says, now_us):
-        return Part("supervisor", DEGRADED, "gives no sign: a process that ends is not started again")
+        return PartHealth("supervisor", DEGRADED, "gives no sign: a process that ends is not started again")
     if says.get("stopping"):
-        return Part("supervisor", FAILING, "stops: new clients are refused, open streams end")
+        return PartHealth("supervisor", FAILING, "stops: new clients are refused, open streams end")
     if says.get("folder"):
-        return Part("supervisor", DEGRADED, str(says["folder"]))
+        return PartHealth("supervisor", DEGRADED, str(says["folder"]))
     children = says.get("children", {})
     down = [f"{name} ({child['ended']})" for name, child in sorted(children.items()) if child["pid"] is None]
     if down:
-        return Part("supervisor", DEGRADED, f"waits to start again: {', '.join(down)}")
+        return PartHealth("supervisor", DEGRADED, f"waits to start again: {', '.join(down)}")
     restarts = sum(child["restarts"] for child in children.values())
-    return Part("supervisor", OK, f"{len(children)} processes, {restarts} restarts since it was started")
+    return PartHealth(
+        "supervisor", OK, f"{len(children)} processes, {restarts} restarts since it was started"
+    )
 
 
-def _gaps(folder: Folder, now_us: int) -> Part:
+def _gaps(folder: Folder, now_us: int) -> PartHealth:
     try:
         gap = newest_gap(folder.gaps)
     except OSError as why:
-        return Part("gaps", DEGRADED, f"{folder.gaps}: cannot be read: {why.strerror}")
+        return PartHealth("gaps", DEGRADED, f"{folder.gaps}: cannot be read: {why.strerror}")
     if gap is None:
-        return Part("gaps", OK, "none on record")
-    text = f"the last ended {_when(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
-    return Part("gaps", DEGRADED if now_us - gap.until_us < GAP_LATELY_US else OK, text)
+        return PartHealth("gaps", OK, "none on record")
+    text = f"the last ended {_show_time(gap.until_us)}: {gap.exchanges} exchanges, {gap.reason}"
+    return PartHealth("gaps", DEGRADED if now_us - gap.until_us < GAP_LATELY_US else OK, text)
 
 
-def _disk(folder: Folder) -> Part:
+def _disk(folder: Folder) -> PartHealth:
     try:
         disk = shutil.disk_usage(folder.path)
     except OSError as why:
-        return Part("disk", DEGRADED, f"{folder.path}: {why.strerror}")
+        return PartHealth("disk", DEGRADED, f"{folder.path}: {why.strerror}")
     text = f"{disk.free / 1e9:.1f} GB free of {disk.total / 1e9:.1f}"
     low = disk.free < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE))
-    return Part("disk", DEGRADED if low else OK, text + ("; capture ends when it is full" if low else ""))
+    return PartHealth(
+        "disk", DEGRADED if low else OK, text + ("; capture ends when it is full" if low else "")
+    )
 
 
-def _when(at_us: int) -> str:
+def _show_time(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -92,7 +92,7 @@ def text_of_all(run: Path) -> str:
         for key, counts in sorted(total.items()):
             if key[0] != metric:
                 continue
-            labels = ",".join(f'{name}="{_escaped(v)}"' for name, v in zip(LABELS, key[1:], strict=True))
+            labels = ",".join(f'{name}="{_escape(v)}"' for name, v in zip(LABELS, key[1:], strict=True))
             so_far = 0
             for bound, count in zip((*map(str, bounds), "+Inf"), counts[:-1], strict=True):
                 so_far += int(count)
@@ -101,5 +101,5 @@ def text_of_all(run: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -23,7 +23,7 @@ TRIES, AGAIN_S = 5, 0.05
 
 
 @dataclass(frozen=True)
-class Gap:
+class CaptureGap:
     """A span in which exchanges were not captured."""
 
     number: int  # its line in gaps.jsonl
@@ -63,10 +63,10 @@ class Handed:
                 firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
-        ] + _alone([loner for loner in self.result.alone if loner.account not in known])
+        ] + _lone_campaigns([loner for loner in self.result.alone if loner.account not in known])
 
 
-def _alone(loners: list[Loner]) -> list[Campaign]:
+def _lone_campaigns(loners: list[Loner]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
     found: dict[str, list[Loner]] = {}
     for loner in loners:
@@ -158,9 +158,9 @@ class Findings:
             raise InputError(f"{path}: cannot be read: {why}") from why
 
 
-def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[Gap]:
+def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[CaptureGap]:
     """Read the gaps, newest first, those above the line `before`. A line torn by a crash is passed over."""
-    found: list[Gap] = []
+    found: list[CaptureGap] = []
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     for number in range(min(len(lines), (before or len(lines) + 1) - 1), 0, -1):
         gap = _gap(number, lines[number - 1])
@@ -171,7 +171,7 @@ def gaps(path: Path, before: int | None = None, limit: int = 100) -> list[Gap]:
     return found
 
 
-def newest_gap(path: Path) -> Gap | None:
+def newest_gap(path: Path) -> CaptureGap | None:
     """Read the last gap alone, from the file's end."""
     try:
         with open(path, "rb") as file:
@@ -181,17 +181,17 @@ def newest_gap(path: Path) -> Gap | None:
         return None
 
 
-def _backwards(tail: bytes) -> Iterator[Gap]:
+def _backwards(tail: bytes) -> Iterator[CaptureGap]:
     for line in reversed(tail.split(b"\n")):
         gap = _gap(0, line)
         if gap is not None:
             yield gap
 
 
-def _gap(number: int, line: bytes) -> Gap | None:
+def _gap(number: int, line: bytes) -> CaptureGap | None:
     try:
         found: dict[str, Any] = json.loads(line)
         worker, begun, ended, lost = (int(found[n]) for n in ("worker", "from_us", "until_us", "exchanges"))
-        return Gap(number, worker, begun, ended, lost, str(found["reason"]))
+        return CaptureGap(number, worker, begun, ended, lost, str(found["reason"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -33,7 +33,7 @@ os.register_at_fork(
 def configure(form: str, level: str, name: str) -> None:
     """Let this process write its lines. `name` is the process's."""
     out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(_Json(name) if form == "json" else _Text())
+    out.setFormatter(_Json(name) if form == "json" else _TextFormatter())
     lines: queue.Queue[logging.LogRecord] = queue.Queue(WAITING)
     listener = logging.handlers.QueueListener(lines, out)
     process.handlers = [_Dropping(lines)]
@@ -81,7 +81,7 @@ class _Json(logging.Formatter):
         return json.dumps(said)
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, "fields", {})
         more = "".join(f" {name}={json.dumps(value)}" for name, value in fields.items())

@@ -12,7 +12,7 @@ from stillwatch.gateway.counters import GAUGES, NAMES, read_all
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
 from stillwatch.gateway.histograms import text_of_all
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms import Step
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,16 +51,16 @@ class Metric:
     samples: tuple[tuple[dict[str, str], float], ...]
 
 
-def metrics(folder: Folder, settings: Settings, health: Health, by_step: dict[Step, int]) -> str:
+def metrics(folder: Folder, settings: GatewaySettings, health: Health, by_step: dict[Step, int]) -> str:
     """Give every number of the gateway as text."""
-    found = [*_counted(folder.run), *_processes(folder, settings), *_of_health(health)]
+    found = [*_worker_metrics(folder.run), *_processes(folder, settings), *_of_health(health)]
     steps = tuple(({"step": step.name.lower()}, float(count)) for step, count in sorted(by_step.items()))
     found.append(Metric("standings", "gauge", "Accounts on each step of the ladder.", steps))
     found += _disk(folder)
     return "".join(_text(metric) for metric in found) + text_of_all(folder.run)
 
 
-def _counted(run: Path) -> Iterator[Metric]:
+def _worker_metrics(run: Path) -> Iterator[Metric]:
     total = read_all(run)
     for name in NAMES:
         if name in NOT_SUMMED:
@@ -74,7 +74,7 @@ def _counted(run: Path) -> Iterator[Metric]:
     yield Metric("commit_seconds_total", "counter", "Time spent in group commits.", (({}, seconds),))
 
 
-def _processes(folder: Folder, settings: Settings) -> Iterator[Metric]:
+def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     workers = sorted(path.stem for path in folder.run.glob("worker-*.json"))
     names = [*workers, "recorder", "detector", "supervisor"]
     names += ["hooks"] if settings.hooks_port is not None else []
@@ -113,11 +113,11 @@ def _text(metric: Metric) -> str:
     name = f"stillwatch_{metric.name}"
     lines = [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.kind}"]
     for labels, value in metric.samples:
-        shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        shown = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
         number = str(int(value)) if value.is_integer() else repr(value)
         lines.append(f"{name}{{{shown}}} {number}" if shown else f"{name} {number}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -23,7 +23,7 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control.casework import Casework
 from stillwatch.gateway.control.enforce import Enforcer
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -31,7 +31,7 @@ from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.path.budgets import void
 from stillwatch.gateway.probe import bind, listening
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
 from stillwatch.gateway.template import Forked
@@ -52,7 +52,7 @@ class Started:
 
 def serve(
     folder: Folder,
-    settings: Settings,
+    settings: GatewaySettings,
     *,
     environment: Mapping[str, str],
     tell: Tell,
@@ -81,7 +81,7 @@ def serve(
         for path in folder.run.glob("worker-*.budgets"):
             if path.stem not in dict(given.workers):
                 void(path)
-        with State(folder.state) as state:
+        with ControlState(folder.state) as state:
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
@@ -136,7 +136,7 @@ def _forget(folder: Folder, worker: str) -> None:
         void(folder.run / f"{worker}.budgets")
 
 
-def _doors(settings: Settings, given: Given) -> dict[str, Callable[[], socket.socket]]:
+def _doors(settings: GatewaySettings, given: Given) -> dict[str, Callable[[], socket.socket]]:
     """How the sockets are had at which clients wait, also while a process is replaced."""
     first, clients = given.first_number(), given.at(settings.port)
 

@@ -21,7 +21,7 @@ class SettingsError(StillwatchError):
 
 
 @dataclass(frozen=True)
-class Settings:
+class GatewaySettings:
     """How one gateway serves. Every process of it reads the same file.
 
     Raises: SettingsError for a value that cannot work.
@@ -77,7 +77,7 @@ class Settings:
         )
 
     @classmethod
-    def load(cls, path: Path) -> "Settings":
+    def load(cls, path: Path) -> "GatewaySettings":
         """Read `serve.json`. Raises: SettingsError with the place when it cannot be used."""
         try:
             found = json.loads(path.read_bytes())
@@ -87,7 +87,7 @@ class Settings:
             raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
         if not isinstance(found, dict):
             raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
-        return cls(**_checked(found, path))
+        return cls(**_check_settings(found, path))
 
     def save(self, path: Path) -> None:
         """Write `serve.json` as a whole or not at all."""
@@ -116,9 +116,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _checked(found: dict[str, Any], path: Path) -> dict[str, Any]:
+def _check_settings(found: dict[str, Any], path: Path) -> dict[str, Any]:
     """Refuse unknown names and wrong kinds, so that a slip of the pen is not a silent default."""
-    known = {field.name for field in fields(Settings)}
+    known = {field.name for field in fields(GatewaySettings)}
     unknown = sorted(set(found) - known)
     if unknown:
         raise SettingsError(f"{path}: {unknown[0]!r} is no setting; known: {', '.join(sorted(known))}")

@@ -21,7 +21,7 @@ from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import WAITING, Given
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
 
 STUCK_S = 15.0  # without a heartbeat
@@ -71,7 +71,7 @@ class Supervisor:
     """The children of one folder. `step` does what is due; `run` does so until told to stop."""
 
     folder: Folder
-    settings: Settings
+    settings: GatewaySettings
     tell: Callable[[str], None]
     environment: Mapping[str, str]
     children: list[Child] = field(default_factory=list)
@@ -227,7 +227,7 @@ class Supervisor:
         one = self.template
         return one is not None and one.lives() and one.beat_s is None and now_s < one.started_s + TEMPLATE_S
 
-    def _forked(self, child: Child) -> Forked | None:
+    def _fork_worker(self, child: Child) -> Forked | None:
         """A worker from the template; None where that cannot give one: then it is started by itself."""
         if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
             return None
@@ -249,7 +249,7 @@ class Supervisor:
             if child is self.template:
                 inherited.append(self._new_calls().theirs.fileno())
                 environment[CALLS_VARIABLE] = str(inherited[-1])
-            child.process = self._forked(child) or subprocess.Popen(
+            child.process = self._fork_worker(child) or subprocess.Popen(
                 [*self.command, child.name, str(self.folder.path), str(os.getpid())],
                 env=environment,
                 stdin=subprocess.DEVNULL,

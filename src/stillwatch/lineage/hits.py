@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from stillwatch.lineage.parts import Part
+from stillwatch.lineage.parts import NamePart
 from stillwatch.lineage.table import LineageEntry, LineageTable
 
 SHORT = 5  # a word shorter than this is found in one piece or letter by letter, not in other pieces
@@ -35,7 +35,7 @@ class Hit:
     entry: LineageEntry
 
 
-def find(piece: Part, said: frozenset[str], known: LineageTable) -> list[Hit]:
+def find(piece: NamePart, said: frozenset[str], known: LineageTable) -> list[Hit]:
     """Every entry that a part names, left to right, the longest word where two begin together.
 
     `said` is all words of the whole name: some entries count only beside another word.
@@ -50,7 +50,7 @@ def find(piece: Part, said: frozenset[str], known: LineageTable) -> list[Hit]:
     return [hit for hit in sorted(found, key=lambda hit: hit.start) if hit.entry.family is not None]
 
 
-def _at(at: int, piece: Part, said: frozenset[str], known: LineageTable) -> Hit | None:
+def _at(at: int, piece: NamePart, said: frozenset[str], known: LineageTable) -> Hit | None:
     for word, entries in known.starts.get(piece.bones[at : at + 2], ()):
         end = at + len(word)
         if piece.bones.startswith(word, at) and _whole_word(piece, at, end, known):
@@ -60,7 +60,7 @@ def _at(at: int, piece: Part, said: frozenset[str], known: LineageTable) -> Hit 
     return None
 
 
-def _ends(piece: Part, end: int, known: LineageTable) -> bool:
+def _ends(piece: NamePart, end: int, known: LineageTable) -> bool:
     return piece.is_edge(end) or _are_suffixes(piece.rest_of_run(end), known.suffixes)
 
 
@@ -72,7 +72,7 @@ def _are_suffixes(rest: str, suffixes: frozenset[str]) -> bool:
     return any(_are_suffixes(rest[cut:], suffixes) for cut in cuts if len(rest) - cut > 1)
 
 
-def _whole_word(piece: Part, start: int, end: int, known: LineageTable) -> bool:
+def _whole_word(piece: NamePart, start: int, end: int, known: LineageTable) -> bool:
     if not _ends(piece, end, known):
         return False
     if end - start >= SHORT:
@@ -82,7 +82,7 @@ def _whole_word(piece: Part, start: int, end: int, known: LineageTable) -> bool:
 
 
 def _fits(
-    entry: LineageEntry, piece: Part, start: int, end: int, said: frozenset[str], known: LineageTable
+    entry: LineageEntry, piece: NamePart, start: int, end: int, said: frozenset[str], known: LineageTable
 ) -> bool:
     before = piece.bones[:start]
     if entry.lead and start and before not in known.hosts and before != "ft":  # "ft:o4-mini:acme::7p4lURel"
@@ -99,7 +99,7 @@ def _changes(bones: str, start: int, end: int) -> set[int]:
     return {at for at in range(start + 1, end) if bones[at].isdigit() != bones[at - 1].isdigit()}
 
 
-def _hidden_words(piece: Part, found: list[Hit], known: LineageTable) -> list[Hit]:
+def _hidden_words(piece: NamePart, found: list[Hit], known: LineageTable) -> list[Hit]:
     """Distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
     leet = not _LEET_SIGNS.isdisjoint(piece.text)
     more = []

@@ -22,7 +22,7 @@ LONGEST_SUFFIX = 24  # what follows a family's name without a boundary is not lo
 
 
 @dataclass(frozen=True)
-class Part:
+class NamePart:
     """One segment of a name's path."""
 
     text: str  # folded, with separators
@@ -51,7 +51,7 @@ class Part:
         return bool(_LLAMA_CPP_TYPE.search(self.text))
 
 
-def parts(name: str) -> list[Part]:
+def parts(name: str) -> list[NamePart]:
     """Take a name apart at its slashes; the last part is the nearest to the model.
 
     >>> [part.bones for part in parts("azure_ai/MAI-DS-R1")]
@@ -62,7 +62,7 @@ def parts(name: str) -> list[Part]:
     return [part for piece in _SPLIT.split(name) if (part := _part(piece)).bones]
 
 
-def _part(piece: str) -> Part:
+def _part(piece: str) -> NamePart:
     text = fold_name(piece)
     runs: list[str] = []
     starts: list[int] = []
@@ -76,4 +76,4 @@ def _part(piece: str) -> Part:
         # Folding ASCII changes no length: places in the text are places in the name as it was given.
         before = list(accumulate(map(str.isalnum, piece)))
         humps = [before[hump.start() - 1] for hump in _CAMEL.finditer(piece)]
-    return Part(text, "".join(runs), frozenset(starts), frozenset(humps), frozenset(_WORD.findall(text)))
+    return NamePart(text, "".join(runs), frozenset(starts), frozenset(humps), frozenset(_WORD.findall(text)))

@@ -6,7 +6,7 @@ name that lies is believed. Words are found at their boundaries, so that "deep-s
 
 from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.hits import Hit, find
-from stillwatch.lineage.parts import Part, parts
+from stillwatch.lineage.parts import NamePart, parts
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.lineage.table import LineageEntry, LineageTable, table
 
@@ -48,7 +48,7 @@ def resolve(name: str) -> Resolved:
     return Resolved(name, skeleton(name), None, Relation.UNKNOWN, host=host, evidence=nothing)
 
 
-def _host(pieces: list[Part], known: LineageTable) -> tuple[str | None, list[Part]]:
+def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list[NamePart]]:
     """Who serves it, where the beginning of the path says so; and the path without that."""
     if not pieces:
         return None, pieces
@@ -68,7 +68,9 @@ def _host(pieces: list[Part], known: LineageTable) -> tuple[str | None, list[Par
     return None, pieces
 
 
-def _resolve_part(name: str, piece: Part, hits: list[Hit], host: str | None, known: LineageTable) -> Resolved:
+def _resolve_part(
+    name: str, piece: NamePart, hits: list[Hit], host: str | None, known: LineageTable
+) -> Resolved:
     """Read the hits of the part that names the model together."""
     said = _strongest_relation(piece, known)
     derived = max(
@@ -93,7 +95,7 @@ def _resolve_part(name: str, piece: Part, hits: list[Hit], host: str | None, kno
     )
 
 
-def _strongest_relation(piece: Part, known: LineageTable) -> Relation:
+def _strongest_relation(piece: NamePart, known: LineageTable) -> Relation:
     """The strongest thing that a part says was done to the weights."""
     treatments = {known.treatments[word] for word in piece.words if word in known.treatments}
     if piece.is_quantized():
@@ -102,7 +104,7 @@ def _strongest_relation(piece: Part, known: LineageTable) -> Relation:
 
 
 def _of_derived(
-    entry: LineageEntry, piece: Part, hits: list[Hit], said: Relation
+    entry: LineageEntry, piece: NamePart, hits: list[Hit], said: Relation
 ) -> tuple[str | None, tuple[str, ...], Relation]:
     """A model by somebody else: the table knows what it was made of, the name may know the base better."""
     family = _by_size(entry, piece) or entry.family
@@ -113,7 +115,7 @@ def _of_derived(
 
 
 def _of_families(
-    piece: Part, hits: list[Hit], said: Relation, known: LineageTable
+    piece: NamePart, hits: list[Hit], said: Relation, known: LineageTable
 ) -> tuple[str | None, tuple[str, ...], Relation, LineageEntry]:
     """A name of nothing but families: one is the weights, the others were their teachers."""
     entries = list({hit.entry.family: hit.entry for hit in reversed(hits)}.values())[::-1]
@@ -132,7 +134,7 @@ def _of_families(
     return first.family, (), said, first
 
 
-def _base(piece: Part, hits: list[Hit], entries: list[LineageEntry], said: Relation) -> LineageEntry:
+def _base(piece: NamePart, hits: list[Hit], entries: list[LineageEntry], said: Relation) -> LineageEntry:
     """Whose weights a name of several families means."""
     if said is Relation.DISTILLED:
         for word in ("distilled", "distill", "distil"):
@@ -143,14 +145,14 @@ def _base(piece: Part, hits: list[Hit], entries: list[LineageEntry], said: Relat
     return min(entries, key=lambda entry: entry.base)  # the first of equals
 
 
-def _by_size(entry: LineageEntry, piece: Part) -> str | None:
+def _by_size(entry: LineageEntry, piece: NamePart) -> str | None:
     """Whose weights a line has in the size that the name says."""
     sizes = dict(entry.sizes)
     return next((sizes[size] for size in piece.sizes_b() if size in sizes), None)
 
 
 def _evidence(
-    piece: Part, decided: LineageEntry, family: str | None, teachers: tuple[str, ...], relation: Relation
+    piece: NamePart, decided: LineageEntry, family: str | None, teachers: tuple[str, ...], relation: Relation
 ) -> str:
     taught = f", trained on answers of {' and '.join(teachers)}" if teachers else ""
     weights = f"{family} weights" if family else "weights of a family it does not say"

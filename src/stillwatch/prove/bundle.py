@@ -134,9 +134,9 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
         raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
     try:
         made = (
-            _zipped(beside / out.name, files, out.stem)
+            _write_zip(beside / out.name, files, out.stem)
             if out.suffix == ".zip"
-            else _laid(beside / "b", files)
+            else _write_folder(beside / "b", files)
         )
         found = checker.check(made, None)
         if found["contradictions"]:
@@ -150,7 +150,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
     return Written(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
 
 
-def _zipped(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
+def _write_zip(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
     """Stored, not deflated: another zlib would write other bytes."""
     with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as packed:
         for name in sorted(files):
@@ -160,7 +160,7 @@ def _zipped(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
     return path
 
 
-def _laid(folder: Path, files: Mapping[str, bytes]) -> Path:
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

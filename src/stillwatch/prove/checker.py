@@ -75,7 +75,7 @@ answers: Any = _part("answers.py")
 exact: Any = _part("exact.py")
 formula: Any = _part("formula.py")
 proof: Any = _part("proof.py")
-parts = proof.Parts(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
+parts = proof.ProofFiles(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
 
 
 def same(a: float, b: float) -> bool:

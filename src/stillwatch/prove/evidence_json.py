@@ -50,7 +50,7 @@ def of_json(told: Any, place: str) -> Evidence:
     if not isinstance(told, dict) or told.get("kind") != KIND:
         raise ProveError(f"{place}: is no evidence: its `kind` is not {KIND!r}")
     told = {name: value for name, value in told.items() if name != "kind"}
-    told = _known(Evidence, told, place)
+    told = _check_fields(Evidence, told, place)
     try:
         told["grade"] = Grade(told["grade"])
     except ValueError:
@@ -58,7 +58,7 @@ def of_json(told: Any, place: str) -> Evidence:
         raise ProveError(f"{place}: grade is {told['grade']!r:.60}; it can be {grades}") from None
     told["rows"] = tuple(_row(one, f"{place}: rows[{i}]") for i, one in enumerate(_list(told, "rows", place)))
     told["confounds"] = tuple(
-        Checked(**_known(Checked, one, f"{place}: confounds[{i}]"))
+        Checked(**_check_fields(Checked, one, f"{place}: confounds[{i}]"))
         for i, one in enumerate(_list(told, "confounds", place))
     )
     told["means_not"] = tuple(_list(told, "means_not", place))
@@ -71,9 +71,9 @@ def of_json(told: Any, place: str) -> Evidence:
 
 
 def _row(told: Any, place: str) -> Row:
-    known = _known(Row, told, place)
+    known = _check_fields(Row, told, place)
     if known["counts"] is not None:
-        known["counts"] = Counts(**_known(Counts, known["counts"], f"{place}.counts"))
+        known["counts"] = Counts(**_check_fields(Counts, known["counts"], f"{place}.counts"))
     try:
         return Row(**known)
     except ProveError as why:
@@ -87,7 +87,7 @@ def _list(told: dict[str, Any], name: str, place: str) -> list[Any]:
     return list(value)
 
 
-def _known(kind: Any, told: Any, place: str) -> dict[str, Any]:
+def _check_fields(kind: Any, told: Any, place: str) -> dict[str, Any]:
     """Check names and plain types against a dataclass; what may be left out gets its default."""
     if not isinstance(told, dict):
         raise ProveError(f"{place}: is no object")

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm
 
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin.randomise import all_coins, fallen, levels
+from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
 # What a student taught on nothing but served answers showed in the loop of docs/coin.md: z over the root of
 # the pairs. `overlap` is of answers sampled at temperature 1; the likeliest answers showed 0.11.
@@ -44,7 +44,7 @@ def floor(alpha: float) -> int:
     return math.ceil(-math.log2(alpha))
 
 
-def needed(
+def needed_coins(
     effect: float, alpha: float, power: float, actors: int = 1, *, seed: int = 1, runs: int = RUNS
 ) -> Needed:
     """Coins with different answers that one actor needs. Raises: ProveError for what no test can have."""
@@ -83,12 +83,12 @@ def found_share(effect: float, coins: int, alpha: float, seed: int, runs: int = 
     random = np.random.default_rng([seed, coins])
     found = 0
     for _ in range(runs):
-        counts, towards = fallen(random.normal(effect, 1.0, coins))
+        counts, towards = count_leans(random.normal(effect, 1.0, coins))
         found += all_coins(counts, towards) <= alpha
     return found / runs
 
 
-def powered(effect: float, coins: int, alpha: float, power: float = 0.8, seed: int = 1) -> bool:
+def has_power(effect: float, coins: int, alpha: float, power: float = 0.8, seed: int = 1) -> bool:
     """Whether so many coins find such an effect with such power."""
     if coins < floor(alpha):
         return False

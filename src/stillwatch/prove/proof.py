@@ -57,7 +57,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ProofFiles:
     """The files that this one works with: `openings`, `leans`, `timestamp`, and Ed25519."""
 
     openings: Any
@@ -80,7 +80,7 @@ def when(text: str) -> datetime:
     return at
 
 
-def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: Parts) -> Examined:
+def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: ProofFiles) -> Examined:
     """Check all of a proof. `signer`: who signed the bundle, or is about to.
 
     Raises: ValueError, KeyError, TypeError for what is no proof at all.
@@ -117,7 +117,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     return found
 
 
-def _chain(proof: Mapping[str, Any], found: Examined, parts: Parts) -> None:
+def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None:
     """Every seal of the owner up to this one, numbered without a gap, each naming the one before."""
     o = parts.openings
     before: Mapping[str, Any] | None = None
@@ -149,7 +149,7 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: Parts) -> None:
 
 
 def _time(
-    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: Parts
+    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, trust: Trust, parts: ProofFiles
 ) -> None:
     """Third parties' word on when the seal was there, and whether that is before the suspect's release."""
     o, times = parts.openings, []
@@ -197,7 +197,7 @@ def _time(
 
 
 def _records(
-    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, parts: Parts
+    proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, parts: ProofFiles
 ) -> dict[str, dict[str, Any]]:
     """Open every disclosed record: its leaf is in the sealed tree, its texts and coin are the leaf's."""
     o, heads = parts.openings, {head["ledger"]: head for head in seal["heads"]}
@@ -237,7 +237,7 @@ def _actors(
     seal: Mapping[str, Any],
     records: Mapping[str, Any],
     found: Examined,
-    parts: Parts,
+    parts: ProofFiles,
 ) -> None:
     """Each disclosed actor: sealed, with all its pairs; its leans, and what so many of them come to."""
     o, left = parts.openings, set(records)
@@ -269,7 +269,7 @@ def _actors(
 
 
 def _towards(
-    proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: Parts
+    proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: ProofFiles
 ) -> dict[str, float]:
     """Each pair's lean towards what was served, from what was measured of the two answers."""
     samples = proof["seals"][-1]["test"]["samples"]

@@ -124,7 +124,7 @@ def read(path: Path, key: str | None = None) -> Signed:
     try:
         if path.stat().st_size > LARGEST:
             raise ProveError(f"{path}: is larger than any protocol")
-        return opened(path.read_bytes(), str(path), key)
+        return open_protocol(path.read_bytes(), str(path), key)
     except OSError as why:
         raise ProveError(f"{path}: the protocol cannot be read: {why.strerror}") from why
 
@@ -148,7 +148,7 @@ def taken_up(path: Path, made: Protocol) -> Signed:
     return signed
 
 
-def opened(data: bytes, place: str, key: str | None = None) -> Signed:
+def open_protocol(data: bytes, place: str, key: str | None = None) -> Signed:
     """Check the bytes of a signed protocol and give what they say. Raises: ProveError."""
     try:
         envelope = json.loads(data)

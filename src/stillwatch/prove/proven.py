@@ -61,7 +61,7 @@ def read(path: Path, signer: str | None, given: Any) -> Proof:
     return Proof(data, hashlib.sha256(data).hexdigest(), found)
 
 
-def proven(evidence: Sequence[Evidence], proof: Proof | None) -> frozenset[str]:
+def proofs_that_hold(evidence: Sequence[Evidence], proof: Proof | None) -> frozenset[str]:
     """The proofs that hold, by SHA-256. Raises: ProveError where evidence contradicts its proof."""
     mine = [one for one in evidence if one.proof_sha256]
     if not mine:

@@ -39,7 +39,7 @@ Prompt = str | list[dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Said:
+class RecordedAnswers:
     """One row. `answers` are those that say something; `given` counts the empty ones, too."""
 
     place: str
@@ -76,14 +76,14 @@ def is_recording(place: str) -> bool:
     return not place.startswith(("http://", "https://")) and ending.lower() in SUFFIXES and not path.is_dir()
 
 
-def read(path: Path, further: Collection[str] = ()) -> Iterator[Said | Unread]:
+def read(path: Path, further: Collection[str] = ()) -> Iterator[RecordedAnswers | Unread]:
     """Every row of a file, in its order. `further`: columns that are wanted beside the known ones.
 
     Raises: ProveError where the file as a whole cannot be read.
     """
     try:
         for place, row in _rows(path, frozenset((*KNOWN, *further))):
-            yield row if isinstance(row, Unread) else _said(row, place)
+            yield row if isinstance(row, Unread) else _read_answers(row, place)
     except Refused as why:
         raise ProveError(f"{path}: {why}") from None
     except DAMAGED as why:
@@ -116,7 +116,7 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
             kind = "json"  # its first line is broken
         chunks = _without_bom(data.chunks())
         split = lines.split(chunks, LIMITS.record_bytes)
-        items: Iterator[json_text.Good | json_text.Bad]
+        items: Iterator[json_text.Good | json_text.UndecodableValue]
         if kind == "csv":
             items = csv_text.records(split, LIMITS.record_bytes, _header)
         elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
@@ -125,7 +125,7 @@ def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
             items = json_text.spanning(chunks, LIMITS.record_bytes)
         for item in items:
             place = f"{path}:{item.number}"
-            if isinstance(item, json_text.Bad):
+            if isinstance(item, json_text.UndecodableValue):
                 why = item.reason if kind == "csv" else f"{item.reason}; give one JSON object a line"
                 yield place, Unread(place, why)
             elif not isinstance(item.value, dict):
@@ -157,9 +157,9 @@ def _parquet(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
                 yield f"{path}: row {row}", line
 
 
-def _said(row: dict[str, Any], place: str) -> Said | Unread:
+def _read_answers(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
     answer = next((name for name in ANSWERS if row.get(name) is not None), None)
-    prompt = next((row[name] for name in PROMPTS if _given(row.get(name))), None)
+    prompt = next((row[name] for name in PROMPTS if _is_given(row.get(name))), None)
     talk = _talk(prompt) if isinstance(prompt, list) else None
     if isinstance(prompt, list) and talk is None:
         return Unread(place, "its messages are no objects with role and content")
@@ -175,8 +175,8 @@ def _said(row: dict[str, Any], place: str) -> Said | Unread:
         return Unread(
             place, f"{answer} is {str(row[str(answer)])[:40]!r}; an output is text, or a list of texts"
         )
-    key = next((row[name] for name in IDS if _given(row.get(name))), "")
-    model = next((row[name] for name in MODELS if _given(row.get(name))), "")
+    key = next((row[name] for name in IDS if _is_given(row.get(name))), "")
+    model = next((row[name] for name in MODELS if _is_given(row.get(name))), "")
     asked = talk if talk is not None else prompt
     if (
         not isinstance(model, str)
@@ -186,10 +186,12 @@ def _said(row: dict[str, Any], place: str) -> Said | Unread:
         return Unread(place, "its prompt, prompt_id or model is no text")
     if key == "" and not asked:
         return Unread(place, "says neither prompt nor prompt_id: nobody can tell what was asked")
-    return Said(place, str(key), asked, model, tuple(t for t in texts if t.strip()), max(1, len(texts)), row)
+    return RecordedAnswers(
+        place, str(key), asked, model, tuple(t for t in texts if t.strip()), max(1, len(texts)), row
+    )
 
 
-def _given(value: Any) -> bool:
+def _is_given(value: Any) -> bool:
     return value is not None and value != "" and value != []
 
 

@@ -17,7 +17,7 @@ from stillwatch import __version__
 from stillwatch.prove import Evidence, Grade, Outcome, ProveError, outcome
 from stillwatch.prove.evidence_json import as_json
 from stillwatch.prove.protocol import Signed
-from stillwatch.prove.proven import Proof, missing, proven
+from stillwatch.prove.proven import Proof, missing, proofs_that_hold
 from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.visible import visible
@@ -100,21 +100,21 @@ def names_found(evidence: Sequence[Evidence], grades: tuple[Grade, ...]) -> list
 
 def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
     """Say in one sentence what all the evidence says at most."""
-    told, suspect = outcome(tuple(evidence), proven(evidence, proof)), evidence[0].suspect
+    told, suspect = outcome(tuple(evidence), proofs_that_hold(evidence, proof)), evidence[0].suspect
     if told is Outcome.TRAINED:
         names = names_found([one for one in evidence if one.proof_sha256], (Grade.COIN,))
         p = amounts.p_value(names[0][1])
-        who = _listed([name for name, _ in names])
+        who = _list_names([name for name, _ in names])
         return f"Evidence that {suspect} was trained on answers served to {who}: p = {p}, adjusted, exact."
     if told is Outcome.OWNER_WORD:
         names = names_found(evidence, (Grade.COIN, Grade.MARK))
-        p, who = amounts.p_value(names[0][1]), _listed([name for name, _ in names])
+        p, who = amounts.p_value(names[0][1]), _list_names([name for name, _ in names])
         return (
             f"The owner's word: by its own test {suspect} leans to answers served to {who} (p "
             f"= {p}). No proof."
         )
     if told is Outcome.CONSISTENT:
-        who = _listed([name for name, _ in names_found(evidence, (Grade.RANK,))])
+        who = _list_names([name for name, _ in names_found(evidence, (Grade.RANK,))])
         return f"{suspect} is consistent with {who} as its teacher. That is no proof of it."
     if told is Outcome.NONE:
         return f"None of the candidates stands out as the teacher of {suspect}."
@@ -123,9 +123,9 @@ def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
     return f"Indeterminate: the evidence on {suspect} decides nothing."
 
 
-def _listed(names: list[str], most: int = 3) -> str:
+def _list_names(names: list[str], most: int = 3) -> str:
     """
-    >>> _listed(["a"]), _listed(["a", "b"]), _listed(["a", "b", "c", "d", "e"])
+    >>> _list_names(["a"]), _list_names(["a", "b"]), _list_names(["a", "b", "c", "d", "e"])
     ('a', 'a and b', 'a, b, c and 2 more')
     """
     shown = names[:most]
@@ -134,7 +134,7 @@ def _listed(names: list[str], most: int = 3) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
 
 
-def checked(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
+def check_evidence(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
     """See to it that the evidence is about one suspect and what its protocol fixed. Raises: ProveError."""
     if not evidence:
         raise ProveError("a verdict needs evidence: give at least one file that a `prove` verb wrote")
@@ -172,8 +172,8 @@ def as_document(
     evidence: Sequence[Evidence], protocol: Signed | None, proof: Proof | None = None
 ) -> dict[str, Any]:
     """Give verdict.json. Raises: ProveError."""
-    checked(evidence, protocol)
-    told = outcome(tuple(evidence), proven(evidence, proof))
+    check_evidence(evidence, protocol)
+    told = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
     return {
         "kind": KIND,
         "stillwatch": __version__,
@@ -218,8 +218,8 @@ def write_verdict(
 
 def render(evidence: Sequence[Evidence], protocol: Signed | None, proof: Proof | None = None) -> str:
     """Give the page as text. Raises: ProveError."""
-    checked(evidence, protocol)
-    told = outcome(tuple(evidence), proven(evidence, proof))
+    check_evidence(evidence, protocol)
+    told = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
     style = sheet.style_with("stillwatch.prove", "verdict.css")
     order = {Grade.COIN: 0, Grade.MARK: 1, Grade.RANK: 2, Grade.LEAD: 3}
     return (

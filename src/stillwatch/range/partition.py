@@ -20,7 +20,7 @@ LEAST_ACCOUNTS = 150  # honest accounts of one seed; fewer make no scene
 
 
 @dataclass(frozen=True)
-class Part:
+class RingArc:
     """An arc of a base's ring, from `low` up to `high`; `seeds` such arcs lie beside each other."""
 
     low: float
@@ -45,24 +45,24 @@ def share_and_seeds(scene: Scene, accounts: int) -> tuple[float, int]:
     return share, max(1, int(1 / share + 1e-9)) if share else 1
 
 
-def part_of(scene: Scene, seed: int, accounts: int) -> Part:
+def part_of(scene: Scene, seed: int, accounts: int) -> RingArc:
     """Give the arc of a seed: the scene's own seeds in their order, any other by its number."""
     share, seeds = share_and_seeds(scene, accounts)
     place = scene.seeds.index(seed) if seed in scene.seeds else seed
     low = place % seeds * share
-    return Part(low, low + share, seeds)
+    return RingArc(low, low + share, seeds)
 
 
-def calibration_part(part: Part) -> Part:
+def calibration_part(part: RingArc) -> RingArc:
     """Give the arc beside a seed's: the next seed's people, or where there is one seed, all that are left."""
     share = part.high - part.low
     if part.seeds == 1:
-        return Part(part.high, 1.0 + part.low)
+        return RingArc(part.high, 1.0 + part.low)
     low = part.high if part.high + share <= 1 + 1e-9 else 0.0
-    return Part(low, low + share, part.seeds)
+    return RingArc(low, low + share, part.seeds)
 
 
-def scored_people(scene: Scene, seed: int, part: Part | None) -> ScoredPeople:
+def scored_people(scene: Scene, seed: int, part: RingArc | None) -> ScoredPeople:
     """Say whose account-days a seed's bounds are about; people from scratch are new with each seed."""
     if part is None:
         return ScoredPeople(f"{scene.name} {seed}")
@@ -83,7 +83,7 @@ def place_of(unit: str) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def people_in(people: HonestPopulation, part: Part, drop_kinds: tuple[str, ...] = ()) -> HonestPopulation:
+def people_in(people: HonestPopulation, part: RingArc, drop_kinds: tuple[str, ...] = ()) -> HonestPopulation:
     """Take the people of an arc, whole organisations and classes at a time."""
     unit = {r["account"]: r["org"] or r["payment"] or r["account"] for r in people.accounts.to_pylist()}
     chosen = [

@@ -24,7 +24,7 @@ from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
 from stillwatch.scan.assemble import GROUP_TESTS, clues
-from stillwatch.scan.curve import cited
+from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 
 NEAR = 5  # names offered when a subject is not found
@@ -302,7 +302,7 @@ def _print_campaign(c: Campaign, console: Console) -> None:
         console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
     if ahead := split_milestone(c.next_milestone):
         console.print(Text("  ") + safe(ahead, console, 200))
-    console.print(Text("  ") + safe(cited(c.harvest.exchanges), console, 400))
+    console.print(Text("  ") + safe(cite_curve(c.harvest.exchanges), console, 400))
 
 
 def _print_lead(lead: Lead, console: Console) -> None:

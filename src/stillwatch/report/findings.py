@@ -35,7 +35,7 @@ from stillwatch.scan import (
     ScanResult,
     SettingTest,
 )
-from stillwatch.scan.curve import cited
+from stillwatch.scan.curve import cite_curve
 
 FOLDER = Path("stillwatch-report")  # where nobody says another
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
@@ -211,7 +211,7 @@ def evidence_json(result: ScanResult) -> dict[str, Any]:
         "stillwatch": result.version,
         "findings_digest": _digest(findings_json(result)),
         "campaigns": [
-            _campaign_evidence(c) | {"curve": cited(c.harvest.exchanges)}
+            _campaign_evidence(c) | {"curve": cite_curve(c.harvest.exchanges)}
             for c in campaigns_by_harvest(result)
         ],
         "accounts": [

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from stillwatch.report.amounts import short
-from stillwatch.scan.curve import cited
+from stillwatch.scan.curve import cite_curve
 
 # exchanges, who, source: sizes of published student data sets
 MILESTONES = (
@@ -77,4 +77,4 @@ def meter(total: int, at_alarm: int) -> Meter:
         sentence = f"Below every published size; the first is {ahead[0]}."
     alarm_x = _place(at_alarm, end)
     anchor = "start" if alarm_x < 65 else "end"
-    return Meter(_place(total, end), alarm_x, anchor, ticks, sentence, cited(total))
+    return Meter(_place(total, end), alarm_x, anchor, ticks, sentence, cite_curve(total))

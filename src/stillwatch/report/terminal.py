@@ -19,7 +19,7 @@ from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_
 from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
 from stillwatch.scan import Campaign, ScanResult
-from stillwatch.scan.curve import cited
+from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import MEASURED, TITLE
 
 ROWS = 30  # campaigns shown; the rest are counted
@@ -141,7 +141,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
         most = max(c.harvest.exchanges for c in found)
         console.print()
         console.print(
-            safe(f"The largest took {amounts.plural(most, 'exchange')}. {cited(most)}", console, 400)
+            safe(f"The largest took {amounts.plural(most, 'exchange')}. {cite_curve(most)}", console, 400)
         )
     _print_leads(result, console)
     suppressed = [

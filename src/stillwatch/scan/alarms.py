@@ -111,7 +111,7 @@ def lasting(markers: Mapping[int, int]) -> list[int]:
     return sorted(m for m, looks in markers.items() if looks >= KEPT * most)
 
 
-def chosen(
+def choose_alarms(
     candidates: list[Candidate], alpha: float, distinct: Callable[[list[Candidate]], bool]
 ) -> list[tuple[Candidate, list[Candidate]]]:
     """Of overlapping candidates the surest, each with its parts, largest first, where they are told apart."""

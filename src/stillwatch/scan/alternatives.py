@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 
-from stillwatch.actors import Actor, Known, World
+from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.scan import BenignAlternative
 
 
-def alternatives(actor: Actor, world: World) -> tuple[BenignAlternative, ...]:
+def alternatives(actor: Actor, world: ActorContext) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
     shape = (_novelty(actor, world), _software(actor), _repeats(actor, world), _people(actor, world))
     if world.known is None:
@@ -21,7 +21,7 @@ def alternatives(actor: Actor, world: World) -> tuple[BenignAlternative, ...]:
     return told if school is None else (*told, school)
 
 
-def _organisation(actor: Actor, known: Known) -> BenignAlternative:
+def _organisation(actor: Actor, known: AccountFacts) -> BenignAlternative:
     orgs = Counter(known.org[a] for a in actor.accounts if known.org[a])
     n = len(actor.accounts)
     if not orgs:
@@ -35,7 +35,7 @@ def _organisation(actor: Actor, known: Known) -> BenignAlternative:
     return BenignAlternative("one organisation's own work", text)
 
 
-def _permission(actor: Actor, known: Known) -> BenignAlternative:
+def _permission(actor: Actor, known: AccountFacts) -> BenignAlternative:
     held = Counter(p for a in actor.accounts for p in known.permissions[a])
     if not held:
         return BenignAlternative("permitted synthetic data", "no account holds a permission")
@@ -43,14 +43,14 @@ def _permission(actor: Actor, known: Known) -> BenignAlternative:
     return BenignAlternative("permitted synthetic data", f"permissions held: {listed}")
 
 
-def _school(actor: Actor, known: Known) -> BenignAlternative | None:
+def _school(actor: Actor, known: AccountFacts) -> BenignAlternative | None:
     n = sum(known.tier[a] == "edu" for a in actor.accounts)
     if not n:
         return None
     return BenignAlternative("a class", f"{n:,} of {len(actor.accounts):,} accounts have an education tier")
 
 
-def _novelty(actor: Actor, world: World) -> BenignAlternative:
+def _novelty(actor: Actor, world: ActorContext) -> BenignAlternative:
     if len(actor.own_markers) == 0:
         return BenignAlternative("a new public template", "no wording of its own is shared: does not apply")
     log = world.log
@@ -75,7 +75,7 @@ def _software(actor: Actor) -> BenignAlternative:
     )
 
 
-def _repeats(actor: Actor, world: World) -> BenignAlternative:
+def _repeats(actor: Actor, world: ActorContext) -> BenignAlternative:
     log = world.log
     zero = float((log["temperature_milli"][actor.rows] == 0).mean())
     apart = elsewhere(actor.accounts, world)
@@ -88,7 +88,7 @@ def _repeats(actor: Actor, world: World) -> BenignAlternative:
     )
 
 
-def _people(actor: Actor, world: World) -> BenignAlternative:
+def _people(actor: Actor, world: ActorContext) -> BenignAlternative:
     log = world.log
     users = np.count_nonzero(np.unique(log["end_user"][actor.rows]))  # 0 stands for none named
     follow = float((log["turn"][actor.rows] > 1).mean())

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 import stillwatch.actors.clues
 import stillwatch.detectors
-from stillwatch.actors import Actor, Clue, Weighed, World
+from stillwatch.actors import Actor, ActorContext, Clue, ClueWeight
 from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
@@ -45,7 +45,7 @@ def _modules(package: ModuleType) -> list[Any]:
 
 def campaign(
     actor: Actor,
-    world: World,
+    world: ActorContext,
     *,
     at_us: int,
     p_value: float,
@@ -128,7 +128,7 @@ def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, set[str]]
     return tuple(account for account in accounts if account in tied)
 
 
-def _since(actor: Actor, world: World) -> dict[str, datetime]:
+def _since(actor: Actor, world: ActorContext) -> dict[str, datetime]:
     """When each account's part of the harvest begins: from there on all that it sent counts."""
     log = world.log
     accounts, first = np.unique(log["account"][np.sort(actor.rows)], return_index=True)
@@ -136,7 +136,7 @@ def _since(actor: Actor, world: World) -> dict[str, datetime]:
     return {log.accounts[a]: moment(int(t)) for a, t in zip(accounts, times, strict=True)}
 
 
-def campaign_id(actor: Actor, world: World) -> str:
+def campaign_id(actor: Actor, world: ActorContext) -> str:
     """A name that the same accounts in the same log always get."""
     return id_of(world.log.accounts[a] for a in actor.accounts)
 
@@ -149,7 +149,7 @@ def id_of(accounts: Iterable[str]) -> str:
     return f"sw-{digest.hexdigest()}"
 
 
-def actor_features(engine: SqlEngine, world: World, actors: Iterable[Actor]) -> list[Features]:
+def actor_features(engine: SqlEngine, world: ActorContext, actors: Iterable[Actor]) -> list[Features]:
     """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges."""
     actors = list(actors)
     if not actors:
@@ -166,7 +166,7 @@ def actor_features(engine: SqlEngine, world: World, actors: Iterable[Actor]) -> 
     return [found[k] for k in range(len(actors))]
 
 
-def _reason(name: str, weighed: Weighed) -> Reason:
+def _reason(name: str, weighed: ClueWeight) -> Reason:
     return Reason(
         name,
         weighed.text,
@@ -178,7 +178,7 @@ def _reason(name: str, weighed: Weighed) -> Reason:
     )
 
 
-def _permission(actor: Actor, world: World, features: Features) -> str | None:
+def _permission(actor: Actor, world: ActorContext, features: Features) -> str | None:
     """The permission for such use that most of the actor's accounts hold: it suppresses the case only."""
     if world.known is None:
         return None
@@ -196,7 +196,7 @@ def _excuses(permission: str, features: Features) -> bool:
     return any(sign is not None and sign.excuses == "case" for sign in signs)
 
 
-def _title(actor: Actor, world: World, exchanges: int, reasons: tuple[Reason, ...]) -> str:
+def _title(actor: Actor, world: ActorContext, exchanges: int, reasons: tuple[Reason, ...]) -> str:
     n = len(actor.accounts)
     model = np.bincount(world.log["model"][actor.rows], minlength=len(world.log.models))
     share = model.max() / len(actor.rows)

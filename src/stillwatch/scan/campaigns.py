@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.actors import Actor, Known, World
+from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.clues.echo import group_evidence
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.sessions import content_of, one_source_parts
@@ -68,7 +68,7 @@ class _Found:
 
 def campaigns(
     engine: SqlEngine,
-    world: World,
+    world: ActorContext,
     watched: Watched,
     party: np.ndarray,
     payer: np.ndarray,
@@ -171,7 +171,7 @@ def campaigns(
 
 
 def _weak(
-    world: World,
+    world: ActorContext,
     watched: Watched,
     shown: list[tuple[HoldSchedule, HoldsEvidence]],
     party: np.ndarray,
@@ -203,7 +203,7 @@ class _Group:
 def _group_of(
     alarm: Alarm,
     watched: Watched,
-    world: World,
+    world: ActorContext,
     party: np.ndarray,
     excused: set[int],
     alone_us: np.ndarray,
@@ -219,7 +219,7 @@ def _group_of(
     return _Group(accounts, named_at, _marked(world, alarm))
 
 
-def _without_honest(world: World, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, str]:
+def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, str]:
     """A group's accounts less users of one product and a class, and why the rest may be many hands, or ""."""
     others = _without_software(world, group.accounts)
     # what was found of the whole says little of the few that are left of it
@@ -271,7 +271,7 @@ def _together(one: _Found, other: _Found) -> _Found:
 
 
 def _evidence_of_holds(
-    world: World, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
+    world: ActorContext, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
 ) -> list[tuple[HoldSchedule, HoldsEvidence]]:
     log = world.log
     if not held or len(log) == 0:
@@ -282,7 +282,11 @@ def _evidence_of_holds(
 
 
 def _found_by_holds(
-    world: World, schedule: HoldSchedule, evidence: HoldsEvidence, payer: np.ndarray, left_out: set[int]
+    world: ActorContext,
+    schedule: HoldSchedule,
+    evidence: HoldsEvidence,
+    payer: np.ndarray,
+    left_out: set[int],
 ) -> _Found | None:
     """Give the finding that holds of a group make, of those accounts alone whose own part shows it.
 
@@ -325,7 +329,7 @@ def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> 
     return replace(lead, text=". ".join([lead.text, *told])) if told else lead
 
 
-def _without_software(world: World, accounts: np.ndarray) -> np.ndarray:
+def _without_software(world: ActorContext, accounts: np.ndarray) -> np.ndarray:
     """The accounts but for users of a product that they use far more than the log does."""
     log = world.log
     users = np.array(
@@ -334,11 +338,11 @@ def _without_software(world: World, accounts: np.ndarray) -> np.ndarray:
     return accounts if share_instruments(world.known, users) else np.setdiff1d(accounts, users)
 
 
-def _products(world: World) -> Products:
+def _products(world: ActorContext) -> Products:
     return Products(world.log)
 
 
-def _doubt(world: World, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:
+def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:
     """Why an alarm's accounts may be many hands after all, by everything that the log holds of them, or "".
 
     rows: their exchanges since they took up what they share. Those that show none of it (`marked`) count for
@@ -374,7 +378,7 @@ def doubt_of(judgement: Judgement | None) -> str:
     return many_hands_text(judgement.content) if judgement.content.hands is Hands.MANY else UNSURE
 
 
-def _marked(world: World, alarm: Alarm) -> np.ndarray:
+def _marked(world: ActorContext, alarm: Alarm) -> np.ndarray:
     """(exchanges,) bool: those that show what an alarm's accounts share.
 
     Their settings; else at least two of their own markers, or of any where they have none.
@@ -394,7 +398,7 @@ def _marked(world: World, alarm: Alarm) -> np.ndarray:
 
 
 def _lead(
-    alarm: Alarm, world: World, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, doubt: str
+    alarm: Alarm, world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, doubt: str
 ) -> Lead:
     log = world.log
     names = tuple(sorted(log.accounts[a] for a in accounts))
@@ -427,7 +431,7 @@ def lead_id(alarm: Alarm) -> str:
     return f"lead-{digest.hexdigest()}"
 
 
-def _failover_text(world: World, accounts: np.ndarray, names: tuple[str, ...]) -> str:
+def _failover_text(world: ActorContext, accounts: np.ndarray, names: tuple[str, ...]) -> str:
     """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
     if failover_least_p_value(world.log, world.rows_of(accounts)) > FAILOVER_P_VALUE:
         return ""
@@ -435,7 +439,7 @@ def _failover_text(world: World, accounts: np.ndarray, names: tuple[str, ...]) -
     return f". {evidence.text}" if evidence.p_value <= FAILOVER_P_VALUE else ""
 
 
-def _private(log: ExchangeLog, known: Known | None, kinds: dict[int, KindOfUse]) -> np.ndarray:
+def _private(log: ExchangeLog, known: AccountFacts | None, kinds: dict[int, KindOfUse]) -> np.ndarray:
     """(accounts,) bool: no organisation, and no permission but one for synthetic data.
 
     Permitted synthetic data is measured like any harvest: the permission then suppresses the case.
@@ -478,7 +482,7 @@ def _copied_from(spread: Spread, own: np.ndarray) -> frozenset[int]:
     return frozenset(np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist())
 
 
-def _carrying(world: World, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
+def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
     """The accounts that carry a tenth of the markers that the median one carries, and three at least.
 
     Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
@@ -513,7 +517,7 @@ def least_carried(own: int, usual: float) -> float:
     return max(3.0, 0.1 * usual) if own >= FEW_MARKERS and usual >= FEW_CARRIED else 0.0
 
 
-def _rows_since(world: World, accounts: np.ndarray, marked: np.ndarray, at_us: int) -> np.ndarray:
+def _rows_since(world: ActorContext, accounts: np.ndarray, marked: np.ndarray, at_us: int) -> np.ndarray:
     """Every exchange of the accounts since each first showed what they share (`marked`).
 
     What lies further back from the alarm than the window that raised it is left out.
@@ -526,7 +530,7 @@ def _rows_since(world: World, accounts: np.ndarray, marked: np.ndarray, at_us: i
     return theirs[theirs >= first[log["account"][theirs]]]
 
 
-def _marked_by_any(world: World) -> np.ndarray:
+def _marked_by_any(world: ActorContext) -> np.ndarray:
     """(exchanges,) bool: those that carry at least two markers, whosever they are."""
     marked: np.ndarray = np.bincount(world.use_row, minlength=len(world.log)) >= NEEDED
     return marked

@@ -43,7 +43,7 @@ class AlarmThen:
 
 
 @dataclass(frozen=True)
-class Carried:
+class CarriedScan:
     """Everything that a look takes over from the looks before it, but the exchanges themselves."""
 
     until_us: int = 0  # the hour up to which was looked
@@ -194,7 +194,7 @@ class Names:
             for s, shares in enumerate(base)
         )
 
-    def base(self, carried: Carried) -> list[np.ndarray]:
+    def base(self, carried: CarriedScan) -> list[np.ndarray]:
         """As `shares` told it, (values,) for each setting; a value that has come since has no share yet."""
         out = []
         for s, shares in enumerate(carried.base):

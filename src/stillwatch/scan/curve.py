@@ -76,10 +76,10 @@ def curve() -> Curve:
     )
 
 
-def cited(exchanges: int) -> str:
+def cite_curve(exchanges: int) -> str:
     """Say in one sentence what so many exchanges bought on the measured curve, and what that is not.
 
-    >>> cited(500)
+    >>> cite_curve(500)
     "On this project's own curve, a toy's, 500 samples bought 71 % to 77 % of held-out questions (guessing: \
 10 %); it shows that there is a threshold, not where a large model has it."
     """

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import numpy as np
 from scipy.stats import binom
 
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.exchangeability import ContentTest
@@ -68,7 +68,7 @@ def software_text(users: dict[int, str], members: int) -> str:
     return f"{count:,} of {members:,} accounts run {name}, whose defaults explain equal settings"
 
 
-def one_customer(known: Known | None, accounts: np.ndarray) -> str:
+def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     """Institutions' mail domains, or one instrument that pays for all: one customer, and openly so.
 
     Without an accounts table nobody can tell: nearly all innocents that a scan named without one were classes
@@ -90,7 +90,7 @@ def one_customer(known: Known | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def class_members(known: Known | None, accounts: np.ndarray) -> np.ndarray:
+def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:
     """Of some accounts those of teaching institutions, where they are far more than in the table; else none.
 
     Null: accounts draw their mail domains as the table's do (binomial).
@@ -133,7 +133,7 @@ def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
     return float(np.isin(text, texts[askers > 1]).mean()) if len(text) else 0.0
 
 
-def share_instruments(known: Known | None, accounts: np.ndarray) -> bool:
+def share_instruments(known: AccountFacts | None, accounts: np.ndarray) -> bool:
     """Whether half of some accounts share a payment instrument with another one of them."""
     if known is None:
         return False

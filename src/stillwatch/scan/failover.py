@@ -124,7 +124,7 @@ def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.
     payer: (accounts,) who counts as one.
     """
     chosen = np.flatnonzero((log["exact"] != 0) & (log["account"] >= 0))
-    failed = _failed(log["status"])
+    failed = _is_failed(log["status"])
     texts = np.unique(log["exact"][chosen[failed[chosen]]])
     rows = chosen[np.isin(log["exact"][chosen], texts)]
     rows = rows[np.lexsort((log["ts_us"][rows], log["exact"][rows]))]
@@ -169,7 +169,7 @@ def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
     return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
 
 
-def _failed(status: np.ndarray) -> np.ndarray:
+def _is_failed(status: np.ndarray) -> np.ndarray:
     failed: np.ndarray = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
     return failed
 
@@ -181,7 +181,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
         return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
     ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
     status = log["status"][chosen]
-    failed = _failed(status)
+    failed = _is_failed(status)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[

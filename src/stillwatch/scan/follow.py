@@ -62,11 +62,13 @@ def followers(
         counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
     )
     carriers, counts, first = carriers[devoted], counts[devoted], first[devoted]
-    lately = entered(stock, own, carriers, entered_since_us, until_us)
+    lately = entered_in_span(stock, own, carriers, entered_since_us, until_us)
     return Followers(carriers[lately], counts[lately], first[lately])
 
 
-def entered(stock: Stock, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+def entered_in_span(
+    stock: Stock, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int
+) -> np.ndarray:
     """(carriers,) whether each took up at least two of the own markers in [since, until).
 
     Who used them before is a bystander whose wording was copied, and is not named.

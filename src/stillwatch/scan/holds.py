@@ -92,19 +92,19 @@ def holds_evidence(
     found_us: int | None = None
     named_us: dict[str, int] = {}
     for k in np.flatnonzero(group <= LEVEL).tolist():
-        chosen = _connected(likely_true(alone[:, k], FALSE_SHARE), repeats, held, numbers, k)
+        chosen = _connected_accounts(likely_true(alone[:, k], FALSE_SHARE), repeats, held, numbers, k)
         if not len(chosen):
             continue
         found_us = ends[k] if found_us is None else found_us
         for place in chosen.tolist():
             named_us.setdefault(accounts[place], ends[k])
-    own = _own(repeats, asked, held, accounts, alone[:, -1])
+    own = _own_reactions(repeats, asked, held, accounts, alone[:, -1])
     p_value = float(group[-1])
     text = _text(schedule, own, repeats, asked, load, held, p_value)
     return HoldsEvidence(p_value, text, len(windows), found_us, own, named_us)
 
 
-def _connected(
+def _connected_accounts(
     chosen: np.ndarray, repeats: _Repeats, held: np.ndarray, numbers: np.ndarray, last: int
 ) -> np.ndarray:
     """Give of some accounts those that texts refused by window `last` connect, in pieces of `LEAST_NAMED`."""
@@ -248,7 +248,7 @@ def _own_wealth(repeats: _Repeats, load: np.ndarray, held: np.ndarray, schedule:
     return wealth
 
 
-def _own(
+def _own_reactions(
     repeats: _Repeats, asked: np.ndarray, held: np.ndarray, accounts: tuple[str, ...], p_value: np.ndarray
 ) -> dict[str, OwnReaction]:
     refused = np.take_along_axis(asked, held[None, :, None], axis=2)[:, :, 0].sum(axis=1)

@@ -21,7 +21,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import Loner, Scanned, ScanResult
-from stillwatch.scan.carried import Carried
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.loners import Loners
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
@@ -62,7 +62,9 @@ class LiveScan:
         self.also: dict[str, object] = {}
         self.too_late = 0  # exchanges that came later than looks are made anew for
         self._kept = KeptLog(Sketcher(self.options.key))
-        self._states: list[Carried] = [Carried()]  # after looks, oldest first; the last is the present one
+        self._states: list[CarriedScan] = [
+            CarriedScan()
+        ]  # after looks, oldest first; the last is the present one
         self._looked_us = 0
         self._late_us: int | None = None  # the earliest exchange that an hour was looked at without
         self._last_look_us = 0  # on the caller's clock
@@ -143,9 +145,9 @@ class LiveScan:
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
         followers = self._newcomers.named(self._kept, self._known[1], now_us)
-        return replace(self._result, followers=followers, alone=self._alone(now_us))
+        return replace(self._result, followers=followers, alone=self._lone_harvesters(now_us))
 
-    def _alone(self, now_us: int) -> tuple[Loner, ...]:
+    def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:
         if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
             assert self._result is not None
             names = list(self._kept.codes["account"].index)
@@ -167,7 +169,7 @@ class LiveScan:
             self._late_us = None
         oldest = hour - self.keep.late_hours * HOUR_US
 
-        def remember(state: Carried) -> None:
+        def remember(state: CarriedScan) -> None:
             self._states.append(state)
             while len(self._states) > 1 and self._states[1].until_us <= oldest:
                 self._states.pop(0)
@@ -283,7 +285,7 @@ class LiveScan:
 
 class _Saved(msgspec.Struct):
     form: int
-    states: list[Carried]
+    states: list[CarriedScan]
     looked_us: int
     late_us: int | None
     too_late: int

@@ -18,7 +18,7 @@ from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
 from stillwatch.scan.alarms import DAY_US, NEVER, lasting
 from stillwatch.scan.campaigns import least_carried
-from stillwatch.scan.carried import Carried
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers, stock_of, uses
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import WINDOW_US, entered_since
@@ -56,7 +56,7 @@ def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
     )
 
 
-def known_stocks(carried: Carried, result: ScanResult, kept: KeptLog) -> tuple[KnownStock, ...]:
+def known_stocks(carried: CarriedScan, result: ScanResult, kept: KeptLog) -> tuple[KnownStock, ...]:
     """The stocks of the alarms that became campaigns, in the order of the alarms."""
     out = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}
@@ -73,13 +73,13 @@ def known_stocks(carried: Carried, result: ScanResult, kept: KeptLog) -> tuple[K
             values = np.array(sorted(markers), np.uint32)
             log, who, parties = _their_log(kept, members[campaign], {}, NEVER)
             index, _ = stock_of(log, who, len(parties), values)
-            usual = float(np.median(_carried(index, np.arange(len(values)), np.arange(len(parties)))))
+            usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(parties)))))
             least = least_carried(len(values), usual)
             out.append(KnownStock(campaign, markers, since, frozenset(named | elsewhere), least))
     return tuple(out)
 
 
-def _carried(index: Stock, own: np.ndarray, parties: np.ndarray) -> np.ndarray:
+def _count_carried(index: Stock, own: np.ndarray, parties: np.ndarray) -> np.ndarray:
     """(parties,) how many of the own markers each carries."""
     return index.entries(own, parties.astype(np.int32), 0, NEVER)
 
@@ -131,7 +131,7 @@ class Newcomers:
             devoted = followers(own, index, every, who, rows, stock.since_us, now_us + 1)
             day = int(np.searchsorted(log["ts_us"], now_us - DAY_US))
             lately = np.bincount(who[day:], minlength=len(parties))[devoted.party]
-            enough = _carried(index, own, devoted.party) >= stock.least
+            enough = _count_carried(index, own, devoted.party) >= stock.least
             enough &= devoted.exchanges >= DEVOTED_SHARE * lately
             columns = (devoted.party[enough], devoted.exchanges[enough], devoted.first_row[enough])
             for party, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):

@@ -16,14 +16,14 @@ Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least
 
 import numpy as np
 
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 from stillwatch.actors.stock import LEAST_IN, NEEDED, PURITY
 from stillwatch.scan import OwnTie
 
 LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 
 
-def own_ties(actor: Actor, world: World, unnamed: np.ndarray) -> dict[int, OwnTie]:
+def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int, OwnTie]:
     """Give the tie of each of a group's accounts, by code.
 
     unnamed: (accounts,) bool, those that no finding names.
@@ -42,7 +42,7 @@ def own_ties(actor: Actor, world: World, unnamed: np.ndarray) -> dict[int, OwnTi
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
     counts = (named[who] & for_named[marker]) | (peers[who] & for_unnamed[marker])
-    markers, carrying, sent = _carried(world, row[counts], marker[counts], who[counts])
+    markers, carrying, sent = _carried_markers(world, row[counts], marker[counts], who[counts])
     strength = markers * carrying / np.maximum(sent, 1)
     theirs = np.sort(strength[peers])
     as_strong = len(theirs) - np.searchsorted(theirs, strength[actor.accounts])
@@ -60,8 +60,8 @@ def _users(marker: np.ndarray, who: np.ndarray, of: np.ndarray, markers: int) ->
     return counted
 
 
-def _carried(
-    world: World, row: np.ndarray, marker: np.ndarray, who: np.ndarray
+def _carried_markers(
+    world: ActorContext, row: np.ndarray, marker: np.ndarray, who: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(accounts,) markers carried, exchanges that carry two, exchanges sent since the first of these."""
     log = world.log

@@ -24,7 +24,7 @@ LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
 PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, LONE_HARVEST})
 
 
-def checked(parts: frozenset[str]) -> frozenset[str]:
+def check_parts(parts: frozenset[str]) -> frozenset[str]:
     """The parts, where all are known.
 
     Raises: InputError for a name that is no part.

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import stillwatch
-from stillwatch.actors import Known, World
+from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.detectors import lone_harvest
 from stillwatch.engine.named import open_engine
 from stillwatch.errors import InputError
@@ -29,11 +29,11 @@ from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
-from stillwatch.scan.carried import Carried
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
-from stillwatch.scan.parts import LONE_HARVEST, PARTS, checked
+from stillwatch.scan.parts import LONE_HARVEST, PARTS, check_parts
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -134,14 +134,14 @@ def scan_log(
     *,
     options: Options | None = None,
     tell: Tell = silent,
-    carried: Carried | None = None,
+    carried: CarriedScan | None = None,
     until_us: int = NEVER,
     forgotten_us: int = 0,
-    keep: Callable[[Carried], None] | None = None,
+    keep: Callable[[CarriedScan], None] | None = None,
 ) -> ScanResult:
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
-    parts = checked(options.parts)
+    parts = check_parts(options.parts)
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
 
@@ -169,9 +169,9 @@ def scan_log(
         engine.register("l0", log.table())
         features = account_features(engine, "l0")
         tell("features", 1, 1)
-        kinds = {k.account_code: k for k in kind_of_use(features, _coded(log, accounts))}
+        kinds = {k.account_code: k for k in kind_of_use(features, _code_accounts(log, accounts))}
         watched = watched or watching()
-        world = World(
+        world = ActorContext(
             log,
             known,
             watched.spread.row,
@@ -199,7 +199,7 @@ def scan_log(
 
 def _result(
     log: ExchangeLog,
-    known: Known | None,
+    known: AccountFacts | None,
     party_payer: tuple[np.ndarray, np.ndarray],
     watched: Watched,
     found: tuple[Campaign, ...],
@@ -224,7 +224,7 @@ def _result(
     )
 
 
-def _told_of(known: Known | None) -> int | None:
+def _told_of(known: AccountFacts | None) -> int | None:
     """Of how many accounts the accounts table tells anything; None without a table."""
     if known is None:
         return None
@@ -235,7 +235,7 @@ def _told_of(known: Known | None) -> int | None:
 
 
 def _nothing_found(
-    log: ExchangeLog, known: Known | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
+    log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
 ) -> bool:
     """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
 
@@ -263,14 +263,14 @@ def _nothing_found(
     return True
 
 
-def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
+def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None:
     """What the accounts table says of the log's accounts, by code."""
     if accounts is None:
         return None
     rows = {row["account"]: row for row in accounts.to_pylist()}
     mine = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in mine]
-    return Known(
+    return AccountFacts(
         [row.get("org") or "" for row in mine],
         [row.get("payment") or "" for row in mine],
         np.array([0 if c is None else int(c.timestamp() * 1_000_000) for c in created], np.int64),
@@ -280,7 +280,7 @@ def known_of(log: ExchangeLog, accounts: pa.Table | None) -> Known | None:
     )
 
 
-def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
+def _code_accounts(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
     """The accounts table with each account's code in front; accounts that the log lacks are left out."""
     if accounts is None:
         return None
@@ -290,7 +290,7 @@ def _coded(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
     return table.filter(pa.compute.greater_equal(table["account_code"], 0))
 
 
-def _parties(log: ExchangeLog, known: Known | None) -> np.ndarray:
+def _parties(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
     """(accounts,) int32: accounts of one organisation are one party, called by the one that came first.
 
     Accounts of no organisation that have one payment instrument and one private mail domain are one as well:
@@ -316,7 +316,7 @@ def first_seen(log: ExchangeLog) -> np.ndarray:
     return order
 
 
-def payers(log: ExchangeLog, known: Known | None) -> np.ndarray:
+def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
     """(accounts,) int32: as parties; accounts without organisation behind one instrument are one payer."""
     payer = _parties(log, known)
     if known is not None:
@@ -343,7 +343,7 @@ def _verdicts(
         out.append(
             AccountVerdict(
                 name,
-                _own(case, name) if case else p_value,
+                _own_p_value(case, name) if case else p_value,
                 case.id if case else None,
                 kind.kind if kind else None,
                 int(row["exchanges"]),
@@ -353,7 +353,7 @@ def _verdicts(
     return tuple(sorted(out, key=lambda v: v.account))
 
 
-def _own(case: Campaign, account: str) -> float | None:
+def _own_p_value(case: Campaign, account: str) -> float | None:
     """An account's own p-value. A lone payer's is the finding's, which says so: it is not written twice."""
     if account in case.own_reactions:
         return case.own_reactions[account].p_value

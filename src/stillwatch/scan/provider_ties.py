@@ -14,7 +14,7 @@ Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods").
 import numpy as np
 from scipy.stats import hypergeom
 
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.actors.clues.signup_burst import BURST_US, CORRELATION
 from stillwatch.stats.groups import concentration_tail
 
@@ -25,7 +25,7 @@ LEAST_TIED = 3
 class ProviderTies:
     """What the provider knows of a log's accounts, by party. Organisations are one party and tie nobody."""
 
-    def __init__(self, known: Known, parties: np.ndarray) -> None:
+    def __init__(self, known: AccountFacts, parties: np.ndarray) -> None:
         """parties: (accounts,) whose party each account is; a party goes by one of its accounts."""
         single = np.array([not org for org in known.org], bool)
         name = [pays if alone else "" for pays, alone in zip(known.payment, single.tolist(), strict=True)]
@@ -41,11 +41,11 @@ class ProviderTies:
         members: (n,) parties; active: (m,) every party of the window, members included.
         """
         members = members[members < self._last]
-        ties = [self._paid(members, active), self._signed_up(members, active)]
+        ties = [self._payment_bits(members, active), self._signed_up(members, active)]
         p_value, text = min(ties, key=lambda tie: tie[0])
         return min(1.0, len(ties) * p_value), text
 
-    def _paid(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+    def _payment_bits(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
         mine, every = self._payment[members], self._payment[active]
         mine, every = mine[mine >= 0], every[every >= 0]
         if len(mine) < LEAST_TIED:

@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from stillwatch.actors import Known
+from stillwatch.actors import AccountFacts
 from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.sessions import content_of, one_source_parts
@@ -25,8 +25,8 @@ from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
-from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, chosen
-from stillwatch.scan.carried import Carried, Choice, Names
+from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
+from stillwatch.scan.carried import CarriedScan, Choice, Names
 from stillwatch.scan.explanations import (
     Products,
     few_questions,
@@ -35,7 +35,14 @@ from stillwatch.scan.explanations import (
     share_instruments,
     software_text,
 )
-from stillwatch.scan.follow import DEVOTED_LEAST, DEVOTED_SHARE, LEAST_STOCK, entered, followers, since
+from stillwatch.scan.follow import (
+    DEVOTED_LEAST,
+    DEVOTED_SHARE,
+    LEAST_STOCK,
+    entered_in_span,
+    followers,
+    since,
+)
 from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, PARTS, columns_of, kinds_of
@@ -83,7 +90,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class _Hour:
+class _WatchedHour:
     """What was to be seen at one hour's end: conduct and, once they are found, groups at each resolution."""
 
     since_us: int
@@ -99,12 +106,12 @@ def watch(
     false_cases_per_10k_account_days: float = 1.0,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
-    carried: Carried | None = None,
+    carried: CarriedScan | None = None,
     until_us: int = NEVER,
     forgotten_us: int = 0,
-    keep: Callable[[Carried], None] | None = None,
+    keep: Callable[[CarriedScan], None] | None = None,
     parts: frozenset[str] = PARTS,
-    known: Known | None = None,
+    known: AccountFacts | None = None,
 ) -> Watched:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
@@ -117,7 +124,7 @@ def watch(
     knows of the accounts.
     """
     watcher = _Watcher(
-        log, party, false_cases_per_10k_account_days, carried or Carried(), forgotten_us, parts, known
+        log, party, false_cases_per_10k_account_days, carried or CarriedScan(), forgotten_us, parts, known
     )
     steps = watcher.steps(until_us)
     if progress:
@@ -153,10 +160,10 @@ class _Watcher:
         log: ExchangeLog,
         party: np.ndarray,
         dial: float,
-        carried: Carried,
+        carried: CarriedScan,
         forgotten_us: int,
         parts: frozenset[str],
-        known: Known | None,
+        known: AccountFacts | None,
     ) -> None:
         self.log, self.dial, self.forgotten_us, self.known = log, dial, forgotten_us, known
         self.party_of_account = party
@@ -203,12 +210,12 @@ class _Watcher:
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
 
-    def carried(self, until_us: int) -> Carried:
+    def carried(self, until_us: int) -> CarriedScan:
         """What the next look takes over, by name."""
         alarms, owner = self.names.told(self.alarms)
         tied, tied_owner = self.names.told(self.tied)
         alike, alike_owner = self.names.told(self.alike)
-        return Carried(
+        return CarriedScan(
             until_us,
             self.names.shares(self.base),
             tuple(self.tested),
@@ -247,16 +254,16 @@ class _Watcher:
             linked = np.union1d(linked, _next_hours(self.new_settings.entries_us))
         return linked[(linked > self.looked_until) & (linked <= until_us)]
 
-    def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_Hour]:
+    def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
         """The hours in order, a few ahead of the one that is looked at."""
         window = LinkWindow(self.spread.links, self.parties)
-        waiting: deque[_Hour] = deque()
+        waiting: deque[_WatchedHour] = deque()
         linked = np.isin(steps, self.linked_hours)
         for step, has_links in zip(steps, linked.tolist(), strict=True):
             until = int(step)
             from_us = until - WINDOW_US
             if not has_links:
-                waiting.append(_Hour(from_us, until, np.zeros((0, 0), np.int32), ()))
+                waiting.append(_WatchedHour(from_us, until, np.zeros((0, 0), np.int32), ()))
                 continue
             graph = window.moved(from_us, until)
             counted, dominant = self._posture(self.hot, until, from_us)
@@ -264,19 +271,19 @@ class _Watcher:
             if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
                 looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
             found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in looked_at)
-            waiting.append(_Hour(from_us, until, dominant, found))
+            waiting.append(_WatchedHour(from_us, until, dominant, found))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
-    def look(self, hour: _Hour) -> None:
+    def look(self, hour: _WatchedHour) -> None:
         """Test an hour's groups; raise, extend and split alarms."""
         if hour.found:
             self._look_at_wording(hour)
         if self.by_settings:
             self._look_at_settings(hour)
 
-    def _look_at_settings(self, hour: _Hour) -> None:
+    def _look_at_settings(self, hour: _WatchedHour) -> None:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
@@ -308,11 +315,11 @@ class _Watcher:
             self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
         self.alike.mark_first_accounts(self.names.party_name)
 
-    def _judge_settings(self, candidate: Candidate, hour: _Hour) -> Judgement:
+    def _judge_settings(self, candidate: Candidate, hour: _WatchedHour) -> Judgement:
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         return self._judge_content(candidate.rows, candidate.matching, begin, end)
 
-    def _look_at_wording(self, hour: _Hour) -> None:
+    def _look_at_wording(self, hour: _WatchedHour) -> None:
         until = hour.until_us
         if until >= self.base_due:
             self._population(until, hour.since_us)
@@ -348,7 +355,7 @@ class _Watcher:
                     candidates.append(candidate)
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
-        for candidate, parts in chosen(candidates, alpha, lambda parts: self._distinct(parts, hour)):
+        for candidate, parts in choose_alarms(candidates, alpha, lambda parts: self._distinct(parts, hour)):
             self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
@@ -360,7 +367,7 @@ class _Watcher:
             self._follow(alarm, hour)
 
     def _look_at_ties(
-        self, ties: ProviderTies, hour: _Hour, found: list[tuple[np.ndarray, np.ndarray]], alpha: float
+        self, ties: ProviderTies, hour: _WatchedHour, found: list[tuple[np.ndarray, np.ndarray]], alpha: float
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
@@ -386,10 +393,10 @@ class _Watcher:
             )
             return Judgement(content, text[candidate.matching])
 
-        for candidate, _ in chosen(candidates, alpha, lambda parts: False):
+        for candidate, _ in choose_alarms(candidates, alpha, lambda parts: False):
             self.tied.look(candidate, hour.until_us, alpha, judge)
 
-    def _follow(self, alarm: Alarm, hour: _Hour) -> None:
+    def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
         """Name whoever takes up a raised alarm's stock and does little else."""
         own = alarm.own_markers()
         partly = alarm.judgement is not None and alarm.judgement.part is not None
@@ -457,7 +464,7 @@ class _Watcher:
         tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
         return tuple(zip(tested, tails, strict=True))
 
-    def _tested(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
+    def _setting_tests(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
         """What `_tails` computes from, to be kept with an alarm."""
         kept = []
         for s, name in enumerate(SETTINGS):
@@ -478,7 +485,7 @@ class _Watcher:
     def _test(
         self,
         members: np.ndarray,
-        hour: _Hour,
+        hour: _WatchedHour,
         p_members: float,
         values: list[int],
         having: list[int],
@@ -497,7 +504,7 @@ class _Watcher:
                 return None
             shares = tuple(count / len(members) for count in having)
             nothing = np.zeros(0, np.int64)
-            named, tested = self._named_tails(tails), self._tested(values, having, len(members))
+            named, tested = self._named_tails(tails), self._setting_tests(values, having, len(members))
             rows = self._hot_of(sorted(same), hour)
             return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested, rows)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
@@ -516,7 +523,7 @@ class _Watcher:
         of_one_model = self.heeded[0] and shares[0] >= 0.6
         agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
-        lately = entered(self.stock, own, alike, hour.since_us, hour.until_us)
+        lately = entered_in_span(self.stock, own, alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
@@ -526,18 +533,18 @@ class _Watcher:
             shares,
             self._named_tails(tails),
             own,
-            self._tested(values, having, n),
+            self._setting_tests(values, having, n),
             rows,
         )
 
-    def _hot_of(self, parties: list[int], hour: _Hour) -> np.ndarray:
+    def _hot_of(self, parties: list[int], hour: _WatchedHour) -> np.ndarray:
         """The parties' exchanges that carried new, shared wording within the hour's window."""
         hot = self.hot
         rows = np.concatenate([np.arange(hot.begin[p], hot.begin[p + 1]) for p in parties])
         seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
         return hot.row[rows[seen]]
 
-    def _judge(self, candidate: Candidate, hour: _Hour, alpha: float) -> Judgement:
+    def _judge(self, candidate: Candidate, hour: _WatchedHour, alpha: float) -> Judgement:
         """Whether a candidate is one hand, by what its parties ask and by what else would make it honest.
 
         Users of one vendor's software are set aside first: the others must stand out by themselves.
@@ -581,14 +588,14 @@ class _Watcher:
     def _accounts(self, parties: Collection[int]) -> np.ndarray:
         return np.flatnonzero(np.isin(self.party_of_account, list(parties)))
 
-    def _members_p(self, members: Collection[int], hour: _Hour) -> float:
+    def _members_p(self, members: Collection[int], hour: _WatchedHour) -> float:
         """The p-value of some parties' settings by themselves."""
         several = np.array(sorted(members), np.int32)
         value, having = commonest(hour.dominant, np.array([0, len(several)]), several)
         tails = self._tails(value[:, 0].tolist(), having[:, 0].tolist(), len(several))
         return combine(tails) if tails else 1.0
 
-    def _distinct(self, parts: list[Candidate], hour: _Hour) -> bool:
+    def _distinct(self, parts: list[Candidate], hour: _WatchedHour) -> bool:
         """Whether every two parts are told apart by markers, in many exchanges of one, few of the other."""
         rows = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         shares = [

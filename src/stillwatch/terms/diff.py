@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class TermsChange:
+class TermsDifference:
     """One difference."""
 
     direction: str  # "stricter", "looser" or "other", for those the terms are about
@@ -34,7 +34,7 @@ class TermsChange:
     text: str
 
 
-def difference(old: Terms, new: Terms, now_us: int) -> tuple[TermsChange, ...]:
+def difference(old: Terms, new: Terms, now_us: int) -> tuple[TermsDifference, ...]:
     """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
     return tuple(
         change
@@ -54,24 +54,24 @@ def difference(old: Terms, new: Terms, now_us: int) -> tuple[TermsChange, ...]:
     ) + tuple(_ending(new, now_us))
 
 
-def _general(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _general(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     if old.version != new.version:
-        yield TermsChange(OTHER, "version", f"version {old.version} becomes {new.version}")
+        yield TermsDifference(OTHER, "version", f"version {old.version} becomes {new.version}")
     if new.version < old.version or (new.version == old.version and new != old):
         text = f"version {new.version} will not be taken where {old.version} is in force"
-        yield TermsChange(OTHER, "version", text)
+        yield TermsDifference(OTHER, "version", text)
     for where in ("identity", "capture", "retention", "coin", "limits.address"):
         before, after = attrgetter(where)(old), attrgetter(where)(new)
         for field in fields(before):
             if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):
-                yield TermsChange(
+                yield TermsDifference(
                     OTHER, f"{where}.{field.name}", f"{field.name} {_show(a)} becomes {_show(b)}"
                 )
     if old.owner != new.owner:
-        yield TermsChange(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
+        yield TermsDifference(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
 
 
-def _limits(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _limits(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     yield from _limit_changes("limits", "everybody", _own_limits(old), _own_limits(new))
     for kind, before, after in (
         ("account", old.limits.accounts, new.limits.accounts),
@@ -88,7 +88,7 @@ def _limits(old: Terms, new: Terms) -> Iterator[TermsChange]:
             )
 
 
-def _model_sets(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _model_sets(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({one.models: one for one in terms.limits.models} for terms in (old, new))
     for models in sorted({*before, *after}):
         a, b = before.get(models), after.get(models)
@@ -98,7 +98,7 @@ def _model_sets(old: Terms, new: Terms) -> Iterator[TermsChange]:
                 stricter = y is not None and (x is None or y < x)
                 text = f"output tokens per day of {who or 'everybody'} of {', '.join(models)}"
                 text += f": {_limit(x)} becomes {_limit(y)}"
-                yield TermsChange(STRICTER if stricter else LOOSER, "limits.models", text)
+                yield TermsDifference(STRICTER if stricter else LOOSER, "limits.models", text)
 
 
 def _own_limits(terms: Terms) -> dict[str, Any]:
@@ -107,39 +107,39 @@ def _own_limits(terms: Terms) -> dict[str, Any]:
 
 def _limit_changes(
     where: str, who: str, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[TermsChange]:
+) -> Iterator[TermsDifference]:
     for key in before:
         a, b = before[key], after[key]
         if a == b:
             continue
         if key == "logprobs":
             text = f"log-probabilities are {'' if b else 'no longer '}given to {who}"
-            yield TermsChange(LOOSER if b else STRICTER, f"{where}.{key}", text)
+            yield TermsDifference(LOOSER if b else STRICTER, f"{where}.{key}", text)
             continue
         stricter = b is not None and (a is None or b < a)
         text = f"{WORDS.get(key, key.replace('_', ' '))} of {who}: {_limit(a)} becomes {_limit(b)}"
-        yield TermsChange(STRICTER if stricter else LOOSER, f"{where}.{key}", text)
+        yield TermsDifference(STRICTER if stricter else LOOSER, f"{where}.{key}", text)
 
 
 def _limit(value: int | None) -> str:
     return "no limit" if value is None else f"{value:,}"
 
 
-def _ladder(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _ladder(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.ladder, new.ladder
     for rung in b.rungs:
         if all(_same(rung, other) is False for other in a.rungs):
-            yield TermsChange(STRICTER, "ladder.rule", f"comes: {_rule(rung)}")
+            yield TermsDifference(STRICTER, "ladder.rule", f"comes: {_rule(rung)}")
     for rung in a.rungs:
         if all(_same(rung, other) is False for other in b.rungs):
-            yield TermsChange(LOOSER, "ladder.rule", f"goes: {_rule(rung)}")
+            yield TermsDifference(LOOSER, "ladder.rule", f"goes: {_rule(rung)}")
     if a.dry_run != b.dry_run:
         text = "steps are only named, not taken" if b.dry_run else "steps are taken"
-        yield TermsChange(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
+        yield TermsDifference(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
     if a.act_on_group_findings != b.act_on_group_findings:
         who = "taken without a person" if b.act_on_group_findings else "only proposed"
         direction = STRICTER if b.act_on_group_findings else LOOSER
-        yield TermsChange(direction, "ladder.act_on_group_findings", f"steps on group findings are {who}")
+        yield TermsDifference(direction, "ladder.act_on_group_findings", f"steps on group findings are {who}")
     for key, more_is in (
         ("delay_s", LOOSER),
         ("jitter_s", LOOSER),
@@ -148,17 +148,17 @@ def _ladder(old: Terms, new: Terms) -> Iterator[TermsChange]:
     ):
         if (x := getattr(a, key)) != (y := getattr(b, key)):
             direction = more_is if y > x else STRICTER if more_is == LOOSER else LOOSER
-            yield TermsChange(direction, f"ladder.{key}", f"{key} {x:,} becomes {y:,}")
+            yield TermsDifference(direction, f"ladder.{key}", f"{key} {x:,} becomes {y:,}")
     for field in fields(a.messages):
         if getattr(a.messages, field.name) != (text := getattr(b.messages, field.name)):
-            yield TermsChange(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
+            yield TermsDifference(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
 
 
-def _holds(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.holds, new.holds
     if a.mode != b.mode:
         direction = STRICTER if HOLD_MODES.index(b.mode) > HOLD_MODES.index(a.mode) else LOOSER
-        yield TermsChange(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
+        yield TermsDifference(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
     for key, more_is in (
         ("days", STRICTER),
         ("block_minutes", OTHER),
@@ -172,14 +172,16 @@ def _holds(old: Terms, new: Terms) -> Iterator[TermsChange]:
     ):
         if (x := getattr(a, key)) != (y := getattr(b, key)):
             direction = more_is if y > x or more_is == OTHER else LOOSER if more_is == STRICTER else STRICTER
-            yield TermsChange(direction, f"holds.{key}", f"{key} of randomised holds: {x:,} becomes {y:,}")
+            yield TermsDifference(
+                direction, f"holds.{key}", f"{key} of randomised holds: {x:,} becomes {y:,}"
+            )
     for key in ("exempt_accounts", "exempt_orgs"):
         for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
             comes = name in getattr(b, key)
             text = f"{name} {'is never held' if comes else 'may be held'}"
-            yield TermsChange(LOOSER if comes else STRICTER, f"holds.{key}", text)
+            yield TermsDifference(LOOSER if comes else STRICTER, f"holds.{key}", text)
     if a.message != b.message:
-        yield TermsChange(OTHER, "holds.message", f"clients read: {b.message!r}")
+        yield TermsDifference(OTHER, "holds.message", f"clients read: {b.message!r}")
 
 
 def _same(one: Rung, other: Rung) -> bool:
@@ -198,51 +200,51 @@ def _rule(rung: Rung) -> str:
     return f"{rung.step.name.lower()} is {'taken' if rung.act else 'proposed'} at {when}"
 
 
-def _models(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _models(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.models, new.models
     if a.unknown != b.unknown:
         deny = b.unknown == "deny"
         text = f"models that the lineage table does not know are {'refused' if deny else 'allowed'}"
-        yield TermsChange(STRICTER if deny else LOOSER, "models.unknown", text)
+        yield TermsDifference(STRICTER if deny else LOOSER, "models.unknown", text)
     if a.default != b.default:
         text = f"a request that names no model is taken to mean {b.default or 'nothing'} instead of "
-        yield TermsChange(OTHER, "models.default", text + (a.default or "nothing"))
+        yield TermsDifference(OTHER, "models.default", text + (a.default or "nothing"))
     if a.hide_banned != b.hide_banned:
         text = f"banned models are {'hidden' if b.hide_banned else 'shown'} in /v1/models"
-        yield TermsChange(OTHER, "models.hide_banned", text)
+        yield TermsDifference(OTHER, "models.hide_banned", text)
     if bool(a.allow) != bool(b.allow):
         text = "only listed models may be used" if b.allow else "models need no longer be listed"
-        yield TermsChange(STRICTER if b.allow else LOOSER, "models.allow", text)
+        yield TermsDifference(STRICTER if b.allow else LOOSER, "models.allow", text)
     if a.allow and b.allow:
         for name in sorted({*a.allow} ^ {*b.allow}):
             text = f"{name} {'joins' if name in b.allow else 'leaves'} the list"
-            yield TermsChange(LOOSER if name in b.allow else STRICTER, "models.allow", text)
+            yield TermsDifference(LOOSER if name in b.allow else STRICTER, "models.allow", text)
     for name in sorted({*a.aliases} | {*b.aliases}):
         if (x := a.aliases.get(name)) != (y := b.aliases.get(name)):
             text = f"{name} stands for {y or 'itself'} instead of {x or 'itself'}"
-            yield TermsChange(OTHER, f"models.aliases.{name}", text)
+            yield TermsDifference(OTHER, f"models.aliases.{name}", text)
     for name in sorted({*a.fallbacks} | {*b.fallbacks}):
         if (hops := b.fallbacks.get(name, ())) != a.fallbacks.get(name, ()):
             text = f"instead of {name} {' or '.join(hops) or 'nothing else'} may answer"
-            yield TermsChange(OTHER, f"models.fallbacks.{name}", text)
+            yield TermsDifference(OTHER, f"models.fallbacks.{name}", text)
 
 
-def _bans(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _bans(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({ban.family: ban for ban in terms.bans} for terms in (old, new))
     for family in sorted(after.keys() - before.keys()):
         word = "banned" if after[family].prevent else "prohibited, with a warning only"
-        yield TermsChange(STRICTER, f"ban.{family}", f"{family} is {word}")
+        yield TermsDifference(STRICTER, f"ban.{family}", f"{family} is {word}")
     for family in sorted(before.keys() - after.keys()):
-        yield TermsChange(LOOSER, f"ban.{family}", f"{family} is no longer banned")
+        yield TermsDifference(LOOSER, f"ban.{family}", f"{family} is no longer banned")
     for family in sorted(before.keys() & after.keys()):
         yield from _ban_changes(before[family], after[family])
 
 
-def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsChange]:
+def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsDifference]:
     where = f"ban.{a.family}"
     if a.prevent != b.prevent:
         text = f"{a.family} is {'refused' if b.prevent else 'only warned of'}"
-        yield TermsChange(STRICTER if b.prevent else LOOSER, f"{where}.mode", text)
+        yield TermsDifference(STRICTER if b.prevent else LOOSER, f"{where}.mode", text)
     for key, what in (
         ("hosted_by_others", "copies that others host"),
         ("finetune", "fine-tunes"),
@@ -251,74 +253,74 @@ def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsChange]:
     ):
         if getattr(a, key) != (covered := getattr(b, key)):
             text = f"the ban on {a.family} {'covers' if covered else 'no longer covers'} {what}"
-            yield TermsChange(STRICTER if covered else LOOSER, f"{where}.includes.{key}", text)
+            yield TermsDifference(STRICTER if covered else LOOSER, f"{where}.includes.{key}", text)
     if a.distilled != b.distilled:
         text = f"students of {a.family}: {a.distilled} becomes {b.distilled}"
         stricter = SEVERITY[b.distilled] > SEVERITY[a.distilled]
-        yield TermsChange(STRICTER if stricter else LOOSER, f"{where}.includes.distilled", text)
+        yield TermsDifference(STRICTER if stricter else LOOSER, f"{where}.includes.distilled", text)
     for key in ("hosts", "models"):
         for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
             comes = name in getattr(b, key)
             text = f"{name} is {'banned' if comes else 'no longer banned'} with {a.family}"
-            yield TermsChange(STRICTER if comes else LOOSER, f"{where}.{key}", text)
+            yield TermsDifference(STRICTER if comes else LOOSER, f"{where}.{key}", text)
     if a.message != b.message:
-        yield TermsChange(OTHER, f"{where}.message", f"clients read: {b.message!r}")
+        yield TermsDifference(OTHER, f"{where}.message", f"clients read: {b.message!r}")
 
 
-def _exceptions(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _exceptions(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({_key(one): one for one in terms.exceptions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
             text = f"{_scope(one)} may use {_models_of(one)} {_until(one.expires_us)}"
-            yield TermsChange(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
+            yield TermsDifference(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
         elif one.expires_us != before[key].expires_us:
             text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
             looser = one.expires_us > before[key].expires_us
-            yield TermsChange(
+            yield TermsDifference(
                 LOOSER if looser else STRICTER, "exception", f"{text}, not {_until(before[key].expires_us)}"
             )
         elif one != before[key]:
             text = f"the exception of {_scope(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
-            yield TermsChange(OTHER, "exception", text)
+            yield TermsDifference(OTHER, "exception", text)
     for key, one in before.items():
         if key not in after:
-            yield TermsChange(STRICTER, "exception", f"{_scope(one)} may no longer use {_models_of(one)}")
+            yield TermsDifference(STRICTER, "exception", f"{_scope(one)} may no longer use {_models_of(one)}")
 
 
-def _permissions(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _permissions(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({(p.account, p.org, p.kind): p for p in terms.permissions} for terms in (old, new))
     for key, one in after.items():
         if key not in before:
             text = f"{_scope(one)} may do {one.kind} {_until(one.expires_us)}"
-            yield TermsChange(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
+            yield TermsDifference(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
         elif one.expires_us != before[key].expires_us:
             looser = one.expires_us > before[key].expires_us
             text = f"the permission of {_scope(one)} for {one.kind} holds {_until(one.expires_us)}"
-            yield TermsChange(
+            yield TermsDifference(
                 LOOSER if looser else STRICTER, "permission", f"{text}, not {_until(before[key].expires_us)}"
             )
     for key, one in before.items():
         if key not in after:
-            yield TermsChange(STRICTER, "permission", f"{_scope(one)} may no longer do {one.kind}")
+            yield TermsDifference(STRICTER, "permission", f"{_scope(one)} may no longer do {one.kind}")
 
 
-def _operations(old: Terms, new: Terms) -> Iterator[TermsChange]:
+def _operations(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({(o.method, o.path): o.does for o in terms.operations} for terms in (old, new))
     for method, path in sorted({*before, *after}):
         a, b = before.get((method, path)), after.get((method, path))
         if a != b:
             text = f"{method} {path}: {a or 'what the table says'} becomes {b or 'what the table says'}"
-            yield TermsChange(OTHER, "operation", text)
+            yield TermsDifference(OTHER, "operation", text)
 
 
-def _ending(new: Terms, now_us: int) -> Iterator[TermsChange]:
+def _ending(new: Terms, now_us: int) -> Iterator[TermsDifference]:
     for one in new.exceptions:
         if one.expires_us <= now_us:
             text = f"the exception of {_scope(one)} for {_models_of(one)} has ended"
-            yield TermsChange(OTHER, "exception", text)
+            yield TermsDifference(OTHER, "exception", text)
         elif one.expires_us <= now_us + 14 * DAY_US:
             text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
-            yield TermsChange(OTHER, "exception", text)
+            yield TermsDifference(OTHER, "exception", text)
 
 
 def _key(one: ModelException) -> tuple[object, ...]:

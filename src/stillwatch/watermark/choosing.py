@@ -27,7 +27,7 @@ def numbers_of(mark: Mark, context: Sequence[int], tokens: npt.NDArray[np.int64]
     return found / WORDS
 
 
-def chosen(
+def choose_token(
     mark: Mark, p: npt.NDArray[np.float64], written: Sequence[int], chance: Callable[[], float]
 ) -> int | None:
     """Choose the next token, or give None where the sampler is to choose by its own chance.

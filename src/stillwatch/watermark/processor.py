@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stillwatch.watermark import Mark, MarkError
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 
 
-def left(
+def remaining_probabilities(
     logits: npt.NDArray[np.float64], temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """Give the probabilities that temperature and cuts leave, as samplers do; they need not sum to one.
@@ -46,7 +46,8 @@ class MarkingProcessor:
     """Leaves the one token that the key chooses, or all where chance chooses. One per call of `generate`.
 
     marks: one for all rows, or one a row; a row with None is not marked.
-    Raises: MarkError for beam search and the like, whose rows change places, and for settings as `left` does.
+    Raises: MarkError for beam search and the like, whose rows change places, and for settings
+    as `remaining_probabilities` does.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class MarkingProcessor:
         top_p: float = 1.0,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        left(np.zeros(2), temperature, top_k, top_p)
+        remaining_probabilities(np.zeros(2), temperature, top_k, top_p)
         self._marks = marks
         self._cuts = (temperature, top_k, top_p)
         self._chance = chance
@@ -81,7 +82,12 @@ class MarkingProcessor:
         for row, mark in enumerate(marks):
             if mark is None:
                 continue
-            token = chosen(mark, left(plain[row], *self._cuts), input_ids[row, start:].tolist(), self._chance)
+            token = choose_token(
+                mark,
+                remaining_probabilities(plain[row], *self._cuts),
+                input_ids[row, start:].tolist(),
+                self._chance,
+            )
             if token is not None:
                 out[row] = float("-inf")
                 out[row, token] = 0.0

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.watermark import MarkError
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner, read_owner_key
-from stillwatch.watermark.processor import left
+from stillwatch.watermark.processor import remaining_probabilities
 
 try:
     from vllm.v1.sample.logits_processor import AdapterLogitsProcessor as _Adapter
@@ -47,7 +47,12 @@ def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], 
 
     def marked(written: Sequence[int], logits: Any) -> Any:
         plain = logits.detach().double().cpu().numpy()
-        token = chosen(mark, left(plain, params.temperature, top_k, params.top_p), written, draw.random)
+        token = choose_token(
+            mark,
+            remaining_probabilities(plain, params.temperature, top_k, params.top_p),
+            written,
+            draw.random,
+        )
         if token is not None:
             logits[:] = float("-inf")
             logits[token] = 0.0

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors import Actor, World
+from stillwatch.actors import Actor, ActorContext
 
 LEAST_ACCOUNTS = 3
 
 
 @dataclass(frozen=True)
-class Carried:
+class CarriedMarkers:
     markers: np.ndarray  # (markers,) numbers
     spread: np.ndarray  # (markers,) how many of the actor's accounts carry each
     uses: np.ndarray  # (markers,) in how many of the actor's exchanges
@@ -21,7 +21,7 @@ class Carried:
     per_account: np.ndarray  # (accounts,) how many different ones each carries
 
 
-def carried_markers(actor: Actor, world: World, kinds: tuple[int, ...]) -> Carried | None:
+def carried_markers(actor: Actor, world: ActorContext, kinds: tuple[int, ...]) -> CarriedMarkers | None:
     """The actor's own markers of some kinds that at least three of its accounts carry, or None."""
     use = world.uses_of(actor.own_markers[np.isin(world.marker_kind[actor.own_markers], kinds)])
     use = use[np.isin(world.use_row[use], actor.rows)]
@@ -35,4 +35,4 @@ def carried_markers(actor: Actor, world: World, kinds: tuple[int, ...]) -> Carri
     pairs = pairs[np.isin(pairs // len(world.log.accounts), kept)]
     accounts, per_account = np.unique(pairs % len(world.log.accounts), return_counts=True)
     uses = np.bincount(np.searchsorted(kept, marker[np.isin(marker, kept)]), minlength=len(kept))
-    return Carried(kept, spread[spread >= LEAST_ACCOUNTS], uses, accounts, per_account)
+    return CarriedMarkers(kept, spread[spread >= LEAST_ACCOUNTS], uses, accounts, per_account)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.stats.dealing import encode
 
 
 def common_value(
-    actor: Actor, world: World, column: str, name: str, shown: Callable[[int], str]
-) -> Weighed | None:
+    actor: Actor, world: ActorContext, column: str, name: str, shown: Callable[[int], str]
+) -> ClueWeight | None:
     """Weigh the concentration of a setting: bits are minus log2 of the p-value the alarm's test gave it.
 
     shown: value code -> text for people.
@@ -27,7 +27,7 @@ def common_value(
     value, count = max(
         zip(*np.unique(list(own.values()), return_counts=True), strict=True), key=lambda x: (x[1], -x[0])
     )
-    everyone, theirs = world.once(_everyone, column)
+    everyone, theirs = world.once(_commonest_values, column)
     others = theirs[~np.isin(everyone, actor.accounts)]
     baseline = float(np.mean(others == value)) if len(others) else 0.0
     bits = float(min(MOST_BITS, -np.log2(p_value)))
@@ -41,7 +41,7 @@ def common_value(
         for a, v in own.items()
         if v == value
     )
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{count:,} of {len(own):,} accounts mostly use {name} {shown(value)}; of the log's other "
         f"accounts {baseline:.0%} do",
@@ -53,7 +53,7 @@ def common_value(
     )
 
 
-def _everyone(world: World, column: str) -> tuple[np.ndarray, np.ndarray]:
+def _commonest_values(world: ActorContext, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The log's accounts and the commonest value of each."""
     found = _mostly(world.log[column], world.log["account"])
     return np.array(list(found)), np.array(list(found.values()))

@@ -10,7 +10,7 @@ Source: docs/field.md, signal 13.
 import numpy as np
 from scipy.stats import binom
 
-from stillwatch.actors import MOST_BITS, Actor, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight
 
 NAME = "complementary_load"
 CONTROL = "provider"
@@ -19,7 +19,7 @@ WITHIN_US = 60_000_000
 LEAST_THROTTLED = 5
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """How often another member's exchange follows a 429 within a minute, beside what the joint rate makes."""
     log = world.log
     rows = np.sort(actor.rows)
@@ -37,7 +37,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     if p_value > 0.01:
         return None
     actual = followed / len(throttled)
-    return Weighed(
+    return ClueWeight(
         float(min(MOST_BITS, -np.log2(max(p_value, 1e-12)))),
         f"after {actual:.0%} of {len(throttled)} throttled requests another account went on within a minute; "
         f"the joint rate explains {expected:.0%}",

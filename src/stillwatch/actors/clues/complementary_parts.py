@@ -9,7 +9,7 @@ Source: docs/field.md, signal 7.
 
 import numpy as np
 
-from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.prompts import prompts
 
 NAME = "complementary_parts"
@@ -19,7 +19,7 @@ LEAST_ROWS = 100
 MOST_OVERLAP = 0.02
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Share of prompts that only one account sent, once; two bits where nearly all are."""
     log = world.log
     if len(actor.accounts) < 3 or len(actor.rows) < LEAST_ROWS:
@@ -29,7 +29,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     baseline = world.once(_repeats)
     if overlap > MOST_OVERLAP or baseline <= overlap:
         return None
-    return Weighed(
+    return ClueWeight(
         2.0,
         f"{len(actor.accounts):,} accounts sent {len(actor.rows):,} prompts and only {overlap:.1%} of them "
         f"twice, as if dealt out from one list; in the whole log {baseline:.0%} are repeats",
@@ -40,6 +40,6 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _repeats(world: World) -> float:
+def _repeats(world: ActorContext) -> float:
     rows = world.once(prompts).rows
     return float(rows[rows > 1].sum() / len(world.log))

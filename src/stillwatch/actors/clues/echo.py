@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
 from stillwatch.exchanges.log import ExchangeLog
 
@@ -36,7 +36,7 @@ PAIR_BITS = 6.0  # of one pair, at most: one answer may have been passed on
 
 
 @dataclass(frozen=True)
-class Echo:
+class AnswerEcho:
     """One answer that came back: what can be shown to both accounts, and checked by a person."""
 
     answered: int  # the account's code
@@ -58,7 +58,7 @@ class EchoEvidence:
     earlier: int  # pairs of the group in which the request was there before the answer
     tied: tuple[int, ...]  # codes of accounts that quote another's answer and whose answer another quotes
     text: str
-    echoes: tuple[Echo, ...] = ()  # the first of each pair, in the order of time
+    echoes: tuple[AnswerEcho, ...] = ()  # the first of each pair, in the order of time
 
 
 def echo_evidence(
@@ -110,7 +110,7 @@ def echo_evidence(
     )
 
 
-def group_evidence(world: World, accounts: np.ndarray) -> EchoEvidence | None:
+def group_evidence(world: ActorContext, accounts: np.ndarray) -> EchoEvidence | None:
     """Give the evidence of some accounts, by code; None where what came back may be chance."""
     log = world.log
     names = [log.accounts[a] for a in accounts]
@@ -118,14 +118,14 @@ def group_evidence(world: World, accounts: np.ndarray) -> EchoEvidence | None:
     return evidence if evidence is not None and evidence.p_value <= ECHO_P_VALUE else None
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Accounts of the actor in whose requests answers to others of them come back, beside chance."""
     evidence = group_evidence(world, actor.accounts)
     if evidence is None:
         return None
     bits = float(min(MOST_BITS, -np.log2(max(evidence.p_value, 1e-300))))
     each = min(PAIR_BITS, bits)
-    return Weighed(
+    return ClueWeight(
         bits,
         evidence.text,
         evidence.inside / evidence.quoting,
@@ -136,7 +136,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _pair_text(echo: Echo) -> str:
+def _pair_text(echo: AnswerEcho) -> str:
     hours = (echo.quoted_us - echo.answered_us) / 3_600_000_000
     return f"{echo.passages} passages of an answer to one came {hours:.1f} hours later in the other's request"
 
@@ -215,7 +215,7 @@ def _tail(chances: np.ndarray, seen: int) -> float:
 
 def _first_of_each_pair(
     log: ExchangeLog, giver: np.ndarray, taker: np.ndarray, found: Echoes, forward: np.ndarray
-) -> tuple[Echo, ...]:
+) -> tuple[AnswerEcho, ...]:
     order = forward[np.lexsort((found.answer[forward], found.request[forward]))]  # rows are in order of time
     seen: set[tuple[int, int]] = set()
     first = []
@@ -225,7 +225,7 @@ def _first_of_each_pair(
         seen.add(pair)
         a, b = int(found.answer[k]), int(found.request[k])
         first.append(
-            Echo(
+            AnswerEcho(
                 int(log["account"][a]),
                 int(log["ts_us"][a]),
                 int(log["account"][b]),

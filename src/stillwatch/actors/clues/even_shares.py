@@ -8,7 +8,7 @@ Source: docs/field.md, signals 7 and 12.
 
 import numpy as np
 
-from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors import Actor, ActorContext, ClueWeight
 
 NAME = "even_shares"
 CONTROL = "provider"
@@ -17,7 +17,7 @@ LEAST_ACCOUNTS = 8
 LEAST_MEAN = 5
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Standard deviation of log volume among the actor's accounts beside the population's."""
     counts = np.bincount(world.log["account"][actor.rows], minlength=len(world.log.accounts))
     own = counts[actor.accounts]
@@ -30,7 +30,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     actual, baseline = float(np.std(np.log(own))), float(np.std(np.log(others)))
     if actual >= 0.6 * baseline:
         return None
-    return Weighed(
+    return ClueWeight(
         2.0,
         f"the accounts' volumes are even: half of them sent {np.quantile(own, 0.25):.0f} to "
         f"{np.quantile(own, 0.75):.0f} exchanges (spread {actual:.2f} in logarithms, "
@@ -42,5 +42,5 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _volumes(world: World) -> np.ndarray:
+def _volumes(world: ActorContext) -> np.ndarray:
     return np.bincount(world.log["account"], minlength=len(world.log.accounts))

@@ -9,7 +9,7 @@ Source: docs/field.md, signal 13 (Anthropic 2026-02: half of a campaign's traffi
 import numpy as np
 from scipy.stats import binom
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 
 NAME = "pivot"
 CONTROL = "provider"
@@ -19,9 +19,9 @@ SETTLED_US = 2 * DAY_US  # a model first seen later than this into the log is ne
 LEAST_ACCOUNTS = 5
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Share of active members that used a new model within 24 hours of its first use, beside all others."""
-    best: Weighed | None = None
+    best: ClueWeight | None = None
     for name, active, early in world.once(_new_models):
         mine = np.intersect1d(active, actor.accounts)
         moved = np.intersect1d(early, actor.accounts)
@@ -34,7 +34,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
             continue
         actual = len(moved) / len(mine)
         bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
-        weighed = Weighed(
+        weighed = ClueWeight(
             bits,
             f"{len(moved):,} of {len(mine):,} active accounts used {name} within a day of its first "
             f"appearance; of the others {baseline:.0%} did",
@@ -52,7 +52,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     return best
 
 
-def _new_models(world: World) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _new_models(world: ActorContext) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Models first used later than two days into the log: who was active that day, and who used the model."""
     log = world.log
     found = []

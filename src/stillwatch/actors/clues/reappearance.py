@@ -10,7 +10,7 @@ Source: docs/field.md, signal 14 (GTG-16005: a second pool took over after a ban
 import numpy as np
 from scipy.stats import poisson
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 
 NAME = "reappearance"
 CONTROL = "provider"
@@ -21,7 +21,7 @@ SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the
 LEAST_STOPPED = 4
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Accounts that start within twelve hours after a wave of members stopped, beside the usual rate."""
     log = world.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
@@ -48,7 +48,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     if fresh.sum() < LEAST_STOPPED or p_value > 0.001:
         return None
     bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{int(waves[k])} accounts fell silent within six hours, and {int(fresh.sum())} fresh ones took the "
         f"work up within twelve; {expected:.1f} were to be expected",

@@ -10,7 +10,7 @@ Source: docs/field.md, signal 8 (OpenThoughts: 16 samples a question).
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
 
 NAME = "repeated_question"
@@ -19,7 +19,7 @@ CLASS = "wording"
 LEAST_SHARE = 0.2
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Share of the actor's exchanges whose prompt others of its accounts sent too, and fewer outside."""
     log = world.log
     long = log["words"] >= LEAST_WORDS
@@ -45,7 +45,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         Tie(a, bits, f"sent {n} prompts that other accounts of the campaign sent too")
         for a, n in per_account.items()
     )
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{actual:.0%} of the campaign's prompts were sent, word for word, by another of its accounts too "
         f"and by fewer outside; elsewhere {baseline:.1%} are shared",
@@ -64,10 +64,10 @@ def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
     return np.bincount(pairs >> 32, minlength=len(prompt))[at]
 
 
-def _baseline(apart: Elsewhere, world: World) -> float:
+def _baseline(apart: Elsewhere, world: ActorContext) -> float:
     """Share of the exchanges outside whose prompt two accounts outside sent."""
     every = world.once(prompts)
-    rows, shared = world.once(_shared)
+    rows, shared = world.once(_count_shared)
     long = every.long[apart.prompt]
     mine = every.rows[apart.prompt]
     outside = rows - int((mine - apart.rows)[long].sum())
@@ -76,7 +76,7 @@ def _baseline(apart: Elsewhere, world: World) -> float:
     return shared / outside if outside else 0.0
 
 
-def _shared(world: World) -> tuple[int, int]:
+def _count_shared(world: ActorContext) -> tuple[int, int]:
     """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
     every = world.once(prompts)
     return int(every.rows[every.long].sum()), int(every.rows[every.long & (every.senders >= 2)].sum())

@@ -8,7 +8,7 @@ Source: Skellam 1948 (beta-binomial); docs/field.md, "Campaigns": half of the tr
     model (Anthropic 2026-02).
 """
 
-from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_model"
@@ -16,7 +16,7 @@ CONTROL = "client"  # observed on every request, and billed; the client names it
 CLASS = "settings"
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest model, beside the population's share."""
     models = world.log.models
     return common_value(actor, world, "model", "the model", lambda v: models[v] or "(unnamed)")

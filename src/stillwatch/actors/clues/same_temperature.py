@@ -6,7 +6,7 @@ Fooled by: a framework's default temperature; evaluation harnesses, which nearly
 Source: docs/field.md, signal 15 (client fingerprint), weighed as a likelihood ratio.
 """
 
-from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.clues._settings import common_value
 
 NAME = "same_temperature"
@@ -14,7 +14,7 @@ CONTROL = "client"
 CLASS = "settings"
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest temperature, beside the population's share."""
     return common_value(
         actor, world, "temperature_milli", "temperature", lambda v: "unset" if v < 0 else f"{v / 1000:g}"

@@ -9,7 +9,7 @@ Source: docs/field.md, signal 1 (Anthropic 2026-02: "identical patterns"; second
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.clues._carried import carried_markers
 from stillwatch.actors.spread import KINDS as KIND_NAMES
 
@@ -20,7 +20,7 @@ KINDS = (2, 3, 5)
 LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The commonest new frame: how many accounts carry it, in how much of their traffic."""
     carried = carried_markers(actor, world, KINDS)
     if carried is None:
@@ -35,7 +35,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         Tie(int(a), float(min(MOST_BITS, 2 * rarity)), f"uses the campaign's {kind}")
         for a in carried.accounts
     )
-    return Weighed(
+    return ClueWeight(
         float(min(MOST_BITS, 2 * rarity)),
         f"one {kind}, new in this log, is in {share:.0%} of the campaign's exchanges and used by "
         f"{carried.spread[best]:,} of its {len(actor.accounts):,} accounts",

@@ -9,7 +9,7 @@ Source: docs/field.md, signal 15; RFC 6177 for the /48.
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 
 NAME = "shared_network"
 CONTROL = "provider"
@@ -17,7 +17,7 @@ CLASS = "network"
 HUB = 3.0  # other accounts behind a network per member behind it, past which it says nothing
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Members that share a network with other members; bits by how few others are behind those networks."""
     log = world.log
     accounts = len(log.accounts)
@@ -43,7 +43,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     near = (mine >= 1) & (behind <= behind[useful].max())
     sharing = np.bincount(who[near[net]], minlength=accounts) > 0
     baseline = float(np.delete(sharing, actor.accounts).mean()) if accounts > len(actor.accounts) else None
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{len(members):,} of {len(actor.accounts):,} accounts share {useful[np.unique(own_net)].sum():,} "
         "networks with other accounts of the campaign that hardly anyone else uses",
@@ -60,7 +60,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     )
 
 
-def _behind(world: World) -> tuple[np.ndarray, np.ndarray]:
+def _behind(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     """Every network together with every account behind it, once."""
     log = world.log
     known = np.flatnonzero(log["net"] >= 0)

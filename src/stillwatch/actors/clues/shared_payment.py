@@ -12,14 +12,14 @@ from collections import Counter
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 
 NAME = "shared_payment"
 CONTROL = "provider"
 CLASS = "payment"
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Members that share an instrument; bits by how rare it is to share one, less where it is a hub."""
     if world.known is None:
         return None
@@ -36,7 +36,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     members = [int(a) for a in actor.accounts if payment[a] in shared and not org[a]]
     if bits < 1:
         return None
-    return Weighed(
+    return ClueWeight(
         float(bits),
         f"{sum(shared.values()):,} of {len(actor.accounts):,} accounts share {len(shared)} payment instrument"
         f"{'s' if len(shared) > 1 else ''} and belong to no organisation"

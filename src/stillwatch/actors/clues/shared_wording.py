@@ -8,7 +8,7 @@ Source: Broder 1997 (resemblance and MinHash); docs/field.md, signals 1 and 7.
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.clues._carried import carried_markers
 
 NAME = "shared_wording"
@@ -18,7 +18,7 @@ KINDS = (0, 1)
 FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wording by chance
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Phrases that at least three of the actor's accounts carry; bits by how rare they are in the log."""
     carried = carried_markers(actor, world, KINDS)
     if carried is None:
@@ -36,7 +36,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         for account, n in zip(carried.accounts, carried.per_account, strict=True)
     )
     share = len(carried.accounts) / len(actor.accounts)
-    return Weighed(
+    return ClueWeight(
         min(MOST_BITS, bits * 2),
         f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
         f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "

@@ -9,7 +9,7 @@ Source: docs/field.md, signal 15.
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, Tie, Weighed, World
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.stats.groups import concentration_tail
 
 NAME = "signup_burst"
@@ -21,7 +21,7 @@ LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
 CORRELATION = 0.1  # what honest groups are granted, about as for their settings (scan/watch.py)
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The densest two days of the members' sign-ups, beside the population's share of sign-ups in them."""
     if world.known is None:
         return None
@@ -44,7 +44,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
         return None
     bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
     members = codes[(created[codes] >= begin) & (created[codes] <= begin + BURST_US)]
-    return Weighed(
+    return ClueWeight(
         bits,
         f"{count:,} of {len(times):,} accounts signed up within two days of each other; of the others "
         f"{baseline:.1%} signed up then",

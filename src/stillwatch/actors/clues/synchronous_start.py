@@ -8,7 +8,7 @@ Source: docs/field.md, signal 13 (Anthropic 2026-02: "synchronised traffic acros
 
 import numpy as np
 
-from stillwatch.actors import Actor, Weighed, World
+from stillwatch.actors import Actor, ActorContext, ClueWeight
 
 NAME = "synchronous_start"
 CONTROL = "provider"
@@ -17,7 +17,7 @@ LEAST_ACCOUNTS = 8
 HOUR_US = 3_600_000_000
 
 
-def weigh(actor: Actor, world: World) -> Weighed | None:
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Hours within which the middle 80 % of accounts start, and stop, as shares of the log's span."""
     log = world.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
@@ -32,7 +32,7 @@ def weigh(actor: Actor, world: World) -> Weighed | None:
     span = (log["ts_us"][-1] - log["ts_us"][0]) / HOUR_US
     if span < 72 or starts > 0.25 * span:
         return None
-    return Weighed(
+    return ClueWeight(
         float(min(2.0, np.log2(0.8 * span / max(starts, 1.0)))),
         f"four in five of the accounts took it up within {starts:.0f} hours of each other"
         + (f" and put it down within {stops:.0f}" if stops < 0.25 * span else "")

@@ -100,9 +100,9 @@ class Azure:
             if not isinstance(record, dict):
                 yield Refused("holds a record that is no object")
                 continue
-            yield self._one(flat(record), place)
+            yield self._read_record(flat(record), place)
 
-    def _one(self, found: dict[str, object], place: str) -> Item:
+    def _read_record(self, found: dict[str, object], place: str) -> Item:
         kind = kind_of(found)
         if kind == DIAGNOSTICS:
             return _diagnostics(found)
@@ -140,7 +140,7 @@ class Azure:
                     held.place,
                 )
                 continue
-            yield _joined(key, held, caller)
+            yield _join_pieces(key, held, caller)
         for key, (_, caller) in sorted(
             self.gateway.items()
         ):  # bodies logged by the gateway itself, no LLM table
@@ -163,7 +163,7 @@ def _caller(key: str, caller: Json) -> Row:
     }
 
 
-def _joined(key: str, held: Pieces, caller: Json) -> Row:
+def _join_pieces(key: str, held: Pieces, caller: Json) -> Row:
     asked = _whole(held.request)
     said = NOTHING if asked is None else messages_text(asked)
     answer = _whole(held.response)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import completion, first_text
-from stillwatch.exchanges.messages import count, dig, first, from_text, joined, text_of
+from stillwatch.exchanges.messages import count, dig, first, from_text, join_texts, text_of
 from stillwatch.exchanges.request_text import request_text
 
 
@@ -57,9 +57,9 @@ def rows(obj: Json) -> Iterator[Item]:
         ),
         "stream": isinstance(operation, str) and "Stream" in operation,
         "status": _status(obj.get("errorCode")),
-        "finish_reason": _ended(answer, chunks),
+        "finish_reason": _final_answer(answer, chunks),
         "latency_ms": first(dig(answer, "metrics", "latencyMs"), _chunk_latency(chunks)),
-        "completion": _streamed(chunks) if chunks is not None else _answer(answer),
+        "completion": _join_stream(chunks) if chunks is not None else _answer(answer),
     }  # fmt: skip
     if row["account"] is None:
         raise Refused("has no account: identity.arn and accountId are both empty")
@@ -94,9 +94,9 @@ def _answer(answer: object) -> str | None:
     return first_text(answer.get("completion"), answer.get("generation"), titan) or completion(answer)
 
 
-def _streamed(chunks: list[object]) -> str | None:
+def _join_stream(chunks: list[object]) -> str | None:
     """Streams are logged as the list of their events; the text lies in the deltas."""
-    return joined(
+    return join_texts(
         first_text(
             dig(chunk, "delta", "text"), dig(chunk, "contentBlockDelta", "delta", "text"),
             dig(chunk, "generation"), dig(chunk, "outputText"), dig(chunk, "completion"),
@@ -105,7 +105,7 @@ def _streamed(chunks: list[object]) -> str | None:
     )  # fmt: skip
 
 
-def _ended(answer: object, chunks: list[object] | None) -> object:
+def _final_answer(answer: object, chunks: list[object] | None) -> object:
     ends: list[object] = []
     for part in chunks if chunks is not None else [answer]:
         ends.append(

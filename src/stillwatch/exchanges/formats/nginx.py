@@ -39,7 +39,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if not isinstance(request, dict):
         raise Refused("its request body is no whole JSON object (nginx leaves out a body that went to disk)")
     secret = _first(obj, SECRET)
-    account = first(_first(obj, ACCOUNT), _named(secret) if isinstance(secret, str) else None)
+    account = first(_first(obj, ACCOUNT), _key_name(secret) if isinstance(secret, str) else None)
     if account is None:
         raise Refused(f"has no account (accepted: {', '.join(ACCOUNT)}; {', '.join(SECRET)})")
     line = _first(obj, ("request", "request_uri", "uri"))
@@ -62,7 +62,7 @@ def _first(obj: Json, names: tuple[str, ...]) -> object:
     return next((obj[name] for name in names if obj.get(name) not in (None, "", "-")), None)
 
 
-def _named(secret: str) -> str:
+def _key_name(secret: str) -> str:
     key = secret.removeprefix("Bearer ").strip()
     return f"key_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
 

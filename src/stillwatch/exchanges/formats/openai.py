@@ -15,7 +15,7 @@ from stillwatch.exchanges.messages import (
     first,
     format_name,
     from_text,
-    joined,
+    join_texts,
     text_of,
     whole,
 )
@@ -124,14 +124,14 @@ def operation_of(url: object, request: Json) -> str | None:
 def exchange(request: Json, response: Json) -> Row:
     """The record's fields that an OpenAI, Anthropic or Gemini request and response body hold."""
     if "contents" in request:
-        return dict.fromkeys(asked({})) | gemini.exchange(request, response)
-    row = asked(request)
+        return dict.fromkeys(request_fields({})) | gemini.exchange(request, response)
+    row = request_fields(request)
     if row["model"] is None:
         row["model"] = first(response.get("model"))
-    return row | answered(response)
+    return row | response_fields(response)
 
 
-def asked(request: Json) -> Row:
+def request_fields(request: Json) -> Row:
     """The fields that the request holds."""
     return settings(request) | request_text(request).row()
 
@@ -160,7 +160,7 @@ def settings(request: Json) -> Row:
     }
 
 
-def answered(response: Json) -> Row:
+def response_fields(response: Json) -> Row:
     """The fields that the response holds."""
     usage = response.get("usage")
     return {
@@ -192,7 +192,7 @@ def completion(response: Json) -> str | None:
         return first_text(dig(choice, "message", "content"), choice.get("text"))
     output = response.get("output")
     if isinstance(output, list):
-        return joined(text_of(dig(item, "content")) for item in output if dig(item, "type") == "message")
+        return join_texts(text_of(dig(item, "content")) for item in output if dig(item, "type") == "message")
     return first_text(response.get("output_text"), response.get("content"))
 
 

@@ -91,7 +91,7 @@ def _get(obj: object, camel: str, snake: str) -> object:
 
 
 @dataclass
-class Waiting:
+class PendingCall:
     """A model call whose texts come, if at all, as log events; or such events whose span has not come."""
 
     place: str
@@ -104,7 +104,7 @@ class Waiting:
 
 @dataclass
 class Otlp:
-    waiting: dict[str, Waiting] = field(default_factory=dict)
+    waiting: dict[str, PendingCall] = field(default_factory=dict)
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         for block in _list(_get(obj, "resourceSpans", "resource_spans")):
@@ -138,7 +138,7 @@ class Otlp:
         if row.get("prompt") is not None:
             return row
         key = _key(span)
-        held = self.waiting.setdefault(key, Waiting(place))
+        held = self.waiting.setdefault(key, PendingCall(place))
         held.span, held.resource = span, resource
         held.events.extend(events)
         return ASIDE
@@ -150,7 +150,7 @@ class Otlp:
         name = str(first(_get(record, "eventName", "event_name"), found.get("event.name"), ""))
         if not name.startswith("gen_ai."):
             return ASIDE
-        held = self.waiting.setdefault(_key(record), Waiting(place, resource=resource))
+        held = self.waiting.setdefault(_key(record), PendingCall(place, resource=resource))
         time = _nanos(first(record.get("timeUnixNano"), record.get("observedTimeUnixNano")))
         held.events.append((time, name, found, any_value(record.get("body"))))
         return ASIDE

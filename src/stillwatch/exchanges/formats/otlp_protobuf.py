@@ -35,7 +35,7 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[Piece]:
             if len(held) < size:
                 break
             raw = bytes(held[:size])
-            yield offset, raw, _decoded(raw[4:] if framed else raw)
+            yield offset, raw, _decode(raw[4:] if framed else raw)
             del held[:size]
             offset += size
     if held:
@@ -55,7 +55,7 @@ def _block(held: bytearray, framed: bool) -> int | None:
     return None if len(held) < 11 else 1 << 62
 
 
-def _decoded(raw: bytes) -> dict[str, object] | Refused:
+def _decode(raw: bytes) -> dict[str, object] | Refused:
     """Traces and logs look alike on the wire: it is traces if a span with a whole trace id comes out."""
     traces = ExportTraceServiceRequest()
     if _parses(traces, raw):

@@ -50,24 +50,24 @@ COLUMN_OF: dict[str, str] = {name: name for name in RECORD.names} | {
 _FOLD = str.maketrans("", "", " _-.")
 
 
-def folded(written: str) -> str:
+def fold_name(written: str) -> str:
     """A name without its case, blanks and marks."""
     return written.lower().translate(_FOLD)
 
 
 RANK = {  # by folded name: the column's own name, then its aliases in their order
-    folded(written): 2 * place
+    fold_name(written): 2 * place
     for name, aliases in ALIASES.items()
     for place, written in reversed(list(enumerate((name, *aliases))))
 }
 FOLDED: dict[str, str] = {}
 for _written, _name in COLUMN_OF.items():
-    FOLDED.setdefault(folded(_written), _name)
+    FOLDED.setdefault(fold_name(_written), _name)
 
 
 def column_of(written: str) -> str | None:
     """The record's column that a name means, or None."""
-    return COLUMN_OF.get(written) or FOLDED.get(folded(written))
+    return COLUMN_OF.get(written) or FOLDED.get(fold_name(written))
 
 
 def columns_of(names: list[str]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def columns_of(names: list[str]) -> dict[str, str]:
 
 
 def _rank(written: str) -> tuple[int, str]:
-    return RANK.get(folded(written), 0) + (COLUMN_OF.get(written) is None), written
+    return RANK.get(fold_name(written), 0) + (COLUMN_OF.get(written) is None), written
 
 
 def missing(names: list[str]) -> str | None:
@@ -110,7 +110,7 @@ def textless(names: list[str]) -> bool:
         {"time", "account"} <= found.keys()
         and "prompt" not in found
         and all(column_of(written) for written in names)
-        and "created" not in map(folded, names)
+        and "created" not in map(fold_name, names)
     )
 
 

@@ -6,10 +6,10 @@ Everything goes through `state` and the folder's files, as the command line does
 from dataclasses import dataclass
 
 from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms.reload import WatchedTerms
 
 
@@ -18,8 +18,8 @@ class Desk:
     """What the admin port works with."""
 
     folder: Folder
-    settings: Settings
-    state: State
+    settings: GatewaySettings
+    state: ControlState
     watched: WatchedTerms
     findings: Findings
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from stillwatch.console import (
     CapturedExchange,
+    ComponentHealth,
     ConsoleError,
     InForce,
     Lost,
-    Part,
     Proposed,
     StepImpact,
     TermsText,
@@ -110,10 +110,10 @@ class Gateway:
         texts = [TermsText(e.version, e.sha256, e.at, e.outcome, e.why, e.text) for e in reversed(entries)]
         return InForce(watched.terms, watched.sha256, watched.error, tuple(texts))
 
-    def health(self, now_us: int) -> Sequence[Part]:
+    def health(self, now_us: int) -> Sequence[ComponentHealth]:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"
         found = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
-        return [Part(p.name, p.status, p.text) for p in found.parts]
+        return [ComponentHealth(p.name, p.status, p.text) for p in found.parts]
 
     def gaps(self) -> Sequence[Lost]:
         found = gaps(self._desk.folder.gaps, limit=MOST_GAPS)
@@ -135,7 +135,7 @@ class Gateway:
         found: list[CapturedExchange] = []
         for table in self._newest_first(account):
             order = pc.sort_indices(table, [("time", "descending")])
-            found += [_said(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
+            found += [_captured_exchange(row) for row in table.take(order[: limit - len(found)]).to_pylist()]
             if len(found) >= limit:
                 break
         return found
@@ -151,7 +151,7 @@ class Gateway:
                 raise InputError(f"{one.path}: cannot be read: {why}") from why
 
 
-def _said(row: Mapping[str, object]) -> CapturedExchange:
+def _captured_exchange(row: Mapping[str, object]) -> CapturedExchange:
     at = row["time"]
     text = [str(row[name] or "") for name in ("exchange_id", "model", "user_agent", "prompt", "completion")]
     return CapturedExchange(round(at.timestamp() * 1e6), *text)  # type: ignore[attr-defined]

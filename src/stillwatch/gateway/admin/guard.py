@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.reached import NotInForce
-from stillwatch.gateway.control.state import Missing, Stale, State
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.control.state import ControlState, Missing, Stale
+from stillwatch.gateway.settings import GatewaySettings
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
 CODES = {
@@ -68,10 +68,10 @@ class Guard:
                 scope, receive, send
             )
             return
-        await self._app(scope, _bounded(receive), _with_headers(send))
+        await self._app(scope, _limit_body(receive), _with_headers(send))
 
 
-def _bounded(receive: Receive) -> Receive:
+def _limit_body(receive: Receive) -> Receive:
     """Count what comes without a length, too."""
     taken = 0
 
@@ -101,13 +101,13 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def allowed_hosts(settings: Settings) -> set[str]:
+def allowed_hosts(settings: GatewaySettings) -> set[str]:
     """Names by which the admin port may be called."""
     own = settings.admin_host
     return {"127.0.0.1", "localhost", "[::1]", f"[{own}]" if ":" in own else own, *settings.admin_names}
 
 
-def token(state: State, *, metrics: bool = False) -> Callable[..., None]:
+def token(state: ControlState, *, metrics: bool = False) -> Callable[..., None]:
     """Make the dependency that lets only the admin token pass, in `Authorization: Bearer`.
 
     metrics: the token for metrics too.
@@ -138,8 +138,8 @@ def answer_errors(app: FastAPI) -> None:
     handlers: dict[Any, Callable[[Request, Any], Awaitable[JSONResponse]]] = {
         HTTPException: http,
         RequestValidationError: _invalid,
-        StillwatchError: _refused,
-        Exception: _failed,
+        StillwatchError: _refusal_response,
+        Exception: _failure_response,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -157,12 +157,12 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
     return problem(422, "; ".join(said))
 
 
-async def _refused(_: Request, why: StillwatchError) -> JSONResponse:
+async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
     status = 404 if isinstance(why, Missing) else 409 if isinstance(why, Stale | StateError) else 503
     return problem(status, str(why))
 
 
-async def _failed(_: Request, why: Exception) -> JSONResponse:
+async def _failure_response(_: Request, why: Exception) -> JSONResponse:
     return problem(500, f"{type(why).__name__}; the gateway's own log has more")

@@ -94,7 +94,7 @@ def routes(desk: Desk) -> APIRouter:
     """Give the routes that only read."""
     to = APIRouter()
     _numbers(to, desk)
-    _found(to, desk)
+    _add_finding_routes(to, desk)
     return to
 
 
@@ -127,7 +127,7 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
         return Page(items=[EventShown.of(e) for e in found], next=last, revision=state.revision())
 
 
-def _found(to: APIRouter, desk: Desk) -> None:
+def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
     state = desk.state
 
     @to.get("/v1/campaigns", tags=["findings"])

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from stillwatch.gateway.control.actions import Action, Change
 from stillwatch.gateway.control.ladder import Proposal
 from stillwatch.gateway.control.reach import MOST_NAMED, Reach
-from stillwatch.gateway.control.state import NAME_PATTERN, Event, Key
+from stillwatch.gateway.control.state import NAME_PATTERN, ClientKey, ControlEvent
 from stillwatch.terms import EnforcementStatus, Step
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
@@ -107,7 +107,7 @@ class KeyShown(BaseModel):
     replaces: str | None
 
     @classmethod
-    def of(cls, key: Key) -> "KeyShown":
+    def of(cls, key: ClientKey) -> "KeyShown":
         return cls(
             key_id=key.key_id,
             account=key.account,
@@ -424,7 +424,7 @@ class EventShown(BaseModel):
     detail: dict[str, object]
 
     @classmethod
-    def of(cls, event: Event) -> "EventShown":
+    def of(cls, event: ControlEvent) -> "EventShown":
         return cls(
             event=event.event,
             at=always_iso(event.at_us),

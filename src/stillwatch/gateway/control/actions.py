@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import Missing, State, named, write_event
+from stillwatch.gateway.control.state import ControlState, Missing, check_name, write_event
 from stillwatch.terms import EnforcementStatus, Step
 
 MOST_ACCOUNTS = 100_000  # of one action; the largest published campaign had 25,000 (Anthropic, 2026-02)
@@ -47,7 +47,7 @@ class Action:
 
 
 def act(
-    state: State,
+    state: ControlState,
     changes: Sequence[tuple[str, EnforcementStatus]],
     *,
     who: str,
@@ -100,7 +100,7 @@ def act_within(
 
 
 def undo(
-    state: State, action: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
+    state: ControlState, action: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
 ) -> int:
     """Take an action back, or an undo, and give the number of the action that does it.
 
@@ -124,7 +124,7 @@ def undo(
         return number
 
 
-def end_what_is_over(state: State, *, now_us: int) -> int:
+def end_what_is_over(state: ControlState, *, now_us: int) -> int:
     """Let what has reached its end stand no longer; what lies below stands again. Gives how many changes."""
     due = "SELECT change, account FROM changes WHERE over = 0 AND until_us IS NOT NULL AND until_us <= ?"
     with state.reading() as db:
@@ -140,7 +140,7 @@ def end_what_is_over(state: State, *, now_us: int) -> int:
 
 
 def standings(
-    state: State,
+    state: ControlState,
     accounts: Iterable[str] | None = None,
     *,
     step: Step | None = None,
@@ -166,7 +166,7 @@ def standings(
         return {row[0]: EnforcementStatus(Step(row[1]), *row[2:]) for row in rows}
 
 
-def by_step(state: State) -> dict[Step, int]:
+def by_step(state: ControlState) -> dict[Step, int]:
     """Count the accounts on each step but clear."""
     with state.reading() as db:
         rows = db.execute(
@@ -178,7 +178,7 @@ def by_step(state: State) -> dict[Step, int]:
 
 
 def history(
-    state: State, account: str | None = None, *, before: int | None = None, limit: int = 100
+    state: ControlState, account: str | None = None, *, before: int | None = None, limit: int = 100
 ) -> list[Change]:
     """List changes, of one account or all, newest first."""
     with state.reading() as db:
@@ -192,7 +192,7 @@ def history(
         return [_change(*row) for row in rows]
 
 
-def actions(state: State, *, before: int | None = None, limit: int = 100) -> list[Action]:
+def actions(state: ControlState, *, before: int | None = None, limit: int = 100) -> list[Action]:
     """List actions, newest first."""
     with state.reading() as db:
         rows = db.execute(
@@ -202,10 +202,10 @@ def actions(state: State, *, before: int | None = None, limit: int = 100) -> lis
             " FROM actions a WHERE ?1 IS NULL OR action < ?1 ORDER BY action DESC LIMIT ?2",
             (before, limit),
         )
-        return [_shown(*row) for row in rows]
+        return [_make_action(*row) for row in rows]
 
 
-def decided(state: State) -> dict[str, Step]:
+def decided_steps(state: ControlState) -> dict[str, Step]:
     """Give the accounts about which a person has decided, with the strictest step decided on or taken back.
 
     A standing that a person set and that stands, and a step of the ladder that a person took back.
@@ -221,7 +221,7 @@ def decided(state: State) -> dict[str, Step]:
         return {account: Step(step) for account, step in rows}
 
 
-def accounts_of(state: State, action: int) -> list[str]:
+def accounts_of(state: ControlState, action: int) -> list[str]:
     """List the accounts that an action touched, or that the action it undoes touched. Raises: Missing."""
     with state.reading() as db:
         rows = db.execute(
@@ -249,7 +249,7 @@ def _change(
     return Change(change, action, at_us, who, why, account, standing, not in_force, bool(over))
 
 
-def _shown(
+def _make_action(
     action: int, at_us: int, who: str, why: str, undoes: int | None, accounts: int, force: int
 ) -> Action:
     return Action(action, at_us, who, why, undoes, accounts, bool(force))
@@ -292,7 +292,7 @@ def _check(changes: Sequence[tuple[str, EnforcementStatus]], why: str, now_us: i
     if len({account for account, _ in changes}) != len(changes):
         raise StateError("an account is named twice in one action")
     for account, standing in changes:
-        named(account, "account")
+        check_name(account, "account")
         if standing.until_us is not None and standing.until_us <= now_us:
             raise StateError(f"{account}: it would end before it begins; give a later end")
         budget = standing.output_tokens_per_hour

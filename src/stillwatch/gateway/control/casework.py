@@ -23,7 +23,7 @@ from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.actions import accounts_of
-from stillwatch.gateway.control.state import Event, State
+from stillwatch.gateway.control.state import ControlEvent, ControlState
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.latest import Findings
 
@@ -47,7 +47,7 @@ MIGRATIONS = [m001_copied]
 
 
 @dataclass(frozen=True)
-class Said:
+class CaseworkDecisions:
     """What people have said in cases that the ladder goes by, as it was last read."""
 
     detectors: Mapping[str, DetectorState] = field(default_factory=dict)  # those whose state a person has set
@@ -57,11 +57,13 @@ class Said:
 class Casework:
     """One gateway's door to its cases. Safe to share between threads; the database is opened at first use."""
 
-    def __init__(self, folder: Folder, url: str | None, state: State, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Folder, url: str | None, state: ControlState, tell: Callable[[str], None]
+    ) -> None:
         self.folder, self.state, self._tell = folder, state, tell
         self.url = url or f"sqlite:///{folder.cases}"
         self.error: str | None = None  # why the cases are behind
-        self.said = Said()
+        self.said = CaseworkDecisions()
         self._said_at = (-1, 0)  # revision, when
         self._findings = Findings(folder)
         self._folded: tuple[int, ...] = ()
@@ -83,13 +85,13 @@ class Casework:
             if self._refused is not None and 0 <= now_us - self._refused[0] < AGAIN_US:
                 raise self._refused[1]
             try:
-                self._store = self._opened()
+                self._store = self._open_store()
             except CaseError as why:
                 self._refused = (now_us, why)
                 raise
             return self._store
 
-    def _opened(self) -> Store:
+    def _open_store(self) -> Store:
         store = Store(self.url)
         try:
             attach(store, self.key_file)
@@ -121,7 +123,7 @@ class Casework:
             before = tx.db.execute(last, {"name": name}).scalar()
             found = self.state.events_after(before or 0, EVENTS)
             for event in found:
-                tx.audit(event.who, event.what, event.subject, *told(event, self.state))
+                tx.audit(event.who, event.what, event.subject, *trail_entry(event, self.state))
             if found:
                 moved = "UPDATE gateway_events SET event = :event WHERE gateway = :name"
                 if before is None:
@@ -133,7 +135,7 @@ class Casework:
         revision = store.revision()
         if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
             told = {name: one.state for name, one in states(store).items() if one.since_us is not None}
-            now = Said(told, spared_accounts(store, now_us))
+            now = CaseworkDecisions(told, spared_accounts(store, now_us))
             self.said = self.said if now == self.said else now
             self._said_at = (revision, now_us)
 
@@ -166,7 +168,9 @@ class Casework:
         self.error = why
 
 
-def told(event: Event, state: State) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
+def trail_entry(
+    event: ControlEvent, state: ControlState
+) -> tuple[dict[str, Any], Mapping[str, Mapping[str, Any]]]:
     """Give an event as the trail keeps it: what stays for ever, and what can be erased with its person."""
     stays: dict[str, Any] = {k: v for k, v in event.detail.items() if k in STAYS}
     stays |= {"gateway_event": event.event, "done_us": event.at_us}

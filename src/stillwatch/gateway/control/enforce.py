@@ -14,8 +14,8 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control import actions, holds, ladder, proposals
-from stillwatch.gateway.control.casework import Said
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.casework import CaseworkDecisions
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed
 from stillwatch.scan.candidates import candidates
@@ -28,13 +28,13 @@ MOST_OPEN = 10_000
 
 
 @dataclass(frozen=True)
-class Looked:
+class LadderInput:
     """What the ladder was last climbed for; the same again needs no second climb."""
 
     findings: tuple[int, ...]
     revision: int
     terms: int
-    said: Said
+    said: CaseworkDecisions
     at_us: int
 
 
@@ -44,10 +44,10 @@ class Enforcer:
     def __init__(
         self,
         folder: Folder,
-        state: State,
+        state: ControlState,
         watched: WatchedTerms,
         tell: Callable[[str], None],
-        people: Callable[[], Said] = Said,
+        people: Callable[[], CaseworkDecisions] = CaseworkDecisions,
     ) -> None:
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
         self._people = people  # what they have said in cases
@@ -55,7 +55,7 @@ class Enforcer:
         self.stepped_us = 0
         self._findings = Findings(folder)
         self._handed = Handed()
-        self._looked: Looked | None = None
+        self._looked: LadderInput | None = None
         self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
         self._stop = threading.Event()
         self._told = False
@@ -145,7 +145,7 @@ class Enforcer:
             terms.ladder,
             standings=actions.standings(self.state, sorted(named)),
             decided=proposals.overruled_by_people(self.state),
-            permitted=ladder.permitted(terms.permissions, orgs, now_us),
+            permitted=ladder.permitted_accounts(terms.permissions, orgs, now_us),
             secret=self.state.secret,
             now_us=now_us,
             detectors=said.detectors,
@@ -154,7 +154,7 @@ class Enforcer:
         before = proposals.proposals(self.state, "open", limit=MOST_OPEN)
         found = ladder.reconcile(before, wanted, now_us=now_us)
         proposals.write_down(self.state, found, now_us=now_us)
-        self._looked = Looked(self._handed.sign, self.state.revision(), id(terms), said, now_us)
+        self._looked = LadderInput(self._handed.sign, self.state.revision(), id(terms), said, now_us)
 
     def _hold(self, now_us: int) -> None:
         """Begin and end randomised holds. Without findings that can be read, what runs goes on as planned."""

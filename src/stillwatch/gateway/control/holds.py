@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.errors import InputError
-from stillwatch.gateway.control.state import State, write_event
+from stillwatch.gateway.control.state import ControlState, write_event
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import Terms
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule, choose, plan
@@ -26,7 +26,7 @@ COLUMNS = "candidate, accounts, start_us, days, block_minutes, blocks_per_window
 
 
 @dataclass(frozen=True)
-class Held:
+class HoldRecord:
     """One candidate's schedule, as it is written down."""
 
     number: int
@@ -52,12 +52,12 @@ def schedule_of(
     )
 
 
-def all_held(state: State) -> list[Held]:
+def all_held(state: ControlState) -> list[HoldRecord]:
     """List every schedule there has been, oldest first: for whoever recomputes a test."""
     with state.reading() as db:
         rows = db.execute(f"SELECT number, begun_us, why_ended, {COLUMNS} FROM holds ORDER BY number")
         return [
-            Held(number, begun_us, schedule_of(*rest), why_ended)
+            HoldRecord(number, begun_us, schedule_of(*rest), why_ended)
             for number, begun_us, why_ended, *rest in rows
         ]
 
@@ -80,7 +80,7 @@ def schedules_in(path: Path) -> tuple[HoldSchedule, ...]:
     return tuple(schedule_of(*row) for row in rows)
 
 
-def end(state: State, number: int, why: str, *, now_us: int, who: str = WHO) -> None:
+def end(state: ControlState, number: int, why: str, *, now_us: int, who: str = WHO) -> None:
     """End a schedule now. One that has ended stays as it is."""
     with state.writing() as (db, revision):
         changed = db.execute(
@@ -93,7 +93,7 @@ def end(state: State, number: int, why: str, *, now_us: int, who: str = WHO) -> 
 
 
 def follow(
-    state: State,
+    state: ControlState,
     terms: Terms,
     candidates: Iterable[HoldCandidate],
     orgs: Mapping[str, str | None],
@@ -160,7 +160,7 @@ def _is_of(one: HoldSchedule, candidate: HoldCandidate) -> bool:
     return one.candidate == candidate.candidate or shared >= SAME_GROUP * len(one.accounts)
 
 
-def _begin(state: State, terms: Terms, one: HoldCandidate, now_us: int) -> None:
+def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -> None:
     drawn = plan(terms.holds, one.candidate, one.accounts, now_us, derive(state.secret, PURPOSE))
     detail = {
         "accounts": len(drawn.accounts),
@@ -177,7 +177,7 @@ def _begin(state: State, terms: Terms, one: HoldCandidate, now_us: int) -> None:
         write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": one.candidate} | detail)
 
 
-def _note_dry_run(state: State, one: HoldCandidate, now_us: int) -> bool:
+def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
     """Write down, once, that a candidate would be held."""
     what = "holds would begin"
     with state.reading() as db:

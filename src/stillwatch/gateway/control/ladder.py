@@ -31,7 +31,7 @@ from stillwatch.terms.ladder import proposals as steps
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedStep:
     """One step for some accounts of one campaign, as the ladder asks for it now."""
 
     campaign: str
@@ -48,7 +48,7 @@ class Proposal:
 
     proposal: int  # 0: not written down yet
     at_us: int
-    wanted: Wanted
+    wanted: WantedStep
     state: Literal["open", "applied", "dismissed", "superseded"] = "open"
     decided_us: int | None = None
     decided_by: str | None = None
@@ -75,7 +75,7 @@ def climb(
     now_us: int,
     detectors: Mapping[str, DetectorState] | None = None,
     spared: frozenset[str] = frozenset(),
-) -> list[Wanted]:
+) -> list[WantedStep]:
     """Give every step that the ladder asks for and that is not taken yet, the surest campaign first.
 
     decided: accounts about which a person has decided, with the strictest step concerned; permitted: accounts
@@ -104,7 +104,7 @@ def climb(
             if may == DetectorState.ALERT and step.automatic:
                 why = f"{step.why}; only proposed: its detector may alert, not act"
                 step = replace(step, automatic=False, why=why)
-            wanted += _wanted(campaign, step, accounts, standings, decided)
+            wanted += _wanted_steps(campaign, step, accounts, standings, decided)
     return wanted
 
 
@@ -116,17 +116,17 @@ def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> Detector
     return max(told, key=order.index, default=DetectorState.ACT)
 
 
-def _wanted(
+def _wanted_steps(
     campaign: Campaign,
     step: Asked,
     accounts: Iterable[str],
     standings: Mapping[str, EnforcementStatus],
     decided: Mapping[str, Step],
-) -> list[Wanted]:
+) -> list[WantedStep]:
     """The accounts below a step; loosely tied ones, and those a person decided about, wait for a person."""
     below = [a for a in accounts if a not in standings or standings[a].step < step.step]
     ask = tuple(a for a in below if decided.get(a, Step.CLEAR) < step.step or a not in decided)
-    base = Wanted(campaign.id, step.step, step.rule, step.why, ask, None)
+    base = WantedStep(campaign.id, step.step, step.rule, step.why, ask, None)
     if step.automatic:
         firm = set(campaign.firm)
         free = tuple(a for a in ask if a not in decided and a in firm)
@@ -143,7 +143,7 @@ def _wanted(
     return [part for part in parts if part.accounts]
 
 
-def reconcile(before: Iterable[Proposal], wanted: Iterable[Wanted], *, now_us: int) -> Reconciled:
+def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_us: int) -> Reconciled:
     """Put what is asked for now beside the open proposals.
 
     A campaign gets another id when it grows, so a proposal goes on where the same step is asked for and
@@ -164,11 +164,13 @@ def reconcile(before: Iterable[Proposal], wanted: Iterable[Wanted], *, now_us: i
     return Reconciled(tuple(new), tuple(changed), tuple(open_now))
 
 
-def _alike(a: Wanted, b: Wanted) -> bool:
+def _alike(a: WantedStep, b: WantedStep) -> bool:
     return a.step == b.step and (a.due_us is None) == (b.due_us is None)
 
 
-def standing(want: Wanted, *, secret: bytes, now_us: int, until_us: int | None = None) -> EnforcementStatus:
+def standing(
+    want: WantedStep, *, secret: bytes, now_us: int, until_us: int | None = None
+) -> EnforcementStatus:
     """What an account's standing becomes when a step is taken."""
     mark = None
     if want.step == Step.MARK:
@@ -177,7 +179,7 @@ def standing(want: Wanted, *, secret: bytes, now_us: int, until_us: int | None =
     return EnforcementStatus(want.step, now_us, want.why, want.campaign, until_us=until_us, mark=mark)
 
 
-def permitted(
+def permitted_accounts(
     permissions: Iterable[Permission], orgs: Mapping[str, str | None], now_us: int
 ) -> frozenset[str]:
     """Give the accounts that a permission in the terms covers now. `orgs`: of each account known."""

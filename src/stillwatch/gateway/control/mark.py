@@ -31,7 +31,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Mark:
+class DatabaseMark:
     """What the database had come to when the mark was written."""
 
     version: Version
@@ -40,7 +40,7 @@ class Mark:
     old_log: bool  # the write-ahead log is the one of another database than lies there now
 
 
-def read_mark(state: Path) -> Mark | None:
+def read_mark(state: Path) -> DatabaseMark | None:
     """Read the mark of a database; None where there is none that can be read."""
     path = state.with_name(NAME)
     try:
@@ -51,7 +51,7 @@ def read_mark(state: Path) -> Mark | None:
         same = named["database"] == file_id(state)
         here = _log(state)
         old_log = not same and log is not None and log == file_id(here) and here.stat().st_size > 0
-        return Mark(version, int(found["event"]), same and named["mark"] == file_id(path), old_log)
+        return DatabaseMark(version, int(found["event"]), same and named["mark"] == file_id(path), old_log)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -23,7 +23,7 @@ ACCOUNTS_FILE = "accounts.parquet"
 
 def accounts_table(state: Path, permissions: Iterable[Permission], now_us: int) -> pa.Table:
     """Every account that a key was issued to or that a permission names. Raises: StateError."""
-    known = {account: (org, created_us) for account, org, created_us in _issued(state)}
+    known = {account: (org, created_us) for account, org, created_us in _issued_keys(state)}
     live = [p for p in permissions if p.expires_us > now_us]
     names = sorted(known.keys() | {p.account for p in live if p.account is not None})
     rows = []
@@ -35,7 +35,7 @@ def accounts_table(state: Path, permissions: Iterable[Permission], now_us: int) 
     return pa.Table.from_pylist(rows, schema=ACCOUNTS)
 
 
-def _issued(state: Path) -> list[tuple[str, str | None, int]]:
+def _issued_keys(state: Path) -> list[tuple[str, str | None, int]]:
     if not state.exists():
         return []
     try:

@@ -4,10 +4,10 @@ import json
 import sqlite3
 from typing import Any
 
-from stillwatch.gateway.control.actions import act_within, decided, standings
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, Wanted, standing
+from stillwatch.gateway.control.actions import act_within, decided_steps, standings
+from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep, standing
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import Missing, State, write_event
+from stillwatch.gateway.control.state import ControlState, Missing, write_event
 from stillwatch.terms import EnforcementStatus, Step
 
 LADDER = "ladder"  # who acts when nobody does
@@ -18,7 +18,7 @@ _PROPOSAL = (
 
 
 def proposals(
-    state: State,
+    state: ControlState,
     which: str | None = None,
     *,
     due_us: int | None = None,
@@ -38,13 +38,13 @@ def proposals(
         return [_proposal(*row) for row in rows]
 
 
-def proposal(state: State, number: int) -> Proposal:
+def proposal(state: ControlState, number: int) -> Proposal:
     """Give one. Raises: Missing."""
     with state.reading() as db:
-        return _one(db, number)
+        return _read_proposal(db, number)
 
 
-def write_down(state: State, found: Reconciled, *, now_us: int) -> None:
+def write_down(state: ControlState, found: Reconciled, *, now_us: int) -> None:
     """Keep what the ladder asks for now; nothing is written when nothing changed."""
     if not (found.new or found.changed or found.gone):
         return
@@ -75,7 +75,7 @@ def write_down(state: State, found: Reconciled, *, now_us: int) -> None:
 
 
 def apply(
-    state: State,
+    state: ControlState,
     number: int,
     *,
     who: str,
@@ -109,7 +109,7 @@ def apply(
         return action
 
 
-def would_change(state: State, number: int) -> tuple[list[str], Step]:
+def would_change(state: ControlState, number: int) -> tuple[list[str], Step]:
     """Give the accounts that an open proposal would raise now, and to which step. Raises as `apply`."""
     with state.reading() as db:
         want = _open_one(db, number).wanted
@@ -118,7 +118,7 @@ def would_change(state: State, number: int) -> tuple[list[str], Step]:
 
 
 def dismiss(
-    state: State, number: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
+    state: ControlState, number: int, *, who: str, why: str, now_us: int, if_revision: int | None = None
 ) -> None:
     """Close a proposal. The ladder does not ask for that step on these accounts again."""
     if not why.strip():
@@ -128,12 +128,12 @@ def dismiss(
         _decide(db, revision, number, "dismissed", who, None, now_us, why)
 
 
-def overruled_by_people(state: State) -> dict[str, Step]:
+def overruled_by_people(state: ControlState) -> dict[str, Step]:
     """Give the accounts about which a person has decided, with the strictest step concerned.
 
     By setting a standing that stands, taking back a step of the ladder, or dismissing a proposal.
     """
-    found = decided(state)
+    found = decided_steps(state)
     with state.reading() as db:
         for step, accounts in db.execute("SELECT step, accounts FROM proposals WHERE state = 'dismissed'"):
             for account in json.loads(accounts):
@@ -141,7 +141,7 @@ def overruled_by_people(state: State) -> dict[str, Step]:
     return found
 
 
-def _columns(want: Wanted) -> tuple[str, int, str, str, str, int | None]:
+def _columns(want: WantedStep) -> tuple[str, int, str, str, str, int | None]:
     return want.campaign, int(want.step), want.rule, want.why, json.dumps(want.accounts), want.due_us
 
 
@@ -156,11 +156,11 @@ def _proposal(
     due_us: int | None,
     *rest: Any,
 ) -> Proposal:
-    want = Wanted(campaign, Step(step), rule, why, tuple(json.loads(accounts)), due_us)
+    want = WantedStep(campaign, Step(step), rule, why, tuple(json.loads(accounts)), due_us)
     return Proposal(number, at_us, want, *rest)
 
 
-def _one(db: sqlite3.Connection, number: int) -> Proposal:
+def _read_proposal(db: sqlite3.Connection, number: int) -> Proposal:
     row = db.execute(f"{_PROPOSAL} WHERE proposal = ?", (number,)).fetchone()
     if row is None:
         raise Missing(f"there is no proposal {number}; `stillwatch standing proposals` shows them")
@@ -168,7 +168,7 @@ def _one(db: sqlite3.Connection, number: int) -> Proposal:
 
 
 def _open_one(db: sqlite3.Connection, number: int) -> Proposal:
-    found = _one(db, number)
+    found = _read_proposal(db, number)
     if found.state != "open":
         raise StateError(f"proposal {number} is {found.state} already, by {found.decided_by}")
     return found

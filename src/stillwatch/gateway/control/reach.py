@@ -13,7 +13,7 @@ import duckdb
 
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.actions import standings
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.record import segments
@@ -28,7 +28,7 @@ ORGANISATION, END_USER, ADDRESS = "organisation", "end user", "address"  # what 
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAccount:
     """An account, by what is known of it. None: nothing says."""
 
     account: str
@@ -64,13 +64,15 @@ class Reach:
     same_end_user: int | None  # not touched: other accounts that some of those end users use too
     same_network: int | None  # not touched: other accounts seen behind an address of theirs
     notes: tuple[str, ...]
-    hit: tuple[Known, ...] = ()  # of `accounts`, those with most exchanges
-    near: tuple[Known, ...] = ()  # of those not touched, those that share most, then with most exchanges
+    hit: tuple[KnownAccount, ...] = ()  # of `accounts`, those with most exchanges
+    near: tuple[
+        KnownAccount, ...
+    ] = ()  # of those not touched, those that share most, then with most exchanges
     users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
 
 
 def reach(
-    state: State,
+    state: ControlState,
     folder: Folder,
     accounts: Collection[str],
     step: Step,
@@ -99,7 +101,7 @@ def reach(
         verdicts = {v.account: v for v in result.accounts} if result is not None else {}
     except InputError as why:
         notes.append(f"What the detector says of accounts is missing: {why}.")
-    seen = _seen(folder, hit, set(accounts) - hits, same_org, now_us)
+    seen = _read_traffic(folder, hit, set(accounts) - hits, same_org, now_us)
     notes += [seen.trouble] if seen.trouble else []
     shown = {n.account for n in (*seen.hit, *seen.near)}
     stands |= standings(state, shown - stands.keys())
@@ -142,12 +144,12 @@ class _About:
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
 
-    def __call__(self, one: _Traffic, *, near: bool) -> Known:
+    def __call__(self, one: _Traffic, *, near: bool) -> KnownAccount:
         verdict, org = self.verdicts.get(one.account), self.known.get(one.account)
         stands = self.stands.get(one.account)
         shares = [(org is not None and org in self.orgs, ORGANISATION)]
         shares += [(one.same_end_user, END_USER), (one.same_network, ADDRESS)]
-        return Known(
+        return KnownAccount(
             account=one.account,
             org=org,
             step=(stands.step if stands else Step.CLEAR).name.lower(),
@@ -186,7 +188,7 @@ _USERS = """SELECT account, end_user, sum(n)::BIGINT AS asked, count(*) OVER () 
     ORDER BY asked DESC, account, end_user LIMIT $1"""
 
 
-def _seen(
+def _read_traffic(
     folder: Folder,
     accounts: Collection[str],
     unchanged: Collection[str],
@@ -196,7 +198,7 @@ def _seen(
     """What the segments of the last days say of these accounts, and of whom stands near."""
     since = datetime.fromtimestamp(now_us / 1e6, UTC) - LOOK_BACK
     paths = [str(one.path) for hour, found in segments.hours(folder) if hour >= since for one in found]
-    silent = _named(accounts), _named(same_org)
+    silent = _without_traffic(accounts), _without_traffic(same_org)
     if not paths:
         return _Seen(frozenset(), 0, 0, 0, *silent)
     with duckdb.connect(config={"threads": 1, "memory_limit": MEMORY}) as db:
@@ -222,7 +224,7 @@ def _seen(
     hit = [_Traffic(a, n, tokens, below) for a, is_hit, n, tokens, below, *_ in rows if is_hit]
     near = [_Traffic(a, *rest) for a, is_hit, *rest in rows if not is_hit and a not in unchanged]
     found = frozenset(one.account for one in hit)
-    near += _named(set(same_org) - {one.account for one in near})
+    near += _without_traffic(set(same_org) - {one.account for one in near})
     org = frozenset(same_org)
     near.sort(key=lambda n: -(n.same_end_user + n.same_network + (n.account in org)))
     return _Seen(
@@ -230,12 +232,12 @@ def _seen(
         end_users=users[0][3] if users else 0,
         same_end_user=sum(n.same_end_user for n in near),
         same_network=sum(n.same_network for n in near),
-        hit=(*hit, *_named(set(accounts) - found))[:MOST_NAMED],
+        hit=(*hit, *_without_traffic(set(accounts) - found))[:MOST_NAMED],
         near=tuple(near[:MOST_NAMED]),
         users=tuple(EndUser(*row[:3]) for row in users),
     )
 
 
-def _named(accounts: Collection[str]) -> tuple[_Traffic, ...]:
+def _without_traffic(accounts: Collection[str]) -> tuple[_Traffic, ...]:
     """Accounts without an exchange on record."""
     return tuple(map(_Traffic, sorted(accounts)[:MOST_NAMED]))

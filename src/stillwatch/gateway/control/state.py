@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from stillwatch.gateway.control import keys
-from stillwatch.gateway.control.mark import OLD_LOG, Mark, Version, read_mark, write_mark
+from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
 from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log
@@ -52,7 +52,7 @@ class Missing(StateError):
 
 
 @dataclass(frozen=True)
-class Key:
+class ClientKey:
     """A client key as an administrator sees it: never its secret part."""
 
     key_id: str
@@ -65,7 +65,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Event:
+class ControlEvent:
     event: int
     at_us: int
     who: str
@@ -84,7 +84,7 @@ class PutBack:
     last_us: int | None  # when the copy's last event was
 
 
-class State:
+class ControlState:
     """The one handle of a process on `state.db`. Safe to share between threads; close it at the end.
 
     Raises: StateError where the file cannot be used.
@@ -166,7 +166,7 @@ class State:
             self._keeper.close()
         self._db, self._keeper, self._ids = None, None, ()
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open_current(self) -> sqlite3.Connection:
         """Give the connection to the file that lies at the path now. Raises: StateError where none does."""
         now = self._files()
         if self._db is not None and now == self._ids:
@@ -192,7 +192,7 @@ class State:
             if mark is None and (generation is None or revision == 0):  # new, or from before there were marks
                 now = Version(generation or secrets.token_hex(8), revision)
             else:
-                mark = mark or Mark(Version("", revision), event, intact=False, old_log=False)
+                mark = mark or DatabaseMark(Version("", revision), event, intact=False, old_log=False)
                 now = Version(secrets.token_hex(8), max(revision, mark.version.revision) + 1)
                 event = self._write_put_back(db, now, revision, mark, event)
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (GENERATION, now.generation))
@@ -201,7 +201,7 @@ class State:
             db.execute("COMMIT")
 
     def _write_put_back(
-        self, db: sqlite3.Connection, now: Version, revision: int, mark: Mark, event: int
+        self, db: sqlite3.Connection, now: Version, revision: int, mark: DatabaseMark, event: int
     ) -> int:
         """Put on record that a copy was put back; give the event's number, one that was never used."""
         last_us = db.execute("SELECT max(at_us) FROM events").fetchone()[0]
@@ -234,7 +234,7 @@ class State:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend the connection for reading one moment's state."""
         with self._lock:
-            db = self._opened()
+            db = self._open_current()
             with self._transaction(db, "BEGIN"):
                 yield db
 
@@ -246,7 +246,7 @@ class State:
         written to a file that does not lie at the path any more.
         """
         with self._lock:
-            db = self._opened()
+            db = self._open_current()
             with self._transaction(db, "BEGIN IMMEDIATE"):
                 now = _revision(db)
                 if now < self._seen:
@@ -293,9 +293,9 @@ class State:
         if_revision: int | None = None,
     ) -> str:
         """Make a key for an account, which is made too if need be. It is given here and never again."""
-        named(account, "account")
+        check_name(account, "account")
         if org is not None:
-            named(org, "org")
+            check_name(org, "org")
         if expires_us is not None and expires_us <= now_us:
             raise StateError("the key would have expired before it was issued; give a later time")
         with self.writing(if_revision) as (db, revision):
@@ -358,19 +358,19 @@ class State:
         )
         return key, key_id
 
-    def key(self, key_id: str) -> Key:
+    def key(self, key_id: str) -> ClientKey:
         """Give one key. Raises: Missing."""
         with self.reading() as db:
             return _key(db, key_id)
 
-    def keys(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Key]:
+    def keys(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[ClientKey]:
         """List keys by id, those of one account or all, page by page."""
         with self.reading() as db:
             rows = db.execute(
                 f"{_KEYS} WHERE key_id > ?1 AND (?2 IS NULL OR account = ?2) ORDER BY key_id LIMIT ?3",
                 (after, account, limit),
             )
-            return [Key(*row) for row in rows]
+            return [ClientKey(*row) for row in rows]
 
     def accounts(self) -> list[tuple[str, str | None, int]]:
         """List every account that a key was issued to: name, organisation, when it was made."""
@@ -423,7 +423,7 @@ class State:
         with self.writing() as (db, _):
             write_event(db, now_us, who, what, subject, detail)
 
-    def events(self, before: int | None = None, limit: int = 100) -> list[Event]:
+    def events(self, before: int | None = None, limit: int = 100) -> list[ControlEvent]:
         """List what happened, newest first."""
         with self.reading() as db:
             rows = db.execute(
@@ -432,11 +432,11 @@ class State:
                 (before, limit),
             )
             return [
-                Event(event, at_us, who, what, subject, json.loads(detail))
+                ControlEvent(event, at_us, who, what, subject, json.loads(detail))
                 for event, at_us, who, what, subject, detail in rows
             ]
 
-    def events_after(self, event: int, limit: int) -> list[Event]:
+    def events_after(self, event: int, limit: int) -> list[ControlEvent]:
         """List what happened after an event, oldest first."""
         with self.reading() as db:
             rows = db.execute(
@@ -445,7 +445,7 @@ class State:
                 (event, limit),
             )
             return [
-                Event(number, at_us, who, what, subject, json.loads(detail))
+                ControlEvent(number, at_us, who, what, subject, json.loads(detail))
                 for number, at_us, who, what, subject, detail in rows
             ]
 
@@ -467,7 +467,7 @@ def write_event(
     )
 
 
-def named(name: str, what: str) -> None:
+def check_name(name: str, what: str) -> None:
     """Refuse a name that cannot be shown or stored as it is. Raises: StateError."""
     if not name or len(name) > LONGEST_NAME:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
@@ -511,7 +511,7 @@ def _last_event(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT coalesce(max(event), 0) FROM events").fetchone()[0])
 
 
-def _is_known(db: sqlite3.Connection, mark: Mark | None) -> bool:
+def _is_known(db: sqlite3.Connection, mark: DatabaseMark | None) -> bool:
     """Tell whether this is the database that the mark tells of, as new as it was then or newer."""
     return (
         mark is not None
@@ -536,8 +536,8 @@ def _account(db: sqlite3.Connection, account: str, org: str | None, now_us: int,
         raise StateError(f"account {account} belongs to {row[0]}, not to {org}")
 
 
-def _key(db: sqlite3.Connection, key_id: str) -> Key:
+def _key(db: sqlite3.Connection, key_id: str) -> ClientKey:
     row = db.execute(f"{_KEYS} WHERE key_id = ?", (key_id,)).fetchone()
     if row is None:
         raise Missing(f"there is no key {key_id!a}; `stillwatch key list` shows them all")
-    return Key(*row)
+    return ClientKey(*row)

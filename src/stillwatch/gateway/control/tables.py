@@ -39,7 +39,7 @@ def load_tables(path: Path) -> Tables:
             db.close()
 
 
-class Follower:
+class TableFollower:
     """The tables as they are now, for one process. `poll` is cheap and never raises for a bad file."""
 
     def __init__(self, path: Path) -> None:

@@ -16,7 +16,7 @@ Header = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReportedRequest:
     """One request to a model, as another gateway describes it."""
 
     account: str
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class TermsJudgement:
     """What the terms say of it."""
 
     decision: Decision
@@ -44,7 +44,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HookReply:
     """What goes back over HTTP."""
 
     status: int

@@ -1,6 +1,6 @@
 """The routes of the hooks port: from a whole request to a reply, at once or when it is durable.
 
-`World` is what they share. It knows no socket.
+`HookContext` is what they share. It knows no socket.
 """
 
 import asyncio
@@ -12,10 +12,18 @@ import msgspec
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Asked, Judged, Reply, litellm, otlp
-from stillwatch.gateway.hooks.dialects import JSON, Question, answer, json_object, question, refusal, way_of
+from stillwatch.gateway.hooks import HookReply, ReportedRequest, TermsJudgement, litellm, otlp
+from stillwatch.gateway.hooks.dialects import (
+    JSON,
+    DialectRequest,
+    answer,
+    json_object,
+    question,
+    refusal,
+    way_of,
+)
 from stillwatch.gateway.hooks.door import NO_TOKEN, header, opener
-from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally, checked
+from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally, check_row
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.gate import Gate
@@ -32,23 +40,23 @@ LONGEST_REASON = 300
 
 
 @dataclass
-class World:
+class HookContext:
     """What every request of this process shares."""
 
     gate: Gate
     judge: Judge
-    intake: Intake
+    intake: HookIntake
     joins: Joins
     tally: Tally
     reading: asyncio.Semaphore  # batches that are read at the same time
 
-    def numbered(self, asked: Asked) -> Asked:
+    def numbered(self, asked: ReportedRequest) -> ReportedRequest:
         """With the account's place in the budgets, where it was issued here."""
         number = self.intake.numbers.get(asked.account) if asked.number is None else None
         return asked if number is None else replace(asked, number=number)
 
 
-def respond(world: World, client: Client, request: Request) -> Reply | Awaitable[Reply]:
+def respond(world: HookContext, client: Client, request: Request) -> HookReply | Awaitable[HookReply]:
     """Answer a request. Raises: BadRequest, NotKept."""
     path = request.target.partition("?")[0]
     if path == "/health":
@@ -67,15 +75,17 @@ def respond(world: World, client: Client, request: Request) -> Reply | Awaitable
     return ROUTES[path](world, request)
 
 
-def _health(world: World) -> Reply:
+def _health(world: HookContext) -> HookReply:
     told = {"ok": world.gate.capture_error is None, "terms_version": world.gate.terms.version}
-    return Reply(200, msgspec.json.encode(told), (JSON,))
+    return HookReply(200, msgspec.json.encode(told), (JSON,))
 
 
 # --- decisions ---------------------------------------------------------------------------------------------
 
 
-def _decide(world: World, client: Client, request: Request, now_us: int) -> Reply | Awaitable[Reply]:
+def _decide(
+    world: HookContext, client: Client, request: Request, now_us: int
+) -> HookReply | Awaitable[HookReply]:
     gate, tally = world.gate, world.tally
     way = way_of(request.target)
     tally.decisions += 1
@@ -92,18 +102,20 @@ def _decide(world: World, client: Client, request: Request, now_us: int) -> Repl
     tally.refused += not judged.decision.allow
     reply = answer(way, who, judged)
     if way.options.get("capture") == "yes" and asked.request is not None:
-        return _captured(world, asked, judged, reply, now_us)
+        return _capture(world, asked, judged, reply, now_us)
     return reply
 
 
-async def _captured(world: World, asked: Question, judged: Judged, reply: Reply, now_us: int) -> Reply:
+async def _capture(
+    world: HookContext, asked: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
+) -> HookReply:
     """What was asked, written down before it is answered; how it ended nobody tells us."""
     who, request, decision = asked.asked, asked.request, judged.decision
     assert request is not None
     row: Row = {}
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
         try:
-            found = decode(opened(world, request))
+            found = decode(open_body(world, request))
             row = exchange(found, {}) if isinstance(found, dict) else {}
         except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
             pass
@@ -124,7 +136,7 @@ async def _captured(world: World, asked: Question, judged: Judged, reply: Reply,
     }
     row["exchange_id"] = f"hook-{world.gate.number():x}"
     try:
-        await world.intake.keep([checked(row, now_us)], "decide")
+        await world.intake.keep([check_row(row, now_us)], "decide")
     except NotKept:
         if world.gate.terms.capture.on_failure != "serve":
             why = "Exchanges cannot be recorded now. Try again soon."
@@ -132,7 +144,7 @@ async def _captured(world: World, asked: Question, judged: Judged, reply: Reply,
     return reply
 
 
-async def _bans(world: World, request: Request) -> Reply:
+async def _bans(world: HookContext, request: Request) -> HookReply:
     """What must not be used, among the names a gateway knows: kept there for when we cannot be asked."""
     gate, said = world.gate, json_object(request.body)
     now_us = gate.now_us()
@@ -147,7 +159,11 @@ async def _bans(world: World, request: Request) -> Reply:
             if not isinstance(name, str):
                 raise BadRequest(400, "bad_request", f"{kind} must be texts")
             only = (name,)
-            asked = Asked("", models=only) if kind == "models" else Asked("", hosts=only, blind=True)
+            asked = (
+                ReportedRequest("", models=only)
+                if kind == "models"
+                else ReportedRequest("", hosts=only, blind=True)
+            )
             verdict = world.judge.verdict(asked, now_us)
             if not verdict.allow:
                 told[kind][name] = verdict.reason
@@ -165,10 +181,10 @@ async def _bans(world: World, request: Request) -> Reply:
         "hide": terms.models.hide_banned,
         "version": terms.version,
     }
-    return Reply(200, msgspec.json.encode(answer), (JSON,))
+    return HookReply(200, msgspec.json.encode(answer), (JSON,))
 
 
-def _guardrail(world: World, request: Request) -> Reply:
+def _guardrail(world: HookContext, request: Request) -> HookReply:
     reply, allowed = litellm.guardrail(world.judge, json_object(request.body), world.gate.now_us())
     world.tally.decisions += 1
     world.tally.refused += not allowed
@@ -178,8 +194,8 @@ def _guardrail(world: World, request: Request) -> Reply:
 # --- what comes in -----------------------------------------------------------------------------------------
 
 
-async def _litellm_logs(world: World, request: Request) -> Reply:
-    body = opened(world, request)
+async def _litellm_logs(world: HookContext, request: Request) -> HookReply:
+    body = open_body(world, request)
     now_us = world.gate.now_us()
     async with world.reading:
         rows, dead = await world.gate.loop.run_in_executor(None, _litellm_rows, body, now_us)
@@ -187,7 +203,7 @@ async def _litellm_logs(world: World, request: Request) -> Reply:
         world.intake.dead("litellm", why, raw)
     kept = await world.intake.keep(rows, "litellm")
     told = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
-    return Reply(200, msgspec.json.encode(told), (JSON,))
+    return HookReply(200, msgspec.json.encode(told), (JSON,))
 
 
 def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, bytes]]]:
@@ -205,7 +221,7 @@ def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, 
     return rows, dead
 
 
-async def _gaps(world: World, request: Request) -> Reply:
+async def _gaps(world: HookContext, request: Request) -> HookReply:
     """Exchanges that a sender saw and could not tell of."""
     said = json_object(request.body)
     reason = said.get("reason")
@@ -214,16 +230,16 @@ async def _gaps(world: World, request: Request) -> Reply:
         raise BadRequest(400, "bad_gap", "from_us, until_us and exchanges must be whole numbers")
     from_us, until_us, exchanges = (int(value) for value in numbers)  # type: ignore[call-overload]
     await world.intake.gap(from_us, until_us, exchanges, str(reason)[:LONGEST_REASON])
-    return Reply(200, b"{}", (JSON,))
+    return HookReply(200, b"{}", (JSON,))
 
 
-async def _otlp(world: World, request: Request) -> Reply:
+async def _otlp(world: HookContext, request: Request) -> HookReply:
     """Spans or log records. What is left out is told as the protocol wants it: as a partial success."""
     kind = (header(request, b"content-type") or b"").lower().partition(b";")[0].strip().decode("latin-1")
     logs = request.target.startswith("/v1/logs")
     if kind not in otlp.KINDS:
         raise BadRequest(415, "bad_type", f"content-type must be one of {', '.join(otlp.KINDS)}")
-    body = opened(world, request)
+    body = open_body(world, request)
     now_us = world.gate.now_us()
     async with world.reading:
         found = await world.gate.loop.run_in_executor(None, otlp.read, kind, body, now_us)
@@ -234,17 +250,17 @@ async def _otlp(world: World, request: Request) -> Reply:
         world.intake.dead("otlp", why, body)
     await world.intake.keep(rows, "otlp")
     world.joins.forget(keys)
-    return otlp.told(kind, logs, [*found.refused, *refused])
+    return otlp.intake_reply(kind, logs, [*found.refused, *refused])
 
 
-def opened(world: World, request: Request) -> bytes:
+def open_body(world: HookContext, request: Request) -> bytes:
     """A body, opened as far as the terms allow. Raises: BadRequest."""
     coding = (header(request, b"content-encoding") or b"").strip().lower().decode("latin-1")
     limit = world.gate.terms.capture.max_body_bytes
     return request.body if coding in ("", "identity") else inflate(request.body, coding, limit)
 
 
-ROUTES: dict[str, Callable[[World, Request], Reply | Awaitable[Reply]]] = {
+ROUTES: dict[str, Callable[[HookContext, Request], HookReply | Awaitable[HookReply]]] = {
     "/bans": _bans,
     "/beta/litellm_basic_guardrail_api": _guardrail,
     "/litellm/logs": _litellm_logs,

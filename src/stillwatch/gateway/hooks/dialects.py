@@ -14,7 +14,7 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Asked, Header, Judged, Reply
+from stillwatch.gateway.hooks import Header, HookReply, ReportedRequest, TermsJudgement
 from stillwatch.gateway.hooks.door import header
 from stillwatch.gateway.path.answers import error_body, error_object, safe
 from stillwatch.gateway.path.caller import caller
@@ -32,7 +32,7 @@ _NGINX_TAKES = (401, 403)  # any other refusal of an auth_request becomes a 500 
 
 
 @dataclass(frozen=True)
-class Way:
+class DecidePath:
     """A path below /decide, taken apart."""
 
     dialect: str
@@ -41,10 +41,10 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Question:
+class DialectRequest:
     """A request as the gateway shows it, with what a record needs of it."""
 
-    asked: Asked
+    asked: ReportedRequest
     facts: Facts
     request: Request | None = None  # the client's own, where it is shown
     address: str | None = None
@@ -52,7 +52,7 @@ class Question:
     counts: bool = True  # against the account's limits; else it is only looked at
 
 
-def way_of(target: str) -> Way:
+def way_of(target: str) -> DecidePath:
     """Take a target apart. Raises: BadRequest for a dialect or option that we do not know."""
     path, _, rest = target.removeprefix("/decide").removeprefix("/").partition("/")
     path = path if rest or "/" in target[8:] else path.partition("?")[0]
@@ -63,10 +63,10 @@ def way_of(target: str) -> Way:
         wrong = f"option {unknown[0]!r}" if unknown else f"dialect {name!r}"
         known = f"dialects: {', '.join(SPOKEN)}; options: {', '.join(OPTIONS)}"
         raise BadRequest(404, "unknown_dialect", f"{wrong} is not known; {known}")
-    return Way(name or "json", options, "/" + rest)
+    return DecidePath(name or "json", options, "/" + rest)
 
 
-def question(gate: Gate, client: Client, way: Way, request: Request, now_us: int) -> Question:
+def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_us: int) -> DialectRequest:
     """What is asked. Raises: BadRequest where it must be refused at once."""
     if way.dialect == "json":
         return _plain(gate, request)
@@ -82,17 +82,19 @@ def question(gate: Gate, client: Client, way: Way, request: Request, now_us: int
         shown = Request(
             method or request.method, target, request.headers, request.keys, request.body, True, True
         )
-    return _shown(gate, client, way, shown, now_us)
+    return _dialect_request(gate, client, way, shown, now_us)
 
 
-def _shown(gate: Gate, client: Client, way: Way, shown: Request, now_us: int) -> Question:
+def _dialect_request(
+    gate: Gate, client: Client, way: DecidePath, shown: Request, now_us: int
+) -> DialectRequest:
     """The client's own request, or as much of it as the gateway passes on."""
     name = way.options.get("account")
     if name is None:
         who = caller(gate, client, shown, now_us)
         account, number, key_id, org = who.account, who.number, who.key_id, who.org
     else:
-        account, number, key_id, org = _vouched(shown, name), None, "", None
+        account, number, key_id, org = _vouched_header(shown, name), None, "", None
     if "org" in way.options:
         org = _text(shown, way.options["org"].encode())
     kind = (_text(shown, b"content-type") or "").lower()
@@ -102,15 +104,15 @@ def _shown(gate: Gate, client: Client, way: Way, shown: Request, now_us: int) ->
     if "model" in way.options:
         named = _text(shown, way.options["model"].encode())
         models = (named, *models) if named else models
-    asked = Asked(
+    asked = ReportedRequest(
         account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
         facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
-    return Question(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
+    return DialectRequest(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
 
 
-def _vouched(request: Request, name: str) -> str:
+def _vouched_header(request: Request, name: str) -> str:
     account = _text(request, name.encode())
     if not account or len(account) > LONGEST_ACCOUNT:
         raise BadRequest(401, "no_account", f"the gateway sent no account in {name}")
@@ -122,7 +124,7 @@ def _text(request: Request, name: bytes) -> str | None:
     return None if found is None else found.decode("latin-1")
 
 
-def _plain(gate: Gate, request: Request) -> Question:
+def _plain(gate: Gate, request: Request) -> DialectRequest:
     """A question in our own words: JSON, or a query string."""
     if request.method == "GET":
         said: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
@@ -137,14 +139,14 @@ def _plain(gate: Gate, request: Request) -> Question:
     if operation.startswith("/"):
         operation = operation_of(operation)
     n, size = said.get("n"), said.get("body_bytes")
-    asked = Asked(
+    asked = ReportedRequest(
         account, None, "", _optional(said, "org"), _optional(said, "end_user"), operation,
         models, _names(said, "hosts"), said.get("stream") is True, n if type(n) is int and n > 0 else 1,
         said.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
         said.get("blind") is True,
     )  # fmt: skip
     served = _optional(said, "served")
-    return Question(
+    return DialectRequest(
         asked, Facts(operation, models=models), None, None, served, said.get("count") is not False
     )
 
@@ -178,21 +180,23 @@ def _optional(said: dict[str, object], key: str) -> str | None:
 # --- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(way: Way, asked: Asked, judged: Judged) -> Reply:
+def answer(way: DecidePath, asked: ReportedRequest, judged: TermsJudgement) -> HookReply:
     """A decision as this gateway takes it."""
     if way.dialect == "json":
-        return Reply(200, msgspec.json.encode(_told(asked, judged.decision)), (JSON,))
+        return HookReply(200, msgspec.json.encode(_decision_fields(asked, judged.decision)), (JSON,))
     if not judged.decision.allow:
         return refusal(way.dialect, asked.operation, judged.decision)
-    return Reply(204 if way.dialect == "nginx" else 200, b"", tuple(_allowed(asked, judged.decision)))
+    return HookReply(
+        204 if way.dialect == "nginx" else 200, b"", tuple(_allow_headers(asked, judged.decision))
+    )
 
 
-def refusal(dialect: str, operation: str, decision: Decision) -> Reply:
+def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
     """A refusal, in the shape of the API that the client speaks."""
     status = decision.status
     if dialect == "json":
         told = {"allow": False, "status": status, "code": decision.code, "message": decision.message}
-        return Reply(status, msgspec.json.encode(told), (JSON,))
+        return HookReply(status, msgspec.json.encode(told), (JSON,))
     headers = [
         JSON,
         (b"x-stillwatch-status", b"%d" % status),
@@ -205,10 +209,10 @@ def refusal(dialect: str, operation: str, decision: Decision) -> Reply:
     if dialect == "nginx" and status not in _NGINX_TAKES:
         status = 403
     body = error_body(operation, decision.status, decision.code, decision.message)
-    return Reply(status, body, tuple(headers))
+    return HookReply(status, body, tuple(headers))
 
 
-def _allowed(asked: Asked, decision: Decision) -> list[Header]:
+def _allow_headers(asked: ReportedRequest, decision: Decision) -> list[Header]:
     headers = [(b"x-stillwatch-account", safe(asked.account)), (b"x-stillwatch-rule", safe(decision.rule))]
     if decision.warn:
         headers.append((b"x-stillwatch-warning", safe(decision.warn)))
@@ -219,7 +223,7 @@ def _allowed(asked: Asked, decision: Decision) -> list[Header]:
     return headers
 
 
-def _told(asked: Asked, decision: Decision) -> dict[str, object]:
+def _decision_fields(asked: ReportedRequest, decision: Decision) -> dict[str, object]:
     told: dict[str, object] = {
         name: value
         for name in decision.__slots__

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from stillwatch.errors import InputError
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.begin import Looked
+from stillwatch.gateway.begin import SetupCheck
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.hooks import OWNER
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 FILES = Path(__file__).with_name("files")
 CALLBACK = "stillwatch_litellm"
@@ -20,7 +20,7 @@ FRESH_US = 15_000_000
 _OFF = re.compile(r"^\s*global_disable_no_log_param:\s*(true|yes|on)\s*$", re.IGNORECASE)
 
 
-def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[Looked]:
+def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[SetupCheck]:
     """Everything that can be seen from here. Raises: InputError where the configuration cannot be read."""
     found = [_port(folder), _process(folder, now_us), _keys(folder, now_us)]
     if litellm is not None:
@@ -28,26 +28,28 @@ def look(folder: Folder, now_us: int, litellm: Path | None = None) -> list[Looke
     return found
 
 
-def _port(folder: Folder) -> Looked:
-    settings = Settings.load(folder.settings)
+def _port(folder: Folder) -> SetupCheck:
+    settings = GatewaySettings.load(folder.settings)
     if settings.hooks_port is None:
-        return Looked("port", "error", "no port for hooks; start `stillwatch serve --hooks-port 8082` once")
-    return Looked("port", "ok", f"{settings.hooks_host}:{settings.hooks_port}")
+        return SetupCheck(
+            "port", "error", "no port for hooks; start `stillwatch serve --hooks-port 8082` once"
+        )
+    return SetupCheck("port", "ok", f"{settings.hooks_host}:{settings.hooks_port}")
 
 
-def _process(folder: Folder, now_us: int) -> Looked:
+def _process(folder: Folder, now_us: int) -> SetupCheck:
     says = heartbeat.read(folder.run / "hooks.json")
     if now_us - int(says.get("at") or 0) > FRESH_US:
-        return Looked("process", "error", "gives no sign; is `stillwatch serve` running?")
+        return SetupCheck("process", "error", "gives no sign; is `stillwatch serve` running?")
     wrong = [str(says[key]) for key in ("capture", "terms_error", "tables_error", "error") if says.get(key)]
     if wrong:
-        return Looked("process", "warning", "; ".join(wrong))
+        return SetupCheck("process", "warning", "; ".join(wrong))
     rows = sum((says.get("rows") or {}).values())
     text = f"{says['decisions']:,} decisions, {rows:,} rows, {says['dead']:,} dead letters since it began"
-    return Looked("process", "warning" if says["dead"] else "ok", text)
+    return SetupCheck("process", "warning" if says["dead"] else "ok", text)
 
 
-def _keys(folder: Folder, now_us: int) -> Looked:
+def _keys(folder: Folder, now_us: int) -> SetupCheck:
     entries = load_tables(folder.state).keys.values()
     live = sorted(
         {
@@ -59,11 +61,11 @@ def _keys(folder: Folder, now_us: int) -> Looked:
         }
     )
     if not live:
-        return Looked("keys", "error", f"none yet; `stillwatch key issue {OWNER}litellm` makes one")
-    return Looked("keys", "ok", ", ".join(live))
+        return SetupCheck("keys", "error", f"none yet; `stillwatch key issue {OWNER}litellm` makes one")
+    return SetupCheck("keys", "ok", ", ".join(live))
 
 
-def _litellm(path: Path) -> list[Looked]:
+def _litellm(path: Path) -> list[SetupCheck]:
     try:
         whole = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as why:
@@ -76,24 +78,28 @@ def _litellm(path: Path) -> list[Looked]:
         found.append(_beside(path))
     if outside and not any(map(_OFF.match, lines)):
         text = '"no-log": true in a request silences generic_api; set global_disable_no_log_param: true'
-        found.append(Looked("litellm", "warning", text))
+        found.append(SetupCheck("litellm", "warning", text))
     if outside and not inside and "generic_guardrail_api" not in said:
-        found.append(Looked("litellm", "warning", "logs come, but nothing asks: no generic_guardrail_api"))
+        found.append(
+            SetupCheck("litellm", "warning", "logs come, but nothing asks: no generic_guardrail_api")
+        )
     if "turn_off_message_logging" in said and not inside:
-        found.append(Looked("litellm", "warning", "turn_off_message_logging: records come without prompts"))
+        found.append(
+            SetupCheck("litellm", "warning", "turn_off_message_logging: records come without prompts")
+        )
     if inside and outside:
         found.append(
-            Looked("litellm", "warning", "the callback and generic_api both tell: each exchange twice")
+            SetupCheck("litellm", "warning", "the callback and generic_api both tell: each exchange twice")
         )
     if not inside and not outside:
-        found.append(Looked("litellm", "error", f"names neither {CALLBACK}.stillwatch nor generic_api"))
-    return found or [Looked("litellm", "ok", "generic_api tells, generic_guardrail_api asks")]
+        found.append(SetupCheck("litellm", "error", f"names neither {CALLBACK}.stillwatch nor generic_api"))
+    return found or [SetupCheck("litellm", "ok", "generic_api tells, generic_guardrail_api asks")]
 
 
-def _beside(path: Path) -> Looked:
+def _beside(path: Path) -> SetupCheck:
     shipped, copy = FILES / f"{CALLBACK}.py", path.parent / f"{CALLBACK}.py"
     if not copy.exists():
-        return Looked("litellm", "error", f"{copy} is missing; cp {shipped} {path.parent}/")
+        return SetupCheck("litellm", "error", f"{copy} is missing; cp {shipped} {path.parent}/")
     if copy.read_bytes() != shipped.read_bytes():
-        return Looked("litellm", "warning", f"{copy} is not the one of this version; cp {shipped} {copy}")
-    return Looked("litellm", "ok", "the callback asks and tells")
+        return SetupCheck("litellm", "warning", f"{copy} is not the one of this version; cp {shipped} {copy}")
+    return SetupCheck("litellm", "ok", "the callback asks and tells")

@@ -18,7 +18,7 @@ from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.values import EPOCH, Clock, as_time
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.path.gate import Gap, Gate
+from stillwatch.gateway.path.gate import Gate, UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, ROW, frame
 
 REMEMBERED = 200_000  # ids of rows that were kept
@@ -48,7 +48,7 @@ class Tally:
     error: str | None = None
 
 
-class _Batch:
+class _FrameBatch:
     """Frames on their way to the disk, and who waits for them."""
 
     __slots__ = ("done", "gate", "rows")
@@ -68,7 +68,7 @@ class _Batch:
             self.done.set_result(False)
 
 
-class Intake:
+class HookIntake:
     """Takes rows. One for the process."""
 
     def __init__(self, gate: Gate, dead_letters: Path, tally: Tally) -> None:
@@ -104,7 +104,7 @@ class Intake:
         if gate.overloaded():
             gate.uncaptured(len(fresh), "more waits for the disk than may")
             raise NotKept(gate.capture_error)
-        batch = _Batch(gate, len(fresh))
+        batch = _FrameBatch(gate, len(fresh))
         gate.log.append(b"".join(frames), batch)
         if not await batch.done:
             raise NotKept(gate.capture_error)
@@ -139,8 +139,8 @@ class Intake:
 
     async def gap(self, from_us: int, until_us: int, exchanges: int, reason: str) -> None:
         """A gap that a sender knows of. Raises: NotKept."""
-        batch = _Batch(self.gate, 1)
-        gap = Gap(WORKER, from_us, until_us, exchanges, reason)
+        batch = _FrameBatch(self.gate, 1)
+        gap = UncapturedSpan(WORKER, from_us, until_us, exchanges, reason)
         self.gate.log.append(frame(GAP, 0, msgspec.json.encode(gap)), batch)
         if not await batch.done:
             raise NotKept(self.gate.capture_error)
@@ -167,7 +167,7 @@ class Intake:
             self.tally.error = f"{self._dead}: {error.strerror}"
 
 
-def checked(row: Row, now_us: int) -> Row:
+def check_row(row: Row, now_us: int) -> Row:
     """A row whose time, account and names can be used. Raises: Refused."""
     row["time"] = as_time(row.get("time"), Clock(_moment(now_us)))
     account = row.get("account")

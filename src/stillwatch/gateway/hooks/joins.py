@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.otlp import Event, Otlp, Waiting
+from stillwatch.exchanges.formats.otlp import Event, Otlp, PendingCall
 from stillwatch.gateway.hooks import WORKER
-from stillwatch.gateway.hooks.intake import NotKept, checked
+from stillwatch.gateway.hooks.intake import NotKept, check_row
 from stillwatch.gateway.hooks.otlp import Read
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
@@ -28,7 +28,7 @@ MOST_BYTES = 128 << 20  # of what waits, likewise
 IDLE_BYTES = 1 << 20  # a journal that nothing waits in any more is begun anew from this size on
 
 
-class _Piece(msgspec.Struct):
+class _CallPart(msgspec.Struct):
     """One call's part, as the journal keeps it."""
 
     key: str
@@ -38,8 +38,8 @@ class _Piece(msgspec.Struct):
 
 
 @dataclass
-class _Held:
-    waiting: Waiting
+class _HeldCall:
+    waiting: PendingCall
     since: float  # loop time
     size: int = 0
     files: set[int] = field(default_factory=set)  # sequences of the journal's files that hold it
@@ -51,13 +51,13 @@ class Joins:
     def __init__(self, gate: Gate, folder: Path) -> None:
         self.gate, self._folder = gate, folder
         folder.mkdir(exist_ok=True, mode=0o700)
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _HeldCall] = {}
         self._writing = 0
         before = files(folder)
-        self._take_back: dict[str, Waiting] = {}  # of the process before us
+        self._take_back: dict[str, PendingCall] = {}  # of the process before us
         for path in before:
             for piece in self._read(path):
-                _merge(self._take_back.setdefault(piece.key, Waiting("")), piece)
+                _merge(self._take_back.setdefault(piece.key, PendingCall("")), piece)
         self._before = before
         self._journal = self._open()
         self._bytes = 0
@@ -66,15 +66,17 @@ class Joins:
         return len(self._held)
 
     def _open(self) -> Writer:
-        return Writer(self._folder, WORKER, self.gate.secret, durable=self._durable, failed=self._failed)
+        return Writer(
+            self._folder, WORKER, self.gate.secret, durable=self._durable, failed=self._report_failure
+        )
 
-    def _read(self, path: Path) -> Iterable[_Piece]:
+    def _read(self, path: Path) -> Iterable[_CallPart]:
         reader = Reader(path, self.gate.secret)
         try:
             for frames in reader.groups():
                 for found in frames:
                     with suppress(msgspec.MsgspecError):
-                        yield msgspec.json.decode(found.payload, type=_Piece)
+                        yield msgspec.json.decode(found.payload, type=_CallPart)
         finally:
             reader.close()
 
@@ -94,10 +96,10 @@ class Joins:
         Raises: NotKept where what must wait cannot be made durable.
         """
         rows, refused, keys = list(found.rows), list[str](), list[str]()
-        later: dict[str, Waiting] = {}
+        later: dict[str, PendingCall] = {}
         for key, piece in found.pieces.items():
             held = self._held.get(key)
-            whole = Waiting("") if held is None else _copy(held.waiting)
+            whole = PendingCall("") if held is None else _copy(held.waiting)
             _merge(whole, piece)
             if not self._complete(key, whole, now_us, rows, refused):
                 later[key] = piece
@@ -111,7 +113,9 @@ class Joins:
                     keys.append(key)
         return rows, refused, keys
 
-    def _complete(self, key: str, whole: Waiting, now_us: int, rows: list[Row], refused: list[str]) -> bool:
+    def _complete(
+        self, key: str, whole: PendingCall, now_us: int, rows: list[Row], refused: list[str]
+    ) -> bool:
         """Whether a call has all it can have: then it is a row, or there is a reason why not."""
         if whole.span is None or not whole.events:
             return False
@@ -167,25 +171,25 @@ class Joins:
 
     # --- one call --------------------------------------------------------------------------------------
 
-    def _row(self, key: str, waiting: Waiting, now_us: int) -> Row | str | None:
+    def _row(self, key: str, waiting: PendingCall, now_us: int) -> Row | str | None:
         """A row; why it is none; or None for events of a call that was told of elsewhere."""
         for item in Otlp({key: waiting}).finish():
             if isinstance(item, Refused):
                 return str(item)
             if isinstance(item, dict):
                 try:
-                    return checked(item, now_us)
+                    return check_row(item, now_us)
                 except Refused as why:
                     return str(why)
         return None
 
     # --- the journal -----------------------------------------------------------------------------------
 
-    async def _hold(self, pieces: dict[str, Waiting]) -> None:
+    async def _hold(self, pieces: dict[str, PendingCall]) -> None:
         done: asyncio.Future[int] = self.gate.loop.create_future()
         frames: dict[str, bytes] = {}
         for key, piece in pieces.items():
-            kept = _Piece(
+            kept = _CallPart(
                 key, dict(piece.span) if piece.span is not None else None, piece.resource, piece.events
             )
             frames[key] = frame(ROW, 0, msgspec.json.encode(kept))
@@ -201,7 +205,7 @@ class Joins:
             raise NotKept("what waits for its texts cannot be made durable")
         now = self.gate.loop.time()
         for key, piece in pieces.items():
-            held = self._held.setdefault(key, _Held(Waiting(""), now))
+            held = self._held.setdefault(key, _HeldCall(PendingCall(""), now))
             held.files.add(sequence)
             held.size += len(frames[key])
             _merge(held.waiting, piece)
@@ -209,7 +213,7 @@ class Joins:
     def _durable(self, tokens: list[object], size: int) -> None:
         self._tell(tokens, self._journal.sequence)
 
-    def _failed(self, tokens: list[object], why: OSError) -> None:
+    def _report_failure(self, tokens: list[object], why: OSError) -> None:
         self._tell(tokens, -1)
 
     def _tell(self, tokens: list[object], sequence: int) -> None:
@@ -225,7 +229,7 @@ def _settle(done: asyncio.Future[int], sequence: int) -> None:
         done.set_result(sequence)
 
 
-def _merge(into: Waiting, piece: Waiting | _Piece) -> None:
+def _merge(into: PendingCall, piece: PendingCall | _CallPart) -> None:
     if piece.span is not None:
         into.span, into.resource = piece.span, piece.resource
     elif into.span is None and piece.resource:
@@ -234,5 +238,5 @@ def _merge(into: Waiting, piece: Waiting | _Piece) -> None:
     known.extend(event for event in map(tuple, piece.events) if event not in known)  # type: ignore[misc]
 
 
-def _copy(waiting: Waiting) -> Waiting:
-    return Waiting(waiting.place, waiting.span, waiting.resource, list(waiting.events))
+def _copy(waiting: PendingCall) -> PendingCall:
+    return PendingCall(waiting.place, waiting.span, waiting.resource, list(waiting.events))

@@ -5,7 +5,7 @@ that may answer.
 """
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL, does_of
-from stillwatch.gateway.hooks import Asked, Judged
+from stillwatch.gateway.hooks import ReportedRequest, TermsJudgement
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.terms import Decision, ModelVerdict, RequestFacts, Terms
 from stillwatch.terms.decide import decide, host_verdict
@@ -23,7 +23,7 @@ class Judge:
         self._terms: Terms | None = None  # of the hosts below
         self._hosts: dict[str, ModelVerdict] = {}
 
-    def request(self, asked: Asked, now_us: int, *, count: bool = True) -> Judged:
+    def request(self, asked: ReportedRequest, now_us: int, *, count: bool = True) -> TermsJudgement:
         """Decide, and count the request against its account's limits unless it is only looked at."""
         gate = self.gate
         verdict = self.verdict(asked, now_us)
@@ -37,18 +37,18 @@ class Judge:
         decision = decide(gate.terms, standing, ask, verdict, spent, now_us)
         if decision.allow and count:
             gate.budgets.add(place, now_us, 1, 0)
-        return Judged(decision, verdict)
+        return TermsJudgement(decision, verdict)
 
-    def reply(self, asked: Asked, served: str, now_us: int) -> Judged:
+    def reply(self, asked: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
         """Whether a reply may be handed on, by the model that it names."""
         first = asked.models[0] if asked.models else ""
         verdict = self.gate.reply_verdict(first, served, asked.account, asked.org, now_us)
         if verdict.allow:
-            return Judged(Decision(True, verdict.rule, warn=verdict.warn), verdict)
+            return TermsJudgement(Decision(True, verdict.rule, warn=verdict.warn), verdict)
         code = "model_banned" if verdict.rule.startswith("ban:") else "model_not_allowed"
-        return Judged(Decision(False, verdict.rule, 403, code, verdict.reason), verdict)
+        return TermsJudgement(Decision(False, verdict.rule, 403, code, verdict.reason), verdict)
 
-    def verdict(self, asked: Asked, now_us: int) -> ModelVerdict:
+    def verdict(self, asked: ReportedRequest, now_us: int) -> ModelVerdict:
         """The first refusal among all models and hosts, else the first warning, else what is said of the one
         that was asked for."""
         names: tuple[str | None, ...] = asked.models

@@ -15,9 +15,9 @@ from stillwatch.exchanges.messages import dig, first, from_text
 from stillwatch.exchanges.request_text import request_text
 from stillwatch.exchanges.sketched import OUTCOMES
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Asked, Reply
+from stillwatch.gateway.hooks import HookReply, ReportedRequest
 from stillwatch.gateway.hooks.dialects import JSON
-from stillwatch.gateway.hooks.intake import checked, digest_id
+from stillwatch.gateway.hooks.intake import check_row, digest_id
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.request import BadRequest
 
@@ -26,7 +26,7 @@ WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_
 MOST_RECORDS = 20_000  # in one request
 
 
-def guardrail(judge: Judge, said: dict[str, object], now_us: int) -> tuple[Reply, bool]:
+def guardrail(judge: Judge, said: dict[str, object], now_us: int) -> tuple[HookReply, bool]:
     """LiteLLM's question in its own words, answered in them; and whether it was allowed."""
     data = said.get("request_data")
     account = first(*(dig(data, name) for name in WHO))
@@ -34,13 +34,13 @@ def guardrail(judge: Judge, said: dict[str, object], now_us: int) -> tuple[Reply
         raise BadRequest(400, "no_account", f"request_data names no account: one of {', '.join(WHO)}")
     org, user = first(dig(data, WHO[4]), dig(data, WHO[3])), dig(data, "user_api_key_end_user_id")
     model = said.get("model")
-    asked = Asked(
+    asked = ReportedRequest(
         account, None, "", org if isinstance(org, str) else None, user if isinstance(user, str) else None,
         models=(model,) if isinstance(model, str) and model else (), blind=not model,
     )  # fmt: skip
     decision = judge.request(asked, now_us, count=said.get("input_type") == "request").decision
     told = {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
-    return Reply(200, msgspec.json.encode(told), (JSON,)), decision.allow
+    return HookReply(200, msgspec.json.encode(told), (JSON,)), decision.allow
 
 
 def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
@@ -86,16 +86,16 @@ def rows(obj: dict[str, object], now_us: int) -> Iterable[Row]:
         if isinstance(row, Refused):
             raise row
         assert isinstance(row, dict)
-        row["served_model"] = _served(obj)
+        row["served_model"] = _served_model(obj)
         # LiteLLM's ids are the upstream's or, by x-litellm-call-id, the client's: two exchanges may share one
         row["exchange_id"] = digest_id("llm", obj)
         row["outcome"] = "complete" if obj.get("status") != "failure" else "upstream_error"
         if isinstance(beside, dict):
             _add(row, beside)
-        yield checked(row, now_us)
+        yield check_row(row, now_us)
 
 
-def _served(obj: dict[str, object]) -> object:
+def _served_model(obj: dict[str, object]) -> object:
     served = first(dig(from_text(obj.get("response")), "model"), obj.get("model"))
     return served if isinstance(served, str) else None
 

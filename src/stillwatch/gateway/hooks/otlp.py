@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.otlp import Otlp, Waiting
+from stillwatch.exchanges.formats.otlp import Otlp, PendingCall
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.gateway.hooks import Reply
-from stillwatch.gateway.hooks.intake import checked
+from stillwatch.gateway.hooks import HookReply
+from stillwatch.gateway.hooks.intake import check_row
 from stillwatch.gateway.path.request import BadRequest
 
 PROTOBUF = "application/x-protobuf"
@@ -29,7 +29,7 @@ class Read:
 
     rows: list[Row] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # a reason for each span or record that is no row
-    pieces: dict[str, Waiting] = field(default_factory=dict)  # by trace and span
+    pieces: dict[str, PendingCall] = field(default_factory=dict)  # by trace and span
 
 
 def read(kind: str, body: bytes, now_us: int) -> Read:
@@ -42,7 +42,7 @@ def read(kind: str, body: bytes, now_us: int) -> Read:
                 found.refused.append(str(item))
             elif isinstance(item, dict):
                 try:
-                    found.rows.append(checked(item, now_us))
+                    found.rows.append(check_row(item, now_us))
                 except Refused as why:
                     found.refused.append(str(why))
     return found
@@ -76,14 +76,14 @@ def _protobuf() -> Any:
         raise BadRequest(415, "no_protobuf", NEEDS) from None
 
 
-def told(kind: str, logs: bool, refused: list[str]) -> Reply:
+def intake_reply(kind: str, logs: bool, refused: list[str]) -> HookReply:
     """200, with how many were left out and why."""
     message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
     if kind == "application/json":
         name = "rejectedLogRecords" if logs else "rejectedSpans"
         said = {"partialSuccess": {name: str(len(refused)), "errorMessage": message}} if refused else {}
-        return Reply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
-    return Reply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
+        return HookReply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
+    return HookReply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
 
 
 def _partial(logs: bool, message: str, count: int) -> bytes:

@@ -12,13 +12,13 @@ from pathlib import Path
 import uvloop
 
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.control.tables import Follower
+from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.hooks import WORKER, Reply
-from stillwatch.gateway.hooks.answering import RETRY_S, World, respond
+from stillwatch.gateway.hooks import WORKER, HookReply
+from stillwatch.gateway.hooks.answering import RETRY_S, HookContext, respond
 from stillwatch.gateway.hooks.door import opener
-from stillwatch.gateway.hooks.intake import Intake, NotKept, Tally
+from stillwatch.gateway.hooks.intake import HookIntake, NotKept, Tally
 from stillwatch.gateway.hooks.joins import Joins
 from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.instance import open_terms
@@ -27,21 +27,21 @@ from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import Client, Request
-from stillwatch.gateway.path.upstream import Pool, Target
+from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
 from stillwatch.gateway.probe import BACKLOG, given_door
 from stillwatch.gateway.record.wal import Writer
-from stillwatch.gateway.settings import Settings
+from stillwatch.gateway.settings import GatewaySettings
 
 READING = 4  # batches at the same time
 DRAIN_S = 10.0
 TIDY_S = 10
 
 
-class Answer:
+class HookHandler:
     """One request and its reply, for `server.Client`."""
 
-    def __init__(self, world: World, client: Client, request: Request) -> None:
+    def __init__(self, world: HookContext, client: Client, request: Request) -> None:
         self.world, self.client, self.request = world, client, request
         self.gone = False
         self._task: asyncio.Task[None] | None = None
@@ -50,9 +50,9 @@ class Answer:
         try:
             found = respond(self.world, self.client, self.request)
         except Exception as why:  # noqa: BLE001 - one request must not end the process
-            self._give(self._failed(why))
+            self._give(self._failure_reply(why))
             return
-        if isinstance(found, Reply):
+        if isinstance(found, HookReply):
             self._give(found)
         else:
             self._task = self.world.gate.loop.create_task(self._later(found))
@@ -61,21 +61,23 @@ class Answer:
         try:
             reply = await found  # type: ignore[misc]
         except Exception as why:  # noqa: BLE001 - one request must not end the process
-            reply = self._failed(why)
+            reply = self._failure_reply(why)
         self._give(reply)
 
-    def _failed(self, why: Exception) -> Reply:
+    def _failure_reply(self, why: Exception) -> HookReply:
         if isinstance(why, BadRequest):
-            return Reply(why.status, error_body("chat", why.status, why.code, why.message))
+            return HookReply(why.status, error_body("chat", why.status, why.code, why.message))
         retry = (b"retry-after", b"%d" % RETRY_S)
         if isinstance(why, NotKept):
             body = error_body("chat", 503, "capture_failed", f"This could not be written down: {why}")
-            return Reply(503, body, (*Reply(503).headers, retry))
+            return HookReply(503, body, (*HookReply(503).headers, retry))
         self.world.tally.failed += 1
         self.world.tally.error = f"{type(why).__name__} while answering {self.request.target[:80]!r}"
-        return Reply(500, error_body("chat", 500, "internal", "The hooks process failed at this request."))
+        return HookReply(
+            500, error_body("chat", 500, "internal", "The hooks process failed at this request.")
+        )
 
-    def _give(self, reply: Reply) -> None:
+    def _give(self, reply: HookReply) -> None:
         if self.gone:
             return
         self.gone = True
@@ -106,9 +108,9 @@ class Hooks:
 
     def __init__(self, folder: Folder, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.loop = folder, loop
-        self.settings = Settings.load(folder.settings)
+        self.settings = GatewaySettings.load(folder.settings)
         self.terms = open_terms(folder, keeps_history=False)
-        self.follower = Follower(folder.state)
+        self.follower = TableFollower(folder.state)
         tables = self.follower.poll() or self.follower.tables
         counters = Counters(folder.run / "hooks.counters")
         secret = folder.secret()
@@ -118,7 +120,9 @@ class Hooks:
             terms=self.terms.terms,
             tables=tables,
             secret=secret,
-            pool=Pool(Target(self.settings.upstream), loop, counters.values, None),  # nothing is ever sent
+            pool=ConnectionPool(
+                Target(self.settings.upstream), loop, counters.values, None
+            ),  # nothing is ever sent
             budgets=Budgets(folder.run, WORKER, self.settings.workers),
             counters=counters.values,
             upstream_key=None,
@@ -127,9 +131,9 @@ class Hooks:
             ),
         )
         tally = Tally()
-        intake = Intake(gate, folder.path / "dead-letters.jsonl", tally)
+        intake = HookIntake(gate, folder.path / "dead-letters.jsonl", tally)
         joins = Joins(gate, folder.path / "held")
-        self.world = World(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
+        self.world = HookContext(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
         self._number()
         self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
         self._stopped = loop.create_future()
@@ -143,7 +147,7 @@ class Hooks:
         self._tables()
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
-            lambda: Client(gate, lambda _, client, request: Answer(world, client, request), _knows),
+            lambda: Client(gate, lambda _, client, request: HookHandler(world, client, request), _knows),
             sock=given_door(self.settings.hooks_host, self.settings.hooks_port),
             backlog=BACKLOG,
         )

@@ -34,7 +34,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS files (name BLOB PRIMARY KEY, questions I
     unsaid INTEGER, at_us INTEGER) WITHOUT ROWID"""
 
 
-class Batch(msgspec.Struct, frozen=True, gc=False):
+class BatchRequest(msgspec.Struct, frozen=True, gc=False):
     """What a request uploads or begins."""
 
     questions: int = 0
@@ -57,7 +57,7 @@ class _Asks(msgspec.Struct):
     messages: object = None
 
 
-class _Question(msgspec.Struct):
+class _BatchQuestion(msgspec.Struct):
     """A line of an uploaded batch (`body`), or a request of an inline one (`params`, `request`)."""
 
     custom_id: object = None
@@ -67,34 +67,34 @@ class _Question(msgspec.Struct):
     request: _Asks | None = None
 
 
-class _Usage(msgspec.Struct):
+class _BatchUsage(msgspec.Struct):
     completion_tokens: int | None = None
     output_tokens: int | None = None
     prompt_tokens: int | None = None
     input_tokens: int | None = None
 
 
-class _Body(msgspec.Struct):
-    usage: _Usage | None = None
+class _BatchAnswerBody(msgspec.Struct):
+    usage: _BatchUsage | None = None
 
 
 class _Response(msgspec.Struct):
-    body: _Body | None = None
+    body: _BatchAnswerBody | None = None
 
 
 class _Result(msgspec.Struct):
-    message: _Body | None = None
+    message: _BatchAnswerBody | None = None
 
 
-class _Answer(msgspec.Struct):
+class _BatchAnswer(msgspec.Struct):
     """A line of a batch's answers: OpenAI's `response`, Anthropic's `result`."""
 
     response: _Response | None = None
     result: _Result | None = None
 
 
-_QUESTION = msgspec.json.Decoder(_Question)
-_ANSWER = msgspec.json.Decoder(_Answer)
+_QUESTION = msgspec.json.Decoder(_BatchQuestion)
+_ANSWER = msgspec.json.Decoder(_BatchAnswer)
 
 
 class TooMany(ValueError):
@@ -111,7 +111,7 @@ def lines_of(body: bytes) -> Iterator[bytes]:
     return (found[1] for found in _LINE.finditer(body))
 
 
-def uploaded(body: bytes) -> Batch | None:
+def uploaded_batch(body: bytes) -> BatchRequest | None:
     """The questions in a body of lines, alone or within a form; None where there are none.
 
     Raises: TooMany: each is looked at while other clients wait, and becomes a row.
@@ -124,30 +124,30 @@ def uploaded(body: bytes) -> Batch | None:
             raise TooMany
         with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             found.append(_QUESTION.decode(line))
-    return _counted([one for one in found if one.custom_id is not None])
+    return _count_questions([one for one in found if one.custom_id is not None])
 
 
-def begun(asked: object) -> Batch:
+def begun(asked: object) -> BatchRequest:
     """The batch that a request with this JSON body begins."""
     if not isinstance(asked, dict):
-        return Batch(begins=True, untold=True)
+        return BatchRequest(begins=True, untold=True)
     requests = asked.get("requests")
     if isinstance(requests, list) and requests:
         found = []
         for one in requests:
             try:
-                found.append(msgspec.convert(one, _Question))
+                found.append(msgspec.convert(one, _BatchQuestion))
             except msgspec.ValidationError:
-                found.append(_Question(body=_Asks()))
-        counted = _counted(found)
+                found.append(_BatchQuestion(body=_Asks()))
+        counted = _count_questions(found)
         assert counted is not None
         return msgspec.structs.replace(counted, begins=True)
     named = [asked.get("input_file_id"), *_list(asked.get("input_files"))]
     files = tuple(name for name in named if isinstance(name, str))
-    return Batch(begins=True, files=files, untold=not files)
+    return BatchRequest(begins=True, files=files, untold=not files)
 
 
-def _counted(questions: list[_Question]) -> Batch | None:
+def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     said = unsaid = 0
     most_n, logprobs = 1, False
     for one in questions:
@@ -164,10 +164,10 @@ def _counted(questions: list[_Question]) -> Batch | None:
             unsaid += n
         most_n = max(most_n, n)
         logprobs = logprobs or asks.logprobs not in (None, False) or asks.top_logprobs is not None
-    return Batch(len(questions), said, unsaid, most_n, logprobs) if questions else None
+    return BatchRequest(len(questions), said, unsaid, most_n, logprobs) if questions else None
 
 
-def brought(lines: bytes) -> tuple[int, int]:
+def batch_tokens(lines: bytes) -> tuple[int, int]:
     """(input, output) tokens that some lines of a batch's answers tell."""
     read = written = 0
     for line in lines.split(b"\n"):
@@ -198,7 +198,7 @@ class Notes:
         self._fetched: set[bytes] = set()
         self._order: deque[bytes] = deque()
 
-    def note(self, account: str, file: str, batch: Batch, now_us: int) -> None:
+    def note(self, account: str, file: str, batch: BatchRequest, now_us: int) -> None:
         """Keep what a file may bring."""
         with suppress(sqlite3.Error), self._open() as db:
             said, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
@@ -210,7 +210,7 @@ class Notes:
                 db.execute("DELETE FROM files WHERE at_us < ?", (now_us - KEPT_US,))
                 db.execute(f"DELETE FROM files WHERE at_us <= ({newest})", (MOST_FILES,))
 
-    def tokens(self, account: str, batch: Batch, each: int) -> int | None:
+    def tokens(self, account: str, batch: BatchRequest, each: int) -> int | None:
         """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
         if batch.untold:
             return None
@@ -242,16 +242,16 @@ class Notes:
             if self._path is None:
                 raise sqlite3.OperationalError("nothing is noted here")
             try:
-                self._db = _opened(self._path)
+                self._db = _open_database(self._path)
             except sqlite3.OperationalError:
                 raise  # locked, or no room: the next note may find it better
             except sqlite3.DatabaseError:  # no database any more: what it knew is lost
                 self._path.unlink(missing_ok=True)
-                self._db = _opened(self._path)
+                self._db = _open_database(self._path)
         return self._db
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode = WAL")

@@ -47,11 +47,11 @@ class Budgets:
         self._others: list[memoryview] = []
         if run is not None:
             self._path = _path(run, worker)
-            self._mine = _mapped(self._path)
+            self._mine = _map_file(self._path)
             kept = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
             after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
             others = (kept | after | set(range(workers))) - {worker}
-            self._others = [_mapped(_path(run, k)) for k in sorted(others)]
+            self._others = [_map_file(_path(run, k)) for k in sorted(others)]
             self._mine[STARTS] += 1  # what answers held that another start let in is void
             self._rows = self._mine[ROWS]
 
@@ -204,7 +204,7 @@ class Budgets:
 
 def void(path: Path) -> None:
     """Let go of what the answers of an ended worker held."""
-    _mapped(path)[STARTS] += 1
+    _map_file(path)[STARTS] += 1
 
 
 def _path(run: Path, worker: int) -> Path:
@@ -219,7 +219,7 @@ def _reserve(path: Path, rows: int) -> None:
         os.close(file)
 
 
-def _mapped(path: Path) -> memoryview:
+def _map_file(path: Path) -> memoryview:
     """The file's values: a hole but for what `_reserve` gave blocks to, and what lies behind the rows."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -96,7 +96,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
     if len(keys) != 1:
         raise BadRequest(401, "invalid_api_key", NO_KEY if not keys else "Two different keys were given.")
     key = keys.pop()
-    said = _said(request)
+    said = _read_headers(request)
     header = gate.terms.identity.end_user_header
     end_user = said.get(header.lower().encode("latin-1")) if header else None
     head = (
@@ -110,7 +110,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
     if gate.terms.identity.keys == "upstream":
         name = "key_" + _name(gate, key)
         named = in_headers(request.headers)
-        return Caller(name, None, "", None, None, *head, _passed(gate, request, issued=False), named)
+        return Caller(name, None, "", None, None, *head, _upstream_head(gate, request, issued=False), named)
     parsed = parse(key.decode("latin-1"))
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     found = digest(parsed[1], gate.secret) if parsed else bytes(32)
@@ -126,12 +126,12 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         entry.org,
         entry.expires_us,
         *head,
-        _passed(gate, request, issued=True),
+        _upstream_head(gate, request, issued=True),
         in_headers(request.headers),
     )
 
 
-def _said(request: Request) -> dict[bytes, bytes]:
+def _read_headers(request: Request) -> dict[bytes, bytes]:
     """The headers by their names in small letters. Raises: BadRequest where two of one kind differ."""
     said: dict[bytes, bytes] = {}
     for name, value in request.headers:
@@ -194,7 +194,7 @@ def _within(text: str, networks: tuple[object, ...]) -> bool:
     return any(found in network for network in networks)  # type: ignore[operator]
 
 
-def _passed(gate: Gate, request: Request, *, issued: bool) -> bytes:
+def _upstream_head(gate: Gate, request: Request, *, issued: bool) -> bytes:
     """The lines that go upstream, built anew: what we do not pass on cannot be disagreed about."""
     dropped = set(NOT_PASSED)
     for name, value in request.headers:

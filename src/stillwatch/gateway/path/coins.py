@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stillwatch.coin import CoinError, Pair
-from stillwatch.coin.keys import Key, current
+from stillwatch.coin.keys import EpochKey, current
 from stillwatch.coin.ledger import Ledger
 from stillwatch.coin.sealing import public_of
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.path.upstream import Connection, Header, Pool
-from stillwatch.gateway.record.coined import Drawn, Reply, record, tokens_of
+from stillwatch.gateway.path.upstream import Connection, ConnectionPool, Header
+from stillwatch.gateway.record.coined import CoinedReply, Drawn, record, tokens_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ class _Tool(msgspec.Struct):
     type: object = None
 
 
-class _Asked(msgspec.Struct):
+class _RepeatabilityFields(msgspec.Struct):
     """What tells whether a request may be asked twice, and whether two answers can differ."""
 
     temperature: object = None
@@ -65,7 +65,7 @@ class _Asked(msgspec.Struct):
     tools: list[_Tool] = []
 
 
-_ASKED = msgspec.json.Decoder(_Asked)
+_ASKED = msgspec.json.Decoder(_RepeatabilityFields)
 
 
 def twice(operation: str, body: bytes) -> bool:
@@ -110,7 +110,12 @@ class Coins:
     """One worker's coins: throws them, and has a thread that writes the ledger."""
 
     def __init__(
-        self, folder: Folder, worker: int, pool: Pool, counters: memoryview, now_us: Callable[[], int]
+        self,
+        folder: Folder,
+        worker: int,
+        pool: ConnectionPool,
+        counters: memoryview,
+        now_us: Callable[[], int],
     ) -> None:
         self._folder, self._worker = folder, worker
         self.pool, self._counters, self._now_us = pool, counters, now_us
@@ -147,17 +152,17 @@ class Coins:
             self._old = None
         self._waited += 1
         if self._ledger is not None and (
-            not terms.on or self._ledger.full or self._ledger.closed or self._changed(self._ledger, terms)
+            not terms.on or self._ledger.full or self._ledger.closed or self._is_changed(self._ledger, terms)
         ):
             self._old, self._ledger, self._waited = self._ledger, None, 0
         if terms.on and self._ledger is None and self._old is None:
             self._open(terms)
 
-    def _changed(self, ledger: Ledger, terms: "Coin") -> bool:
+    def _is_changed(self, ledger: Ledger, terms: "Coin") -> bool:
         found = self._keys(terms)
         return found is None or found != (ledger.key, ledger.reader)
 
-    def _keys(self, terms: "Coin") -> tuple[Key, bytes | None] | None:
+    def _keys(self, terms: "Coin") -> tuple[EpochKey, bytes | None] | None:
         """The key and the public reading key to go by; None where there is none."""
         key = current(self._folder.coin / "keys")
         reader = public_of(reader_file(self._folder)) if terms.sealed else None
@@ -280,10 +285,10 @@ class Slot:
         self.connection: Connection | None = None
         self._retry: Callable[[], None] | None = None
 
-    def reply(self) -> Reply:
-        return Reply(b"".join(self._parts), self.status, self._stream, self._why)
+    def reply(self) -> CoinedReply:
+        return CoinedReply(b"".join(self._parts), self.status, self._stream, self._why)
 
-    def ask(self, pool: Pool, head: bytes, body: bytes) -> None:
+    def ask(self, pool: ConnectionPool, head: bytes, body: bytes) -> None:
         """Ask for this answer, on a connection of its own."""
 
         def send(connection: Connection | None, why: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, Found
+from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMatch
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
@@ -37,7 +37,7 @@ from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import BadRequest, Facts, read
 from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
-from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, pack
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
 from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
 from stillwatch.terms.decide import decide, step_now
@@ -269,15 +269,15 @@ class Exchange:
         if self.gate.coins is not None and self.gate.coins.on and not self._retried:
             draw = self._draw = self._coin()
         if draw is not None and draw.served == 1:  # the other one is the first that is asked for
-            draw.ask_other(*self._asked(0))
+            draw.ask_other(*self._request_bytes(0))
         self._ask()
         if draw is not None and draw.served == 0:
-            draw.ask_other(*self._asked(1))
+            draw.ask_other(*self._request_bytes(1))
 
     def _ask(self) -> None:
         connection = None if self._retried else self.gate.pool.idle()
         if connection is None:
-            self.gate.pool.connect(self._connected)
+            self.gate.pool.connect(self._on_connected)
         else:
             self._send(connection)
 
@@ -296,7 +296,7 @@ class Exchange:
             self.request.body,
         )
 
-    def _connected(self, connection: Connection | None, why: str) -> None:
+    def _on_connected(self, connection: Connection | None, why: str) -> None:
         if self.over:
             if connection is not None:
                 self.gate.pool.take_back(connection)
@@ -312,9 +312,9 @@ class Exchange:
         if self.decision.mark:
             self.gate.counters[_MARKED] += 1
         slot = self._draw.served if self._draw is not None else 0
-        connection.send(*self._asked(slot), self, head_only=self.request.method == "HEAD")
+        connection.send(*self._request_bytes(slot), self, head_only=self.request.method == "HEAD")
 
-    def _asked(self, slot: int) -> tuple[bytes, bytes]:
+    def _request_bytes(self, slot: int) -> tuple[bytes, bytes]:
         """The head and the body that go upstream, for the first answer or for a second one."""
         request, who = self.request, self.caller
         assert who is not None
@@ -466,7 +466,7 @@ class Exchange:
         self._charge.add(tokens)
 
     def run_out(self) -> None:
-        self._adopted()
+        self._leave_to_draw()
         self._cut(429, "rate_limited", "The account's output budget is used up.", "limits.output_tokens")
 
     def fail(self, code: str, why: str) -> None:
@@ -498,7 +498,7 @@ class Exchange:
         for name in self.facts.models:
             verdict = gate.verdict(name, who.account, who.org, gate.now_us())
             if not verdict.allow:
-                self._banned(name, verdict)
+                self._refuse_banned(name, verdict)
                 return False
         return not self._name or self.served(self._name)
 
@@ -524,7 +524,7 @@ class Exchange:
         verdict = self.gate.reply_verdict(self.asked, name, who.account, who.org, self.began_us)
         if not verdict.allow:
             self._served_name = name
-            self._banned(name, verdict)
+            self._refuse_banned(name, verdict)
             return False
         self._name = self._name or name
         if self._charge is not None:
@@ -577,7 +577,7 @@ class Exchange:
             self.gate.note(frame(PART, self.number, *self._kept))
             self._kept, self._kept_size = [], 0
 
-    def _banned(self, name: str, verdict: ModelVerdict) -> None:
+    def _refuse_banned(self, name: str, verdict: ModelVerdict) -> None:
         self.gate.counters[_CUT_MODEL] += 1
         self._cut(403, "model_banned", verdict.reason or f"{name} may not be used here.", verdict.rule)
 
@@ -653,7 +653,7 @@ class Exchange:
             self._log(outcome, rule)
         if not self.number:
             return
-        entry = Outcome(
+        entry = ExchangeOutcome(
             now, outcome, self.status, max(0, (now - self.began_us) // 1000), self.delivered,
             self._served_name or found.served_model, found.input_tokens,
             found.output_tokens, found.reasoning_tokens,
@@ -726,7 +726,7 @@ class Exchange:
         """The client hung up: the upstream is cancelled, what was delivered is counted."""
         if self.over:
             return
-        self._adopted()
+        self._leave_to_draw()
         self._drop_upstream()
         self.gate.counters[_CLIENT_LEFT] += 1
         if not self._headed:
@@ -744,7 +744,7 @@ class Exchange:
         if connection is not None:
             connection.drop()
 
-    def _adopted(self) -> None:
+    def _leave_to_draw(self) -> None:
         """A reply that its client takes no further is drawn to its end for the ledger."""
         if self._draw is not None and self.connection is not None:
             connection, self.connection = self.connection, None
@@ -758,7 +758,7 @@ class Exchange:
             draw.mine.fail(why)
 
 
-def _not_forwarded(terms: Terms, found: Found | None, request: Request) -> str | None:
+def _not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
     """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
     if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
         return None

@@ -17,7 +17,7 @@ from stillwatch.gateway.path.batch import Notes
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.reply import Ratios
-from stillwatch.gateway.path.upstream import Pool
+from stillwatch.gateway.path.upstream import ConnectionPool
 from stillwatch.gateway.record.wal import GAP, Writer, frame
 from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
@@ -44,14 +44,14 @@ _Value = TypeVar("_Value")
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
 
 
-class Waiting(Protocol):
+class IntentWaiter(Protocol):
     """An exchange whose intent is on its way to the disk."""
 
     def on_durable(self) -> None: ...
     def on_not_durable(self) -> None: ...
 
 
-class Gap(msgspec.Struct):
+class UncapturedSpan(msgspec.Struct):
     """A span in which exchanges went uncaptured."""
 
     worker: int
@@ -74,7 +74,7 @@ class Gate:
         terms: Terms,
         tables: Tables,
         secret: bytes,
-        pool: Pool,
+        pool: ConnectionPool,
         budgets: Budgets,
         counters: memoryview,
         upstream_key: str | None,
@@ -280,7 +280,7 @@ class Gate:
         """Write down the gap so far. It is over when that is durable: until then it stays on its page."""
         if self._ending is None and not self.overloaded():
             values = self.counters
-            gap = Gap(
+            gap = UncapturedSpan(
                 self.worker,
                 values[_GAP_SINCE],
                 self.now_us(),
@@ -290,7 +290,7 @@ class Gate:
             self._ending = _Ending(self, gap)
             self.log.append(frame(GAP, 0, msgspec.json.encode(gap)), self._ending)
 
-    def gap_over(self, gap: Gap | None) -> None:
+    def gap_over(self, gap: UncapturedSpan | None) -> None:
         """A gap is written down, or (None) it could not be."""
         values = self.counters
         self._ending = None
@@ -307,7 +307,7 @@ class Gate:
 class _Ending:
     """A gap's last word, on its way to the disk."""
 
-    def __init__(self, gate: Gate, gap: Gap) -> None:
+    def __init__(self, gate: Gate, gap: UncapturedSpan) -> None:
         self._gate, self._gap = gate, gap
 
     def on_durable(self) -> None:

@@ -67,11 +67,11 @@ def in_object(asked: dict[str, object]) -> list[str]:
     for key, value in asked.items():
         kind = type(value)
         if kind is dict or kind is list:
-            lower = _folded(key)
+            lower = _fold_key(key)
             if lower not in WORDS:
                 todo.append((value, lower in MANY))
         elif kind is str and key != "model":
-            lower = _folded(key)
+            lower = _fold_key(key)
             if lower in MANY or (lower != "model" and _is_one(key, lower)):
                 found.append(value)  # type: ignore[arg-type]
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
@@ -90,7 +90,7 @@ def in_object(asked: dict[str, object]) -> list[str]:
             todo.extend((inner, named) for inner in value if named or type(inner) in (dict, list))
         elif isinstance(value, dict):
             for key, inner in value.items():
-                lower = _folded(key)
+                lower = _fold_key(key)
                 if isinstance(inner, str) and _is_one(key, lower):
                     found.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
@@ -99,7 +99,7 @@ def in_object(asked: dict[str, object]) -> list[str]:
     return list(dict.fromkeys(name for name in found if name))
 
 
-def _folded(key: str) -> str:
+def _fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
@@ -124,7 +124,7 @@ def in_lines(body: bytes) -> list[str]:
 
 def in_form(kind: str, body: bytes) -> list[str]:
     """Models in the fields of a form, of either type. Raises: Ambiguous."""
-    return _named(form_fields(kind, body))
+    return _models_named(form_fields(kind, body))
 
 
 def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
@@ -139,13 +139,13 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     return _fields(kind, body)
 
 
-def _named(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def _models_named(pairs: Iterable[tuple[str, str]]) -> list[str]:
     found = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
         if bare == "_charset_" and value.strip().lower() not in ("utf-8", "utf8"):
             raise Ambiguous("the form says that it is in another charset than UTF-8")
-        folded = _folded(bare)
+        folded = _fold_key(bare)
         if (folded in MANY or _is_one(bare, folded)) and value.strip():
             found.append(value.strip())
     return found
@@ -165,10 +165,10 @@ def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
         raise Ambiguous(f"the form has more than {MOST_PARTS:,} parts")
     if last.rstrip(b" \t\r\n") != b"--":
         raise Ambiguous("the form must end with its boundary, and nothing after it")
-    return [field for piece in pieces if (field := _field(piece)) is not None]
+    return [field for piece in pieces if (field := _form_field(piece)) is not None]
 
 
-def _field(piece: bytes) -> tuple[str, str] | None:
+def _form_field(piece: bytes) -> tuple[str, str] | None:
     """One part's name and value; None for a file."""
     ending, _, rest = piece.partition(b"\r\n")
     head, blank, value = rest.partition(b"\r\n\r\n")
@@ -188,13 +188,13 @@ def _field(piece: bytes) -> tuple[str, str] | None:
         if key == b"content-disposition":
             if name is not None:
                 raise Ambiguous("a part of the form is named twice")
-            name, is_file = _disposed(said)
+            name, is_file = _read_disposition(said)
     if name is None:
         raise Ambiguous("a part of the form has no name")
     return None if is_file else (name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
 
 
-def _disposed(said: bytes) -> tuple[bytes, bool]:
+def _read_disposition(said: bytes) -> tuple[bytes, bool]:
     """The name in a content disposition, and whether it is of a file."""
     kind, semicolon, rest = said.partition(b";")
     parameters = {}
@@ -242,7 +242,7 @@ def in_query(query: str) -> list[str]:
     if not query:
         return []
     try:
-        return _named(parse_qsl(query, max_num_fields=1_000))
+        return _models_named(parse_qsl(query, max_num_fields=1_000))
     except ValueError:
         raise Ambiguous("the query has too many fields") from None
 

@@ -83,12 +83,12 @@ class ObjectAccess:
     def _narrow(self) -> None:
         """Show of a list only what is the account's own."""
         kind = self._place.kind
-        self.listing = Listing(self._request.target, self._own, bool(kind))
+        self.listing = Listing(self._request.target, self._own_names, bool(kind))
         self.target = self.listing.first
         with suppress(OwnersError):
             self.owns_nothing = bool(kind) and not self._gate.owners.has(self._account, kind)
 
-    def _own(self, names: list[str]) -> set[str]:
+    def _own_names(self, names: list[str]) -> set[str]:
         try:
             owners = self._gate.owners.owners(names)
         except OwnersError as why:

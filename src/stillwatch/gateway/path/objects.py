@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 
-from stillwatch.gateway.path.references import References, Walk, folded, in_fields, in_lines
+from stillwatch.gateway.path.references import References, Walk, fold_key, in_fields, in_lines
 
 # Collections whose objects are an account's own: OpenAI, Azure, Anthropic, Mistral, Gemini.
 COLLECTIONS = frozenset(
@@ -101,7 +101,7 @@ def _place(target: str) -> Place:
     in_fields(walk, fields)
     parent = ids[0] if kind and ids else ""
     for name, value in fields:
-        if folded(name) in _CURSORS and kind and value:
+        if fold_key(name) in _CURSORS and kind and value:
             (walk.named if parent else walk.owned)[value] = None
     return Place(
         kind=kind,
@@ -160,7 +160,7 @@ class Listing:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
             raise ValueError("no JSON") from why
         if isinstance(page, list):
-            return msgspec.json.encode(self._own(page)), None
+            return msgspec.json.encode(self._own_items(page)), None
         if not isinstance(page, dict):
             return body, None
         if (name := _name(page)) is not None and not self._is_mine([name]):
@@ -169,11 +169,11 @@ class Listing:
         if self.strict and not lists and isinstance(page.get("data"), list):
             lists = ["data"]
         if lists != ["data"]:  # not of the usual form: one page
-            changed = {name: self._own(page[name]) for name in lists}
+            changed = {name: self._own_items(page[name]) for name in lists}
             same = all(len(changed[name]) == len(page[name]) for name in lists)
             return (body if same else msgspec.json.encode(page | changed)), None
         data = page["data"]
-        mine = self._own(data)
+        mine = self._own_items(data)
         self._pages += 1
         last = _name(data[-1]) if data else None
         more = page.get("has_more") is True
@@ -201,7 +201,7 @@ class Listing:
     def _anthropic(page: dict[str, object]) -> bool:
         return "object" not in page
 
-    def _own(self, found: list[object]) -> list[object]:
+    def _own_items(self, found: list[object]) -> list[object]:
         names = [name for one in found if (name := _name(one)) is not None]
         mine = self._is_mine(names)
         return [one for one in found if not isinstance(one, dict) or _name(one) in mine]

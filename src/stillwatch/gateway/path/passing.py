@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from stillwatch.gateway.counters import PLACE
-from stillwatch.gateway.path.batch import brought
+from stillwatch.gateway.path.batch import batch_tokens
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing
 from stillwatch.gateway.path.references import made_in_event
@@ -247,7 +247,7 @@ class Lines:
             to.gate.counters[_STRIPPED] += stripped != lines
             lines = stripped
         if told:
-            read, written = brought(lines)
+            read, written = batch_tokens(lines)
             self._read, self._written = self._read + read, self._written + written
         to.deliver(lines)
         return True
@@ -277,7 +277,7 @@ class Events:
         if not self.to.still_allowed():
             return
         if not self._needle:
-            data = self._named(data)
+            data = self._release_whole(data)
         elif not self._same_model(data):
             return
         if data:
@@ -296,7 +296,7 @@ class Events:
             to.gate.counters[_CUT_BUDGET] += 1
             to.run_out()
 
-    def _named(self, data: bytes) -> bytes:
+    def _release_whole(self, data: bytes) -> bytes:
         """The whole events at hand, once what they name was looked at; the rest is held."""
         held = self._held + data
         end = held.rfind(b"\n") + 1 if self._mark == b"\n" else last_end(held)

@@ -113,9 +113,9 @@ class Walk:
                 kind = type(inner)
                 if kind is str:
                     if len(inner) <= LONGEST or name not in ("content", "text"):
-                        self.text(name if name.islower() else folded(name), inner, own)
+                        self.text(name if name.islower() else fold_key(name), inner, own)
                 elif kind is dict or kind is list:
-                    field = name if name.islower() else folded(name)
+                    field = name if name.islower() else fold_key(name)
                     mine = own or field in OWN_DATA or (own_input and field == "input")
                     todo.append((inner, field, mine))
 
@@ -135,7 +135,7 @@ class Walk:
             self.owned[name[: LONGEST + 1]] = None
 
 
-def folded(key: str) -> str:
+def fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
@@ -158,7 +158,7 @@ def in_value(asked: object) -> References:
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
     """Objects that a form's or a query's fields name."""
     for name, value in fields:
-        walk.text(folded(_FORM_LIST.sub("", name.strip())), value.strip(), False)
+        walk.text(fold_key(_FORM_LIST.sub("", name.strip())), value.strip(), False)
 
 
 def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
@@ -181,7 +181,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
         if isinstance(asked, dict) and "custom_id" in asked:
             walk.value({name: inner for name, inner in asked.items() if name != "custom_id"})
             for name, inner in asked.items():
-                if folded(name) == "url" and isinstance(inner, str):
+                if fold_key(name) == "url" and isinstance(inner, str):
                     paths[inner] = None
     return list(paths)
 
@@ -191,7 +191,7 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
 _NULL = msgspec.Raw(b"null")
 
 
-class _Reply(msgspec.Struct):
+class _CreationReply(msgspec.Struct):
     """Where a reply names what was made for it. The rest may be the client's own words, said back to it."""
 
     id: msgspec.Raw = _NULL
@@ -216,7 +216,7 @@ class _Reply(msgspec.Struct):
     audio: msgspec.Raw = _NULL
 
 
-_REPLY = msgspec.json.Decoder(_Reply)
+_REPLY = msgspec.json.Decoder(_CreationReply)
 _T = TypeVar("_T")
 _SIMPLE = (
     ("output_file_id", "files"), ("error_file_id", "files"), ("fine_tuned_model", "models"),
@@ -252,13 +252,13 @@ def made_in(body: bytes, kind: str, itself: bool) -> list[tuple[str, str]]:
     return found
 
 
-def _gather(reply: _Reply, kind: str, itself: bool, found: list[tuple[str, str]]) -> None:
+def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[str, str]]) -> None:
     if itself:
         if name := _read(reply.id, str):
             found.append((name, kind))
         if (path := _read(reply.name, str)) and (at := _PATHLIKE.fullmatch(path)):
             found.append((at[1], kind))
-        for one in _read(reply.data, list[_Reply]) or ():  # items of a conversation
+        for one in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
             if name := _read(one.id, str):
                 found.append((name, "items"))
     for field, its in _SIMPLE:
@@ -268,19 +268,19 @@ def _gather(reply: _Reply, kind: str, itself: bool, found: list[tuple[str, str]]
     for inner, its in ((reply.file, "built" if kind == "uploads" else kind),
                        (reply.conversation, "conversations"), (reply.container, "containers"),
                        (reply.audio, "audio")):  # fmt: skip
-        one_inside = _read(inner, _Reply)
+        one_inside = _read(inner, _CreationReply)
         if one_inside is not None:
-            _gather(_Reply(id=one_inside.id, name=one_inside.name), its, True, found)
+            _gather(_CreationReply(id=one_inside.id, name=one_inside.name), its, True, found)
     resources = _read(reply.tool_resources, _Resources)
     if resources is not None and resources.file_search is not None:
         found += [(name, "vector_stores") for name in resources.file_search.vector_store_ids]
-    for item in _read(reply.output, list[_Reply]) or ():
-        _gather(_Reply(id=item.id, container_id=item.container_id), "items", True, found)
-    for choice in _read(reply.choices, list[_Reply]) or ():
+    for item in _read(reply.output, list[_CreationReply]) or ():
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
+    for choice in _read(reply.choices, list[_CreationReply]) or ():
         for part in (choice.message, choice.delta):
-            said = _read(part, _Reply)
+            said = _read(part, _CreationReply)
             if said is not None:
-                _gather(_Reply(audio=said.audio), "audio", False, found)
+                _gather(_CreationReply(audio=said.audio), "audio", False, found)
 
 
 def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
@@ -290,7 +290,7 @@ def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
     found: list[tuple[str, str]] = []
-    for one in _read(reply.data, list[_Reply]) or ():
+    for one in _read(reply.data, list[_CreationReply]) or ():
         _gather(one, kind, False, found)
     return found
 
@@ -302,17 +302,17 @@ def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
     found: list[tuple[str, str]] = []
-    within = _read(event.response, _Reply)
+    within = _read(event.response, _CreationReply)
     if within is not None:
-        _gather(_Reply(id=within.id, conversation=within.conversation), kind, itself, found)
+        _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, found)
         return found
-    item = _read(event.item, _Reply)
+    item = _read(event.item, _CreationReply)
     if item is not None:
-        _gather(_Reply(id=item.id, container_id=item.container_id), "items", True, found)
+        _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
         return found
     for inner in (event.message, event.delta):
-        said = _read(inner, _Reply)
+        said = _read(inner, _CreationReply)
         if said is not None:
-            _gather(_Reply(container=said.container), kind, False, found)
+            _gather(_CreationReply(container=said.container), kind, False, found)
     _gather(event, kind, itself, found)
     return found

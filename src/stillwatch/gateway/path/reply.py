@@ -22,7 +22,7 @@ LEARN = 64  # complete streams that a model's ratio is taken from
 FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
 
 
-def _field(*names: bytes) -> bytes:
+def _field_pattern(*names: bytes) -> bytes:
     """A pattern for a field of one of these names and its colon, not inside a text.
 
     The name stands before the look at what is before it: a literal beginning is found four times faster.
@@ -46,7 +46,7 @@ class Fields:
         if not held:
             return None
         if held not in self._patterns:
-            self._patterns[held] = re.compile(_field(*held) + self._then)
+            self._patterns[held] = re.compile(_field_pattern(*held) + self._then)
         return self._patterns[held]
 
     def search(self, data: bytes) -> re.Match[bytes] | None:
@@ -217,7 +217,7 @@ class _Details(msgspec.Struct):
     reasoning_tokens: _Count | None = None
 
 
-class _Pair(msgspec.Struct):
+class _TokenPair(msgspec.Struct):
     """Cohere's `tokens`, Replicate's `metrics`, Text Generation Inference's `details`."""
 
     input_tokens: _Count | None = None
@@ -245,11 +245,11 @@ class _Usage(msgspec.Struct):
     eval_count: _Count | None = None
     tokens_evaluated: _Count | None = None  # llama.cpp
     tokens_predicted: _Count | None = None
-    tokens: _Pair | None = None
+    tokens: _TokenPair | None = None
 
 
 class _Meta(msgspec.Struct):
-    tokens: _Pair | None = None
+    tokens: _TokenPair | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -267,8 +267,8 @@ class _Body(msgspec.Struct):
     modelVersion: str | None = None
     usageMetadata: _Usage | None = None
     meta: _Meta | None = None
-    metrics: _Pair | None = None
-    details: _Pair | None = None
+    metrics: _TokenPair | None = None
+    details: _TokenPair | None = None
     eval_count: _Count | None = None
     prompt_eval_count: _Count | None = None
     tokens_predicted: _Count | None = None
@@ -302,7 +302,7 @@ class _Counted(msgspec.Struct):
 
 _AT_WORK = frozenset(("queued", "in_progress", "starting", "processing"))  # what was asked for comes later
 _BARE = ("eval_count", "prompt_eval_count", "tokens_predicted", "tokens_evaluated")
-_NO_PAIR = _Pair()
+_NO_PAIR = _TokenPair()
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)

@@ -14,11 +14,18 @@ import zstandard
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
-from stillwatch.exchanges.operations import NAMES_A_MODEL, OPERATIONS, Found, Operation, Operations, plain
+from stillwatch.exchanges.operations import (
+    NAMES_A_MODEL,
+    OPERATIONS,
+    Operation,
+    OperationMatch,
+    Operations,
+    plain,
+)
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, Batch, begun
+from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
 from stillwatch.gateway.path.references import NONE, References, in_value
 
@@ -90,7 +97,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     is_json: bool = False
     usage_asked: bool = False  # its stream will end with usage, or it set the option itself
     most: int | None = None  # output tokens that it allows one answer, where it says
-    batch: Batch | None = None  # what it uploads or begins
+    batch: BatchRequest | None = None  # what it uploads or begins
     background: bool = False  # answered at once, worked off and fetched later
     references: References = NONE  # stored objects that it names
 
@@ -142,7 +149,7 @@ def read(
             models = _distinct(*names, *named, *naming.in_lines(body))
         except naming.Ambiguous as why:
             raise BadRequest(400, "bad_form", str(why)) from None
-        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded(body))
+        facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded_batch(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if form or (not facts.is_json and batches.is_batch(body)):
@@ -167,7 +174,7 @@ def _plainly_typed(kind: str, does: str) -> None:
         raise BadRequest(415, "bad_form", f"content-type {media[:60]!r}: send JSON or multipart/form-data")
 
 
-def _target(target: str, found: Found | None) -> tuple[str, ...]:
+def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
     """The models that a target names."""
     path, _, query = target.partition("?")
     if not target.startswith("/") or _BAD_TARGET.search(target):
@@ -210,7 +217,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         is_json = media == "application/json" or media.endswith("+json")
         if does not in NAMES_A_MODEL and operation not in JSON_ONLY and not is_json:
             # lines of JSON, or none at all
-            found = begun(None) if starts else _uploaded(body)
+            found = begun(None) if starts else _uploaded_batch(body)
             return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
     if not isinstance(asked, dict):
@@ -246,14 +253,14 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
         True,
         asked.get("stream_options") is not None,
-        _allowed(operation, asked),
-        begun(asked) if starts else _uploaded(body) if operation == "other" else None,
+        _allowed_tokens(operation, asked),
+        begun(asked) if starts else _uploaded_batch(body) if operation == "other" else None,
         operation in LATER or asked.get("background") is True,
         references=in_value(asked),
     )
 
 
-def _allowed(operation: str, asked: dict[str, object]) -> int | None:
+def _allowed_tokens(operation: str, asked: dict[str, object]) -> int | None:
     """Output tokens that a request allows one answer, by the fields that its API obeys; of two the larger.
 
     A field of another API would be a promise that nobody keeps.
@@ -266,9 +273,9 @@ def _allowed(operation: str, asked: dict[str, object]) -> int | None:
     return min(most, MOST_TOKENS) or None
 
 
-def _uploaded(body: bytes) -> Batch | None:
+def _uploaded_batch(body: bytes) -> BatchRequest | None:
     try:
-        return batches.uploaded(body)
+        return batches.uploaded_batch(body)
     except batches.TooMany:
         what = f"an upload may hold {batches.MOST_LINES:,} questions"
         raise BadRequest(400, "too_many_questions", what) from None

@@ -89,7 +89,7 @@ class Request:
         self.modern = modern  # HTTP/1.1: takes chunks
 
 
-class Served(Protocol):
+class RequestHandler(Protocol):
     """What answers a request."""
 
     def begin(self) -> None: ...
@@ -103,7 +103,7 @@ class Client(asyncio.Protocol):
     def __init__(
         self,
         gate: Gate,
-        answer: "Callable[[Gate, Client, Request], Served]",
+        answer: "Callable[[Gate, Client, Request], RequestHandler]",
         knows: "Callable[[Gate, str, Request], object] | None" = None,
     ) -> None:
         self.gate = gate
@@ -111,7 +111,7 @@ class Client(asyncio.Protocol):
         self._knows = knows
         self.transport: Any = None
         self.peer: str = ""
-        self.now: Served | None = None  # what is being answered
+        self.now: RequestHandler | None = None  # what is being answered
         self._request: Request | None = None  # and to what
         self._waiting: deque[Request] = deque()
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -402,7 +402,7 @@ class Client(asyncio.Protocol):
         named: set[bytes] = set()  # hop by hop, as the upstream says
         for name, value in headers:
             if name.lower() == b"connection":
-                named |= _listed(value)
+                named |= _split_list(value)
         for name, value in headers:
             lower = name.lower()
             if lower in HOP or lower in named:
@@ -726,5 +726,5 @@ def _network(address: str) -> str:
     return str(found.ipv4_mapped or found.packed[:8].hex())
 
 
-def _listed(value: bytes) -> set[bytes]:
+def _split_list(value: bytes) -> set[bytes]:
     return {part.strip().lower() for part in value.split(b",")}

@@ -90,7 +90,7 @@ def _type(value: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _emptied(node: Node) -> Node:
+def _empty_item(node: Node) -> Node:
     """What is left of a reasoning item that stands alone, so that its reader still finds its shape."""
     kept: Node = {name: node[name] for name in ("id", "type", "status") if name in node}
     return kept | {name: [] for name in ("summary", "content") if _sort(node.get(name)) == "list"}
@@ -104,7 +104,7 @@ def _stripped_field(node: Node, name: str, depth: int) -> Any:
         return value
     meaning = _meaning(name)
     if not meaning or (sort in ("text", "number") and name in _SETTINGS):
-        return _stripped(value, depth) if name in _PLACES else value
+        return _strip_value(value, depth) if name in _PLACES else value
     if meaning == "probabilities":
         empty = sort == "list" and not _open(value)
         return value if empty else [] if sort == "list" else None
@@ -113,7 +113,7 @@ def _stripped_field(node: Node, name: str, depth: int) -> Any:
     return value if setting or sort == "number" else ...
 
 
-def _stripped(value: Any, depth: int = 0) -> Any:
+def _strip_value(value: Any, depth: int = 0) -> Any:
     """`value` without what is to be stripped; the same object where there was nothing."""
     sort = _sort(value)
     if sort not in ("object", "list"):
@@ -123,11 +123,11 @@ def _stripped(value: Any, depth: int = 0) -> Any:
     opened = _open(value)
     if sort == "list":
         kept = [item for item in opened if not _TYPE.match(_type(item))]
-        made = [_stripped(item, depth + 1) for item in kept]
+        made = [_strip_value(item, depth + 1) for item in kept]
         same = len(made) == len(opened) and all(new is old for new, old in zip(made, kept, strict=True))
         return value if same else made
     if _TYPE.match(_type(opened)):
-        return _emptied(opened)
+        return _empty_item(opened)
     fields = {name: _stripped_field(opened, name, depth + 1) for name in opened}
     if all(fields[name] is opened[name] for name in opened):
         return value
@@ -149,7 +149,7 @@ def _read(data: bytes) -> tuple[Any, bool]:
         raise _Unreadable(str(error)) from None
 
 
-def _written(value: Any, strictly: bool) -> bytes:
+def _write_json(value: Any, strictly: bool) -> bytes:
     return msgspec.json.encode(value) if strictly else json.dumps(value).encode()
 
 
@@ -166,8 +166,8 @@ def _may_hold(data: bytes) -> bool:
 def _strip_document(data: bytes) -> bytes:
     """Raises: _Unreadable."""
     value, strictly = _read(data)
-    made = _stripped(value)
-    return data if made is value else _written(made, strictly)
+    made = _strip_value(value)
+    return data if made is value else _write_json(made, strictly)
 
 
 def _strip_lines(data: bytes) -> bytes:
@@ -291,17 +291,17 @@ class SseStrip:
             return raw
         try:
             value, strictly = _read(payload)
-            made = self._placed(value, name)
+            made = self._strip_event(value, name)
         except _Unreadable:
             made = None
         if made is None:
             return _comment(raw) if ended else _blank_lines(raw)
-        return raw if made is value else _rewritten(raw, _written(made, strictly))
+        return raw if made is value else _rewrite_event(raw, _write_json(made, strictly))
 
-    def _placed(self, value: Any, name: str) -> Any:
+    def _strip_event(self, value: Any, name: str) -> Any:
         """The event's document as it may be seen; None where nothing of it may."""
         if _sort(value) != "object":
-            return _stripped(value)
+            return _strip_value(value)
         kind = _type(value) or name
         if kind in ("message_start", "response.created"):
             self._blocks.clear()
@@ -320,7 +320,7 @@ class SseStrip:
             hidden = hidden or index in gaps
             if gaps and gaps.moved(index) != index:
                 value = {**value, field: gaps.moved(index)}
-        return None if hidden else _stripped(value)
+        return None if hidden else _strip_value(value)
 
 
 def _blank_lines(raw: bytes) -> bytes:
@@ -335,7 +335,7 @@ def _comment(raw: bytes) -> bytes:
     return blank + b":" + b"".join(ends[-2:])
 
 
-def _rewritten(raw: bytes, payload: bytes) -> bytes:
+def _rewrite_event(raw: bytes, payload: bytes) -> bytes:
     """The event with other data; its other fields and line ends as they were."""
     made, told = [], False
     for line, end in _LINE.findall(raw):

@@ -55,7 +55,7 @@ class Asker(Protocol):
 class Connection(asyncio.Protocol):
     """One connection. `asker` is the exchange it serves now."""
 
-    def __init__(self, pool: "Pool") -> None:
+    def __init__(self, pool: "ConnectionPool") -> None:
         self.pool = pool
         self.asker: Asker | None = None
         self.transport: Any = None
@@ -223,7 +223,7 @@ class Connection(asyncio.Protocol):
 Ready = Callable[[Connection | None, str], None]
 
 
-class Pool:
+class ConnectionPool:
     """Open connections to one upstream. The one used last is used next, so that the rest can go idle."""
 
     def __init__(

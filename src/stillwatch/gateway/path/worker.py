@@ -17,7 +17,7 @@ import uvloop
 
 from stillwatch.gateway import heartbeat, logs
 from stillwatch.gateway.control.owners import Owners
-from stillwatch.gateway.control.tables import Follower
+from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.histograms import Histograms
@@ -29,10 +29,10 @@ from stillwatch.gateway.path.coins import Coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.server import RESERVED_FILES, Client, Door, Strangers
-from stillwatch.gateway.path.upstream import Pool, Target
+from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.probe import given_door
 from stillwatch.gateway.record.wal import Writer
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, Settings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 
 TABLES_S = 0.1  # how soon a new key or standing counts
 TERMS_S = 1.0
@@ -40,7 +40,7 @@ DRAIN_S = 30.0
 DRAWS_S = 5.0  # that second answers may take longer than the clients
 
 
-def trust(settings: Settings) -> ssl.SSLContext | None:
+def trust(settings: GatewaySettings) -> ssl.SSLContext | None:
     """How the upstream's certificate is checked; None where it speaks plain HTTP."""
     if not settings.upstream.startswith("https"):
         return None
@@ -56,14 +56,14 @@ class Worker:
 
     def __init__(self, folder: Folder, number: int, loop: asyncio.AbstractEventLoop) -> None:
         self.folder, self.number, self.loop = folder, number, loop
-        self.settings = Settings.load(folder.settings)
+        self.settings = GatewaySettings.load(folder.settings)
         logs.configure(self.settings.log_format, self.settings.log_level, f"worker-{number}")
         self.terms = open_terms(folder, keeps_history=False)
-        self.follower = Follower(folder.state)
+        self.follower = TableFollower(folder.state)
         tables = self.follower.poll() or self.follower.tables
         self.counters = Counters(folder.run / f"worker-{number}.counters")
         target = Target(self.settings.upstream)
-        pool = Pool(target, loop, self.counters.values, trust(self.settings))
+        pool = ConnectionPool(target, loop, self.counters.values, trust(self.settings))
         secret = folder.secret()
         self.coins = Coins(folder, number, pool, self.counters.values, lambda: self.gate.now_us())
         self.gate = Gate(

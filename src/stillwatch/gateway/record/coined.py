@@ -15,7 +15,7 @@ from stillwatch.gateway.record.said import words_of
 
 
 @dataclass(frozen=True)
-class Reply:
+class CoinedReply:
     """What the upstream sent for one of the two. `why`: it did not end well."""
 
     body: bytes
@@ -37,7 +37,7 @@ class Drawn:
     operation: str
     request: bytes
     served: int
-    replies: tuple[Reply, Reply]
+    replies: tuple[CoinedReply, CoinedReply]
 
 
 NAMES = ("first", "second")
@@ -73,7 +73,7 @@ def tokens_of(drawn: Drawn) -> int:
     return sum(_facts(drawn, reply)[0] or 0 for reply in drawn.replies if reply.body)
 
 
-def _facts(drawn: Drawn, reply: Reply) -> tuple[int | None, str | None]:
+def _facts(drawn: Drawn, reply: CoinedReply) -> tuple[int | None, str | None]:
     if not reply.stream:
         found = facts_of_json(reply.body)
     else:
@@ -83,7 +83,7 @@ def _facts(drawn: Drawn, reply: Reply) -> tuple[int | None, str | None]:
     return found.output_tokens, found.finish_reason
 
 
-def _answer(drawn: Drawn, reply: Reply) -> Answer:
+def _answer(drawn: Drawn, reply: CoinedReply) -> Answer:
     """Raises: ValueError where there is no text in it."""
     text = words_of(reply.body, reply.stream)
     return Answer(text, *_facts(drawn, reply))

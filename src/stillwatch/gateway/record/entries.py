@@ -31,7 +31,7 @@ class Intent(msgspec.Struct, array_like=True, gc=False):
     end_user: str | None = None  # from a header; the recorder reads the body's own fields
 
 
-class Outcome(msgspec.Struct, array_like=True, gc=False):
+class ExchangeOutcome(msgspec.Struct, array_like=True, gc=False):
     """How it ended."""
 
     time_us: int
@@ -51,7 +51,7 @@ class Outcome(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 _intent = msgspec.msgpack.Decoder(Intent).decode
-_outcome = msgspec.msgpack.Decoder(Outcome).decode
+_outcome = msgspec.msgpack.Decoder(ExchangeOutcome).decode
 
 
 def exchange_id(worker: int, number: int) -> str:
@@ -59,7 +59,7 @@ def exchange_id(worker: int, number: int) -> str:
     return f"sw{worker}-{number:x}"
 
 
-def pack(entry: Intent | Outcome) -> bytes:
+def pack(entry: Intent | ExchangeOutcome) -> bytes:
     """The bytes of an entry; what follows them is the body."""
     raw = _encode(entry)
     return _LENGTH.pack(len(raw)) + raw
@@ -71,7 +71,7 @@ def intent(payload: bytes) -> tuple[Intent, bytes]:
     return _intent(payload[4:end]), payload[end:]
 
 
-def outcome(payload: bytes) -> tuple[Outcome, bytes]:
+def outcome(payload: bytes) -> tuple[ExchangeOutcome, bytes]:
     """An outcome and the (last part of the) reply's body."""
     end = 4 + _LENGTH.unpack_from(payload)[0]
     return _outcome(payload[4:end]), payload[end:]

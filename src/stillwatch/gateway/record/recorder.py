@@ -26,9 +26,9 @@ from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.path.gate import Gap
+from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
-from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id, intent, outcome
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
 from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.terms import Retention, TermsError
 
@@ -82,7 +82,7 @@ class Recorder:
         self._plain: list[pa.RecordBatch] = []  # the same with their texts, where somebody wants them
         self._since = 0.0
         self._gaps = _gaps_in(folder.gaps)
-        self._new_gaps: list[Gap] = []  # read, and not in their file yet
+        self._new_gaps: list[UncapturedSpan] = []  # read, and not in their file yet
         self.written = self.unknown = self.quarantined = self.unknown_shapes = 0
         self.last_time_us = 0
         self._retention: Retention | None = None
@@ -177,7 +177,7 @@ class Recorder:
         elif found.kind == wal.GAP:
             self._note_gap(found.payload)
 
-    def _finish(self, key: tuple[int, int], ended: Outcome, rest: bytes) -> None:
+    def _finish(self, key: tuple[int, int], ended: ExchangeOutcome, rest: bytes) -> None:
         was = self._open.pop(key)
         body = self._body_again(was, key[1]) if was.body is None else was.body
         self._open_bytes -= len(was.body or b"")
@@ -185,7 +185,7 @@ class Recorder:
         try:
             made = [rows.row(key[0], key[1], was.intent, body, ended, reply, self._before)]
             if was.intent.operation == "other" and ended.outcome != "refused":
-                made += rows.batched(key[0], key[1], was.intent, body, ended, self._before)
+                made += rows.batch_rows(key[0], key[1], was.intent, body, ended, self._before)
         except Exception as why:  # noqa: BLE001 - one poisoned body must not stop the capture of all others
             self._quarantine(key, why)
             made = [rows.row(key[0], key[1], was.intent, b"", ended, b"")]
@@ -301,7 +301,7 @@ class Recorder:
     # --- gaps ------------------------------------------------------------------------------------------
 
     def _note_gap(self, payload: bytes) -> None:
-        gap = msgspec.json.decode(payload, type=Gap)
+        gap = msgspec.json.decode(payload, type=UncapturedSpan)
         if (gap.worker, gap.from_us) not in self._gaps:
             self._gaps.add((gap.worker, gap.from_us))
             self._new_gaps.append(gap)
@@ -321,7 +321,7 @@ class Recorder:
         at_us = found.st_mtime_ns // 1000
         size = found.st_size - reader.at
         reason = f"{reader.path.name}: {size:,} bytes at its end are no whole group; kept in damaged/"
-        self._note_gap(msgspec.json.encode(Gap(reader.worker, at_us, at_us, 0, reason)))
+        self._note_gap(msgspec.json.encode(UncapturedSpan(reader.worker, at_us, at_us, 0, reason)))
         self._write_gaps()
 
     def lag(self) -> dict[str, float]:
@@ -354,7 +354,7 @@ def _gaps_in(path: Path) -> set[tuple[int, int]]:
     return found
 
 
-def _append_gap(path: Path, gap: Gap) -> None:
+def _append_gap(path: Path, gap: UncapturedSpan) -> None:
     """One line more. Raises: OSError where the disk refuses; nothing of the line stays then."""
     with open(path, "a+b", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)

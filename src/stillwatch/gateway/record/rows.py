@@ -22,10 +22,10 @@ from stillwatch.exchanges.values import Clock, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
-from stillwatch.gateway.record.entries import Intent, Outcome, exchange_id
+from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id
 from stillwatch.gateway.record.sent_before import SentBefore, room_of
 
-UNKNOWN = Outcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
+UNKNOWN = ExchangeOutcome(0, "unknown", 0, 0, 0)  # the worker died before it could say
 RECORDED_AS = {line.name: "chat" for line in OPERATIONS.lines if line.does == "generates"} | {
     "completions": "text_completion"
 }
@@ -38,7 +38,7 @@ _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
 
-class _Batch(msgspec.Struct):
+class _AnthropicBatch(msgspec.Struct):
     """Anthropic's message batch."""
 
     requests: list[dict[str, object]] = []
@@ -49,7 +49,7 @@ def row(
     number: int,
     intent: Intent,
     body: bytes,
-    outcome: Outcome,
+    outcome: ExchangeOutcome,
     reply: bytes,
     before: SentBefore | None = None,
 ) -> Row:
@@ -84,7 +84,7 @@ def row(
         "finish_reason": outcome.finish_reason,
     }
     said.update(known)
-    checked = _checked({name: value for name, value in said.items() if value is not None})
+    checked = _check_row({name: value for name, value in said.items() if value is not None})
     for name in _NAMES:
         value = checked.get(name)
         if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
@@ -104,12 +104,12 @@ def row(
     return checked
 
 
-def batched(
+def batch_rows(
     worker: int,
     number: int,
     intent: Intent,
     body: bytes,
-    outcome: Outcome,
+    outcome: ExchangeOutcome,
     before: SentBefore | None = None,
 ) -> list[Row]:
     """The questions in a batch, each a row of its own at the time of the upload.
@@ -125,7 +125,7 @@ def batched(
         return []
     if not is_batch(body):
         return []
-    ended = Outcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
+    ended = ExchangeOutcome(outcome.time_us, outcome.outcome, outcome.status, outcome.latency_ms, 0)
     found = []
     for k, (operation, asks) in enumerate(_questions(intent, body)[:MOST_LINES]):
         one = msgspec.structs.replace(intent, operation=operation, model=None, coding="")
@@ -139,7 +139,7 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     found = []
     if intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches"):
         try:
-            requests = msgspec.json.decode(body, type=_Batch).requests
+            requests = msgspec.json.decode(body, type=_AnthropicBatch).requests
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return []
         return [("messages", asks) for said in requests if isinstance(asks := said.get("params"), dict)]
@@ -159,7 +159,7 @@ def foreign(worker: int, number: int, said: Row) -> Row:
     Raises: Refused where it has no time or no account.
     """
     beside = {field.name for field in EXTRA}
-    checked = _checked({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
+    checked = _check_row({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
     checked.setdefault("exchange_id", exchange_id(worker, number))
     known = {name: value for name, value in said.items() if name in beside}
     return checked | {"outcome": "complete"} | known | {
@@ -184,7 +184,7 @@ def _request(
     return found if isinstance(found, dict) else {}, text
 
 
-def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
+def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:
     """The reply's body as one object; a stream's text is put together."""
     if not reply:
         return {}
@@ -205,7 +205,7 @@ def _reply(intent: Intent, outcome: Outcome, reply: bytes) -> dict[str, object]:
     return {"output_text": "".join(parts)}
 
 
-def _checked(said: Row) -> Row:
+def _check_row(said: Row) -> Row:
     try:
         return tidy(said, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:

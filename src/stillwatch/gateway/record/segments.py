@@ -75,7 +75,7 @@ def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
     A merged one may hold rows beside that were read: `read_new` gives exactly the others.
     """
     spans = _spans(seen)
-    return [one.path for one in all_segments(folder) if not _covered(one.first, one.last, spans)]
+    return [one.path for one in all_segments(folder) if not _is_covered(one.first, one.last, spans)]
 
 
 def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
@@ -86,7 +86,7 @@ def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
     """
     for one in all_segments(folder):
         spans = _spans(seen)
-        if _covered(one.first, one.last, spans):
+        if _is_covered(one.first, one.last, spans):
             continue
         try:
             table = _unread(one, spans)
@@ -96,7 +96,7 @@ def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
             yield table
         spans = _spans({*seen, one.path.name})
         seen.clear()
-        seen.update(_named(first, last) for first, last in spans)
+        seen.update(_segment_name(first, last) for first, last in spans)
 
 
 def _unread(one: Segment, spans: list[tuple[int, int]]) -> pa.Table:
@@ -104,7 +104,7 @@ def _unread(one: Segment, spans: list[tuple[int, int]]) -> pa.Table:
     table = pq.read_table(one.path)
     pieces, at = [], 0
     for first, last, rows in _parts(one, table):
-        if not _covered(first, last, spans):
+        if not _is_covered(first, last, spans):
             pieces.append(table.slice(at, rows))
         at += rows
     return pa.concat_tables(pieces)
@@ -127,18 +127,18 @@ def _spans(names: Iterable[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def _covered(first: int, last: int, spans: list[tuple[int, int]]) -> bool:
+def _is_covered(first: int, last: int, spans: list[tuple[int, int]]) -> bool:
     """Whether every number from first to last lies in the spans."""
     return any(a <= first and last <= b for a, b in spans)
 
 
-def _named(first: int, last: int) -> str:
+def _segment_name(first: int, last: int) -> str:
     return f"{first:010d}-{last:010d}.parquet"
 
 
 def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes, now: datetime) -> Path:
     """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
-    path = folder.segments / now.strftime(_HOUR) / _named(number, number)
+    path = folder.segments / now.strftime(_HOUR) / _segment_name(number, number)
     return _write(path, pa.Table.from_batches([batch]), checkpoint)
 
 
@@ -233,7 +233,7 @@ def _merge(run: list[Segment]) -> None:
     schema = newest.with_metadata(
         {**(newest.metadata or {}), PARTS: json.dumps(parts).encode(), CHECKPOINT: checkpoint}
     )
-    path = run[0].path.with_name(_named(run[0].first, run[-1].last))
+    path = run[0].path.with_name(_segment_name(run[0].first, run[-1].last))
     written = {"compression": "zstd", "use_dictionary": _repeating(schema)}
     with _whole_or_not(path) as file, pq.ParquetWriter(file, schema, **written) as out:
         waiting: list[pa.Table] = []

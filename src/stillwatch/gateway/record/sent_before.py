@@ -24,7 +24,13 @@ from msgspec.structs import replace
 
 from stillwatch.actors.markers import LEAST_WORDS
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
-from stillwatch.exchanges.request_text import BESIDE, Piece, RequestText, put_together, since_last_answer
+from stillwatch.exchanges.request_text import (
+    BESIDE,
+    RequestPiece,
+    RequestText,
+    put_together,
+    since_last_answer,
+)
 
 SLOTS = 1 << 21  # of 8 bytes
 CONTEXT = 256  # characters by which a message is known, with what stands before it
@@ -53,7 +59,7 @@ class SentBefore:
     def text(self, account: str, found: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
-        pieces = _merged(found.pieces)
+        pieces = _merge_pieces(found.pieces)
         is_new = [False] * len(pieces)
         spoken = len(pieces) - 1
         while spoken >= 0 and pieces[spoken].voice not in (USER, TOOL):
@@ -133,7 +139,7 @@ class SentBefore:
         return True
 
 
-def _reach_back(pieces: tuple[Piece, ...], is_new: list[bool]) -> None:
+def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
     """Where what is new is too short to be a question of its own, count what it follows as new with it."""
     words = sum(_words(piece.text) for piece, new in zip(pieces, is_new, strict=True) if new)
     for n in range(len(pieces) - 1, -1, -1):
@@ -168,14 +174,14 @@ def room_of(output_tokens: int | None, delivered_bytes: int) -> int:
     return most + SLACK
 
 
-def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+def _merge_pieces(pieces: tuple[RequestPiece, ...]) -> tuple[RequestPiece, ...]:
     """Messages whole: the parts of one, in one voice, are one text."""
     for one, next_one in pairwise(pieces):
         if one.turn == next_one.turn and one.voice == next_one.voice:
             break
     else:
         return pieces
-    found: list[Piece] = []
+    found: list[RequestPiece] = []
     parts: list[str] = []
 
     def close() -> None:

@@ -78,14 +78,14 @@ def _nonce(at: int) -> bytes:
 
 
 @dataclass(slots=True)
-class _Group:
+class _CommitGroup:
     """What the loop hands to the thread."""
 
     frames: list[bytes]
     asked: list[bytes]
     tokens: list[object]
 
-    def add(self, more: "_Group") -> None:
+    def add(self, more: "_CommitGroup") -> None:
         self.frames += more.frames
         self.asked += more.asked
         self.tokens += more.tokens
@@ -117,11 +117,11 @@ class Writer:
         self._tokens: list[object] = []
         self._appended = self._committed = 0
         self.commit_us = 0  # spent in commits so far
-        self._queue: SimpleQueue[_Group | None] = SimpleQueue()  # the cheapest way to wake a thread
+        self._queue: SimpleQueue[_CommitGroup | None] = SimpleQueue()  # the cheapest way to wake a thread
         self._due = False  # the hand-over is on its way
         self._again: list[bytes] = []  # the thread's: promises that the disk has refused
         self._file, self._at, self._room = -1, HEAD, 0
-        self._lock_file = _locked(folder, worker)
+        self._lock_file = _lock_folder(folder, worker)
         self._seal: AESGCM
         mine = [parts_of(p)[1] for p in files(folder) if parts_of(p)[0] == worker]
         self.sequence = max([*mine, _last(folder, worker)])
@@ -156,7 +156,7 @@ class Writer:
 
     def _hand_over(self) -> None:
         self._due = False
-        group = _Group(self._frames, self._asked, self._tokens)
+        group = _CommitGroup(self._frames, self._asked, self._tokens)
         self._frames, self._asked, self._tokens = [], [], []
         self._queue.put(group)
 
@@ -182,7 +182,7 @@ class Writer:
                 group.add(more)
             self._commit(group)
 
-    def _commit(self, group: "_Group") -> None:
+    def _commit(self, group: "_CommitGroup") -> None:
         """Commit a group, and with it what was refused before."""
         frames = self._again + group.frames
         if not frames and not group.asked:
@@ -257,7 +257,7 @@ def _lock_of(folder: Path, worker: int) -> int:
     return os.open(folder / f"w{worker}.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def _locked(folder: Path, worker: int) -> int:
+def _lock_folder(folder: Path, worker: int) -> int:
     """Held as long as the writer lives, and let go by the kernel however it dies."""
     file = _lock_of(folder, worker)
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -16,7 +16,7 @@ from scipy.stats import beta
 from stillwatch.prove import Checked, Counts, Evidence, Grade, Row
 from stillwatch.prove.coin import OTHERS, Fallen, Leaning
 from stillwatch.prove.coin.betting import fortunes
-from stillwatch.prove.coin.randomise import DRAWS, all_coins, fallen, levels, thrown_again
+from stillwatch.prove.coin.randomise import DRAWS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.exact import binomial_tail, holm
 
 CONFIDENCE = 0.95
@@ -30,7 +30,7 @@ def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: i
     some = towards[towards != 0]
     if not len(some):
         return None
-    counts, sum_towards = fallen(towards)
+    counts, sum_towards = count_leans(towards)
     p_value, as_far, made = thrown_again(counts, sum_towards, seed, draws)
     n, hits = len(some), int((some > 0).sum())
     low, high = interval(hits, n)
@@ -117,7 +117,7 @@ def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Sett
 
 def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> list[Checked]:
     first = sum(one.served == 0 for one in leanings)
-    p_fair = even(first, len(leanings))
+    p_fair = fair_coin_p(first, len(leanings))
     checks = [
         Checked(
             "the owner's own training on coined answers",
@@ -174,6 +174,6 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
     return checks
 
 
-def even(hits: int, n: int) -> float:
+def fair_coin_p(hits: int, n: int) -> float:
     """Two-sided exact p of a fair coin."""
     return min(1.0, 2 * binomial_tail(max(hits, n - hits), n, 0.5)) if n else 1.0

@@ -16,7 +16,7 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leans import foretold as foretold
 from stillwatch.prove.coin.leans import overlap as overlap
-from stillwatch.prove.suspect import Question, Suspect, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Suspect, Tell, Told
 
 NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
 UNITS = {
@@ -89,7 +89,7 @@ class Kept:
         self.values |= values
 
 
-def measured(
+def measure_pairs(
     puts: Sequence[Put], statistic: str, suspect: Suspect, samples: int, tell: Tell
 ) -> dict[str, Any]:
     """What a suspect makes of each pair: its texts for `overlap`, else a value of each answer.
@@ -116,8 +116,8 @@ def lean(
         mine = _overlaps(puts, suspect, samples, tell)
         before = {} if base is None else _overlaps(puts, base, samples, tell)
     else:
-        mine = _weighed(puts, statistic, suspect, tell)
-        before = {} if base is None else _weighed(puts, statistic, base, tell)
+        mine = _weigh_answers(puts, statistic, suspect, tell)
+        before = {} if base is None else _weigh_answers(puts, statistic, base, tell)
     if base is None:
         return {put.id: mine.get(put.id) for put in puts}
     share = foretold([(mine[name], before[name]) for name in mine if name in before])
@@ -127,7 +127,7 @@ def lean(
     }
 
 
-def _weighed(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:
+def _weigh_answers(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:
     return {name: one - other for name, (one, other) in _values(puts, statistic, suspect, tell).items()}
 
 
@@ -146,7 +146,7 @@ def _values(
     return found
 
 
-def _value(weighed: Weighed | None, statistic: str) -> float | None:
+def _value(weighed: AnswerLikelihood | None, statistic: str) -> float | None:
     if weighed is None or not math.isfinite(weighed.nats):  # half floats overflow: no number, no lean
         return None
     return weighed.nats_per_token if statistic == "likelihood" else weighed.agreed_share

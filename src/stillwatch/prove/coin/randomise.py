@@ -34,7 +34,7 @@ def levels(leans: np.ndarray) -> np.ndarray:
     return np.where(sizes > 0, np.maximum(counted, 1), 0)
 
 
-def fallen(leans: np.ndarray) -> tuple[np.ndarray, int]:
+def count_leans(leans: np.ndarray) -> tuple[np.ndarray, int]:
     """How many leans there are of each level 1 to LEVELS, and the sum of the levels towards the served."""
     counts = np.bincount(levels(leans), minlength=LEVELS + 1)[1:]
     return counts, int(levels(leans)[leans > 0].sum())
@@ -55,13 +55,13 @@ def all_coins(counts: np.ndarray, towards: int) -> float:
         one = np.exp(gammaln(n + 1) - gammaln(hits + 1) - gammaln(n - hits + 1) - n * np.log(2.0))
         spread = np.zeros((high - low) * level + 1)
         spread[::level] = one
-        total = _convolved(total, spread, level)
+        total = _convolve(total, spread, level)
         start += low * level
     tail = total[max(0, towards - start) :]
     return min(1.0, max(float(tail[::-1].sum()), LEAST)) if towards > start else 1.0
 
 
-def _convolved(total: np.ndarray, spread: np.ndarray, level: int) -> np.ndarray:
+def _convolve(total: np.ndarray, spread: np.ndarray, level: int) -> np.ndarray:
     """The sum's distribution with one more level: positive terms only, so that small tails stay exact."""
     out = np.zeros(len(total) + len(spread) - 1)
     for at in range(0, len(spread), level):

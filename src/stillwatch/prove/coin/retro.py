@@ -34,7 +34,7 @@ METHOD = "served answer among fresh draws of the frozen teacher"
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedPrompt:
     """One prompt of an old log with what was served for it."""
 
     id: str
@@ -52,7 +52,7 @@ class Block:
     ranks: tuple[float, ...]  # the served one's first
 
 
-def read_log(path: Path) -> list[Served]:
+def read_log(path: Path) -> list[ServedPrompt]:
     """Read a log of what was served: prompt or messages, output, and account where there is one.
 
     Raises: ProveError with the place of what is missing.
@@ -65,7 +65,7 @@ def read_log(path: Path) -> list[Served]:
             raise ProveError(f"{row.place}: a served answer needs its prompt and its output, as text")
         told = row.prompt if isinstance(row.prompt, list) else [{"role": "user", "content": row.prompt}]
         name = row.id or row.place.rpartition("/")[2]
-        found.append(Served(name, str(row.row.get("account") or ""), tuple(told), row.answers[0]))
+        found.append(ServedPrompt(name, str(row.row.get("account") or ""), tuple(told), row.answers[0]))
     if not found:
         raise ProveError(f"{path}: holds no served answers")
     twice, times = Counter(one.id for one in found).most_common(1)[0]
@@ -74,7 +74,7 @@ def read_log(path: Path) -> list[Served]:
     return found
 
 
-def draws_for(served: Sequence[Served], teacher: Suspect, k: int, tell: Tell) -> dict[str, list[str]]:
+def draws_for(served: Sequence[ServedPrompt], teacher: Suspect, k: int, tell: Tell) -> dict[str, list[str]]:
     """Fresh draws of the teacher, by the served answer's id. Raises: ProveError where there are none."""
     found = teacher.answers([Question(one.id, one.messages) for one in served], k, tell)
     if not found:
@@ -83,7 +83,7 @@ def draws_for(served: Sequence[Served], teacher: Suspect, k: int, tell: Tell) ->
 
 
 def blocks(
-    served: Sequence[Served], draws: dict[str, list[str]], actors: dict[str, str], statistic: str,
+    served: Sequence[ServedPrompt], draws: dict[str, list[str]], actors: dict[str, str], statistic: str,
     suspect: Suspect, samples: int, tell: Tell,
 ) -> list[Block]:  # fmt: skip
     """The served answer's place among the draws of each prompt; where all are alike, there is none."""
@@ -100,7 +100,7 @@ def blocks(
 
 
 def _values(
-    served: Sequence[Served], told: dict[str, tuple[str, ...]], statistic: str, suspect: Suspect,
+    served: Sequence[ServedPrompt], told: dict[str, tuple[str, ...]], statistic: str, suspect: Suspect,
     samples: int, tell: Tell,
 ) -> dict[str, list[float]]:  # fmt: skip
     found: dict[str, list[float]] = {}

@@ -40,7 +40,7 @@ COUNTED = (
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CoinRunRequest:
     """What is asked for."""
 
     statistic: str | None = None
@@ -61,12 +61,12 @@ class Planned:
     signed: Signed
     chosen: Chosen
     statistic: str
-    test: Wanted
+    test: CoinRunRequest
     out: Path
 
 
 @dataclass(frozen=True)
-class Done:
+class CoinRunResult:
     """What came of it."""
 
     evidence: Evidence
@@ -81,7 +81,7 @@ def plan(
     actor_of: ActorOf,
     suspect: Suspect,
     base: Suspect | None,
-    test: Wanted,
+    test: CoinRunRequest,
     signer: TrailSigner,
     out: Path,
     made_at: str,
@@ -107,8 +107,8 @@ def plan(
 
 
 def _protocol(
-    chosen: Chosen, ledger: Verified, suspect: Suspect, base: Suspect | None, statistic: str, test: Wanted,
-    made_at: str, beside: dict[str, str],
+    chosen: Chosen, ledger: Verified, suspect: Suspect, base: Suspect | None, statistic: str,
+    test: CoinRunRequest, made_at: str, beside: dict[str, str],
 ) -> Protocol:  # fmt: skip
     settings = {
         "statistic": statistic,
@@ -209,7 +209,7 @@ def leanings(puts: Sequence[Put], values: dict[str, float | None]) -> list[Leani
 def judge(
     planned: Planned, found: list[Leaning], suspect: Suspect, base: Suspect | None, *, stopped: bool = False,
     checks: tuple[Checked, ...] = (),
-) -> Done:  # fmt: skip
+) -> CoinRunResult:  # fmt: skip
     """Say what the coins say, and write it. Raises: ProveError where nothing can be said."""
     test, chosen = planned.test, planned.chosen
     if not found:
@@ -238,7 +238,7 @@ def judge(
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
     effect = test.effect or planner.EFFECTS[planned.statistic]
-    enough = planner.powered(effect, fewest, each)
+    enough = planner.has_power(effect, fewest, each)
     power = (
         f"With the {fewest:,} coins of the actor with fewest, an effect of "
         f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % power at alpha "
@@ -247,11 +247,11 @@ def judge(
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
         power, enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
-        (*_measured(planned, found), *checks),
+        (*_measurement_checks(planned, found), *checks),
     )  # fmt: skip
     said = evidence(fallen, found, setting)
     evidence_json.write(said, planned.out / EVIDENCE)
-    return Done(said, tuple(fallen), len(found), stopped)
+    return CoinRunResult(said, tuple(fallen), len(found), stopped)
 
 
 def _seed(planned: Planned, actor: str) -> int:
@@ -259,7 +259,7 @@ def _seed(planned: Planned, actor: str) -> int:
     return int.from_bytes(hashlib.sha256(planned.signed.envelope + actor.encode()).digest()[:8], "big")
 
 
-def _measured(planned: Planned, found: list[Leaning]) -> list[Checked]:
+def _measurement_checks(planned: Planned, found: list[Leaning]) -> list[Checked]:
     chosen = planned.chosen
     missing = len(chosen.puts) - len(found)
     repeated = len(found) - len({json.dumps(put.messages) for put in chosen.puts})

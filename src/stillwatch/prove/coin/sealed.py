@@ -17,7 +17,7 @@ from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import leans
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, interval
-from stillwatch.prove.coin.leaning import Kept, in_batches, measured, statistic_for
+from stillwatch.prove.coin.leaning import Kept, in_batches, measure_pairs, statistic_for
 from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
 from stillwatch.prove.suspect import Suspect, Tell
 from stillwatch.report.findings import write_atomically
@@ -31,7 +31,7 @@ OWN_TRAINING = (
 
 
 @dataclass(frozen=True)
-class Tested:
+class SealedActorResult:
     """One sealed actor's result."""
 
     name: str
@@ -43,10 +43,10 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SealedTestOutcome:
     """What came of the test, of every sealed actor, and what is shown of it."""
 
-    tested: tuple[Tested, ...]
+    tested: tuple[SealedActorResult, ...]
     evidence: Evidence
     path: Path
     proof: Path | None
@@ -65,7 +65,7 @@ def run(
     witnesses: Sequence[dict[str, Any]],
     disclose: Sequence[str],
     tell: Tell,
-) -> Outcome:
+) -> SealedTestOutcome:
     """Test as sealed. disclose: the actors to show; else those that are found, or all where none is.
 
     Raises: ProveError.
@@ -104,7 +104,7 @@ def run(
         proof = out / PROOF
         write_atomically(proof, data)
     evidence = _evidence(sealed, suspect, chosen, tested, shown, digest)
-    return Outcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
+    return SealedTestOutcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
 
 
 def _ask(
@@ -119,7 +119,7 @@ def _ask(
     for batch in [puts] if whole else in_batches(puts, BATCH):
         new = [put for put in batch if put.id not in kept.values]
         if new:
-            kept.add(measured(new, statistic, suspect, samples, tell))
+            kept.add(measure_pairs(new, statistic, suspect, samples, tell))
         done += len(batch)
         tell(done, len(puts))
     return {name: value for name, value in kept.values.items() if value is not None}
@@ -132,7 +132,7 @@ def _judge(
     mine: dict[str, Any],
     before: dict[str, Any] | None,
     spend: float,
-) -> Tested:
+) -> SealedActorResult:
     def values(told: dict[str, Any]) -> dict[str, Any]:
         some = {name: told[name] for name in actor["pairs"] if name in told}
         if statistic != "overlap":
@@ -144,7 +144,7 @@ def _judge(
     lean = leans.leans(values(mine), None if before is None else values(before))
     towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
     n, hits, p = leans.tail(towards, len(actor["pairs"]) - len(lean))
-    return Tested(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]))
+    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]))
 
 
 def _proof(
@@ -155,7 +155,7 @@ def _proof(
     statistic: str,
     mine: dict[str, Any],
     before: dict[str, Any] | None,
-    shown: Sequence[Tested],
+    shown: Sequence[SealedActorResult],
     released: str,
     witnesses: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
@@ -183,14 +183,14 @@ def _evidence(
     sealed: Sealed,
     suspect: Suspect,
     statistic: str,
-    tested: Sequence[Tested],
-    shown: Sequence[Tested],
+    tested: Sequence[SealedActorResult],
+    shown: Sequence[SealedActorResult],
     digest: str,
 ) -> Evidence:
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
     fewest = min(one.n for one in tested)
-    enough = planner.powered(test["effect"], fewest, each)
+    enough = planner.has_power(test["effect"], fewest, each)
     rows = []
     for one in (one for one in shown if one.n):
         low, high = interval(one.hits, one.n)

@@ -57,7 +57,7 @@ class SealedTest:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingStatement:
     """What the owner states of its own training."""
 
     coined_answers: str
@@ -127,7 +127,7 @@ def actors_of(pairs: Iterable[Pair], actor_of: ActorOf, number: int, most: int) 
 
 def make(
     folder: Path, ledger: Path, verified: Verified, keys: Sequence[Mapping[str, str]], pairs: Iterable[Pair],
-    actor_of: ActorOf, test: SealedTest, training: Training, signer: TrailSigner, at: str,
+    actor_of: ActorOf, test: SealedTest, training: TrainingStatement, signer: TrailSigner, at: str,
 ) -> Sealed:  # fmt: skip
     """Seal, as the next one in a folder of seals. Raises: ProveError."""
     before = chain_in(folder)

@@ -13,7 +13,7 @@ class IdentifyError(ProveError):
     """A library, or outputs, that nobody can be identified with."""
 
 
-class Answer(StrEnum):
+class IdentificationResult(StrEnum):
     """What identification says."""
 
     NAMED = "named"  # as like a reference as strangers to the library hardly ever are to any
@@ -48,7 +48,7 @@ class Identified:
     """What identification found, with all that its threshold stands on."""
 
     suspect: str
-    answer: Answer
+    answer: IdentificationResult
     kin: str  # empty when unknown
     nearest: tuple[Match, ...]  # best first
     prompts: int

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stillwatch.prove.identify import IdentifyError
 from stillwatch.prove.pool import Pool, prompt_id
-from stillwatch.prove.pool.reading import read_pool, spoken
+from stillwatch.prove.pool.reading import read_pool, without_reasoning
 from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect import Question, Tell, trouble
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
@@ -19,7 +19,7 @@ from stillwatch.prove.suspect.named import suspect as opened
 
 
 @dataclass(frozen=True)
-class Way:
+class AskingOptions:
     """How a suspect that has to be asked is asked."""
 
     manners: Manners
@@ -33,7 +33,7 @@ def probes() -> dict[str, str]:
     return {prompt_id(line): line for line in text.splitlines() if line and not line.startswith("#")}
 
 
-def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
+def choose_prompts(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
     """Choose the prompts to ask: those that most references answered, by id among equals.
 
     Raises: IdentifyError where the library does not know what its prompts say.
@@ -48,7 +48,7 @@ def chosen(pool: Pool, models: Sequence[str], most: int) -> dict[str, str]:
     return {prompt: pool.texts[prompt] for prompt in order[:most]}
 
 
-def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell: Tell) -> Pool:
+def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOptions, tell: Tell) -> Pool:
     """Have a suspect's answers as a pool of one model called `name`. Raises: ProveError."""
     if is_recording(place):
         own = read_pool([Path(place)], name=name)
@@ -65,7 +65,9 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: Way, tell
     asked = opened(place, way.manners, way.store, way.consent, weighs=False)
     questions = [Question(key, ({"role": "user", "content": text},)) for key, text in prompts.items()]
     told = asked.answers(questions, 1, tell)
-    answers = {key: tuple(text for one in texts if (text := spoken(one))) for key, texts in told.items()}
+    answers = {
+        key: tuple(text for one in texts if (text := without_reasoning(one))) for key, texts in told.items()
+    }
     answers = {key: texts for key, texts in sorted(answers.items()) if texts}
     if not answers:
         raise IdentifyError(f"{place}: answered none of {len(questions)} prompts{trouble(asked)}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.prove.identify import Answer, Identified, IdentifyError, Match, Reference
+from stillwatch.prove.identify import IdentificationResult, Identified, IdentifyError, Match, Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import Fit, fit
@@ -73,11 +73,17 @@ def decide(
     p_comparison, p_stranger = _rank(top, pairs), _rank(top, highest)
     named_at = _threshold(highest, alpha)
     resembles_at = comparison_threshold(pairs, alpha)
-    answer = Answer.NAMED if top > named_at else Answer.RESEMBLES if top > resembles_at else Answer.UNKNOWN
+    answer = (
+        IdentificationResult.NAMED
+        if top > named_at
+        else IdentificationResult.RESEMBLES
+        if top > resembles_at
+        else IdentificationResult.UNKNOWN
+    )
     return Identified(
         suspect=suspect,
         answer=answer,
-        kin="" if answer is Answer.UNKNOWN else nearest[0].kin,
+        kin="" if answer is IdentificationResult.UNKNOWN else nearest[0].kin,
         nearest=nearest,
         prompts=int(np.isfinite(alike.by_prompt).any(axis=1).sum()),
         p_comparison=p_comparison,
@@ -95,14 +101,14 @@ def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> tuple[Floats, F
 
     Returns all its scores, and the highest of each: what one comparison gives, and what the likest gives.
     """
-    table = _between(mean, refs, kin)
+    table = _compare_references(mean, refs, kin)
     highest = _highest(table)
     if not len(highest):
         raise IdentifyError("the library has one kin only; nobody in it is a stranger to another")
     return table[np.isfinite(table)], highest
 
 
-def _between(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
+def _compare_references(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
     """(references, references): each as a suspect beside every other that is not its kin; nan elsewhere."""
     kins = np.array(kin)[refs]
     table = np.full((len(refs), len(refs)), np.nan)
@@ -123,7 +129,7 @@ def _named_falsely(mean: Floats, refs: Places, kin: Sequence[str], alpha: float)
     A stranger and its likest reference resemble each other: without the one, the other shows less.
     """
     kins = np.array(kin)[refs]
-    table = _between(mean, refs, kin)
+    table = _compare_references(mean, refs, kin)
     named = 0
     for at in range(len(refs)):
         rest = kins != kins[at]

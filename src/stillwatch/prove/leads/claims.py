@@ -21,7 +21,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Claim:
+class SelfIdentification:
     """A family or maker that the suspect calls itself by."""
 
     family: str
@@ -29,7 +29,7 @@ class Claim:
     examples: tuple[tuple[str, str], ...]  # (prompt id, the words)
 
 
-def claims(pool: Pool, suspect: str) -> tuple[Claim, ...]:
+def claims(pool: Pool, suspect: str) -> tuple[SelfIdentification, ...]:
     """Find the families that a suspect says it is, most often first."""
     words = _words()
     found: dict[str, list[tuple[str, str]]] = {}
@@ -43,7 +43,7 @@ def claims(pool: Pool, suspect: str) -> tuple[Claim, ...]:
         for family, words_said in said.items():
             found.setdefault(family, []).append((prompt, words_said))
     return tuple(
-        Claim(family, len(where), tuple(where[:SHOWN]))
+        SelfIdentification(family, len(where), tuple(where[:SHOWN]))
         for family, where in sorted(found.items(), key=lambda one: (-len(one[1]), one[0]))
     )
 

@@ -1,7 +1,7 @@
 """Leads as evidence of grade C: scores and examples. They move no verdict."""
 
 from stillwatch.prove import Checked, Evidence, Grade, Row
-from stillwatch.prove.leads.claims import Claim, claims
+from stillwatch.prove.leads.claims import SelfIdentification, claims
 from stillwatch.prove.leads.rare import Shared, rare_phrases
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import fit
@@ -34,7 +34,7 @@ def rare_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[Shared, ...]]:
     return evidence, found
 
 
-def claims_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[Claim, ...]]:
+def claims_lead(pool: Pool, suspect: str) -> tuple[Evidence, tuple[SelfIdentification, ...]]:
     """Give what the suspect says it is. Raises: PoolError."""
     found = claims(pool, suspect)
     n = len(pool.answers[suspect])

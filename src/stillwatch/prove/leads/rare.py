@@ -49,7 +49,7 @@ def rare_phrases(pool: Pool, suspect: str) -> tuple[Shared, ...]:
                 alone.setdefault(models[0], []).append(gram)
         for model, found in alone.items():
             counts[model] += 1
-            examples[model].append((prompt, _joined(tokens(mine[0]), set(found))))
+            examples[model].append((prompt, _longest_run(tokens(mine[0]), set(found))))
     return tuple(
         Shared(model, both[model], counts[model], _longest(examples[model]))
         for model in sorted(counts, key=lambda m: (-counts[m] / max(1, both[m]), m))
@@ -60,7 +60,7 @@ def _grams(words: list[str]) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + LENGTH]) for i in range(len(words) - LENGTH + 1)}
 
 
-def _joined(words: list[str], grams: set[tuple[str, ...]]) -> str:
+def _longest_run(words: list[str], grams: set[tuple[str, ...]]) -> str:
     """The longest run of words that the grams cover."""
     best, run = "", 0
     for i in range(len(words) - LENGTH + 1):

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from stillwatch.prove.lineage import Lineage, LineageError, Role
-from stillwatch.prove.lineage.judge import Judged, judge
-from stillwatch.prove.lineage.margins import Field, field
+from stillwatch.prove.lineage.judge import LineageJudgement, judge
+from stillwatch.prove.lineage.margins import Field, choose_field
 from stillwatch.prove.pool.likeness import Likeness
 
 
@@ -22,8 +22,8 @@ class Tried:
     student: str
     kin: str
     teachers: frozenset[str]
-    present: Judged
-    absent: Judged | None  # without its teachers; None where fewer than two families are left
+    present: LineageJudgement
+    absent: LineageJudgement | None  # without its teachers; None where fewer than two families are left
 
     @property
     def first(self) -> bool:
@@ -114,7 +114,7 @@ def _fields(alike: Likeness, lineage: Lineage) -> Iterator[tuple[str, Field | No
         if told is None or told.role not in (Role.STUDENT, Role.INNOCENT):
             continue
         try:
-            where = field(alike, lineage, name)
+            where = choose_field(alike, lineage, name)
         except LineageError:
             yield name, None
             continue

@@ -12,8 +12,8 @@ from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Checked, Evidence, Grade, Row
 from stillwatch.prove.lineage import Lineage, LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
-from stillwatch.prove.lineage.judge import Judged, judge
-from stillwatch.prove.lineage.margins import Field, field, listed
+from stillwatch.prove.lineage.judge import LineageJudgement, judge
+from stillwatch.prove.lineage.margins import Field, choose_field, list_names
 from stillwatch.prove.lineage.suspicions import doubtful, hubs, nearer_pupils, relatives
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import fit
@@ -45,7 +45,7 @@ class Traced:
     """The evidence, and what it was made of, for whoever wants to look."""
 
     evidence: Evidence
-    judged: Judged
+    judged: LineageJudgement
     checkup: Checkup
     left_out: tuple[str, ...]
 
@@ -70,10 +70,10 @@ def trace(
     Raises: PoolError, LineageError.
     """
     if suspect not in pool.answers:
-        raise LineageError(f"no answers of {suspect!r} in the pool; it has {listed(pool.models)}")
+        raise LineageError(f"no answers of {suspect!r} in the pool; it has {list_names(pool.models)}")
     fitted = fit(pool, suspect)
     alike = likeness(fitted.pool, suspect, _step(told, "comparing answers"))
-    where = field(alike, lineage, suspect, released, base)
+    where = choose_field(alike, lineage, suspect, released, base)
     kins = len({kin for kin, judges in zip(where.kin, where.judges, strict=True) if judges})
     if kins < FEWEST_KINS:
         raise LineageError(
@@ -103,7 +103,7 @@ def trace(
         rows=_rows(judged, alike, where, fitted.pool),
         p_floor=1 / (kins + 1),
         power=power(known),
-        confounds=(*fitted.notes, *_checked(judged, alike, where, lineage, suspect, known)),
+        confounds=(*fitted.notes, *_list_checks(judged, alike, where, lineage, suspect, known)),
         means_not=MEANS_NOT,
         none_of_them=none,
     )
@@ -122,7 +122,7 @@ def power(known: Checkup) -> str:
     )
 
 
-def _rows(judged: Judged, alike: Likeness, where: Field, pool: Pool) -> tuple[Row, ...]:
+def _rows(judged: LineageJudgement, alike: Likeness, where: Field, pool: Pool) -> tuple[Row, ...]:
     spread = _bootstrap(alike, where)
     return tuple(
         Row(
@@ -156,8 +156,8 @@ def _bootstrap(alike: Likeness, where: Field) -> dict[str, tuple[float, float]]:
     return {f: (float(low[c]), float(high[c])) for c, f in enumerate(where.families)}
 
 
-def _checked(
-    judged: Judged, alike: Likeness, where: Field, lineage: Lineage, suspect: str, known: Checkup
+def _list_checks(
+    judged: LineageJudgement, alike: Likeness, where: Field, lineage: Lineage, suspect: str, known: Checkup
 ) -> tuple[Checked, ...]:
     first = judged.standings[0].family
     n = known.count()
@@ -168,7 +168,7 @@ def _checked(
     share = {hub.family: (hub.likest, hub.of) for hub in hubs(alike, where, suspect)}
     likest, of = share[first]
     usual = HUB / len(where.families)
-    flagged = listed([f"{one.model} ({one.family})" for one in doubts])
+    flagged = list_names([f"{one.model} ({one.family})" for one in doubts])
     return (
         Checked(
             "false accusations with the teacher absent",
@@ -184,7 +184,7 @@ def _checked(
         Checked(
             "chronology",
             f"released {where.released or 'at a time not known'}; left out because they came later: "
-            f"{listed(where.too_late)}; without a date: {listed(where.undated)}",
+            f"{list_names(where.too_late)}; without a date: {list_names(where.undated)}",
             bool(where.released) and not where.undated,
         ),
         Checked(
@@ -198,13 +198,13 @@ def _checked(
         ),
         Checked(
             "relatives",
-            f"{listed(related)}: of the same maker as {first}; the rank is not made to tell them apart"
+            f"{list_names(related)}: of the same maker as {first}; the rank is not made to tell them apart"
             if related else f"no other candidate is of the maker of {first}",
             not related,
         ),
         Checked(
             "grandparent",
-            f"it is liker to {listed(pupils)}, taught by {first}: they may be the source"
+            f"it is liker to {list_names(pupils)}, taught by {first}: they may be the source"
             if pupils else f"no known student of {first} is liker to the suspect than {first} is",
             not pupils,
         ),

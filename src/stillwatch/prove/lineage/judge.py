@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillwatch.prove.lineage import Lineage, Role
-from stillwatch.prove.lineage.margins import Field, best, centred, levelled, margins, to_families
+from stillwatch.prove.lineage.margins import Field, best, centre_families, level_lengths, margins, to_families
 from stillwatch.prove.lineage.ranks import Rank, rank_among, worse
 from stillwatch.prove.pool.likeness import Floats, Likeness
 
@@ -32,7 +32,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LineageJudgement:
     """All candidates, likest first, and whether one is accused."""
 
     standings: tuple[Standing, ...]
@@ -40,7 +40,7 @@ class Judged:
     as_student: Rank | None  # known students that stand out no more than the suspect; None without students
 
 
-def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> Judged:
+def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: float) -> LineageJudgement:
     """Rank every candidate for one suspect, on the families that `where.innocent` leaves it."""
     likenesses = to_families(alike.mean, where)
     row = alike.at(suspect)
@@ -49,8 +49,8 @@ def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: 
     raw = margins(likenesses, where.innocent)
     together = judges.copy()
     together[row] = True  # the one under test counts like the others, or it would not be exchangeable
-    plain = centred(raw, together)
-    kinds = (plain, levelled(raw, alike.length, together))
+    plain = centre_families(raw, together)
+    kinds = (plain, level_lengths(raw, alike.length, together))
     mine = [c for c in range(len(where.families)) if np.isfinite(raw[row, c])]
     standings = []
     for c in sorted(mine, key=lambda c: -likenesses[row, c]):
@@ -62,7 +62,7 @@ def judge(alike: Likeness, where: Field, lineage: Lineage, suspect: str, alpha: 
     accused = first.family if first is not None and first.p_adjusted <= alpha else ""
     highest = float(best(plain)[row])
     usual = _students(likenesses, raw, plain, where, lineage, alike.models, judges)
-    return Judged(tuple(standings), accused, _as_student(highest, usual, where, judges))
+    return LineageJudgement(tuple(standings), accused, _as_student(highest, usual, where, judges))
 
 
 def _students(
@@ -75,7 +75,7 @@ def _students(
     shift = [
         float((raw - level)[held[0], c]) if len(held := np.flatnonzero(np.isfinite(raw[:, c]))) else 0.0
         for c in range(len(where.families))
-    ]  # what `centred` took away
+    ]  # what `centre_families` took away
     for place, name in enumerate(models):
         told = lineage.models.get(name)
         if told is None or told.role is not Role.STUDENT or not judges[place]:

@@ -3,8 +3,8 @@
 A margin is the log of a model's likeness to a family over its mean likeness to the other families. A family
 is as like as its likest version. Margins have no null of their own; `ranks` gives them one.
 
-Blind to: a teacher that is no candidate. Fooled by: hubs, families that everybody resembles; `centred` takes
-a family's usual margin away. Source: the statistic of docs/provenance.md, grade B.
+Blind to: a teacher that is no candidate. Fooled by: hubs, families that everybody resembles;
+`centre_families` takes a family's usual margin away. Source: the statistic of docs/provenance.md, grade B.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -39,7 +39,9 @@ class Field:
         return replace(self, families=left, versions=versions, innocent=self.innocent[:, kept])
 
 
-def field(alike: Likeness, lineage: Lineage, suspect: str, released: str = "", base: str = "") -> Field:
+def choose_field(
+    alike: Likeness, lineage: Lineage, suspect: str, released: str = "", base: str = ""
+) -> Field:
     """Choose candidates for a suspect: not later than it, not its own base, more than one family.
 
     Raises: LineageError for fewer than two families.
@@ -120,14 +122,14 @@ def margins(alike: Floats, may: NDArray[np.bool_]) -> Floats:
     )
 
 
-def centred(raw: Floats, rows: NDArray[np.bool_]) -> Floats:
+def centre_families(raw: Floats, rows: NDArray[np.bool_]) -> Floats:
     """Take from each family's margins their median over `rows`: what everybody shows."""
     held = raw[rows]
     middle = np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in held.T])
     return raw - middle
 
 
-def levelled(raw: Floats, length: Floats, rows: NDArray[np.bool_]) -> Floats:
+def level_lengths(raw: Floats, length: Floats, rows: NDArray[np.bool_]) -> Floats:
     """Take from each family's margins what the answers' length foretells, by least squares on `rows`.
 
     Terse models resemble terse teachers, whoever taught them. What is left is not explained by that.
@@ -152,7 +154,7 @@ def _highest(values: Floats) -> Floats:
     return np.where(np.isfinite(finite), finite, np.nan)
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
+def list_names(names: Sequence[str], most: int = 5) -> str:
     """Some names, and how many more."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) or "none") + more

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
-from stillwatch.prove.recording import SUFFIXES, Said, Unread, is_recording, read, usable
+from stillwatch.prove.recording import SUFFIXES, RecordedAnswers, Unread, is_recording, read, usable
 
 TOKENS = "prompt_tokens"
 LONGEST = 1 << 20  # characters of one answer: what is longer is cut, likeness reads the beginning only
@@ -44,11 +44,11 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
             raise PoolError(f"{path}: holds no answers; a line is model, prompt_id or prompt, and output")
         unread += map(str, mine)
     if not answers:
-        raise PoolError(f"{_listed(paths)}: no answers" + (f" of {sorted(only)[0]!r}" if only else ""))
-    held = {m: {p: _ordered(a) for p, a in sorted(by.items()) if a} for m, by in answers.items()}
+        raise PoolError(f"{_list_paths(paths)}: no answers" + (f" of {sorted(only)[0]!r}" if only else ""))
+    held = {m: {p: _order_answers(a) for p, a in sorted(by.items()) if a} for m, by in answers.items()}
     if missing := sorted(only - held.keys()):
-        raise PoolError(f"no answers of {missing[0]!r} in {_listed(paths)}")
-    few = {m: _too_few(m, len(by), _listed(paths)) for m, by in sorted(held.items()) if len(by) < FEWEST}
+        raise PoolError(f"no answers of {missing[0]!r} in {_list_paths(paths)}")
+    few = {m: _too_few(m, len(by), _list_paths(paths)) for m, by in sorted(held.items()) if len(by) < FEWEST}
     if len(few) == len(held) or only & few.keys():
         raise PoolError(next(why for m, why in few.items() if not only or m in only))
     held = {m: by for m, by in held.items() if m not in few}
@@ -58,7 +58,7 @@ def read_pool(paths: Sequence[Path], name: str = "", models: Sequence[str] = ())
 
 
 def _take(
-    row: Said, by_prompt: dict[str, Counter[str]], texts: dict[str, str], usage: dict[str, int]
+    row: RecordedAnswers, by_prompt: dict[str, Counter[str]], texts: dict[str, str], usage: dict[str, int]
 ) -> None:
     prompt = row.asked
     key = row.id or prompt_id(prompt)
@@ -69,7 +69,7 @@ def _take(
         )
     held = by_prompt.setdefault(key, Counter())
     for answer in row.answers:
-        output = spoken(answer)[:LONGEST]
+        output = without_reasoning(answer)[:LONGEST]
         if output:
             held[output] += 1
     tokens = row.row.get(TOKENS)
@@ -83,7 +83,7 @@ def _too_few(model: str, prompts: int, where: str) -> str:
     return f"{model!r} answers {prompts} prompts in {where}; fewer than {FEWEST} compare nothing"
 
 
-def _ordered(answers: Mapping[str, int]) -> tuple[str, ...]:
+def _order_answers(answers: Mapping[str, int]) -> tuple[str, ...]:
     """Several answers to one prompt in an order that is not the file's: the first of them is compared.
 
     What was said nine times in ten is first nine times in ten: else a model asked ten times would seem
@@ -97,10 +97,10 @@ def _ordered(answers: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(answers, key=place))
 
 
-def spoken(text: str) -> str:
+def without_reasoning(text: str) -> str:
     """An answer without the reasoning that some models write before it.
 
-    >>> spoken("<think>Let me see.</think> Four.")
+    >>> without_reasoning("<think>Let me see.</think> Four.")
     'Four.'
     """
     if text.lstrip().startswith("<think>") and "</think>" in text:
@@ -108,7 +108,7 @@ def spoken(text: str) -> str:
     return text.strip()
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def _list_paths(paths: Sequence[Path]) -> str:
     return ", ".join(str(path) for path in paths[:3]) + (" ..." if len(paths) > 3 else "")
 
 

@@ -18,7 +18,7 @@ class RadioactivityError(ProveError):
     """Texts, keys or settings that no mark can be looked for with."""
 
 
-class Choice(StrEnum):
+class TokenSelection(StrEnum):
     """Which tokens of the suspect are scored; settled without any key."""
 
     EACH = "each"  # every distinct pair of context and token
@@ -26,11 +26,11 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
+class RadioactivitySettings:
     """What the statistic depends on. Raises: RadioactivityError."""
 
     window: int = WINDOW
-    choice: Choice = Choice.EACH
+    choice: TokenSelection = TokenSelection.EACH
     alpha: float = ALPHA
     effect: float = EFFECT
 

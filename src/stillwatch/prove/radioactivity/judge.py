@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from stillwatch.prove import Checked, Evidence, Grade, Row, exact
 from stillwatch.prove.protocol import Signed
-from stillwatch.prove.radioactivity import FEWEST, Choice, RadioactivityError, Settings
+from stillwatch.prove.radioactivity import FEWEST, RadioactivityError, RadioactivitySettings, TokenSelection
 from stillwatch.prove.radioactivity.statistic import POWER, Each, Statistic, Weighed, tokens_needed
 from stillwatch.watermark import Mark
 from stillwatch.watermark.reading import pairs_in, scored_pairs, weighted_pairs
@@ -35,7 +35,7 @@ Texts = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class RadioactivityResult:
     """The evidence, and the statistic it came from: with an actor's key anybody can compute it again."""
 
     evidence: Evidence
@@ -46,7 +46,7 @@ def judge(
     suspect: str,
     answers: Texts,
     marks: Sequence[Mark],
-    settings: Settings,
+    settings: RadioactivitySettings,
     *,
     prompts: Texts = (),
     reference: Texts | None = None,
@@ -54,7 +54,7 @@ def judge(
     served: Texts | None = None,
     protocol: Signed | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Judged:
+) -> RadioactivityResult:
     """Test every actor's key on the suspect's answers.
 
     prompts: of each answer its own. reference, teacher: unmarked text, for `Choice.MATCHED`: of what the
@@ -73,7 +73,7 @@ def judge(
             f"{settings.effect:g} nats: ask more, or for longer answers"
         )
     statistic: Statistic = Each(pairs)
-    if settings.choice is Choice.MATCHED:
+    if settings.choice is TokenSelection.MATCHED:
         base, own = pairs_in(reference or (), settings.window), pairs_in(teacher or (), settings.window)
         weighted = weighted_pairs(counted, base, own)
         if len(weighted) < FEWEST:
@@ -122,10 +122,10 @@ def judge(
         powered=small <= settings.effect,
         protocol_sha256="" if protocol is None else protocol.sha256,
     )
-    return Judged(evidence, statistic)
+    return RadioactivityResult(evidence, statistic)
 
 
-def _usable(marks: Sequence[Mark], settings: Settings, *texts: Texts | None) -> None:
+def _usable(marks: Sequence[Mark], settings: RadioactivitySettings, *texts: Texts | None) -> None:
     if not marks:
         raise RadioactivityError("no actor was named whose key is to be looked for")
     if len({mark.actor for mark in marks}) != len(marks) or len({mark.key for mark in marks}) != len(marks):
@@ -133,7 +133,7 @@ def _usable(marks: Sequence[Mark], settings: Settings, *texts: Texts | None) -> 
     if any(mark.window != settings.window for mark in marks):
         raise RadioactivityError("a mark's window is not the one under test")
     for text in texts:
-        if (settings.choice is Choice.MATCHED) != (text is not None):
+        if (settings.choice is TokenSelection.MATCHED) != (text is not None):
             raise RadioactivityError(
                 "the choice `matched` needs a reference text and the teacher's own, both unmarked, and only "
                 "it takes them"

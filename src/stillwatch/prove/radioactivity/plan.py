@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stillwatch.prove.checker import SCORED
 from stillwatch.prove.protocol import Protocol, Signed, prompts_digest
-from stillwatch.prove.radioactivity import Choice, RadioactivityError, Settings
-from stillwatch.prove.radioactivity.judge import CLAIM, METHOD, Judged
+from stillwatch.prove.radioactivity import RadioactivityError, RadioactivitySettings, TokenSelection
+from stillwatch.prove.radioactivity.judge import CLAIM, METHOD, RadioactivityResult
 from stillwatch.prove.radioactivity.statistic import NULL, STATISTIC
 from stillwatch.report.findings import write_atomically
 from stillwatch.watermark import Mark
@@ -21,7 +21,7 @@ def protocol(
     suspect: str,
     marks: Sequence[Mark],
     prompts: Sequence[str],
-    settings: Settings,
+    settings: RadioactivitySettings,
     tokenizer: str,
     made_at: str,
 ) -> Protocol:
@@ -47,17 +47,19 @@ def protocol(
     )
 
 
-def fixed_by(signed: Signed) -> Settings:
+def fixed_by(signed: Signed) -> RadioactivitySettings:
     """Give the settings that a protocol fixed. Raises: RadioactivityError for another test's protocol."""
     fixed = signed.protocol
     told = dict(fixed.settings)
     try:
-        return Settings(int(told["window"]), Choice(told["choice"]), fixed.alpha, fixed.effect or 0.0)
+        return RadioactivitySettings(
+            int(told["window"]), TokenSelection(told["choice"]), fixed.alpha, fixed.effect or 0.0
+        )
     except (KeyError, ValueError):
         raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
 
 
-def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> Settings:
+def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> RadioactivitySettings:
     """Give the settings that a protocol fixed. Raises: RadioactivityError for another test."""
     fixed = signed.protocol
     told = dict(fixed.settings)
@@ -90,7 +92,7 @@ def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
         )
 
 
-def reveal(judged: Judged, mark: Mark, path: Path) -> Path:
+def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
     """Write an actor's key with the pairs that were scored: whoever has the file can score them again.
 
     The key is spent then: who has it can take the mark out, or put it in. The owner's key stays secret.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from stillwatch.prove import Counts, Row, exact
 from stillwatch.prove.exact import LEAST
-from stillwatch.prove.radioactivity import Choice
+from stillwatch.prove.radioactivity import TokenSelection
 from stillwatch.watermark import Mark
 from stillwatch.watermark.formula import number, score
 from stillwatch.watermark.reading import Pair, Weighted, scores
@@ -30,19 +30,20 @@ TERMS = 90  # of that series
 SLOPES = 60  # at which the bound is looked at; it is valid at any
 Numbers = npt.NDArray[np.float64]
 STATISTIC = {
-    Choice.EACH: "sum over distinct pairs (context of {window} tokens, token) of the suspect's answers of "
-    "-ln(1 - u(key, context, token)); upper tail of Gamma(n, 1); Holm over actors",
-    Choice.MATCHED: "sum over distinct pairs (context of {window} tokens, token) of w (u^k - 1/(k+1)), where "
-    "p is the token's share in the unmarked teacher's text (backed off), k = (1-p)/p, and w is the excess of "
-    "its count in the suspect's answers over the reference text, over p; Chernoff's bound; Holm over actors",
+    TokenSelection.EACH: "sum over distinct pairs (context of {window} tokens, token) of the suspect's "
+    "answers of -ln(1 - u(key, context, token)); upper tail of Gamma(n, 1); Holm over actors",
+    TokenSelection.MATCHED: "sum over distinct pairs (context of {window} tokens, token) of w (u^k - "
+    "1/(k+1)), where p is the token's share in the unmarked teacher's text (backed off), k = (1-p)/p, and w "
+    "is the excess of its count in the suspect's answers over the reference text, over p; Chernoff's bound; "
+    "Holm over actors",
 }
 NULL = {
-    Choice.EACH: "What the suspect writes does not depend on the actor's key. Then the scores of its "
-    "distinct pairs of context and token are independent unit exponentials and their sum is Gamma(n, 1), "
-    "whatever the suspect's base, style or repetitions.",
-    Choice.MATCHED: "Neither what the suspect writes nor the reference and the teacher's text depend on the "
-    "actor's key. Then the statistic is a sum of independent bounded terms with mean 0, and p is a bound on "
-    "its upper tail, whatever the suspect's base, style or repetitions.",
+    TokenSelection.EACH: "What the suspect writes does not depend on the actor's key. Then the scores of "
+    "its distinct pairs of context and token are independent unit exponentials and their sum is Gamma(n, "
+    "1), whatever the suspect's base, style or repetitions.",
+    TokenSelection.MATCHED: "Neither what the suspect writes nor the reference and the teacher's text "
+    "depend on the actor's key. Then the statistic is a sum of independent bounded terms with mean 0, and p "
+    "is a bound on its upper tail, whatever the suspect's base, style or repetitions.",
 }
 
 
@@ -84,7 +85,7 @@ def tokens_needed(effect: float, alpha: float, actors: int) -> int:
 class Each:
     """Every distinct pair once."""
 
-    null, unit = NULL[Choice.EACH], "nats per scored token above chance"
+    null, unit = NULL[TokenSelection.EACH], "nats per scored token above chance"
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = pairs
@@ -125,7 +126,7 @@ class Each:
 class Weighed:
     """Every pair of the suspect's and the reference's text, weighed. Made once for all keys."""
 
-    null, unit = NULL[Choice.MATCHED], "apparent share of marked text"
+    null, unit = NULL[TokenSelection.MATCHED], "apparent share of marked text"
 
     def __init__(self, weighted: Sequence[Weighted]) -> None:
         self.weighted = weighted

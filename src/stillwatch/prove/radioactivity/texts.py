@@ -135,7 +135,7 @@ def tokens_of(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tuple[in
     for one in texts:
         if one.tokens is None and tokenize is None:
             raise RadioactivityError(f"{one.place}: has text and no tokens; name the teacher's --tokenizer")
-        found.append(one.tokens if one.tokens is not None else tuple(_tokenized(one, one.output, tokenize)))
+        found.append(one.tokens if one.tokens is not None else tuple(_tokenize(one, one.output, tokenize)))
     return found
 
 
@@ -143,10 +143,10 @@ def prompt_tokens(texts: Sequence[Text], tokenize: Tokenize | None) -> list[tupl
     """Give the tokens of each answer's prompt; none at all where they cannot be told."""
     if tokenize is None or not any(one.prompt for one in texts):
         return []
-    return [tuple(_tokenized(one, one.prompt, tokenize)) for one in texts]
+    return [tuple(_tokenize(one, one.prompt, tokenize)) for one in texts]
 
 
-def _tokenized(one: Text, text: str, tokenize: Tokenize | None) -> list[int]:
+def _tokenize(one: Text, text: str, tokenize: Tokenize | None) -> list[int]:
     assert tokenize is not None
     try:
         return tokenize(text)

@@ -29,7 +29,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class AnswerLikelihood:
     """How the suspect takes an answer, token by token."""
 
     nats: float  # log-likelihood, summed over the answer's tokens
@@ -56,7 +56,7 @@ class Suspect(Protocol):
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         """Up to n answers to each question, by its id; one that got none is missing. Raises: ProveError."""
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         """How likely each answer is to the suspect, by id; what cannot be weighed is missing.
 
         Raises: ProveError where it offers no likelihood.

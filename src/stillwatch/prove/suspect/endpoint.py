@@ -23,7 +23,7 @@ from stillwatch.distill.collect.stored import samples
 from stillwatch.distill.ledger import RunLedger, read_only, reply
 from stillwatch.distill.plan import Asking, Budget, DistillPlan, Teacher, TeacherPrices
 from stillwatch.prove import Checked, ProveError
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told
 
 CONSENT = (
     "asking another's endpoint needs the right to do so: its terms, a contract, a court's order. "
@@ -103,12 +103,12 @@ class Endpoint:
         with closing(read_only(self._store)) as db:
             for one in questions:
                 stored = reply(db, question_of(plan, Prompt(one.id, one.messages, "free"), 0).key)
-                counted = None if stored is None else _counted(stored[0])
+                counted = None if stored is None else _prompt_tokens(stored[0])
                 if counted is not None:
                     found[one.id] = counted
         return found
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         """Raises: ProveError where the endpoint gives no log-probabilities of a prompt."""
         if "likelihood" not in self.offers:
             raise ProveError(f"{self.name}: weighs no answers; test by overlap")
@@ -122,7 +122,7 @@ class Endpoint:
         alone = {json.dumps(one.messages): Prompt(f"{one.id}?", one.messages, "free") for one in told}
         self._collect(bare, list(alone.values()), lambda done, of: tell(done, of + len(told)))
         self._collect(plan, answered, lambda done, of: tell(len(alone) + done, of + len(alone)))
-        found: dict[str, Weighed] = {}
+        found: dict[str, AnswerLikelihood] = {}
         with closing(read_only(self._store)) as db:
             starts = {key: len(_tokens(db, bare, prompt)) for key, prompt in alone.items()}
             for one, prompt in zip(told, answered, strict=True):
@@ -130,7 +130,7 @@ class Endpoint:
                 if tokens:
                     ranks = [rank for _, rank in tokens]
                     agreed = None if None in ranks else sum(rank == 1 for rank in ranks)
-                    found[one.id] = Weighed(sum(nats for nats, _ in tokens), len(tokens), agreed)
+                    found[one.id] = AnswerLikelihood(sum(nats for nats, _ in tokens), len(tokens), agreed)
         if not found:
             raise ProveError(
                 f"{self.name}: gives no prompt_logprobs, so that it cannot weigh answers; test by overlap"
@@ -173,7 +173,7 @@ def _silent(words: str) -> None:
     """Tell nobody."""
 
 
-def _counted(raw: bytes) -> int | None:
+def _prompt_tokens(raw: bytes) -> int | None:
     """`usage.prompt_tokens` of a stored reply, where it is a count."""
     try:
         counted = json.loads(raw)["usage"]["prompt_tokens"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.recording import Unread, read, usable
-from stillwatch.prove.suspect import Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told
 
 
 class Outputs:
@@ -42,7 +42,7 @@ class Outputs:
         """What the file has. Raises: ProveError where it holds answers to other prompts."""
         found = {}
         for question in questions:
-            said = self._by_id.get(question.id) or self._by_text.get(asked(question))
+            said = self._by_id.get(question.id) or self._by_text.get(last_user_text(question))
             if said:
                 found[question.id] = said[:n]
         if not found:
@@ -54,14 +54,14 @@ class Outputs:
         tell(len(found), len(questions))
         return found
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         raise ProveError(
             f"{self._path}: a file of outputs cannot weigh answers; test by overlap, or name a model or "
             "an endpoint"
         )
 
 
-def asked(question: Question) -> str:
+def last_user_text(question: Question) -> str:
     """A prompt as it is compared: the words of its last user message."""
     users = [m["content"] for m in question.messages if m["role"] == "user"]
     return text_key(users[-1] if users else "")

@@ -14,7 +14,7 @@ from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
 from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
-from stillwatch.prove.suspect import Messages, Question, Tell, Told, Weighed
+from stillwatch.prove.suspect import AnswerLikelihood, Messages, Question, Tell, Told
 
 BATCH = 16
 FLOATS_AT_ONCE = 1 << 26  # of a batch's logits: 256 MiB
@@ -45,14 +45,14 @@ class Weights:
         self.trouble = ""  # why it was last that something could not be asked or weighed
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        worded = [(q, said) for q in questions if (said := self._worded(q.messages)) is not None]
+        worded = [(q, said) for q in questions if (said := self._fit_template(q.messages)) is not None]
         questions, messages = [q for q, _ in worded], [said for _, said in worded]
         found: dict[str, list[str]] = {question.id: [] for question in questions}
         for sample in range(n):
             told = write(
                 self.loaded, self._words, messages, new_tokens=self._max_tokens,
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
-                tell=partial(_told, tell, sample * len(questions), n * len(questions)),
+                tell=partial(_report_progress, tell, sample * len(questions), n * len(questions)),
             )  # fmt: skip
             for question, one in zip(questions, told, strict=True):
                 text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
@@ -60,7 +60,7 @@ class Weights:
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, Weighed]:
+    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         torch = need("torch")
         rows = [(one.id, *tokens) for one in told if (tokens := self._tokens(one)) is not None]
         limit = context(self.loaded.model) or 1 << 30
@@ -68,7 +68,7 @@ class Weights:
         if told and not rows:
             self.trouble = self.trouble or f"its context of {limit:,} tokens does not hold them"
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
-        found: dict[str, Weighed] = {}
+        found: dict[str, AnswerLikelihood] = {}
         words = self.loaded.model.config.vocab_size
         model = self.loaded.model.eval()
         at = 0
@@ -86,7 +86,7 @@ class Weights:
 
     def _tokens(self, one: Told) -> tuple[list[int], list[int]] | None:
         """A prompt's and an answer's tokens; None for what its template or its tokenizer cannot take."""
-        messages = self._worded(one.messages)
+        messages = self._fit_template(one.messages)
         if messages is None:
             return None
         reasoning, answer, _ = apart(one.answer)
@@ -98,9 +98,9 @@ class Weights:
             self.trouble = "an answer is no Unicode"
             return None
 
-    def _worded(self, messages: Messages) -> Messages | None:
+    def _fit_template(self, messages: Messages) -> Messages | None:
         """Messages as its chat template takes them: some know no system message, as Gemma's."""
-        for tried in (messages, folded(messages)):
+        for tried in (messages, fold_system(messages)):
             try:
                 self._words.prompt_tokens(tried)
             except (UnicodeError, TypeError):
@@ -112,10 +112,10 @@ class Weights:
         return None
 
 
-def folded(messages: Messages) -> Messages:
+def fold_system(messages: Messages) -> Messages:
     """The system's words at the head of the first user message, where a template has no place for them.
 
-    >>> folded(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
+    >>> fold_system(({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}))
     ({'role': 'user', 'content': 'Be brief.\\n\\nWhy?'},)
     """
     system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
@@ -136,13 +136,13 @@ def open_weights(
     return Weights(loaded, name, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
 
-def _told(tell: Tell, before: int, of: int, done: int) -> None:
+def _report_progress(tell: Tell, before: int, of: int, done: int) -> None:
     tell(before + done, of)
 
 
 def _weigh(
     torch: Any, model: Any, rows: list[tuple[str, list[int], list[int]]], padding: int
-) -> dict[str, Weighed]:
+) -> dict[str, AnswerLikelihood]:
     """One batch, filled up on the right: what stands after an answer changes nothing before it."""
     longest = max(len(asked) + len(said) for _, asked, said in rows)
     ids = torch.full((len(rows), longest), padding)
@@ -161,7 +161,9 @@ def _weigh(
     found = {}
     for k, (name, asked, said) in enumerate(rows):
         span = slice(len(asked) - 1 - first, len(asked) - 1 - first + len(said))
-        found[name] = Weighed(float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum()))
+        found[name] = AnswerLikelihood(
+            float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum())
+        )
     return found
 
 

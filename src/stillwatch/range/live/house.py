@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.actions import standings
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.latest import HANDOVER, Findings, Handed
 from stillwatch.gateway.record.segments import all_segments
@@ -165,7 +165,7 @@ class House:
                 lambda: int((self._says("supervisor").get("enforcer") or {}).get("at") or 0) >= now,
                 "the ladder is climbed",
             )
-        with State(self.folder.state) as state:
+        with ControlState(self.folder.state) as state:
             revision = state.revision()
         if revision != self._revision:
             self._revision = revision
@@ -198,7 +198,7 @@ class House:
 
     def issue(self, accounts: Iterable[str]) -> dict[str, str]:
         """Give each account a key, as `stillwatch key issue` does, and wait until it counts."""
-        with State(self.folder.state, self.folder.secret()) as state:
+        with ControlState(self.folder.state, self.folder.secret()) as state:
             keys = {name: state.issue(name, now_us=self.now_us, who="range") for name in accounts}
             revision = state.revision()
         if self._process is not None:
@@ -210,7 +210,7 @@ class House:
     def standings(self) -> dict[str, EnforcementStatus]:
         """Everybody's who has one."""
         found: dict[str, EnforcementStatus] = {}
-        with State(self.folder.state) as state:
+        with ControlState(self.folder.state) as state:
             while True:
                 more = standings(state, after=max(found, default=""))
                 found |= more

@@ -13,7 +13,7 @@ from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestR
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context
 from stillwatch.distill.train.wording import Wording, wording
-from stillwatch.watermark.choosing import chosen
+from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
 
 TOGETHER = 32  # texts in one batch
@@ -156,7 +156,7 @@ class GenerationEngine:
             before = p[order].cumsum(0) - p[order]
             p[order[1:][before[1:] >= ask.top_p]] = 0
         if ask.mark is not None and self._owner is not None:
-            marked = chosen(
+            marked = choose_token(
                 self._owner.mark(ask.mark),
                 p.double().cpu().numpy(),
                 job.written,
