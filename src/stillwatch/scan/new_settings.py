@@ -4,9 +4,9 @@ A second way to form a group, beside shared wording: paraphrased requests share 
 sends them all. Users of one product are left out, as its defaults are theirs. Such a group is never suspected
 for its settings again: only what it asks can make a finding of it (see `watch`).
 
-Null of a group's p-value: each account that is active in the window takes these settings up as rarely as
-    all others so far did (binomial, times the settings that are as new). It says how unusual the group is,
-    not that it is one hand: a new program does the same.
+Null: each account that is active in the window takes these settings up as rarely as all others so far did
+    (binomial, times the settings that are as new). The p-value says how unusual the group is, not that it is
+    one hand: a new program does the same.
 Blind to: settings that vary from account to account or that many honest accounts use; a log without user
     agents; the log's first days.
 Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source.

@@ -24,7 +24,7 @@ from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
 from stillwatch.range.defences.hours import in_order, merge_accusations, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
-from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, PARTS, SHARED, TESTED
+from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, NEW_SETTINGS, PARTS, SHARED, TESTED
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.units import HOUR_US
 
@@ -44,8 +44,8 @@ def ablations() -> dict[str, frozenset[str]]:
     wording, settings = frozenset(SHARED), frozenset(TESTED)
     alone = {part: frozenset({part}) | settings for part in SHARED}
     alone |= {part: wording | frozenset({part}) for part in TESTED}
-    alone[LONE_HARVEST] = frozenset({LONE_HARVEST})
-    parts = [*SHARED, *TESTED, FOLLOW, LONE_HARVEST]
+    alone |= {part: frozenset({part}) for part in (NEW_SETTINGS, LONE_HARVEST)}
+    parts = [*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, LONE_HARVEST]
     return {f"{NAME}/only:{part}": kept for part, kept in alone.items()} | {
         f"{NAME}/without:{part}": PARTS - {part} for part in parts
     }
