@@ -1,6 +1,6 @@
 """Who is tied by answers that come back: honest crowds and pools of tests/echo_world.py, by group.
 
-    python benchmarks/echo.py [--runs 30] [--page docs/evidence.md] [--cost]
+    python benchmarks/echo.py [--runs 30] [--page docs/figures/evidence.md] [--cost]
 
 Made-up texts; the rules were fixed before the first run. Give and take: an account quotes another's answer,
 and its own is quoted. With `--cost` what it costs on 100,000 exchanges, in CPU time.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What randomised holds find, whom they accuse and what they cost; what refusals in logs show.
 
-    python benchmarks/holds.py [--runs 60] [--page docs/holds.md] [--scenes ../shared/range/dev-c …]
+    python benchmarks/holds.py [--runs 60] [--page docs/figures/holds.md] [--scenes ../shared/range/dev-c …]
 
 Clients are simulated (`tests/holds_world.py`). Every row is `--runs` seeded runs of seven days. Found: the
 holds make a finding (`scan.holds.LEVEL`) by then, half a day for what comes again included. With `--scenes`

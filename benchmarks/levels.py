@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often each level of an accusation is wrong: lead, named, firm; by world and by kind of honest use.
 
-    python benchmarks/levels.py --fourth FOLDER --people FOLDER --page docs/evidence.md
+    python benchmarks/levels.py --fourth FOLDER --people FOLDER --page docs/figures/evidence.md
     python benchmarks/levels.py dev-c dev-d
 
 Worlds are those of `other_worlds.py`, scanned at the default dial. A lead or a finding is false if fewer than

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a scan finds where a log lacks the model, the settings, the accounts table, or all of them.
 
-    python benchmarks/reduced_logs.py [WORLD ...] [--fourth FOLDER] [--page docs/evidence.md]
+    python benchmarks/reduced_logs.py [WORLD ...] [--fourth FOLDER] [--page docs/figures/evidence.md]
     python benchmarks/reduced_logs.py dev-c --lacking "nothing;model"   # two rows of one world
 
 Each world of `other_worlds.py` is written again without columns and scanned by a process of its own, at the

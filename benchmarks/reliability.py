@@ -7,7 +7,7 @@
     python benchmarks/reliability.py tokens
 
 Each prints what it found and ends with 1 where a promise was broken; `--write` puts the figures into
-docs/reliability.md. The upstream is the tests' own; it does not know what the gateway does inside.
+docs/figures/reliability.md. The upstream is the tests' own; it does not know what the gateway does inside.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from stillwatch.terms.load import default_text  # noqa: E402
 from upstream import Upstream  # noqa: E402
 from upstream_replies import WORDS  # noqa: E402
 
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "docs" / "figures" / "reliability.md"
 BAN = '[[ban]]\nfamily = "deepseek"\n'
 Say = Callable[[str], None]
 
@@ -558,7 +558,7 @@ def main() -> int:
     options.add_argument("what", choices=["kills", "disk", "readonly", "tokens"])
     options.add_argument("--n", type=int, default=50)
     options.add_argument("--seed", type=int, default=int(time.time()))
-    options.add_argument("--write", action="store_true", help="put the figures into docs/reliability.md")
+    options.add_argument("--write", action="store_true", help="put the figures into docs/figures/reliability.md")
     given = options.parse_args()
     command = f"python benchmarks/reliability.py {given.what}"
     rows: list[tuple[str, str]] = []
