@@ -76,6 +76,18 @@ def test_a_scan_of_the_log_so_far_says_the_same() -> None:
     assert scanned(crowd).campaigns[0].alarm_at == whole.alarm_at
 
 
+def test_who_had_the_settings_before_is_not_named_beside_a_pool_that_copies_them() -> None:
+    crowd = crowd_of(9)
+    bystander = crowd.rows[0]["account"]
+    for row in crowd.rows:
+        if row["account"] == bystander:
+            row |= SETTINGS
+    for k in range(20):
+        crowd.says(bystander, 6 + 10 * k, status=200, output_tokens=900, user_agent="node/4", **SETTINGS)
+    pool = set(newcomers(crowd, 24, own_subjects=False))
+    assert named(scanned(crowd)) == pool
+
+
 @pytest.mark.parametrize("many", [5, 8, 40])
 def test_strangers_with_subjects_of_their_own_are_not_named(many: int) -> None:
     crowd = crowd_of(many)

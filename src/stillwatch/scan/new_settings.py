@@ -9,7 +9,8 @@ Null: each account that is active in the window takes these settings up as rarel
     one hand: a new program does the same.
 Blind to: settings that vary from account to account or that many honest accounts use; a log without user
     agents; the log's first days.
-Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source.
+Fooled by: a new program that names itself in no user agent, as far as the group's content is of one source; a
+    pool that copies settings which a bystander took up in the same days.
 Source: docs/evidence.md, groups by new settings.
 """
 
