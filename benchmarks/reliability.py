@@ -558,7 +558,7 @@ def main() -> int:
     options.add_argument("what", choices=["kills", "disk", "readonly", "tokens"])
     options.add_argument("--n", type=int, default=50)
     options.add_argument("--seed", type=int, default=int(time.time()))
-    options.add_argument("--write", action="store_true", help="put the figures into docs/figures/reliability.md")
+    options.add_argument("--write", action="store_true", help="put the figures into the page")
     given = options.parse_args()
     command = f"python benchmarks/reliability.py {given.what}"
     rows: list[tuple[str, str]] = []

@@ -468,9 +468,10 @@ def test_two_that_start_at_once_make_one_database(folder: Folder) -> None:
 def test_a_writer_that_is_killed_leaves_whole_actions(folder: Folder) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from stillwatch.gateway.control import actions; from stillwatch.gateway.control.state import State\n"
+        "from stillwatch.gateway.control import actions\n"
+        "from stillwatch.gateway.control.state import ControlState\n"
         "from stillwatch.terms import EnforcementStatus, Step\n"
-        "state = State(Path(sys.argv[1])); print('up', flush=True)\n"
+        "state = ControlState(Path(sys.argv[1])); print('up', flush=True)\n"
         "for k in range(10**6):\n"
         "    set_to = [(f'{k}-{i}', EnforcementStatus(Step.WATCH, 1)) for i in range(20)]\n"
         "    print(actions.act(state, set_to, who='w', why='y', now_us=1), flush=True)\n"

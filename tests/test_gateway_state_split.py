@@ -244,9 +244,9 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-with State(Path(sys.argv[1])) as state:
+with ControlState(Path(sys.argv[1])) as state:
     state.issue("before", now_us=1)
     size = Path(sys.argv[1] + "-wal").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 5000, resource.RLIM_INFINITY))
@@ -278,11 +278,11 @@ READ_ONLY = """
 import ctypes, sys
 from pathlib import Path
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.state import State
+from stillwatch.gateway.control.state import ControlState
 header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # linux/capability.h: as root without any capability
 assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
 try:
-    with State(Path(sys.argv[1])) as state:
+    with ControlState(Path(sys.argv[1])) as state:
         state.issue("b", now_us=1)
 except StateError as why:
     print(why)

@@ -36,7 +36,7 @@ def test_without_a_range_it_is_the_machines_clock(monkeypatch: pytest.MonkeyPatc
 def test_a_driven_clock_stands_where_it_was_put(tmp_path: Path) -> None:
     hand = clock.write(tmp_path / "clock", 1_772_409_600_000_000)
     env = {clock.VARIABLE: str(tmp_path / "clock")}
-    assert told("print(clock.now_us(), clock.driven(), clock.pause_s(2.0))", **env).stdout == (
+    assert told("print(clock.now_us(), clock.is_driven(), clock.pause_s(2.0))", **env).stdout == (
         "1772409600000000 True 0.1\n"
     )
     hand[0] += 60_000_000
