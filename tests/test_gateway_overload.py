@@ -308,6 +308,9 @@ def test_two_thousand_connections_of_one_address(said: bytes) -> None:
             for _ in range(2_000):
                 connect(g, kept, ATTACKER, said)
             assert [ask(g, 20, HONEST) for _ in range(20)] == [200] * 20
-            assert g.counters()["open_clients"] <= 1_000 + 100
+            end = time.monotonic() + 10  # the youngest may be closed a moment after they came
+            while (still := g.counters()["open_clients"]) > 1_000 + 20 and time.monotonic() < end:
+                time.sleep(0.1)
+            assert still <= 1_000 + 20
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -538,6 +538,7 @@ class Door:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = self._closed = False
         self._of: dict[str, dict[Client, None]] = {}  # connections by address, the oldest first
+        self._crowded: set[str] = set()  # addresses that have too many, none of which may be closed yet
         self._bytes: Counter[str] = Counter()  # of long bodies, by address
         self._told: dict[str, float] = {}  # when it was said of an address that it has too much
         self._parked: dict[str, dict[Client, None]] = {}  # by address, the first in line first
@@ -594,14 +595,23 @@ class Door:
     # --- by address ------------------------------------------------------------------------------------
 
     def came(self, client: Client) -> None:
-        """Note a connection; of an address that has many an idle one makes room for it."""
+        """Note a connection; of an address that has many idle ones make room for it."""
         client.network = _network(client.peer)
-        mine = self._of.setdefault(client.network, {})
-        if len(mine) >= self._at_most() and not self._is_proxy(client.peer):
-            idle = [one for one in islice(mine, LOOKED_AT) if one.evictable and not one.parked]
-            if idle:
-                self._close(min(idle, key=lambda one: (one.proven, one.last_byte)))
         self._of.setdefault(client.network, {})[client] = None
+        if client.network not in self._crowded and not self._is_proxy(client.peer):
+            self._thin_out(client.network)
+
+    def _thin_out(self, network: str) -> None:
+        """Close idle connections of an address that has too many; the youngest ones may be closed later."""
+        self._crowded.discard(network)
+        while (over := len(self._of.get(network, ())) - self._at_most()) > 0:
+            idle = [one for one in islice(self._of[network], LOOKED_AT) if one.evictable and not one.parked]
+            if not idle:
+                self._crowded.add(network)
+                self._gate.loop.call_later(GRACE_S, self._thin_out, network)
+                return
+            for one in sorted(idle, key=lambda one: (one.proven, one.last_byte))[:over]:
+                self._close(one)
 
     def left(self, client: Client) -> None:
         self._forget(client)
