@@ -286,7 +286,7 @@ def test_filters_and_pages_swap_and_stand_in_the_address(browser: Browser, serve
     loads: list[str] = []
     page.on("load", lambda _: loads.append(page.url))
     page.select_option("#state", "closed")
-    page.wait_for_selector("text=No case fits.")
+    page.wait_for_selector("text=No case matches.")
     assert "state=closed" in page.url
     page.select_option("#state", "all")
     page.wait_for_selector("#rows table")
