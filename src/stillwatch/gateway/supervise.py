@@ -147,6 +147,9 @@ class Supervisor:
                 self.drain()
             return left
         finally:
+            if self._rehearsal is not None:  # it looks at the folder, which nobody may need any more
+                self._rehearsal.kill()
+                self._rehearsal.wait(5.0)
             if left is None:
                 self._end([*self._all(), *self.retiring], signal.SIGKILL, 5.0)
                 self._close_doors()
