@@ -50,7 +50,7 @@ def scanned(crowd: Crowd, parts: frozenset[str] = PARTS) -> ScanResult:
     return scan_log(log_of(crowd.table()), crowd.accounts(), options=Options(threads=1, parts=parts))
 
 
-def named(result: ScanResult) -> set[str]:
+def named_accounts(result: ScanResult) -> set[str]:
     return {account for campaign in result.campaigns for account in campaign.accounts}
 
 
@@ -58,9 +58,9 @@ def named(result: ScanResult) -> set[str]:
 def test_a_pool_without_shared_wording_is_found_by_its_settings(many: int) -> None:
     crowd = crowd_of(many)
     pool = set(newcomers(crowd, many, own_subjects=False))
-    assert not named(scanned(crowd, PARTS - {NEW_SETTINGS})), "wording alone finds it not"
+    assert not named_accounts(scanned(crowd, PARTS - {NEW_SETTINGS})), "wording alone finds it not"
     result = scanned(crowd)
-    assert named(result) == pool
+    assert named_accounts(result) == pool
     (found,) = result.campaigns
     assert "output limit (18000) and temperature (0.9)" in found.reasons[0].text
     assert found.reasons[0].detector == NAME
@@ -85,14 +85,14 @@ def test_who_had_the_settings_before_is_not_named_beside_a_pool_that_copies_them
     for k in range(20):
         crowd.says(bystander, 6 + 10 * k, status=200, output_tokens=900, user_agent="node/4", **SETTINGS)
     pool = set(newcomers(crowd, 24, own_subjects=False))
-    assert named(scanned(crowd)) == pool
+    assert named_accounts(scanned(crowd)) == pool
 
 
 @pytest.mark.parametrize("many", [5, 8, 40])
 def test_strangers_with_subjects_of_their_own_are_not_named(many: int) -> None:
     crowd = crowd_of(many)
     newcomers(crowd, many, own_subjects=True)
-    assert not named(scanned(crowd))
+    assert not named_accounts(scanned(crowd))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_one_source_with_an_honest_explanation_is_not_named(
     crowd = crowd_of(5)
     newcomers(crowd, 12, own_subjects=False, record=record, **columns)
     result = scanned(crowd)
-    assert not named(result)
+    assert not named_accounts(result)
     assert any(lead in one.text for one in result.leads) == bool(lead)
 
 
@@ -122,7 +122,7 @@ def test_one_source_with_an_honest_explanation_is_not_named(
 def test_settings_that_are_not_new_make_no_group(columns: dict[str, Any]) -> None:
     crowd = crowd_of(6)
     newcomers(crowd, 10, own_subjects=False, **columns)
-    assert not named(scanned(crowd))
+    assert not named_accounts(scanned(crowd))
 
 
 def test_a_log_without_user_agents_cannot_tell_software_and_makes_no_group() -> None:
@@ -130,4 +130,4 @@ def test_a_log_without_user_agents_cannot_tell_software_and_makes_no_group() -> 
     newcomers(crowd, 10, own_subjects=False)
     for row in crowd.rows:
         row["user_agent"] = None
-    assert not named(scanned(crowd))
+    assert not named_accounts(scanned(crowd))

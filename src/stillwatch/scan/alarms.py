@@ -49,9 +49,8 @@ class Candidate:
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
     own: np.ndarray  # stock markers' numbers
     tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
-    rows: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, np.int32)
-    )  # its exchanges with what it shares
+    # its exchanges that show what it shares
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     settings: tuple[int, int] | None = None  # what a group by settings shares, see `new_settings`
 
 

@@ -114,6 +114,8 @@ def campaigns(
             found[same] = _together(found[same], one)
         elif len(others) >= LEAST_PARTIES:
             found.append(one)
+        else:  # too few to be a group: one of them may still be found as a lone payer
+            continue
         taken.update(others.tolist())
     # --- here what holds have shown makes a finding of a group that the log leaves open ---
     shown = _evidence_of_holds(world, held, payer, until_us)

@@ -2,8 +2,9 @@
 
 Each step uses only what was in the log before it. It does not know how a campaign is told to people.
 
-A group is found by what its members *say* (new shared wording); it is tested by what they *do* (model,
-settings, volume), among everyone who carries that wording. Only both together raise an alarm.
+A group is found by what its members *say* (new shared wording) and tested by what they *set* (model, output
+limit, temperature), among everyone who carries that wording; or it is found by new settings alone. Either way
+it raises an alarm only if what it *asks* is of one source.
 """
 
 # mypy: allow-untyped-defs
