@@ -3,7 +3,6 @@
 X25519 with a key of its own for each box, HKDF-SHA256, ChaCha20-Poly1305. It knows no ledger.
 """
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from stillwatch.coin import CoinError
+from stillwatch.new_file import write_new_file
 
 _INFO = b"stillwatch.coin.box.1"
 PUBLIC_SUFFIX = ".pub"
@@ -52,11 +52,7 @@ def new_reading_key(path: Path) -> bytes:
     public = private.public_key().public_bytes_raw()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(private.private_bytes_raw().hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        write_new_file(path, f"{private.private_bytes_raw().hex()}\n".encode("ascii"))
     except FileExistsError:
         raise CoinError(f"{path}: is there already; what was sealed for it needs it. Name another") from None
     except OSError as why:

@@ -1,10 +1,10 @@
 """The owner's key in a file of its own, and the actors' keys from it. It does not know who is an actor."""
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillwatch.new_file import write_new_file
 from stillwatch.watermark import STRONGEST, WINDOW, Mark, MarkError
 from stillwatch.watermark.formula import actor_key, commitment
 
@@ -17,11 +17,7 @@ def make_owner_key(path: Path) -> str:
     key = secrets.token_bytes(32)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as out:
-            out.write(key.hex() + "\n")
-            out.flush()
-            os.fsync(out.fileno())
+        write_new_file(path, f"{key.hex()}\n".encode("ascii"))
     except FileExistsError:
         raise MarkError(f"{path}: is there already; a key that marks were made with stays") from None
     except OSError as why:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.new_file import write_new_file
 
 LONGEST = 4_096
 
@@ -14,18 +15,10 @@ def write_owned(path: Path, text: str, what: str) -> None:
     Raises: ExportError where it is there already.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new_file(path, text.encode("ascii"))
     except FileExistsError:
         raise ExportError(f"{path}: is there already; {what} is never written over") from None
     except OSError as why:
-        raise ExportError(f"{path}: cannot hold {what}: {why.strerror}") from why
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as why:
-        path.unlink(missing_ok=True)
         raise ExportError(f"{path}: cannot hold {what}: {why.strerror}") from why
 
 

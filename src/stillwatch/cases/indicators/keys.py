@@ -15,6 +15,7 @@ from pathlib import Path
 from stillwatch.cases.indicators import IDENTIFIERS, IndicatorError, IndicatorKind
 from stillwatch.exchanges.log import network
 from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.new_file import write_new_file
 
 EXCHANGE_BYTES = 32  # as many as SHA-256 gives: fewer make the key the weak place
 _FOR_SKETCHES, _FOR_IDENTIFIERS, _FOR_SEALS = b"sw.exch.sketch", b"sw.exch.ident", b"sw.exch.seal"
@@ -93,15 +94,11 @@ def create(path: Path) -> IndicatorKey:
     """
     raw = secrets.token_bytes(EXCHANGE_BYTES)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_new_file(path, f"{raw.hex()}\n".encode("ascii"))
     except FileExistsError:
         raise IndicatorError(f"{path}: is there already; an exchange key is never written over") from None
     except OSError as error:
         raise IndicatorError(f"{path}: cannot write the exchange key: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(raw.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     return exchange(raw)
 
 

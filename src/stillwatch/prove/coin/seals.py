@@ -11,7 +11,6 @@ every seal of a key refuses a second one of the same number; nobody can see a ke
 import base64
 import hashlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.coin import Pair, openings
 from stillwatch.coin.verify import Verified, trees
+from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import STATISTICS
 from stillwatch.prove.coin.actors import ActorOf
@@ -158,11 +158,7 @@ def make(
 def _write(path: Path, data: bytes, mode: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new_file(path, data, mode)
     except FileExistsError:
         raise ProveError(f"{path}: is there already; a seal is never replaced") from None
     except OSError as why:
@@ -190,14 +186,19 @@ def _document(path: Path) -> Any:
         raise ProveError(f"{path}: is no JSON ({why})") from None
 
 
+def _document_of_kind(path: Path, kind: str, what: str) -> dict[str, Any]:
+    told = _document(path)
+    if not isinstance(told, dict) or told.get("kind") != kind:
+        raise ProveError(f"{path}: is no {what}")
+    return dict(told)
+
+
 def read_seal(path: Path) -> dict[str, Any]:
     """Read a seal and check its signature. Raises: ProveError."""
-    told = _document(path)
-    if not isinstance(told, dict) or told.get("kind") != openings.SEAL:
-        raise ProveError(f"{path}: is no seal; `stillwatch coin seal` makes one")
+    told = _document_of_kind(path, openings.SEAL, "seal; `stillwatch coin seal` makes one")
     if not is_signed(str(told.get("owner")), str(told.get("signature")), openings.signed_of_seal(told)):
         raise ProveError(f"{path}: is not signed by the owner it names, or was changed since")
-    return dict(told)
+    return told
 
 
 def read(path: Path) -> Sealed:
@@ -281,9 +282,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
 
 def read_word(path: Path) -> dict[str, Any]:
     """Read what a witness signed. Raises: ProveError."""
-    told = _document(path)
-    if not isinstance(told, dict) or told.get("kind") != openings.WITNESS:
-        raise ProveError(f"{path}: is no witness's word; `stillwatch coin witness` makes one")
+    told = _document_of_kind(path, openings.WITNESS, "witness's word; `stillwatch coin witness` makes one")
     if not is_signed(str(told.get("witness")), str(told.get("signature")), openings.signed_of_witness(told)):
         raise ProveError(f"{path}: is not signed by the witness it names, or was changed since")
-    return dict(told)
+    return told
