@@ -14,6 +14,7 @@ import pytest
 
 from gateway_world import until
 from served import ASK, COMMAND, Served, children, clients, command_line, served
+from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.path.budgets import Budgets, void
 from upstream import Upstream
 
@@ -69,6 +70,29 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
         assert s.stop() == 0
         assert "Traceback" not in s.log()
         assert not re.search(r"worker-\d+: did not end", s.log())
+
+
+def test_a_folder_is_held_all_the_while_one_gateway_follows_another(up: Upstream) -> None:
+    """Else another takes it, and a change is called in force that the workers have not read."""
+    with served(up.url) as s:
+        assert s.process is not None
+        found: set[int | None] = set()
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.is_set():
+                found.add(running_pid(s.folder))
+
+        looks = threading.Thread(target=look)
+        looks.start()
+        before = s.pids()
+        assert make_way(s) != before
+        assert make_way(s) != before
+        done.set()
+        looks.join()
+        assert found == {s.process.pid}
+        assert s.stop() == 0
+        assert running_pid(s.folder) is None
 
 
 def test_what_cannot_start_is_not_made_way_for(up: Upstream) -> None:

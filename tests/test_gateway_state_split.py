@@ -1,11 +1,13 @@
 """State cannot split: one truth at the path, whatever is done to the files; nobody says what is not so."""
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control import actions, keys, mark, migrations
 from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
+from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import TableFollower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder
@@ -342,13 +344,13 @@ def test_an_old_shape_is_brought_up_and_is_no_copy(folder: Folder) -> None:
 
 
 def test_a_second_gateway_is_refused_and_a_replaced_folder_is_seen(folder: Folder, tmp_path: Path) -> None:
-    with sole_instance(folder) as trouble:
-        assert trouble() is None
+    with sole_instance(folder) as lock:
+        assert lock.trouble() is None
         with pytest.raises(Exception, match="is served already"), sole_instance(folder):
             pass
         shutil.copytree(folder.path, tmp_path / "copy")
         put_back_renamed(folder, tmp_path / "copy")
-        assert "was replaced while it is served" in str(trouble())
+        assert "was replaced while it is served" in str(lock.trouble())
 
 
 # --- in force, or said not to be ---
@@ -426,6 +428,42 @@ def test_it_is_not_ready_before_a_worker_serves_and_from_the_signal_on(folder: F
     heartbeat.beat(folder.run / "supervisor.json", now_us, stopping=True, children={})
     assert unready(folder, settings, heartbeat.utc_us()) == "it stops"
     assert health(folder, settings, heartbeat.utc_us()).status == "failing"
+
+
+@pytest.mark.parametrize(("module", "name"), [("path.worker", "worker-0"), ("hooks.serve", "hooks")])
+def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
+    module: str, name: str, folder: Folder, state: ControlState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It read the state before the change: it must be seen by then, or the change is called in force."""
+    code = import_module(f"stillwatch.gateway.{module}")
+    GatewaySettings("http://127.0.0.1:1", hooks_port=1).save(folder.settings)
+    folder.terms.write_text(default_text())
+    found: list[str] = []
+
+    def door(*_: object) -> None:
+        block(state, "a")
+        found.extend(behind(folder, state.version()))
+        raise InterruptedError
+
+    monkeypatch.setattr(code, "given_door", door)
+    loop = asyncio.new_event_loop()
+    served = code.Worker(folder, 0, loop) if name == "worker-0" else code.Hooks(folder, loop)
+    with pytest.raises(InterruptedError):
+        loop.run_until_complete(served.serve())
+    loop.close()
+    assert [text.partition(" ")[0] for text in found] == [name]
+
+
+def test_a_command_that_changes_nothing_waits_for_what_another_wrote(
+    folder: Folder, state: ControlState
+) -> None:
+    """The one before was killed when it had written: nobody was told whether that is in force."""
+    before = state.version()
+    block(state, "a")
+    words = ["standing", "set", "a", "--step", "block", "--why", "test", "--folder", str(folder.path)]
+    with sole_instance(folder):
+        worker(folder, before)
+        assert CliRunner().invoke(app, words).exit_code == 3
 
 
 # --- all of it at once ---

@@ -103,7 +103,7 @@ def serve_command(
     }
     settings = _settings(found, {name: value for name, value in given.items() if value is not None})
     key = upstream_key(upstream_key_file)
-    if not check and running_pid(found) is None:
+    if not check and (inherited.lock is not None or running_pid(found) is None):
         place_terms(found, terms)
     looked = look(found, settings, key, terms if check else None, inherited)
     if check:

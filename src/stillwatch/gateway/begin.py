@@ -95,7 +95,7 @@ def look(
 ) -> list[SetupCheck]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
     given = given or Given()
-    pid = running_pid(folder)
+    pid = running_pid(folder) if given.lock is None else None
     found = [
         _try("folder", lambda: _folder(folder, pid)),
         _try("terms", lambda: _terms(folder, terms)),

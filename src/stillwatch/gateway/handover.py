@@ -1,7 +1,8 @@
-"""What a gateway is given at its start, and gives to the one after it: sockets that listen, workers that run.
+"""What a gateway is given at its start, and gives to the one after it: sockets, workers, the folder's lock.
 
-Sockets come as `sd_listen_fds(3)` says, by systemd or by the gateway before; workers by that one alone, which
-becomes the new one (`execve`): the process, its children and who watches it stay.
+Sockets come as `sd_listen_fds(3)` says, by systemd or by the gateway before; workers and the lock by that one
+alone, which becomes the new one (`execve`): the process, its children and who watches it stay. The lock is
+held all the time: a folder whose workers serve is never taken for one that nobody serves.
 """
 
 import fcntl
@@ -18,6 +19,7 @@ from stillwatch.gateway.settings import MOST_WORKERS, SettingsError
 FIRST = 3  # SD_LISTEN_FDS_START
 PID, COUNT, NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 WORKERS = "STILLWATCH_WORKERS"  # "worker-0:4711,…": to be ended as soon as others serve
+LOCK = "STILLWATCH_LOCK"  # number of the descriptor that holds the folder's lock
 WAITING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # signals that wait until there is who catches them
 
 
@@ -27,6 +29,7 @@ class Given:
 
     sockets: tuple[socket.socket, ...] = ()
     workers: tuple[tuple[str, int], ...] = ()  # name and process
+    lock: int | None = None  # the descriptor that holds the folder
 
     def at(self, port: int) -> list[socket.socket]:
         """The sockets that listen at a port."""
@@ -52,7 +55,7 @@ class Given:
 
 def take() -> Given:
     """Take what this process was given. Raises: SettingsError for what is no TCP socket that listens."""
-    named = os.environ.pop(WORKERS, "")
+    named, lock = os.environ.pop(WORKERS, ""), os.environ.pop(LOCK, "")
     meant, count = os.environ.pop(PID, ""), os.environ.pop(COUNT, "0")
     os.environ.pop(NAMES, None)
     if meant != str(os.getpid()) or not count.isdigit():
@@ -66,8 +69,11 @@ def take() -> Given:
         if not tcp or not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise SettingsError(f"descriptor {number} that was given is no TCP socket that listens")
         found.append(one)
+    if lock:
+        os.set_inheritable(int(lock), False)
     pairs = (pair.rpartition(":") for pair in named.split(",") if pair)
-    return Given(tuple(found), tuple((name, int(pid)) for name, _, pid in pairs))
+    workers = tuple((name, int(pid)) for name, _, pid in pairs)
+    return Given(tuple(found), workers, int(lock) if lock else None)
 
 
 def check_next() -> subprocess.Popen[bytes]:
@@ -81,15 +87,15 @@ def become_the_next(given: Given) -> None:
 
     It returns only by an OSError.
     """
-    high = [
-        fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, 64 + len(given.sockets)) for one in given.sockets
-    ]
+    numbers = [one.fileno() for one in given.sockets] + ([] if given.lock is None else [given.lock])
+    high = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64 + len(numbers)) for number in numbers]
     for place, number in enumerate(high):
         os.dup2(number, FIRST + place, inheritable=True)
     environment = {
         **os.environ,
         PID: str(os.getpid()),
-        COUNT: str(len(high)),
+        COUNT: str(len(given.sockets)),
+        LOCK: "" if given.lock is None else str(FIRST + len(given.sockets)),
         WORKERS: ",".join(f"{name}:{pid}" for name, pid in given.workers),
     }
     signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,40 +15,62 @@ LOCK = "lock"
 LOOK_S = 0.2  # `running_pid` of another process takes the lock for less
 
 
+class FolderLock:
+    """The lock of a folder, held. It lives as long as a descriptor of it, also in the next gateway."""
+
+    def __init__(self, folder: Folder, descriptor: int) -> None:
+        self._folder, self._descriptor = folder, descriptor
+        self.passed_on: int | None = None  # the descriptor by which the next gateway holds it
+
+    def trouble(self) -> str | None:
+        """Say whether the folder is no more the one that is held."""
+        path = self._folder.path
+        try:
+            if os.path.samestat(os.fstat(self._descriptor), os.stat(path / LOCK)):
+                return None
+        except OSError:
+            return f"{path}: is gone while it is served; put it back, or start the gateway anew"
+        return f"{path}: was replaced while it is served; start the gateway anew"
+
+    def pass_on(self) -> int:
+        """Give a descriptor that keeps the lock when this process becomes the next gateway."""
+        self.passed_on = os.dup(self._descriptor)
+        return self.passed_on
+
+
 @contextmanager
-def sole_instance(folder: Folder) -> Iterator[Callable[[], str | None]]:
-    """Hold the folder for one gateway alone; what is given says whether it is still the folder that is held.
+def sole_instance(folder: Folder, inherited: int | None = None) -> Iterator[FolderLock]:
+    """Hold the folder for one gateway alone. `inherited`: the lock's descriptor from the gateway before.
 
     Raises: FolderError naming the process that has it.
     """
     handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if inherited is not None and os.path.sameopenfile(handle, inherited):
+        handle, inherited = inherited, handle
+    if inherited is not None:
+        os.close(inherited)
     try:
-        until = time.monotonic() + LOOK_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as why:  # held, or somebody looks in this moment whether it is
-                if time.monotonic() > until:
-                    text = f"{folder.path}: is served already, by process {running_pid(folder)}"
-                    raise FolderError(text) from why
-                time.sleep(0.01)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        held = os.fstat(handle)
-
-        def trouble() -> str | None:
-            try:
-                if os.path.samestat(held, os.stat(folder.path / LOCK)):
-                    return None
-            except OSError:
-                return f"{folder.path}: is gone while it is served; put it back, or start the gateway anew"
-            return f"{folder.path}: was replaced while it is served; start the gateway anew"
-
-        yield trouble
-        os.ftruncate(handle, 0)
+        _lock(folder, handle)
+        os.ftruncate(handle, os.pwrite(handle, f"{os.getpid()}\n".encode(), 0))
+        lock = FolderLock(folder, handle)
+        yield lock
+        if lock.passed_on is None:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # and with it the lock goes, however this ended
+
+
+def _lock(folder: Folder, handle: int) -> None:
+    until = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as why:  # held, or somebody looks in this moment whether it is
+            if time.monotonic() > until:
+                text = f"{folder.path}: is served already, by process {running_pid(folder)}"
+                raise FolderError(text) from why
+            time.sleep(0.01)
 
 
 def running_pid(folder: Folder) -> int | None:

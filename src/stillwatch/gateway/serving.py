@@ -66,7 +66,7 @@ def serve(
 
     Raises: FolderError, SettingsError, TermsError, StateError where it cannot begin.
     """
-    with sole_instance(folder) as folder_trouble:
+    with sole_instance(folder, given.lock) as lock:
         watched = open_terms(folder, keeps_history=True)
         addresses = settings.addresses()
         given.check(port for _, port in addresses.values())
@@ -102,7 +102,7 @@ def serve(
                     **enforcer.says(),
                     "admin": admin.error,
                     "cases": casework.error,
-                    "folder": folder_trouble(),
+                    "folder": lock.trouble(),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
@@ -126,7 +126,7 @@ def serve(
         if left is None:
             heartbeat.clear(folder.run)
             return None
-        return Given((*left.sockets, door), left.workers)
+        return Given((*left.sockets, door), left.workers, lock.pass_on())
 
 
 def _forget(folder: Folder, worker: str) -> None:

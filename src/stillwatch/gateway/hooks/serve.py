@@ -135,7 +135,7 @@ class Hooks:
         joins = Joins(gate, folder.path / "held")
         self.world = HookContext(gate, Judge(gate), intake, joins, tally, asyncio.Semaphore(READING))
         self._number()
-        self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
+        self._beaten = ""  # the error of the tables in the last heartbeat
         self._stopped = loop.create_future()
         self._seconds = 0
         self._chores: set[asyncio.Task[None]] = set()
@@ -144,6 +144,7 @@ class Hooks:
         """Serve until told to stop."""
         gate, world = self.world.gate, self.world
         await world.joins.begin()
+        self._beat()  # first it is seen, then it reads: who changes something later waits for its word
         self._tables()
         assert self.settings.hooks_port is not None
         server = await self.loop.create_server(
@@ -183,7 +184,7 @@ class Hooks:
             self.world.gate.tables = found
             self._number()
             self.world.gate.counters[PLACE["reloads_tables"]] += 1
-        if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
+        if found is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 

@@ -87,12 +87,13 @@ class Worker:
             histograms=Histograms(folder.run / f"worker-{number}.histograms"),
         )
         self._stopped = loop.create_future()
-        self._beaten: str | None = None  # the error of the tables in the last heartbeat; None: none yet
+        self._beaten = ""  # the error of the tables in the last heartbeat
 
     async def serve(self) -> None:
         """Serve until told to stop."""
         self._reserve()
-        self._tables()  # before the first client: a change that was made until now is in force
+        self._beat()  # first it is seen, then it reads: who changes something later waits for its word
+        self._tables()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = max(16, (min(files, 1 << 20) - RESERVED_FILES) // 2)  # each may need one to the upstream
         self.gate.pool.most = min(self.gate.pool.most, most)
@@ -133,7 +134,7 @@ class Worker:
             self.gate.tables = found
             self._reserve()
             self.gate.counters[PLACE["reloads_tables"]] += 1
-        if self._beaten is not None and (found is not None or (self.follower.error or "") != self._beaten):
+        if found is not None or (self.follower.error or "") != self._beaten:
             self._beat()  # at once: whoever made the change waits for the word
         self.loop.call_later(TABLES_S, self._tables)
 
