@@ -454,18 +454,6 @@ def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
     assert [text.partition(" ")[0] for text in found] == [name]
 
 
-def test_a_command_that_changes_nothing_waits_for_what_another_wrote(
-    folder: Folder, state: ControlState
-) -> None:
-    """The one before was killed when it had written: nobody was told whether that is in force."""
-    before = state.version()
-    block(state, "a")
-    words = ["standing", "set", "a", "--step", "block", "--why", "test", "--folder", str(folder.path)]
-    with sole_instance(folder):
-        worker(folder, before)
-        assert CliRunner().invoke(app, words).exit_code == 3
-
-
 # --- all of it at once ---
 
 

@@ -47,13 +47,16 @@ def open_state(folder: Path) -> ControlState:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[ControlState]:
-    """Open a folder's state for a change, and see to it that it is in force at the end, whoever wrote it.
+    """Open a folder's state for a change, and see to it that what was changed is in force at the end.
 
     Ends with exit code NOT_IN_FORCE where it is not within a second. Raises: InputError where there is none.
     """
     with open_state(folder) as state:
+        before = state.version()
         yield state
         version = state.version()
+    if version == before:
+        return
     try:
         wait_until_in_force(Folder(folder.resolve()), version)
     except NotInForce as why:
